@@ -1,0 +1,90 @@
+"""What a re-identification data set is: images with an identity and a camera, in three subsets."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+JUNK_PID = -1
+DISTRACTOR_PID = 0
+
+RankingProtocol = Literal["market1501", "cuhk03", "allshots"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One person image.
+
+    Attributes:
+        path: the image file.
+        pid: identity; -1 is junk (ignored by ranking), 0 a distractor (nobody's match).
+        camid: camera.
+        time: seconds, from any fixed origin; None where the data set has no times.
+        track: name of the tracklet; None where the data set has none.
+    """
+
+    path: Path
+    pid: int
+    camid: int
+    time: float | None = None
+    track: str | None = None
+
+
+@dataclass(frozen=True)
+class ReidDataset:
+    """A data set as every part of crosscam reads it.
+
+    Samples stand in sorted order, so that labels and batches are the same in every process.
+
+    Attributes:
+        name: for example ``"market1501"``.
+        root: the folder that was read.
+        train, query, gallery: the three subsets; a subset may be empty.
+        protocol: how its ranking is scored, see :func:`crosscam.evaluate_ranking`.
+        notes: what the reader left out or decided, one sentence each; never silent.
+    """
+
+    name: str
+    root: Path
+    train: tuple[Sample, ...] = ()
+    query: tuple[Sample, ...] = ()
+    gallery: tuple[Sample, ...] = ()
+    protocol: RankingProtocol = "market1501"
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def subsets(self) -> dict[str, tuple[Sample, ...]]:
+        """The three subsets by name, in the usual order."""
+        return {"train": self.train, "query": self.query, "gallery": self.gallery}
+
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change with any path, identity, camera or subset.
+
+        Paths count relative to the root, so that a copy elsewhere has the same fingerprint.
+        """
+        digest = hashlib.sha256(f"{self.name}|{self.protocol}".encode())
+        for subset, samples in self.subsets.items():
+            for s in samples:
+                path = s.path.relative_to(self.root) if s.path.is_relative_to(self.root) else s.path
+                digest.update(f"{subset}|{path.as_posix()}|{s.pid}|{s.camid}\n".encode())
+        return digest.hexdigest()[:16]
+
+
+def pids_of(samples: tuple[Sample, ...]) -> NDArray[np.int64]:
+    """(N,) identities of the samples."""
+    return np.array([s.pid for s in samples], dtype=np.int64)
+
+
+def camids_of(samples: tuple[Sample, ...]) -> NDArray[np.int64]:
+    """(N,) cameras of the samples."""
+    return np.array([s.camid for s in samples], dtype=np.int64)
+
+
+def labels_of(samples: tuple[Sample, ...]) -> NDArray[np.int64]:
+    """(N,) class numbers 0 to K-1: the place of each sample's pid among the sorted distinct pids."""
+    return np.unique(pids_of(samples), return_inverse=True)[1].astype(np.int64)

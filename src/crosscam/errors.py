@@ -1,0 +1,29 @@
+"""The exceptions that crosscam raises on purpose.
+
+Each message is one line: what is wrong, where, what was expected, what was found, and the next step.
+A bad argument to a function is a plain ``ValueError``. The command line prints the line and exits with 2.
+"""
+
+
+class CrosscamError(Exception):
+    """Anything a user can cause and mend."""
+
+
+class DataError(CrosscamError):
+    """A data set, table or folder that is not as expected."""
+
+
+class ImageError(DataError):
+    """One image that cannot be read."""
+
+
+class CheckpointError(CrosscamError):
+    """A checkpoint that is missing, damaged, of another recipe, or unsafe to load."""
+
+
+class RecipeError(CrosscamError):
+    """A recipe or one of its settings that cannot be used."""
+
+
+class TrainingError(CrosscamError):
+    """A training that has to stop: a loss that is not finite, a full disk, a lost process."""

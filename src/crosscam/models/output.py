@@ -1,0 +1,55 @@
+"""What every model gives, and how its descriptor is laid out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ReidOutput:
+    """The result of ``model(images)``, in training and evaluation alike.
+
+    Attributes:
+        embeddings: (B, D_k) for each block of the descriptor, in the order of ``model.layout``.
+        logits: (B, K) for each classifier; empty for a model without classifiers.
+    """
+
+    embeddings: tuple[Tensor, ...]
+    logits: tuple[Tensor, ...] = ()
+
+    @property
+    def descriptor(self) -> Tensor:
+        """(B, D) embeddings side by side; not normalised."""
+        return torch.cat(self.embeddings, dim=1)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One named stretch of the descriptor.
+
+    Attributes:
+        name: for example ``"p6.local3"`` (third of six stripes, counted from the top) or ``"p6.global"``.
+        start, stop: its slice of the descriptor.
+        num_parts: the scale it belongs to (6 for six stripes); 1 for a plain global feature.
+        kind: whether it stands for one stripe or for the whole image.
+        rows: top and bottom edge of what it saw, as fractions of the image height.
+    """
+
+    name: str
+    start: int
+    stop: int
+    num_parts: int
+    kind: Literal["local", "global"]
+    rows: tuple[float, float]
+
+    @property
+    def dim(self) -> int:
+        """Length of the block."""
+        return self.stop - self.start
+
+
+Layout = tuple[Block, ...]
