@@ -1,0 +1,116 @@
+"""Losses: plain functions of a model's output and identities, equations (3) to (6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from crosscam.models.output import ReidOutput
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss and its terms, scalars.
+
+    Attributes:
+        total: what is minimised.
+        triplet, cross_entropy: the terms, before weighting.
+    """
+
+    total: Tensor
+    triplet: Tensor
+    cross_entropy: Tensor
+
+
+def batch_hard_triplet(embeddings: Tensor, pids: Tensor, margin: float) -> Tensor:
+    """Batch-hard triplet loss: for each anchor its farthest positive against its closest negative.
+
+    Source: Hermans et al. 2017; Park & Ham, AAAI 2020, eq. (6); ``differences.md`` row 9. Distances are Euclidean, not
+    squared, on features as they are; the anchor counts among its own positives; the mean over anchors is taken.
+    An anchor without negatives contributes nothing.
+
+    Args:
+        embeddings: (B, D), or (E, B, D) for E losses at once.
+        pids: (B,) identities.
+        margin: alpha.
+    Returns:
+        Scalar for (B, D); (E,) for (E, B, D).
+    Raises:
+        ValueError: fewer than two embeddings, or lengths that differ.
+    """
+    if embeddings.shape[-2] != len(pids) or len(pids) < 2:
+        raise ValueError(
+            f"{embeddings.shape[-2]} embeddings and {len(pids)} identities: expected equal numbers, at least 2."
+        )
+    x = embeddings if embeddings.dim() == 3 else embeddings.unsqueeze(0)
+    distances = _euclidean(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
+    same = pids.unsqueeze(0) == pids.unsqueeze(1)
+    # max and min over a dimension, not amax and amin: on ties only one entry receives the gradient.
+    hardest_positive = distances.masked_fill(~same, -torch.inf).max(dim=2).values
+    hardest_negative = distances.masked_fill(same, torch.inf).min(dim=2).values
+    losses = torch.relu(hardest_positive - hardest_negative + margin).mean(dim=1)
+    return losses if embeddings.dim() == 3 else losses[0]
+
+
+def _euclidean(x: Tensor) -> Tensor:
+    """(E, B, D) -> (E, B, B); the floor keeps the square root's gradient finite where vectors coincide."""
+    squares = x.square().sum(dim=2)
+    squared = torch.baddbmm(squares.unsqueeze(1) + squares.unsqueeze(2), x, x.transpose(1, 2), alpha=-2)
+    return squared.clamp(min=1e-12).sqrt()
+
+
+def cross_entropy_sum(logits: tuple[Tensor, ...], pids: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy, mean over images, summed over classifiers (eq. 4; ``differences.md`` row 8).
+
+    Args:
+        logits: (B, K) for each classifier; none gives zero.
+        pids: (B,) class numbers, 0 to K-1.
+        label_smoothing: share of the target spread over all classes.
+    """
+    if not logits:
+        return torch.zeros((), device=pids.device)
+    stacked = torch.stack(logits).float() if logits[0].dtype != torch.float64 else torch.stack(logits)
+    heads = len(logits)
+    mean = cross_entropy(stacked.flatten(0, 1), pids.repeat(heads), label_smoothing=label_smoothing)
+    return mean * heads
+
+
+def rrid_loss(
+    output: ReidOutput,
+    pids: Tensor,
+    margin: float = 1.2,
+    cross_entropy_weight: float = 2.0,
+    *,
+    label_smoothing: float = 0.0,
+    triplet_on: str = "blocks",
+) -> Loss:
+    """L = L_triplet + lambda L_ce, equation (3).
+
+    Args:
+        output: what the model gave for B images.
+        pids: (B,) class numbers, 0 to K-1.
+        margin: alpha; 1.2 in the authors' code.
+        cross_entropy_weight: lambda; 2 in the paper.
+        label_smoothing: see :func:`cross_entropy_sum`.
+        triplet_on: ``"blocks"``: one triplet loss for each block of the descriptor, summed (the authors' code);
+            ``"descriptor"``: one on the whole (eq. 6). ``differences.md`` row 9.
+    Raises:
+        ValueError: unknown ``triplet_on``.
+    """
+    if triplet_on == "blocks":
+        triplet = _triplet_sum(output.embeddings, pids, margin)
+    elif triplet_on == "descriptor":
+        triplet = batch_hard_triplet(output.descriptor, pids, margin)
+    else:
+        raise ValueError(f"triplet_on is 'blocks' or 'descriptor', not {triplet_on!r}.")
+    ce = cross_entropy_sum(output.logits, pids, label_smoothing)
+    return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
+
+
+def _triplet_sum(embeddings: tuple[Tensor, ...], pids: Tensor, margin: float) -> Tensor:
+    if len({e.shape for e in embeddings}) == 1:
+        return batch_hard_triplet(torch.stack(embeddings), pids, margin).sum()
+    return torch.stack([batch_hard_triplet(e, pids, margin) for e in embeddings]).sum()

@@ -1,0 +1,114 @@
+"""Global features: GAP, GMP, GAP+GMP, and global contrastive pooling, equation (2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from crosscam.models.parts import GammaInit, PartUnits, pool_stripes
+
+GlobalPooling = Literal["gcp", "gap", "gmp", "gap+gmp", "none"]
+Contrast = Literal["rest_mean", "mean_minus_max"]
+
+
+def contrastive_feature(parts: Tensor, contrast: Contrast = "rest_mean") -> tuple[Tensor, Tensor]:
+    """The maximum over the parts, and what the parts hold beside it.
+
+    Source: Park & Ham, AAAI 2020, text above eq. (2); ``differences.md`` row 4.
+
+    Args:
+        parts: (B, P, C) max-pooled stripes, P >= 2.
+        contrast: ``"rest_mean"``: (sum of p_i - p_max) / (P - 1), the authors' code;
+            ``"mean_minus_max"``: p_avg - p_max, the paper's text.
+    Returns:
+        p_max and p_cont, (B, C) each.
+    Raises:
+        ValueError: fewer than two parts.
+    """
+    num_parts = parts.shape[1]
+    if num_parts < 2:
+        raise ValueError("Global contrastive pooling contrasts parts. It needs at least two.")
+    p_max = parts.max(dim=1).values
+    if contrast == "rest_mean":
+        return p_max, (parts.sum(dim=1) - p_max) / (num_parts - 1)
+    return p_max, parts.mean(dim=1) - p_max
+
+
+def pool_map(feature_map: Tensor, pooling: GlobalPooling) -> Tensor:
+    """(B, C, H, W) -> (B, C) by ``"gap"`` (mean), ``"gmp"`` (maximum) or ``"gap+gmp"`` (their sum)."""
+    flat = feature_map.flatten(2)
+    if pooling == "gap":
+        return flat.mean(dim=2)
+    if pooling == "gmp":
+        return flat.max(dim=2).values
+    if pooling == "gap+gmp":
+        return flat.mean(dim=2) + flat.max(dim=2).values
+    raise ValueError(f"Unknown pooling {pooling!r} of a map. Known: gap, gmp, gap+gmp.")
+
+
+@dataclass(frozen=True)
+class GlobalOutput:
+    """Global features of one scale, (B, c) each.
+
+    Attributes:
+        q0: the one that enters the descriptor.
+        p_max, p_cont: the projected maximum and contrast; None for plain pooling.
+    """
+
+    q0: Tensor
+    p_max: Tensor | None = None
+    p_cont: Tensor | None = None
+
+
+class PooledFeature(nn.Module):
+    """One pooled vector of the map, projected to c numbers: the GAP, GMP and GAP+GMP of Table 2."""
+
+    def __init__(self, in_features: int, dim: int, pooling: GlobalPooling, gamma_init: GammaInit = "ones") -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.unit = PartUnits(1, in_features, dim, gamma_init)
+
+    def forward(self, feature_map: Tensor) -> GlobalOutput:
+        """(B, C, H, W) feature map -> (B, c) global feature."""
+        pooled = pool_map(feature_map, self.pooling)
+        return GlobalOutput(q0=self.unit(pooled.unsqueeze(1)).squeeze(1))
+
+
+class GlobalContrastivePooling(nn.Module):
+    """Global contrastive feature q_0 = p_max + R_g(T(p_max, p_cont)), equation (2).
+
+    Source: Park & Ham, AAAI 2020, eq. (2) and Fig. 2(b).
+
+    Args:
+        num_parts: P, the stripes that are contrasted.
+        in_features: C of the map.
+        dim: c of the projected features.
+        contrast: see :func:`contrastive_feature`.
+        gamma_init: see :class:`PartUnits`.
+    """
+
+    def __init__(
+        self,
+        num_parts: int,
+        in_features: int,
+        dim: int,
+        contrast: Contrast = "rest_mean",
+        gamma_init: GammaInit = "ones",
+    ) -> None:
+        super().__init__()
+        self.num_parts = num_parts
+        self.contrast = contrast
+        # Parts of these two units: 0 projects p_max, 1 projects p_cont.
+        self.project = PartUnits(2, in_features, dim, gamma_init)
+        self.residual = PartUnits(1, 2 * dim, dim, gamma_init)
+
+    def forward(self, feature_map: Tensor) -> GlobalOutput:
+        """(B, C, H, W) feature map -> (B, c) global contrastive feature."""
+        stripes = pool_stripes(feature_map, self.num_parts, "max")
+        both = self.project(torch.stack(contrastive_feature(stripes, self.contrast), dim=1))
+        p_max, p_cont = both.unbind(dim=1)
+        q0 = p_max + self.residual(both.flatten(1).unsqueeze(1)).squeeze(1)
+        return GlobalOutput(q0=q0, p_max=p_max, p_cont=p_cont)
