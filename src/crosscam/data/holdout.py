@@ -1,0 +1,97 @@
+"""Cut a test split out of training identities, in the same way on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+
+from crosscam.data.images import natural_key, path_key
+from crosscam.data.records import ReidDataset, Sample
+from crosscam.errors import DataError
+
+
+def shuffle_pids(pids: Iterable[int], seed: int) -> list[int]:
+    """Distinct pids in an order that the seed alone decides, whatever the library versions.
+
+    They are sorted by the SHA-256 digest of ``"seed:pid"``.
+    """
+    return sorted(set(pids), key=lambda pid: hashlib.sha256(f"{seed}:{pid}".encode()).digest())
+
+
+def query_gallery_split(samples: Iterable[Sample]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """For each identity and camera, the first image (by file name) is a query, the rest are gallery."""
+    groups: dict[tuple[int, int], list[Sample]] = defaultdict(list)
+    for s in sorted(samples, key=lambda s: (natural_key(s.path.name), path_key(s.path))):
+        groups[s.pid, s.camid].append(s)
+    firsts = (group[0] for group in groups.values())
+    rest = (s for group in groups.values() for s in group[1:])
+    return (
+        tuple(sorted(firsts, key=lambda s: path_key(s.path))),
+        tuple(sorted(rest, key=lambda s: path_key(s.path))),
+    )
+
+
+def holdout(
+    dataset: ReidDataset,
+    *,
+    num_train_ids: int | None = None,
+    test_share: float = 1 / 3,
+    seed: int | None = None,
+) -> ReidDataset:
+    """Cut query and gallery out of the training identities.
+
+    The identities are sorted by number, or shuffled by ``seed``; the first ones stay for training, the rest
+    are tested. The data set's own query and gallery are dropped, with a note.
+
+    Args:
+        dataset: only its ``train`` is used.
+        num_train_ids: how many identities stay for training; decides alone where it is given.
+        test_share: share of the identities that are tested, in (0, 1).
+        seed: None keeps the order of the numbers.
+    Raises:
+        ValueError: a count or share that leaves no identity on one side.
+        DataError: fewer than two training identities.
+    """
+    pids = sorted({s.pid for s in dataset.train})
+    if len(pids) < 2:
+        raise DataError(
+            f"{dataset.root} has {len(pids)} training identities. A hold-out needs at least 2, one on each side."
+        )
+    if num_train_ids is None:
+        if not 0 < test_share < 1:
+            raise ValueError(f"test_share must lie between 0 and 1, found {test_share}.")
+        num_train_ids = min(max(len(pids) - round(len(pids) * test_share), 1), len(pids) - 1)
+    if not 0 < num_train_ids < len(pids):
+        raise ValueError(
+            f"num_train_ids must lie between 1 and {len(pids) - 1} (there are {len(pids)} identities), "
+            f"found {num_train_ids}."
+        )
+    order = pids if seed is None else shuffle_pids(pids, seed)
+    kept = set(order[:num_train_ids])
+    query, gallery = query_gallery_split(s for s in dataset.train if s.pid not in kept)
+    cut = replace(
+        dataset,
+        name=f"{dataset.name}-holdout",
+        train=tuple(s for s in dataset.train if s.pid in kept),
+        query=query,
+        gallery=gallery,
+    )
+    how = "in order of number" if seed is None else f"shuffled with seed {seed}"
+    notes = [f"Hold-out: {num_train_ids} of {len(pids)} training identities ({how}) train, the rest are tested."]
+    if dataset.query or dataset.gallery:
+        notes.append(
+            f"The data set's own {len(dataset.query):,} query and {len(dataset.gallery):,} gallery images are not used."
+        )
+    return replace(cut, notes=(*dataset.notes, *notes, *_unmatched_note(cut)))
+
+
+def _unmatched_note(dataset: ReidDataset) -> tuple[str, ...]:
+    seen: dict[int, set[int]] = defaultdict(set)
+    for s in dataset.gallery:
+        seen[s.pid].add(s.camid)
+    unmatched = sum(not (seen[s.pid] - {s.camid}) for s in dataset.query)
+    if not unmatched:
+        return ()
+    return (f"{unmatched:,} of {len(dataset.query):,} queries have no match from another camera and are not scored.",)

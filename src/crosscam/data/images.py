@@ -1,0 +1,176 @@
+"""One safe decoder for every image that crosscam reads, and the resize of the published numbers."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from crosscam.errors import ImageError
+
+# Only these decoders are tried: a person image has no reason to be a PostScript or a medical file.
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+MAX_PIXELS = 64_000_000
+WHITE = (255, 255, 255)
+
+_ORIENTATION_TAG = 0x0112
+_TRANSPOSES = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode_image(
+    source: Path | str | bytes,
+    *,
+    background: tuple[int, int, int] = WHITE,
+    max_pixels: int = MAX_PIXELS,
+) -> NDArray[np.uint8]:
+    """Read one image as RGB, upright.
+
+    Grey, palette, CMYK and 16-bit images become 8-bit RGB; transparent ones are laid over ``background``;
+    the orientation in the EXIF block is applied; of an animation or a multi-page file the first frame counts.
+    Colour profiles are not applied.
+
+    Args:
+        source: a file, or the bytes of one.
+        background: RGB that shows through transparent pixels.
+        max_pixels: larger images are refused from their header, before any pixel is decoded.
+    Returns:
+        (H, W, 3) uint8, RGB, [0, 255]; the array is the caller's own.
+    Raises:
+        ImageError: missing, empty, truncated, too large, or not an image in one of ``FORMATS``.
+    """
+    if isinstance(source, bytes):
+        return _decode(io.BytesIO(source), f"<{len(source)} bytes>", len(source), background, max_pixels)
+    path = Path(source)
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder. Expected an image file.")
+    if not path.exists():
+        raise ImageError(f"No image at {path}. Check the path, or whether the data set is unpacked completely.")
+    if not path.is_file():
+        raise ImageError(f"{path} is a device or a pipe. Expected an image file.")
+    try:
+        with path.open("rb") as file:
+            return _decode(file, str(path), os.fstat(file.fileno()).st_size, background, max_pixels)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be opened: {error.strerror or error}. Check its permissions.") from error
+
+
+def _decode(
+    file: io.BufferedIOBase, name: str, size: int, background: tuple[int, int, int], max_pixels: int
+) -> NDArray[np.uint8]:
+    if size == 0:
+        raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
+    try:
+        image: Image.Image = Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name} has more than {max_pixels:,} pixels. Crop the person out first.") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{name} is not an image that can be read: expected JPEG, PNG, BMP, WebP, TIFF or GIF."
+        ) from error
+    except Exception as error:  # a damaged header makes decoders raise nearly anything
+        raise ImageError(_damaged(name, error)) from error
+    with image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ImageError(
+                f"{name} has {width:,} x {height:,} pixels, more than the {max_pixels:,} allowed. "
+                "Crop the person out first."
+            )
+        if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+            raise ImageError(
+                f"{name} has {image.mode!r} pixels (float or 32 bits). "
+                "Expected 8 or 16 bits a channel; convert it first."
+            )
+        try:
+            image.load()
+            return np.array(_as_rgb(_upright(image), background), dtype=np.uint8)
+        except Exception as error:  # the same for damaged pixel data
+            raise ImageError(_damaged(name, error)) from error
+
+
+def _damaged(name: str, error: Exception) -> str:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"{name} is damaged or cut short ({reason}). Copy or download it again."
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # a broken EXIF block beside good pixels: viewers show the image as stored
+        orientation = 1
+    method = _TRANSPOSES.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def _as_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        # Pillow's own conversion clips at 255 instead of scaling.
+        values = np.asarray(image).astype(np.int64)
+        return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        below = Image.new("RGBA", rgba.size, (*background, 255))
+        return Image.alpha_composite(below, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Resize as the published numbers were made: Pillow's bilinear filter, antialiased when shrinking.
+
+    Args:
+        image: (H, W, 3) uint8.
+        height: the wanted height in pixels.
+        width: the wanted width; the aspect ratio is not kept.
+    Returns:
+        (height, width, 3) uint8.
+    Raises:
+        ValueError: another shape or dtype, or a size below 1.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"Expected an image (H, W, 3) uint8, found {image.shape} {image.dtype}.")
+    if height < 1 or width < 1:
+        raise ValueError(f"Expected a size of at least 1 x 1 pixels, found height {height}, width {width}.")
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def natural_key(text: str) -> tuple[tuple[str | int, ...], str]:
+    """Sort key that puts ``img2`` before ``img10``; equal texts alone are equal."""
+    parts = re.split(r"([0-9]+)", text)
+    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), text
+
+
+def path_key(path: Path) -> tuple[tuple[str | int, ...], str]:
+    """The order in which all samples of a data set stand: natural, by path."""
+    return natural_key(path.as_posix())
+
+
+def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of a folder, without its subfolders, in natural order.
+
+    Returns:
+        the image files, by suffix; and all other files, hidden ones included.
+    """
+    images: list[Path] = []
+    others: list[Path] = []
+    with os.scandir(folder) as entries:
+        names = sorted((e.name for e in entries if e.is_file()), key=natural_key)
+    for name in names:
+        is_image = os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
+        (images if is_image else others).append(folder / name)
+    return images, others

@@ -1,0 +1,115 @@
+"""Market-1501, and every data set that copies its layout.
+
+``bounding_box_train``, ``query`` and ``bounding_box_test`` hold images such as ``0002_c1s1_000451_03.jpg``:
+identity, camera, then anything. Identity -1 is junk, 0 a distractor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from crosscam.data.images import list_images
+from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
+from crosscam.errors import DataError
+
+SUBSET_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
+
+_NAME = re.compile(r"(-1|[0-9]+)_c([0-9]+)")
+
+
+def is_market_layout(root: Path) -> bool:
+    """Whether the folder has ``bounding_box_train`` or ``bounding_box_test``."""
+    return any((root / SUBSET_FOLDERS[subset]).is_dir() for subset in ("train", "gallery"))
+
+
+def read_market1501(root: Path, *, name: str = "market1501") -> ReidDataset:
+    """Read a folder in Market-1501 layout.
+
+    Junk (-1) and distractors (0) stay in the gallery: ranking drops the one and keeps the other. In the
+    training subset both are left out, with a note. A missing or empty subset is empty, with a note.
+
+    Raises:
+        DataError: none of the three folders holds an image, or no name carries identity and camera.
+    """
+    notes: list[str] = []
+    subsets = {key: _read_subset(root / folder, notes) for key, folder in SUBSET_FOLDERS.items()}
+    if not any(subsets.values()):
+        raise DataError(
+            f"No images in {root}. Expected them in bounding_box_train, query or bounding_box_test; "
+            "see docs/datasets.md."
+        )
+    subsets["train"] = without_unnamed_people(subsets["train"], notes)
+    note_junk(subsets["gallery"], notes)
+    return ReidDataset(name, root, subsets["train"], subsets["query"], subsets["gallery"], notes=tuple(notes))
+
+
+def _read_subset(folder: Path, notes: list[str]) -> tuple[Sample, ...]:
+    if not folder.is_dir():
+        notes.append(f"{folder.parent.name} has no folder {folder.name}.")
+        return ()
+    return read_named_images(folder, parse_market_name, notes)
+
+
+def parse_market_name(name: str) -> tuple[int, int] | None:
+    """pid and camid of a file name such as ``0002_c1s1_000451_03.jpg``; None for other names."""
+    match = _NAME.match(name)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def read_named_images(
+    folder: Path, parse: Callable[[str], tuple[int, int] | None], notes: list[str]
+) -> tuple[Sample, ...]:
+    """Images of one folder whose names give pid and camid; whatever else lies there is noted.
+
+    Raises:
+        DataError: there are images, but not one name could be read.
+    """
+    images, others = list_images(folder)
+    samples, strangers = [], []
+    for path in images:
+        parsed = parse(path.name)
+        if parsed is None:
+            strangers.append(path)
+        else:
+            samples.append(Sample(path, *parsed))
+    if strangers and not samples:
+        raise DataError(
+            f"No image name in {folder} gives identity and camera: found {strangers[0].name}. Rename the images, "
+            "or list them in a table (path,pid,camid); see docs/datasets.md."
+        )
+    if not samples:
+        notes.append(f"The folder {folder.name} of {folder.parent.name} has no images.")
+    note_left_out(folder.name, "images whose names give no identity and camera", strangers, notes)
+    note_left_out(folder.name, "files that are no images", others, notes)
+    return tuple(samples)
+
+
+def note_left_out(where: str, what: str, paths: Iterable[Path], notes: list[str]) -> None:
+    """Add a note on files that a reader passed over, if there are any."""
+    names = [path.name for path in paths]
+    if names:
+        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        notes.append(f"Left out of {where}: {len(names):,} {what} ({shown}).")
+
+
+def without_unnamed_people(train: tuple[Sample, ...], notes: list[str]) -> tuple[Sample, ...]:
+    """The training samples without junk and distractors, which have no identity to learn."""
+    kept = tuple(s for s in train if s.pid not in (JUNK_PID, DISTRACTOR_PID))
+    if len(kept) < len(train):
+        notes.append(
+            f"Left out of training: {len(train) - len(kept):,} images with pid -1 (junk) or 0 (distractor). "
+            "Number real identities from 1."
+        )
+    return kept
+
+
+def note_junk(gallery: tuple[Sample, ...], notes: list[str]) -> None:
+    """Add a note on how many gallery images are junk or distractors, if any."""
+    junk = sum(s.pid == JUNK_PID for s in gallery)
+    distractors = sum(s.pid == DISTRACTOR_PID for s in gallery)
+    if junk:
+        notes.append(f"The gallery holds {junk:,} junk images (pid -1), which ranking ignores.")
+    if distractors:
+        notes.append(f"The gallery holds {distractors:,} distractors (pid 0), which match nobody.")
