@@ -1,0 +1,174 @@
+"""Where each match of a query stands in its ranking, found by counting closer images, without sorting.
+
+A ranking of G gallery images has only a few matches, and every score depends on their places alone. The place of a
+match is the number of non-matches before it plus the number of matches before it. The former is counted here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.data.records import DISTRACTOR_PID, JUNK_PID
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.floating[Any]]
+Backend = Literal["auto", "numba", "numpy"]
+
+# Below this many distances, loading the compiled code takes longer than the whole count.
+COMPILED_FROM = 2_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """The gallery images that share a query's identity, query after query.
+
+    Attributes:
+        offsets: (Q + 1,) the matches of query q are entries ``offsets[q]:offsets[q + 1]`` of ``columns``.
+        columns: (M,) gallery index of each match: same pid, other camera; ascending within a query.
+        same_offsets: (Q + 1,) as ``offsets``, for ``same_columns``.
+        same_columns: (S,) gallery images of the query's pid under any camera; none of them is a non-match.
+        usable: (G,) False for junk.
+    """
+
+    offsets: Ints
+    columns: Ints
+    same_offsets: Ints
+    same_columns: Ints
+    usable: NDArray[np.bool_]
+
+    @property
+    def per_query(self) -> Ints:
+        """(Q,) number of matches of each query."""
+        return np.diff(self.offsets)
+
+    @property
+    def query_of(self) -> Ints:
+        """(M,) the query of each match."""
+        return self.query_of_rows(0, len(self.offsets) - 1)
+
+    def query_of_rows(self, first_query: int, count: int) -> Ints:
+        """The query of each match of ``count`` queries from ``first_query`` on."""
+        lengths = np.diff(self.offsets[first_query : first_query + count + 1])
+        return np.repeat(np.arange(first_query, first_query + count), lengths)
+
+
+def find_matches(query_pids: Ints, gallery_pids: Ints, query_camids: Ints, gallery_camids: Ints) -> Matches:
+    """Gallery images of each query's identity. Junk and distractors are nobody's match.
+
+    Args:
+        query_pids: (Q,).
+        gallery_pids: (G,).
+        query_camids: (Q,).
+        gallery_camids: (G,).
+    """
+    by_pid = np.argsort(gallery_pids, kind="stable")
+    sorted_pids = gallery_pids[by_pid]
+    start = np.searchsorted(sorted_pids, query_pids, side="left")
+    length = np.searchsorted(sorted_pids, query_pids, side="right") - start
+    length[(query_pids == JUNK_PID) | (query_pids == DISTRACTOR_PID)] = 0
+
+    same_offsets = _offsets(length)
+    query_of = np.repeat(np.arange(len(query_pids)), length)
+    within = np.arange(same_offsets[-1]) - same_offsets[query_of]
+    same_columns = by_pid[start[query_of] + within]
+    other_camera = gallery_camids[same_columns] != query_camids[query_of]
+    return Matches(
+        offsets=_offsets(np.bincount(query_of[other_camera], minlength=len(query_pids))),
+        columns=same_columns[other_camera],
+        same_offsets=same_offsets,
+        same_columns=same_columns,
+        usable=gallery_pids != JUNK_PID,
+    )
+
+
+def _offsets(lengths: Ints) -> Ints:
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def count_closer(
+    distances: Floats, matches: Matches, first_query: int = 0, backend: Backend = "auto"
+) -> tuple[Ints, Ints]:
+    """Number of non-matches that a ranking puts before each match.
+
+    Equal distances are ranked by gallery index, as a stable sort does.
+
+    Args:
+        distances: (B, G) rows of the queries ``first_query`` to ``first_query + B - 1``; float32 or float64, C order.
+        matches: of all queries.
+        first_query: the query of the first row.
+        backend: "numba" needs the extra of that name; "auto" takes it where it is installed and pays.
+    Returns:
+        before: (M_B,) non-matches ranked before each match of these queries.
+        not_after: (M_B,) non-matches at most as far as each match: ``before`` and the rest of its ties.
+    Raises:
+        ValueError: a distance is NaN.
+    """
+    last_query = first_query + len(distances)
+    offsets = matches.offsets[first_query : last_query + 1]
+    same_offsets = matches.same_offsets[first_query : last_query + 1]
+    columns = matches.columns[offsets[0] : offsets[-1]]
+    before, not_after = np.zeros_like(columns), np.zeros_like(columns)
+    if uses_compiled(distances.size, backend):
+        from crosscam.retrieval.compiled import LOCK
+        from crosscam.retrieval.compiled import count_closer_kernel as kernel
+
+        with LOCK:
+            num_nan = kernel(
+                distances,
+                matches.usable,
+                offsets - offsets[0],
+                columns,
+                same_offsets,
+                matches.same_columns,
+                before,
+                not_after,
+            )
+        if num_nan:
+            raise_if_nan(distances, first_query)
+        return before, not_after
+    raise_if_nan(distances, first_query)
+    for row in range(len(distances)):
+        mine = slice(offsets[row] - offsets[0], offsets[row + 1] - offsets[0])
+        same = matches.same_columns[same_offsets[row] : same_offsets[row + 1]]
+        _count_row(distances[row], matches.usable, same, columns[mine], before[mine], not_after[mine])
+    return before, not_after
+
+
+def _count_row(
+    row: Floats, usable: NDArray[np.bool_], same: Ints, columns: Ints, before: Ints, not_after: Ints
+) -> None:
+    """Count one query's row (G,) into ``before`` and ``not_after``, both (M_q,)."""
+    if not len(columns):
+        return
+    # NaN is neither less than nor equal to anything: it takes an image out of every count.
+    others = np.where(usable, row, row.dtype.type(np.nan))
+    others[same] = np.nan
+    for k, column in enumerate(columns):
+        own = row[column]
+        at_most = np.count_nonzero(others <= own)
+        later_ties = np.count_nonzero(others[column:] == own)
+        not_after[k] = at_most
+        before[k] = at_most - later_ties
+
+
+def uses_compiled(num_distances: int, backend: Backend = "auto") -> bool:
+    """Whether a count over so many distances runs compiled."""
+    if backend == "auto":
+        return num_distances >= COMPILED_FROM and importlib.util.find_spec("numba") is not None
+    return backend == "numba"
+
+
+def raise_if_nan(distances: Floats, first_query: int = 0) -> None:
+    """Refuse a (B, G) block that holds a NaN, naming its first place."""
+    for row, values in enumerate(distances):
+        is_nan = np.isnan(values)
+        if is_nan.any():
+            raise ValueError(
+                f"Distances hold NaN, first at query {first_query + row}, gallery {int(is_nan.argmax())}. "
+                "Expected numbers; look for descriptors that are not finite."
+            )

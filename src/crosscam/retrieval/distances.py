@@ -1,0 +1,128 @@
+"""Euclidean distances between query and gallery descriptors, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Descriptors = Tensor | NDArray[np.floating[Any]]
+
+# Queries per block, where the caller names none: about 64 MB of distances.
+BLOCK_ELEMENTS = 16_000_000
+
+# Where the squared distance is this small beside the squared lengths, the product formula has lost its digits.
+CANCELLATION = 1e-2
+# Elements that the exact recomputation holds at a time.
+REFINE_ELEMENTS = 4_000_000
+
+
+@overload
+def pairwise_distances(query: Tensor, gallery: Descriptors, *, squared: bool = False) -> Tensor: ...
+@overload
+def pairwise_distances(query: NDArray[Any], gallery: NDArray[Any], *, squared: bool = False) -> NDArray[np.float32]: ...
+def pairwise_distances(
+    query: Descriptors, gallery: Descriptors, *, squared: bool = False
+) -> Tensor | NDArray[np.float32]:
+    """Euclidean distance of every query to every gallery descriptor.
+
+    Close pairs keep their digits: the gallery's mean is taken off first, and a pair much closer than its vectors
+    are long is computed from the difference itself. A descriptor's distance to itself is exactly 0.
+
+    Args:
+        query: (Q, D) floating tensor, on any device, or array.
+        gallery: (G, D); it is moved to the query's device.
+        squared: give squared distances.
+    Returns:
+        (Q, G) float32; a tensor on the query's device, or an array for arrays.
+    Raises:
+        ValueError: a shape is not as above, or a descriptor is not finite.
+    """
+    q, g = _as_matrices(query, gallery)
+    result = torch.empty(len(q), len(g), dtype=torch.float32, device=q.device)
+    for first, block in distance_blocks(q, g, squared=squared):
+        result[first : first + len(block)] = block
+    return result if isinstance(query, Tensor) else result.numpy()
+
+
+@torch.no_grad()
+def distance_blocks(
+    query: Descriptors, gallery: Descriptors, *, squared: bool = False, block_size: int | None = None
+) -> Iterator[tuple[int, Tensor]]:
+    """The rows of :func:`pairwise_distances`, a block of queries at a time.
+
+    Args:
+        query: (Q, D).
+        gallery: (G, D).
+        squared: give squared distances.
+        block_size: queries per block, B; by default about 64 MB of distances.
+    Yields:
+        The index of the block's first query, and (B, G) float32 on the query's device; the last block may be shorter.
+    """
+    q, g = _as_matrices(query, gallery)
+    if block_size is None:
+        block_size = max(1, BLOCK_ELEMENTS // max(1, len(g)))
+    if block_size < 1:
+        raise ValueError(f"block_size is {block_size}; expected at least 1.")
+    mean = g.mean(dim=0) if len(g) else torch.zeros(g.shape[1], dtype=g.dtype, device=g.device)
+    g = g - mean
+    g_square = _square_norms(g)
+    for first in range(0, len(q), block_size):
+        yield first, _block(q[first : first + block_size] - mean, g, g_square, squared)
+
+
+def _block(q: Tensor, g: Tensor, g_square: Tensor, squared: bool) -> Tensor:
+    """(B, G) distances of centred descriptors (B, D) and (G, D)."""
+    lengths = _square_norms(q)[:, None] + g_square
+    precision = torch.get_float32_matmul_precision()
+    # A training may have asked for fast, coarse products; a distance is a small difference of large ones.
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(q.device.type, enabled=False):
+            square = torch.addmm(lengths, q, g.T, alpha=-2.0)
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    _refine(square, lengths.mul_(CANCELLATION), q, g)
+    square.clamp_(min=0.0)
+    return (square if squared else square.sqrt_()).to(torch.float32)
+
+
+def _refine(square: Tensor, limits: Tensor, q: Tensor, g: Tensor) -> None:
+    """Replace entries of ``square`` below ``limits``, both (B, G), by the square of the difference itself."""
+    rows, columns = torch.nonzero(square < limits, as_tuple=True)
+    step = max(1, REFINE_ELEMENTS // max(1, q.shape[1]))
+    for first in range(0, len(rows), step):
+        r, c = rows[first : first + step], columns[first : first + step]
+        square[r, c] = _square_norms(q[r] - g[c])
+
+
+def _square_norms(x: Tensor) -> Tensor:
+    """(N,) squared length of each row."""
+    norms: Tensor = torch.linalg.vector_norm(x, dim=1)
+    return norms.square_()
+
+
+def _as_matrices(query: Descriptors, gallery: Descriptors) -> tuple[Tensor, Tensor]:
+    q = query.detach() if isinstance(query, Tensor) else torch.from_numpy(np.ascontiguousarray(query))
+    g = gallery.detach() if isinstance(gallery, Tensor) else torch.from_numpy(np.ascontiguousarray(gallery))
+    if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1]:
+        raise ValueError(
+            f"Query descriptors are {tuple(q.shape)} and gallery descriptors {tuple(g.shape)}. "
+            "Expected (Q, D) and (G, D) from one model."
+        )
+    # float64 stays: whoever passes it wants the digits. Everything narrower is computed in float32.
+    dtype = torch.float64 if torch.float64 in (q.dtype, g.dtype) else torch.float32
+    q, g = q.to(dtype), g.to(device=q.device, dtype=dtype)
+    for name, x in (("query", q), ("gallery", g)):
+        finite = torch.isfinite(x).all(dim=1)
+        if not finite.all():
+            row = int((~finite).nonzero()[0])
+            raise ValueError(
+                f"The descriptor of {name} {row} is not finite. Expected finite numbers; "
+                "check the image and the weights it was computed with."
+            )
+    return q, g

@@ -1,0 +1,287 @@
+"""How good a ranking is: average precision, CMC and mINP under the protocols of person re-identification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from crosscam.data.records import RankingProtocol
+from crosscam.retrieval.counting import Floats, Ints, Matches, count_closer, find_matches
+from crosscam.retrieval.distances import Descriptors, distance_blocks
+from crosscam.retrieval.places import Places
+from crosscam.retrieval.single_shot import expected_single_shot
+
+AveragePrecision = Literal["step", "trapezoid"]
+
+# Rows brought into the layout that the counting wants, where the caller's matrix has another.
+ROWS_AT_A_TIME = 512
+
+
+@dataclass(frozen=True, eq=False)
+class RankingResult:
+    """Scores of a ranking. All are fractions from 0 to 1.
+
+    Attributes:
+        mAP: mean of ``average_precision`` over the counted queries.
+        cmc: (R,) float64; entry r - 1 is the share of queries with a match among the first r images.
+        mINP: mean over queries of (number of matches) / (rank of the last match); Ye et al., TPAMI 2021.
+        average_precision: (Q,) float64; NaN for a query that has no match in the gallery.
+        num_queries: queries counted.
+        num_skipped: queries left out because the gallery has no match for them.
+        ap: the variant of average precision.
+        protocol: the variant of the CMC, see :func:`evaluate_ranking`.
+    """
+
+    mAP: float
+    cmc: NDArray[np.float64]
+    mINP: float
+    average_precision: NDArray[np.float64]
+    num_queries: int
+    num_skipped: int
+    ap: AveragePrecision
+    protocol: RankingProtocol
+
+    @property
+    def rank1(self) -> float:
+        """CMC at rank 1."""
+        return self.cmc_at(1)
+
+    @property
+    def rank5(self) -> float:
+        """CMC at rank 5."""
+        return self.cmc_at(5)
+
+    @property
+    def rank10(self) -> float:
+        """CMC at rank 10."""
+        return self.cmc_at(10)
+
+    def cmc_at(self, rank: int) -> float:
+        """CMC at a rank, counted from 1.
+
+        Raises:
+            ValueError: the curve does not reach the rank.
+        """
+        if not 1 <= rank <= len(self.cmc):
+            raise ValueError(f"Rank {rank} is not in the CMC, which has ranks 1 to {len(self.cmc)}; raise max_rank.")
+        return float(self.cmc[rank - 1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: everything but the single queries' average precision."""
+        ranks = {f"rank{r}": self.cmc_at(r) for r in (1, 5, 10) if r <= len(self.cmc)}
+        return {
+            "mAP": self.mAP,
+            **ranks,
+            "mINP": self.mINP,
+            "cmc": [float(value) for value in self.cmc],
+            "num_queries": self.num_queries,
+            "num_skipped": self.num_skipped,
+            "ap": self.ap,
+            "protocol": self.protocol,
+        }
+
+
+def evaluate_ranking(
+    distances: Tensor | NDArray[Any],
+    query_pids: ArrayLike | Tensor,
+    gallery_pids: ArrayLike | Tensor,
+    query_camids: ArrayLike | Tensor,
+    gallery_camids: ArrayLike | Tensor,
+    *,
+    ap: AveragePrecision = "step",
+    protocol: RankingProtocol = "market1501",
+    max_rank: int = 50,
+) -> RankingResult:
+    """Score the rankings that a distance matrix gives. Exact; no row is sorted.
+
+    A query's ranking is the gallery without junk (pid -1) and without images of the query's pid *and* camid.
+    Distractors (pid 0) stay and match nobody. Equal distances rank by gallery index; ``ap="step"`` counts a group
+    of equal distances as one step instead, as scikit-learn does. Queries without a match are skipped and counted.
+
+    The protocols differ in the CMC alone; mAP and mINP are the same under all of them:
+
+    - "market1501": a query counts from the rank of its first match on.
+    - "allshots": each of a query's matches counts, by the number of non-matches before it, with equal shares.
+    - "cuhk03": single gallery shot. From each identity one image is drawn, of cameras other than the query's; a query
+      counts from the rank of its match on. The exact expectation over all draws is given, so nothing is random.
+
+    Args:
+        distances: (Q, G), smaller is closer; array or tensor on any device. Infinite is allowed, NaN is not.
+        query_pids: (Q,) integers.
+        gallery_pids: (G,) integers.
+        query_camids: (Q,) integers.
+        gallery_camids: (G,) integers.
+        ap: "step" averages the precision at each match; "trapezoid" averages it with the precision just before the
+            match, as the Market-1501 toolkit does.
+        protocol: see above.
+        max_rank: length R of the CMC.
+    Raises:
+        ValueError: lengths that differ, labels that are not integers, NaN, an empty gallery, or no query with a match.
+    """
+    shape = tuple(distances.shape)
+    if len(shape) != 2:
+        raise ValueError(f"Distances have shape {shape}. Expected (queries, gallery images).")
+    labels = _check_labels(shape, query_pids, gallery_pids, query_camids, gallery_camids)
+    return _evaluate(_row_blocks(distances), labels, ap, protocol, max_rank)
+
+
+def evaluate_descriptors(
+    query_descriptors: Descriptors,
+    gallery_descriptors: Descriptors,
+    query_pids: ArrayLike | Tensor,
+    gallery_pids: ArrayLike | Tensor,
+    query_camids: ArrayLike | Tensor,
+    gallery_camids: ArrayLike | Tensor,
+    *,
+    ap: AveragePrecision = "step",
+    protocol: RankingProtocol = "market1501",
+    max_rank: int = 50,
+) -> RankingResult:
+    """Score the rankings by Euclidean distance, holding only a block of distances at a time.
+
+    Equal to :func:`evaluate_ranking` of :func:`crosscam.retrieval.pairwise_distances`.
+
+    Args:
+        query_descriptors: (Q, D) array or tensor, on any device.
+        gallery_descriptors: (G, D).
+        query_pids: (Q,) integers.
+        gallery_pids: (G,) integers.
+        query_camids: (Q,) integers.
+        gallery_camids: (G,) integers.
+        ap: as in :func:`evaluate_ranking`.
+        protocol: as there.
+        max_rank: length R of the CMC.
+    Raises:
+        ValueError: as there, and for descriptors that do not fit each other or are not finite.
+    """
+    shape = (len(query_descriptors), len(gallery_descriptors))
+    labels = _check_labels(shape, query_pids, gallery_pids, query_camids, gallery_camids)
+    blocks = distance_blocks(query_descriptors, gallery_descriptors)
+    return _evaluate(((first, block.cpu().numpy()) for first, block in blocks), labels, ap, protocol, max_rank)
+
+
+@dataclass(frozen=True, eq=False)
+class _Labels:
+    """Checked labels: (Q,) and (G,) int64."""
+
+    query_pids: Ints
+    gallery_pids: Ints
+    query_camids: Ints
+    gallery_camids: Ints
+
+
+def _evaluate(
+    blocks: Iterable[tuple[int, Floats]],
+    labels: _Labels,
+    ap: AveragePrecision,
+    protocol: RankingProtocol,
+    max_rank: int,
+) -> RankingResult:
+    """Count block by block, then score the matches' places."""
+    for name, value, allowed in (("ap", ap, AveragePrecision), ("protocol", protocol, RankingProtocol)):
+        if value not in get_args(allowed):
+            raise ValueError(f"{name} is {value!r}. Expected one of {', '.join(get_args(allowed))}.")
+    if max_rank < 1:
+        raise ValueError(f"max_rank is {max_rank}. Expected at least 1.")
+    matches = find_matches(labels.query_pids, labels.gallery_pids, labels.query_camids, labels.gallery_camids)
+    _raise_if_all_skipped(matches)
+
+    values = np.empty(len(matches.columns))
+    before, not_after = np.empty_like(matches.columns), np.empty_like(matches.columns)
+    single_shot = np.zeros(max_rank)
+    for first, block in blocks:
+        begin, end = matches.offsets[first], matches.offsets[first + len(block)]
+        rows = matches.query_of_rows(first, len(block)) - first
+        values[begin:end] = block[rows, matches.columns[begin:end]]
+        before[begin:end], not_after[begin:end] = count_closer(block, matches, first)
+        if protocol == "cuhk03":
+            single_shot += expected_single_shot(
+                block, labels.gallery_pids, labels.query_camids, labels.gallery_camids, matches, first, max_rank
+            )
+    places = Places.ordered(matches, values, before, not_after)
+    counted = matches.per_query > 0
+    num_counted = int(counted.sum())
+    average_precision = np.full(len(counted), np.nan)
+    precision = places.step_precision() if ap == "step" else places.trapezoid_precision()
+    average_precision[counted] = places.mean_per_query(precision)[counted]
+    if protocol == "cuhk03":
+        cmc = single_shot / num_counted
+    else:
+        cmc = places.cmc(max_rank, first_only=protocol == "market1501")
+    return RankingResult(
+        mAP=float(average_precision[counted].mean()),
+        cmc=cmc,
+        mINP=float(places.inverse_negative_penalty().mean()),
+        average_precision=average_precision,
+        num_queries=num_counted,
+        num_skipped=len(counted) - num_counted,
+        ap=ap,
+        protocol=protocol,
+    )
+
+
+def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats]]:
+    """The matrix as C-ordered float32 or float64 rows: at once where it is that already, else in copied blocks."""
+    if isinstance(distances, Tensor):
+        distances = distances.detach()
+        if distances.device.type == "cpu" and distances.dtype.itemsize >= 4:
+            distances = distances.numpy()
+    if (
+        isinstance(distances, np.ndarray)
+        and distances.flags.c_contiguous
+        and distances.dtype in (np.float32, np.float64)
+    ):
+        yield 0, distances
+        return
+    for first in range(0, len(distances), ROWS_AT_A_TIME):
+        block = distances[first : first + ROWS_AT_A_TIME]
+        if isinstance(block, Tensor):
+            block = (block.float() if block.dtype.itemsize < 4 else block).cpu().numpy()
+        # float16 fits float32 exactly; of the rest only float64 holds every value.
+        dtype = np.float32 if block.dtype in (np.float16, np.float32) else np.float64
+        yield first, np.ascontiguousarray(block, dtype=dtype)
+
+
+def _check_labels(
+    shape: tuple[int, ...],
+    query_pids: ArrayLike | Tensor,
+    gallery_pids: ArrayLike | Tensor,
+    query_camids: ArrayLike | Tensor,
+    gallery_camids: ArrayLike | Tensor,
+) -> _Labels:
+    if shape[1] == 0:
+        raise ValueError("The gallery is empty. Expected at least one gallery image to rank.")
+    if shape[0] == 0:
+        raise ValueError("There are no queries. Expected at least one query image.")
+    return _Labels(
+        query_pids=_label_array("query_pids", query_pids, shape[0], "queries"),
+        gallery_pids=_label_array("gallery_pids", gallery_pids, shape[1], "gallery images"),
+        query_camids=_label_array("query_camids", query_camids, shape[0], "queries"),
+        gallery_camids=_label_array("gallery_camids", gallery_camids, shape[1], "gallery images"),
+    )
+
+
+def _label_array(name: str, labels: ArrayLike | Tensor, length: int, what: str) -> Ints:
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.shape != (length,):
+        raise ValueError(f"{name} has shape {array.shape}. Expected ({length},): one for each of the {length} {what}.")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(
+            f"{name} holds {array.dtype}. Expected whole numbers; number the identities and cameras first."
+        )
+    return array.astype(np.int64)
+
+
+def _raise_if_all_skipped(matches: Matches) -> None:
+    if len(matches.columns):
+        return
+    same_camera = np.count_nonzero(np.diff(matches.same_offsets))
+    raise ValueError(
+        f"Every query was skipped: none of the {len(matches.per_query)} queries has a gallery image of its pid from "
+        f"another camera ({same_camera} have one from their own camera). Check pids and camids of query and gallery."
+    )
