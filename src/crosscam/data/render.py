@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import json
-import math
 import multiprocessing
 import os
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from crosscam.data.render_camera import (
-    NOISE_SIDE,
-    Camera,
-    Layer,
-    Sensor,
-    crease_table,
-    draw_cameras,
-    draw_occluder,
-    draw_scene,
-    noise_table,
-)
+from crosscam.data.render_camera import draw_cameras
 from crosscam.data.render_identities import MAX_IDS, Identity, draw_identities, draw_stranger
-from crosscam.data.render_person import HEIGHT, WIDTH, Pose, View, draw_person
+from crosscam.data.render_image import Track, draw_track
 from crosscam.errors import DataError
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 IDENTITIES_FILE = "identities.json"
 MAX_CAMERAS = 9
 SEEN_SHARE = 0.85
+# Distractors and junk, as shares of the gallery; of the distractors, this share shows a person.
 DISTRACTOR_SHARE, JUNK_SHARE = 0.05, 0.03
-STRANGERS, OCCLUDERS = 24, 24
+STRANGER_SHARE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,131 +214,21 @@ def _run(
                 progress(done, total)
 
 
-@dataclass(frozen=True, slots=True)
-class _Studio:
-    """What all images of one data set are drawn with; made once in each process."""
-
-    cameras: tuple[Camera, ...]
-    sensors: tuple[Sensor, ...]
-    scenes: tuple[Image.Image, ...]
-    creases: NDArray[np.float32]
-    strangers: tuple[Identity, ...]
-    occluders: tuple[Layer, ...]
-
-
-@lru_cache(maxsize=2)
-def _studio(cameras: int, seed: int) -> _Studio:
-    rng = random.Random(f"crosscam/{seed}/studio")
-    devices, noise = draw_cameras(cameras, seed), noise_table(seed % 2**32)
-    return _Studio(
-        cameras=devices,
-        sensors=tuple(Sensor(camera, noise) for camera in devices),
-        scenes=tuple(draw_scene(camera, seed) for camera in devices),
-        creases=crease_table(seed % 2**32),
-        strangers=tuple(draw_stranger(rng) for _ in range(STRANGERS)),
-        occluders=tuple(draw_occluder(rng) for _ in range(OCCLUDERS)),
-    )
-
-
 def _draw_job(task: tuple[Path, Identity | None, _Job, int, int]) -> int:
+    """Draw and write the images of one job; returns how many."""
     out, person, job, cameras, seed = task
-    studio = _studio(cameras, seed)
-    camera = studio.cameras[job.camid - 1]
-    track = random.Random(f"crosscam/{seed}/track/{job.pid}/{job.camid}/{job.number}")
-    if person is None and (job.pid < 0 or track.random() < 0.7):
-        person = draw_stranger(track)
-    yaw = camera.yaw + (math.pi if track.random() < camera.turned else 0.0) + track.gauss(0.0, camera.yaw_spread)
-    exposure = track.uniform(0.82, 1.2)
-    place = track.random()
-    frame = track.randrange(100, 90000)
-    for index in range(job.images):
-        rng = random.Random(f"crosscam/{seed}/image/{job.pid}/{job.camid}/{job.number}/{index}")
-        scene = _background(studio.scenes[job.camid - 1], place, rng)
-        if person is not None:
-            scene = _compose(scene, studio, camera, person, yaw, rng, junk=job.pid < 0)
-        image = studio.sensors[job.camid - 1].record(scene, rng, exposure * rng.uniform(0.92, 1.08))
-        frame += rng.randint(5, 25)
-        pid = "-1" if job.pid < 0 else f"{job.pid:04d}"
-        name = f"{pid}_c{job.camid}s1_{frame:06d}_{index + 1 if job.pid > 0 else job.number % 100:02d}.jpg"
+    name = f"{job.pid}/{job.camid}/{job.number}"
+    rng = random.Random(f"crosscam/{seed}/job/{name}")
+    frame = rng.randrange(100, 90000)
+    if job.pid <= 0:
+        frame = 100 + 7 * job.number
+        person = draw_stranger(rng) if job.pid < 0 or rng.random() < STRANGER_SHARE else None
+    track = Track(name, job.camid, person, missed=job.pid < 0)
+    pid = "-1" if job.pid < 0 else f"{job.pid:04d}"
+    quality = draw_cameras(cameras, seed)[job.camid - 1].quality
+    for index, image in enumerate(draw_track(track, range(job.images), cameras, seed)):
+        frame += rng.randint(5, 25) if index else 0
         folder = QUERY if index == job.query_index else job.folder
-        image.save(out / folder / name, quality=camera.quality)
+        path = out / folder / f"{pid}_c{job.camid}s1_{frame:06d}_{index + 1:02d}.jpg"
+        image.save(path, quality=quality)
     return job.images
-
-
-def _background(scene: Image.Image, place: float, rng: random.Random) -> NDArray[np.float32]:
-    """(128, 64, 3) crop of the scene, near the same place for all images of one track."""
-    scale = rng.uniform(0.85, 1.2)
-    w, h = WIDTH * scale, HEIGHT * scale
-    left = min(max(0.0, place * (scene.width - w) + rng.gauss(0.0, 14.0)), scene.width - w)
-    top = min(max(0.0, rng.uniform(0.25, 0.75) * (scene.height - h)), scene.height - h)
-    crop = scene.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR, (left, top, left + w, top + h))
-    return np.array(crop, dtype=np.float32)
-
-
-def _compose(
-    scene: NDArray[np.float32],
-    studio: _Studio,
-    camera: Camera,
-    person: Identity,
-    yaw: float,
-    rng: random.Random,
-    *,
-    junk: bool,
-) -> NDArray[np.float32]:
-    slip = 5.0 if junk else 1.0
-    size = camera.size * math.exp(rng.gauss(0.0, camera.misalignment * slip))
-    shift = camera.misalignment * size * slip
-    view = View(
-        centre=WIDTH / 2 + rng.gauss(0.0, shift),
-        ground=(HEIGHT + size) / 2 + rng.gauss(0.0, shift),
-        size=size,
-        pitch=camera.pitch,
-        light=camera.light,
-    )
-    if rng.random() < 0.12:
-        scene = _add_stranger(scene, studio, view, rng, behind=True)
-    scene = _over(scene, _draw(studio, person, _pose(yaw + rng.gauss(0.0, 0.18), rng), view, rng))
-    if rng.random() < camera.occluded:
-        if rng.random() < 0.3:
-            return _add_stranger(scene, studio, view, rng, behind=False)
-        colour, coverage = studio.occluders[rng.randrange(OCCLUDERS)]
-        scene = _over(scene, (colour, coverage))
-    return scene
-
-
-def _pose(yaw: float, rng: random.Random) -> Pose:
-    walking = rng.random() < 0.88
-    return Pose(
-        yaw=yaw,
-        phase=rng.uniform(0.0, 2.0 * math.pi),
-        stride=rng.uniform(0.25, 0.5) if walking else rng.uniform(0.0, 0.1),
-        arms=rng.uniform(0.15, 0.55) if walking else rng.uniform(0.0, 0.1),
-        elbows=rng.uniform(0.1, 0.8),
-        lean=rng.uniform(-0.02, 0.12),
-        raised=rng.choice((-1, 1)) if rng.random() < 0.08 else 0,
-    )
-
-
-def _draw(studio: _Studio, person: Identity, pose: Pose, view: View, rng: random.Random) -> Layer:
-    x, y = rng.randrange(NOISE_SIDE - WIDTH), rng.randrange(NOISE_SIDE - HEIGHT)
-    return draw_person(person, pose, view, studio.creases[y : y + HEIGHT, x : x + WIDTH])
-
-
-def _over(scene: NDArray[np.float32], layer: Layer) -> NDArray[np.float32]:
-    colour, coverage = layer
-    return scene * (1.0 - coverage) + colour
-
-
-def _add_stranger(
-    scene: NDArray[np.float32], studio: _Studio, view: View, rng: random.Random, *, behind: bool
-) -> NDArray[np.float32]:
-    side, scale = rng.choice((-1.0, 1.0)), rng.uniform(0.6, 0.85) if behind else rng.uniform(1.0, 1.15)
-    other = View(
-        centre=view.centre + side * rng.uniform(18.0, 34.0),
-        ground=view.ground + (-12.0 if behind else 10.0),
-        size=view.size * scale,
-        pitch=view.pitch,
-        light=view.light,
-    )
-    stranger = studio.strangers[rng.randrange(STRANGERS)]
-    return _over(scene, _draw(studio, stranger, _pose(rng.uniform(0.0, 2.0 * math.pi), rng), other, rng))

@@ -57,8 +57,10 @@ BAGS = ("none", "none", "none", "backpack", "backpack", "shoulder", "shoulder", 
 
 UPPER_PATTERNS = ("hoops", "pinstripes", "checks", "yoke", "sleeves", "print", "band", "half")
 LOWER_PATTERNS = ("side_stripe", "cuffs", "checks", "pinstripes", "thigh_panel")
-# Of the garments drawn, how often a plain one is preferred to a patterned one.
-PLAIN_WEIGHT = 6.0
+# How often people wear a garment that is plain, loud, or has a quiet second colour, against all others.
+PLAIN_WEIGHT, LOUD_WEIGHT, QUIET_WEIGHT = 60.0, 0.25, 4.0
+LOUD_PATTERNS = ("checks", "pinstripes", "hoops", "thigh_panel")
+QUIET_COLOURS = ("black", "grey", "silver", "white", "navy", "beige")
 # Colours that people wear on their legs more often than others.
 COMMON_LOWER = {"black": 4.0, "navy": 4.0, "grey": 3.0, "beige": 2.0, "blue": 3.0, "brown": 1.5, "white": 1.5}
 
@@ -193,14 +195,20 @@ def _uppers(rng: random.Random) -> Iterator[tuple[float, Garment]]:
         inner = None
         if kind in ("jacket", "coat") and pattern == "plain" and rng.random() < 0.6:
             inner = rng.choice([c for c in COLOURS if c != colour])
-        yield (PLAIN_WEIGHT if second is None else 0.15), Garment(kind, pattern, colour, second, inner)
+        yield _weight(pattern, second), Garment(kind, pattern, colour, second, inner)
 
 
 def _lowers(rng: random.Random) -> Iterator[tuple[float, Garment]]:
     for pattern, colour, second in _looks(LOWER_PATTERNS):
         kind = rng.choice(("trousers", "trousers", "slim", "wide", "shorts", "skirt"))
-        weight = (PLAIN_WEIGHT if second is None else 0.1) * COMMON_LOWER.get(colour, 1.0)
+        weight = _weight(pattern, second) * COMMON_LOWER.get(colour, 1.0)
         yield weight, Garment(kind, pattern, colour, second)
+
+
+def _weight(pattern: str, second: str | None) -> float:
+    if second is None:
+        return PLAIN_WEIGHT
+    return (LOUD_WEIGHT if pattern in LOUD_PATTERNS else 1.0) * (QUIET_WEIGHT if second in QUIET_COLOURS else 1.0)
 
 
 def _looks(patterns: tuple[str, ...]) -> Iterator[tuple[str, str, str | None]]:
@@ -246,5 +254,5 @@ def _draw_person(pid: int, subset: Subset, upper: Garment, lower: Garment, rng: 
         bag_side=rng.choice((-1, 1)),
         height=rng.uniform(0.92, 1.05),
         build=min(1.4, max(0.82, rng.gauss(1.02, 0.13))),
-        shoulders=rng.uniform(0.84, 0.98) if woman else rng.uniform(0.96, 1.12),
+        shoulders=rng.uniform(0.86, 0.98) if woman else rng.uniform(0.98, 1.12),
     )
