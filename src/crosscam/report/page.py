@@ -161,7 +161,7 @@ def _scores(scores: Sequence[ScoreRow]) -> str:
     """The table of scores in per cent, and how they were measured in words."""
     if not scores:
         return '<p class="empty">Nothing was scored.</p>'
-    heads = ["mAP", *(f"rank-{rank}" for rank in TABLE_RANKS), "mINP", "queries", "skipped"]
+    heads = ["mAP", *(f"rank-{rank}" for rank in TABLE_RANKS), "mINP", "queries counted", "skipped"]
     rows = []
     for row in scores:
         r = row.result
