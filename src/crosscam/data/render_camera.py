@@ -91,7 +91,7 @@ def draw_cameras(count: int, seed: int) -> tuple[Camera, ...]:
                 contrast=rng.uniform(0.72, 1.08),
                 haze=rng.uniform(-8.0, 22.0),
                 blur=rng.uniform(0.25, 1.0),
-                noise=rng.uniform(2.0, 8.0),
+                noise=rng.uniform(1.5, 6.0),
                 quality=rng.randint(70, 92),
                 misalignment=rng.uniform(0.02, 0.05),
                 occluded=rng.uniform(0.1, 0.35),
@@ -139,7 +139,7 @@ def noise_table(seed: int) -> NDArray[np.float32]:
     rng = np.random.default_rng([seed, 1])
     noise = rng.standard_normal((NOISE_SIDE, NOISE_SIDE, 3), dtype=np.float32)
     noise = 0.8 * noise.mean(axis=2, keepdims=True) * math.sqrt(3.0) + 0.5 * noise
-    noise += 0.5 * np.roll(noise, 1, axis=1)
+    noise = noise + 0.5 * (np.roll(noise, 1, axis=1) + np.roll(noise, 1, axis=0))
     return np.asarray(noise / noise.std(), dtype=np.float32)
 
 

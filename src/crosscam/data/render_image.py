@@ -23,8 +23,9 @@ from crosscam.data.render_camera import (
 )
 from crosscam.data.render_canvas import HEIGHT, WIDTH
 from crosscam.data.render_identities import Identity, draw_stranger
+from crosscam.data.render_occluders import Layer, draw_occluder
 from crosscam.data.render_person import draw_person
-from crosscam.data.render_scene import Layer, draw_occluder, draw_scene
+from crosscam.data.render_scene import draw_scene
 
 STRANGERS, OCCLUDERS = 24, 24
 # Pixels from the middle of the shadow under the feet to the edge of its table.

@@ -1,4 +1,4 @@
-"""What stands around the people: the empty scene of a camera, and things in the foreground."""
+"""The empty scene of a camera: ground, walls and clutter."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from crosscam.data.render_camera import Camera
-from crosscam.data.render_canvas import HEIGHT, WIDTH
 from crosscam.data.render_identities import Rgb, scaled
-
-Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 SCENE = (420, 260)
 
@@ -21,7 +18,7 @@ def draw_scene(camera: Camera, seed: int) -> Image.Image:
     """The empty scene of one camera, ``SCENE`` pixels large: ground, wall and clutter; crops are cut from it."""
     rng = random.Random(f"crosscam/{seed}/scene/{camera.camid}")
     width, height = SCENE
-    scene = Image.new("RGB", SCENE, _grey(rng, 90, 190))
+    scene = Image.new("RGB", SCENE, dull_colour(rng, 90, 190))
     draw = ImageDraw.Draw(scene)
     horizon = int(height * (0.42 - 0.5 * camera.pitch))
     _ground(draw, rng, horizon)
@@ -43,7 +40,7 @@ def _patchiness(rng: random.Random) -> NDArray[np.float32]:
     return total[:, :, None]
 
 
-def _grey(rng: random.Random, low: int, high: int) -> Rgb:
+def dull_colour(rng: random.Random, low: int, high: int) -> Rgb:
     """A dull colour, as of walls and streets."""
     level = rng.randint(low, high)
     red, green, blue = (min(255, max(0, level + rng.randint(-16, 16))) for _ in range(3))
@@ -52,7 +49,7 @@ def _grey(rng: random.Random, low: int, high: int) -> Rgb:
 
 def _ground(draw: ImageDraw.ImageDraw, rng: random.Random, horizon: int) -> None:
     width, height = SCENE
-    base = rng.choice((_grey(rng, 100, 190), _grey(rng, 100, 190), (96, 124, 70), (170, 150, 120)))
+    base = rng.choice((dull_colour(rng, 100, 190), dull_colour(rng, 100, 190), (96, 124, 70), (170, 150, 120)))
     draw.rectangle((0, horizon, width, height), fill=base)
     line = scaled(base, rng.uniform(0.72, 0.9))
     slant = rng.uniform(-1.2, 1.2)
@@ -76,7 +73,7 @@ def _wall(draw: ImageDraw.ImageDraw, rng: random.Random, horizon: int) -> None:
     x = -rng.uniform(0, 40)
     while x < width:
         w = rng.uniform(40, 130)
-        colour = rng.choice((_grey(rng, 70, 210), _grey(rng, 70, 210), (124, 70, 56), (60, 82, 56)))
+        colour = rng.choice((dull_colour(rng, 70, 210), dull_colour(rng, 70, 210), (124, 70, 56), (60, 82, 56)))
         draw.rectangle((x, 0, x + w, horizon), fill=colour)
         dark = scaled(colour, 0.6)
         if rng.random() < 0.6:
@@ -87,12 +84,12 @@ def _wall(draw: ImageDraw.ImageDraw, rng: random.Random, horizon: int) -> None:
             for wy in range(0, horizon, 7):
                 draw.line((x, wy, x + w, wy), fill=dark)
         x += w
-    draw.rectangle((0, horizon - 2, width, horizon + 2), fill=_grey(rng, 50, 120))
+    draw.rectangle((0, horizon - 2, width, horizon + 2), fill=dull_colour(rng, 50, 120))
 
 
 def _pole(draw: ImageDraw.ImageDraw, rng: random.Random, x: float, y: float) -> None:
     w = rng.uniform(1.5, 4.0)
-    draw.rectangle((x - w, y - rng.uniform(90, 260), x + w, y), fill=_grey(rng, 40, 180))
+    draw.rectangle((x - w, y - rng.uniform(90, 260), x + w, y), fill=dull_colour(rng, 40, 180))
 
 
 def _bicycle(draw: ImageDraw.ImageDraw, rng: random.Random, x: float, y: float) -> None:
@@ -130,56 +127,6 @@ def _car(draw: ImageDraw.ImageDraw, rng: random.Random, x: float, y: float) -> N
     )
     draw.rounded_rectangle((x, y - h, x + w, y - 4), radius=6, fill=colour)
     for wheel in (x + w * 0.22, x + w * 0.78):
-        draw.ellipse((wheel - 9, y - 14, wheel + 9, y + 4), fill=(24, 24, 26))
-
-
-def draw_occluder(rng: random.Random) -> Layer:
-    """Something in the foreground, as colour times coverage and coverage, for an image of 128 x 64 pixels."""
-    size = (WIDTH * 2, HEIGHT * 2)
-    colour, mask = Image.new("RGB", size), Image.new("L", size)
-    shape = rng.choice(("pole", "plant", "car", "rail", "bicycle"))
-    pen, hole = ImageDraw.Draw(colour), ImageDraw.Draw(mask)
-    if shape == "pole":
-        x, w, paint = rng.uniform(15, 113), rng.uniform(4, 10), _grey(rng, 30, 170)
-        pen.rectangle((x - w, 0, x + w, 256), fill=paint)
-        pen.rectangle((x - w * 0.2, 0, x + w * 0.5, 256), fill=scaled(paint, 1.25))
-        hole.rectangle((x - w, 0, x + w, 256), fill=255)
-    elif shape == "plant":
-        x, r = rng.choice((10, 30, 98, 118)), rng.uniform(26, 44)
-        for _ in range(160):
-            px, py, s = x + rng.gauss(0, r * 0.5), 246 - abs(rng.gauss(0, r * 0.9)), rng.uniform(3, 8)
-            level = rng.uniform(0.4, 1.3)
-            box = (px - s, py - s * 0.6, px + s, py + s * 0.6)
-            pen.ellipse(box, fill=(int(50 * level), int(100 * level), int(46 * level)))
-            hole.ellipse(box, fill=255)
-    elif shape == "car":
-        top, paint = rng.uniform(180, 216), rng.choice(((190, 190, 194), (36, 38, 44), (140, 30, 34), (44, 64, 110)))
-        side = rng.choice((-1, 1))
-        edge = 0 if side < 0 else 128
-        body = [(edge, top), (64 + side * rng.uniform(-60, 10), top + 8), (64 - side * 50, 256), (edge, 256)]
-        pen.polygon(body, fill=paint)
-        pen.line((*body[0], *body[1]), fill=(230, 230, 230), width=3)
-        hole.polygon(body, fill=255)
-    elif shape == "rail":
-        y, paint = rng.uniform(120, 190), _grey(rng, 60, 200)
-        for dy in (0, 34, 68):
-            pen.rectangle((0, y + dy, 128, y + dy + 5), fill=paint)
-            hole.rectangle((0, y + dy, 128, y + dy + 5), fill=255)
-    else:
-        x, y, r = rng.uniform(-20, 70), rng.uniform(225, 250), rng.uniform(26, 34)
-        for wheel in (x, x + 2.9 * r):
-            for d in (pen, hole):
-                d.ellipse((wheel - r, y - 2 * r, wheel + r, y), outline=(36, 36, 40) if d is pen else 255, width=4)
-        paint = rng.choice(((160, 40, 40), (40, 60, 130), (50, 50, 54)))
-        for a, b in (
-            ((x, y - r), (x + 0.5 * r, y - 2.9 * r)),
-            ((x + 0.4 * r, y - 2.4 * r), (x + 2 * r, y - 2.4 * r)),
-            ((x + 2 * r, y - 2.6 * r), (x + 1.4 * r, y - r)),
-            ((x + 1.4 * r, y - r), (x + 2.9 * r, y - r)),
-        ):
-            pen.line((*a, *b), fill=paint, width=5)
-            hole.line((*a, *b), fill=255, width=5)
-    return (
-        np.asarray(colour.reduce(2), dtype=np.float32),
-        np.asarray(mask.reduce(2), dtype=np.float32)[:, :, None] / 255.0,
-    )
+        draw.ellipse((wheel - 8, y - 11, wheel + 8, y + 5), fill=(24, 24, 26))
+        draw.ellipse((wheel - 4, y - 7, wheel + 4, y + 1), fill=(130, 130, 132))
+    draw.line((x + w * 0.52, y - h, x + w * 0.52, y - 7), fill=scaled(colour, 0.6))
