@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID
+from crosscam.retrieval.labels import Ints, Labels
 
-Ints = NDArray[np.int64]
 Floats = NDArray[np.floating[Any]]
 Backend = Literal["auto", "numba", "numpy"]
 
@@ -57,15 +57,9 @@ class Matches:
         return np.repeat(np.arange(first_query, first_query + count), lengths)
 
 
-def find_matches(query_pids: Ints, gallery_pids: Ints, query_camids: Ints, gallery_camids: Ints) -> Matches:
-    """Gallery images of each query's identity. Junk and distractors are nobody's match.
-
-    Args:
-        query_pids: (Q,).
-        gallery_pids: (G,).
-        query_camids: (Q,).
-        gallery_camids: (G,).
-    """
+def find_matches(labels: Labels) -> Matches:
+    """Gallery images of each query's identity. Junk and distractors are nobody's match."""
+    query_pids, gallery_pids = labels.query_pids, labels.gallery_pids
     by_pid = np.argsort(gallery_pids, kind="stable")
     sorted_pids = gallery_pids[by_pid]
     start = np.searchsorted(sorted_pids, query_pids, side="left")
@@ -76,7 +70,7 @@ def find_matches(query_pids: Ints, gallery_pids: Ints, query_camids: Ints, galle
     query_of = np.repeat(np.arange(len(query_pids)), length)
     within = np.arange(same_offsets[-1]) - same_offsets[query_of]
     same_columns = by_pid[start[query_of] + within]
-    other_camera = gallery_camids[same_columns] != query_camids[query_of]
+    other_camera = labels.gallery_camids[same_columns] != labels.query_camids[query_of]
     return Matches(
         offsets=_offsets(np.bincount(query_of[other_camera], minlength=len(query_pids))),
         columns=same_columns[other_camera],

@@ -94,10 +94,33 @@ def _block(q: Tensor, g: Tensor, g_square: Tensor, squared: bool) -> Tensor:
 def _refine(square: Tensor, limits: Tensor, q: Tensor, g: Tensor) -> None:
     """Replace entries of ``square`` below ``limits``, both (B, G), by the square of the difference itself."""
     rows, columns = torch.nonzero(square < limits, as_tuple=True)
+    for part, values in _pair_blocks(q, g, rows, columns):
+        square[rows[part], columns[part]] = values
+
+
+@torch.no_grad()
+def pair_distances(descriptors: Tensor, first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Squared Euclidean distance of single pairs, from the difference itself.
+
+    Args:
+        descriptors: (N, D) floating, on any device.
+        first: (P,) index of one image of each pair.
+        second: (P,) index of the other.
+    Returns:
+        (P,) float32.
+    """
+    x = descriptors if descriptors.dtype == torch.float64 else descriptors.float()
+    rows, columns = (torch.from_numpy(index).to(x.device) for index in (first, second))
+    blocks = [values.float().cpu().numpy() for _, values in _pair_blocks(x, x, rows, columns)]
+    return np.concatenate([np.empty(0, dtype=np.float32), *blocks])
+
+
+def _pair_blocks(q: Tensor, g: Tensor, rows: Tensor, columns: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Squared distances of the pairs (rows, columns), (P,), some at a time."""
     step = max(1, REFINE_ELEMENTS // max(1, q.shape[1]))
     for first in range(0, len(rows), step):
-        r, c = rows[first : first + step], columns[first : first + step]
-        square[r, c] = _square_norms(q[r] - g[c])
+        part = slice(first, first + step)
+        yield part, _square_norms(q[rows[part]] - g[columns[part]])
 
 
 def _square_norms(x: Tensor) -> Tensor:

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from crosscam.data.records import RankingProtocol
-from crosscam.retrieval.counting import Floats, Ints, Matches, count_closer, find_matches
+from crosscam.retrieval.counting import Floats, Matches, count_closer, find_matches
 from crosscam.retrieval.distances import Descriptors, distance_blocks
+from crosscam.retrieval.labels import Labels, check_labels
 from crosscam.retrieval.places import Places
 from crosscam.retrieval.single_shot import expected_single_shot
 
@@ -126,7 +127,7 @@ def evaluate_ranking(
     shape = tuple(distances.shape)
     if len(shape) != 2:
         raise ValueError(f"Distances have shape {shape}. Expected (queries, gallery images).")
-    labels = _check_labels(shape, query_pids, gallery_pids, query_camids, gallery_camids)
+    labels = check_labels(shape, query_pids, gallery_pids, query_camids, gallery_camids)
     return _evaluate(_row_blocks(distances), labels, ap, protocol, max_rank)
 
 
@@ -160,24 +161,14 @@ def evaluate_descriptors(
         ValueError: as there, and for descriptors that do not fit each other or are not finite.
     """
     shape = (len(query_descriptors), len(gallery_descriptors))
-    labels = _check_labels(shape, query_pids, gallery_pids, query_camids, gallery_camids)
+    labels = check_labels(shape, query_pids, gallery_pids, query_camids, gallery_camids)
     blocks = distance_blocks(query_descriptors, gallery_descriptors)
     return _evaluate(((first, block.cpu().numpy()) for first, block in blocks), labels, ap, protocol, max_rank)
 
 
-@dataclass(frozen=True, eq=False)
-class _Labels:
-    """Checked labels: (Q,) and (G,) int64."""
-
-    query_pids: Ints
-    gallery_pids: Ints
-    query_camids: Ints
-    gallery_camids: Ints
-
-
 def _evaluate(
     blocks: Iterable[tuple[int, Floats]],
-    labels: _Labels,
+    labels: Labels,
     ap: AveragePrecision,
     protocol: RankingProtocol,
     max_rank: int,
@@ -188,7 +179,7 @@ def _evaluate(
             raise ValueError(f"{name} is {value!r}. Expected one of {', '.join(get_args(allowed))}.")
     if max_rank < 1:
         raise ValueError(f"max_rank is {max_rank}. Expected at least 1.")
-    matches = find_matches(labels.query_pids, labels.gallery_pids, labels.query_camids, labels.gallery_camids)
+    matches = find_matches(labels)
     _raise_if_all_skipped(matches)
 
     values = np.empty(len(matches.columns))
@@ -200,9 +191,7 @@ def _evaluate(
         values[begin:end] = block[rows, matches.columns[begin:end]]
         before[begin:end], not_after[begin:end] = count_closer(block, matches, first)
         if protocol == "cuhk03":
-            single_shot += expected_single_shot(
-                block, labels.gallery_pids, labels.query_camids, labels.gallery_camids, matches, first, max_rank
-            )
+            single_shot += expected_single_shot(block, labels, matches, first, max_rank)
     places = Places.ordered(matches, values, before, not_after)
     counted = matches.per_query > 0
     num_counted = int(counted.sum())
@@ -245,36 +234,6 @@ def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats]
         # float16 fits float32 exactly; of the rest only float64 holds every value.
         dtype = np.float32 if block.dtype in (np.float16, np.float32) else np.float64
         yield first, np.ascontiguousarray(block, dtype=dtype)
-
-
-def _check_labels(
-    shape: tuple[int, ...],
-    query_pids: ArrayLike | Tensor,
-    gallery_pids: ArrayLike | Tensor,
-    query_camids: ArrayLike | Tensor,
-    gallery_camids: ArrayLike | Tensor,
-) -> _Labels:
-    if shape[1] == 0:
-        raise ValueError("The gallery is empty. Expected at least one gallery image to rank.")
-    if shape[0] == 0:
-        raise ValueError("There are no queries. Expected at least one query image.")
-    return _Labels(
-        query_pids=_label_array("query_pids", query_pids, shape[0], "queries"),
-        gallery_pids=_label_array("gallery_pids", gallery_pids, shape[1], "gallery images"),
-        query_camids=_label_array("query_camids", query_camids, shape[0], "queries"),
-        gallery_camids=_label_array("gallery_camids", gallery_camids, shape[1], "gallery images"),
-    )
-
-
-def _label_array(name: str, labels: ArrayLike | Tensor, length: int, what: str) -> Ints:
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if array.shape != (length,):
-        raise ValueError(f"{name} has shape {array.shape}. Expected ({length},): one for each of the {length} {what}.")
-    if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(
-            f"{name} holds {array.dtype}. Expected whole numbers; number the identities and cameras first."
-        )
-    return array.astype(np.int64)
 
 
 def _raise_if_all_skipped(matches: Matches) -> None:

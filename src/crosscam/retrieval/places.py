@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.retrieval.counting import Floats, Ints, Matches
+from crosscam.retrieval.counting import Floats, Matches
+from crosscam.retrieval.labels import Ints
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from crosscam.retrieval.counting import count_closer, find_matches, uses_compiled
+from crosscam.retrieval.labels import check_labels
+from crosscam.retrieval.metrics import evaluate_ranking
+
+
+def case(num_query: int, num_gallery: int, levels: int, dtype: Any, seed: int = 0) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    distances = (rng.integers(0, levels, (num_query, num_gallery)) / levels).astype(dtype)
+    labels = check_labels(
+        distances.shape,
+        rng.integers(0, 30, num_query),
+        rng.integers(-1, 30, num_gallery),
+        rng.integers(0, 3, num_query),
+        rng.integers(0, 3, num_gallery),
+    )
+    return distances, find_matches(labels)
+
+
+@pytest.mark.parametrize("levels", [3, 50, 10**9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("num_gallery", [100, 4096, 9001])
+def test_compiled_counts_equal_plain_counts(num_gallery: int, dtype: Any, levels: int) -> None:
+    pytest.importorskip("numba")
+    distances, matches = case(25, num_gallery, levels, dtype)
+    plain = count_closer(distances, matches, backend="numpy")
+    compiled = count_closer(distances, matches, backend="numba")
+    for expected, found in zip(plain, compiled, strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert plain[1].max() > 0
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_a_block_counts_as_within_the_whole(backend: Any) -> None:
+    if backend == "numba":
+        pytest.importorskip("numba")
+    distances, matches = case(25, 300, 40, np.float32)
+    before, not_after = count_closer(distances, matches, backend=backend)
+    part = slice(matches.offsets[10], matches.offsets[17])
+    block_before, block_not_after = count_closer(distances[10:17], matches, 10, backend=backend)
+    np.testing.assert_array_equal(block_before, before[part])
+    np.testing.assert_array_equal(block_not_after, not_after[part])
+
+
+def test_counts_against_a_loop() -> None:
+    distances, matches = case(6, 120, 8, np.float64, seed=4)
+    before, not_after = count_closer(distances, matches)
+    for query in range(6):
+        same = set(matches.same_columns[matches.same_offsets[query] : matches.same_offsets[query + 1]])
+        others = [g for g in range(120) if matches.usable[g] and g not in same]
+        for m in range(matches.offsets[query], matches.offsets[query + 1]):
+            own = (distances[query, matches.columns[m]], matches.columns[m])
+            assert before[m] == sum((distances[query, g], g) < own for g in others)
+            assert not_after[m] == sum(distances[query, g] <= own[0] for g in others)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_nan_is_refused_with_its_place(backend: Any) -> None:
+    if backend == "numba":
+        pytest.importorskip("numba")
+    distances, matches = case(5, 40, 10, np.float32)
+    distances[3, 7] = np.nan
+    with pytest.raises(ValueError, match="Distances hold NaN, first at query 3, gallery 7"):
+        count_closer(distances, matches, backend=backend)
+
+
+def test_large_matrices_run_compiled_where_numba_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not uses_compiled(60 * 500)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert uses_compiled(3368 * 19732)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not uses_compiled(3368 * 19732)
+
+
+def test_threads_may_evaluate_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    monkeypatch.setattr("crosscam.retrieval.counting.COMPILED_FROM", 0)
+    rng = np.random.default_rng(0)
+    arguments = (
+        rng.random((200, 3000), dtype=np.float32),
+        rng.integers(1, 50, 200),
+        rng.integers(-1, 50, 3000),
+        rng.integers(0, 4, 200),
+        rng.integers(0, 4, 3000),
+    )
+    scores: list[float] = []
+    threads = [threading.Thread(target=lambda: scores.append(evaluate_ranking(*arguments).mAP)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(scores) == 4
+    assert len(set(scores)) == 1
