@@ -43,8 +43,18 @@ class Loft:
         rx, ry = c[0] + (d[0] - c[0]) * f, c[1] + (d[1] - c[1]) * f
         return lx + (rx - lx) * r, ly + (ry - ly) * r
 
+    def strip(self, u0: float, u1: float) -> list[Point2]:
+        """The outline of the whole length between two ``u``; what most shading needs, so it has to be fast."""
+        r0, r1 = (u0 + 1.0) / 2.0, (u1 + 1.0) / 2.0
+        edges = [(a, b, c - a, d - b) for (a, b), (c, d) in zip(self.left, self.right, strict=True)]
+        near = [(x + dx * r0, y + dy * r0) for x, y, dx, dy in edges]
+        far = [(x + dx * r1, y + dy * r1) for x, y, dx, dy in edges]
+        return near + far[::-1]
+
     def patch(self, t0: float, t1: float, u0: float, u1: float) -> list[Point2]:
         """The outline of the part between two ``t`` and two ``u``."""
+        if t0 <= 0.0 and t1 >= 1.0:
+            return self.strip(u0, u1)
         steps = [t0, *(k / (len(self.left) - 1) for k in range(len(self.left))), t1]
         ts = [t for t in steps if t0 <= t <= t1]
         return [self.at(t, u0) for t in ts] + [self.at(t, u1) for t in reversed(ts)]
@@ -84,6 +94,6 @@ class Canvas:
         self.polygon(loft.left + loft.right[::-1], material)
         self._shade.polygon(loft.left + loft.right[::-1], fill=int(92 * shade))
         low, high = max(-0.95, self._lit - 0.62), min(0.95, self._lit + 0.62)
-        self._shade.polygon(loft.patch(0.0, 1.0, low, high), fill=int(122 * shade))
+        self._shade.polygon(loft.strip(low, high), fill=int(122 * shade))
         low, high = max(-0.85, self._lit - 0.3), min(0.85, self._lit + 0.3)
-        self._shade.polygon(loft.patch(0.0, 1.0, low, high), fill=int(142 * shade))
+        self._shade.polygon(loft.strip(low, high), fill=int(142 * shade))

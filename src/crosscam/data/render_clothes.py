@@ -70,7 +70,8 @@ def draw_leg(body: Body, index: int, shade: float) -> None:
     unit, b = body.unit, 0.45 + 0.55 * body.build
     bare = [0.061 * b, 0.052 * b, 0.039 * b, 0.039 * b, 0.024]
     kind = body.who.lower.kind
-    body.limb(points, [w * unit for w in bare], SKIN, shade)
+    if kind in ("skirt", "shorts"):
+        body.limb(points, [w * unit for w in bare], SKIN, shade)
     if kind == "skirt":
         return
     cloth = {"slim": (1.0, 1.03, 1.07, 0.98, 1.15), "wide": (1.08, 1.22, 1.45, 1.55, 2.6)}
@@ -171,9 +172,10 @@ def draw_arm(body: Body, index: int, shade: float) -> None:
     hand = between(elbow, wrist, 1.16)
     points = [body.project(p) for p in (shoulder, between(shoulder, elbow, 0.5), elbow, wrist)]
     bare = [0.031 * b * u, 0.028 * b * u, 0.025 * b * u, 0.019 * u]
-    body.limb(points, bare, SKIN, shade)
-    body.canvas.disc(*body.project(hand), 0.019 * u, 0.023 * u, SKIN, shade)
     kind = body.who.upper.kind
+    if kind in ("tee", "tank"):
+        body.limb(points, bare, SKIN, shade)
+    body.canvas.disc(*body.project(hand), 0.019 * u, 0.023 * u, SKIN, shade)
     if kind == "tank":
         return
     sleeve = UPPER2 if body.who.upper.pattern in ("sleeves", "yoke") else UPPER
@@ -212,8 +214,11 @@ def _trunk_patches(body: Body) -> Iterable[Patch]:
         middles = [math.sin(k * 0.7 + turn) for k in range(-3, 3) if abs(k * 0.7 + turn) < 1.5]
         return [(0.0, 0.95, max(-1.0, u - 0.11), min(1.0, u + 0.11)) for u in middles]
     if pattern == "print":
-        if abs(body.cos) < 0.25:
-            return ()
-        middle, half = 0.75 * body.sin * math.copysign(1.0, body.cos), 0.5 * abs(body.cos)
-        return ((0.3, 0.66, max(-1.0, middle - half), min(1.0, middle + half)),)
+        return [_print(body.sin * way, body.cos * way) for way in (1.0, -1.0) if body.cos * way > -0.3]
     return TRUNK[pattern]
+
+
+def _print(sin: float, cos: float) -> Patch:
+    """The printed square on the chest or the back; from the side its edge still shows."""
+    middle, half = 0.75 * sin, max(0.2, 0.5 * abs(cos))
+    return 0.3, 0.66, max(-1.0, middle - half), min(1.0, middle + half)

@@ -28,7 +28,8 @@ def draw_occluder(rng: random.Random) -> Layer:
     image = Image.new("RGBA", (RIGHT, BOTTOM))
     rng.choice(OCCLUDERS)(ImageDraw.Draw(image), rng)
     layer = np.asarray(image.reduce(2), dtype=np.float32)
-    return layer[:, :, :3], layer[:, :, 3:] / 255.0
+    coverage = layer[:, :, 3:] / 255.0
+    return layer[:, :, :3] * coverage, coverage
 
 
 def _pole(draw: ImageDraw.ImageDraw, rng: random.Random) -> None:
