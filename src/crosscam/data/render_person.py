@@ -79,7 +79,7 @@ def _materials(identity: Identity) -> dict[int, Rgb]:
         STRAP: scaled(COLOURS[identity.bag_colour], 0.6),
         HAT: COLOURS[identity.hat_colour],
         INNER: COLOURS[upper.inner or upper.colour],
-        FEATURE: scaled(skin, 0.42),
+        FEATURE: scaled(skin, 0.5),
         LIPS: (int(skin[0] * 0.78), int(skin[1] * 0.6), int(skin[2] * 0.58)),
         BELT: (44, 34, 28),
     }
