@@ -37,6 +37,11 @@ def test_first_file_of_identity_and_camera_is_the_query() -> None:
     assert [s.path.name for s in gallery] == [names[0]]
 
 
+def test_the_file_name_decides_not_the_folder() -> None:
+    samples = [Sample(ROOT / "b" / "0001_c1_1.jpg", 1, 1), Sample(ROOT / "a" / "0001_c1_2.jpg", 1, 1)]
+    assert query_gallery_split(samples)[0] == (samples[0],)
+
+
 def test_nothing_is_lost_and_nothing_is_twice() -> None:
     source = dataset(9)
     cut = holdout(source, test_share=0.4, seed=3)

@@ -55,13 +55,12 @@ def decode_image(
     if isinstance(source, bytes):
         return _decode(io.BytesIO(source), f"<{len(source)} bytes>", len(source), background, max_pixels)
     path = Path(source)
-    if path.is_dir():
-        raise ImageError(f"{path} is a folder. Expected an image file.")
-    if not path.exists():
-        raise ImageError(f"No image at {path}. Check the path, or whether the data set is unpacked completely.")
-    if not path.is_file():
-        raise ImageError(f"{path} is a device or a pipe. Expected an image file.")
     try:
+        if not path.exists():
+            raise ImageError(f"No image at {path}. Check the path, or whether the data set is unpacked completely.")
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "a device or a pipe"
+            raise ImageError(f"{path} is {what}. Expected an image file.")
         with path.open("rb") as file:
             return _decode(file, str(path), os.fstat(file.fileno()).st_size, background, max_pixels)
     except OSError as error:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from crosscam.data.cuhk01 import is_cuhk01, read_cuhk01
+from crosscam.data.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
+from crosscam.data.dukemtmc_reid import is_dukemtmc_reid, read_dukemtmc_reid
+from crosscam.data.identity_folders import has_identity_folders, read_identity_folders
 from crosscam.data.market1501 import is_market_layout, read_market1501
+from crosscam.data.msmt17 import is_msmt17, read_msmt17
 from crosscam.data.records import ReidDataset
-from crosscam.data.table import TABLE_SUFFIXES, CamidRule, read_table
+from crosscam.data.table import CamidRule, is_table, read_table
+from crosscam.data.viper import is_viper, read_viper
 from crosscam.errors import DataError
 
 
@@ -20,6 +26,8 @@ class ReadOptions:
     split: int | None = None
     protocol: str | None = None
     camids: CamidRule = None
+    boxes: str | None = None
+    extract_to: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -37,39 +45,68 @@ class Reader:
     takes: frozenset[str] = frozenset()
 
 
+def _read_cuhk03(path: Path, options: ReadOptions) -> ReidDataset:
+    return read_cuhk03(
+        path,
+        boxes=options.boxes,
+        protocol=options.protocol or "767/700",
+        split=options.split or 0,
+        extract_to=options.extract_to,
+    )
+
+
+# Special layouts stand before those that would also fit them.
 READERS: dict[str, Reader] = {
+    "cuhk03": Reader(is_cuhk03, _read_cuhk03, frozenset({"boxes", "protocol", "split", "extract_to"})),
+    "dukemtmc-reid": Reader(is_dukemtmc_reid, lambda root, _: read_dukemtmc_reid(root)),
     "market1501": Reader(is_market_layout, lambda root, _: read_market1501(root)),
-    "table": Reader(
-        lambda path: path.is_file() and path.suffix.lower() in TABLE_SUFFIXES,
-        lambda path, options: read_table(path, camids=options.camids),
+    "msmt17": Reader(is_msmt17, lambda root, _: read_msmt17(root)),
+    "viper": Reader(
+        is_viper,
+        lambda root, o: read_viper(root, protocol=o.protocol or "316/316", split=o.split or 0),
+        frozenset({"protocol", "split"}),
+    ),
+    "cuhk01": Reader(
+        is_cuhk01,
+        lambda root, o: read_cuhk01(root, protocol=o.protocol or "485/486", split=o.split or 0),
+        frozenset({"protocol", "split"}),
+    ),
+    "cuhk03-pair": Reader(is_cuhk03_pair, lambda root, o: read_cuhk03_pair(root, boxes=o.boxes), frozenset({"boxes"})),
+    "table": Reader(is_table, lambda path, o: read_table(path, camids=o.camids), frozenset({"camids"})),
+    "folders": Reader(
+        has_identity_folders,
+        lambda root, o: read_identity_folders(root, camids=o.camids),
         frozenset({"camids"}),
     ),
 }
 
 
-def recognise(path: Path) -> tuple[str, Path] | None:
+def recognise(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
     """Kind of a data set and the folder or file it stands in: ``path`` itself or one folder below.
 
+    Args:
+        path: a folder or file.
+        kind: the only kind to look for; None looks for all.
     Raises:
         DataError: several data sets stand below ``path``.
     """
-    for kind, reader in READERS.items():
-        if reader.recognises(path):
-            return kind, path
-    if not path.is_dir():
-        return None
-    below = [
-        (kind, child)
-        for child in sorted(path.iterdir())
-        if child.is_dir()
-        for kind, reader in READERS.items()
-        if reader.recognises(child)
-    ]
-    folders = {child for _, child in below}
-    if len(folders) > 1:
-        names = ", ".join(sorted(child.name for child in folders))
+    # A folder for each identity fits nearly everything, so it is asked for last.
+    layouts = [name for name in READERS if name != "folders"] if kind is None else [kind]
+    found = _first_fit(path, layouts)
+    if found is not None:
+        return found, path
+    children = sorted(child for child in path.iterdir() if child.is_dir()) if path.is_dir() else []
+    below = [(found, child) for child in children if (found := _first_fit(child, layouts)) is not None]
+    if len(below) > 1:
+        names = ", ".join(child.name for _, child in below)
         raise DataError(f"{path} holds several data sets: {names}. Give the path of one.")
-    return below[0] if below else None
+    if below:
+        return below[0]
+    return ("folders", path) if kind is None and has_identity_folders(path) else None
+
+
+def _first_fit(path: Path, kinds: Iterable[str]) -> str | None:
+    return next((kind for kind in kinds if READERS[kind].recognises(path)), None)
 
 
 def read_dataset(
@@ -79,6 +116,8 @@ def read_dataset(
     split: int | None = None,
     protocol: str | None = None,
     camids: CamidRule = None,
+    boxes: str | None = None,
+    extract_to: Path | None = None,
 ) -> ReidDataset:
     """Read a data set, whatever it is.
 
@@ -89,6 +128,8 @@ def read_dataset(
         protocol: which of the published protocols, for data sets that have several.
         camids: the camera, for own data that does not say it: a number for all images, or a regular
             expression with one group over the file name.
+        boxes: ``"labeled"`` or ``"detected"``, for CUHK03.
+        extract_to: folder for the images of CUHK03's raw file; beside it by default.
     Raises:
         DataError: nothing there, of no known kind, or not as its kind should be.
         ValueError: an unknown kind, or an option that this kind does not have.
@@ -97,19 +138,21 @@ def read_dataset(
     root = Path(os.path.abspath(Path(path).expanduser()))
     if not root.exists():
         raise DataError(f"No data set at {path}. Check the path; see docs/datasets.md.")
-    options = ReadOptions(split, protocol, camids)
+    options = ReadOptions(split, protocol, camids, boxes, extract_to)
     if kind is not None and kind not in READERS:
         raise ValueError(f"Unknown kind of data set {kind!r}. Expected one of {', '.join(READERS)}.")
-    if kind is None or not READERS[kind].recognises(root):
-        found = recognise(root)
-        if found is None:
-            raise DataError(
-                f"{path} is no data set that crosscam knows. Expected one of {', '.join(READERS)}; "
-                "see docs/datasets.md."
-            )
-        if kind is None:
-            kind = found[0]
-        root = found[1]
+    try:
+        return _read(root, kind, options)
+    except OSError as error:
+        raise DataError(f"{root} cannot be read: {error.strerror or error}. Check its permissions.") from error
+
+
+def _read(path: Path, kind: str | None, options: ReadOptions) -> ReidDataset:
+    found = recognise(path, kind)
+    if found is None:
+        expected = kind or f"one of {', '.join(READERS)}"
+        raise DataError(f"{path} is no data set that crosscam knows. Expected {expected}; see docs/datasets.md.")
+    kind, root = found
     for option in fields(options):
         if getattr(options, option.name) is not None and option.name not in READERS[kind].takes:
             raise ValueError(f"{option.name} means nothing for {kind} ({root}). Leave it out.")

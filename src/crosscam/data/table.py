@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import os
@@ -23,6 +24,11 @@ CamidRule = int | str | None
 _COLUMNS = ("path", "pid", "camid", "split", "time", "track", "protocol")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _Columns = dict[str, list[str]]
+
+
+def is_table(path: Path) -> bool:
+    """Whether the path is a file with the suffix of a table."""
+    return path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
 
 
 def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
@@ -71,6 +77,7 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
 
     Raises:
         ValueError: a suffix other than .csv, .tsv or .parquet.
+        DataError: the table cannot be written, for example because the disk is full.
     """
     path = Path(os.path.abspath(path))
     if path.suffix.lower() not in TABLE_SUFFIXES:
@@ -88,13 +95,16 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
         columns["track"] = [s.track for _, s in samples]
     if dataset.protocol != "market1501":
         columns["protocol"] = [dataset.protocol] * len(samples)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         _write_columns(part, path.suffix.lower(), columns)
         os.replace(part, path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def numbered(values: Sequence[str], what: str, notes: list[str]) -> list[int]:
@@ -126,6 +136,8 @@ def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: l
             f"{where} does not say which camera took an image. State it: camids=0 if one camera took all, or a "
             r"regular expression with one group over the file name, such as camids='_c([0-9]+)'."
         )
+    if isinstance(rule, str) and _INTEGER.fullmatch(rule):  # as a command line gives it
+        rule = int(rule)
     if isinstance(rule, int):
         return [rule] * len(paths)
     try:

@@ -1,0 +1,75 @@
+"""MSMT17, version 1 (``train``, ``test``) and version 2 with blurred faces (``mask_train_v2``, ``mask_test_v2``).
+
+The four lists hold lines such as ``0000/0000_000_01_0303morning_0008_0.jpg 0``: the image, whose third field
+is the camera, and the identity, which is counted from 0 in training and again in the test.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crosscam.data.images import path_key
+from crosscam.data.records import ReidDataset, Sample
+from crosscam.errors import DataError
+
+_FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
+_TEST_LISTS = ("list_query.txt", "list_gallery.txt")
+
+
+def is_msmt17(root: Path) -> bool:
+    """Whether the folder has the lists of MSMT17."""
+    return (root / "list_train.txt").is_file() and (root / "list_query.txt").is_file()
+
+
+def read_msmt17(root: Path) -> ReidDataset:
+    """Read MSMT17 by its lists; ``list_val.txt`` belongs to training, as in the published results.
+
+    Identities are numbered from 1, and those of the test after those of training, since both lists begin at 0.
+
+    Raises:
+        DataError: a list or image folder is missing, or a line cannot be read.
+    """
+    train_folder, test_folder = _image_folders(root)
+    train = _read_list(root / "list_train.txt", train_folder, 1)
+    notes = []
+    if (root / "list_val.txt").is_file():
+        val = _read_list(root / "list_val.txt", train_folder, 1)
+        train += val
+        notes.append(f"The {len(val):,} images of list_val.txt count as training, as is usual.")
+    first_test_pid = 1 + max((s.pid for s in train), default=0)
+    query, gallery = (_read_list(root / name, test_folder, first_test_pid) for name in _TEST_LISTS)
+    notes.append(f"Identities are numbered from 1 in training and from {first_test_pid} in the test.")
+    return ReidDataset("msmt17", root, _in_order(train), _in_order(query), _in_order(gallery), notes=tuple(notes))
+
+
+def _in_order(samples: list[Sample]) -> tuple[Sample, ...]:
+    return tuple(sorted(samples, key=lambda s: path_key(s.path)))
+
+
+def _image_folders(root: Path) -> tuple[Path, Path]:
+    for train, test in _FOLDERS:
+        if (root / train).is_dir() and (root / test).is_dir():
+            return root / train, root / test
+    raise DataError(f"{root} has the lists of MSMT17 but no images. Expected train and test, or mask_..._v2.")
+
+
+def _read_list(path: Path, folder: Path, first_pid: int) -> list[Sample]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}. Unpack MSMT17 again.") from error
+    samples = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        name, _, pid = line.strip().rpartition(" ")
+        fields = name.rpartition("/")[2].split("_")
+        if not pid.isdecimal() or len(fields) < 3 or not fields[2].isdecimal():
+            raise DataError(
+                f"{path}, line {number}: {line!r}. Expected an image such as 0000/0000_000_01_....jpg, "
+                "whose third field is the camera, and its identity."
+            )
+        samples.append(Sample(folder / name, int(pid) + first_pid, int(fields[2])))
+    if samples and not samples[0].path.is_file():
+        raise DataError(f"{path.name} names {samples[0].path}, which does not exist. Unpack MSMT17 again.")
+    return samples
