@@ -1,0 +1,216 @@
+"""Examine a data set: what it is, how it compares with the published counts, and what is wrong with it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from crosscam.data import findings
+from crosscam.data.findings import Finding
+from crosscam.data.images import decode_image
+from crosscam.data.readers import read_dataset
+from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
+from crosscam.data.table import CamidRule
+from crosscam.errors import ImageError
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Identities without junk and distractors, images without junk, cameras."""
+
+    ids: int
+    images: int
+    cameras: int
+
+
+OFFICIAL: dict[str, dict[str, Counts]] = {
+    "market1501": {"train": Counts(751, 12_936, 6), "query": Counts(750, 3_368, 6), "gallery": Counts(750, 15_913, 6)},
+    "dukemtmc-reid": {
+        "train": Counts(702, 16_522, 8),
+        "query": Counts(702, 2_228, 8),
+        "gallery": Counts(1_110, 17_661, 8),
+    },
+    "cuhk03-labeled": {
+        "train": Counts(767, 7_368, 2),
+        "query": Counts(700, 1_400, 2),
+        "gallery": Counts(700, 5_328, 2),
+    },
+    "cuhk03-detected": {
+        "train": Counts(767, 7_365, 2),
+        "query": Counts(700, 1_400, 2),
+        "gallery": Counts(700, 5_332, 2),
+    },
+    "msmt17": {
+        "train": Counts(1_041, 32_621, 15),
+        "query": Counts(3_060, 11_659, 15),
+        "gallery": Counts(3_060, 82_161, 15),
+    },
+    "viper": {"train": Counts(316, 632, 2), "query": Counts(316, 316, 1), "gallery": Counts(316, 316, 1)},
+    "cuhk01": {"train": Counts(485, 1_940, 2), "query": Counts(486, 972, 1), "gallery": Counts(486, 972, 1)},
+}
+
+
+@dataclass(frozen=True)
+class SubsetCounts:
+    """One row of the table: what a subset holds, beside the published counts where there are any."""
+
+    subset: str
+    found: Counts
+    junk: int
+    distractors: int
+    official: Counts | None
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What :func:`examine` found; ``kind`` is the data set's name."""
+
+    kind: str
+    root: Path
+    protocol: str
+    fingerprint: str
+    subsets: tuple[SubsetCounts, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """No error was found."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "root": str(self.root), "healthy": self.healthy}
+
+
+def examine(
+    path: Path | str,
+    *,
+    kind: str | None = None,
+    split: int | None = None,
+    protocol: str | None = None,
+    camids: CamidRule = None,
+    boxes: str | None = None,
+    extract_to: Path | None = None,
+    progress: Progress | None = None,
+) -> Examination:
+    """Read a data set, decode every image, and report.
+
+    Args:
+        path: what :func:`crosscam.data.readers.read_dataset` takes, as are the next six.
+        kind: the kind of data set.
+        split: which split.
+        protocol: which protocol.
+        camids: cameras of own data.
+        boxes: of CUHK03.
+        extract_to: of CUHK03.
+        progress: called with the numbers of images done and of all.
+    Raises:
+        DataError: the data set cannot be read at all.
+    """
+    dataset = read_dataset(
+        path, kind=kind, split=split, protocol=protocol, camids=camids, boxes=boxes, extract_to=extract_to
+    )
+    return examine_dataset(dataset, progress=progress)
+
+
+def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -> Examination:
+    """Decode every image of a data set, and report; see :func:`examine`."""
+    official = OFFICIAL.get(dataset.name, {})
+    rows = tuple(_count(name, samples, official.get(name)) for name, samples in dataset.subsets.items())
+    digests, faults = _open_all(dataset, progress)
+    found = [
+        *findings.empty_subsets(dataset),
+        *findings.unreadable(faults, dataset.root),
+        *findings.duplicates(dataset, digests),
+        *findings.cameras(dataset),
+        *findings.shared_ids(dataset),
+        *findings.single_image_ids(dataset),
+        *findings.unmatched_queries(dataset),
+        *_other_counts(rows),
+    ]
+    return Examination(
+        dataset.name, dataset.root, dataset.protocol, dataset.fingerprint(), rows, tuple(found), dataset.notes
+    )
+
+
+def table_rows(examination: Examination) -> list[tuple[str, str, str, str]]:
+    """Header and rows of ``subset | # ids | # images | # cameras``, published counts in brackets."""
+    rows = [("subset", "# ids", "# images", "# cameras")]
+    for row in examination.subsets:
+        found, official = row.found, row.official
+        cells = [f"{found.ids:,}", f"{found.images:,}", f"{found.cameras:,}"]
+        if official is not None:
+            cells = [
+                f"{c} ({o:,})" for c, o in zip(cells, (official.ids, official.images, official.cameras), strict=True)
+            ]
+        if row.junk:
+            cells[1] += f" + {row.junk:,} junk"
+        rows.append((row.subset, cells[0], cells[1], cells[2]))
+    return rows
+
+
+def as_text(examination: Examination) -> str:
+    """The whole report as plain text, without colours."""
+    rows = table_rows(examination)
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    lines = [f"{examination.kind} in {examination.root}", ""]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if any(row.official for row in examination.subsets):
+        lines.append("In brackets: the published counts.")
+    lines += ["", *(f"note: {note}" for note in examination.notes)]
+    for finding in examination.findings:
+        lines.append(f"{finding.severity}: {finding.what}")
+        lines += [f"    {example}" for example in finding.examples]
+        lines.append(f"    -> {finding.cure}")
+    if not examination.findings:
+        lines.append("Nothing is wrong with it.")
+    return "\n".join(lines)
+
+
+def _count(name: str, samples: tuple[Sample, ...], official: Counts | None) -> SubsetCounts:
+    junk = sum(s.pid == JUNK_PID for s in samples)
+    people = {s.pid for s in samples} - {JUNK_PID, DISTRACTOR_PID}
+    counts = Counts(len(people), len(samples) - junk, len({s.camid for s in samples}))
+    return SubsetCounts(name, counts, junk, sum(s.pid == DISTRACTOR_PID for s in samples), official)
+
+
+def _open_all(dataset: ReidDataset, progress: Progress | None) -> tuple[dict[Path, bytes], dict[Path, str]]:
+    """Digest of each file's bytes, and what is wrong with each that is no good image."""
+    paths = list(dict.fromkeys(s.path for samples in dataset.subsets.values() for s in samples))
+    digests: dict[Path, bytes] = {}
+    faults: dict[Path, str] = {}
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for done, (path, (digest, fault)) in enumerate(zip(paths, pool.map(_open_one, paths), strict=True), start=1):
+            if digest is not None:
+                digests[path] = digest
+            if fault is not None:
+                faults[path] = fault
+            if progress is not None:
+                progress(done, len(paths))
+    return digests, faults
+
+
+def _open_one(path: Path) -> tuple[bytes | None, str | None]:
+    try:
+        decode_image(path)
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").digest(), None
+    except (ImageError, OSError) as error:
+        return None, str(error)
+
+
+def _other_counts(rows: tuple[SubsetCounts, ...]) -> list[Finding]:
+    other = [row.subset for row in rows if row.official is not None and row.official != row.found and row.found.images]
+    if not other:
+        return []
+    what = f"Other counts than published in: {', '.join(other)}."
+    cure = "Unpack it again, unless it is a part or another data set in this layout."
+    return [Finding("other_counts", "info", len(other), what, (), cure)]
