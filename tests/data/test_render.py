@@ -90,6 +90,20 @@ def test_the_bytes_depend_on_the_seed_and_not_on_the_processes(tmp_path: Path) -
     assert files(one).keys() != files(other).keys()
 
 
+def test_the_dial_changes_no_image_of_those_who_share_nothing(folder: Path, tmp_path: Path) -> None:
+    render(tmp_path / "set", collide=0.0)
+    table = json.loads((folder / "identities.json").read_text())
+    unique = {f"{row['pid']:04d}" for row in table["identities"] if row["shares"] is None}
+    before, after = files(tmp_path / "set"), files(folder)
+    images = {name for name in before if name.endswith(".jpg")}
+    assert images == {name for name in after if name.endswith(".jpg")}
+    same = {name for name in images if before[name] == after[name]}
+    others = {name.split("/")[1][:4] for name in images - same}
+    assert unique
+    assert others
+    assert not others & unique
+
+
 def test_progress_ends_with_all_images(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
     done = render_dataset(

@@ -25,6 +25,14 @@ def test_the_dial_is_the_share_of_identities_with_a_garment_in_common(collide: f
     assert {p.pid for p in found} == {p.pid for p in people if p.shares is not None}
 
 
+@pytest.mark.parametrize("ids", [4, 5, 6, 7, 9, 12])
+@pytest.mark.parametrize("collide", [0.1, 0.3, 0.5, 0.6, 0.8])
+def test_few_identities_share_too_unless_it_would_be_a_single_one(ids: int, collide: float) -> None:
+    found = len(sharing(draw_identities(ids, 0.4, collide, 0)))
+    assert found != 1
+    assert abs(found - round(collide * ids)) <= 1
+
+
 def test_a_group_shares_exactly_one_garment_within_its_subset() -> None:
     people = draw_identities(100, 0.4, 0.75, 3)
     groups: dict[int, list[Identity]] = {}

@@ -185,9 +185,6 @@ def _summary(out: Path, people: tuple[Identity, ...], jobs: list[_Job], cameras:
     )
 
 
-# Drawing ------------------------------------------------------------------------------------------------
-
-
 def _run(
     out: Path,
     people: tuple[Identity, ...],
@@ -206,6 +203,7 @@ def _run(
             if progress:
                 progress(done, total)
         return
+    # The workers only draw: a fork starts at once, and does not need the caller's script to guard its main part.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     with ProcessPoolExecutor(processes, multiprocessing.get_context(method)) as pool:
         for written in pool.map(_draw_job, tasks, chunksize=8):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,7 @@ class Camera:
         return [int(v) for v in table] * 3
 
 
+@lru_cache(maxsize=4)
 def draw_cameras(count: int, seed: int) -> tuple[Camera, ...]:
     """Draw the cameras of a data set; neighbours differ most in viewpoint, light and colour cast."""
     rng = random.Random(f"crosscam/{seed}/cameras")

@@ -143,8 +143,7 @@ def draw_identities(ids: int, test_share: float, collide: float, seed: int) -> t
     test, train = order[:num_test], order[num_test:]
     for i in test:
         people[i] = replace(people[i], subset="test")
-    num_test_shared = round(collide * num_test)
-    num_train_shared = round(collide * ids) - num_test_shared
+    num_train_shared, num_test_shared = _shared_counts(ids, num_test, collide)
     groups = (*_groups(train, num_train_shared, rng), *_groups(test, num_test_shared, rng))
     for group, members in enumerate(groups, start=1):
         part: BodyPart = rng.choice(("upper", "lower"))
@@ -176,6 +175,15 @@ def draw_stranger(rng: random.Random) -> Identity:
         upper = replace(upper, pattern=rng.choice(UPPER_PATTERNS), second=second)
     lower = Garment(rng.choice(("trousers", "slim", "shorts")), "plain", rng.choice(list(COMMON_LOWER)))
     return _draw_person(0, "distractor", upper, lower, rng)
+
+
+def _shared_counts(ids: int, num_test: int, collide: float) -> tuple[int, int]:
+    """How many training and test identities share a garment; never a single one, who would share with nobody."""
+    total, test = round(collide * ids), round(collide * num_test)
+    test = 0 if test == 1 else test
+    if total - test == 1:
+        test = min(total, num_test)
+    return min(total - test, ids - num_test), test
 
 
 def _groups(members: list[int], num_shared: int, rng: random.Random) -> Iterator[list[int]]:

@@ -104,7 +104,8 @@ def draw_track(track: Track, indices: range, cameras: int, seed: int) -> Iterato
         rng = random.Random(f"crosscam/{seed}/image/{track.name}/{index}")
         scene = _background(studio.scenes[place], spot, rng)
         if track.person is not None:
-            scene = _compose(scene, studio, camera, track, yaw, rng)
+            facing = yaw + rng.gauss(0.0, 0.18)
+            scene = _compose(scene, studio, camera, track.person, facing, 5.0 if track.missed else 1.0, rng)
         yield studio.sensors[place].record(scene, rng, exposure * rng.uniform(0.92, 1.08))
 
 
@@ -122,11 +123,12 @@ def _compose(
     scene: NDArray[np.float32],
     studio: _Studio,
     camera: Camera,
-    track: Track,
+    person: Identity,
     yaw: float,
+    slip: float,
     rng: random.Random,
 ) -> NDArray[np.float32]:
-    slip = 5.0 if track.missed else 1.0
+    """Lay passer-by, shadow, person and occluder over the scene; ``slip`` multiplies the detector's errors."""
     size = camera.size * math.exp(rng.gauss(0.0, camera.misalignment * slip))
     shift = camera.misalignment * size * slip
     view = View(
@@ -139,14 +141,11 @@ def _compose(
     if rng.random() < 0.12:
         scene = _add_stranger(scene, studio, view, rng, behind=True)
     _darken_ground(scene, studio, view)
-    if track.person is not None:
-        pose = _pose(yaw + rng.gauss(0.0, 0.18), rng)
-        scene = _over(scene, _draw(studio, track.person, pose, view, rng))
+    scene = _over(scene, _draw(studio, person, _pose(yaw, rng), view, rng))
     if rng.random() < camera.occluded:
         if rng.random() < 0.3:
             return _add_stranger(scene, studio, view, rng, behind=False)
-        colour, coverage = studio.occluders[rng.randrange(OCCLUDERS)]
-        scene = _over(scene, (colour, coverage))
+        return _over(scene, studio.occluders[rng.randrange(OCCLUDERS)])
     return scene
 
 

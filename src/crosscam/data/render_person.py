@@ -15,7 +15,6 @@ from crosscam.data.render_bags import draw_backpack, draw_hand_bag, draw_shoulde
 from crosscam.data.render_body import Body, Pose, View
 from crosscam.data.render_canvas import (
     BAG,
-    BELT,
     FEATURE,
     HAIR,
     HAT,
@@ -52,7 +51,7 @@ def draw_person(
     """
     canvas = Canvas(view.light)
     _draw_parts(Body(identity, pose, view, canvas))
-    palette = [0] * (3 * 16)
+    palette = [0] * (3 * (LIPS + 1))
     for material, rgb in _materials(identity).items():
         palette[3 * material : 3 * material + 3] = rgb
     canvas.labels.putpalette(palette)
@@ -81,7 +80,6 @@ def _materials(identity: Identity) -> dict[int, Rgb]:
         INNER: COLOURS[upper.inner or upper.colour],
         FEATURE: scaled(skin, 0.5),
         LIPS: (int(skin[0] * 0.78), int(skin[1] * 0.6), int(skin[2] * 0.58)),
-        BELT: (44, 34, 28),
     }
 
 
