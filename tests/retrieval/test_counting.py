@@ -10,6 +10,8 @@ from crosscam.retrieval.counting import count_closer, find_matches, uses_compile
 from crosscam.retrieval.labels import check_labels
 from crosscam.retrieval.metrics import evaluate_ranking
 
+NAMES = ("others_before", "others_not_after", "matches_before", "matches_not_after")
+
 
 def case(num_query: int, num_gallery: int, levels: int, dtype: Any, seed: int = 0) -> tuple[Any, Any]:
     rng = np.random.default_rng(seed)
@@ -32,9 +34,9 @@ def test_compiled_counts_equal_plain_counts(num_gallery: int, dtype: Any, levels
     distances, matches = case(25, num_gallery, levels, dtype)
     plain = count_closer(distances, matches, backend="numpy")
     compiled = count_closer(distances, matches, backend="numba")
-    for expected, found in zip(plain, compiled, strict=True):
-        np.testing.assert_array_equal(found, expected)
-    assert plain[1].max() > 0
+    for name in NAMES:
+        np.testing.assert_array_equal(getattr(compiled, name), getattr(plain, name))
+        assert getattr(plain, name).max() > 0
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
@@ -42,23 +44,27 @@ def test_a_block_counts_as_within_the_whole(backend: Any) -> None:
     if backend == "numba":
         pytest.importorskip("numba")
     distances, matches = case(25, 300, 40, np.float32)
-    before, not_after = count_closer(distances, matches, backend=backend)
+    whole = count_closer(distances, matches, backend=backend)
     part = slice(matches.offsets[10], matches.offsets[17])
-    block_before, block_not_after = count_closer(distances[10:17], matches, 10, backend=backend)
-    np.testing.assert_array_equal(block_before, before[part])
-    np.testing.assert_array_equal(block_not_after, not_after[part])
+    block = count_closer(distances[10:17], matches, 10, backend=backend)
+    for name in NAMES:
+        np.testing.assert_array_equal(getattr(block, name), getattr(whole, name)[part])
 
 
 def test_counts_against_a_loop() -> None:
     distances, matches = case(6, 120, 8, np.float64, seed=4)
-    before, not_after = count_closer(distances, matches)
+    places = count_closer(distances, matches)
     for query in range(6):
+        mine = range(matches.offsets[query], matches.offsets[query + 1])
+        own_matches = matches.columns[list(mine)]
         same = set(matches.same_columns[matches.same_offsets[query] : matches.same_offsets[query + 1]])
         others = [g for g in range(120) if matches.usable[g] and g not in same]
-        for m in range(matches.offsets[query], matches.offsets[query + 1]):
+        for m in mine:
             own = (distances[query, matches.columns[m]], matches.columns[m])
-            assert before[m] == sum((distances[query, g], g) < own for g in others)
-            assert not_after[m] == sum(distances[query, g] <= own[0] for g in others)
+            assert places.others_before[m] == sum((distances[query, g], g) < own for g in others)
+            assert places.others_not_after[m] == sum(distances[query, g] <= own[0] for g in others)
+            assert places.matches_before[m] == sum((distances[query, g], g) < own for g in own_matches)
+            assert places.matches_not_after[m] == sum(distances[query, g] <= own[0] for g in own_matches)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

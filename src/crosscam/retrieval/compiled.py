@@ -37,10 +37,10 @@ def _copy_usable(source: Any, usable: Any, target: Any) -> Any:
     return num_nan
 
 
-def _count_less(values: Any, limit: Any) -> Any:
+def _count_at_most(values: Any, limit: Any) -> Any:
     count = np.int32(0)
     for j in range(len(values)):
-        count = np.int32(count + np.int32(values[j] < limit))
+        count = np.int32(count + np.int32(values[j] <= limit))
     return count
 
 
@@ -55,8 +55,28 @@ def _count_both(values: Any, limit: Any) -> Any:
 
 
 copy_usable = _compile(_copy_usable)
-count_less = _compile(_count_less)
+count_at_most = _compile(_count_at_most)
 count_both = _compile(_count_both)
+
+
+def _add_places(values: Any, limit: Any, place: Any, counts: Any) -> Any:
+    """Add to a match's (2,) counts, before and not after, its place among values whose index ``place`` is its own."""
+    if place >= len(values):  # a tie with any of these comes before the match
+        at_most = count_at_most(values, limit)
+        counts[0] += at_most
+        counts[1] += at_most
+    elif place <= 0:  # none does
+        less, at_most = count_both(values, limit)
+        counts[0] += less
+        counts[1] += at_most
+    else:
+        earlier = count_at_most(values[:place], limit)
+        less, at_most = count_both(values[place:], limit)
+        counts[0] += earlier + less
+        counts[1] += earlier + at_most
+
+
+add_places = _compile(_add_places)
 
 
 def _count_closer_kernel(
@@ -66,12 +86,12 @@ def _count_closer_kernel(
     columns: Any,
     same_offsets: Any,
     same_columns: Any,
-    before: Any,
-    not_after: Any,
+    counts: Any,
 ) -> Any:
     num_queries, num_gallery = distances.shape
     num_nan = 0
     for q in numba.prange(num_queries):
+        start, stop = offsets[q], offsets[q + 1]
         block = np.empty(BLOCK, distances.dtype)
         same = same_offsets[q]
         for first in range(0, num_gallery, BLOCK):
@@ -82,17 +102,13 @@ def _count_closer_kernel(
             while same < same_offsets[q + 1] and same_columns[same] < first + size:
                 others[same_columns[same] - first] = np.nan
                 same += 1
-            for m in range(offsets[q], offsets[q + 1]):
-                own = distances[q, columns[m]]
-                less, at_most = count_both(others, own)
-                not_after[m] += at_most
-                place = columns[m] - first
-                if place < 0:
-                    before[m] += less
-                elif place >= size:
-                    before[m] += at_most
-                else:
-                    before[m] += count_both(others[:place], own)[1] + count_less(others[place:], own)
+            for m in range(start, stop):
+                add_places(others, distances[q, columns[m]], columns[m] - first, counts[:2, m])
+        matches = np.empty(stop - start, distances.dtype)
+        for m in range(start, stop):
+            matches[m - start] = distances[q, columns[m]]
+        for m in range(start, stop):
+            add_places(matches, matches[m - start], m - start, counts[2:, m])
     return num_nan
 
 

@@ -84,10 +84,25 @@ def _offsets(lengths: Ints) -> Ints:
     return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(lengths, dtype=np.int64)])
 
 
-def count_closer(
-    distances: Floats, matches: Matches, first_query: int = 0, backend: Backend = "auto"
-) -> tuple[Ints, Ints]:
-    """Number of non-matches that a ranking puts before each match.
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where matches stand in their rankings: all (M,), in the order of :attr:`Matches.columns`.
+
+    Attributes:
+        others_before: non-matches ranked before the match.
+        others_not_after: non-matches at most as far as the match: those before, and the rest of its ties.
+        matches_before: other matches of the query ranked before.
+        matches_not_after: matches of the query at most as far, itself included.
+    """
+
+    others_before: Ints
+    others_not_after: Ints
+    matches_before: Ints
+    matches_not_after: Ints
+
+
+def count_closer(distances: Floats, matches: Matches, first_query: int = 0, backend: Backend = "auto") -> Places:
+    """The places of the matches of a block of queries.
 
     Equal distances are ranked by gallery index, as a stable sort does.
 
@@ -97,8 +112,7 @@ def count_closer(
         first_query: the query of the first row.
         backend: "numba" needs the extra of that name; "auto" takes it where it is installed and pays.
     Returns:
-        before: (M_B,) non-matches ranked before each match of these queries.
-        not_after: (M_B,) non-matches at most as far as each match: ``before`` and the rest of its ties.
+        The places of these queries' matches alone.
     Raises:
         ValueError: a distance is NaN.
     """
@@ -106,48 +120,50 @@ def count_closer(
     offsets = matches.offsets[first_query : last_query + 1]
     same_offsets = matches.same_offsets[first_query : last_query + 1]
     columns = matches.columns[offsets[0] : offsets[-1]]
-    before, not_after = np.zeros_like(columns), np.zeros_like(columns)
+    offsets = offsets - offsets[0]
+    counts = np.zeros((4, len(columns)), dtype=np.int64)
     if uses_compiled(distances.size, backend):
-        from crosscam.retrieval.compiled import LOCK
-        from crosscam.retrieval.compiled import count_closer_kernel as kernel
+        from crosscam.retrieval.compiled import LOCK, count_closer_kernel
 
         with LOCK:
-            num_nan = kernel(
-                distances,
-                matches.usable,
-                offsets - offsets[0],
-                columns,
-                same_offsets,
-                matches.same_columns,
-                before,
-                not_after,
+            num_nan = count_closer_kernel(
+                distances, matches.usable, offsets, columns, same_offsets, matches.same_columns, counts
             )
         if num_nan:
             raise_if_nan(distances, first_query)
-        return before, not_after
+        return Places(*counts)
     raise_if_nan(distances, first_query)
     for row in range(len(distances)):
-        mine = slice(offsets[row] - offsets[0], offsets[row + 1] - offsets[0])
+        mine = slice(offsets[row], offsets[row + 1])
         same = matches.same_columns[same_offsets[row] : same_offsets[row + 1]]
-        _count_row(distances[row], matches.usable, same, columns[mine], before[mine], not_after[mine])
-    return before, not_after
+        _count_row(distances[row], matches.usable, same, columns[mine], counts[:, mine])
+    return Places(*counts)
 
 
-def _count_row(
-    row: Floats, usable: NDArray[np.bool_], same: Ints, columns: Ints, before: Ints, not_after: Ints
-) -> None:
-    """Count one query's row (G,) into ``before`` and ``not_after``, both (M_q,)."""
+def join_places(parts: list[Places]) -> Places:
+    """The places of consecutive blocks as one."""
+    return Places(
+        others_before=np.concatenate([p.others_before for p in parts]),
+        others_not_after=np.concatenate([p.others_not_after for p in parts]),
+        matches_before=np.concatenate([p.matches_before for p in parts]),
+        matches_not_after=np.concatenate([p.matches_not_after for p in parts]),
+    )
+
+
+def _count_row(row: Floats, usable: NDArray[np.bool_], same: Ints, columns: Ints, counts: Ints) -> None:
+    """Count one query's row (G,) into ``counts`` (4, M_q), in the order of :class:`Places`."""
     if not len(columns):
         return
     # NaN is neither less than nor equal to anything: it takes an image out of every count.
     others = np.where(usable, row, row.dtype.type(np.nan))
     others[same] = np.nan
+    matches = row[columns]
     for k, column in enumerate(columns):
         own = row[column]
-        at_most = np.count_nonzero(others <= own)
-        later_ties = np.count_nonzero(others[column:] == own)
-        not_after[k] = at_most
-        before[k] = at_most - later_ties
+        for before, values, place in ((0, others, column), (2, matches, k)):
+            not_after = np.count_nonzero(values <= own)
+            counts[before, k] = not_after - np.count_nonzero(values[place:] == own)
+            counts[before + 1, k] = not_after
 
 
 def uses_compiled(num_distances: int, backend: Backend = "auto") -> bool:

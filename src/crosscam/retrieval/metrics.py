@@ -11,10 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from crosscam.data.records import RankingProtocol
-from crosscam.retrieval.counting import Floats, Matches, count_closer, find_matches
+from crosscam.retrieval.counting import Floats, Matches, count_closer, find_matches, join_places
 from crosscam.retrieval.distances import Descriptors, distance_blocks
 from crosscam.retrieval.labels import Labels, check_labels
-from crosscam.retrieval.places import Places
+from crosscam.retrieval.precision import (
+    inverse_negative_penalty,
+    match_curve,
+    mean_per_query,
+    step_precision,
+    trapezoid_precision,
+)
 from crosscam.retrieval.single_shot import expected_single_shot
 
 AveragePrecision = Literal["step", "trapezoid"]
@@ -182,33 +188,26 @@ def _evaluate(
     matches = find_matches(labels)
     _raise_if_all_skipped(matches)
 
-    values = np.empty(len(matches.columns))
-    before, not_after = np.empty_like(matches.columns), np.empty_like(matches.columns)
+    parts = []
     single_shot = np.zeros(max_rank)
     for first, block in blocks:
-        begin, end = matches.offsets[first], matches.offsets[first + len(block)]
-        rows = matches.query_of_rows(first, len(block)) - first
-        values[begin:end] = block[rows, matches.columns[begin:end]]
-        before[begin:end], not_after[begin:end] = count_closer(block, matches, first)
+        parts.append(count_closer(block, matches, first))
         if protocol == "cuhk03":
             single_shot += expected_single_shot(block, labels, matches, first, max_rank)
-    places = Places.ordered(matches, values, before, not_after)
-    counted = matches.per_query > 0
-    num_counted = int(counted.sum())
-    average_precision = np.full(len(counted), np.nan)
-    precision = places.step_precision() if ap == "step" else places.trapezoid_precision()
-    average_precision[counted] = places.mean_per_query(precision)[counted]
+    places = join_places(parts)
+    average_precision = mean_per_query(step_precision(places) if ap == "step" else trapezoid_precision(places), matches)
+    num_queries = int(np.count_nonzero(matches.per_query))
     if protocol == "cuhk03":
-        cmc = single_shot / num_counted
+        cmc = single_shot / num_queries
     else:
-        cmc = places.cmc(max_rank, first_only=protocol == "market1501")
+        cmc = match_curve(places, matches, max_rank, first_only=protocol == "market1501")
     return RankingResult(
-        mAP=float(average_precision[counted].mean()),
+        mAP=float(np.nanmean(average_precision)),
         cmc=cmc,
-        mINP=float(places.inverse_negative_penalty().mean()),
+        mINP=float(inverse_negative_penalty(places, matches).mean()),
         average_precision=average_precision,
-        num_queries=num_counted,
-        num_skipped=len(counted) - num_counted,
+        num_queries=num_queries,
+        num_skipped=len(average_precision) - num_queries,
         ap=ap,
         protocol=protocol,
     )

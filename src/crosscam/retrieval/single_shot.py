@@ -99,7 +99,9 @@ def sampled_single_shot_cmc(
 
 def _other_cameras(labels: Labels, query: int) -> NDArray[np.bool_]:
     """(G,) which gallery images stand in this protocol's gallery."""
-    return np.logical_and(labels.gallery_camids != labels.query_camids[query], labels.gallery_pids != JUNK_PID)
+    allowed: NDArray[np.bool_] = labels.gallery_camids != labels.query_camids[query]
+    allowed &= labels.gallery_pids != JUNK_PID
+    return allowed
 
 
 def _chance_before(
