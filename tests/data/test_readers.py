@@ -19,6 +19,7 @@ def touch(root: Path, *names: str) -> Path:
 MARKET = ("bounding_box_train/0002_c1s1_1_0.jpg", "query/0003_c1s1_1_0.jpg", "bounding_box_test/0003_c2s1_1_0.jpg")
 LAYOUTS = {
     "market1501": MARKET,
+    "rendered": (*MARKET, "identities.json"),
     "dukemtmc-reid": tuple(name.replace("s1_1_0", "_f0001") for name in MARKET),
     "viper": ("cam_a/000_45.bmp", "cam_b/000_90.bmp", "cam_a/001_45.bmp", "cam_b/001_90.bmp"),
     "cuhk01": tuple(f"campus/000{person}00{view}.png" for person in (1, 2) for view in range(1, 5)),

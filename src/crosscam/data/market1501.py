@@ -24,6 +24,11 @@ def is_market_layout(root: Path) -> bool:
     return any((root / SUBSET_FOLDERS[subset]).is_dir() for subset in ("train", "gallery"))
 
 
+def is_rendered(root: Path) -> bool:
+    """Whether ``crosscam data render`` drew the folder: it leaves a list of its people beside the images."""
+    return is_market_layout(root) and (root / "identities.json").is_file()
+
+
 def read_market1501(root: Path, *, name: str = "market1501") -> ReidDataset:
     """Read a folder in Market-1501 layout.
 

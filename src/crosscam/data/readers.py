@@ -11,7 +11,7 @@ from crosscam.data.cuhk01 import is_cuhk01, read_cuhk01
 from crosscam.data.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
 from crosscam.data.dukemtmc_reid import is_dukemtmc_reid, read_dukemtmc_reid
 from crosscam.data.identity_folders import has_identity_folders, read_identity_folders
-from crosscam.data.market1501 import is_market_layout, read_market1501
+from crosscam.data.market1501 import is_market_layout, is_rendered, read_market1501
 from crosscam.data.msmt17 import is_msmt17, read_msmt17
 from crosscam.data.records import ReidDataset
 from crosscam.data.table import CamidRule, is_table, read_table
@@ -59,6 +59,7 @@ def _read_cuhk03(path: Path, options: ReadOptions) -> ReidDataset:
 READERS: dict[str, Reader] = {
     "cuhk03": Reader(is_cuhk03, _read_cuhk03, frozenset({"boxes", "protocol", "split", "extract_to"})),
     "dukemtmc-reid": Reader(is_dukemtmc_reid, lambda root, _: read_dukemtmc_reid(root)),
+    "rendered": Reader(is_rendered, lambda root, _: read_market1501(root, name="rendered")),
     "market1501": Reader(is_market_layout, lambda root, _: read_market1501(root)),
     "msmt17": Reader(is_msmt17, lambda root, _: read_msmt17(root)),
     "viper": Reader(
