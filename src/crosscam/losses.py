@@ -46,7 +46,9 @@ def batch_hard_triplet(embeddings: Tensor, pids: Tensor, margin: float) -> Tenso
             f"{embeddings.shape[-2]} embeddings and {len(pids)} identities: expected equal numbers, at least 2."
         )
     x = embeddings if embeddings.dim() == 3 else embeddings.unsqueeze(0)
-    distances = _euclidean(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
+    # Half precision would lose the differences of near vectors, and autocast would bring it back.
+    with torch.autocast(x.device.type, enabled=False):
+        distances = _euclidean(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
     same = pids.unsqueeze(0) == pids.unsqueeze(1)
     # max and min over a dimension, not amax and amin: on ties only one entry receives the gradient.
     hardest_positive = distances.masked_fill(~same, -torch.inf).max(dim=2).values

@@ -7,6 +7,8 @@ height and width.
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,25 +18,53 @@ from torch import Tensor, nn
 from crosscam.errors import CheckpointError
 
 BackboneName = Literal["resnet18-half", "resnet18", "resnet34", "resnet50", "resnet101"]
+BlockName = Literal["basic", "bottleneck"]
+Four = tuple[int, int, int, int]
 STRIDE = 16
+
+
+@dataclass(frozen=True)
+class ResNetShape:
+    """The sizes of a ResNet.
+
+    Attributes:
+        block: ``"basic"`` (two 3x3 convolutions) or ``"bottleneck"`` (1x1, 3x3, 1x1).
+        depths: blocks in each of the four stages.
+        stem: channels of the first convolution.
+        planes: channels inside the blocks of each stage.
+        out: channels that each stage gives.
+    """
+
+    block: BlockName
+    depths: Four
+    stem: int
+    planes: Four
+    out: Four
+
+    @property
+    def name(self) -> str:
+        """The name in ``BACKBONES`` or, for a network that has none, its sizes spelled out."""
+        named = [name for name, shape in BACKBONES.items() if shape == self]
+        if named:
+            return named[0]
+        lists = (".".join(map(str, numbers)) for numbers in (self.planes, self.out, self.depths))
+        return "{}:stem={},planes={},out={},depths={}".format(self.block, self.stem, *lists)
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a skip connection."""
 
-    expansion = 1
-
-    def __init__(self, inplanes: int, planes: int, stride: int, downsample: nn.Module | None) -> None:
+    def __init__(self, inplanes: int, planes: int, outplanes: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inplanes, planes, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, outplanes, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outplanes)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
+        self.downsample = _projection(inplanes, outplanes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, planes, H / stride, W / stride)."""
+        """(B, inplanes, H, W) -> (B, outplanes, H / stride, W / stride)."""
         skip = x if self.downsample is None else self.downsample(x)
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
@@ -45,21 +75,19 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions and a skip connection."""
 
-    expansion = 4
-
-    def __init__(self, inplanes: int, planes: int, stride: int, downsample: nn.Module | None) -> None:
+    def __init__(self, inplanes: int, planes: int, outplanes: int, stride: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inplanes, planes, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, planes * self.expansion, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(planes * self.expansion)
+        self.conv3 = nn.Conv2d(planes, outplanes, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outplanes)
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = downsample
+        self.downsample = _projection(inplanes, outplanes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 4 * planes, H / stride, W / stride)."""
+        """(B, inplanes, H, W) -> (B, outplanes, H / stride, W / stride)."""
         skip = x if self.downsample is None else self.downsample(x)
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
@@ -72,36 +100,28 @@ class ResNet(nn.Module):
     """The convolutional part of a ResNet.
 
     Args:
-        block: the residual block.
-        depths: blocks in each of the four stages.
-        width: channels of the stem; 64 in the paper, 32 for the half-width network.
+        shape: its sizes.
         last_stride: stride of the fourth stage.
 
     Attributes:
         out_channels: C of the feature map.
     """
 
-    def __init__(
-        self,
-        block: type[BasicBlock] | type[Bottleneck],
-        depths: tuple[int, int, int, int],
-        width: int = 64,
-        last_stride: int = 1,
-    ) -> None:
+    def __init__(self, shape: ResNetShape, last_stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.conv1 = nn.Conv2d(3, shape.stem, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(shape.stem)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        inplanes = width
+        block = BasicBlock if shape.block == "basic" else Bottleneck
+        inplanes = shape.stem
         stages: list[nn.Sequential] = []
-        for stage, (depth, stride) in enumerate(zip(depths, (1, 2, 2, last_stride), strict=True)):
-            planes = width * 2**stage
-            # Only the input of the last stage can keep its size and still need a projection (authors' row 19).
-            blocks = [block(inplanes, planes, stride, _projection(inplanes, planes * block.expansion, stride))]
-            inplanes = planes * block.expansion
-            blocks += [block(inplanes, planes, 1, None) for _ in range(depth - 1)]
+        sizes = zip(shape.depths, shape.planes, shape.out, (1, 2, 2, last_stride), strict=True)
+        for depth, planes, outplanes, stride in sizes:
+            blocks = [block(inplanes, planes, outplanes, stride)]
+            blocks += [block(outplanes, planes, outplanes, 1) for _ in range(depth - 1)]
             stages.append(nn.Sequential(*blocks))
+            inplanes = outplanes
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.out_channels = inplanes
         _init_convolutions(self)
@@ -126,13 +146,41 @@ def _init_convolutions(module: nn.Module) -> None:
             nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
 
 
-BACKBONES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int], int]] = {
-    "resnet18-half": (BasicBlock, (2, 2, 2, 2), 32),
-    "resnet18": (BasicBlock, (2, 2, 2, 2), 64),
-    "resnet34": (BasicBlock, (3, 4, 6, 3), 64),
-    "resnet50": (Bottleneck, (3, 4, 6, 3), 64),
-    "resnet101": (Bottleneck, (3, 4, 23, 3), 64),
+def _standard(block: BlockName, depths: Four, width: int = 64) -> ResNetShape:
+    planes = (width, 2 * width, 4 * width, 8 * width)
+    return ResNetShape(block, depths, width, planes, planes if block == "basic" else (256, 512, 1024, 2048))
+
+
+BACKBONES: dict[str, ResNetShape] = {
+    "resnet18-half": _standard("basic", (2, 2, 2, 2), width=32),
+    "resnet18": _standard("basic", (2, 2, 2, 2)),
+    "resnet34": _standard("basic", (3, 4, 6, 3)),
+    "resnet50": _standard("bottleneck", (3, 4, 6, 3)),
+    "resnet101": _standard("bottleneck", (3, 4, 23, 3)),
 }
+_SPELLED = re.compile(
+    r"(basic|bottleneck):stem=(\d+),planes=(\d+(?:\.\d+){3}),out=(\d+(?:\.\d+){3}),depths=(\d+(?:\.\d+){3})"
+)
+
+
+def backbone_shape(name: str) -> ResNetShape:
+    """The sizes behind a backbone's name, for example
+    ``"resnet50"`` or ``"bottleneck:stem=4,planes=2.2.2.2,out=8.8.8.2048,depths=1.1.1.1"``.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    spelled = _SPELLED.fullmatch(name)
+    if spelled is None:
+        raise ValueError(f"Unknown backbone {name!r}. Known: {', '.join(BACKBONES)}.")
+    block, stem, *lists = spelled.groups()
+    planes, out, depths = ((int(a), int(b), int(c), int(d)) for a, b, c, d in (text.split(".") for text in lists))
+    if 0 in (int(stem), *planes, *out, *depths):
+        raise ValueError(f"Backbone {name!r} has a size of zero. Every size is at least 1.")
+    return ResNetShape("basic" if block == "basic" else "bottleneck", depths, int(stem), planes, out)
+
 
 # torchvision's ImageNet files, first version (V1): the published RRID numbers started from resnet50-19c8e357.
 IMAGENET_URLS = {
@@ -147,15 +195,12 @@ def build_backbone(name: str, last_stride: int = 1) -> ResNet:
     """A backbone with random weights.
 
     Args:
-        name: one of ``BACKBONES``.
+        name: one of ``BACKBONES``, or sizes spelled out as in :func:`backbone_shape`.
         last_stride: stride of the last stage; 1 in the paper.
     Raises:
         ValueError: unknown name.
     """
-    if name not in BACKBONES:
-        raise ValueError(f"Unknown backbone {name!r}. Known: {', '.join(BACKBONES)}.")
-    block, depths, width = BACKBONES[name]
-    return ResNet(block, depths, width, last_stride)
+    return ResNet(backbone_shape(name), last_stride)
 
 
 def load_imagenet(backbone: ResNet, name: str, source: str) -> None:
@@ -184,9 +229,14 @@ def load_imagenet(backbone: ResNet, name: str, source: str) -> None:
 def _download(name: str) -> dict[str, Tensor]:
     if name not in IMAGENET_URLS:
         raise CheckpointError(f"No ImageNet weights are published for {name}. Known: {', '.join(IMAGENET_URLS)}.")
-    state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
-        IMAGENET_URLS[name], map_location="cpu", weights_only=True, check_hash=True
-    )
+    try:
+        state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+            IMAGENET_URLS[name], map_location="cpu", weights_only=True, check_hash=True
+        )
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"Cannot fetch {IMAGENET_URLS[name]} ({error}). Check the network, or give the path of a file."
+        ) from error
     return state
 
 
@@ -198,9 +248,11 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        return state
+        state: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
             f"{path} is not a plain weights file ({type(error).__name__}). Nothing was loaded."
         ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path} does not hold named tensors alone. Give torchvision's ImageNet file.")
+    return {str(k): v for k, v in state.items()}

@@ -6,7 +6,7 @@ Source: Park & Ham, AAAI 2020, Fig. 1. RRID-S has the scale of six stripes, RRID
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
@@ -107,6 +107,9 @@ class RRID(nn.Module):
 
     Attributes:
         layout: the descriptor's blocks; local features of all scales, then the global ones (``differences.md`` row 24).
+
+    Raises:
+        ValueError: an argument that is not one of its choices, or nothing left to describe.
     """
 
     def __init__(
@@ -124,6 +127,19 @@ class RRID(nn.Module):
         gamma_init: GammaInit = "ones",
     ) -> None:
         super().__init__()
+        for name, value, choices in (
+            ("relation", relation, (*get_args(Relation), None)),
+            ("local_pooling", local_pooling, get_args(LocalPooling)),
+            ("global_pooling", global_pooling, get_args(GlobalPooling)),
+            ("contrast", contrast, get_args(Contrast)),
+            ("classifiers", classifiers, get_args(Classifiers)),
+            ("gamma_init", gamma_init, get_args(GammaInit)),
+        ):
+            if value not in choices:
+                raise ValueError(f"Unknown {name}={value!r}. Known: {', '.join(map(str, choices))}.")
+        compares = relation in ("one_vs_rest", "rest_only") or global_pooling == "gcp"
+        if not scales or len(set(scales)) < len(scales) or min(scales) < 1 + compares:
+            raise ValueError(f"scales={scales}: expected different numbers of stripes, each at least {1 + compares}.")
         self.backbone = backbone
         self.scales = scales
         self.branches = nn.ModuleList(
