@@ -26,7 +26,8 @@ def mean_per_query(values: NDArray[np.float64], matches: Matches) -> NDArray[np.
     """(Q,) mean of (M,) values over each query's matches; NaN where a query has none."""
     sums = np.bincount(matches.query_of, weights=values, minlength=len(matches.per_query))
     means = np.full(len(sums), np.nan)
-    return np.divide(sums, matches.per_query, out=means, where=matches.per_query > 0)
+    np.divide(sums, matches.per_query, out=means, where=matches.per_query > 0)
+    return means
 
 
 def match_curve(places: Places, matches: Matches, max_rank: int, *, first_only: bool) -> NDArray[np.float64]:
