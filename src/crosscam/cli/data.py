@@ -1,0 +1,133 @@
+"""``crosscam data``: doctor, render, holdout."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg, subcommand
+
+from crosscam.cli.options import Reading, Shared
+from crosscam.cli.show import OUT, bars, counting, say, show_json, table
+from crosscam.data.doctor import as_text, examine_dataset
+from crosscam.data.holdout import holdout
+from crosscam.data.render import render_dataset
+from crosscam.data.render_sheet import contact_sheet
+from crosscam.data.table import write_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor(Reading):
+    """Say what a data set is, count it beside the official numbers, and find what is wrong with it."""
+
+    path: Positional[Path]
+    """Folder or table of the data set."""
+
+    def run(self) -> None:
+        """Examine and show."""
+        with bars(self.json) as progress:
+            found = examine_dataset(self.read(self.path), progress=counting(progress, "reading images"))
+        if self.json:
+            show_json(found.to_dict())
+        else:
+            OUT.print(as_text(found), markup=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Render(Shared):
+    """Draw a data set of walking people, seen by several cameras, in the layout of Market-1501."""
+
+    out: Positional[Path]
+    """Folder to write; empty or missing."""
+    ids: int = 300
+    """Identities; a part of them is for testing."""
+    cameras: int = 4
+    """Cameras."""
+    images: int = 4
+    """Images of each identity at each camera."""
+    collide: float = 0.3
+    """Share of the identities that wear the same upper or lower garment as somebody else."""
+    seed: int = 0
+    """The same seed draws the same bytes."""
+    test_share: float = 0.2
+    """Share of the identities that are for testing."""
+    sheet: Path | None = None
+    """Also save a contact sheet (PNG): identities as rows, cameras as columns."""
+
+    def run(self) -> None:
+        """Draw and show what was drawn."""
+        with bars(self.json) as progress:
+            drawn = render_dataset(
+                self.out,
+                ids=self.ids,
+                cameras=self.cameras,
+                images=self.images,
+                collide=self.collide,
+                seed=self.seed,
+                test_share=self.test_share,
+                progress=counting(progress, "drawing people"),
+            )
+        if self.sheet:
+            contact_sheet(self.out, self.sheet)
+        if self.json:
+            show_json({k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(drawn).items()})
+        else:
+            say(
+                f"Drew {drawn.train_ids} training and {drawn.test_ids} test identities at {drawn.cameras} cameras: "
+                f"{drawn.train:,} training, {drawn.query:,} query and {drawn.gallery:,} gallery images in {self.out}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdout(Reading):
+    """Cut a test split (query, gallery) out of training identities; the result is a table that every command reads."""
+
+    path: Positional[Path]
+    """Folder or table of the data set."""
+    out: Positional[Path]
+    """CSV or Parquet table to write."""
+    train_ids: int | None = None
+    """Identities that stay for training; decides alone where it is given."""
+    test_share: float = 1 / 3
+    """Share of the identities that are tested."""
+    seed: int | None = None
+    """Shuffle the identities; without it the last ones by number are tested."""
+
+    def run(self) -> None:
+        """Cut, write and count."""
+        cut = holdout(self.read(self.path), num_train_ids=self.train_ids, test_share=self.test_share, seed=self.seed)
+        write_table(cut, self.out)
+        rows = [
+            (name, f"{len({s.pid for s in samples}):,}", f"{len(samples):,}", f"{len({s.camid for s in samples}):,}")
+            for name, samples in cut.subsets.items()
+        ]
+        if self.json:
+            columns = ("subset", "ids", "images", "cameras")
+            show_json([dict(zip(columns, row, strict=True)) for row in rows])
+        else:
+            table(("subset", "# ids", "# images", "# cameras"), rows, f"Written to {self.out}")
+
+
+DataCommand = (
+    Annotated[Doctor, subcommand("doctor")]
+    | Annotated[Render, subcommand("render")]
+    | Annotated[Holdout, subcommand("holdout")]
+)
+
+
+@dataclass(frozen=True)
+class DataGroup:
+    """Data sets: examine, draw, split."""
+
+    command: Annotated[DataCommand, arg(name="")]
+
+    @property
+    def debug(self) -> bool:
+        """Whether the chosen command wants tracebacks."""
+        return self.command.debug
+
+    def run(self) -> None:
+        """Run the chosen command."""
+        self.command.run()

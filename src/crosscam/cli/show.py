@@ -1,0 +1,112 @@
+"""What the commands show: tables and progress bars on a terminal, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from crosscam.experiment import Scored
+from crosscam.training.loop import Listeners, StepReport
+
+# Progress and remarks go to standard error, so that standard output holds results alone.
+OUT = Console(highlight=False, soft_wrap=True)
+ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_json(value: Any) -> None:
+    """Print one JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def say(text: str) -> None:
+    """Print a line of remark on standard error; the text is shown as it is."""
+    ERR.print(text, markup=False)
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None, *, numbers: bool = True
+) -> None:
+    """Print a table on standard output; with ``numbers``, all but the first column are set to the right."""
+    drawn = Table(title=title, title_justify="left", header_style="bold")
+    for place, name in enumerate(columns):
+        drawn.add_column(name, justify="right" if numbers and place else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    OUT.print(drawn)
+
+
+def score_table(scores: Sequence[Scored], title: str) -> None:
+    """Print scores in per cent, with what they rest on below."""
+    rows = []
+    for s in scores:
+        ranks = [f"{100 * s.result.cmc_at(r):.1f}" if r <= len(s.result.cmc) else "-" for r in (1, 5, 10)]
+        rows.append([s.name, f"{100 * s.result.mAP:.1f}", *ranks, f"{100 * s.result.mINP:.1f}"])
+    table(["%", "mAP", "rank-1", "rank-5", "rank-10", "mINP"], rows, title)
+    first = scores[0]
+    ranking = str(first.reranking) if first.reranking else "no re-ranking"
+    flip = "mirror image included" if first.flip else "no mirror image"
+    OUT.print(
+        f"{first.result.num_queries:,} queries counted, {first.result.num_skipped:,} without a match skipped; "
+        f"{len(first.gallery):,} gallery images; {first.result.protocol} protocol, {first.result.ap}-wise AP, "
+        f"{flip}, {ranking}; data {first.data_fingerprint}.",
+        markup=False,
+    )
+
+
+@contextmanager
+def bars(quiet: bool = False) -> Iterator[Progress]:
+    """Progress bars on standard error, gone when done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=ERR, transient=True, disable=quiet) as progress:
+        yield progress
+
+
+def counting(progress: Progress, description: str) -> Callable[[int, int], None]:
+    """A (done, all) listener that drives one bar."""
+    task: list[TaskID] = []
+
+    def update(done: int, total: int) -> None:
+        if not task:
+            task.append(progress.add_task(description, total=total, note=""))
+        progress.update(task[0], completed=done, total=total)
+
+    return update
+
+
+def training_listeners(progress: Progress, quiet: bool = False) -> Listeners:
+    """A bar over all batches of the training, and one line for each epoch."""
+    bar = progress.add_task("training", total=None, note="")
+
+    def step(report: StepReport) -> None:
+        progress.update(
+            bar,
+            description=f"epoch {report.epoch}/{report.epochs}",
+            total=report.epochs * report.batches,
+            completed=(report.epoch - 1) * report.batches + report.batch,
+            note=f"loss {report.loss:.2f}  {report.images_per_second:.0f} images/s",
+        )
+
+    def epoch(record: Mapping[str, float]) -> None:
+        scores = ""
+        if "mAP" in record:
+            scores = f"  mAP {100 * record['mAP']:.1f} %  rank-1 {100 * record['rank1']:.1f} %"
+        if not quiet:
+            say(
+                f"epoch {record['epoch']:3.0f}  loss {record['loss']:8.3f}  "
+                f"{record['images_per_second']:5.0f} images/s{scores}"
+            )
+
+    return Listeners(reading=counting(progress, "reading images"), step=step, epoch=epoch)

@@ -1,0 +1,162 @@
+"""Resize, flip, erase, shift, jitter and normalise whole batches of images, on any device.
+
+Images come as uint8 and stay in the range 0 to 255 until :func:`normalise`; random choices are drawn from the generator
+that the caller passes, so that a batch can be made again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+ERASE_AREA = (0.02, 0.2)
+ERASE_ASPECT = 0.3
+ERASE_TRIES = 10
+
+Erase = Literal["authors", "correct", "none"]
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What happens at random to a training image.
+
+    Attributes:
+        flip: probability of a mirror image.
+        erase: ``"authors"`` pastes the erased patch as the authors' code does, at (h, w) of the patch and not at a free
+            place, so that the top left is never hit (``differences.md`` row 22); ``"correct"`` anywhere.
+        erase_probability: how often; 0.75 is what the authors' code amounts to, 0.5 the usual value.
+        shift: largest shift in each direction, as a share of the image's sides; what comes in is black.
+        jitter: largest change of brightness, contrast and saturation, as a factor 1 +- jitter.
+    """
+
+    flip: float = 0.5
+    erase: Erase = "authors"
+    erase_probability: float = 0.75
+    shift: float = 0.0
+    jitter: float = 0.0
+
+
+def resize(images: Tensor, height: int, width: int) -> Tensor:
+    """Resize as Pillow's bilinear filter does (antialiased when shrinking), rounded to whole levels.
+
+    Args:
+        images: (B, H, W, 3) uint8.
+        height, width: in pixels.
+    Returns:
+        (B, 3, height, width) float32, 0 to 255, channels_last in memory.
+    """
+    planes = images.permute(0, 3, 1, 2).float()
+    if planes.shape[-2:] == (height, width):
+        return planes
+    out = interpolate(planes, (height, width), mode="bilinear", align_corners=False, antialias=True)
+    return out.round_().clamp_(0, 255)
+
+
+def normalise(images: Tensor) -> Tensor:
+    """(B, 3, H, W) float, 0 to 255 -> the same shape, ImageNet mean and standard deviation taken out."""
+    mean = images.new_tensor(IMAGENET_MEAN).mul_(255).view(3, 1, 1)
+    std = images.new_tensor(IMAGENET_STD).mul_(255).view(3, 1, 1)
+    return (images - mean) / std
+
+
+def prepare(images: Tensor, height: int, width: int) -> Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, height, width) float32 as a model takes it, without any chance."""
+    return normalise(resize(images, height, width))
+
+
+def augment(images: Tensor, height: int, width: int, settings: Augment, generator: torch.Generator) -> Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, height, width) float32 for training.
+
+    The order is that of the authors' code: resize, erase, flip, normalise; shift and jitter come before erasing.
+    """
+    out = resize(images, height, width)
+    if settings.jitter:
+        out = random_jitter(out, settings.jitter, generator)
+    if settings.shift:
+        out = random_shift(out, settings.shift, generator)
+    if settings.erase != "none":
+        out = random_erase(out, settings.erase_probability, settings.erase, generator)
+    if settings.flip:
+        out = random_flip(out, settings.flip, generator)
+    return normalise(out)
+
+
+def random_flip(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Mirror each image of (B, 3, H, W) left to right with the given probability."""
+    flip = _uniform(images, generator, len(images)) < probability
+    return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
+
+
+def random_erase(images: Tensor, probability: float, placement: Erase, generator: torch.Generator) -> Tensor:
+    """Paste a patch of one random colour over each image with the given probability.
+
+    Source: Zhong et al. 2017 (random erasing), with area 0.02 to 0.2 of the image and aspect 0.3 to 1/0.3. An image for
+    which ten draws of area and aspect give no patch that fits is left as it is.
+
+    Args:
+        images: (B, 3, H, W), 0 to 255.
+        probability: how often an image is erased.
+        placement: ``"correct"`` or ``"authors"``, see :class:`Augment`.
+        generator: source of all choices.
+    """
+    b, _, height, width = images.shape
+    fire = _uniform(images, generator, b) < probability
+    area = (
+        height * width * (ERASE_AREA[0] + (ERASE_AREA[1] - ERASE_AREA[0]) * _uniform(images, generator, b, ERASE_TRIES))
+    )
+    aspect = ERASE_ASPECT + (1 / ERASE_ASPECT - ERASE_ASPECT) * _uniform(images, generator, b, ERASE_TRIES)
+    h = (area * aspect).sqrt().round()
+    w = (area / aspect).sqrt().round()
+    fits = (h < height) & (w < width)
+    first = fits.int().argmax(dim=1, keepdim=True)
+    h, w = h.gather(1, first).squeeze(1), w.gather(1, first).squeeze(1)
+    fire = fire & fits.any(dim=1)
+    if placement == "authors":
+        top, left = h, w
+    else:
+        top = (_uniform(images, generator, b) * (height - h + 1)).floor()
+        left = (_uniform(images, generator, b) * (width - w + 1)).floor()
+    colour = (_uniform(images, generator, b, 3) * 256).floor().view(b, 3, 1, 1)
+    inside = _between(height, top, h, images).unsqueeze(2) & _between(width, left, w, images).unsqueeze(1)
+    return torch.where((inside & fire.view(b, 1, 1)).unsqueeze(1), colour, images)
+
+
+def _between(size: int, start: Tensor, length: Tensor, like: Tensor) -> Tensor:
+    """(B, size): whether each place lies in [start, start + length)."""
+    place = torch.arange(size, device=like.device).unsqueeze(0)
+    return (place >= start.unsqueeze(1)) & (place < (start + length).unsqueeze(1))
+
+
+def random_shift(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Shift each image of (B, 3, H, W) by up to ``share`` of its sides; what comes in is black."""
+    b, _, height, width = images.shape
+    dy, dx = round(share * height), round(share * width)
+    padded = pad(images, (dx, dx, dy, dy))
+    y = (_uniform(images, generator, b) * (2 * dy + 1)).long()
+    x = (_uniform(images, generator, b) * (2 * dx + 1)).long()
+    rows = (y.unsqueeze(1) + torch.arange(height, device=images.device)).view(b, height, 1)
+    columns = (x.unsqueeze(1) + torch.arange(width, device=images.device)).view(b, 1, width)
+    batch = torch.arange(b, device=images.device).view(b, 1, 1)
+    return padded.permute(0, 2, 3, 1)[batch, rows, columns].permute(0, 3, 1, 2)
+
+
+def random_jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Change brightness, contrast and saturation of each image by a factor within 1 +- ``strength``."""
+    b = len(images)
+    factors = 1 + strength * (2 * _uniform(images, generator, 3, b) - 1)
+    brightness, contrast, saturation = factors.view(3, b, 1, 1, 1).unbind(0)
+    out = images * brightness
+    mean = out.mean(dim=(1, 2, 3), keepdim=True)
+    out = mean + (out - mean) * contrast
+    grey = out.mean(dim=1, keepdim=True)
+    return (grey + (out - grey) * saturation).clamp_(0, 255)
+
+
+def _uniform(like: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=generator, device=like.device)

@@ -1,0 +1,134 @@
+"""Images of a data set as uint8 batches: decoded once into memory when they fit, else streamed from disk.
+
+What cannot be read stops the reading, with the number of bad files and the first of them: nothing is left out silently.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from crosscam.data.images import decode_image, resize_image
+from crosscam.errors import DataError, ImageError
+
+Cache = Literal["auto", "memory", "stream"]
+Progress = Callable[[int, int], None]
+MEMORY_SHARE = 0.5
+
+
+class ImageFiles(Dataset[Tensor]):
+    """Image files, decoded when asked for.
+
+    Args:
+        paths: the files.
+        height, width: size in pixels at which all images are kept; larger and smaller ones are resized by Pillow.
+    """
+
+    def __init__(self, paths: Sequence[Path], height: int, width: int) -> None:
+        self.paths = list(paths)
+        self.height, self.width = height, width
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> Tensor:
+        """(height, width, 3) uint8 image."""
+        return torch.from_numpy(resize_image(decode_image(self.paths[index]), self.height, self.width))
+
+    def batches(self, order: Sequence[NDArray[np.int64]], workers: int = 2) -> Iterator[Tensor]:
+        """(B, height, width, 3) uint8 batches in the given order, decoded by worker processes."""
+        batches = [b.tolist() for b in order]
+        yield from DataLoader(self, batch_sampler=batches, num_workers=workers, collate_fn=torch.stack)
+
+
+class ImagesInMemory:
+    """All images of a list of files, decoded once.
+
+    Attributes:
+        images: (N, height, width, 3) uint8.
+    """
+
+    def __init__(self, files: ImageFiles, progress: Progress | None = None) -> None:
+        self.images = torch.empty((len(files), files.height, files.width, 3), dtype=torch.uint8)
+        failures: list[ImageError] = []
+
+        def read(index: int) -> None:
+            try:
+                self.images[index] = files[index]
+            except ImageError as error:
+                failures.append(error)
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            for done, _ in enumerate(pool.map(read, range(len(files))), 1):
+                if progress and (done % 256 == 0 or done == len(files)):
+                    progress(done, len(files))
+        if failures:
+            raise DataError(
+                f"{len(failures)} of {len(files)} images cannot be read. First: {min(map(str, failures))} "
+                "'crosscam data doctor' lists all of them."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, order: Sequence[NDArray[np.int64]], workers: int = 0) -> Iterator[Tensor]:
+        """(B, height, width, 3) uint8 batches in the given order; ``workers`` has no use here."""
+        del workers
+        for indices in order:
+            yield self.images[torch.from_numpy(np.ascontiguousarray(indices))]
+
+
+Images = ImageFiles | ImagesInMemory
+
+
+def open_images(
+    paths: Sequence[Path], height: int, width: int, cache: Cache = "auto", progress: Progress | None = None
+) -> Images:
+    """Images of a data set, in memory if they fit.
+
+    Files that all have one size not above the wanted one are kept at that size (Market-1501: 128 x 64) and enlarged
+    later on the device, where it costs less; all others are resized here, by Pillow.
+
+    Args:
+        paths: image files.
+        height, width: what the model takes, in pixels.
+        cache: ``"memory"``, ``"stream"``, or ``"auto"``: memory if the images take at most half of what is free.
+        progress: called with (done, all).
+    Raises:
+        DataError: no images, or some that cannot be read.
+    """
+    if not paths:
+        raise DataError("No images to read: the subset is empty.")
+    height, width = _kept_size(paths, height, width)
+    files = ImageFiles(paths, height, width)
+    needed = len(paths) * height * width * 3
+    if cache == "stream" or (cache == "auto" and needed > MEMORY_SHARE * _free_memory()):
+        return files
+    return ImagesInMemory(files, progress)
+
+
+def _kept_size(paths: Sequence[Path], height: int, width: int) -> tuple[int, int]:
+    """The files' own size if a sample of them agrees on one within the wanted size, else the wanted size."""
+    sizes = {decode_image(p).shape[:2] for p in paths[:: max(1, len(paths) // 32)]}
+    if len(sizes) == 1:
+        h, w = sizes.pop()
+        if h <= height and w <= width:
+            return int(h), int(w)
+    return height, width
+
+
+def _free_memory() -> int:
+    try:
+        with open("/proc/meminfo", encoding="ascii") as info:
+            return next(int(line.split()[1]) * 1024 for line in info if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return 4 * 2**30

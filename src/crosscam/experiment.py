@@ -1,0 +1,279 @@
+"""One experiment from start to end: train a recipe, score it beside what it must beat, write the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crosscam.data.loading import Images, Progress, open_images
+from crosscam.data.records import ReidDataset, camids_of, pids_of
+from crosscam.errors import DataError
+from crosscam.extraction import extract, load_model
+from crosscam.models.output import Layout
+from crosscam.models.rrid import RRID
+from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.recipe import Recipe
+from crosscam.report.page import ReportContent, ScoreRow, write_report
+from crosscam.report.strips import RankStrip, rank_strips
+from crosscam.retrieval.distances import pairwise_distances
+from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors, evaluate_ranking
+from crosscam.retrieval.rerank import rerank
+from crosscam.training.checkpoint import write_atomically
+from crosscam.training.logbook import read_history
+from crosscam.training.loop import Listeners, train
+from crosscam.training.provenance import versions
+
+SCORES = "scores.json"
+REPORT = "report.html"
+PIXEL_SIZE = (64, 32)
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """Parameters of k-reciprocal re-ranking; see :func:`crosscam.rerank`."""
+
+    k1: int = 20
+    k2: int = 6
+    lambda_value: float = 0.3
+
+    def __str__(self) -> str:
+        return f"k-reciprocal, k1={self.k1}, k2={self.k2}, lambda={self.lambda_value}"
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A ranking with its scores.
+
+    Attributes:
+        name: what was scored, for example ``"trained"``.
+        result: the scores.
+        flip: whether mirror images counted.
+        reranking: its parameters, or None.
+        data_fingerprint: of what was ranked.
+        query: (Q, D) descriptors.
+        gallery: (G, D) descriptors.
+    """
+
+    name: str
+    result: RankingResult
+    flip: bool
+    reranking: Reranking | None
+    data_fingerprint: str
+    query: NDArray[np.float32]
+    gallery: NDArray[np.float32]
+
+    def row(self) -> ScoreRow:
+        """The line of the score table."""
+        reranking = str(self.reranking) if self.reranking else None
+        return ScoreRow(self.name, self.result, self.flip, reranking, self.data_fingerprint)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scores with their whole protocol, JSON-ready; all scores are fractions."""
+        return {
+            "name": self.name,
+            **self.result.to_dict(),
+            "flip": self.flip,
+            "reranking": str(self.reranking) if self.reranking else None,
+            "data_fingerprint": self.data_fingerprint,
+        }
+
+
+class TestImages:
+    """Query and gallery images, decoded once for several scorings.
+
+    Args:
+        dataset: what to rank.
+        recipe: tells the input size.
+        progress: called with (done, all) for each of the two subsets.
+    Raises:
+        DataError: there is no query or no gallery, or an image cannot be read.
+    """
+
+    __test__ = False  # The name begins as a test's, but this is none.
+
+    def __init__(self, dataset: ReidDataset, recipe: Recipe, progress: Progress | None = None) -> None:
+        for subset in ("query", "gallery"):
+            if not dataset.subsets[subset]:
+                raise DataError(
+                    f"The {subset} of {dataset.root} is empty, so nothing can be scored. "
+                    "'crosscam data holdout' cuts a test split out of training identities."
+                )
+        self.dataset = dataset
+        self.recipe = recipe
+        data = recipe.data
+        self.query, self.gallery = (
+            open_images([s.path for s in samples], data.height, data.width, data.cache, progress)
+            for samples in (dataset.query, dataset.gallery)
+        )
+
+    def score(
+        self,
+        model: RRID,
+        name: str = "trained",
+        *,
+        flip: bool | None = None,
+        ap: str | None = None,
+        reranking: Reranking | None = None,
+        progress: Progress | None = None,
+    ) -> Scored:
+        """Rank the gallery for each query and score it; what is None follows the recipe."""
+        settings = self.recipe.evaluation
+        flip = settings.flip if flip is None else flip
+        query, gallery = (self._describe(model, images, flip, progress) for images in (self.query, self.gallery))
+        return self._scored(name, query, gallery, flip, ap or settings.ap, reranking)
+
+    def score_pixels(self) -> Scored:
+        """The same scoring for raw pixels: each image shrunk, centred and scaled to length 1 is its own descriptor."""
+        query, gallery = (_pixel_descriptors(images) for images in (self.query, self.gallery))
+        return self._scored("raw pixels", query, gallery, False, self.recipe.evaluation.ap, None)
+
+    def _describe(self, model: RRID, images: Images, flip: bool, progress: Progress | None) -> NDArray[np.float32]:
+        data, size = self.recipe.data, self.recipe.evaluation.batch_size
+        return extract(model, images, data.height, data.width, flip=flip, batch_size=size, progress=progress)
+
+    def _scored(
+        self,
+        name: str,
+        query: NDArray[np.float32],
+        gallery: NDArray[np.float32],
+        flip: bool,
+        ap: Any,
+        reranking: Reranking | None,
+    ) -> Scored:
+        ds = self.dataset
+        labels = pids_of(ds.query), pids_of(ds.gallery), camids_of(ds.query), camids_of(ds.gallery)
+        if reranking is None:
+            result = evaluate_descriptors(query, gallery, *labels, ap=ap, protocol=ds.protocol)
+        else:
+            distances = rerank(query, gallery, k1=reranking.k1, k2=reranking.k2, lambda_value=reranking.lambda_value)
+            result = evaluate_ranking(distances, *labels, ap=ap, protocol=ds.protocol)
+        return Scored(name, result, flip, reranking, ds.fingerprint(), query, gallery)
+
+
+def _pixel_descriptors(images: Images) -> NDArray[np.float32]:
+    from crosscam.data.augment import resize
+
+    rows = []
+    for pixels in images.batches([np.arange(i, min(i + 512, len(images))) for i in range(0, len(images), 512)]):
+        flat = resize(pixels, *PIXEL_SIZE).flatten(1)
+        flat = flat - flat.mean(dim=1, keepdim=True)
+        rows.append(torch.nn.functional.normalize(flat, dim=1).numpy())
+    return np.concatenate(rows).astype(np.float32)
+
+
+def untrained_model(recipe: Recipe, num_ids: int) -> RRID:
+    """The network as it was before its first step: the same seed gives the same weights."""
+    torch.manual_seed(recipe.train.seed)
+    return build_model(recipe, num_ids).eval()
+
+
+def run_experiment(
+    recipe: Recipe,
+    dataset: ReidDataset,
+    folder: Path,
+    *,
+    resume: bool = False,
+    listeners: Listeners | None = None,
+    provenance: Mapping[str, str] | None = None,
+) -> list[Scored]:
+    """Train, score and report.
+
+    Args:
+        recipe: the experiment.
+        dataset: train, query and gallery; without query and gallery nothing is scored.
+        folder: the run folder; see :func:`crosscam.training.loop.train`.
+        resume: go on with an interrupted training.
+        listeners: told of the progress.
+        provenance: more lines for the report, for example the command.
+    Returns:
+        Scores of the trained network, of the same network before training, and of raw pixels; empty without a test
+        split. They are also in ``scores.json`` and ``report.html`` of the folder.
+    Raises:
+        CrosscamError: as the parts raise it.
+    """
+    has_test = bool(dataset.query and dataset.gallery)
+    test = TestImages(dataset, recipe) if has_test else None
+
+    def evaluate(model: RRID) -> Mapping[str, float]:
+        assert test is not None
+        result = test.score(model).result
+        return {"mAP": result.mAP, "rank1": result.rank1}
+
+    train(recipe, dataset, folder, resume=resume, evaluate=evaluate if test else None, listeners=listeners)
+    if test is None:
+        return []
+    num_ids = len({s.pid for s in dataset.train})
+    # What is scored is what was saved, so that anyone who loads the folder gets these scores.
+    scores = [
+        test.score(load_model(folder, recipe)),
+        test.score(untrained_model(recipe, num_ids), "untrained"),
+        test.score_pixels(),
+    ]
+    save_scores(folder / SCORES, scores)
+    write_run_report(folder / REPORT, recipe, dataset, scores, folder, load_model(folder, recipe).layout, provenance)
+    return scores
+
+
+def save_scores(path: Path, scores: list[Scored]) -> None:
+    """Write scores with their protocols as JSON."""
+    text = json.dumps([s.to_dict() for s in scores], indent=2) + "\n"
+    write_atomically(path, lambda temporary: _write(temporary, text))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def write_run_report(
+    path: Path,
+    recipe: Recipe,
+    dataset: ReidDataset,
+    scores: list[Scored],
+    folder: Path,
+    layout: Layout,
+    provenance: Mapping[str, str] | None = None,
+) -> None:
+    """The page of one run: scores, curves, and the rankings of the first row of ``scores``."""
+    ids = len({s.pid for s in dataset.query})
+    content = ReportContent(
+        title=f"{recipe.name} on {dataset.name}",
+        subtitle=f"{recipe.description} Tested on {ids} identities that it never saw.",
+        scores=[s.row() for s in scores],
+        history=read_history(folder),
+        strips=strips_of(dataset, scores[0], layout),
+        provenance={
+            "recipe": recipe.name,
+            "data": f"{dataset.name}, fingerprint {dataset.fingerprint()}",
+            "training": f"{len(dataset.train):,} images of {len({s.pid for s in dataset.train}):,} identities",
+            "seed": str(recipe.train.seed),
+            **(provenance or {}),
+            **versions(),
+        },
+        notes=dataset.notes,
+    )
+    write_report(path, content)
+
+
+def strips_of(dataset: ReidDataset, scored: Scored, layout: Layout) -> list[RankStrip]:
+    """Rank strips of the hardest and easiest queries of a scoring without re-ranking."""
+    ap = scored.result.average_precision
+    order = np.argsort(np.where(np.isnan(ap), 2.0, ap), kind="stable")
+    shown = np.unique(np.concatenate((order[:64], order[-64:])))
+    # Strips show few queries, so only their distances are computed.
+    chosen = ReidDataset(
+        dataset.name,
+        dataset.root,
+        query=tuple(dataset.query[i] for i in shown),
+        gallery=dataset.gallery,
+        protocol=dataset.protocol,
+    )
+    query = scored.query[shown]
+    distances = pairwise_distances(query, scored.gallery)
+    return rank_strips(chosen, distances, ap[shown], query, scored.gallery, layout)

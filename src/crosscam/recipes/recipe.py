@@ -1,0 +1,215 @@
+"""What a recipe is: one complete, named experiment as frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from crosscam.data.augment import Augment
+from crosscam.data.loading import Cache
+from crosscam.errors import RecipeError
+from crosscam.models.backbones import STRIDE, backbone_shape
+from crosscam.models.parts import GammaInit, LocalPooling
+from crosscam.models.pooling import Contrast, GlobalPooling
+from crosscam.models.relation import Relation
+from crosscam.models.rrid import Classifiers
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the network sees.
+
+    Attributes:
+        height, width: input size in pixels.
+        sampler: ``"anchors"`` (the authors' code: 4N images an epoch) or ``"identities"`` (P x K, N images an epoch).
+        batch_ids: P, identities in a batch (anchors, for the authors' sampler).
+        batch_images: K, images for each.
+        augment: random changes of the images.
+        cache: whether the images are decoded once into memory.
+        small_until: share of the epochs that are trained at the smaller size ``small``; 0 for none.
+        small: height and width of those epochs.
+    """
+
+    height: int = 384
+    width: int = 128
+    sampler: Literal["anchors", "identities"] = "anchors"
+    batch_ids: int = 16
+    batch_images: int = 4
+    augment: Augment = field(default_factory=Augment)
+    cache: Cache = "auto"
+    small_until: float = 0.0
+    small: tuple[int, int] = (192, 64)
+
+
+@dataclass(frozen=True)
+class Model:
+    """RRID's choices; see :class:`crosscam.models.rrid.RRID`.
+
+    Attributes:
+        backbone: its name.
+        last_stride: stride of its last stage.
+        pretrained: a file of ImageNet weights in torchvision's layout, ``"download"``, or None for random weights.
+        local_features: whether the stripes enter the descriptor (Table 2).
+    """
+
+    backbone: str = "resnet50"
+    last_stride: int = 1
+    pretrained: str | None = None
+    scales: tuple[int, ...] = (6, 4, 2)
+    dim: int = 256
+    local_features: bool = True
+    relation: Relation = "one_vs_rest"
+    local_pooling: LocalPooling = "max"
+    global_pooling: GlobalPooling = "gcp"
+    contrast: Contrast = "rest_mean"
+    classifiers: Classifiers = "all"
+    gamma_init: GammaInit = "ones"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Equation (3); see :func:`crosscam.losses.rrid_loss`."""
+
+    margin: float = 1.2
+    cross_entropy_weight: float = 2.0
+    label_smoothing: float = 0.0
+    triplet_on: Literal["blocks", "descriptor"] = "blocks"
+
+
+@dataclass(frozen=True)
+class Optim:
+    """The optimiser.
+
+    Attributes:
+        name: ``"sgd"`` (Nesterov off, as the authors) or ``"adamw"``.
+        lr_backbone: learning rate of the backbone.
+        lr_head: learning rate of everything else.
+        weight_decay: on all parameters, as in the authors' code.
+        clip_norm: largest norm of the gradient; None for no limit.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr_backbone: float = 1e-3
+    lr_head: float = 1e-2
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate over the epochs, as a factor.
+
+    Attributes:
+        name: ``"steps"``: times ``gamma`` at the start of each milestone (1-based epochs); ``"cosine"``: from 1 to
+            ``floor`` by half a cosine, after the warm-up.
+        warmup_epochs: linear rise from ``warmup_start`` at the beginning; 0 for none.
+    """
+
+    name: Literal["steps", "cosine"] = "steps"
+    milestones: tuple[int, ...] = (40, 60)
+    gamma: float = 0.1
+    warmup_epochs: float = 0.0
+    warmup_start: float = 0.1
+    floor: float = 0.0
+
+
+@dataclass(frozen=True)
+class Train:
+    """How the training runs.
+
+    Attributes:
+        epochs: passes of the sampler.
+        seed: everything random follows from it.
+        precision: ``"fp32"`` or ``"bf16"`` (autocast; weights stay fp32).
+        channels_last: memory layout of images and convolutions.
+        accumulate: batches whose gradients make one step.
+        ema: decay of a moving average of the weights, which is then what is saved; 0 for none.
+        checkpoint_steps: also save every so many steps within an epoch; 0 for the ends of epochs only.
+    """
+
+    epochs: int = 80
+    seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = True
+    accumulate: int = 1
+    ema: float = 0.0
+    checkpoint_steps: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How the result is scored.
+
+    Attributes:
+        flip: mean over the image and its mirror image.
+        ap: ``"step"`` or ``"trapezoid"``.
+        every: also score after every so many epochs; 0 for the end only.
+        batch_size: images at once.
+    """
+
+    flip: bool = True
+    ap: Literal["step", "trapezoid"] = "step"
+    every: int = 10
+    batch_size: int = 128
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One complete experiment. A variant is ``dataclasses.replace`` of another.
+
+    Raises:
+        RecipeError: settings that cannot work together, with the setting to change.
+    """
+
+    name: str
+    description: str
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    loss: Loss = field(default_factory=Loss)
+    optim: Optim = field(default_factory=Optim)
+    schedule: Schedule = field(default_factory=Schedule)
+    train: Train = field(default_factory=Train)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+    def __post_init__(self) -> None:
+        try:
+            backbone_shape(self.model.backbone)
+        except ValueError as error:
+            raise RecipeError(f"model.backbone: {error}") from error
+        if not self.model.scales or min(self.model.scales) < 2:
+            raise RecipeError(f"model.scales={self.model.scales}: give at least one scale, each of 2 stripes or more.")
+        if not self.model.local_features and self.model.global_pooling == "none":
+            raise RecipeError("model.local_features=false and model.global_pooling=none leave no descriptor. Keep one.")
+        sizes = [(self.data.height, self.data.width)] + ([self.data.small] if self.data.small_until else [])
+        for height, width in sizes:
+            self._check_size(height, width)
+        for name, value in self._positive().items():
+            if value <= 0:
+                raise RecipeError(f"{name}={value} must be greater than 0.")
+        if not 0 <= self.train.ema < 1:
+            raise RecipeError(f"train.ema={self.train.ema} must lie in [0, 1).")
+        if self.data.batch_ids < 2:
+            raise RecipeError(f"data.batch_ids={self.data.batch_ids}: a triplet needs 2 identities in a batch or more.")
+
+    def _check_size(self, height: int, width: int) -> None:
+        stride = STRIDE * self.model.last_stride
+        for parts in self.model.scales:
+            if height <= 0 or height % (stride * parts):
+                raise RecipeError(
+                    f"An image height of {height} cannot be cut into {parts} stripes at 1/{stride} of its size. "
+                    f"Take a multiple of {stride * parts}, or change model.scales."
+                )
+        if width <= 0 or width % stride:
+            raise RecipeError(f"An image width of {width} is not a multiple of {stride}. Take one.")
+
+    def _positive(self) -> dict[str, float]:
+        return {
+            "data.batch_images": self.data.batch_images,
+            "model.dim": self.model.dim,
+            "optim.lr_backbone": self.optim.lr_backbone,
+            "optim.lr_head": self.optim.lr_head,
+            "train.epochs": self.train.epochs,
+            "train.accumulate": self.train.accumulate,
+            "evaluation.batch_size": self.evaluation.batch_size,
+        }

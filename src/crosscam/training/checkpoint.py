@@ -1,0 +1,148 @@
+"""Run folders: what a training leaves behind, and how it goes on after any interruption.
+
+A run folder holds ``weights.safetensors``, ``recipe.json`` and ``provenance.json``, readable without crosscam; and,
+until the training is done, ``state.pt`` with everything needed to go on. Each file is written beside its place, flushed
+to disk and moved over the old one, so that a kill at any instant leaves the last good one. ``state.pt`` is complete in
+itself: resuming reads nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from crosscam.errors import CheckpointError, RecipeError, TrainingError
+from crosscam.recipes.recipe import Recipe
+from crosscam.recipes.settings import flatten, recipe_from_json, recipe_to_json
+
+WEIGHTS = "weights.safetensors"
+RECIPE = "recipe.json"
+PROVENANCE = "provenance.json"
+STATE = "state.pt"
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file beside ``path``, flush it to disk and move it into place.
+
+    Raises:
+        TrainingError: the disk is full or cannot be written; what stood at ``path`` is untouched.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        write(temporary)
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise TrainingError(
+            f"Cannot write {path} ({error}). What stood there is untouched. Free some space, then go on with --resume."
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Write the weights of a model as safetensors."""
+    tensors = {name: value.detach().contiguous().cpu() for name, value in weights.items()}
+    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path))
+
+
+def save_recipe(folder: Path, recipe: Recipe) -> None:
+    """Write the recipe as JSON."""
+    write_atomically(folder / RECIPE, lambda path: _write_text(path, recipe_to_json(recipe)))
+
+
+def save_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write where the weights come from, as JSON."""
+    text = json.dumps(provenance, indent=2) + "\n"
+    write_atomically(folder / PROVENANCE, lambda path: _write_text(path, text))
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write all that a training needs to go on."""
+    write_atomically(folder / STATE, lambda path: torch.save(dict(state), path))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def load_weights(folder: Path) -> dict[str, Tensor]:
+    """Read ``weights.safetensors`` of a run folder.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise CheckpointError(f"No {WEIGHTS} in {folder}. Expected a run folder as 'crosscam train' leaves it.")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Train again, or copy the file again.") from error
+
+
+def load_recipe(folder: Path) -> Recipe:
+    """Read ``recipe.json`` of a run folder.
+
+    Raises:
+        CheckpointError: it is missing or not a recipe.
+    """
+    path = folder / RECIPE
+    if not path.is_file():
+        raise CheckpointError(f"No {RECIPE} in {folder}. Expected a run folder as 'crosscam train' leaves it.")
+    try:
+        return recipe_from_json(path.read_text(encoding="utf-8"))
+    except (RecipeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path} is not a recipe: {error}") from error
+
+
+def load_state(folder: Path, recipe: Recipe, data_fingerprint: str) -> dict[str, Any] | None:
+    """Read ``state.pt`` of an interrupted training; None if there is none yet.
+
+    Raises:
+        CheckpointError: it is damaged, or belongs to another recipe or other data.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}). Nothing was run from it.") from error
+    if not {"recipe", "data", "epoch", "step"} <= set(state):
+        raise CheckpointError(f"{path} is not the state of a crosscam training. Start in another folder.")
+    changed = _differences(recipe_from_json(state["recipe"]), recipe)
+    if changed:
+        raise CheckpointError(
+            f"{folder} holds a training of recipe {state['name']} with {changed}. "
+            "Resume with the same settings, or start in another folder."
+        )
+    if state["data"] != data_fingerprint:
+        raise CheckpointError(
+            f"{folder} was trained on other data (fingerprint {state['data']}, now {data_fingerprint}). "
+            "Resume with the same data, or start in another folder."
+        )
+    return state
+
+
+def _differences(saved: Recipe, wanted: Recipe) -> str:
+    before, now = (flatten(json.loads(recipe_to_json(r))) for r in (saved, wanted))
+    names = [n for n in before if n not in ("name", "description") and before[n] != now.get(n)]
+    return ", ".join(f"{n}={before[n]} (now {now.get(n)})" for n in names[:3])

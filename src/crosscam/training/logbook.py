@@ -1,0 +1,76 @@
+"""What a training writes down: ``metrics.jsonl``, one line an epoch, and TensorBoard if it is installed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from crosscam.errors import CheckpointError
+
+METRICS = "metrics.jsonl"
+Record = Mapping[str, float]
+
+
+class Logbook:
+    """Appends one record an epoch.
+
+    Args:
+        folder: the run folder.
+        keep_epochs: epochs of an interrupted training that stay; later lines are taken out, since they come again.
+    """
+
+    def __init__(self, folder: Path, keep_epochs: int = 0) -> None:
+        self.path = folder / METRICS
+        kept = [r for r in read_history(folder) if r["epoch"] <= keep_epochs]
+        self.path.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+        self._board: Any = None
+        if find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=keep_epochs + 1)
+
+    def write(self, record: Record) -> None:
+        """Append one epoch; it is on the disk when this returns."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(dict(record)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if self._board is not None:
+            for name, value in record.items():
+                self._board.add_scalar(name, value, record["epoch"])
+            self._board.flush()
+
+    def __enter__(self) -> Logbook:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """The epochs of a run folder, oldest first; a last line that a kill left torn is dropped.
+
+    Raises:
+        CheckpointError: a line in the middle is damaged.
+    """
+    path = folder / METRICS
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise CheckpointError(f"{path}, line {number} is damaged ({error}). Take the line out.") from error
+    return records

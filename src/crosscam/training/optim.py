@@ -1,0 +1,52 @@
+"""The optimiser and the learning rate of each step."""
+
+from __future__ import annotations
+
+import bisect
+import math
+
+import torch
+from torch import nn
+
+from crosscam.recipes.recipe import Optim, Schedule
+
+
+def build_optimizer(model: nn.Module, settings: Optim) -> torch.optim.Optimizer:
+    """SGD or AdamW with two parameter groups: ``model.backbone`` first, then everything else.
+
+    Each group keeps its own full learning rate under ``"base_lr"``; :func:`set_learning_rate` scales it.
+    """
+    backbone = [p for name, p in model.named_parameters() if name.startswith("backbone.")]
+    head = [p for name, p in model.named_parameters() if not name.startswith("backbone.")]
+    groups = [
+        {"params": backbone, "lr": settings.lr_backbone, "base_lr": settings.lr_backbone},
+        {"params": head, "lr": settings.lr_head, "base_lr": settings.lr_head},
+    ]
+    groups = [g for g in groups if g["params"]]
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay, foreach=True)
+    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, foreach=True)
+
+
+def learning_rate_factor(schedule: Schedule, epoch: int, epochs: int, share: float = 0.0) -> float:
+    """What the learning rates are multiplied by.
+
+    Args:
+        schedule: its settings.
+        epoch: the current epoch, 1-based.
+        epochs: all epochs.
+        share: how much of the current epoch is done, 0 to 1; steps do not depend on it outside the warm-up.
+    """
+    passed = epoch - 1 + share
+    if passed < schedule.warmup_epochs:
+        return schedule.warmup_start + (1 - schedule.warmup_start) * passed / schedule.warmup_epochs
+    if schedule.name == "steps":
+        return schedule.gamma ** bisect.bisect_right(schedule.milestones, epoch)
+    progress = (passed - schedule.warmup_epochs) / max(epochs - schedule.warmup_epochs, 1e-9)
+    return schedule.floor + (1 - schedule.floor) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Scale every group's ``base_lr``."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor
