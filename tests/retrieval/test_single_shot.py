@@ -44,3 +44,11 @@ def test_by_hand() -> None:
     labels = ([1], [1, 2, 2, 3, -1], [0], [1, 1, 1, 0, 1])
     result = evaluate_ranking(distances, *labels, protocol="cuhk03", max_rank=3)
     np.testing.assert_allclose(result.cmc, [0.5, 1.0, 1.0])
+
+
+def test_ties_rank_by_gallery_index() -> None:
+    # All are equally far. Before the match, at index 1, stands one of the two images of identity 2, and nobody else.
+    result = evaluate_ranking(
+        np.ones((1, 5)), [1], [2, 1, 2, 3, 4], [0], [1, 1, 1, 1, 1], protocol="cuhk03", max_rank=3
+    )
+    np.testing.assert_allclose(result.cmc, [0.5, 1.0, 1.0])
