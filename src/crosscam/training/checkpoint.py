@@ -128,18 +128,36 @@ def load_state(folder: Path, recipe: Recipe, data_fingerprint: str) -> dict[str,
         raise CheckpointError(f"{path} cannot be read ({type(error).__name__}). Nothing was run from it.") from error
     if not {"recipe", "data", "epoch", "step"} <= set(state):
         raise CheckpointError(f"{path} is not the state of a crosscam training. Start in another folder.")
-    changed = _differences(recipe_from_json(state["recipe"]), recipe)
+    _check_same(folder, recipe_from_json(state["recipe"]), recipe, state["data"], data_fingerprint)
+    return state
+
+
+def check_same_training(folder: Path, recipe: Recipe, data_fingerprint: str) -> None:
+    """Whether a finished run folder is of this recipe and this data.
+
+    Raises:
+        CheckpointError: it is not, or its files cannot be read.
+    """
+    try:
+        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        data = provenance["data"]["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder / PROVENANCE} cannot be read ({error}). Start in another folder.") from error
+    _check_same(folder, load_recipe(folder), recipe, data, data_fingerprint)
+
+
+def _check_same(folder: Path, saved: Recipe, wanted: Recipe, saved_data: str, wanted_data: str) -> None:
+    changed = _differences(saved, wanted)
     if changed:
         raise CheckpointError(
-            f"{folder} holds a training of recipe {state['name']} with {changed}. "
+            f"{folder} holds a training of recipe {saved.name} with {changed}. "
             "Resume with the same settings, or start in another folder."
         )
-    if state["data"] != data_fingerprint:
+    if saved_data != wanted_data:
         raise CheckpointError(
-            f"{folder} was trained on other data (fingerprint {state['data']}, now {data_fingerprint}). "
+            f"{folder} was trained on other data (fingerprint {saved_data}, now {wanted_data}). "
             "Resume with the same data, or start in another folder."
         )
-    return state
 
 
 def _differences(saved: Recipe, wanted: Recipe) -> str:

@@ -1,0 +1,42 @@
+# The whole project in four words: make demo, make test, make lint, make bench.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo "make demo    draw people, train a network on them, score it, write a page of rankings"
+	@echo "make test    run the tests"
+	@echo "make lint    check style and types"
+	@echo "make bench   time the hot paths (needs a quiet machine)"
+	@echo "make clean   remove the environment and the demo"
+
+setup: $(READY)
+
+# torch first and pinned: without a pin, pip may take a build with several gigabytes of CUDA libraries.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f'crosscam needs Python 3.11 or newer; {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 $(MAKECMDGOALS)')"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(READY)
+
+demo: setup
+	$(BIN)/crosscam demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/render_speed.py
+
+clean:
+	rm -rf $(VENV) runs/demo

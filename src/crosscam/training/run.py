@@ -1,0 +1,130 @@
+"""A training that runs: what changes from step to step, and how it is saved and taken up again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from crosscam.data.records import ReidDataset
+from crosscam.models.rrid import RRID
+from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.recipe import Recipe
+from crosscam.recipes.settings import recipe_to_json
+from crosscam.training import checkpoint
+from crosscam.training.optim import build_optimizer
+from crosscam.training.provenance import provenance_of
+
+
+@dataclass
+class Run:
+    """What changes while a training runs.
+
+    Attributes:
+        model: the network, on its device.
+        optimizer: its optimizer.
+        average: moving average of the weights, by name; None without.
+        epoch: current epoch, 1-based.
+        batch: batches done in it.
+        step: optimizer steps done in all.
+        images_seen: images of all epochs and processes, repetitions counted.
+        sums: totals of this epoch: each loss term times images, the images, and the seconds.
+        cpu_seconds: processor time of earlier processes of this run.
+    """
+
+    model: RRID
+    optimizer: torch.optim.Optimizer
+    average: dict[str, Tensor] | None
+    epoch: int = 1
+    batch: int = 0
+    step: int = 0
+    images_seen: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
+
+
+def new_run(recipe: Recipe, num_ids: int, device: torch.device) -> Run:
+    """A run before its first step; the seed alone decides the weights."""
+    torch.manual_seed(recipe.train.seed)
+    model = build_model(recipe, num_ids).to(device)
+    if recipe.train.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = {k: v.clone() for k, v in model.state_dict().items()} if recipe.train.ema else None
+    return Run(model, build_optimizer(model, recipe.optim), average)
+
+
+def restore(run: Run, state: Mapping[str, Any], device: torch.device) -> None:
+    """Put a new run to where ``state`` was taken."""
+    run.model.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    if state["average"] is not None:
+        run.average = {k: v.to(device) for k, v in state["average"].items()}
+    run.epoch, run.batch, run.step = state["epoch"], state["batch"], state["step"]
+    run.images_seen, run.sums, run.cpu_seconds = state["images_seen"], dict(state["sums"]), state["cpu_seconds"]
+    # The number of threads changes the order of sums, and so the last bits.
+    torch.set_num_threads(state["threads"])
+
+
+def save_state(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path) -> None:
+    """Write all that is needed to go on from here."""
+    state = {
+        "name": recipe.name,
+        "recipe": recipe_to_json(recipe),
+        "data": dataset.fingerprint(),
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "average": run.average,
+        "epoch": run.epoch,
+        "batch": run.batch,
+        "step": run.step,
+        "images_seen": run.images_seen,
+        "sums": run.sums,
+        "threads": torch.get_num_threads(),
+        "cpu_seconds": total_cpu_seconds(run),
+    }
+    checkpoint.save_state(folder, state)
+
+
+def save_epoch(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path, record: Mapping[str, float]) -> None:
+    """End of an epoch: first the state, from which everything can be made again, then the readable files."""
+    save_state(run, recipe, dataset, folder)
+    checkpoint.save_weights(folder, run.average or run.model.state_dict())
+    checkpoint.save_provenance(folder, provenance_of(recipe, dataset, record, run.images_seen))
+
+
+def total_cpu_seconds(run: Run) -> float:
+    """Processor seconds of this process and the earlier ones of this run."""
+    return run.cpu_seconds + time.process_time()
+
+
+def take_step(run: Run, recipe: Recipe) -> None:
+    """One optimizer step on the gradients at hand, and one of the moving average."""
+    if recipe.optim.clip_norm is not None:
+        nn.utils.clip_grad_norm_(run.model.parameters(), recipe.optim.clip_norm)
+    run.optimizer.step()
+    run.optimizer.zero_grad(set_to_none=True)
+    run.step += 1
+    if run.average is None:
+        return
+    # A short memory at first, or the random beginning would weigh for long.
+    decay = min(recipe.train.ema, (1 + run.step) / (10 + run.step))
+    for name, value in run.model.state_dict().items():
+        if value.dtype.is_floating_point:
+            run.average[name].lerp_(value, 1 - decay)
+        else:
+            run.average[name].copy_(value)
+
+
+def averaged_model(run: Run) -> RRID:
+    """The model to use: the trained one, or a copy with the averaged weights; in evaluation mode."""
+    if run.average is None:
+        return run.model.eval()
+    model = deepcopy(run.model)
+    model.load_state_dict(run.average)
+    return model.eval()
