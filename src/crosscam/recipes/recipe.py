@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -177,20 +178,26 @@ class Recipe:
             backbone_shape(self.model.backbone)
         except ValueError as error:
             raise RecipeError(f"model.backbone: {error}") from error
-        if not self.model.scales or min(self.model.scales) < 2:
-            raise RecipeError(f"model.scales={self.model.scales}: give at least one scale, each of 2 stripes or more.")
+        scales = self.model.scales
+        if not scales or min(scales) < 2 or len(set(scales)) < len(scales):
+            raise RecipeError(f"model.scales={scales}: give different scales, at least one, each of 2 stripes or more.")
         if not self.model.local_features and self.model.global_pooling == "none":
             raise RecipeError("model.local_features=false and model.global_pooling=none leave no descriptor. Keep one.")
         sizes = [(self.data.height, self.data.width)] + ([self.data.small] if self.data.small_until else [])
         for height, width in sizes:
             self._check_size(height, width)
+        for name, value, low, high in self._ranges():
+            if not low <= value <= high:
+                limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+                raise RecipeError(f"{name}={value}: expected {limits}.")
         for name, value in self._positive().items():
-            if value <= 0:
+            if not value > 0:
                 raise RecipeError(f"{name}={value} must be greater than 0.")
-        if not 0 <= self.train.ema < 1:
-            raise RecipeError(f"train.ema={self.train.ema} must lie in [0, 1).")
-        if self.data.batch_ids < 2:
-            raise RecipeError(f"data.batch_ids={self.data.batch_ids}: a triplet needs 2 identities in a batch or more.")
+        for name, value in self._below_one().items():
+            if not 0 <= value < 1:
+                raise RecipeError(f"{name}={value} must lie in [0, 1).")
+        if list(self.schedule.milestones) != sorted(set(self.schedule.milestones)):
+            raise RecipeError(f"schedule.milestones={self.schedule.milestones}: give rising epochs.")
 
     def _check_size(self, height: int, width: int) -> None:
         stride = STRIDE * self.model.last_stride
@@ -203,13 +210,42 @@ class Recipe:
         if width <= 0 or width % stride:
             raise RecipeError(f"An image width of {width} is not a multiple of {stride}. Take one.")
 
+    def _ranges(self) -> list[tuple[str, float, float, float]]:
+        augment, train = self.data.augment, self.train
+        return [
+            ("data.augment.flip", augment.flip, 0, 1),
+            ("data.augment.erase_probability", augment.erase_probability, 0, 1),
+            ("data.augment.shift", augment.shift, 0, 1),
+            ("data.augment.jitter", augment.jitter, 0, 1),
+            ("data.small_until", self.data.small_until, 0, 1),
+            # A triplet needs two identities in a batch.
+            ("data.batch_ids", self.data.batch_ids, 2, math.inf),
+            ("data.batch_images", self.data.batch_images, 1, math.inf),
+            ("model.last_stride", self.model.last_stride, 1, 2),
+            ("model.dim", self.model.dim, 1, math.inf),
+            ("loss.margin", self.loss.margin, 0, math.inf),
+            ("loss.cross_entropy_weight", self.loss.cross_entropy_weight, 0, math.inf),
+            ("optim.weight_decay", self.optim.weight_decay, 0, math.inf),
+            ("schedule.gamma", self.schedule.gamma, 0, 1),
+            ("schedule.warmup_epochs", self.schedule.warmup_epochs, 0, math.inf),
+            ("schedule.warmup_start", self.schedule.warmup_start, 0, 1),
+            ("schedule.floor", self.schedule.floor, 0, 1),
+            ("train.epochs", train.epochs, 1, math.inf),
+            ("train.seed", train.seed, 0, math.inf),
+            ("train.accumulate", train.accumulate, 1, math.inf),
+            ("train.checkpoint_steps", train.checkpoint_steps, 0, math.inf),
+            ("evaluation.every", self.evaluation.every, 0, math.inf),
+            ("evaluation.batch_size", self.evaluation.batch_size, 1, math.inf),
+        ]
+
     def _positive(self) -> dict[str, float]:
+        clip = self.optim.clip_norm
+        rates = {"optim.lr_backbone": self.optim.lr_backbone, "optim.lr_head": self.optim.lr_head}
+        return rates | ({} if clip is None else {"optim.clip_norm": clip})
+
+    def _below_one(self) -> dict[str, float]:
         return {
-            "data.batch_images": self.data.batch_images,
-            "model.dim": self.model.dim,
-            "optim.lr_backbone": self.optim.lr_backbone,
-            "optim.lr_head": self.optim.lr_head,
-            "train.epochs": self.train.epochs,
-            "train.accumulate": self.train.accumulate,
-            "evaluation.batch_size": self.evaluation.batch_size,
+            "loss.label_smoothing": self.loss.label_smoothing,
+            "optim.momentum": self.optim.momentum,
+            "train.ema": self.train.ema,
         }

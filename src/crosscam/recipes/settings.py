@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import types
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from crosscam.errors import RecipeError
 from crosscam.recipes.recipe import Recipe
+
+TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+TRUTH = {"true": True, "false": False}
 
 
 def recipe_to_json(recipe: Recipe) -> str:
@@ -28,7 +32,7 @@ def recipe_from_json(text: str) -> Recipe:
         values = json.loads(text)
     except ValueError as error:
         raise RecipeError(f"recipe.json is not JSON ({error}).") from error
-    recipe: Recipe = _typed(Recipe, values, "recipe")
+    recipe: Recipe = _typed(Recipe, values, "")
     return recipe
 
 
@@ -37,7 +41,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
     Args:
         recipe: the recipe to start from.
-        settings: ``"group.name=value"`` each; the value is JSON or plain text, tuples as ``6,4,2``.
+        settings: ``"group.name=value"`` each; tuples as ``6,4,2``, ``none`` for no value.
     Raises:
         RecipeError: an unknown name (the nearest is named) or a value that does not fit.
     """
@@ -55,7 +59,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         *path, last = name.split(".")
         for part in path:
             group = group[part]
-        group[last] = _parse(text)
+        group[last] = Text(text)
     changed: Recipe = _typed(Recipe, values, "")
     return changed
 
@@ -76,13 +80,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _parse(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        if "," in text:
-            return [_parse(t) for t in text.strip("()").split(",") if t]
-        return {"none": None, "true": True, "false": False}.get(text.lower(), text)
+class Text(str):
+    """A value as it was typed; what it means depends on the type that is wanted."""
 
 
 def _typed(kind: Any, value: Any, name: str) -> Any:
@@ -91,21 +90,39 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
         return _typed_dataclass(kind, value, name)
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return None if value is None and type(None) in args else _typed(args[0], value, name)
+        absent = value is None or (isinstance(value, Text) and value.lower() in ("none", "null"))
+        return None if absent else _typed(args[0], value, name)
     if origin is Literal:
         if value in args:
-            return value
-        raise RecipeError(f"{name}={value!r}: expected one of {', '.join(map(str, args))}.")
+            return str(value)
+        raise RecipeError(f"{name}={value!s}: expected one of {', '.join(map(str, args))}.")
     if origin is tuple:
-        items = list(value) if isinstance(value, list | tuple) else [value]
-        if args[-1] is not Ellipsis and len(items) != len(args):
-            raise RecipeError(f"{name}={value!r}: expected {len(args)} values.")
-        return tuple(_typed(args[0], item, name) for item in items)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise RecipeError(f"{name}={value!r}: expected {kind.__name__}.")
+        return _typed_tuple(args, value, name)
+    if isinstance(value, Text):
+        value = str(value) if kind is str else _parsed(value, kind)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise RecipeError(f"{name}={value!s}: expected {TYPE_NAMES[kind]}.")
     return value
+
+
+def _typed_tuple(args: tuple[Any, ...], value: Any, name: str) -> Any:
+    if isinstance(value, Text):
+        value = [Text(item.strip()) for item in value.strip("()[] ").split(",") if item.strip()]
+    if not isinstance(value, list | tuple):
+        raise RecipeError(f"{name}={value!s}: expected a list.")
+    if args[-1] is not Ellipsis and len(value) != len(args):
+        raise RecipeError(f"{name}={','.join(map(str, value))}: expected {len(args)} values.")
+    return tuple(_typed(args[0], item, name) for item in value)
+
+
+def _parsed(text: str, kind: type) -> Any:
+    """The number or truth value that the text spells, or else the text itself."""
+    try:
+        return TRUTH[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError):
+        return text
 
 
 def _typed_dataclass(kind: Any, value: Any, name: str) -> Any:
@@ -114,7 +131,12 @@ def _typed_dataclass(kind: Any, value: Any, name: str) -> Any:
     hints = get_type_hints(kind)
     unknown = sorted(set(value) - set(hints))
     if unknown:
-        raise RecipeError(
-            f"Unknown setting {'.'.join(filter(None, (name, unknown[0])))}. Was it written by a newer version?"
-        )
+        raise RecipeError(f"Unknown setting {f'{name}.{unknown[0]}'.lstrip('.')}. Was it written by a newer version?")
+    missing = [f.name for f in dataclasses.fields(kind) if _is_required(f) and f.name not in value]
+    if missing:
+        raise RecipeError(f"The setting {f'{name}.{missing[0]}'.lstrip('.')} is missing.")
     return kind(**{k: _typed(hints[k], v, f"{name}.{k}".lstrip(".")) for k, v in value.items()})
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
