@@ -183,9 +183,12 @@ class Recipe:
             raise RecipeError(f"model.scales={scales}: give different scales, at least one, each of 2 stripes or more.")
         if not self.model.local_features and self.model.global_pooling == "none":
             raise RecipeError("model.local_features=false and model.global_pooling=none leave no descriptor. Keep one.")
+        self._check_ranges()
         sizes = [(self.data.height, self.data.width)] + ([self.data.small] if self.data.small_until else [])
         for height, width in sizes:
             self._check_size(height, width)
+
+    def _check_ranges(self) -> None:
         for name, value, low, high in self._ranges():
             if not low <= value <= high:
                 limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"

@@ -1,0 +1,158 @@
+"""Recipes as JSON, and single settings by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from crosscam.errors import RecipeError
+from crosscam.recipes.catalogue import RECIPES, find_recipe
+from crosscam.recipes.recipe import Data, Recipe
+from crosscam.recipes.settings import recipe_from_json, recipe_to_json, setting_names, with_settings
+
+DEMO = RECIPES["demo"]
+
+
+def setting(recipe: Recipe, name: str) -> object:
+    value: object = recipe
+    for part in name.split("."):
+        value = getattr(value, part)
+    return value
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_json_gives_every_recipe_back(recipe: Recipe) -> None:
+    assert recipe_from_json(recipe_to_json(recipe)) == recipe
+
+
+def test_json_gives_back_values_that_are_not_the_defaults() -> None:
+    changed = with_settings(DEMO, ["optim.clip_norm=2", "model.pretrained=a.pth", "data.small=64,32", "train.seed=7"])
+    again = recipe_from_json(recipe_to_json(changed))
+    assert again == changed
+    assert isinstance(again.data.small, tuple)
+    assert isinstance(again.optim.clip_norm, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train.epochs=5", 5),
+        ("optim.lr_head=1e-3", 1e-3),
+        ("optim.lr_head=1", 1.0),
+        ("data.augment.flip=.25", 0.25),
+        ("data.augment.flip=0", 0.0),
+        ("data.augment.erase=none", "none"),
+        ("model.global_pooling=none", "none"),
+        ("model.relation=none", "none"),
+        ("model.global_pooling=gap+gmp", "gap+gmp"),
+        ("model.scales=4", (4,)),
+        ("model.scales=8,4,2", (8, 4, 2)),
+        ("model.scales=(4, 2)", (4, 2)),
+        ("model.scales=[2]", (2,)),
+        ("data.small=64,32", (64, 32)),
+        ("train.channels_last=false", False),
+        ("train.channels_last=True", True),
+        ("optim.clip_norm=none", None),
+        ("optim.clip_norm=2", 2.0),
+        ("model.pretrained=none", None),
+        ("model.pretrained=weights/a=b,c.pth", "weights/a=b,c.pth"),
+        ("model.pretrained=1", "1"),
+        (
+            "model.backbone=basic:stem=4,planes=4.4.8.8,out=4.4.8.8,depths=1.1.1.1",
+            "basic:stem=4,planes=4.4.8.8,out=4.4.8.8,depths=1.1.1.1",
+        ),
+    ],
+)
+def test_a_setting_becomes_the_type_it_has(text: str, expected: object) -> None:
+    name = text.partition("=")[0]
+    value = setting(with_settings(DEMO, [text]), name)
+    assert value == expected
+    assert type(value) is type(expected)
+    if isinstance(expected, tuple) and isinstance(value, tuple):
+        assert [type(v) for v in value] == [type(v) for v in expected]
+
+
+def test_only_the_named_settings_change_and_the_last_one_counts() -> None:
+    changed = with_settings(DEMO, ["train.epochs=5", "train.epochs=6", "data.augment.jitter=0.1"])
+    expected = dataclasses.replace(
+        DEMO,
+        train=dataclasses.replace(DEMO.train, epochs=6),
+        data=dataclasses.replace(DEMO.data, augment=dataclasses.replace(DEMO.data.augment, jitter=0.1)),
+    )
+    assert changed == expected
+    assert DEMO.train.epochs != 6
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("train.epochs", "expected name=value"),
+        ("train.epocs=5", "Did you mean train.epochs?"),
+        ("epochs=5", "Did you mean train.epochs?"),
+        ("jitter=0.1", "Did you mean data.augment.jitter?"),
+        ("xyzzy=1", "'crosscam recipes NAME' lists all"),
+        ("train.epochs=5.5", "train.epochs=5.5: expected a whole number"),
+        ("train.epochs=many", "train.epochs=many: expected a whole number"),
+        ("train.epochs=none", "train.epochs=none: expected a whole number"),
+        ("train.channels_last=1", "expected true or false"),
+        ("optim.lr_head=fast", "optim.lr_head=fast: expected a finite number"),
+        ("optim.lr_head=nan", "optim.lr_head=nan: expected a finite number"),
+        ("optim.lr_head=inf", "expected a finite number"),
+        ("train.precision=fp16", "train.precision=fp16: expected one of fp32, bf16"),
+        ("data.augment.erase=sometimes", "expected one of authors, correct, none"),
+        ("data.small=64", "data.small=64: expected 2 values"),
+        ("model.scales=4,x", "model.scales=x: expected a whole number"),
+    ],
+)
+def test_a_wrong_setting_is_answered_with_one_line(text: str, expected: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        with_settings(DEMO, [text])
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def changed_json(**groups: object) -> str:
+    return json.dumps({**json.loads(recipe_to_json(DEMO)), **groups})
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", "not JSON"),
+        ("[]", "expected a group of settings"),
+        ("{}", "setting name is missing"),
+        (changed_json(speed=3), "Unknown setting speed"),
+        (changed_json(train={"epochs": 3, "warp": 1}), "Unknown setting train.warp"),
+        (changed_json(train={"epochs": "3"}), "train.epochs=3: expected a whole number"),
+        (changed_json(train={"epochs": True}), "train.epochs=True: expected a whole number"),
+        (changed_json(train=5), "train: expected a group of settings"),
+        (changed_json(model={"scales": 4}), "model.scales=4: expected a list"),
+        (changed_json(name=None), "name=None: expected a text"),
+    ],
+)
+def test_a_damaged_recipe_file_is_answered_with_one_line(text: str, expected: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe_from_json(text)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_that_a_file_leaves_out_take_their_defaults() -> None:
+    recipe = recipe_from_json(json.dumps({"name": "mine", "description": "", "train": {"epochs": 3}}))
+    assert recipe.train.epochs == 3
+    assert recipe.data == Data()
+
+
+def test_every_setting_has_a_name() -> None:
+    names = setting_names(DEMO)
+    assert {"name", "data.augment.flip", "data.small", "model.scales", "evaluation.every"} <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_an_unknown_recipe_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(RecipeError, match="Did you mean rrid-f"):
+        find_recipe("rridf")
+    with pytest.raises(RecipeError, match="Known: rrid-f, "):
+        find_recipe("?")
