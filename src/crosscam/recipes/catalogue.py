@@ -54,7 +54,7 @@ RRID_S_SCRATCH = Recipe(
     loss=Loss(margin=0.3, label_smoothing=0.1, cross_entropy_weight=2.0),
     optim=Optim(name="adamw", lr_backbone=1.5e-3, lr_head=1.5e-3, weight_decay=0.05),
     schedule=Schedule(name="cosine", warmup_epochs=2),
-    train=Train(epochs=36, precision="bf16"),
+    train=Train(epochs=36, precision="auto"),
     evaluation=Evaluation(every=18),
 )
 DEMO = Recipe(
@@ -72,7 +72,7 @@ DEMO = Recipe(
     loss=Loss(margin=0.3, label_smoothing=0.1),
     optim=Optim(name="adamw", lr_backbone=2e-3, lr_head=2e-3, weight_decay=0.02),
     schedule=Schedule(name="cosine", warmup_epochs=1),
-    train=Train(epochs=20, precision="bf16"),
+    train=Train(epochs=16, precision="auto"),
     evaluation=Evaluation(every=4),
 )
 

@@ -16,6 +16,9 @@ from crosscam.models.relation import Relation
 from crosscam.models.rrid import Classifiers
 
 
+Precision = Literal["fp32", "bf16", "auto"]
+
+
 @dataclass(frozen=True)
 class Data:
     """What the network sees.
@@ -122,7 +125,7 @@ class Train:
     Attributes:
         epochs: passes of the sampler.
         seed: everything random follows from it.
-        precision: ``"fp32"`` or ``"bf16"`` (autocast; weights stay fp32).
+        precision: ``"fp32"``, ``"bf16"`` (autocast; weights stay fp32), or ``"auto"``: bf16 where the chip has it.
         channels_last: memory layout of images and convolutions.
         accumulate: batches whose gradients make one step.
         ema: decay of a moving average of the weights, which is then what is saved; 0 for none.
@@ -131,7 +134,7 @@ class Train:
 
     epochs: int = 80
     seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     channels_last: bool = True
     accumulate: int = 1
     ema: float = 0.0

@@ -48,9 +48,15 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         _sync_folder(path.parent)
     except (OSError, SafetensorError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
-        raise TrainingError(
-            f"Cannot write {path} ({error}). What stood there is untouched. Free some space, then go on with --resume."
-        ) from error
+        raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: Exception) -> TrainingError:
+    """What to raise where a file cannot be written, most often for want of space."""
+    reason = " ".join(str(error).split())
+    return TrainingError(
+        f"Cannot write {path} ({reason}). What stood there is untouched. Free some space, then go on with --resume."
+    )
 
 
 def _sync_folder(folder: Path) -> None:
@@ -69,13 +75,13 @@ def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 def save_recipe(folder: Path, recipe: Recipe) -> None:
     """Write the recipe as JSON."""
-    write_atomically(folder / RECIPE, lambda path: _write_text(path, recipe_to_json(recipe)))
+    write_atomically(folder / RECIPE, lambda path: write_text(path, recipe_to_json(recipe)))
 
 
 def save_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
     """Write where the weights come from, as JSON."""
     text = json.dumps(provenance, indent=2) + "\n"
-    write_atomically(folder / PROVENANCE, lambda path: _write_text(path, text))
+    write_atomically(folder / PROVENANCE, lambda path: write_text(path, text))
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -83,7 +89,8 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     write_atomically(folder / STATE, lambda path: torch.save(dict(state), path))
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, for :func:`write_atomically`."""
     path.write_text(text, encoding="utf-8")
 
 

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from crosscam.errors import CheckpointError
+from crosscam.training.checkpoint import cannot_write, write_atomically, write_text
 
 METRICS = "metrics.jsonl"
 Record = Mapping[str, float]
@@ -27,7 +28,8 @@ class Logbook:
     def __init__(self, folder: Path, keep_epochs: int = 0) -> None:
         self.path = folder / METRICS
         kept = [r for r in read_history(folder) if r["epoch"] <= keep_epochs]
-        self.path.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+        text = "".join(json.dumps(r) + "\n" for r in kept)
+        write_atomically(self.path, lambda path: write_text(path, text))
         self._board: Any = None
         if find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
@@ -35,11 +37,18 @@ class Logbook:
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=keep_epochs + 1)
 
     def write(self, record: Record) -> None:
-        """Append one epoch; it is on the disk when this returns."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(record)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Append one epoch; it is on the disk when this returns.
+
+        Raises:
+            TrainingError: the disk is full or cannot be written.
+        """
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(record)) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
         if self._board is not None:
             for name, value in record.items():
                 self._board.add_scalar(name, value, record["epoch"])

@@ -33,6 +33,7 @@ from crosscam.training.allocator import keep_freed_memory
 from crosscam.training.distributed import World, joined_world
 from crosscam.training.logbook import Logbook
 from crosscam.training.optim import learning_rate_factor, set_learning_rate
+from crosscam.training.precision import uses_bf16
 from crosscam.training.run import (
     Run,
     averaged_model,
@@ -93,6 +94,7 @@ class Job:
     folder: Path
     world: World
     listeners: Listeners
+    bf16: bool
 
 
 def train(
@@ -124,7 +126,8 @@ def train(
     if not resume and (folder / checkpoint.RECIPE).exists():
         raise CheckpointError(f"{folder} already holds a training. Go on with --resume, or choose another folder.")
     with joined_world() as world:
-        job = Job(recipe, dataset, labels, folder, world, listeners or Listeners())
+        bf16 = uses_bf16(recipe.train.precision, world.device)
+        job = Job(recipe, dataset, labels, folder, world, listeners or Listeners(), bf16)
         run = _start(job, resume)
         if run is None:
             return _finished(job)
@@ -258,7 +261,7 @@ def _train_batch(run: Run, job: Job, model: nn.Module, pixels: Tensor, pids: Ten
         inputs = inputs.contiguous(memory_format=torch.channels_last)
     waits = isinstance(model, DistributedDataParallel) and not ends_step
     with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
-        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.train.precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=job.bf16):
             output = model(inputs)
         s = recipe.loss
         loss = rrid_loss(
