@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
-from crosscam.cli.options import Reading, Shared
+from crosscam.cli.options import General, Reading, Unset
 from crosscam.cli.show import OUT, bars, counting, say, show_json, table
 from crosscam.data.doctor import as_text, examine_dataset
 from crosscam.data.holdout import holdout
@@ -19,24 +20,31 @@ from crosscam.data.table import write_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doctor(Reading):
-    """Say what a data set is, count it beside the official numbers, and find what is wrong with it."""
+class Doctor:
+    """Say what a data set is, count it beside the official numbers, and find what is wrong with it.
+
+    Every image is opened. The exit status is 1 if an error was found, 0 for warnings and less.
+    """
 
     path: Positional[Path]
     """Folder or table of the data set."""
+    reading: Reading = Reading()
+    general: General = General()
 
     def run(self) -> None:
         """Examine and show."""
-        with bars(self.json) as progress:
-            found = examine_dataset(self.read(self.path), progress=counting(progress, "reading images"))
-        if self.json:
+        with bars(self.general.json) as progress:
+            found = examine_dataset(self.reading.read(self.path), progress=counting(progress, "reading images"))
+        if self.general.json:
             show_json(found.to_dict())
         else:
             OUT.print(as_text(found), markup=False)
+        if not found.healthy:
+            sys.exit(1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Render(Shared):
+class Render:
     """Draw a data set of walking people, seen by several cameras, in the layout of Market-1501."""
 
     out: Positional[Path]
@@ -53,12 +61,13 @@ class Render(Shared):
     """The same seed draws the same bytes."""
     test_share: float = 0.2
     """Share of the identities that are for testing."""
-    sheet: Path | None = None
+    sheet: Unset[Path] = None
     """Also save a contact sheet (PNG): identities as rows, cameras as columns."""
+    general: General = General()
 
     def run(self) -> None:
         """Draw and show what was drawn."""
-        with bars(self.json) as progress:
+        with bars(self.general.json) as progress:
             drawn = render_dataset(
                 self.out,
                 ids=self.ids,
@@ -71,7 +80,7 @@ class Render(Shared):
             )
         if self.sheet:
             contact_sheet(self.out, self.sheet)
-        if self.json:
+        if self.general.json:
             show_json({k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(drawn).items()})
         else:
             say(
@@ -81,33 +90,39 @@ class Render(Shared):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Holdout(Reading):
+class Holdout:
     """Cut a test split (query, gallery) out of training identities; the result is a table that every command reads."""
 
     path: Positional[Path]
     """Folder or table of the data set."""
     out: Positional[Path]
-    """CSV or Parquet table to write."""
-    train_ids: int | None = None
+    """Table to write: .csv, .tsv or .parquet. It names the images where they lie; nothing is copied."""
+    train_ids: Unset[int] = None
     """Identities that stay for training; decides alone where it is given."""
     test_share: float = 1 / 3
     """Share of the identities that are tested."""
-    seed: int | None = None
+    seed: Unset[int] = None
     """Shuffle the identities; without it the last ones by number are tested."""
+    reading: Reading = Reading()
+    general: General = General()
 
     def run(self) -> None:
         """Cut, write and count."""
-        cut = holdout(self.read(self.path), num_train_ids=self.train_ids, test_share=self.test_share, seed=self.seed)
+        dataset = self.reading.read(self.path)
+        cut = holdout(dataset, num_train_ids=self.train_ids, test_share=self.test_share, seed=self.seed)
+        for note in cut.notes:
+            say(f"note: {note}")
         write_table(cut, self.out)
         rows = [
-            (name, f"{len({s.pid for s in samples}):,}", f"{len(samples):,}", f"{len({s.camid for s in samples}):,}")
+            (name, len({s.pid for s in samples}), len(samples), len({s.camid for s in samples}))
             for name, samples in cut.subsets.items()
         ]
-        if self.json:
+        if self.general.json:
             columns = ("subset", "ids", "images", "cameras")
-            show_json([dict(zip(columns, row, strict=True)) for row in rows])
+            show_json({"out": str(self.out), "subsets": [dict(zip(columns, row, strict=True)) for row in rows]})
         else:
-            table(("subset", "# ids", "# images", "# cameras"), rows, f"Written to {self.out}")
+            texts = [(name, *(f"{count:,}" for count in counts)) for name, *counts in rows]
+            table(("subset", "# ids", "# images", "# cameras"), texts, f"Written to {self.out}")
 
 
 DataCommand = (
@@ -124,9 +139,9 @@ class DataGroup:
     command: Annotated[DataCommand, arg(name="")]
 
     @property
-    def debug(self) -> bool:
-        """Whether the chosen command wants tracebacks."""
-        return self.command.debug
+    def general(self) -> General:
+        """The chosen command's."""
+        return self.command.general
 
     def run(self) -> None:
         """Run the chosen command."""

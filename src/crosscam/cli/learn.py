@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from tyro.conf import Positional, UseAppendAction
+from tyro.conf import Positional
 
-from crosscam.cli.options import Reading, Shared
-from crosscam.cli.show import bars, counting, say, score_table, show_json, table, training_listeners
+from crosscam.cli.options import General, Reading, Settings, Unset, best_device
+from crosscam.cli.show import bars, counting, say, score_table, show_json, show_text, table, training_listeners
 from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.data.render import render_dataset
+from crosscam.errors import DataError
 from crosscam.experiment import (
     REPORT,
     Reranking,
@@ -32,11 +34,9 @@ from crosscam.recipes.settings import flatten, recipe_to_json, with_settings
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.distributed import is_first_process
 
-Settings = UseAppendAction[tuple[str, ...]]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Demo(Shared):
+class Demo:
     """Draw people, train a small network on them, score it on people it never saw, and write a page of rankings."""
 
     out: Path = Path("runs/demo")
@@ -44,138 +44,160 @@ class Demo(Shared):
     ids: int = 300
     """Identities to draw, test identities included."""
     set: Settings = ()
-    """Change a setting of the recipe, for example --set train.epochs=5."""
+    """Change a setting of the recipe, for example --set train.epochs=5; may be given several times."""
+    general: General = General()
 
     def run(self) -> None:
         """Render, train, score, report."""
         recipe = with_settings(find_recipe("demo"), self.set)
-        data = self.out / "people"
-        if not data.exists():
-            with bars(self.json) as progress:
-                render_dataset(
-                    data,
-                    ids=self.ids,
-                    cameras=4,
-                    images=4,
-                    collide=0.3,
-                    seed=0,
-                    test_share=0.2,
-                    progress=counting(progress, "drawing people"),
-                )
-        scores = _run_shown(recipe, read_dataset(data), self.out, resume=True, json=self.json)
-        if not self.json:
-            trained, untrained = scores[0].result.mAP, scores[1].result.mAP
+        dataset = self._people()
+        scores = _run_shown(recipe, dataset, self.out, resume=True, json=self.general.json)
+        trained, untrained = scores[0].result.mAP, scores[1].result.mAP
+        if not self.general.json:
             say(
                 f"mAP went from {100 * untrained:.1f} % to {100 * trained:.1f} % on people that the network never saw. "
                 f"Open {self.out / REPORT} in a browser to see whom it finds."
             )
 
+    def _people(self) -> ReidDataset:
+        """The drawn data set; half a one, left by a kill, is drawn again."""
+        data = self.out / "people"
+        if not data.exists():
+            part = self.out / "people.part"
+            shutil.rmtree(part, ignore_errors=True)
+            with bars(self.general.json) as progress:
+                drawn = counting(progress, "drawing people")
+                render_dataset(
+                    part, ids=self.ids, cameras=4, images=4, collide=0.3, seed=0, test_share=0.2, progress=drawn
+                )
+            part.rename(data)
+        dataset = read_dataset(data)
+        found = len({s.pid for samples in dataset.subsets.values() for s in samples if s.pid > 0})
+        if found != self.ids:
+            raise DataError(
+                f"{data} holds {found} people, not {self.ids}. Choose another folder with --out, or --ids {found}."
+            )
+        return dataset
+
 
 @dataclass(frozen=True, kw_only=True)
-class Recipes(Shared):
+class Recipes:
     """List the recipes, or all settings of one."""
 
-    name: Positional[str | None] = None
+    name: Positional[Unset[str]] = None
     """Recipe to show in full."""
+    general: General = General()
 
     def run(self) -> None:
         """Show."""
         if self.name is None:
-            if self.json:
+            if self.general.json:
                 show_json({r.name: r.description for r in RECIPES.values()})
             else:
                 table(("recipe", "what it is"), [(r.name, r.description) for r in RECIPES.values()], numbers=False)
             return
         recipe = find_recipe(self.name)
-        if self.json:
-            sys.stdout.write(recipe_to_json(recipe))
+        if self.general.json:
+            show_text(recipe_to_json(recipe))
         else:
-            rows = [(k, str(v)) for k, v in flatten(dataclasses.asdict(recipe)).items()]
-            table(("setting", "value"), rows, recipe.name, numbers=False)
+            rows = [(k, _as_typed(v)) for k, v in flatten(dataclasses.asdict(recipe)).items()]
+            table(("setting", "value"), rows, numbers=False)
+
+
+def _as_typed(value: object) -> str:
+    """A setting's value as ``--set`` takes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(Reading):
-    """Train a recipe; several GPUs or machines by starting this command with torchrun."""
+class Train:
+    """Train a recipe, score it and write a report; several GPUs or machines by starting this with torchrun."""
 
     recipe: Positional[str]
     """Name of the recipe, as 'crosscam recipes' lists them."""
     data: Path
     """Folder or table of the data set."""
-    out: Path | None = None
+    out: Unset[Path] = None
     """Run folder; runs/RECIPE by default."""
     set: Settings = ()
     """Change a setting of the recipe, for example --set train.epochs=5; may be given several times."""
     resume: bool = False
-    """Go on with the training in the run folder."""
+    """Go on with the training in the run folder, or begin it if there is none yet."""
+    reading: Reading = Reading()
+    general: General = General()
 
     def run(self) -> None:
         """Train, score, report."""
         recipe = with_settings(find_recipe(self.recipe), self.set)
         out = self.out or Path("runs") / recipe.name
-        dataset = self.read(self.data)
-        for note in dataset.notes:
-            if not self.json:
-                say(note)
-        scores = _run_shown(recipe, dataset, out, resume=self.resume, json=self.json)
-        if not self.json and is_first_process():
-            say(f"The network is in {out}." if not scores else f"The network and {REPORT} are in {out}.")
+        dataset = self.reading.read_and_note(self.data)
+        scores = _run_shown(recipe, dataset, out, resume=self.resume, json=self.general.json)
+        if not is_first_process():
+            return
+        if not scores:
+            say(f"The network is in {out}. It is not scored: the data set has no query and gallery.")
+        elif not self.general.json:
+            say(f"The network and {REPORT} are in {out}.")
 
 
 def _run_shown(recipe: Recipe, dataset: ReidDataset, out: Path, *, resume: bool, json: bool) -> list[Scored]:
-    quiet = not is_first_process()
-    with bars(json or quiet) as progress:
-        listeners = training_listeners(progress, json or quiet)
+    first = is_first_process()
+    with bars(json or not first) as progress:
+        listeners = training_listeners(progress, json or not first)
         command = {"command": shlex.join(["crosscam", *sys.argv[1:]])}
         scores = run_experiment(recipe, dataset, out, resume=resume, listeners=listeners, provenance=command)
-    if json and not quiet:
+    if json and first:
         show_json({"folder": str(out), "scores": [s.to_dict() for s in scores]})
-    elif scores and not quiet:
+    elif scores and first:
         score_table(scores, f"{recipe.name} on {dataset.name}")
     return scores
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(Reading):
+class Evaluate:
     """Score a trained network on the query and gallery of a data set."""
 
-    run_folder: Annotated[Positional[Path], "RUN"]
+    run_folder: Positional[Path]
     """Run folder with the trained network."""
     data: Path
     """Folder or table of the data set."""
     rerank: bool = False
-    """Re-rank by k-reciprocal neighbours."""
+    """Also re-rank by k-reciprocal neighbours."""
     k1: int = 20
     """Re-ranking: neighbours."""
     k2: int = 6
     """Re-ranking: neighbours whose vectors are averaged."""
     lambda_value: float = 0.3
-    """Re-ranking: weight of the plain distance."""
-    ap: Literal["step", "trapezoid"] | None = None
-    """Average precision; as the recipe says by default."""
-    flip: bool | None = None
-    """Whether mirror images count; as the recipe says by default."""
-    out: Path | None = None
+    """Re-ranking: weight of the plain distance, from 0 to 1."""
+    ap: Literal["recipe", "step", "trapezoid"] = "recipe"
+    """Average precision: as the recipe says, step-wise, or by trapezoids as in the Market-1501 toolkit."""
+    no_flip: bool = False
+    """Leave mirror images out: half the work for a somewhat lower score."""
+    out: Unset[Path] = None
     """JSON file for the scores; scores-DATASET.json in the run folder by default."""
-    report: Path | None = None
-    """Also write a page of rankings."""
+    report: Unset[Path] = None
+    """Also write a page of rankings (HTML)."""
+    reading: Reading = Reading()
+    general: General = General()
 
     def run(self) -> None:
         """Describe, rank, score."""
         recipe = load_recipe(self.run_folder)
-        dataset = self.read(self.data)
-        model = load_model(self.run_folder, recipe)
-        reranking = Reranking(self.k1, self.k2, self.lambda_value) if self.rerank else None
-        with bars(self.json) as progress:
+        dataset = self.reading.read_and_note(self.data)
+        model = load_model(self.run_folder, recipe).to(best_device())
+        flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
+        with bars(self.general.json) as progress:
             test = TestImages(dataset, recipe, counting(progress, "reading images"))
-            scores = [test.score(model, flip=self.flip, ap=self.ap, progress=counting(progress, "describing"))]
-            if reranking:
-                again = test.score(model, "re-ranked", flip=self.flip, ap=self.ap, reranking=reranking)
-                scores.insert(0, again)
-        save_scores(self.out or self.run_folder / f"scores-{dataset.name}.json", scores)
+            scores = [test.score(model, flip=flip, ap=ap, progress=counting(progress, "describing"))]
+            if self.rerank:
+                scores.append(test.reranked(scores[0], Reranking(self.k1, self.k2, self.lambda_value)))
+        out = self.out or self.run_folder / f"scores-{dataset.name}.json"
+        save_scores(out, scores)
         if self.report:
-            write_run_report(self.report, recipe, dataset, scores[-1:], self.run_folder, model.layout)
-        if self.json:
-            show_json([s.to_dict() for s in scores])
+            write_run_report(self.report, recipe, dataset, scores, self.run_folder, model.layout)
+        if self.general.json:
+            show_json({"out": str(out), "scores": [s.to_dict() for s in scores]})
         else:
             score_table(scores, f"{recipe.name} on {dataset.name}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,7 @@ from crosscam.errors import DataError, ImageError
 Cache = Literal["auto", "memory", "stream"]
 Progress = Callable[[int, int], None]
 MEMORY_SHARE = 0.5
+DOCTOR_HINT = "'crosscam data doctor' lists all of them."
 
 
 class ImageFiles(Dataset[Tensor]):
@@ -45,9 +47,35 @@ class ImageFiles(Dataset[Tensor]):
         return torch.from_numpy(resize_image(decode_image(self.paths[index]), self.height, self.width))
 
     def batches(self, order: Sequence[NDArray[np.int64]], workers: int = 2) -> Iterator[Tensor]:
-        """(B, height, width, 3) uint8 batches in the given order, decoded by worker processes."""
+        """(B, height, width, 3) uint8 batches in the given order, decoded by worker processes.
+
+        Raises:
+            DataError: an image that cannot be read.
+        """
         batches = [b.tolist() for b in order]
-        yield from DataLoader(self, batch_sampler=batches, num_workers=workers, collate_fn=torch.stack)
+        for batch in DataLoader(_Answers(self), batch_sampler=batches, num_workers=workers, collate_fn=_stack):
+            if isinstance(batch, str):
+                raise DataError(f"An image cannot be read. {batch} {DOCTOR_HINT}")
+            yield batch
+
+
+class _Answers(Dataset["Tensor | str"]):
+    """The same images, with the message in place of one that cannot be read: an exception would leave a worker process
+    as a page of traceback."""
+
+    def __init__(self, files: ImageFiles) -> None:
+        self.files = files
+
+    def __getitem__(self, index: int) -> Tensor | str:
+        try:
+            return self.files[index]
+        except ImageError as error:
+            return str(error)
+
+
+def _stack(answers: list[Tensor | str]) -> Tensor | str:
+    images = [a for a in answers if not isinstance(a, str)]
+    return torch.stack(images) if len(images) == len(answers) else next(a for a in answers if isinstance(a, str))
 
 
 class ImagesInMemory:
@@ -59,23 +87,21 @@ class ImagesInMemory:
 
     def __init__(self, files: ImageFiles, progress: Progress | None = None) -> None:
         self.images = torch.empty((len(files), files.height, files.width, 3), dtype=torch.uint8)
-        failures: list[ImageError] = []
+        failures: dict[int, str] = {}
 
         def read(index: int) -> None:
             try:
                 self.images[index] = files[index]
             except ImageError as error:
-                failures.append(error)
+                failures[index] = str(error)
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             for done, _ in enumerate(pool.map(read, range(len(files))), 1):
                 if progress and (done % 256 == 0 or done == len(files)):
                     progress(done, len(files))
         if failures:
-            raise DataError(
-                f"{len(failures)} of {len(files)} images cannot be read. First: {min(map(str, failures))} "
-                "'crosscam data doctor' lists all of them."
-            )
+            first = failures[min(failures)]
+            raise DataError(f"{len(failures)} of {len(files)} images cannot be read. First: {first} {DOCTOR_HINT}")
 
     def __len__(self) -> int:
         return len(self.images)
@@ -118,7 +144,11 @@ def open_images(
 
 def _kept_size(paths: Sequence[Path], height: int, width: int) -> tuple[int, int]:
     """The files' own size if a sample of them agrees on one within the wanted size, else the wanted size."""
-    sizes = {decode_image(p).shape[:2] for p in paths[:: max(1, len(paths) // 32)]}
+    sizes = set()
+    for path in paths[:: max(1, len(paths) // 32)]:
+        # What cannot be read is reported by the reading itself, which counts all of it.
+        with suppress(ImageError):
+            sizes.add(decode_image(path).shape[:2])
     if len(sizes) == 1:
         h, w = sizes.pop()
         if h <= height and w <= width:

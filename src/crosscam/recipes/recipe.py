@@ -15,7 +15,6 @@ from crosscam.models.pooling import Contrast, GlobalPooling
 from crosscam.models.relation import Relation
 from crosscam.models.rrid import Classifiers
 
-
 Precision = Literal["fp32", "bf16", "auto"]
 
 

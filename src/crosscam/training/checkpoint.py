@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,17 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except (OSError, SafetensorError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise cannot_write(path, error) from error
 
 
-def cannot_write(path: Path, error: Exception) -> TrainingError:
+def cannot_write(path: Path, error: BaseException) -> TrainingError:
     """What to raise where a file cannot be written, most often for want of space."""
-    reason = " ".join(str(error).split())
+    # When a write fails, torch raises again while it closes the archive; the first error is the one that tells.
+    while error.__context__ is not None:
+        error = error.__context__
+    reason = " ".join(str(getattr(error, "strerror", None) or error).split())
     return TrainingError(
         f"Cannot write {path} ({reason}). What stood there is untouched. Free some space, then go on with --resume."
     )
@@ -86,7 +91,13 @@ def save_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write all that a training needs to go on."""
-    write_atomically(folder / STATE, lambda path: torch.save(dict(state), path))
+    write_atomically(folder / STATE, lambda path: _write_state(path, state))
+
+
+def _write_state(path: Path, state: Mapping[str, Any]) -> None:
+    # Through a file of Python's, a full disk is told as such, and not as an unexpected position in the archive.
+    with open(path, "wb") as file:
+        torch.save(dict(state), file)
 
 
 def write_text(path: Path, text: str) -> None:
