@@ -135,8 +135,10 @@ class Extractor:
             (N, D) float32, each row of length 1, in the order of the pictures.
         Raises:
             ImageError: a picture that cannot be read.
-            ValueError: an array that is not (H, W, 3) uint8.
+            ValueError: an array that is not (H, W, 3) uint8, or one path instead of a list.
         """
+        if isinstance(pictures, str | os.PathLike):
+            raise ValueError(f"Expected a list of pictures, found {str(pictures)!r}. Put it into a list.")
         height, width = self.recipe.data.height, self.recipe.data.width
         device = next(self.model.parameters()).device
         rows = [np.empty((0, self.dim), np.float32)]

@@ -53,12 +53,13 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         raise cannot_write(path, error) from error
 
 
-def cannot_write(path: Path, error: BaseException) -> TrainingError:
+def cannot_write(path: Path, error: Exception) -> TrainingError:
     """What to raise where a file cannot be written, most often for want of space."""
-    # When a write fails, torch raises again while it closes the archive; the first error is the one that tells.
-    while error.__context__ is not None:
-        error = error.__context__
-    reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+    # When a write fails, torch raises once more while it closes the archive; the system's own error is the one to tell.
+    first: BaseException | None = error
+    while first is not None and not isinstance(first, OSError):
+        first = first.__context__
+    reason = " ".join(str(first.strerror or first if isinstance(first, OSError) else error).split())
     return TrainingError(
         f"Cannot write {path} ({reason}). What stood there is untouched. Free some space, then go on with --resume."
     )
@@ -145,10 +146,10 @@ def load_state(folder: Path, recipe: Recipe, data_fingerprint: str) -> dict[str,
     if not path.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read ({type(error).__name__}). Nothing was run from it.") from error
-    if not {"recipe", "data", "epoch", "step"} <= set(state):
+    if not isinstance(state, dict) or not {"recipe", "data", "epoch", "step"} <= set(state):
         raise CheckpointError(f"{path} is not the state of a crosscam training. Start in another folder.")
     _check_same(folder, recipe_from_json(state["recipe"]), recipe, state["data"], data_fingerprint)
     return state
