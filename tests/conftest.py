@@ -1,0 +1,19 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from crosscam.data.readers import read_dataset
+from crosscam.data.records import ReidDataset
+from crosscam.data.render import render_dataset
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> ReidDataset:
+    """A tiny data set of drawn people, made once: 24 identities, 3 cameras, 2 images of each. Leave its files alone."""
+    root: Path = tmp_path_factory.mktemp("rendered") / "people"
+    render_dataset(root, ids=24, cameras=3, images=2, collide=0.25, seed=0, processes=1)
+    return read_dataset(root)

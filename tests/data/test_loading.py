@@ -1,0 +1,119 @@
+"""Images of a data set: the same batches from memory and from disk, and clear words about what cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from crosscam.data import loading
+from crosscam.data.images import decode_image, resize_image
+from crosscam.data.loading import ImageFiles, Images, ImagesInMemory, open_images
+from crosscam.data.records import ReidDataset
+from crosscam.errors import DataError
+
+ORDER = [np.array([3, 0, 3]), np.array([2]), np.array([1, 4])]
+
+
+def write_images(folder: Path, sizes: list[tuple[int, int]]) -> list[Path]:
+    """Losslessly stored noise, (height, width) each."""
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{i}.png" for i in range(len(sizes))]
+    for path, (height, width) in zip(paths, sizes, strict=True):
+        Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+def all_of(images: Images) -> torch.Tensor:
+    return torch.cat(list(images.batches([np.arange(len(images))])))
+
+
+def test_memory_and_stream_give_the_same_batches(rendered: ReidDataset) -> None:
+    paths = [s.path for s in rendered.train[:5]]
+    memory, stream = (open_images(paths, 128, 64, cache) for cache in ("memory", "stream"))
+    assert isinstance(memory, ImagesInMemory)
+    assert isinstance(stream, ImageFiles)
+    assert len(memory) == len(stream) == 5
+    for indices, a, b in zip(ORDER, memory.batches(ORDER), stream.batches(ORDER), strict=True):
+        assert a.dtype == torch.uint8
+        assert torch.equal(a, b)
+        assert torch.equal(a, torch.stack([torch.from_numpy(decode_image(paths[i])) for i in indices]))
+
+
+def test_a_batch_from_memory_is_the_callers_own(tmp_path: Path) -> None:
+    images = open_images(write_images(tmp_path, [(8, 4)] * 3), 8, 4)
+    before = all_of(images)
+    next(images.batches([np.array([0, 1, 2])])).zero_()
+    assert torch.equal(all_of(images), before)
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted", "kept"),
+    [
+        ([(32, 16)] * 3, (64, 32), (32, 16)),
+        ([(32, 16)] * 3, (32, 16), (32, 16)),
+        ([(64, 32)] * 3, (32, 16), (32, 16)),
+        ([(64, 16)] * 3, (32, 32), (32, 32)),
+        ([(32, 16), (30, 16), (32, 16)], (64, 32), (64, 32)),
+    ],
+    ids=["smaller", "equal", "larger", "higher", "mixed"],
+)
+def test_images_are_kept_small_only_where_all_are_small_and_alike(
+    tmp_path: Path, stored: list[tuple[int, int]], wanted: tuple[int, int], kept: tuple[int, int]
+) -> None:
+    paths = write_images(tmp_path, stored)
+    found = all_of(open_images(paths, *wanted, "memory"))
+    assert found.shape == (3, *kept, 3)
+    for path, image in zip(paths, found, strict=True):
+        assert np.array_equal(image.numpy(), resize_image(decode_image(path), *kept))
+
+
+def test_images_that_take_too_much_memory_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write_images(tmp_path, [(8, 4)] * 2)
+    need = 2 * 8 * 4 * 3
+    monkeypatch.setattr(loading, "_free_memory", lambda: 2 * need)
+    assert isinstance(open_images(paths, 8, 4), ImagesInMemory)
+    monkeypatch.setattr(loading, "_free_memory", lambda: 2 * need - 1)
+    assert isinstance(open_images(paths, 8, 4), ImageFiles)
+    assert isinstance(open_images(paths, 8, 4, "memory"), ImagesInMemory)
+
+
+def test_progress_ends_with_all_images(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    open_images(write_images(tmp_path, [(8, 4)] * 3), 8, 4, "memory", lambda done, all_: seen.append((done, all_)))
+    assert seen[-1] == (3, 3)
+
+
+@pytest.mark.parametrize("bad", [[0], [3, 5], [0, 1, 2, 3, 4, 5]])
+def test_unreadable_images_are_counted_and_the_first_is_named(tmp_path: Path, bad: list[int]) -> None:
+    paths = write_images(tmp_path, [(8, 4)] * 6)
+    for i in bad:
+        paths[i].write_text("no image")
+    with pytest.raises(DataError) as caught:
+        open_images(paths, 8, 4, "memory")
+    message = str(caught.value)
+    assert message.startswith(f"{len(bad)} of 6 images cannot be read. First: {paths[bad[0]]} ")
+    assert "doctor" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_of_a_stream_is_named_in_one_line(tmp_path: Path, workers: int) -> None:
+    paths = write_images(tmp_path, [(8, 4)] * 4)
+    paths[2].write_bytes(b"")
+    images = open_images(paths, 8, 4, "stream")
+    batches = images.batches([np.array([0, 1]), np.array([3, 2])], workers)
+    assert len(next(batches)) == 2
+    with pytest.raises(DataError) as caught:
+        next(batches)
+    assert str(paths[2]) in str(caught.value)
+    assert "0 bytes" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_images_are_refused() -> None:
+    with pytest.raises(DataError, match="subset is empty"):
+        open_images([], 8, 4)
