@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -16,10 +17,12 @@ class ReidOutput:
     Attributes:
         embeddings: (B, D_k) for each block of the descriptor, in the order of ``model.layout``.
         logits: (B, K) for each classifier; empty for a model without classifiers.
+        extras: what only a loss needs and the descriptor does not hold, by a name that the model's docstring gives.
     """
 
     embeddings: tuple[Tensor, ...]
     logits: tuple[Tensor, ...] = ()
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def descriptor(self) -> Tensor:
