@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crosscam.data.samplers import anchor_batches, identity_batches
+from crosscam.data.samplers import Batches, anchor_batches, identity_batches
 
 PARITY = Path(__file__).parent / "parity"
 Labels = NDArray[np.int64]
@@ -97,7 +98,7 @@ def test_anchor_epochs_are_as_long_as_the_authors(fixture: dict[str, Labels]) ->
 
 
 def test_a_lone_image_is_repeated_where_the_authors_fail(fixture: dict[str, Labels]) -> None:
-    assert "ValueError" in str(fixture["single_image_error"][0])
+    assert "ValueError" in str(fixture["single_image_error"])
     labels = np.array([0, 1, 1, 2, 2, 2])
     groups = anchor_groups(labels, 0)
     assert [0, 0, 0, 0] in groups.tolist()
@@ -155,12 +156,10 @@ def test_labels_need_not_be_in_sequence() -> None:
     assert sorted(batch.tolist()) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    "sampler", [lambda l, r: identity_batches(l, 4, 4, r), lambda l, r: anchor_batches(l, 8, 4, r)]
-)
-def test_the_seed_decides_the_order(sampler) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("sampler", [identity_batches, anchor_batches])
+def test_the_seed_decides_the_order(sampler: Callable[..., Batches]) -> None:
     labels = labels_with([6] * 10)
-    first, again, other = (np.concatenate(sampler(labels, rng(seed))) for seed in (0, 0, 1))
+    first, again, other = (np.concatenate(sampler(labels, 8, 4, rng(seed))) for seed in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -91,7 +92,7 @@ def test_the_cosine_falls_from_one_to_its_floor() -> None:
     expected = 0.2 + 0.8 * (1 + math.cos(math.pi * 2.5 / 10)) / 2
     assert learning_rate_factor(schedule, 5, 12, 0.5) == pytest.approx(expected)
     falling = [learning_rate_factor(schedule, e, 12, s) for e in range(3, 13) for s in (0.0, 0.5)]
-    assert all(a > b for a, b in zip(falling, falling[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(falling))
 
 
 def test_a_warm_up_longer_than_the_training_never_ends() -> None:
