@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, softplus
 
 from crosscam.models.output import ReidOutput
 
@@ -116,3 +116,49 @@ def _triplet_sum(embeddings: tuple[Tensor, ...], pids: Tensor, margin: float) ->
     if len({e.shape for e in embeddings}) == 1:
         return batch_hard_triplet(torch.stack(embeddings), pids, margin).sum()
     return torch.stack([batch_hard_triplet(e, pids, margin) for e in embeddings]).sum()
+
+
+def batch_hard_soft_margin(embeddings: Tensor, pids: Tensor) -> Tensor:
+    """Batch-hard triplet loss with a soft margin: ln(1 + exp(farthest positive - closest negative)).
+
+    Source: Hermans et al., "In defense of the triplet loss for person re-identification", 2017, eq. (5) and the text
+    on the soft margin. Distances and the choice of triplets are as in :func:`batch_hard_triplet`; the mean over anchors
+    is taken. An anchor without negatives contributes nothing.
+
+    Args:
+        embeddings: (B, D), as they are; not normalised.
+        pids: (B,) identities.
+    Returns:
+        Scalar.
+    Raises:
+        ValueError: fewer than two embeddings, or lengths that differ.
+    """
+    if embeddings.dim() != 2 or len(embeddings) != len(pids) or len(pids) < 2:
+        raise ValueError(
+            f"Embeddings of shape {tuple(embeddings.shape)}, {len(pids)} identities: expected (B, D) and B, at least 2."
+        )
+    with torch.autocast(embeddings.device.type, enabled=False):
+        x = embeddings.float() if embeddings.dtype in (torch.bfloat16, torch.float16) else embeddings
+        distances = _euclidean(x.unsqueeze(0)).squeeze(0)
+    same = pids.unsqueeze(0) == pids.unsqueeze(1)
+    hardest_positive = distances.masked_fill(~same, -torch.inf).max(dim=1).values
+    hardest_negative = distances.masked_fill(same, torch.inf).min(dim=1).values
+    return softplus(hardest_positive - hardest_negative).mean()
+
+
+def soft_margin_loss(output: ReidOutput, pids: Tensor) -> Loss:
+    """TriNet's loss: :func:`batch_hard_soft_margin` of the descriptor, and nothing else."""
+    triplet = batch_hard_soft_margin(output.descriptor, pids)
+    return Loss(triplet, triplet, torch.zeros((), device=triplet.device))
+
+
+def classification_loss(output: ReidOutput, pids: Tensor, *, label_smoothing: float = 0.0) -> Loss:
+    """Cross-entropy summed over the classifiers, and nothing else: the loss of PCB and HPM.
+
+    Args:
+        output: what the model gave for B images.
+        pids: (B,) class numbers, 0 to K-1.
+        label_smoothing: see :func:`cross_entropy_sum`.
+    """
+    ce = cross_entropy_sum(output.logits, pids, label_smoothing)
+    return Loss(ce, torch.zeros((), device=ce.device), ce)
