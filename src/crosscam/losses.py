@@ -162,3 +162,21 @@ def classification_loss(output: ReidOutput, pids: Tensor, *, label_smoothing: fl
     """
     ce = cross_entropy_sum(output.logits, pids, label_smoothing)
     return Loss(ce, torch.zeros((), device=ce.device), ce)
+
+
+def mgn_loss(output: ReidOutput, pids: Tensor, margin: float = 1.2, *, num_globals: int = 3) -> Loss:
+    """MGN's loss: mean triplet loss of the global features plus mean cross-entropy of all classifiers.
+
+    Source: Wang et al., ACM Multimedia 2018, "Loss functions". The paper is silent about how the terms are weighed;
+    means of each kind, added, as in the public code.
+
+    Args:
+        output: what the model gave for B images; its global features are the first embeddings.
+        pids: (B,) class numbers, 0 to K-1.
+        margin: 1.2 in the paper.
+        num_globals: how many embeddings enter the triplet loss.
+    """
+    triplet = _triplet_sum(output.embeddings[:num_globals], pids, margin) / num_globals
+    ce = cross_entropy_sum(output.logits[:num_globals], pids) + cross_entropy_sum(output.logits[num_globals:], pids)
+    ce = ce / max(len(output.logits), 1)
+    return Loss(triplet + ce, triplet, ce)
