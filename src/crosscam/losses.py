@@ -180,3 +180,32 @@ def mgn_loss(output: ReidOutput, pids: Tensor, margin: float = 1.2, *, num_globa
     ce = cross_entropy_sum(output.logits[:num_globals], pids) + cross_entropy_sum(output.logits[num_globals:], pids)
     ce = ce / max(len(output.logits), 1)
     return Loss(triplet + ce, triplet, ce)
+
+
+def bnneck_loss(
+    output: ReidOutput,
+    pids: Tensor,
+    margin: float = 0.3,
+    cross_entropy_weight: float = 1.0,
+    *,
+    label_smoothing: float = 0.1,
+) -> Loss:
+    """The bag of tricks' loss: triplet loss before the neck, smoothed cross-entropy after it.
+
+    Source: Luo et al., CVPR Workshops 2019, "BNNeck" and "Label smoothing". Their last trick, the centre loss, is left
+    out.
+
+    Args:
+        output: what the model gave for B images; its extra ``"before_neck"`` is (B, C).
+        pids: (B,) class numbers, 0 to K-1.
+        margin: 0.3 in the paper.
+        cross_entropy_weight: 1 in the paper.
+        label_smoothing: 0.1 in the paper; see :func:`cross_entropy_sum`.
+    Raises:
+        ValueError: an output without that extra.
+    """
+    if "before_neck" not in output.extras:
+        raise ValueError("The output has no extra 'before_neck'. This loss is for a model with a normalisation neck.")
+    triplet = batch_hard_triplet(output.extras["before_neck"], pids, margin)
+    ce = cross_entropy_sum(output.logits, pids, label_smoothing)
+    return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
