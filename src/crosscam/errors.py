@@ -27,3 +27,7 @@ class RecipeError(CrosscamError):
 
 class TrainingError(CrosscamError):
     """A training that has to stop: a loss that is not finite, a full disk, a lost process."""
+
+
+class StoppedError(TrainingError):
+    """A training that was asked to stop by Ctrl-C or a signal, and has saved before it did."""

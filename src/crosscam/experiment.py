@@ -129,6 +129,11 @@ class TestImages:
         query, gallery = (self._describe(model, images, flip, progress) for images in (self.query, self.gallery))
         return self._scored(name, query, gallery, flip, ap or settings.ap, reranking)
 
+    def reranked(self, scored: Scored, reranking: Reranking) -> Scored:
+        """The same descriptors scored again after re-ranking."""
+        ap = scored.result.ap
+        return self._scored(f"{scored.name}, re-ranked", scored.query, scored.gallery, scored.flip, ap, reranking)
+
     def score_pixels(self) -> Scored:
         """The same scoring for raw pixels: each image shrunk, centred and scaled to length 1 is its own descriptor."""
         query, gallery = (_pixel_descriptors(images) for images in (self.query, self.gallery))

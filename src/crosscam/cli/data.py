@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +28,8 @@ class Doctor:
 
     path: Positional[Path]
     """Folder or table of the data set."""
-    reading: Reading = Reading()
-    general: General = General()
+    reading: Reading = field(default_factory=Reading)
+    general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Examine and show."""
@@ -63,7 +63,7 @@ class Render:
     """Share of the identities that are for testing."""
     sheet: Unset[Path] = None
     """Also save a contact sheet (PNG): identities as rows, cameras as columns."""
-    general: General = General()
+    general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Draw and show what was drawn."""
@@ -103,8 +103,8 @@ class Holdout:
     """Share of the identities that are tested."""
     seed: Unset[int] = None
     """Shuffle the identities; without it the last ones by number are tested."""
-    reading: Reading = Reading()
-    general: General = General()
+    reading: Reading = field(default_factory=Reading)
+    general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Cut, write and count."""

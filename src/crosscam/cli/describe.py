@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,7 @@ class Extract:
     """The .npz file to write."""
     no_flip: bool = False
     """Leave mirror images out: half the work for a somewhat worse descriptor."""
-    general: General = General()
+    general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Describe and save."""
@@ -82,7 +82,7 @@ class ImportAuthors:
     """The authors' .pth file."""
     out: Positional[Path]
     """Run folder to write."""
-    general: General = General()
+    general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Read, convert, save."""
@@ -91,4 +91,7 @@ class ImportAuthors:
             show_json({"out": str(self.out), "backbone": found.backbone, "scales": found.scales, "ids": found.num_ids})
         else:
             scales = ", ".join(map(str, found.scales))
-            say(f"Imported RRID: backbone {found.backbone}, stripes {scales}, {found.num_ids} identities; in {self.out}.")
+            say(
+                f"Imported RRID into {self.out}: backbone {found.backbone}, stripes {scales}, "
+                f"{found.num_ids} identities."
+            )

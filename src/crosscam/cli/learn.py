@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -45,7 +45,7 @@ class Demo:
     """Identities to draw, test identities included."""
     set: Settings = ()
     """Change a setting of the recipe, for example --set train.epochs=5; may be given several times."""
-    general: General = General()
+    general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Render, train, score, report."""
@@ -86,7 +86,7 @@ class Recipes:
 
     name: Positional[Unset[str]] = None
     """Recipe to show in full."""
-    general: General = General()
+    general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Show."""
@@ -125,8 +125,8 @@ class Train:
     """Change a setting of the recipe, for example --set train.epochs=5; may be given several times."""
     resume: bool = False
     """Go on with the training in the run folder, or begin it if there is none yet."""
-    reading: Reading = Reading()
-    general: General = General()
+    reading: Reading = field(default_factory=Reading)
+    general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Train, score, report."""
@@ -179,8 +179,8 @@ class Evaluate:
     """JSON file for the scores; scores-DATASET.json in the run folder by default."""
     report: Unset[Path] = None
     """Also write a page of rankings (HTML)."""
-    reading: Reading = Reading()
-    general: General = General()
+    reading: Reading = field(default_factory=Reading)
+    general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Describe, rank, score."""

@@ -49,13 +49,12 @@ class Reading:
 
     def read(self, path: Path) -> ReidDataset:
         """Read the data set at ``path``."""
-        camids = int(self.camids) if self.camids is not None and self.camids.isdigit() else self.camids
         return read_dataset(
             path,
             kind=self.kind,
             protocol=self.protocol,
             split=self.split,
-            camids=camids,
+            camids=self.camids,
             boxes=self.boxes,
             extract_to=self.extract_to,
         )

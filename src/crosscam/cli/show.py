@@ -22,7 +22,12 @@ ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def show_json(value: Any) -> None:
     """Print one JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    show_text(json.dumps(value, indent=2) + "\n")
+
+
+def show_text(text: str) -> None:
+    """Print a finished text on standard output as it is."""
+    sys.stdout.write(text)
 
 
 def say(text: str) -> None:
@@ -43,26 +48,29 @@ def table(
 
 
 def score_table(scores: Sequence[Scored], title: str) -> None:
-    """Print scores in per cent, with what they rest on below."""
+    """Print scores in per cent, with what they rest on beside and below them."""
     rows = []
     for s in scores:
         ranks = [f"{100 * s.result.cmc_at(r):.1f}" if r <= len(s.result.cmc) else "-" for r in (1, 5, 10)]
-        rows.append([s.name, f"{100 * s.result.mAP:.1f}", *ranks, f"{100 * s.result.mINP:.1f}"])
-    table(["%", "mAP", "rank-1", "rank-5", "rank-10", "mINP"], rows, title)
+        rows.append(
+            [s.name, f"{100 * s.result.mAP:.1f}", *ranks, f"{100 * s.result.mINP:.1f}", "yes" if s.flip else "no"]
+        )
+    table(["%", "mAP", "rank-1", "rank-5", "rank-10", "mINP", "mirrored"], rows, title)
     first = scores[0]
-    ranking = str(first.reranking) if first.reranking else "no re-ranking"
-    flip = "mirror image included" if first.flip else "no mirror image"
     OUT.print(
         f"{first.result.num_queries:,} queries counted, {first.result.num_skipped:,} without a match skipped; "
-        f"{len(first.gallery):,} gallery images; {first.result.protocol} protocol, {first.result.ap}-wise AP, "
-        f"{flip}, {ranking}; data {first.data_fingerprint}.",
+        f"{len(first.gallery):,} gallery images; {first.result.protocol} protocol, {first.result.ap}-wise AP; "
+        f"data {first.data_fingerprint}.",
         markup=False,
     )
+    for s in scores:
+        if s.reranking:
+            OUT.print(f"{s.name}: {s.reranking}.", markup=False)
 
 
 @contextmanager
 def bars(quiet: bool = False) -> Iterator[Progress]:
-    """Progress bars on standard error, gone when done."""
+    """Progress bars on standard error, gone when done; none where it is no terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -70,7 +78,7 @@ def bars(quiet: bool = False) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=ERR, transient=True, disable=quiet) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=quiet or not ERR.is_terminal) as progress:
         yield progress
 
 
