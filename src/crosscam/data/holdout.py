@@ -65,8 +65,8 @@ def holdout(
         num_train_ids = min(max(len(pids) - round(len(pids) * test_share), 1), len(pids) - 1)
     if not 0 < num_train_ids < len(pids):
         raise ValueError(
-            f"num_train_ids must lie between 1 and {len(pids) - 1} (there are {len(pids)} identities), "
-            f"found {num_train_ids}."
+            f"num_train_ids={num_train_ids}: expected 1 to {len(pids) - 1}, since {dataset.root} has {len(pids)} "
+            "training identities and at least one is tested."
         )
     order = pids if seed is None else shuffle_pids(pids, seed)
     kept = set(order[:num_train_ids])

@@ -168,7 +168,7 @@ def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     images: list[Path] = []
     others: list[Path] = []
     with os.scandir(folder) as entries:
-        names = sorted((e.name for e in entries if e.is_file()), key=natural_key)
+        names = sorted((e.name for e in entries if not e.is_dir()), key=natural_key)
     for name in names:
         is_image = os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
         (images if is_image else others).append(folder / name)

@@ -24,7 +24,7 @@ from crosscam.errors import DataError, ImageError
 Cache = Literal["auto", "memory", "stream"]
 Progress = Callable[[int, int], None]
 MEMORY_SHARE = 0.5
-DOCTOR_HINT = "'crosscam data doctor' lists all of them."
+DOCTOR_HINT = "'crosscam data doctor' lists all that a data set has."
 
 
 class ImageFiles(Dataset[Tensor]):

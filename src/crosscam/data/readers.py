@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
@@ -141,7 +142,9 @@ def read_dataset(
         raise DataError(f"No data set at {path}. Check the path; see docs/datasets.md.")
     options = ReadOptions(split, protocol, camids, boxes, extract_to)
     if kind is not None and kind not in READERS:
-        raise ValueError(f"Unknown kind of data set {kind!r}. Expected one of {', '.join(READERS)}.")
+        near = difflib.get_close_matches(kind, READERS, 1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise ValueError(f"Unknown kind of data set {kind!r}. {hint}Expected one of {', '.join(READERS)}.")
     try:
         return _read(root, kind, options)
     except OSError as error:

@@ -133,8 +133,9 @@ def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: l
     """
     if rule is None:
         raise DataError(
-            f"{where} does not say which camera took an image. State it: camids=0 if one camera took all, or a "
-            r"regular expression with one group over the file name, such as camids='_c([0-9]+)'."
+            f"{where} does not say which camera took an image. State it: camids=0 (--camids 0) if one camera took all, "
+            "a regular expression with one group over the file name, such as camids='_c([0-9]+)', or, in a table, a "
+            "column camid."
         )
     if isinstance(rule, str) and _INTEGER.fullmatch(rule):  # as a command line gives it
         rule = int(rule)

@@ -251,7 +251,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         state: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"{path} is not a plain weights file ({type(error).__name__}). Nothing was loaded."
+            f"{path} is not a plain weights file ({type(error).__name__}): it is damaged, or asks to run code. Nothing "
+            "in it was run. Give torchvision's ImageNet file, or tensors alone as .safetensors."
         ) from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} does not hold named tensors alone. Give torchvision's ImageNet file.")
