@@ -15,12 +15,11 @@ from torch.nn.functional import normalize
 from crosscam.data.augment import prepare
 from crosscam.data.images import resize_image
 from crosscam.data.loading import Images, Progress, open_images
-from crosscam.errors import CheckpointError
 from crosscam.models.output import Layout
 from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
-from crosscam.training.checkpoint import WEIGHTS, load_recipe, load_weights
+from crosscam.training.checkpoint import load_recipe, load_weights_into
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
 
@@ -178,16 +177,6 @@ def load_model(folder: Path, recipe: Recipe) -> RRID:
     Raises:
         CheckpointError: weights that do not fit the recipe.
     """
-    from dataclasses import replace
-
-    model = build_model(replace(recipe, model=replace(recipe.model, pretrained=None)), num_ids=0)
-    weights = {k: v for k, v in load_weights(folder).items() if "_classifiers." not in k}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        first = str(error).split("\n")[1].strip()
-        raise CheckpointError(
-            f"{folder / WEIGHTS} does not fit its recipe {recipe.name}: {first} "
-            "Keep weights.safetensors and recipe.json of one training together."
-        ) from error
+    model = build_model(recipe, num_ids=0, pretrained=False)
+    load_weights_into(model, folder, recipe, leave_out="_classifiers.")
     return model

@@ -94,12 +94,13 @@ def find_recipe(name: str) -> Recipe:
     raise RecipeError(f"No recipe {name!r}. {hint}Known: {', '.join(RECIPES)}.")
 
 
-def build_model(recipe: str | Recipe, num_ids: int) -> RRID:
+def build_model(recipe: str | Recipe, num_ids: int, *, pretrained: bool = True) -> RRID:
     """A model with random weights, or with the recipe's ImageNet weights in its backbone.
 
     Args:
         recipe: a recipe or its name, for example ``"rrid-f"``.
         num_ids: K, identities to classify; 0 for a network without classifiers.
+        pretrained: False leaves the recipe's ImageNet weights out, for a model that gets all its weights next.
     Returns:
         The network: ``model(images)`` gives a :class:`crosscam.ReidOutput`; ``model.backbone`` is the part from images
         to the feature map.
@@ -109,7 +110,7 @@ def build_model(recipe: str | Recipe, num_ids: int) -> RRID:
     """
     settings = (find_recipe(recipe) if isinstance(recipe, str) else recipe).model
     backbone = build_backbone(settings.backbone, settings.last_stride)
-    if settings.pretrained is not None:
+    if pretrained and settings.pretrained is not None:
         load_imagenet(backbone, settings.backbone, settings.pretrained)
     return RRID(
         backbone,

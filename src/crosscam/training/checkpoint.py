@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from crosscam.errors import CheckpointError, RecipeError, TrainingError
 from crosscam.recipes.recipe import Recipe
@@ -61,7 +61,8 @@ def cannot_write(path: Path, error: Exception) -> TrainingError:
         first = first.__context__
     reason = " ".join(str(first.strerror or first if isinstance(first, OSError) else error).split())
     return TrainingError(
-        f"Cannot write {path} ({reason}). What stood there is untouched. Free some space, then go on with --resume."
+        f"Cannot write {path} ({reason}). What stood there is untouched. Free some space, or choose another place; "
+        "a training goes on with --resume."
     )
 
 
@@ -121,6 +122,28 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is damaged ({error}). Train again, or copy the file again.") from error
 
 
+def load_weights_into(model: nn.Module, folder: Path, recipe: Recipe, leave_out: str | None = None) -> None:
+    """Fill a model with the weights of a run folder.
+
+    Args:
+        model: what to fill, in place.
+        folder: the run folder.
+        recipe: its recipe, for the message.
+        leave_out: weights with this in their name are not wanted.
+    Raises:
+        CheckpointError: missing or damaged, or of another network.
+    """
+    weights = {k: v for k, v in load_weights(folder).items() if leave_out is None or leave_out not in k}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        first = str(error).split("\n")[1].strip()
+        raise CheckpointError(
+            f"{folder / WEIGHTS} does not fit its recipe {recipe.name}: {first} "
+            "Keep weights.safetensors and recipe.json of one training together."
+        ) from error
+
+
 def load_recipe(folder: Path) -> Recipe:
     """Read ``recipe.json`` of a run folder.
 
@@ -136,6 +159,19 @@ def load_recipe(folder: Path) -> Recipe:
         raise CheckpointError(f"{path} is not a recipe: {error}") from error
 
 
+def check_free(folder: Path) -> None:
+    """Refuse a folder for a new training that would overwrite something.
+
+    Raises:
+        CheckpointError: it holds a training, or weights.
+    """
+    found = [name for name in (RECIPE, WEIGHTS, STATE) if (folder / name).exists()]
+    if found:
+        raise CheckpointError(
+            f"{folder} already holds a training ({found[0]}). Go on with --resume, or choose another folder."
+        )
+
+
 def load_state(folder: Path, recipe: Recipe, data_fingerprint: str) -> dict[str, Any] | None:
     """Read ``state.pt`` of an interrupted training; None if there is none yet.
 
@@ -148,7 +184,9 @@ def load_state(folder: Path, recipe: Recipe, data_fingerprint: str) -> dict[str,
     try:
         state: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise CheckpointError(f"{path} cannot be read ({type(error).__name__}). Nothing was run from it.") from error
+        raise CheckpointError(
+            f"{path} cannot be read ({type(error).__name__}). Nothing was run from it. Start in another folder."
+        ) from error
     if not isinstance(state, dict) or not {"recipe", "data", "epoch", "step"} <= set(state):
         raise CheckpointError(f"{path} is not the state of a crosscam training. Start in another folder.")
     _check_same(folder, recipe_from_json(state["recipe"]), recipe, state["data"], data_fingerprint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,30 @@ class World:
         """Wait for the others."""
         if self.size > 1:
             dist.barrier()
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process; all of them must ask."""
+        if self.size == 1:
+            return flag
+        flags = torch.tensor([float(flag)], device=self.device)
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags.item())
+
+    def same(self, numbers: Sequence[int]) -> bool:
+        """Whether all processes have these same numbers; all of them must ask."""
+        if self.size == 1:
+            return True
+        # The largest of x and of -x are those of every process only if all are equal.
+        mine = torch.tensor([*numbers, *(-n for n in numbers)], dtype=torch.int64, device=self.device)
+        largest = mine.clone()
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return not self.any(not torch.equal(mine, largest))
+
+    def take_from_first(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite tensors by those of the first process, in place."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
 
 @contextmanager

@@ -21,9 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from crosscam.data.augment import augment
 from crosscam.data.loading import Images, Progress, open_images
-from crosscam.data.records import ReidDataset, labels_of
-from crosscam.data.samplers import Batches, anchor_batches, identity_batches
-from crosscam.errors import CheckpointError, DataError, TrainingError
+from crosscam.data.records import ReidDataset
+from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
 from crosscam.losses import rrid_loss
 from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
@@ -31,8 +30,9 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.training import checkpoint
 from crosscam.training.allocator import keep_freed_memory
 from crosscam.training.distributed import World, joined_world
-from crosscam.training.logbook import Logbook
+from crosscam.training.logbook import Logbook, read_history
 from crosscam.training.optim import learning_rate_factor, set_learning_rate
+from crosscam.training.plan import checked_labels, epoch_batches, input_size
 from crosscam.training.precision import uses_bf16
 from crosscam.training.run import (
     Run,
@@ -40,6 +40,7 @@ from crosscam.training.run import (
     new_run,
     restore,
     save_epoch,
+    save_readable,
     save_state,
     take_step,
     total_cpu_seconds,
@@ -123,8 +124,8 @@ def train(
         TrainingError: the loss is not finite, the disk is full, or the training was asked to stop.
     """
     labels = checked_labels(recipe, dataset)
-    if not resume and (folder / checkpoint.RECIPE).exists():
-        raise CheckpointError(f"{folder} already holds a training. Go on with --resume, or choose another folder.")
+    if not resume:
+        checkpoint.check_free(folder)
     with joined_world() as world:
         bf16 = uses_bf16(recipe.train.precision, world.device)
         job = Job(recipe, dataset, labels, folder, world, listeners or Listeners(), bf16)
@@ -136,9 +137,13 @@ def train(
         paths = [s.path for s in dataset.train]
         images = open_images(paths, data.height, data.width, data.cache, job.listeners.reading)
         keep_freed_memory()
+        network: nn.Module = DistributedDataParallel(run.model) if world.size > 1 else run.model
         with Logbook(folder, run.epoch - 1) if world.rank == 0 else nullcontext() as book, stop_requests() as stop:
+            if book is not None and run.epoch > recipe.train.epochs:
+                # The last process ended between the last state and the files that are made from it.
+                save_readable(run, recipe, dataset, folder, next(reversed(read_history(folder)), {}))
             while run.epoch <= recipe.train.epochs:
-                _train_epoch(run, job, images, stop)
+                _train_epoch(run, job, network, images, stop)
                 record = _epoch_record(run, recipe, evaluate)
                 run.epoch, run.batch, run.sums = run.epoch + 1, 0, {}
                 if book is not None:
@@ -148,60 +153,42 @@ def train(
                     job.listeners.epoch(record)
         if world.rank == 0:
             (folder / checkpoint.STATE).unlink(missing_ok=True)
+        model = averaged_model(run)
+        # The running statistics of batch normalisation are each process's own.
+        world.take_from_first(model.buffers())
         world.barrier()
-        return averaged_model(run)
-
-
-def checked_labels(recipe: Recipe, dataset: ReidDataset) -> NDArray[np.int64]:
-    """(N,) class numbers of the training images.
-
-    Raises:
-        DataError: too few images or identities for the recipe's batches.
-    """
-    if not dataset.train:
-        raise DataError(
-            f"The training subset of {dataset.root} is empty. 'crosscam data doctor' says what the folder is."
-        )
-    labels = labels_of(dataset.train)
-    num_ids, batch = int(labels.max()) + 1, recipe.data
-    if num_ids < 2:
-        raise DataError(f"{dataset.root} has one training identity; telling people apart takes at least two.")
-    if len(labels) < batch.batch_images:
-        raise DataError(
-            f"{dataset.root} has {len(labels)} training images, fewer than the {batch.batch_images} of one identity in "
-            "a batch. Add images, or set data.batch_images lower."
-        )
-    if batch.sampler == "identities" and num_ids < batch.batch_ids:
-        raise DataError(
-            f"{dataset.root} has {num_ids} training identities, but a batch of recipe {recipe.name} takes "
-            f"{batch.batch_ids}. Add identities, or --set data.batch_ids={num_ids}."
-        )
-    return labels
+        return model
 
 
 def _start(job: Job, resume: bool) -> Run | None:
     """A new run, or the saved one; None if it is finished already."""
-    recipe, folder = job.recipe, job.folder
+    recipe, folder, world = job.recipe, job.folder, job.world
+    # Every process has looked at the folder before the first one writes to it.
+    world.barrier()
     folder.mkdir(parents=True, exist_ok=True)
     state = checkpoint.load_state(folder, recipe, job.dataset.fingerprint()) if resume else None
     if resume and state is None and (folder / checkpoint.PROVENANCE).exists():
         checkpoint.check_same_training(folder, recipe, job.dataset.fingerprint())
         return None
-    run = new_run(recipe, int(job.labels.max()) + 1, job.world.device)
+    run = new_run(recipe, int(job.labels.max()) + 1, world.device, world.size, pretrained=state is None)
     if state is not None:
-        restore(run, state, job.world.device)
-    elif job.world.rank == 0:
+        restore(run, state, world.device)
+    if not world.same((run.epoch, run.batch, run.step)):
+        raise CheckpointError(
+            f"The processes found different states in {folder}. It must be on a disk that they share."
+        )
+    if state is None and world.rank == 0:
         checkpoint.save_recipe(folder, recipe)
     return run
 
 
 def _finished(job: Job) -> RRID:
-    model = build_model(job.recipe, int(job.labels.max()) + 1)
-    model.load_state_dict(checkpoint.load_weights(job.folder))
-    return model.eval()
+    model = build_model(job.recipe, int(job.labels.max()) + 1, pretrained=False)
+    checkpoint.load_weights_into(model, job.folder, job.recipe)
+    return model.to(job.world.device).eval()
 
 
-def _train_epoch(run: Run, job: Job, images: Images, stop: Callable[[], bool]) -> None:
+def _train_epoch(run: Run, job: Job, model: nn.Module, images: Images, stop: Callable[[], bool]) -> None:
     """What is left of the current epoch; saves in between as the recipe says, and when asked to stop."""
     recipe, world = job.recipe, job.world
     order = epoch_batches(recipe, job.labels, run.epoch, world.size)
@@ -209,10 +196,10 @@ def _train_epoch(run: Run, job: Job, images: Images, stop: Callable[[], bool]) -
         raise DataError(
             f"{job.dataset.root} has too few images for one batch. Set data.batch_ids or data.batch_images lower."
         )
-    model: nn.Module = DistributedDataParallel(run.model) if world.size > 1 else run.model
     model.train()
     shares = [world.share(batch, recipe.data.batch_images) for batch in order]
-    began, seen = time.perf_counter(), 0
+    began = last = time.perf_counter()
+    seen = 0
     for pixels in images.batches(shares[run.batch :]):
         indices = shares[run.batch]
         ends_step = (run.batch + 1) % recipe.train.accumulate == 0 or run.batch + 1 == len(order)
@@ -220,35 +207,25 @@ def _train_epoch(run: Run, job: Job, images: Images, stop: Callable[[], bool]) -
         set_learning_rate(run.optimizer, factor)
         loss = _train_batch(run, job, model, pixels, torch.from_numpy(job.labels[indices]), ends_step)
         run.images_seen += len(order[run.batch])
-        run.batch, seen = run.batch + 1, seen + len(indices)
+        run.batch, seen, now = run.batch + 1, seen + len(indices), time.perf_counter()
+        run.sums["seconds"] = run.sums.get("seconds", 0.0) + now - last
+        last = now
         if job.listeners.step:
-            rate = seen / (time.perf_counter() - began)
+            rate = seen / (now - began)
             job.listeners.step(StepReport(run.epoch, recipe.train.epochs, run.batch, len(order), loss, rate))
         if ends_step and run.batch < len(order):
-            _save_within_epoch(run, job, len(order), stop())
-    run.sums["seconds"] = run.sums.get("seconds", 0.0) + time.perf_counter() - began
+            _save_within_epoch(run, job, len(order), world.any(stop()))
 
 
 def _save_within_epoch(run: Run, job: Job, num_batches: int, stop: bool) -> None:
     every = job.recipe.train.checkpoint_steps
-    if (stop or (every and run.batch % every == 0)) and job.world.rank == 0:
+    steps = run.batch // job.recipe.train.accumulate
+    if (stop or (every and steps % every == 0)) and job.world.rank == 0:
         save_state(run, job.recipe, job.dataset, job.folder)
     if stop:
-        raise TrainingError(
+        raise StoppedError(
             f"Stopped as asked in epoch {run.epoch}, batch {run.batch} of {num_batches}. Go on with --resume."
         )
-
-
-def epoch_batches(recipe: Recipe, labels: NDArray[np.int64], epoch: int, processes: int) -> Batches:
-    """The global batches of one epoch; seed and epoch alone decide them, so every process knows them all."""
-    rng = np.random.default_rng([recipe.train.seed, epoch])
-    ids, images = recipe.data.batch_ids, recipe.data.batch_images
-    if recipe.data.sampler == "identities":
-        batches = identity_batches(labels, ids, images, rng)
-    else:
-        batches = anchor_batches(labels, ids * images, images, rng)
-    # A process without at least two images of a batch would make the others wait for ever, or normalise one image.
-    return [b for b in batches if len(b) // images >= processes and len(b) >= 2 * processes]
 
 
 def _train_batch(run: Run, job: Job, model: nn.Module, pixels: Tensor, pids: Tensor, ends_step: bool) -> float:
@@ -297,13 +274,6 @@ def _batch_generator(seed: int, epoch: int, batch: int, world: World) -> torch.G
     state = int(np.random.SeedSequence([seed, epoch, batch, world.rank]).generate_state(1, np.uint64)[0] >> 1)
     torch.manual_seed(state)
     return torch.Generator(world.device).manual_seed(state)
-
-
-def input_size(recipe: Recipe, epoch: int) -> tuple[int, int]:
-    """Height and width in an epoch, 1-based: small at first, if the recipe says so."""
-    if epoch <= recipe.data.small_until * recipe.train.epochs:
-        return recipe.data.small
-    return recipe.data.height, recipe.data.width
 
 
 def _epoch_record(run: Run, recipe: Recipe, evaluate: Evaluate | None) -> dict[str, float]:

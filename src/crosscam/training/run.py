@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.data.records import ReidDataset
+from crosscam.errors import TrainingError
 from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
@@ -36,6 +37,7 @@ class Run:
         images_seen: images of all epochs and processes, repetitions counted.
         sums: totals of this epoch: each loss term times images, the images, and the seconds.
         cpu_seconds: processor time of earlier processes of this run.
+        processes: how many train together.
     """
 
     model: RRID
@@ -47,16 +49,25 @@ class Run:
     images_seen: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     cpu_seconds: float = 0.0
+    processes: int = 1
 
 
-def new_run(recipe: Recipe, num_ids: int, device: torch.device) -> Run:
-    """A run before its first step; the seed alone decides the weights."""
+def new_run(recipe: Recipe, num_ids: int, device: torch.device, processes: int, *, pretrained: bool = True) -> Run:
+    """A run before its first step; the seed alone decides the weights.
+
+    Args:
+        recipe: the experiment.
+        num_ids: K, identities to classify.
+        device: where to train.
+        processes: how many train together.
+        pretrained: False for a run that is restored next.
+    """
     torch.manual_seed(recipe.train.seed)
-    model = build_model(recipe, num_ids).to(device)
+    model = build_model(recipe, num_ids, pretrained=pretrained).to(device)
     if recipe.train.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = {k: v.clone() for k, v in model.state_dict().items()} if recipe.train.ema else None
-    return Run(model, build_optimizer(model, recipe.optim), average)
+    return Run(model, build_optimizer(model, recipe.optim), average, processes=processes)
 
 
 def restore(run: Run, state: Mapping[str, Any], device: torch.device) -> None:
@@ -67,12 +78,18 @@ def restore(run: Run, state: Mapping[str, Any], device: torch.device) -> None:
         run.average = {k: v.to(device) for k, v in state["average"].items()}
     run.epoch, run.batch, run.step = state["epoch"], state["batch"], state["step"]
     run.images_seen, run.sums, run.cpu_seconds = state["images_seen"], dict(state["sums"]), state["cpu_seconds"]
-    # The number of threads changes the order of sums, and so the last bits.
-    torch.set_num_threads(state["threads"])
+    if state.get("processes", run.processes) == run.processes:
+        # The number of threads changes the order of sums, and so the last bits.
+        torch.set_num_threads(state["threads"])
 
 
 def save_state(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path) -> None:
-    """Write all that is needed to go on from here."""
+    """Write all that is needed to go on from here.
+
+    Raises:
+        TrainingError: the weights are not finite, or the disk is full; the last state stays.
+    """
+    _check_weights(run)
     state = {
         "name": recipe.name,
         "recipe": recipe_to_json(recipe),
@@ -86,6 +103,7 @@ def save_state(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path) -> 
         "images_seen": run.images_seen,
         "sums": run.sums,
         "threads": torch.get_num_threads(),
+        "processes": run.processes,
         "cpu_seconds": total_cpu_seconds(run),
     }
     checkpoint.save_state(folder, state)
@@ -94,8 +112,23 @@ def save_state(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path) -> 
 def save_epoch(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path, record: Mapping[str, float]) -> None:
     """End of an epoch: first the state, from which everything can be made again, then the readable files."""
     save_state(run, recipe, dataset, folder)
+    save_readable(run, recipe, dataset, folder, record)
+
+
+def save_readable(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path, record: Mapping[str, float]) -> None:
+    """Write what others read: the weights, and where they come from."""
     checkpoint.save_weights(folder, run.average or run.model.state_dict())
     checkpoint.save_provenance(folder, provenance_of(recipe, dataset, record, run.images_seen))
+
+
+def _check_weights(run: Run) -> None:
+    """A gradient that is not finite shows in the weights one step before it shows in the loss."""
+    for name, value in run.model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise TrainingError(
+                f"The weights {name} are not finite after step {run.step}, in or after epoch {run.epoch}. The last "
+                "checkpoint is untouched. Lower optim.lr_backbone and optim.lr_head, or set optim.clip_norm."
+            )
 
 
 def total_cpu_seconds(run: Run) -> float:

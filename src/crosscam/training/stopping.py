@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+PATIENCE = 1.0
 
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C or SIGTERM is only noted; a second one stops at once.
+    """Within the block the first Ctrl-C or SIGTERM is only noted; another one, a second later or more, stops at once.
 
     Gives a function that tells whether a stop was asked for. Outside the main thread it always says no, since signals
     cannot be heard there.
     """
-    asked: list[int] = []
+    asked: list[float] = []
 
     def note(number: int, frame: object) -> None:
-        del frame
-        if asked:
+        del number, frame
+        now = time.monotonic()
+        # torchrun hands on a Ctrl-C that its processes have heard already.
+        if asked and now - asked[0] >= PATIENCE:
             raise KeyboardInterrupt
-        asked.append(number)
+        asked.append(now)
 
     try:
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

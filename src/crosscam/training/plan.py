@@ -1,0 +1,57 @@
+"""What a training will do, known before its first step: class numbers, the batches of each epoch, the image size."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.data.records import ReidDataset, labels_of
+from crosscam.data.samplers import Batches, anchor_batches, identity_batches
+from crosscam.errors import DataError
+from crosscam.recipes.recipe import Recipe
+
+
+def checked_labels(recipe: Recipe, dataset: ReidDataset) -> NDArray[np.int64]:
+    """(N,) class numbers of the training images.
+
+    Raises:
+        DataError: too few images or identities for the recipe's batches.
+    """
+    if not dataset.train:
+        raise DataError(
+            f"The training subset of {dataset.root} is empty. 'crosscam data doctor' says what the folder is."
+        )
+    labels = labels_of(dataset.train)
+    num_ids, batch = int(labels.max()) + 1, recipe.data
+    if num_ids < 2:
+        raise DataError(f"{dataset.root} has one training identity; telling people apart takes at least two.")
+    if len(labels) < batch.batch_images:
+        raise DataError(
+            f"{dataset.root} has {len(labels)} training images, fewer than the {batch.batch_images} of one identity in "
+            "a batch. Add images, or set data.batch_images lower."
+        )
+    if batch.sampler == "identities" and num_ids < batch.batch_ids:
+        raise DataError(
+            f"{dataset.root} has {num_ids} training identities, but a batch of recipe {recipe.name} takes "
+            f"{batch.batch_ids}. Add identities, or --set data.batch_ids={num_ids}."
+        )
+    return labels
+
+
+def epoch_batches(recipe: Recipe, labels: NDArray[np.int64], epoch: int, processes: int) -> Batches:
+    """The global batches of one epoch; seed and epoch alone decide them, so every process knows them all."""
+    rng = np.random.default_rng([recipe.train.seed, epoch])
+    ids, images = recipe.data.batch_ids, recipe.data.batch_images
+    if recipe.data.sampler == "identities":
+        batches = identity_batches(labels, ids, images, rng)
+    else:
+        batches = anchor_batches(labels, ids * images, images, rng)
+    # A process without at least two images of a batch would make the others wait for ever, or normalise one image.
+    return [b for b in batches if len(b) // images >= processes and len(b) >= 2 * processes]
+
+
+def input_size(recipe: Recipe, epoch: int) -> tuple[int, int]:
+    """Height and width in an epoch, 1-based: small at first, if the recipe says so."""
+    if epoch <= recipe.data.small_until * recipe.train.epochs:
+        return recipe.data.small
+    return recipe.data.height, recipe.data.width
