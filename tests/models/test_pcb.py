@@ -165,6 +165,28 @@ def test_what_each_stage_trains(stage, trained):
     assert unmoved == []
 
 
+def test_each_step_of_induced_training_lowers_the_loss():
+    model, pids = tiny(PCBRPP), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
+    spread = []
+    for stage, rate in (("stripes", 0.05), ("assignment", 0.02), ("everything", 0.01)):
+        model.begin_stage(stage)
+        model.train()
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.SGD(trained, lr=rate, momentum=0.9)
+        losses = []
+        for _ in range(15):
+            optimizer.zero_grad()
+            loss = classification_loss(model(images(8)), pids)
+            loss.total.backward()
+            optimizer.step()
+            losses.append(loss.total.item())
+        assert losses[-1] < losses[0]
+        with torch.no_grad():
+            spread.append(model.soft_assignment(model.backbone(images(8))).std(dim=1).mean().item())
+    # The parts begin alike everywhere, and come apart once the assignment is trained.
+    assert spread[0] < 0.01 < spread[1]
+
+
 def test_layers_that_stand_still_do_so_after_a_change_of_mode():
     model = tiny(PCBRPP, dropout=0.5)
     model.begin_stage("assignment")
