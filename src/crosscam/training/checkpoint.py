@@ -31,13 +31,14 @@ STATE = "state.pt"
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path``, flush it to disk and move it into place.
+    """Let ``write`` fill a file beside ``path``, flush it to disk and move it into place; its folder is made.
 
     Raises:
         TrainingError: the disk is full or cannot be written; what stood at ``path`` is untouched.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         # Some writers make files for their owner alone; a run folder is as readable as any other file.
         umask = os.umask(0)
