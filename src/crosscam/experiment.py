@@ -25,7 +25,8 @@ from crosscam.report.strips import RankStrip, rank_strips
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors, evaluate_ranking
 from crosscam.retrieval.rerank import rerank
-from crosscam.training.checkpoint import write_atomically
+from crosscam.training.checkpoint import write_atomically, write_text
+from crosscam.training.distributed import is_first_process
 from crosscam.training.logbook import read_history
 from crosscam.training.loop import Listeners, train
 from crosscam.training.provenance import versions
@@ -221,19 +222,17 @@ def run_experiment(
         test.score(untrained_model(recipe, num_ids), "untrained"),
         test.score_pixels(),
     ]
-    save_scores(folder / SCORES, scores)
-    write_run_report(folder / REPORT, recipe, dataset, scores, folder, load_model(folder, recipe).layout, provenance)
+    if is_first_process():
+        layout = load_model(folder, recipe).layout
+        save_scores(folder / SCORES, scores)
+        write_run_report(folder / REPORT, recipe, dataset, scores, folder, layout, provenance)
     return scores
 
 
 def save_scores(path: Path, scores: list[Scored]) -> None:
     """Write scores with their protocols as JSON."""
     text = json.dumps([s.to_dict() for s in scores], indent=2) + "\n"
-    write_atomically(path, lambda temporary: _write(temporary, text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_atomically(path, lambda temporary: write_text(temporary, text))
 
 
 def write_run_report(
@@ -269,7 +268,8 @@ def write_run_report(
 def strips_of(dataset: ReidDataset, scored: Scored, layout: Layout) -> list[RankStrip]:
     """Rank strips of the hardest and easiest queries of a scoring without re-ranking."""
     ap = scored.result.average_precision
-    order = np.argsort(np.where(np.isnan(ap), 2.0, ap), kind="stable")
+    scored_queries = np.flatnonzero(~np.isnan(ap))
+    order = scored_queries[np.argsort(ap[scored_queries], kind="stable")]
     shown = np.unique(np.concatenate((order[:64], order[-64:])))
     # Strips show few queries, so only their distances are computed.
     chosen = ReidDataset(
