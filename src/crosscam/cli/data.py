@@ -99,7 +99,7 @@ class Holdout:
     """Table to write: .csv, .tsv or .parquet. It names the images where they lie; nothing is copied."""
     train_ids: Unset[int] = None
     """Identities that stay for training; decides alone where it is given."""
-    test_share: float = 1 / 3
+    test_share: Annotated[float, arg(help_behavior_hint="(default: 1/3)")] = 1 / 3
     """Share of the identities that are tested."""
     seed: Unset[int] = None
     """Shuffle the identities; without it the last ones by number are tested."""

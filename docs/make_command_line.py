@@ -1,0 +1,41 @@
+"""Writes the help of every command into docs/command-line.md: ``python docs/make_command_line.py``.
+
+tests/cli/test_command_line_docs.py fails where the page and the help differ.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+from crosscam.cli.main import main
+
+PAGE = Path(__file__).with_name("command-line.md")
+BLOCK = re.compile(r"(<!-- help of: (.*?) -->\n).*?(<!-- end of help -->)", re.DOTALL)
+
+
+def help_of(command: str) -> str:
+    """What ``crosscam COMMAND --help`` prints, 110 columns wide."""
+    os.environ["COLUMNS"] = "110"
+    out = StringIO()
+    try:
+        with redirect_stdout(out):
+            main([*command.split(), "--help"])
+    except SystemExit:
+        pass
+    finally:
+        del os.environ["COLUMNS"]
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def with_help(text: str) -> str:
+    """The page with the help of today in every block."""
+    return BLOCK.sub(lambda block: f"{block[1]}\n```\n{help_of(block[2])}\n```\n\n{block[3]}", text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_help(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,131 @@
+"""How the command line answers: help, versions, unknown names, exit statuses."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+import crosscam as package
+from crosscam.cli import learn
+from crosscam.cli.parsing import COMMANDS, UsageError, parse
+from crosscam.errors import StoppedError
+
+Run = Callable[[str], tuple[int, str, str]]
+
+LEAVES = [
+    f"{name} {sub}" if sub else name
+    for name, found in COMMANDS.items()
+    for sub in (found if isinstance(found, dict) else [""])
+]
+
+
+def test_version(crosscam: Run) -> None:
+    assert crosscam("--version") == (0, f"crosscam {package.__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["", "data"])
+def test_a_group_alone_shows_its_help(command: str, crosscam: Run) -> None:
+    assert crosscam(command) == crosscam(f"{command} --help")
+    assert crosscam(command)[0] == 0
+
+
+@pytest.mark.parametrize("command", LEAVES)
+def test_help_explains_every_option(command: str, crosscam: Run) -> None:
+    status, out, err = crosscam(f"{command} --help")
+    assert (status, err) == (0, "")
+    assert out.startswith(f"usage: crosscam {command} ")
+    assert "--debug" in out
+    # Options stand left in a box; one without a text would be followed by nothing, or by its default alone.
+    rows = [line.strip("│| ") for line in out.splitlines() if line.strip("│| ").startswith("--")]
+    assert rows
+    assert "default: None" not in out
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("trian", "No command 'trian' in 'crosscam'. Did you mean train?"),
+        ("data doctr x", "No command 'doctr' in 'crosscam data'. Did you mean doctor?"),
+        ("xyzzy", "No command 'xyzzy' in 'crosscam'. Known: demo, data"),
+        ("evaluate r --data x --rernk", "No option --rernk in 'crosscam evaluate'. Did you mean --rerank?"),
+        ("train rrid-s --data x --lr-head=1", "Did you mean --set optim.lr_head=VALUE?"),
+        ("train --recipe rrid-s --data x", "No option --recipe in 'crosscam train'."),
+        ("data render x --epochs 3", "No option --epochs in 'crosscam data render'. 'crosscam data render --help'"),
+        ("demo --ids", "Missing value for argument '--ids'"),
+        ("demo --ids 3.5", "Error parsing --ids: expected a whole number, found '3.5'."),
+        ("data render x --collide much", "Error parsing --collide: expected a number, found 'much'."),
+        ("evaluate r --data x --ap best", "Expected one of ('recipe', 'step', 'trapezoid')."),
+        ("extract run", "Missing from crosscam extract: PICTURES, OUT. See 'crosscam extract --help'."),
+        ("demo now", "Unrecognized options: now. See 'crosscam demo --help'."),
+        ("--x", "See 'crosscam --help'."),
+    ],
+)
+def test_what_cannot_be_understood_gets_one_line(typed: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(typed.split())
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_underscores_are_taken_for_hyphens() -> None:
+    command = parse(["evaluate", "run", "--data", "x", "--lambda_value", "0.5"])
+    assert isinstance(command, learn.Evaluate)
+    assert command.lambda_value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "crosscam: stopped.\n"),
+        (StoppedError("Stopped in epoch 3.\nGo on."), 130, "crosscam: Stopped in epoch 3. Go on.\n"),
+        (ValueError("A bad\n  value."), 2, "crosscam: A bad value.\n"),
+        (BrokenPipeError(), 0, ""),
+        (
+            PermissionError(13, "Permission denied", "runs/x"),
+            2,
+            "crosscam: runs/x: Permission denied. Check the path, and who may read and write there.\n",
+        ),
+    ],
+)
+def test_exit_status(
+    raised: BaseException, status: int, said: str, crosscam: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: learn.Recipes) -> None:
+        raise raised
+
+    monkeypatch.setattr(learn.Recipes, "run", fail)
+    monkeypatch.setattr("crosscam.cli.main._forget_output", lambda: None)
+    assert crosscam("recipes") == (status, "", said)
+
+
+def test_as_a_module_with_a_closed_pipe() -> None:
+    """``python -m crosscam recipes rrid-f --json | true``, where nobody reads."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "crosscam", "recipes", "rrid-f", "--json"]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=120, check=False)
+    os.close(write)
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+def words_of(text: str) -> list[str]:
+    """The words alone: the parser's versions differ in frames and in where lines end."""
+    return re.findall(r"\w[^\s│|]*|--\S+", text)
+
+
+@pytest.mark.parametrize("command", LEAVES)
+def test_the_page_shows_todays_help(command: str, make_command_line: ModuleType) -> None:
+    page = make_command_line.PAGE.read_text(encoding="utf-8")
+    shown = {block[2]: block[0] for block in make_command_line.BLOCK.finditer(page)}
+    now = make_command_line.help_of(command)
+    assert words_of(now)
+    assert words_of(now) == words_of(shown[command].partition("```")[2].rpartition("```")[0]), (
+        "run: python docs/make_command_line.py"
+    )
