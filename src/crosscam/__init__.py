@@ -6,6 +6,8 @@
 'p6.global'
 """
 
+from __future__ import annotations
+
 from importlib.metadata import version
 
 from crosscam import losses
