@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from crosscam.data.images import resize_image
 from crosscam.data.loading import Images, Progress, open_images
 from crosscam.errors import CheckpointError
 from crosscam.models.output import Layout
-from crosscam.models.rrid import RRID
+from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.training.checkpoint import WEIGHTS, load_recipe, load_weights
+
+# Names of classifiers' weights, in every system.
+CLASSIFIER = re.compile(r"(^|\.)(\w*_)?classifiers?\.")
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
 
@@ -94,7 +98,7 @@ class Extractor:
         layout: the named blocks of its descriptors.
     """
 
-    def __init__(self, model: RRID, recipe: Recipe, *, flip: bool = True) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe, *, flip: bool = True) -> None:
         self.model = model.eval()
         self.recipe = recipe
         self.flip = flip
@@ -118,7 +122,7 @@ class Extractor:
     @property
     def layout(self) -> Layout:
         """The named blocks of the descriptors."""
-        return self.model.layout
+        return layout_of(self.model)
 
     @property
     def dim(self) -> int:
@@ -170,16 +174,14 @@ class Extractor:
         )
 
 
-def load_model(folder: Path, recipe: Recipe) -> RRID:
+def load_model(folder: Path, recipe: Recipe) -> nn.Module:
     """The network of a run folder without its classifiers, which only training needs.
 
     Raises:
         CheckpointError: weights that do not fit the recipe.
     """
-    from dataclasses import replace
-
-    model = build_model(replace(recipe, model=replace(recipe.model, pretrained=None)), num_ids=0)
-    weights = {k: v for k, v in load_weights(folder).items() if "_classifiers." not in k}
+    model = build_model(recipe, num_ids=0, pretrained=False)
+    weights = {k: v for k, v in load_weights(folder).items() if not CLASSIFIER.search(k)}
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

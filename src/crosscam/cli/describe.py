@@ -91,4 +91,6 @@ class ImportAuthors:
             show_json({"out": str(self.out), "backbone": found.backbone, "scales": found.scales, "ids": found.num_ids})
         else:
             scales = ", ".join(map(str, found.scales))
-            say(f"Imported RRID: backbone {found.backbone}, stripes {scales}, {found.num_ids} identities; in {self.out}.")
+            say(
+                f"Imported RRID: backbone {found.backbone}, stripes {scales}, {found.num_ids} identities; in {self.out}."
+            )

@@ -25,7 +25,6 @@ from crosscam.data.records import ReidDataset, labels_of
 from crosscam.data.samplers import Batches, anchor_batches, identity_batches
 from crosscam.errors import CheckpointError, DataError, TrainingError
 from crosscam.losses import rrid_loss
-from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.training import checkpoint
@@ -46,7 +45,7 @@ from crosscam.training.run import (
 )
 from crosscam.training.stopping import stop_requests
 
-Evaluate = Callable[[RRID], Mapping[str, float]]
+Evaluate = Callable[[nn.Module], Mapping[str, float]]
 TERMS = ("loss", "triplet", "cross_entropy")
 
 
@@ -105,7 +104,7 @@ def train(
     resume: bool = False,
     evaluate: Evaluate | None = None,
     listeners: Listeners | None = None,
-) -> RRID:
+) -> nn.Module:
     """Train a recipe on a data set's training images; the result is on the disk and returned.
 
     Args:
@@ -195,7 +194,7 @@ def _start(job: Job, resume: bool) -> Run | None:
     return run
 
 
-def _finished(job: Job) -> RRID:
+def _finished(job: Job) -> nn.Module:
     model = build_model(job.recipe, int(job.labels.max()) + 1)
     model.load_state_dict(checkpoint.load_weights(job.folder))
     return model.eval()
