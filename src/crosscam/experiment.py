@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from crosscam.data.loading import Images, Progress, open_images
 from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.errors import DataError
 from crosscam.extraction import extract, load_model
 from crosscam.models.output import Layout
-from crosscam.models.rrid import RRID
+from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ReportContent, ScoreRow, write_report
@@ -116,7 +117,7 @@ class TestImages:
 
     def score(
         self,
-        model: RRID,
+        model: nn.Module,
         name: str = "trained",
         *,
         flip: bool | None = None,
@@ -140,7 +141,7 @@ class TestImages:
         query, gallery = (_pixel_descriptors(images) for images in (self.query, self.gallery))
         return self._scored("raw pixels", query, gallery, False, self.recipe.evaluation.ap, None)
 
-    def _describe(self, model: RRID, images: Images, flip: bool, progress: Progress | None) -> NDArray[np.float32]:
+    def _describe(self, model: nn.Module, images: Images, flip: bool, progress: Progress | None) -> NDArray[np.float32]:
         data, size = self.recipe.data, self.recipe.evaluation.batch_size
         return extract(model, images, data.height, data.width, flip=flip, batch_size=size, progress=progress)
 
@@ -174,7 +175,7 @@ def _pixel_descriptors(images: Images) -> NDArray[np.float32]:
     return np.concatenate(rows).astype(np.float32)
 
 
-def untrained_model(recipe: Recipe, num_ids: int) -> RRID:
+def untrained_model(recipe: Recipe, num_ids: int) -> nn.Module:
     """The network as it was before its first step: the same seed gives the same weights."""
     torch.manual_seed(recipe.train.seed)
     return build_model(recipe, num_ids).eval()
@@ -207,7 +208,7 @@ def run_experiment(
     has_test = bool(dataset.query and dataset.gallery)
     test = TestImages(dataset, recipe) if has_test else None
 
-    def evaluate(model: RRID) -> Mapping[str, float]:
+    def evaluate(model: nn.Module) -> Mapping[str, float]:
         assert test is not None
         result = test.score(model).result
         return {"mAP": result.mAP, "rank1": result.rank1}
@@ -223,7 +224,7 @@ def run_experiment(
         test.score_pixels(),
     ]
     if is_first_process():
-        layout = load_model(folder, recipe).layout
+        layout = layout_of(load_model(folder, recipe))
         save_scores(folder / SCORES, scores)
         write_run_report(folder / REPORT, recipe, dataset, scores, folder, layout, provenance)
     return scores

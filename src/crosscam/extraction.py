@@ -16,7 +16,7 @@ from crosscam.data.augment import prepare
 from crosscam.data.images import resize_image
 from crosscam.data.loading import Images, Progress, open_images
 from crosscam.models.output import Layout
-from crosscam.models.rrid import RRID
+from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.training.checkpoint import load_recipe, load_weights_into
@@ -93,7 +93,7 @@ class Extractor:
         layout: the named blocks of its descriptors.
     """
 
-    def __init__(self, model: RRID, recipe: Recipe, *, flip: bool = True) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe, *, flip: bool = True) -> None:
         self.model = model.eval()
         self.recipe = recipe
         self.flip = flip
@@ -117,7 +117,7 @@ class Extractor:
     @property
     def layout(self) -> Layout:
         """The named blocks of the descriptors."""
-        return self.model.layout
+        return layout_of(self.model)
 
     @property
     def dim(self) -> int:
@@ -171,7 +171,7 @@ class Extractor:
         )
 
 
-def load_model(folder: Path, recipe: Recipe) -> RRID:
+def load_model(folder: Path, recipe: Recipe) -> nn.Module:
     """The network of a run folder without its classifiers, which only training needs.
 
     Raises:

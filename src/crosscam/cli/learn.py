@@ -28,6 +28,7 @@ from crosscam.experiment import (
     write_run_report,
 )
 from crosscam.extraction import load_model
+from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import RECIPES, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import flatten, recipe_to_json, with_settings
@@ -196,7 +197,7 @@ class Evaluate:
         out = self.out or self.run_folder / f"scores-{dataset.name}.json"
         save_scores(out, scores)
         if self.report:
-            write_run_report(self.report, recipe, dataset, scores, self.run_folder, model.layout)
+            write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout_of(model))
         if self.general.json:
             show_json({"out": str(out), "scores": [s.to_dict() for s in scores]})
         else:

@@ -191,16 +191,35 @@ IMAGENET_URLS = {
 }
 
 
-def build_backbone(name: str, last_stride: int = 1) -> ResNet:
-    """A backbone with random weights.
+def build_backbone(name: str, last_stride: int = 1, pretrained: str | None = None) -> ResNet:
+    """A backbone with random weights, or with ImageNet's.
 
     Args:
         name: one of ``BACKBONES``, or sizes spelled out as in :func:`backbone_shape`.
         last_stride: stride of the last stage; 1 in the paper.
+        pretrained: see :func:`load_imagenet`; None for random weights.
     Raises:
         ValueError: unknown name.
+        CheckpointError: weights that do not fit.
     """
-    return ResNet(backbone_shape(name), last_stride)
+    backbone = ResNet(backbone_shape(name), last_stride)
+    if pretrained is not None:
+        load_imagenet(backbone, name, pretrained)
+    return backbone
+
+
+def check_backbone(name: str, last_stride: int) -> None:
+    """Whether a recipe's ``model.backbone`` and ``model.last_stride`` exist.
+
+    Raises:
+        ValueError: they do not.
+    """
+    try:
+        backbone_shape(name)
+    except ValueError as error:
+        raise ValueError(f"model.backbone: {error}") from error
+    if last_stride not in (1, 2):
+        raise ValueError(f"model.last_stride={last_stride}: expected from 1 to 2.")
 
 
 def load_imagenet(backbone: ResNet, name: str, source: str) -> None:

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from crosscam.models.backbones import STRIDE
+
 LocalPooling = Literal["max", "avg"]
 GammaInit = Literal["ones", "uniform"]
 
@@ -40,6 +42,28 @@ def pool_stripes(feature_map: Tensor, num_parts: int, pooling: LocalPooling = "m
     # max(dim), not amax: on ties only one place receives the gradient, as in max pooling.
     pooled = stripes.max(dim=3).values if pooling == "max" else stripes.mean(dim=3)
     return pooled.transpose(1, 2)
+
+
+def check_stripes(height: int, width: int, num_parts: int, last_stride: int, setting: str) -> None:
+    """Whether images of a size give a ResNet's map that can be cut into equal stripes.
+
+    Args:
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        num_parts: P.
+        last_stride: of the backbone.
+        setting: what else could be changed, for the message.
+    Raises:
+        ValueError: they do not.
+    """
+    stride = STRIDE * last_stride
+    if height <= 0 or height % (stride * num_parts):
+        raise ValueError(
+            f"An image height of {height} cannot be cut into {num_parts} stripes at 1/{stride} of its size. "
+            f"Take a multiple of {stride * num_parts}, or change {setting}."
+        )
+    if width <= 0 or width % stride:
+        raise ValueError(f"An image width of {width} is not a multiple of {stride}. Take one.")
 
 
 class PartLinear(nn.Module):

@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone
+from crosscam.models.backbones import ResNet, build_backbone, check_backbone
 from crosscam.models.output import Block, Layout, ReidOutput
-from crosscam.models.parts import GammaInit, LocalPooling, part_classifiers, pool_stripes
+from crosscam.models.parts import GammaInit, LocalPooling, check_stripes, part_classifiers, pool_stripes
 from crosscam.models.pooling import Contrast, GlobalContrastivePooling, GlobalPooling, PooledFeature
 from crosscam.models.relation import Relation, RelationModule
 
@@ -185,6 +185,61 @@ def rrid_layout(scales: tuple[int, ...], dim: int, *, has_local: bool, has_globa
     )
 
 
-def build_rrid(backbone: str, num_ids: int, scales: tuple[int, ...], last_stride: int = 1) -> RRID:
-    """RRID by the backbone's name, everything else as in the authors' code."""
-    return RRID(build_backbone(backbone, last_stride), num_ids, scales=scales)
+@dataclass(frozen=True)
+class RRIDModel:
+    """RRID's choices as a recipe holds them; see :class:`RRID`.
+
+    Attributes:
+        backbone: its name.
+        last_stride: stride of its last stage.
+        pretrained: a file of ImageNet weights in torchvision's layout, ``"download"``, or None for random weights.
+        local_features: whether the stripes enter the descriptor (Table 2).
+    """
+
+    system: Literal["rrid"] = "rrid"
+    backbone: str = "resnet50"
+    last_stride: int = 1
+    pretrained: str | None = None
+    scales: tuple[int, ...] = (6, 4, 2)
+    dim: int = 256
+    local_features: bool = True
+    relation: Relation = "one_vs_rest"
+    local_pooling: LocalPooling = "max"
+    global_pooling: GlobalPooling = "gcp"
+    contrast: Contrast = "rest_mean"
+    classifiers: Classifiers = "all"
+    gamma_init: GammaInit = "ones"
+
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings work together and on images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, self.last_stride)
+        if not self.scales or min(self.scales) < 2 or len(set(self.scales)) < len(self.scales):
+            raise ValueError(
+                f"model.scales={self.scales}: give different scales, at least one, each of 2 stripes or more."
+            )
+        if self.dim < 1:
+            raise ValueError(f"model.dim={self.dim}: expected at least 1.")
+        if not self.local_features and self.global_pooling == "none":
+            raise ValueError("model.local_features=false and model.global_pooling=none leave no descriptor. Keep one.")
+        for num_parts in self.scales:
+            check_stripes(height, width, num_parts, self.last_stride, "model.scales")
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> RRID:
+        """The network; without ``pretrained`` its backbone starts from random weights whatever the settings say."""
+        source = self.pretrained if pretrained else None
+        return RRID(
+            build_backbone(self.backbone, self.last_stride, source),
+            num_ids,
+            scales=self.scales,
+            dim=self.dim,
+            relation=self.relation if self.local_features else None,
+            local_pooling=self.local_pooling,
+            global_pooling=self.global_pooling,
+            contrast=self.contrast,
+            classifiers=self.classifiers,
+            gamma_init=self.gamma_init,
+        )

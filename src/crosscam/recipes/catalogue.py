@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from dataclasses import replace
 
+from torch import nn
+
 from crosscam.data.augment import Augment
 from crosscam.errors import RecipeError
-from crosscam.models.backbones import build_backbone, load_imagenet
-from crosscam.models.rrid import RRID
-from crosscam.recipes.recipe import Data, Evaluation, Loss, Model, Optim, Recipe, Schedule, Train
+from crosscam.models.rrid import RRIDModel
+from crosscam.recipes.recipe import Data, Evaluation, Loss, Optim, Recipe, Schedule, Train
 
 RRID_F = Recipe(
     name="rrid-f",
@@ -19,23 +20,24 @@ RRID_S = replace(
     RRID_F,
     name="rrid-s",
     description="RRID at six stripes (1,792 numbers), otherwise as rrid-f.",
-    model=replace(RRID_F.model, scales=(6,)),
+    model=RRIDModel(scales=(6,)),
 )
 # The paper's text where the authors' code differs from it, or where it is silent and the usual choice is another:
 # docs/differences.md, rows 4, 7, 9, 12, 13 and 22.
+TEXT_MODEL = RRIDModel(contrast="mean_minus_max", classifiers="descriptor")
 RRID_F_PAPER = replace(
     RRID_F,
     name="rrid-f-paper",
     description="RRID at three scales, as the paper's text describes it.",
     data=replace(RRID_F.data, sampler="identities", augment=Augment(erase="correct", erase_probability=0.5)),
-    model=replace(RRID_F.model, contrast="mean_minus_max", classifiers="descriptor"),
+    model=TEXT_MODEL,
     loss=Loss(triplet_on="descriptor"),
 )
 RRID_S_PAPER = replace(
     RRID_F_PAPER,
     name="rrid-s-paper",
     description="RRID at six stripes, as the paper's text describes it.",
-    model=replace(RRID_F_PAPER.model, scales=(6,)),
+    model=replace(TEXT_MODEL, scales=(6,)),
 )
 RRID_S_SCRATCH = Recipe(
     name="rrid-s-scratch",
@@ -50,7 +52,7 @@ RRID_S_SCRATCH = Recipe(
         small_until=0.58,
         small=(96, 48),
     ),
-    model=Model(backbone="resnet18", scales=(6,)),
+    model=RRIDModel(backbone="resnet18", scales=(6,)),
     loss=Loss(margin=0.3, label_smoothing=0.1, cross_entropy_weight=2.0),
     optim=Optim(name="adamw", lr_backbone=1.5e-3, lr_head=1.5e-3, weight_decay=0.05),
     schedule=Schedule(name="cosine", warmup_epochs=2),
@@ -68,7 +70,7 @@ DEMO = Recipe(
         batch_images=4,
         augment=Augment(erase="correct", erase_probability=0.3),
     ),
-    model=Model(backbone="resnet18-half", scales=(4, 2), dim=128),
+    model=RRIDModel(backbone="resnet18-half", scales=(4, 2), dim=128),
     loss=Loss(margin=0.3, label_smoothing=0.1),
     optim=Optim(name="adamw", lr_backbone=2e-3, lr_head=2e-3, weight_decay=0.02),
     schedule=Schedule(name="cosine", warmup_epochs=1),
@@ -94,7 +96,7 @@ def find_recipe(name: str) -> Recipe:
     raise RecipeError(f"No recipe {name!r}. {hint}Known: {', '.join(RECIPES)}.")
 
 
-def build_model(recipe: str | Recipe, num_ids: int, *, pretrained: bool = True) -> RRID:
+def build_model(recipe: str | Recipe, num_ids: int, *, pretrained: bool = True) -> nn.Module:
     """A model with random weights, or with the recipe's ImageNet weights in its backbone.
 
     Args:
@@ -103,24 +105,10 @@ def build_model(recipe: str | Recipe, num_ids: int, *, pretrained: bool = True) 
         pretrained: False leaves the recipe's ImageNet weights out, for a model that gets all its weights next.
     Returns:
         The network: ``model(images)`` gives a :class:`crosscam.ReidOutput`; ``model.backbone`` is the part from images
-        to the feature map.
+        to the feature map, where there is one.
     Raises:
         RecipeError: no such recipe.
         CheckpointError: ImageNet weights that do not fit.
     """
     settings = (find_recipe(recipe) if isinstance(recipe, str) else recipe).model
-    backbone = build_backbone(settings.backbone, settings.last_stride)
-    if pretrained and settings.pretrained is not None:
-        load_imagenet(backbone, settings.backbone, settings.pretrained)
-    return RRID(
-        backbone,
-        num_ids,
-        scales=settings.scales,
-        dim=settings.dim,
-        relation=settings.relation if settings.local_features else None,
-        local_pooling=settings.local_pooling,
-        global_pooling=settings.global_pooling,
-        contrast=settings.contrast,
-        classifiers=settings.classifiers,
-        gamma_init=settings.gamma_init,
-    )
+    return settings.build(num_ids, pretrained=pretrained)

@@ -9,11 +9,8 @@ from typing import Literal
 from crosscam.data.augment import Augment
 from crosscam.data.loading import Cache
 from crosscam.errors import RecipeError
-from crosscam.models.backbones import STRIDE, backbone_shape
-from crosscam.models.parts import GammaInit, LocalPooling
-from crosscam.models.pooling import Contrast, GlobalPooling
-from crosscam.models.relation import Relation
-from crosscam.models.rrid import Classifiers
+from crosscam.models.rrid import RRIDModel
+from crosscam.models.systems import ModelSettings
 
 Precision = Literal["fp32", "bf16", "auto"]
 
@@ -42,31 +39,6 @@ class Data:
     cache: Cache = "auto"
     small_until: float = 0.0
     small: tuple[int, int] = (192, 64)
-
-
-@dataclass(frozen=True)
-class Model:
-    """RRID's choices; see :class:`crosscam.models.rrid.RRID`.
-
-    Attributes:
-        backbone: its name.
-        last_stride: stride of its last stage.
-        pretrained: a file of ImageNet weights in torchvision's layout, ``"download"``, or None for random weights.
-        local_features: whether the stripes enter the descriptor (Table 2).
-    """
-
-    backbone: str = "resnet50"
-    last_stride: int = 1
-    pretrained: str | None = None
-    scales: tuple[int, ...] = (6, 4, 2)
-    dim: int = 256
-    local_features: bool = True
-    relation: Relation = "one_vs_rest"
-    local_pooling: LocalPooling = "max"
-    global_pooling: GlobalPooling = "gcp"
-    contrast: Contrast = "rest_mean"
-    classifiers: Classifiers = "all"
-    gamma_init: GammaInit = "ones"
 
 
 @dataclass(frozen=True)
@@ -168,7 +140,7 @@ class Recipe:
     name: str
     description: str
     data: Data = field(default_factory=Data)
-    model: Model = field(default_factory=Model)
+    model: ModelSettings = field(default_factory=RRIDModel)
     loss: Loss = field(default_factory=Loss)
     optim: Optim = field(default_factory=Optim)
     schedule: Schedule = field(default_factory=Schedule)
@@ -176,19 +148,13 @@ class Recipe:
     evaluation: Evaluation = field(default_factory=Evaluation)
 
     def __post_init__(self) -> None:
-        try:
-            backbone_shape(self.model.backbone)
-        except ValueError as error:
-            raise RecipeError(f"model.backbone: {error}") from error
-        scales = self.model.scales
-        if not scales or min(scales) < 2 or len(set(scales)) < len(scales):
-            raise RecipeError(f"model.scales={scales}: give different scales, at least one, each of 2 stripes or more.")
-        if not self.model.local_features and self.model.global_pooling == "none":
-            raise RecipeError("model.local_features=false and model.global_pooling=none leave no descriptor. Keep one.")
         self._check_ranges()
         sizes = [(self.data.height, self.data.width)] + ([self.data.small] if self.data.small_until else [])
         for height, width in sizes:
-            self._check_size(height, width)
+            try:
+                self.model.check(height, width)
+            except ValueError as error:
+                raise RecipeError(str(error)) from error
 
     def _check_ranges(self) -> None:
         for name, value, low, high in self._ranges():
@@ -204,17 +170,6 @@ class Recipe:
         if list(self.schedule.milestones) != sorted(set(self.schedule.milestones)):
             raise RecipeError(f"schedule.milestones={self.schedule.milestones}: give rising epochs.")
 
-    def _check_size(self, height: int, width: int) -> None:
-        stride = STRIDE * self.model.last_stride
-        for parts in self.model.scales:
-            if height <= 0 or height % (stride * parts):
-                raise RecipeError(
-                    f"An image height of {height} cannot be cut into {parts} stripes at 1/{stride} of its size. "
-                    f"Take a multiple of {stride * parts}, or change model.scales."
-                )
-        if width <= 0 or width % stride:
-            raise RecipeError(f"An image width of {width} is not a multiple of {stride}. Take one.")
-
     def _ranges(self) -> list[tuple[str, float, float, float]]:
         augment, train = self.data.augment, self.train
         return [
@@ -226,8 +181,6 @@ class Recipe:
             # A triplet needs two identities in a batch.
             ("data.batch_ids", self.data.batch_ids, 2, math.inf),
             ("data.batch_images", self.data.batch_images, 1, math.inf),
-            ("model.last_stride", self.model.last_stride, 1, 2),
-            ("model.dim", self.model.dim, 1, math.inf),
             ("loss.margin", self.loss.margin, 0, math.inf),
             ("loss.cross_entropy_weight", self.loss.cross_entropy_weight, 0, math.inf),
             ("optim.weight_decay", self.optim.weight_decay, 0, math.inf),

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from crosscam.errors import RecipeError
+from crosscam.models.systems import SYSTEMS, ModelSettings
 from crosscam.recipes.recipe import Recipe
 
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
@@ -86,6 +87,8 @@ class Text(str):
 
 def _typed(kind: Any, value: Any, name: str) -> Any:
     """The value as the annotated type; a wrong one is refused with the setting's name."""
+    if kind is ModelSettings:
+        kind = _settings_class(value, name)
     if dataclasses.is_dataclass(kind):
         return _typed_dataclass(kind, value, name)
     origin, args = get_origin(kind), get_args(kind)
@@ -123,6 +126,14 @@ def _parsed(text: str, kind: type) -> Any:
         return TRUTH[text.lower()] if kind is bool else kind(text)
     except (ValueError, KeyError):
         return text
+
+
+def _settings_class(value: Any, name: str) -> type[ModelSettings]:
+    # Recipes were written without the system's name while there was one system.
+    system = value.get("system", "rrid") if isinstance(value, Mapping) else None
+    if system not in SYSTEMS:
+        raise RecipeError(f"{name}.system={system!r}: expected one of {', '.join(SYSTEMS)}.")
+    return SYSTEMS[system]
 
 
 def _typed_dataclass(kind: Any, value: Any, name: str) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from crosscam.errors import CheckpointError
 from crosscam.models.authors import AuthorsModel, import_authors
+from crosscam.models.rrid import RRIDModel
 from crosscam.recipes.catalogue import RRID_F
 from crosscam.training import checkpoint
 from crosscam.training.provenance import versions
@@ -25,7 +26,7 @@ def import_run(file: Path, folder: Path) -> AuthorsModel:
     if (folder / checkpoint.RECIPE).exists():
         raise CheckpointError(f"{folder} already holds a training. Choose another folder.")
     found = import_authors(file)
-    model = replace(RRID_F.model, backbone=found.backbone, scales=found.scales, dim=found.dim)
+    model = RRIDModel(backbone=found.backbone, scales=found.scales, dim=found.dim)
     recipe = replace(RRID_F, name="imported", description=f"RRID imported from the authors' {file.name}.", model=model)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.save_recipe(folder, recipe)

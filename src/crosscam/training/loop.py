@@ -24,7 +24,6 @@ from crosscam.data.loading import Images, Progress, open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
 from crosscam.losses import rrid_loss
-from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.training import checkpoint
@@ -47,7 +46,7 @@ from crosscam.training.run import (
 )
 from crosscam.training.stopping import stop_requests
 
-Evaluate = Callable[[RRID], Mapping[str, float]]
+Evaluate = Callable[[nn.Module], Mapping[str, float]]
 TERMS = ("loss", "triplet", "cross_entropy")
 
 
@@ -106,7 +105,7 @@ def train(
     resume: bool = False,
     evaluate: Evaluate | None = None,
     listeners: Listeners | None = None,
-) -> RRID:
+) -> nn.Module:
     """Train a recipe on a data set's training images; the result is on the disk and returned.
 
     Args:
@@ -182,7 +181,7 @@ def _start(job: Job, resume: bool) -> Run | None:
     return run
 
 
-def _finished(job: Job) -> RRID:
+def _finished(job: Job) -> nn.Module:
     model = build_model(job.recipe, int(job.labels.max()) + 1, pretrained=False)
     checkpoint.load_weights_into(model, job.folder, job.recipe)
     return model.to(job.world.device).eval()

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from crosscam.data.records import ReidDataset
 from crosscam.errors import TrainingError
-from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json
@@ -40,7 +39,7 @@ class Run:
         processes: how many train together.
     """
 
-    model: RRID
+    model: nn.Module
     optimizer: torch.optim.Optimizer
     average: dict[str, Tensor] | None
     epoch: int = 1
@@ -154,7 +153,7 @@ def take_step(run: Run, recipe: Recipe) -> None:
             run.average[name].copy_(value)
 
 
-def averaged_model(run: Run) -> RRID:
+def averaged_model(run: Run) -> nn.Module:
     """The model to use: the trained one, or a copy with the averaged weights; in evaluation mode."""
     if run.average is None:
         return run.model.eval()
