@@ -26,10 +26,11 @@ from crosscam.report.strips import RankStrip, rank_strips
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors, evaluate_ranking
 from crosscam.retrieval.rerank import rerank
-from crosscam.training.checkpoint import write_atomically, write_text
+from crosscam.training.checkpoint import check_free, write_atomically, write_text
 from crosscam.training.distributed import is_first_process
 from crosscam.training.logbook import read_history
 from crosscam.training.loop import Listeners, train
+from crosscam.training.plan import checked_labels
 from crosscam.training.provenance import versions
 
 SCORES = "scores.json"
@@ -205,6 +206,10 @@ def run_experiment(
     Raises:
         CrosscamError: as the parts raise it.
     """
+    # What is quick to find out comes before all images are read.
+    checked_labels(recipe, dataset)
+    if not resume:
+        check_free(folder)
     has_test = bool(dataset.query and dataset.gallery)
     test = TestImages(dataset, recipe) if has_test else None
 
@@ -217,10 +222,11 @@ def run_experiment(
     if test is None:
         return []
     num_ids = len({s.pid for s in dataset.train})
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     # What is scored is what was saved, so that anyone who loads the folder gets these scores.
     scores = [
-        test.score(load_model(folder, recipe)),
-        test.score(untrained_model(recipe, num_ids), "untrained"),
+        test.score(load_model(folder, recipe).to(device)),
+        test.score(untrained_model(recipe, num_ids).to(device), "untrained"),
         test.score_pixels(),
     ]
     if is_first_process():

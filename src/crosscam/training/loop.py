@@ -135,6 +135,9 @@ def train(
         data = recipe.data
         paths = [s.path for s in dataset.train]
         images = open_images(paths, data.height, data.width, data.cache, job.listeners.reading)
+        if world.rank == 0:
+            # Not before: images that cannot be read must not leave a folder that looks like a training.
+            checkpoint.save_recipe(folder, recipe)
         keep_freed_memory()
         network: nn.Module = DistributedDataParallel(run.model) if world.size > 1 else run.model
         with Logbook(folder, run.epoch - 1) if world.rank == 0 else nullcontext() as book, stop_requests() as stop:
@@ -176,8 +179,6 @@ def _start(job: Job, resume: bool) -> Run | None:
         raise CheckpointError(
             f"The processes found different states in {folder}. It must be on a disk that they share."
         )
-    if state is None and world.rank == 0:
-        checkpoint.save_recipe(folder, recipe)
     return run
 
 
@@ -223,7 +224,8 @@ def _save_within_epoch(run: Run, job: Job, num_batches: int, stop: bool) -> None
         save_state(run, job.recipe, job.dataset, job.folder)
     if stop:
         raise StoppedError(
-            f"Stopped as asked in epoch {run.epoch}, batch {run.batch} of {num_batches}. Go on with --resume."
+            f"Stopped as asked in epoch {run.epoch}, batch {run.batch} of {num_batches}. "
+            "Go on with --resume; the demo goes on by itself."
         )
 
 

@@ -24,7 +24,9 @@ def checked_labels(recipe: Recipe, dataset: ReidDataset) -> NDArray[np.int64]:
     labels = labels_of(dataset.train)
     num_ids, batch = int(labels.max()) + 1, recipe.data
     if num_ids < 2:
-        raise DataError(f"{dataset.root} has one training identity; telling people apart takes at least two.")
+        raise DataError(
+            f"{dataset.root} has one training identity; telling people apart takes at least two. Add people."
+        )
     if len(labels) < batch.batch_images:
         raise DataError(
             f"{dataset.root} has {len(labels)} training images, fewer than the {batch.batch_images} of one identity in "
