@@ -227,3 +227,8 @@ def test_bad_input_is_named(change: dict[int, Any], message: str) -> None:
 def test_bad_options_are_named(option: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         evaluate_ranking(*random_case(0, levels=None), **option)
+
+
+def test_plain_lists_are_distances_too() -> None:
+    assert evaluate_ranking([[0.1, 0.2]], [1], [1, 2], [1], [2, 2]).mAP == 1.0
+    assert evaluate_ranking([[0.3, 0.2]], [1], [1, 2], [1], [2, 2]).mAP == 0.5

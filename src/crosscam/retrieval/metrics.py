@@ -130,6 +130,7 @@ def evaluate_ranking(
     Raises:
         ValueError: lengths that differ, labels that are not integers, NaN, an empty gallery, or no query with a match.
     """
+    distances = distances if isinstance(distances, Tensor) else np.asarray(distances)
     shape = tuple(distances.shape)
     if len(shape) != 2:
         raise ValueError(f"Distances have shape {shape}. Expected (queries, gallery images).")
