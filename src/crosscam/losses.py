@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
+from crosscam.models.aligned_reid import part_costs, shortest_path
 from crosscam.models.output import ReidOutput
 
 
@@ -209,3 +210,55 @@ def bnneck_loss(
     triplet = batch_hard_triplet(output.extras["before_neck"], pids, margin)
     ce = cross_entropy_sum(output.logits, pids, label_smoothing)
     return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
+
+
+def aligned_reid_loss(
+    output: ReidOutput,
+    pids: Tensor,
+    margin: float = 0.3,
+    cross_entropy_weight: float = 1.0,
+    *,
+    label_smoothing: float = 0.1,
+) -> Loss:
+    """L = L_id + L_triplet of the global features + L_triplet of the local ones, for the same hard pairs.
+
+    Source: Luo et al. 2019; the pairs are mined by the global distance. An anchor without negatives adds nothing.
+
+    Args:
+        output: what :class:`AlignedReID` gave for B images.
+        pids: (B,) class numbers, 0 to K-1.
+        margin: of both triplet losses.
+        cross_entropy_weight: of L_id.
+        label_smoothing: see :func:`cross_entropy_sum`.
+    Raises:
+        ValueError: an output without local features, or see :func:`batch_hard_triplet`.
+    """
+    if "local" not in output.extras:
+        raise ValueError("The output has no extras['local']. Expected the output of AlignedReID.")
+    whole, local = output.embeddings[0], output.extras["local"]
+    global_triplet = batch_hard_triplet(whole, pids, margin)
+    positive, negative, has_negative = hard_pairs(whole, pids)
+    to_positive = shortest_path(part_costs(local, local[positive]))
+    to_negative = shortest_path(part_costs(local, local[negative]))
+    local_triplet = (torch.relu(to_positive - to_negative + margin) * has_negative).mean()
+    triplet = global_triplet + local_triplet
+    ce = cross_entropy_sum(output.logits, pids, label_smoothing)
+    return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
+
+
+@torch.no_grad()
+def hard_pairs(embeddings: Tensor, pids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For each anchor its farthest positive (itself among them) and its closest negative.
+
+    Args:
+        embeddings: (B, D).
+        pids: (B,) identities.
+    Returns:
+        Indices of the positives and of the negatives, (B,) each; and (B,) whether there is a negative at all.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        distances = torch.cdist(embeddings.float(), embeddings.float())
+    same = pids.unsqueeze(0) == pids.unsqueeze(1)
+    positive = distances.masked_fill(~same, -torch.inf).argmax(dim=1)
+    negative = distances.masked_fill(same, torch.inf).argmin(dim=1)
+    return positive, negative, ~same.all(dim=1)

@@ -9,12 +9,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from crosscam.models import aligned_reid
+from crosscam.losses import aligned_reid_loss, hard_pairs
 from crosscam.models.aligned_reid import (
     AlignedReID,
     AlignedReIDModel,
     aligned_distances,
-    aligned_reid_loss,
-    hard_pairs,
     local_distances,
     part_costs,
     shortest_path,

@@ -83,3 +83,17 @@ def anchor_batches(labels: NDArray[np.int64], batch_size: int, num_instances: in
             sequence[row] = anchor
     flat = sequence.reshape(-1)
     return [flat[i : i + batch_size] for i in range(0, len(flat), batch_size)]
+
+
+def shuffled_batches(labels: NDArray[np.int64], batch_size: int, multiple: int, rng: np.random.Generator) -> Batches:
+    """Batches of any images, each image once in an epoch; for losses that compare no images.
+
+    Args:
+        labels: (N,) identity of each image; only their number counts.
+        batch_size: images in a batch.
+        multiple: the last batch is cut to a multiple of this.
+        rng: source of the order.
+    """
+    order = rng.permutation(len(labels))
+    order = order[: len(order) // multiple * multiple]
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]

@@ -9,15 +9,15 @@ it is pooled; hard pairs are mined by the global distance alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from crosscam.losses import Loss, batch_hard_triplet, cross_entropy_sum
-from crosscam.models.backbones import ResNet, build_backbone, load_imagenet
+from crosscam.models.backbones import ResNet, build_backbone, check_backbone
 from crosscam.models.output import Block, Layout, ReidOutput
-from crosscam.models.parts import pool_stripes
+from crosscam.models.parts import check_stripes, pool_stripes
 from crosscam.models.pooling import pool_map
 
 # Costs that are held at a time where all pairs are compared, and queries in such a block.
@@ -190,58 +190,6 @@ def aligned_distances(query: Tensor, gallery: Tensor, layout: Layout) -> Tensor:
     return local_distances(parts[0], parts[1]).add_(2 - 2 * similarity)
 
 
-def aligned_reid_loss(
-    output: ReidOutput,
-    pids: Tensor,
-    margin: float = 0.3,
-    cross_entropy_weight: float = 1.0,
-    *,
-    label_smoothing: float = 0.1,
-) -> Loss:
-    """L = L_id + L_triplet of the global features + L_triplet of the local ones, for the same hard pairs.
-
-    Source: Luo et al. 2019; the pairs are mined by the global distance. An anchor without negatives adds nothing.
-
-    Args:
-        output: what :class:`AlignedReID` gave for B images.
-        pids: (B,) class numbers, 0 to K-1.
-        margin: of both triplet losses.
-        cross_entropy_weight: of L_id.
-        label_smoothing: see :func:`crosscam.losses.cross_entropy_sum`.
-    Raises:
-        ValueError: an output without local features, or see :func:`crosscam.losses.batch_hard_triplet`.
-    """
-    if "local" not in output.extras:
-        raise ValueError("The output has no extras['local']. Expected the output of AlignedReID.")
-    whole, local = output.embeddings[0], output.extras["local"]
-    global_triplet = batch_hard_triplet(whole, pids, margin)
-    positive, negative, has_negative = hard_pairs(whole, pids)
-    to_positive = shortest_path(part_costs(local, local[positive]))
-    to_negative = shortest_path(part_costs(local, local[negative]))
-    local_triplet = (torch.relu(to_positive - to_negative + margin) * has_negative).mean()
-    triplet = global_triplet + local_triplet
-    ce = cross_entropy_sum(output.logits, pids, label_smoothing)
-    return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
-
-
-@torch.no_grad()
-def hard_pairs(embeddings: Tensor, pids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each anchor its farthest positive (itself among them) and its closest negative.
-
-    Args:
-        embeddings: (B, D).
-        pids: (B,) identities.
-    Returns:
-        Indices of the positives and of the negatives, (B,) each; and (B,) whether there is a negative at all.
-    """
-    with torch.autocast(embeddings.device.type, enabled=False):
-        distances = torch.cdist(embeddings.float(), embeddings.float())
-    same = pids.unsqueeze(0) == pids.unsqueeze(1)
-    positive = distances.masked_fill(~same, -torch.inf).argmax(dim=1)
-    negative = distances.masked_fill(same, torch.inf).argmin(dim=1)
-    return positive, negative, ~same.all(dim=1)
-
-
 @dataclass(frozen=True)
 class AlignedReIDModel:
     """What builds :class:`AlignedReID`; the defaults are the authors'.
@@ -252,6 +200,7 @@ class AlignedReIDModel:
         num_parts, local_dim, keep_local: see :class:`AlignedReID`.
     """
 
+    system: Literal["aligned-reid"] = "aligned-reid"
     backbone: str = "resnet50"
     last_stride: int = 2
     pretrained: str | None = None
@@ -259,11 +208,18 @@ class AlignedReIDModel:
     local_dim: int = 128
     keep_local: bool = False
 
-    def build(self, num_ids: int) -> AlignedReID:
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, self.last_stride)
+        check_stripes(height, width, self.num_parts, self.last_stride, "model.num_parts")
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> AlignedReID:
         """The network for K identities; 0 for a network that only describes."""
-        backbone = build_backbone(self.backbone, self.last_stride)
-        if self.pretrained is not None:
-            load_imagenet(backbone, self.backbone, self.pretrained)
+        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
         return AlignedReID(
             backbone, num_ids, num_parts=self.num_parts, local_dim=self.local_dim, keep_local=self.keep_local
         )

@@ -6,11 +6,13 @@ Source: Luo et al., "Bag of tricks and a strong baseline for deep person re-iden
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, load_imagenet
+from crosscam.models.backbones import ResNet, build_backbone, check_backbone
 from crosscam.models.output import Block, ReidOutput
+from crosscam.models.parts import check_stripes
 from crosscam.models.pooling import pool_map
 
 
@@ -59,13 +61,21 @@ class BoTModel:
         pretrained: a file of ImageNet weights, ``"download"``, or None for random weights.
     """
 
+    system: Literal["bot"] = "bot"
     backbone: str = "resnet50"
     last_stride: int = 1
     pretrained: str | None = None
 
-    def build(self, num_ids: int) -> BoT:
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, self.last_stride)
+        check_stripes(height, width, 1, self.last_stride, "model.last_stride")
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> BoT:
         """The network for ``num_ids`` identities."""
-        backbone = build_backbone(self.backbone, self.last_stride)
-        if self.pretrained is not None:
-            load_imagenet(backbone, self.backbone, self.pretrained)
+        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
         return BoT(backbone, num_ids)

@@ -10,12 +10,13 @@ the authors' code leaves the cross-entropy out (weight 0) for the first 30 of 15
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, load_imagenet
+from crosscam.models.backbones import ResNet, build_backbone, check_backbone
 from crosscam.models.output import Block, ReidOutput
-from crosscam.models.parts import PartUnits, part_classifiers, pool_stripes
+from crosscam.models.parts import PartUnits, check_stripes, part_classifiers, pool_stripes
 from crosscam.models.pooling import pool_map
 
 
@@ -117,6 +118,7 @@ class DeepPersonModel:
         num_parts, hidden, dim: see :class:`DeepPerson`.
     """
 
+    system: Literal["deep-person"] = "deep-person"
     backbone: str = "resnet50"
     last_stride: int = 2
     pretrained: str | None = None
@@ -124,9 +126,16 @@ class DeepPersonModel:
     hidden: int = 256
     dim: int = 2048
 
-    def build(self, num_ids: int) -> DeepPerson:
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, self.last_stride)
+        check_stripes(height, width, self.num_parts, self.last_stride, "model.num_parts")
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> DeepPerson:
         """The network for K identities; 0 for a network that only describes."""
-        backbone = build_backbone(self.backbone, self.last_stride)
-        if self.pretrained is not None:
-            load_imagenet(backbone, self.backbone, self.pretrained)
+        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
         return DeepPerson(backbone, num_ids, num_parts=self.num_parts, hidden=self.hidden, dim=self.dim)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -241,11 +242,22 @@ def conv_unit(in_channels: int, out_channels: int, kernel: int, stride: int = 1)
 class HACNNModel:
     """What builds :class:`HACNN`; see there. It has no ResNet and starts from random weights, as in its paper."""
 
+    system: Literal["hacnn"] = "hacnn"
     channels: tuple[int, ...] = (128, 256, 384)
     num_regions: int = 4
     region: tuple[int, int] = (24, 28)
     dim: int = 512
 
-    def build(self, num_ids: int) -> HACNN:
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        if min(height, width) < 16:
+            raise ValueError(f"Images of {height} x {width} are too small for HA-CNN. Take at least 16 x 16.")
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> HACNN:
         """The network for K identities; 0 for a network that only describes."""
+        del pretrained  # There are no ImageNet weights for it.
         return HACNN(num_ids, channels=self.channels, num_regions=self.num_regions, region=self.region, dim=self.dim)

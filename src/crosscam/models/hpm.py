@@ -6,13 +6,14 @@ Source: Fu et al., "Horizontal pyramid matching for person re-identification", A
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, load_imagenet
+from crosscam.models.backbones import ResNet, build_backbone, check_backbone
 from crosscam.models.output import ReidOutput
-from crosscam.models.parts import pool_stripes
+from crosscam.models.parts import check_stripes, pool_stripes
 from crosscam.models.pcb import reduction_unit, stripe_layout
 
 
@@ -90,15 +91,24 @@ class HPMModel:
         scales, dim: see :class:`HPM`.
     """
 
+    system: Literal["hpm"] = "hpm"
     backbone: str = "resnet50"
     last_stride: int = 1
     pretrained: str | None = None
     scales: tuple[int, ...] = (1, 2, 4, 8)
     dim: int = 256
 
-    def build(self, num_ids: int) -> HPM:
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, self.last_stride)
+        for num_parts in self.scales:
+            check_stripes(height, width, num_parts, self.last_stride, "model.scales")
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> HPM:
         """The network for ``num_ids`` identities."""
-        backbone = build_backbone(self.backbone, self.last_stride)
-        if self.pretrained is not None:
-            load_imagenet(backbone, self.backbone, self.pretrained)
+        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
         return HPM(backbone, num_ids, scales=self.scales, dim=self.dim)

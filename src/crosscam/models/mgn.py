@@ -13,9 +13,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, load_imagenet
+from crosscam.models.backbones import ResNet, build_backbone, check_backbone
 from crosscam.models.output import ReidOutput
-from crosscam.models.parts import pool_stripes
+from crosscam.models.parts import check_stripes, pool_stripes
 from crosscam.models.pcb import reduction_unit, stripe_layout
 from crosscam.models.pooling import pool_map
 
@@ -159,6 +159,7 @@ class MGNModel:
         scales, dim, global_classifiers, classifier_bias: see :class:`MGN`.
     """
 
+    system: Literal["mgn"] = "mgn"
     backbone: str = "resnet50"
     pretrained: str | None = None
     scales: tuple[int, ...] = (1, 2, 3)
@@ -166,11 +167,20 @@ class MGNModel:
     global_classifiers: GlobalClassifiers = "pooled"
     classifier_bias: bool = False
 
-    def build(self, num_ids: int) -> MGN:
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, last_stride=1)
+        check_stripes(height, width, 2, 1, "model.scales")
+        for num_parts in self.scales:
+            check_stripes(height, width, num_parts, 1, "model.scales")
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> MGN:
         """The network for ``num_ids`` identities."""
-        backbone = build_backbone(self.backbone, last_stride=2)
-        if self.pretrained is not None:
-            load_imagenet(backbone, self.backbone, self.pretrained)
+        backbone = build_backbone(self.backbone, 2, self.pretrained if pretrained else None)
         return MGN(
             backbone,
             num_ids,

@@ -13,9 +13,9 @@ from typing import Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, load_imagenet
+from crosscam.models.backbones import ResNet, build_backbone, check_backbone
 from crosscam.models.output import Block, Layout, ReidOutput
-from crosscam.models.parts import part_classifiers, pool_stripes
+from crosscam.models.parts import check_stripes, part_classifiers, pool_stripes
 
 RppStage = Literal["stripes", "assignment", "everything"]
 
@@ -244,8 +244,10 @@ class PCBModel:
         pretrained: a file of ImageNet weights, ``"download"``, or None for random weights.
         num_parts, dim, shared_reduction, dropout: see :class:`PCB`.
         refined: refined part pooling.
+        stripe_epochs, assignment_epochs: with ``refined``, epochs of the first two stages; the rest trains everything.
     """
 
+    system: Literal["pcb"] = "pcb"
     backbone: str = "resnet50"
     last_stride: int = 1
     pretrained: str | None = None
@@ -254,12 +256,33 @@ class PCBModel:
     shared_reduction: bool = True
     dropout: float = 0.5
     refined: bool = False
+    stripe_epochs: int = 60
+    assignment_epochs: int = 5
 
-    def build(self, num_ids: int) -> PCB | PCBRPP:
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, self.last_stride)
+        check_stripes(height, width, self.num_parts, self.last_stride, "model.num_parts")
+
+    def begin_epoch(self, model: nn.Module, epoch: int, *, resumed: bool) -> None:
+        """Take up the stage of this epoch, if the pooling is refined."""
+        del resumed  # A stage may be taken up again at any time.
+        if isinstance(model, PCBRPP):
+            refining = epoch - self.stripe_epochs
+            if refining <= 0:
+                model.begin_stage("stripes")
+            elif refining <= self.assignment_epochs:
+                model.begin_stage("assignment")
+            else:
+                model.begin_stage("everything")
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> PCB | PCBRPP:
         """The network for ``num_ids`` identities."""
-        backbone = build_backbone(self.backbone, self.last_stride)
-        if self.pretrained is not None:
-            load_imagenet(backbone, self.backbone, self.pretrained)
+        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
         return (PCBRPP if self.refined else PCB)(
             backbone,
             num_ids,

@@ -8,16 +8,16 @@ that the classifier still fits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from crosscam.models.backbones import ResNet, build_backbone, load_imagenet
+from crosscam.models.backbones import ResNet, build_backbone, check_backbone
 from crosscam.models.output import Block, ReidOutput
-from crosscam.models.parts import PartLinear
+from crosscam.models.parts import PartLinear, check_stripes
 from crosscam.models.pooling import pool_map
 
 Phase = Literal["base", "restraint", "relaxation"]
@@ -190,17 +190,32 @@ class SVDNetModel:
         backbone, last_stride: see :func:`crosscam.models.backbones.build_backbone`.
         pretrained: a file of ImageNet weights in torchvision's layout, ``"download"``, or None for random weights.
         dim, dropout: see :class:`SVDNet`.
+        plan: its training; the recipe's epochs should be ``plan.epochs``.
     """
 
+    system: Literal["svdnet"] = "svdnet"
     backbone: str = "resnet50"
     last_stride: int = 2
     pretrained: str | None = None
     dim: int = 2048
     dropout: float = 0.5
+    plan: RestraintRelaxation = field(default_factory=RestraintRelaxation)
 
-    def build(self, num_ids: int) -> SVDNet:
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, self.last_stride)
+        check_stripes(height, width, 1, self.last_stride, "model.last_stride")
+
+    def begin_epoch(self, model: nn.Module, epoch: int, *, resumed: bool) -> None:
+        """Decompose, hold or free the Eigenlayer, as the plan says for this epoch."""
+        if isinstance(model, SVDNet):
+            begin_epoch(model, self.plan, epoch, resumed=resumed)
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> SVDNet:
         """The network for K identities; 0 for a network that only describes."""
-        backbone = build_backbone(self.backbone, self.last_stride)
-        if self.pretrained is not None:
-            load_imagenet(backbone, self.backbone, self.pretrained)
+        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
         return SVDNet(backbone, num_ids, dim=self.dim, dropout=self.dropout)

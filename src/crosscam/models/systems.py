@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from torch import nn
 
+from crosscam.models.aligned_reid import AlignedReIDModel
+from crosscam.models.bot import BoTModel
+from crosscam.models.deep_person import DeepPersonModel
+from crosscam.models.hacnn import HACNNModel
+from crosscam.models.hpm import HPMModel
+from crosscam.models.mgn import MGNModel
 from crosscam.models.output import Layout
+from crosscam.models.pcb import PCBModel
 from crosscam.models.rrid import RRIDModel
+from crosscam.models.svdnet import SVDNetModel
+from crosscam.models.trinet import TriNetModel
 
 
 class ModelSettings(Protocol):
@@ -26,7 +35,32 @@ class ModelSettings(Protocol):
 
 SYSTEMS: dict[str, type[ModelSettings]] = {
     "rrid": RRIDModel,
+    "svdnet": SVDNetModel,
+    "trinet": TriNetModel,
+    "hacnn": HACNNModel,
+    "deep-person": DeepPersonModel,
+    "aligned-reid": AlignedReIDModel,
+    "pcb": PCBModel,
+    "hpm": HPMModel,
+    "mgn": MGNModel,
+    "bot": BoTModel,
 }
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """Settings of a system whose training has stages."""
+
+    def begin_epoch(self, model: nn.Module, epoch: int, *, resumed: bool) -> None:
+        """Bring the model to where this epoch, 1-based, starts; ``resumed``: the epoch has begun before."""
+
+
+def begin_epoch(settings: ModelSettings, model: nn.Module, epoch: int, *, resumed: bool) -> bool:
+    """Let a system with stages prepare an epoch; whether it has stages, so that what is trained may have changed."""
+    if not isinstance(settings, Staged):
+        return False
+    settings.begin_epoch(model, epoch, resumed=resumed)
+    return True
 
 
 def layout_of(model: nn.Module) -> Layout:

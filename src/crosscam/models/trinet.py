@@ -6,11 +6,13 @@ Source: Hermans et al., "In defense of the triplet loss for person re-identifica
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, load_imagenet
+from crosscam.models.backbones import ResNet, build_backbone, check_backbone
 from crosscam.models.output import Block, ReidOutput
+from crosscam.models.parts import check_stripes
 from crosscam.models.pooling import pool_map
 
 
@@ -57,15 +59,23 @@ class TriNetModel:
         hidden, dim: see :class:`TriNet`.
     """
 
+    system: Literal["trinet"] = "trinet"
     backbone: str = "resnet50"
     last_stride: int = 2
     pretrained: str | None = None
     hidden: int = 1024
     dim: int = 128
 
-    def build(self, num_ids: int) -> TriNet:  # noqa: ARG002 - all systems are built alike; TriNet has no classifier.
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, self.last_stride)
+        check_stripes(height, width, 1, self.last_stride, "model.last_stride")
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> TriNet:  # noqa: ARG002 - all systems are built alike; TriNet has no classifier.
         """The network; the number of identities does not change it."""
-        backbone = build_backbone(self.backbone, self.last_stride)
-        if self.pretrained is not None:
-            load_imagenet(backbone, self.backbone, self.pretrained)
+        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
         return TriNet(backbone, hidden=self.hidden, dim=self.dim)

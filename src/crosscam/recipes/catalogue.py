@@ -11,6 +11,7 @@ from crosscam.data.augment import Augment
 from crosscam.errors import RecipeError
 from crosscam.models.rrid import RRIDModel
 from crosscam.recipes.recipe import Data, Evaluation, Loss, Optim, Recipe, Schedule, Train
+from crosscam.recipes.systems import SYSTEM_RECIPES
 
 RRID_F = Recipe(
     name="rrid-f",
@@ -79,7 +80,8 @@ DEMO = Recipe(
 )
 
 RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe for recipe in (RRID_F, RRID_S, RRID_F_PAPER, RRID_S_PAPER, RRID_S_SCRATCH, DEMO)
+    recipe.name: recipe
+    for recipe in (RRID_F, RRID_S, RRID_F_PAPER, RRID_S_PAPER, RRID_S_SCRATCH, *SYSTEM_RECIPES, DEMO)
 }
 
 

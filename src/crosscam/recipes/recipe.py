@@ -13,6 +13,7 @@ from crosscam.models.rrid import RRIDModel
 from crosscam.models.systems import ModelSettings
 
 Precision = Literal["fp32", "bf16", "auto"]
+LossName = Literal["rrid", "classification", "soft-margin", "mgn", "bnneck", "aligned-reid"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Data:
 
     Attributes:
         height, width: input size in pixels.
-        sampler: ``"anchors"`` (the authors' code: 4N images an epoch) or ``"identities"`` (P x K, N images an epoch).
+        sampler: ``"anchors"`` (the authors' code: 4N images an epoch), ``"identities"`` (P x K, N images an epoch), or
+            ``"shuffled"`` (any P x K images, for losses without triplets).
         batch_ids: P, identities in a batch (anchors, for the authors' sampler).
         batch_images: K, images for each.
         augment: random changes of the images.
@@ -32,7 +34,7 @@ class Data:
 
     height: int = 384
     width: int = 128
-    sampler: Literal["anchors", "identities"] = "anchors"
+    sampler: Literal["anchors", "identities", "shuffled"] = "anchors"
     batch_ids: int = 16
     batch_images: int = 4
     augment: Augment = field(default_factory=Augment)
@@ -43,8 +45,17 @@ class Data:
 
 @dataclass(frozen=True)
 class Loss:
-    """Equation (3); see :func:`crosscam.losses.rrid_loss`."""
+    """What is minimised; a loss uses those settings that its function has.
 
+    Attributes:
+        name: ``"rrid"`` (equation (3)), or the loss of another system; see :mod:`crosscam.training.objective`.
+        margin: alpha of the triplet loss.
+        cross_entropy_weight: lambda.
+        label_smoothing: share of the target that is spread over all classes.
+        triplet_on: see :func:`crosscam.losses.rrid_loss`.
+    """
+
+    name: LossName = "rrid"
     margin: float = 1.2
     cross_entropy_weight: float = 2.0
     label_smoothing: float = 0.0
@@ -56,17 +67,18 @@ class Optim:
     """The optimiser.
 
     Attributes:
-        name: ``"sgd"`` (Nesterov off, as the authors) or ``"adamw"``.
+        name: ``"sgd"``, ``"adam"`` (weight decay added to the gradient) or ``"adamw"`` (decoupled).
         lr_backbone: learning rate of the backbone.
         lr_head: learning rate of everything else.
         weight_decay: on all parameters, as in the authors' code.
         clip_norm: largest norm of the gradient; None for no limit.
     """
 
-    name: Literal["sgd", "adamw"] = "sgd"
+    name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr_backbone: float = 1e-3
     lr_head: float = 1e-2
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 5e-4
     clip_norm: float | None = None
 
@@ -77,11 +89,12 @@ class Schedule:
 
     Attributes:
         name: ``"steps"``: times ``gamma`` at the start of each milestone (1-based epochs); ``"cosine"``: from 1 to
-            ``floor`` by half a cosine, after the warm-up.
+            ``floor`` by half a cosine, after the warm-up; ``"exponential"``: 1 until the first milestone, then down to
+            ``floor`` by a constant factor.
         warmup_epochs: linear rise from ``warmup_start`` at the beginning; 0 for none.
     """
 
-    name: Literal["steps", "cosine"] = "steps"
+    name: Literal["steps", "cosine", "exponential"] = "steps"
     milestones: tuple[int, ...] = (40, 60)
     gamma: float = 0.1
     warmup_epochs: float = 0.0

@@ -23,13 +23,14 @@ from crosscam.data.augment import augment
 from crosscam.data.loading import Images, Progress, open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
-from crosscam.losses import rrid_loss
+from crosscam.models.systems import begin_epoch
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.training import checkpoint
 from crosscam.training.allocator import keep_freed_memory
 from crosscam.training.distributed import World, joined_world
 from crosscam.training.logbook import Logbook, read_history
+from crosscam.training.objective import compute_loss
 from crosscam.training.optim import learning_rate_factor, set_learning_rate
 from crosscam.training.plan import checked_labels, epoch_batches, input_size
 from crosscam.training.precision import uses_bf16
@@ -139,12 +140,15 @@ def train(
             # Not before: images that cannot be read must not leave a folder that looks like a training.
             checkpoint.save_recipe(folder, recipe)
         keep_freed_memory()
-        network: nn.Module = DistributedDataParallel(run.model) if world.size > 1 else run.model
+        network: nn.Module | None = None
         with Logbook(folder, run.epoch - 1) if world.rank == 0 else nullcontext() as book, stop_requests() as stop:
             if book is not None and run.epoch > recipe.train.epochs:
                 # The last process ended between the last state and the files that are made from it.
                 save_readable(run, recipe, dataset, folder, next(reversed(read_history(folder)), {}))
             while run.epoch <= recipe.train.epochs:
+                # Before the wrapping, which must know what is trained.
+                if begin_epoch(recipe.model, run.model, run.epoch, resumed=run.batch > 0) or network is None:
+                    network = DistributedDataParallel(run.model) if world.size > 1 else run.model
                 _train_epoch(run, job, network, images, stop)
                 record = _epoch_record(run, recipe, evaluate)
                 run.epoch, run.batch, run.sums = run.epoch + 1, 0, {}
@@ -241,15 +245,7 @@ def _train_batch(run: Run, job: Job, model: nn.Module, pixels: Tensor, pids: Ten
     with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
         with torch.autocast(device.type, torch.bfloat16, enabled=job.bf16):
             output = model(inputs)
-        s = recipe.loss
-        loss = rrid_loss(
-            output,
-            pids.to(device, non_blocking=True),
-            s.margin,
-            s.cross_entropy_weight,
-            label_smoothing=s.label_smoothing,
-            triplet_on=s.triplet_on,
-        )
+        loss = compute_loss(recipe.loss, output, pids.to(device, non_blocking=True))
         values = torch.stack((loss.total, loss.triplet, loss.cross_entropy)).detach().float().tolist()
         _check_finite(values, run)
         (loss.total / recipe.train.accumulate).backward()  # type: ignore[no-untyped-call]

@@ -12,7 +12,7 @@ from crosscam.recipes.recipe import Optim, Schedule
 
 
 def build_optimizer(model: nn.Module, settings: Optim) -> torch.optim.Optimizer:
-    """SGD or AdamW with two parameter groups: ``model.backbone`` first, then everything else.
+    """SGD, Adam or AdamW with two parameter groups: ``model.backbone`` first, then everything else.
 
     Each group keeps its own full learning rate under ``"base_lr"``; :func:`set_learning_rate` scales it.
     """
@@ -23,9 +23,14 @@ def build_optimizer(model: nn.Module, settings: Optim) -> torch.optim.Optimizer:
         {"params": head, "lr": settings.lr_head, "base_lr": settings.lr_head},
     ]
     groups = [g for g in groups if g["params"]]
+    decay = settings.weight_decay
     if settings.name == "sgd":
-        return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay, foreach=True)
-    return torch.optim.AdamW(groups, weight_decay=settings.weight_decay, foreach=True)
+        return torch.optim.SGD(
+            groups, momentum=settings.momentum, weight_decay=decay, nesterov=settings.nesterov, foreach=True
+        )
+    if settings.name == "adam":
+        return torch.optim.Adam(groups, weight_decay=decay, foreach=True)
+    return torch.optim.AdamW(groups, weight_decay=decay, foreach=True)
 
 
 def learning_rate_factor(schedule: Schedule, epoch: int, epochs: int, share: float = 0.0) -> float:
@@ -42,6 +47,9 @@ def learning_rate_factor(schedule: Schedule, epoch: int, epochs: int, share: flo
         return schedule.warmup_start + (1 - schedule.warmup_start) * passed / schedule.warmup_epochs
     if schedule.name == "steps":
         return schedule.gamma ** bisect.bisect_right(schedule.milestones, epoch)
+    if schedule.name == "exponential":
+        start = schedule.milestones[0] if schedule.milestones else 0
+        return float(schedule.floor ** max(0.0, (passed - start) / max(epochs - start, 1e-9)))
     progress = (passed - schedule.warmup_epochs) / max(epochs - schedule.warmup_epochs, 1e-9)
     return schedule.floor + (1 - schedule.floor) * (1 + math.cos(math.pi * progress)) / 2
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.data.records import ReidDataset, labels_of
-from crosscam.data.samplers import Batches, anchor_batches, identity_batches
+from crosscam.data.samplers import Batches, anchor_batches, identity_batches, shuffled_batches
 from crosscam.errors import DataError
 from crosscam.recipes.recipe import Recipe
 
@@ -46,8 +46,10 @@ def epoch_batches(recipe: Recipe, labels: NDArray[np.int64], epoch: int, process
     ids, images = recipe.data.batch_ids, recipe.data.batch_images
     if recipe.data.sampler == "identities":
         batches = identity_batches(labels, ids, images, rng)
-    else:
+    elif recipe.data.sampler == "anchors":
         batches = anchor_batches(labels, ids * images, images, rng)
+    else:
+        batches = shuffled_batches(labels, ids * images, images, rng)
     # A process without at least two images of a batch would make the others wait for ever, or normalise one image.
     return [b for b in batches if len(b) // images >= processes and len(b) >= 2 * processes]
 
