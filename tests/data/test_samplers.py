@@ -140,6 +140,24 @@ def test_an_epoch_shows_nearly_every_image_of_uneven_identities() -> None:
     assert np.mean(list(shown.values())) < 1.15
 
 
+def test_the_images_of_an_identity_come_in_other_company_each_epoch() -> None:
+    labels = labels_with([8, 8])
+    companies = {
+        frozenset(group.tolist())
+        for seed in range(20)
+        for batch in identity_batches(labels, 2, 4, rng(seed))
+        for group in batch.reshape(2, 4)
+    }
+    # 70 ways to choose four of eight, for each identity; 80 draws, two of which are always complements.
+    assert len(companies) > 40
+
+
+def test_large_identities_are_drawn_more_often_so_that_little_is_left_over() -> None:
+    labels = labels_with([60] * 6 + [4] * 40)
+    shown = [len(np.unique(np.concatenate(identity_batches(labels, 8, 4, rng(seed))))) for seed in range(5)]
+    assert min(shown) > 0.7 * len(labels)
+
+
 def test_a_group_that_is_not_full_repeats_its_identity() -> None:
     labels = np.array([0, 1, 1, 2, 2, 2])
     (batch,) = identity_batches(labels, 3, 4, rng())

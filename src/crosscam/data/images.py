@@ -6,6 +6,7 @@ import io
 import os
 import re
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ def decode_image(
 
 
 def _decode(
-    file: io.BufferedIOBase, name: str, size: int, background: tuple[int, int, int], max_pixels: int
+    file: IO[bytes], name: str, size: int, background: tuple[int, int, int], max_pixels: int
 ) -> NDArray[np.uint8]:
     if size == 0:
         raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")

@@ -42,7 +42,7 @@ RRID_S_PAPER = replace(
 )
 RRID_S_SCRATCH = Recipe(
     name="rrid-s-scratch",
-    description="RRID-S on a ResNet-18 from random weights, for a CPU: 32 epochs, most of them on small images.",
+    description="RRID-S on a ResNet-18 from random weights, for a CPU: 28 epochs, most of them on small images.",
     data=Data(
         height=192,
         width=96,
@@ -57,8 +57,8 @@ RRID_S_SCRATCH = Recipe(
     loss=Loss(margin=0.3, label_smoothing=0.1, cross_entropy_weight=2.0),
     optim=Optim(name="adamw", lr_backbone=1.5e-3, lr_head=1.5e-3, weight_decay=0.05),
     schedule=Schedule(name="cosine", warmup_epochs=2),
-    train=Train(epochs=32, precision="auto"),
-    evaluation=Evaluation(every=16),
+    train=Train(epochs=28, precision="auto"),
+    evaluation=Evaluation(every=14),
 )
 DEMO = Recipe(
     name="demo",
@@ -75,8 +75,8 @@ DEMO = Recipe(
     loss=Loss(margin=0.3, label_smoothing=0.1),
     optim=Optim(name="adamw", lr_backbone=2e-3, lr_head=2e-3, weight_decay=0.02),
     schedule=Schedule(name="cosine", warmup_epochs=1),
-    train=Train(epochs=16, precision="auto"),
-    evaluation=Evaluation(every=4),
+    train=Train(epochs=10, precision="auto"),
+    evaluation=Evaluation(every=2),
 )
 
 RECIPES: dict[str, Recipe] = {
