@@ -194,3 +194,14 @@ def test_epochs_leave_different_images_over() -> None:
 def test_too_few_identities_are_refused() -> None:
     with pytest.raises(ValueError, match="takes 4 identities, but the training set has 3"):
         identity_batches(labels_with([4, 4, 4]), 4, 4, rng())
+
+
+def test_shuffled_batches_show_each_image_once_and_cut_the_last_batch() -> None:
+    labels = np.zeros(27, dtype=np.int64)
+    batches = shuffled_batches(labels, 8, 2, np.random.default_rng(0))
+    assert [len(b) for b in batches] == [8, 8, 8, 2]
+    shown = np.concatenate(batches)
+    assert len(set(shown.tolist())) == 26
+    again = shuffled_batches(labels, 8, 2, np.random.default_rng(0))
+    assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
+    assert not np.array_equal(shown, np.arange(26))

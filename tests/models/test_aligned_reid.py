@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from crosscam.models import aligned_reid
 from crosscam.losses import aligned_reid_loss, hard_pairs
+from crosscam.models import aligned_reid
 from crosscam.models.aligned_reid import (
     AlignedReID,
     AlignedReIDModel,

@@ -1,0 +1,112 @@
+"""Every system by its name: the descriptor of Table 1, a recipe that trains, stages that are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from crosscam.data.records import ReidDataset
+from crosscam.extraction import Extractor
+from crosscam.models.pcb import PCBRPP
+from crosscam.models.svdnet import SVDNet
+from crosscam.models.systems import SYSTEMS, layout_of
+from crosscam.recipes.catalogue import RECIPES, build_model
+from crosscam.recipes.recipe import Recipe, Schedule
+from crosscam.recipes.systems import SYSTEM_RECIPES, scaled_down
+from crosscam.training.loop import train
+from crosscam.training.objective import LOSSES
+from crosscam.training.optim import learning_rate_factor
+
+TABLE_1 = {
+    "svdnet": 2048,
+    "trinet": 128,
+    "hacnn": 1024,
+    "deep-person": 2048,
+    "aligned-reid": 2048,
+    "pcb": 1536,
+    "pcb-rpp": 1536,
+    "hpm": 3840,
+    "mgn": 2048,
+    "rrid-s": 1792,
+    "rrid-f": 3840,
+    "bot": 2048,
+}
+
+
+@pytest.mark.parametrize(("name", "length"), TABLE_1.items())
+def test_descriptor_lengths_are_those_of_table_1(name: str, length: int) -> None:
+    with torch.device("meta"):
+        model = build_model(name, num_ids=4)
+    layout = layout_of(model)
+    assert layout[0].start == 0
+    assert [b.start for b in layout[1:]] == [b.stop for b in layout[:-1]]
+    assert layout[-1].stop == length
+
+
+def test_every_system_and_every_loss_has_a_recipe() -> None:
+    assert {r.model.system for r in RECIPES.values()} == set(SYSTEMS)
+    assert {r.loss.name for r in RECIPES.values()} == set(LOSSES)
+
+
+def tiny(recipe: Recipe) -> Recipe:
+    """Two epochs, or as many as the stages need, on batches of 4 x 2."""
+    small = scaled_down(recipe, epochs=8 if recipe.name in ("svdnet", "pcb-rpp") else 2)
+    return replace(
+        small, data=replace(small.data, batch_ids=4, batch_images=2), train=replace(small.train, precision="fp32")
+    )
+
+
+@pytest.mark.parametrize("recipe", SYSTEM_RECIPES, ids=lambda r: r.name)
+def test_each_system_trains_and_describes(recipe: Recipe, rendered: ReidDataset, tmp_path: Path) -> None:
+    dataset = replace(rendered, train=rendered.train[:24])
+    recipe = tiny(recipe)
+    losses: list[float] = []
+    from crosscam.training.loop import Listeners
+
+    train(recipe, dataset, tmp_path / "run", listeners=Listeners(epoch=lambda record: losses.append(record["loss"])))
+    assert len(losses) == recipe.train.epochs
+    extractor = Extractor.load(tmp_path / "run")
+    descriptors = extractor([s.path for s in dataset.train[:3]])
+    assert descriptors.shape == (3, extractor.dim)
+    assert torch.allclose(torch.from_numpy(descriptors).norm(dim=1), torch.ones(3), atol=1e-5)
+
+
+def trainable(model: nn.Module) -> set[str]:
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_refined_part_pooling_goes_through_its_stages() -> None:
+    settings = replace(scaled_down(RECIPES["pcb-rpp"], 10).model, stripe_epochs=3, assignment_epochs=2)  # type: ignore[type-var]
+    model = settings.build(4)
+    assert isinstance(model, PCBRPP)
+    stages = []
+    for epoch in range(1, 8):
+        settings.begin_epoch(model, epoch, resumed=False)
+        stages.append(model.stage)
+    assert stages == ["stripes"] * 3 + ["assignment"] * 2 + ["everything"] * 2
+    settings.begin_epoch(model, 4, resumed=True)
+    assert all(name.startswith("assignment") for name in trainable(model))
+
+
+def test_svdnet_decomposes_once_when_an_epoch_is_resumed() -> None:
+    settings = scaled_down(RECIPES["svdnet"], 8).model
+    model = settings.build(4)
+    assert isinstance(model, SVDNet)
+    first = next(e for e in range(1, 9) if settings.plan.decorrelates(e))
+    before = model.eigenlayer.weight.detach().clone()
+    settings.begin_epoch(model, first, resumed=True)
+    assert torch.equal(model.eigenlayer.weight, before)
+    assert "eigenlayer.weight" not in trainable(model)
+    settings.begin_epoch(model, first, resumed=False)
+    assert not torch.equal(model.eigenlayer.weight, before)
+
+
+def test_exponential_schedule() -> None:
+    schedule = Schedule(name="exponential", milestones=(10,), floor=1e-3)
+    assert learning_rate_factor(schedule, 10, 30) == 1.0
+    assert learning_rate_factor(schedule, 21, 30) == pytest.approx(1e-3**0.5)
+    assert learning_rate_factor(schedule, 30, 30, share=1.0) == pytest.approx(1e-3)
