@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crosscam.data.samplers import Batches, anchor_batches, identity_batches
+from crosscam.data.samplers import Batches, anchor_batches, identity_batches, shuffled_batches
 
 PARITY = Path(__file__).parent / "parity"
 Labels = NDArray[np.int64]
