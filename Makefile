@@ -37,6 +37,8 @@ lint: setup
 bench: setup
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/render_speed.py
+	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/kill_resume.py
 
 clean:
 	rm -rf $(VENV) runs/demo

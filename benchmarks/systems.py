@@ -2,9 +2,9 @@
 
     python benchmarks/systems.py [--epochs 10] [--only pcb mgn] [--out runs/systems]
 
-All systems are scaled down alike (half-width ResNet-18; see ``crosscam.recipes.systems.scaled_down``), so the table shows
-that each one learns. It does not rank them: their papers' networks are larger and their budgets differ. A second call goes
-on where the first one stopped. Prints a Markdown table and writes it as JSON.
+All systems are scaled down alike (half-width ResNet-18; see ``crosscam.recipes.systems.scaled_down``), so the table
+shows that each one learns. It does not rank them: their papers' networks are larger, and their budgets differ. A second
+call goes on where the first one stopped. Prints a Markdown table and writes it as JSON.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Images a second of whole training steps on this machine: backbones, image sizes, fp32 against bf16.
 
-    python benchmarks/training_speed.py [--steps 8] [--out benchmarks/results/training_speed.json]
+    python benchmarks/training_speed.py [--steps 4] [--out benchmarks/results/training_speed.json]
 
 One step is what a training does with a batch in memory: augment, forward, losses, backward, optimizer. The
 median step counts. Measure on a quiet machine: another busy process costs far more than its share.
@@ -60,7 +60,7 @@ def seconds_per_step(recipe: Recipe, height: int, width: int, precision: str, st
 def main() -> None:
     """Measure, print a table, write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--only", default="", help="measure rows whose name contains this")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/training_speed.json"))
     options = parser.parse_args()
