@@ -18,6 +18,17 @@ LENGTHS = {
     "rrid-s-paper": 1792,
     "rrid-s-scratch": 1792,
     "demo": 128 * (4 + 2 + 2),
+    # The paper's Table 1.
+    "svdnet": 2048,
+    "trinet": 128,
+    "hacnn": 1024,
+    "deep-person": 2048,
+    "aligned-reid": 2048,
+    "pcb": 1536,
+    "pcb-rpp": 1536,
+    "hpm": 3840,
+    "mgn": 2048,
+    "bot": 2048,
 }
 TINY = "basic:stem=4,planes=4.4.8.8,out=4.4.8.8,depths=1.1.1.1"
 
@@ -30,6 +41,8 @@ def test_every_recipe_builds_a_model_of_its_descriptor_length(name: str) -> None
     images = torch.empty(2, 3, recipe.data.height, recipe.data.width, device="meta")
     output = model.eval()(images)
     assert output.descriptor.shape == (2, LENGTHS[name])
+    assert model.layout[0].start == 0
+    assert [b.start for b in model.layout[1:]] == [b.stop for b in model.layout[:-1]]
     assert model.layout[-1].stop == LENGTHS[name]
     assert all(logits.shape == (2, 10) for logits in output.logits)
 
