@@ -263,7 +263,7 @@ def test_a_training_stopped_before_its_first_checkpoint_begins_again(
 def test_a_loss_that_is_not_finite_stops_and_names_step_and_term(
     rendered: ReidDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
-    real = loop.rrid_loss
+    real = loop.compute_loss
     calls = 0
 
     def broken(*arguments: object, **keywords: object) -> Loss:
@@ -275,7 +275,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_step_and_term(
         nan = loss.total * math.nan
         return replace(loss, total=nan, **{term: nan})
 
-    monkeypatch.setattr(loop, "rrid_loss", broken)
+    monkeypatch.setattr(loop, "compute_loss", broken)
     with pytest.raises(TrainingError) as caught:
         train(small_recipe("train.checkpoint_steps=2"), rendered, tmp_path)
     assert str(caught.value).startswith(f"The {term} loss is nan at epoch 1, batch 5 (step 5).")
