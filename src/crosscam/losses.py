@@ -46,16 +46,22 @@ def batch_hard_triplet(embeddings: Tensor, pids: Tensor, margin: float) -> Tenso
         raise ValueError(
             f"{embeddings.shape[-2]} embeddings and {len(pids)} identities: expected equal numbers, at least 2."
         )
-    x = embeddings if embeddings.dim() == 3 else embeddings.unsqueeze(0)
+    hardest_positive, hardest_negative = _hardest(
+        embeddings if embeddings.dim() == 3 else embeddings.unsqueeze(0), pids
+    )
+    losses = torch.relu(hardest_positive - hardest_negative + margin).mean(dim=1)
+    return losses if embeddings.dim() == 3 else losses[0]
+
+
+def _hardest(x: Tensor, pids: Tensor) -> tuple[Tensor, Tensor]:
+    """(E, B, D) -> distances to the farthest positive and the closest negative, (E, B) each."""
     # Half precision would lose the differences of near vectors, and autocast would bring it back.
     with torch.autocast(x.device.type, enabled=False):
         distances = _euclidean(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
     same = pids.unsqueeze(0) == pids.unsqueeze(1)
     # max and min over a dimension, not amax and amin: on ties only one entry receives the gradient.
-    hardest_positive = distances.masked_fill(~same, -torch.inf).max(dim=2).values
-    hardest_negative = distances.masked_fill(same, torch.inf).min(dim=2).values
-    losses = torch.relu(hardest_positive - hardest_negative + margin).mean(dim=1)
-    return losses if embeddings.dim() == 3 else losses[0]
+    positive = distances.masked_fill(~same, -torch.inf).max(dim=2).values
+    return positive, distances.masked_fill(same, torch.inf).min(dim=2).values
 
 
 def _euclidean(x: Tensor) -> Tensor:
@@ -138,12 +144,7 @@ def batch_hard_soft_margin(embeddings: Tensor, pids: Tensor) -> Tensor:
         raise ValueError(
             f"Embeddings of shape {tuple(embeddings.shape)}, {len(pids)} identities: expected (B, D) and B, at least 2."
         )
-    with torch.autocast(embeddings.device.type, enabled=False):
-        x = embeddings.float() if embeddings.dtype in (torch.bfloat16, torch.float16) else embeddings
-        distances = _euclidean(x.unsqueeze(0)).squeeze(0)
-    same = pids.unsqueeze(0) == pids.unsqueeze(1)
-    hardest_positive = distances.masked_fill(~same, -torch.inf).max(dim=1).values
-    hardest_negative = distances.masked_fill(same, torch.inf).min(dim=1).values
+    hardest_positive, hardest_negative = _hardest(embeddings.unsqueeze(0), pids)
     return softplus(hardest_positive - hardest_negative).mean()
 
 

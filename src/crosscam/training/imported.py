@@ -23,7 +23,7 @@ def import_run(file: Path, folder: Path) -> AuthorsModel:
     Raises:
         CheckpointError: not the authors' checkpoint, damaged, unsafe, or the folder is taken.
     """
-    if (folder / checkpoint.RECIPE).exists():
+    if any((folder / name).exists() for name in (checkpoint.RECIPE, checkpoint.WEIGHTS, checkpoint.STATE)):
         raise CheckpointError(f"{folder} already holds a training. Choose another folder.")
     found = import_authors(file)
     model = RRIDModel(backbone=found.backbone, scales=found.scales, dim=found.dim)
