@@ -17,11 +17,12 @@ from tyro.conf import subcommand
 from crosscam.cli.data import DataGroup, Doctor, Holdout, Render
 from crosscam.cli.describe import Extract, ImportAuthors
 from crosscam.cli.learn import Demo, Evaluate, Recipes, Train
+from crosscam.cli.reproduce import Reproduce
 from crosscam.errors import CrosscamError
 from crosscam.recipes.catalogue import RECIPES
 from crosscam.recipes.settings import setting_names
 
-Command = Demo | DataGroup | Recipes | Train | Evaluate | Extract | ImportAuthors
+Command = Demo | DataGroup | Recipes | Train | Evaluate | Extract | ImportAuthors | Reproduce
 
 _SUBCOMMANDS = (
     Annotated[Demo, subcommand("demo")]
@@ -31,6 +32,7 @@ _SUBCOMMANDS = (
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Extract, subcommand("extract")]
     | Annotated[ImportAuthors, subcommand("import-authors")]
+    | Annotated[Reproduce, subcommand("reproduce")]
 )
 
 COMMANDS: dict[str, Any] = {
@@ -41,6 +43,7 @@ COMMANDS: dict[str, Any] = {
     "evaluate": Evaluate,
     "extract": Extract,
     "import-authors": ImportAuthors,
+    "reproduce": Reproduce,
 }
 
 DESCRIPTION = (

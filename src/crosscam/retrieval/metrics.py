@@ -15,6 +15,7 @@ from crosscam.retrieval.counting import Floats, Matches, count_closer, find_matc
 from crosscam.retrieval.distances import Descriptors, distance_blocks
 from crosscam.retrieval.labels import Labels, check_labels
 from crosscam.retrieval.precision import (
+    first_match_rank,
     inverse_negative_penalty,
     match_curve,
     mean_per_query,
@@ -38,6 +39,7 @@ class RankingResult:
         cmc: (R,) float64; entry r - 1 is the share of queries with a match among the first r images.
         mINP: mean over queries of (number of matches) / (rank of the last match); Ye et al., TPAMI 2021.
         average_precision: (Q,) float64; NaN for a query that has no match in the gallery.
+        first_match: (Q,) int64, rank of the first match, counted from 1; 0 for a query that has none.
         num_queries: queries counted.
         num_skipped: queries left out because the gallery has no match for them.
         ap: the variant of average precision.
@@ -48,6 +50,7 @@ class RankingResult:
     cmc: NDArray[np.float64]
     mINP: float
     average_precision: NDArray[np.float64]
+    first_match: NDArray[np.int64]
     num_queries: int
     num_skipped: int
     ap: AveragePrecision
@@ -79,7 +82,7 @@ class RankingResult:
         return float(self.cmc[rank - 1])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: everything but the single queries' average precision."""
+        """Plain values for JSON: everything but what is of single queries."""
         ranks = {f"rank{r}": self.cmc_at(r) for r in (1, 5, 10) if r <= len(self.cmc)}
         return {
             "mAP": self.mAP,
@@ -207,6 +210,7 @@ def _evaluate(
         cmc=cmc,
         mINP=float(inverse_negative_penalty(places, matches).mean()),
         average_precision=average_precision,
+        first_match=first_match_rank(places, matches),
         num_queries=num_queries,
         num_skipped=len(average_precision) - num_queries,
         ap=ap,

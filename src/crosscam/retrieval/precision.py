@@ -38,6 +38,14 @@ def match_curve(places: Places, matches: Matches, max_rank: int, *, first_only: 
     return np.cumsum(gained[:max_rank]) / np.count_nonzero(matches.per_query)
 
 
+def first_match_rank(places: Places, matches: Matches) -> NDArray[np.int64]:
+    """(Q,) rank of each query's first match, counted from 1; 0 where a query has none."""
+    first = places.matches_before == 0
+    ranks = np.zeros(len(matches.per_query), dtype=np.int64)
+    ranks[matches.query_of[first]] = places.others_before[first] + 1
+    return ranks
+
+
 def inverse_negative_penalty(places: Places, matches: Matches) -> NDArray[np.float64]:
     """(number of queries with a match,) matches / rank of the last match."""
     last = places.matches_before + 1 == matches.per_query[matches.query_of]

@@ -1,0 +1,150 @@
+"""The rows of the paper's tables as recipes, and the differences between rows that the paper argues with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from crosscam.models.relation import Relation
+from crosscam.models.rrid import RRIDModel
+from crosscam.recipes.catalogue import RRID_F, RRID_S, find_recipe
+from crosscam.recipes.recipe import Recipe
+from crosscam.recipes.settings import with_settings
+from crosscam.recipes.systems import scaled_down
+from crosscam.reproduce import published
+from crosscam.reproduce.published import Scores
+
+Scale = Literal["paper", "small"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of Table 1 or 2.
+
+    Attributes:
+        name: of the row and of its folder; rows that stand in both tables have one name, and are trained once.
+        label: as the table prints it.
+        recipe: at the paper's size.
+        dim: length of the descriptor at the paper's size, as the table prints it.
+        published: the paper's scores by data set; empty for a row that the paper does not have.
+        marks: further columns, by their heads.
+    """
+
+    name: str
+    label: str
+    recipe: Recipe
+    dim: int
+    published: Scores
+    marks: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A difference between two rows that the paper argues with, on Market-1501.
+
+    Attributes:
+        text: what is claimed to help.
+        better, worse: names of the rows.
+        mAP, rank1: the printed difference, in points of per cent.
+    """
+
+    text: str
+    better: str
+    worse: str
+    mAP: float
+    rank1: float
+
+
+def _system(name: str, label: str, dim: int) -> Row:
+    return Row(name, label, find_recipe(name), dim, published.TABLE1.get(name, {}), {})
+
+
+TABLE1 = (
+    _system("svdnet", "SVDNet", 2048),
+    _system("trinet", "Triplet (TriNet)", 128),
+    _system("hacnn", "HA-CNN", 1024),
+    _system("deep-person", "Deep-Person", 2048),
+    _system("aligned-reid", "AlignedReID", 2048),
+    _system("pcb", "PCB", 1536),
+    _system("pcb-rpp", "PCB+RPP", 1536),
+    _system("hpm", "HPM", 3840),
+    _system("mgn", "MGN", 2048),
+    _system("bot", "Bag of tricks (not in the paper)", 2048),
+    _system("rrid-s", "RRID-S", 1792),
+    _system("rrid-f", "RRID-F", 3840),
+)
+
+
+def _ablation(name: str, model: RRIDModel, dim: int) -> Row:
+    base = RRID_F if len(model.scales) > 1 else RRID_S
+    recipe = base if model == base.model else replace(base, name=name, description=f"Table 2: {name}.", model=model)
+    has_global, has_local = model.global_pooling != "none", model.local_features
+    relation = {"one_vs_rest": "✓", "rest_only": "R_p(r_i)", "none": ""}[model.relation]
+    local = {"avg": "GAP", "max": "GMP"}[model.local_pooling]
+    marks = {
+        "GF": "✓" if has_global else "",
+        "LF": "✓" if has_local else "",
+        "RM": relation if has_local else "",
+        "Ext.": "✓" if len(model.scales) > 1 else "",
+        "pooling GF": model.global_pooling.upper() if has_global else "-",
+        "pooling LF": local if has_local else "-",
+    }
+    return Row(name, name, recipe, dim, published.TABLE2[name], marks)
+
+
+ONE, THREE = (6,), (6, 4, 2)
+
+
+def _one(pooling: str, relation: Relation) -> RRIDModel:
+    return RRIDModel(scales=ONE, relation=relation, global_pooling=pooling)  # type: ignore[arg-type]
+
+
+def _ext(pooling: str) -> RRIDModel:
+    return RRIDModel(scales=THREE, relation="none", global_pooling=pooling)  # type: ignore[arg-type]
+
+
+TABLE2 = (
+    _ablation("gf-gap", RRIDModel(scales=ONE, local_features=False, relation="none", global_pooling="gap"), 256),
+    _ablation("lf-gap", RRIDModel(scales=ONE, relation="none", local_pooling="avg", global_pooling="none"), 1536),
+    _ablation("gap", RRIDModel(scales=ONE, relation="none", local_pooling="avg", global_pooling="gap"), 1792),
+    _ablation("gmp", _one("gmp", "none"), 1792),
+    _ablation("rm-gmp", _one("gmp", "one_vs_rest"), 1792),
+    _ablation("rm-gap", _one("gap", "one_vs_rest"), 1792),
+    _ablation("rm-gap+gmp", _one("gap+gmp", "one_vs_rest"), 1792),
+    _ablation("rrid-s", RRID_S.model, 1792),  # type: ignore[arg-type]
+    _ablation("ext-gmp", _ext("gmp"), 3840),
+    _ablation("ext-gap", _ext("gap"), 3840),
+    _ablation("ext-gap+gmp", _ext("gap+gmp"), 3840),
+    _ablation("ext-gcp", _ext("gcp"), 3840),
+    _ablation("rrid-f", RRID_F.model, 3840),  # type: ignore[arg-type]
+    _ablation("rest-gmp", _one("gmp", "rest_only"), 1792),
+)
+
+CLAIMS = (
+    Claim("one-vs.-rest relation module", "rm-gmp", "gmp", 3.0, 1.0),
+    Claim("T(p_i, r_i) rather than r_i alone", "rm-gmp", "rest-gmp", 2.2, 0.8),
+    Claim("GCP rather than GAP+GMP", "rrid-s", "rm-gap+gmp", 1.4, 0.5),
+    Claim("GCP rather than GMP", "rrid-s", "rm-gmp", 1.3, 0.6),
+    Claim("GCP rather than GAP", "rrid-s", "rm-gap", 2.2, 0.7),
+    Claim("relation module at three scales", "rrid-f", "ext-gcp", 1.6, 0.7),
+    Claim("three scales rather than one", "rrid-f", "rrid-s", 0.9, 0.4),
+)
+
+ROWS: dict[str, Row] = {row.name: row for row in (*TABLE1, *TABLE2)}
+
+
+def recipe_of(row: Row, scale: Scale, epochs: int, seed: int, overrides: tuple[str, ...]) -> Recipe:
+    """The recipe that is trained for a row.
+
+    Args:
+        row: one of ``ROWS``.
+        scale: ``"paper"``: the recipe as it is; ``"small"``: see :func:`crosscam.recipes.systems.scaled_down`.
+        epochs: of the small scale.
+        seed: of this training.
+        overrides: ``name=value`` each, applied last, to every row alike.
+    Raises:
+        RecipeError: an override that does not fit.
+    """
+    recipe = row.recipe if scale == "paper" else scaled_down(row.recipe, epochs)
+    return with_settings(recipe, [*overrides, f"train.seed={seed}"])

@@ -1,0 +1,249 @@
+"""A study: a folder in which rows are trained and scored, seed by seed; what is there is never made again.
+
+``STUDY/study.json`` says on which data and at which scale; ``STUDY/ROW/seedN`` is an ordinary run folder with two files
+more: ``queries.npz`` (average precision and rank of the first match, query by query) and, last of all, ``result.json``.
+So a study that is stopped anywhere goes on where it was, and several processes may work on one: each row is held by a
+lock while it is made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crosscam.data.records import ReidDataset, camids_of, pids_of
+from crosscam.errors import CheckpointError
+from crosscam.experiment import TestImages, untrained_model
+from crosscam.extraction import load_model
+from crosscam.models.systems import layout_of
+from crosscam.recipes.recipe import Recipe
+from crosscam.reproduce.rows import Row, Scale, recipe_of
+from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
+from crosscam.training.checkpoint import check_same_training, write_atomically, write_text
+from crosscam.training.logbook import read_history
+from crosscam.training.loop import Listeners, train
+
+STUDY, RESULT, QUERIES, LOCK = "study.json", "result.json", "queries.npz", "lock"
+WHOLE = "whole"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every row of a study gets alike.
+
+    Attributes:
+        scale: ``"paper"``: the systems' own recipes; ``"small"``: the same systems at a size that a CPU trains.
+        epochs: of the small scale.
+        overrides: settings that are changed in every recipe, ``name=value`` each.
+    """
+
+    scale: Scale = "paper"
+    epochs: int = 10
+    overrides: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.scale == "paper":
+            size = "the systems' own recipes"
+        else:
+            size = f"half-width ResNet-18, {self.epochs} epochs, one optimiser for all"
+        return f"{size}; {', '.join(self.overrides)}" if self.overrides else size
+
+
+@dataclass(frozen=True, eq=False)
+class RowResult:
+    """One row, one seed, scored.
+
+    Attributes:
+        row: name of the row.
+        seed: its seed.
+        values: what ``result.json`` holds.
+        average_precision: (Q,) for each name: ``"whole"`` for the descriptor, and each of its blocks; NaN if skipped.
+        first_match: (Q,) likewise, rank of the first match, 0 if skipped.
+    """
+
+    row: str
+    seed: int
+    values: dict[str, Any]
+    average_precision: dict[str, NDArray[np.float64]]
+    first_match: dict[str, NDArray[np.int64]]
+
+
+class Study:
+    """The folder of a study.
+
+    Args:
+        folder: where; it is made.
+        dataset: what is trained on and tested.
+        budget: what every row gets.
+    Raises:
+        CheckpointError: the folder holds a study of other data or another budget.
+    """
+
+    def __init__(self, folder: Path, dataset: ReidDataset, budget: Budget) -> None:
+        self.folder, self.dataset, self.budget = folder, dataset, budget
+        wanted = {"data": dataset.name, "fingerprint": dataset.fingerprint(), **asdict(budget)}
+        text = json.dumps(wanted, indent=2) + "\n"
+        path = folder / STUDY
+        if not path.exists():
+            write_atomically(path, lambda temporary: write_text(temporary, text))
+        found = _read_json(path)
+        for name, value in json.loads(text).items():
+            if found.get(name) != value:
+                raise CheckpointError(
+                    f"{folder} holds a study with {name}={found.get(name)}, now {name}={value}. "
+                    "Go on with the same settings, or choose another folder with --out."
+                )
+
+    def recipe(self, row: Row, seed: int) -> Recipe:
+        """What is trained for a row."""
+        return recipe_of(row, self.budget.scale, self.budget.epochs, seed, self.budget.overrides)
+
+    def run_folder(self, row: str, seed: int) -> Path:
+        """The run folder of a row and seed."""
+        return self.folder / row / f"seed{seed}"
+
+    def fill(self, rows: Sequence[Row], seeds: int, listen: Callable[[str], Listeners | None] | None = None) -> None:
+        """Train and score what is missing, all rows of one seed before the next seed.
+
+        What another process is making is left to it, and waited for at the end.
+
+        Args:
+            rows: which.
+            seeds: how many; 0, 1, ...
+            listen: gives the listeners of a training, from its name.
+        """
+        wanted = [(row, seed) for seed in range(seeds) for row in rows]
+        busy = [(row, seed) for row, seed in wanted if not self._make(row, seed, listen, wait=False)]
+        for row, seed in busy:
+            self._make(row, seed, listen, wait=True)
+
+    def _make(
+        self, row: Row, seed: int, listen: Callable[[str], Listeners | None] | None, *, wait: bool
+    ) -> bool:
+        """Make one result if it is not there; whether it is there now."""
+        folder = self.run_folder(row.name, seed)
+        recipe = self.recipe(row, seed)
+        if (folder / RESULT).exists():
+            check_same_training(folder, recipe, self.dataset.fingerprint())
+            return True
+        folder.mkdir(parents=True, exist_ok=True)
+        with held(folder / LOCK, wait=wait) as mine:
+            if not mine:
+                return False
+            if not (folder / RESULT).exists():
+                listeners = listen(f"{row.name}, seed {seed}") if listen else None
+                train(recipe, self.dataset, folder, resume=True, listeners=listeners)
+                score_run(folder, recipe, self.dataset, with_untrained=seed == 0)
+        return True
+
+    def result(self, row: str, seed: int) -> RowResult | None:
+        """A finished result; None if there is none."""
+        folder = self.run_folder(row, seed)
+        if not (folder / RESULT).exists():
+            return None
+        values = _read_json(folder / RESULT)
+        with np.load(folder / QUERIES) as arrays:
+            names = [n.removeprefix("ap/") for n in arrays if n.startswith("ap/")]
+            precision = {n: arrays[f"ap/{n}"] for n in names}
+            first = {n: arrays[f"first/{n}"] for n in names}
+        return RowResult(row, seed, values, precision, first)
+
+    def results(self, row: str) -> list[RowResult]:
+        """All finished results of a row, by seed."""
+        found = sorted(int(p.parent.name.removeprefix("seed")) for p in (self.folder / row).glob(f"seed*/{RESULT}"))
+        results = (self.result(row, seed) for seed in found)
+        return [r for r in results if r is not None]
+
+
+def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrained: bool) -> None:
+    """Score a trained run folder by its whole descriptor and by each block alone, and write it down.
+
+    Args:
+        folder: the run folder.
+        recipe: its recipe.
+        dataset: its query and gallery.
+        with_untrained: score the network before its first step, too.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = load_model(folder, recipe).to(device)
+    layout = layout_of(model)
+    test = TestImages(dataset, recipe)
+    scored = test.score(model)
+    results: dict[str, RankingResult] = {WHOLE: scored.result}
+    if len(layout) > 1:
+        for block in layout:
+            query, gallery = (_unit(x[:, block.start : block.stop]) for x in (scored.query, scored.gallery))
+            labels = _labels(dataset)
+            results[block.name] = evaluate_descriptors(
+                query, gallery, *labels, ap=recipe.evaluation.ap, protocol=dataset.protocol
+            )
+    values = {
+        **scored.to_dict(),
+        "dim": layout[-1].stop,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "blocks": {name: {"mAP": r.mAP, "rank1": r.rank1} for name, r in results.items() if name != WHOLE},
+        "untrained": _untrained(test, recipe, dataset, device) if with_untrained else None,
+        "recipe": recipe.name,
+        "seed": recipe.train.seed,
+        "size": [recipe.data.height, recipe.data.width],
+        "epochs": recipe.train.epochs,
+        "cpu_seconds": read_history(folder)[-1]["cpu_seconds"],
+    }
+    arrays = {f"ap/{name}": r.average_precision for name, r in results.items()}
+    arrays |= {f"first/{name}": r.first_match for name, r in results.items()}
+    write_atomically(folder / QUERIES, partial(_save_arrays, arrays))
+    text = json.dumps(values, indent=2) + "\n"
+    write_atomically(folder / RESULT, lambda path: write_text(path, text))
+
+
+def _untrained(test: TestImages, recipe: Recipe, dataset: ReidDataset, device: str) -> dict[str, float]:
+    num_ids = len({s.pid for s in dataset.train})
+    result = test.score(untrained_model(recipe, num_ids).to(device), "untrained").result
+    return {"mAP": result.mAP, "rank1": result.rank1}
+
+
+def _labels(ds: ReidDataset) -> tuple[NDArray[np.int64], ...]:
+    return pids_of(ds.query), pids_of(ds.gallery), camids_of(ds.query), camids_of(ds.gallery)
+
+
+def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, D) rows scaled to length 1; a row of zeros, as a block behind a ReLU may be, stays."""
+    lengths = np.linalg.norm(x, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = x / np.maximum(lengths, 1e-12)
+    return unit
+
+
+def _save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return values
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}). Remove it; it is made again.") from error
+
+
+@contextmanager
+def held(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock for the time of the block; False if another process holds it. A process that dies lets go of it."""
+    file: BinaryIO
+    with open(path, "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
