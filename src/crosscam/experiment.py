@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.errors import DataError
 from crosscam.extraction import extract, load_model
 from crosscam.models.output import Layout
-from crosscam.models.systems import layout_of
+from crosscam.models.systems import layout_of, own_distances
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ReportContent, ScoreRow, write_report
@@ -36,6 +36,9 @@ from crosscam.training.provenance import versions
 SCORES = "scores.json"
 REPORT = "report.html"
 PIXEL_SIZE = (64, 32)
+
+Distance = Literal["euclidean", "own"]
+Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Scored:
         data_fingerprint: of what was ranked.
         query: (Q, D) descriptors.
         gallery: (G, D) descriptors.
+        distance: ``"euclidean"``, or ``"own"`` for a system that compares descriptors in a way of its own.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Scored:
     data_fingerprint: str
     query: NDArray[np.float32]
     gallery: NDArray[np.float32]
+    distance: Distance = "euclidean"
 
     def row(self) -> ScoreRow:
         """The line of the score table."""
@@ -83,6 +88,7 @@ class Scored:
             "name": self.name,
             **self.result.to_dict(),
             "flip": self.flip,
+            "distance": self.distance,
             "reranking": str(self.reranking) if self.reranking else None,
             "data_fingerprint": self.data_fingerprint,
         }
@@ -130,10 +136,24 @@ class TestImages:
         settings = self.recipe.evaluation
         flip = settings.flip if flip is None else flip
         query, gallery = (self._describe(model, images, flip, progress) for images in (self.query, self.gallery))
-        return self._scored(name, query, gallery, flip, ap or settings.ap, reranking)
+        own = own_distances(self.recipe.model, torch.from_numpy(query), torch.from_numpy(gallery), layout_of(model))
+        if own is None:
+            return self._scored(name, query, gallery, flip, ap or settings.ap, reranking)
+        if reranking is not None:
+            raise _no_reranking(self.recipe)
+        variant: Any = ap or settings.ap
+        labels = ranking_labels(self.dataset)
+        result = evaluate_ranking(own, *labels, ap=variant, protocol=self.dataset.protocol)
+        return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, "own")
 
     def reranked(self, scored: Scored, reranking: Reranking) -> Scored:
-        """The same descriptors scored again after re-ranking."""
+        """The same descriptors scored again after re-ranking.
+
+        Raises:
+            DataError: the system has a distance of its own.
+        """
+        if scored.distance == "own":
+            raise _no_reranking(self.recipe)
         ap = scored.result.ap
         return self._scored(f"{scored.name}, re-ranked", scored.query, scored.gallery, scored.flip, ap, reranking)
 
@@ -156,13 +176,26 @@ class TestImages:
         reranking: Reranking | None,
     ) -> Scored:
         ds = self.dataset
-        labels = pids_of(ds.query), pids_of(ds.gallery), camids_of(ds.query), camids_of(ds.gallery)
+        labels = ranking_labels(ds)
         if reranking is None:
             result = evaluate_descriptors(query, gallery, *labels, ap=ap, protocol=ds.protocol)
         else:
             distances = rerank(query, gallery, k1=reranking.k1, k2=reranking.k2, lambda_value=reranking.lambda_value)
             result = evaluate_ranking(distances, *labels, ap=ap, protocol=ds.protocol)
         return Scored(name, result, flip, reranking, ds.fingerprint(), query, gallery)
+
+
+def _no_reranking(recipe: Recipe) -> DataError:
+    return DataError(
+        f"Re-ranking works on Euclidean distances, but {recipe.name} compares people by a distance of its own. "
+        "Leave re-ranking out."
+    )
+
+
+def ranking_labels(dataset: ReidDataset) -> tuple[Labels, Labels, Labels, Labels]:
+    """Identities of query and gallery, (Q,) and (G,), then their cameras: what every ranking is scored with."""
+    query, gallery = dataset.query, dataset.gallery
+    return pids_of(query), pids_of(gallery), camids_of(query), camids_of(gallery)
 
 
 def _pixel_descriptors(images: Images) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from crosscam.cli.show import OUT, bars, counting, say, show_json, table
 from crosscam.data.doctor import as_text, examine_dataset
 from crosscam.data.holdout import holdout
 from crosscam.data.render import render_dataset
+from crosscam.data.render_identities import SHARING_GROUP
 from crosscam.data.render_sheet import contact_sheet
 from crosscam.data.table import write_table
 
@@ -57,6 +58,8 @@ class Render:
     """Images of each identity at each camera."""
     collide: float = 0.3
     """Share of the identities that wear the same upper or lower garment as somebody else."""
+    collide_group: int = SHARING_GROUP
+    """Most people who share one garment."""
     seed: int = 0
     """The same seed draws the same bytes."""
     test_share: float = 0.2
@@ -74,6 +77,7 @@ class Render:
                 cameras=self.cameras,
                 images=self.images,
                 collide=self.collide,
+                group=self.collide_group,
                 seed=self.seed,
                 test_share=self.test_share,
                 progress=counting(progress, "drawing people"),

@@ -2,67 +2,140 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rich.progress import Progress
 from tyro.conf import Positional, UseAppendAction
 
 from crosscam.cli.options import General, Reading, Settings, Unset
-from crosscam.cli.show import bars, say, training_listeners
-from crosscam.errors import RecipeError
-from crosscam.reproduce.rows import TABLE1, TABLE2, Row, Scale
+from crosscam.cli.show import OUT, bars, say, show_text, table, training_listeners
+from crosscam.errors import DataError, RecipeError
+from crosscam.reproduce.collision import Collision, collision_charts, collision_tables, fill
+from crosscam.reproduce.rows import ROWS, TABLE1, TABLE2, Row, Scale
 from crosscam.reproduce.study import Budget, Study
+from crosscam.reproduce.tables import Table, tables_of
+from crosscam.reproduce.transfer import examine, read_exam, transfer_table
+from crosscam.reproduce.writing import as_json, write_tables
+from crosscam.training.loop import Listeners
+from crosscam.training.provenance import versions
 
-TABLES: dict[str, tuple[Row, ...]] = {"table1": TABLE1, "table2": TABLE2}
+What = Literal["table1", "table2", "table3", "table4", "transfer", "collision"]
+ROWS_OF: dict[str, tuple[str, ...]] = {
+    "table1": tuple(row.name for row in TABLE1),
+    "table2": tuple(row.name for row in TABLE2),
+    "table3": ("gmp", "rm-gmp"),
+    "table4": ("rm-gap", "rm-gmp", "rm-gap+gmp", "rrid-s"),
+}
+COLLISION_OUT = Path("runs/collision")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
-    """Train what is missing of one of the paper's tables, and print it beside the published numbers.
+    """One of the paper's tables or figures: train what is missing, then print it beside the published numbers.
 
-    A second call only fills gaps; the same command in several terminals shares the rows.
+    A second call only fills gaps; the same command in several terminals shares the work. table1 to table4 are the
+    paper's; transfer scores the networks of a study on another data set (--exam); collision draws people who share more
+    and more garments, and measures what the relation module and GCP bring.
     """
 
-    what: Positional[Literal["table1", "table2"]]
-    """Which table."""
-    data: Path
-    """Folder or table of the data set."""
+    what: Positional[What]
+    """Table or figure."""
+    data: Unset[Path] = None
+    """Folder or table of the data set (not for collision)."""
     out: Unset[Path] = None
     """Folder of the study; runs/study-DATASET by default. All tables and figures of one data set share it."""
     rows: UseAppendAction[tuple[str, ...]] = ()
-    """Only this row; may be given several times."""
+    """Train only this row; may be given several times. The table shows all that is there."""
     seeds: int = 1
-    """Trainings of each row: seeds 0, 1, ..."""
+    """Trainings of each row: seeds 0, 1, ...; for collision, draws of people."""
     scale: Scale = "paper"
-    """paper: the systems' own recipes. small: the same systems at a size that a CPU trains."""
+    """paper: the systems' own recipes. small: the same systems at a size that a CPU trains, with one budget."""
     epochs: int = 10
     """Epochs of the small scale."""
     recipe_override: Settings = ()
     """Change a setting of every recipe, for example train.precision=bf16; may be given several times."""
+    exam: Unset[Path] = None
+    """transfer: the other data set."""
+    ids: int = 360
+    """collision: people at each dial; a third of them is tested."""
     reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Fill, then show."""
+        if self.seeds < 1:
+            raise RecipeError(f"--seeds {self.seeds}: expected at least 1.")
+        if self.what == "collision":
+            self._run_collision()
+            return
+        if self.data is None:
+            raise DataError(f"{self.what} needs a data set. Give its folder or table with --data.")
         dataset = self.reading.read_and_note(self.data)
-        study = Study(
-            self.out or Path("runs") / f"study-{dataset.name}",
-            dataset,
-            Budget(self.scale, self.epochs, self.recipe_override),
-        )
-        rows = self._rows()
-        with bars(self.general.json) as progress:
+        out = self.out or Path("runs") / f"study-{dataset.name}"
+        study = Study(out, dataset, self._budget())
+        if self.what == "transfer":
+            self._run_transfer(study)
+            return
+        with self._bars() as progress:
+            study.fill(self._rows(ROWS_OF[self.what]), self.seeds, self._listen(progress))
+        self._show(out, tables_of(study, self.what))
 
-            def listen(name: str):
-                say(name)
-                return training_listeners(progress, self.general.json)
+    def _run_transfer(self, study: Study) -> None:
+        if self.exam is None:
+            raise DataError("transfer needs another data set. Give its folder or table with --exam.")
+        exam = read_exam(self.exam)
+        rows = self._rows(tuple(ROWS))
+        trained = [row for row in rows if study.results(row.name)]
+        if not trained:
+            raise DataError(f"{study.folder} holds no finished network. Train some with 'crosscam reproduce table1'.")
+        examine(study, trained, exam, say)
+        self._show(study.folder, [transfer_table(study, trained, exam)])
 
-            study.fill(rows, self.seeds, listen)
+    def _run_collision(self) -> None:
+        plan = Collision(self.ids, self.seeds, self._budget())
+        out = self.out or COLLISION_OUT
+        with self._bars() as progress:
+            studies = fill(out, plan, self._listen(progress))
+        self._show(out, collision_tables(studies, plan), collision_charts(studies))
 
-    def _rows(self) -> tuple[Row, ...]:
-        known = {row.name: row for row in TABLES[self.what]}
-        unknown = [name for name in self.rows if name not in known]
+    def _budget(self) -> Budget:
+        return Budget(self.scale, self.epochs, self.recipe_override)
+
+    def _rows(self, names: Sequence[str]) -> tuple[Row, ...]:
+        unknown = [name for name in self.rows if name not in names]
         if unknown:
-            raise RecipeError(f"{self.what} has no row {unknown[0]!r}. Known: {', '.join(known)}.")
-        return tuple(known[name] for name in self.rows) if self.rows else tuple(known.values())
+            raise RecipeError(f"{self.what} has no row {unknown[0]!r}. Known: {', '.join(names)}.")
+        return tuple(ROWS[name] for name in names if name in self.rows or not self.rows)
+
+    def _bars(self) -> AbstractContextManager[Progress]:
+        return bars(self.general.json)
+
+    def _listen(self, progress: Progress) -> Callable[[str], Listeners]:
+        def listen(name: str) -> Listeners:
+            say(name)
+            return training_listeners(progress, self.general.json)
+
+        return listen
+
+    def _show(self, out: Path, tables: Sequence[Table], figures: str = "") -> None:
+        provenance = _provenance()
+        name = tables[0].name
+        write_tables(out / "tables", name, tables, provenance, figures)
+        if self.general.json:
+            show_text(as_json(tables, provenance))
+            return
+        for shown in tables:
+            table(shown.heads, shown.cells, shown.title)
+            for note in shown.notes:
+                OUT.print(note, markup=False)
+        say(f"Also in {out / 'tables'}: {name}.md, .csv, .json and .html.")
+
+
+def _provenance() -> Mapping[str, str]:
+    return {"command": shlex.join(["crosscam", *sys.argv[1:]]), **versions()}

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from crosscam.data.render_camera import draw_cameras
-from crosscam.data.render_identities import MAX_IDS, Identity, draw_identities, draw_stranger
+from crosscam.data.render_identities import MAX_IDS, SHARING_GROUP, Identity, draw_identities, draw_stranger
 from crosscam.data.render_image import Track, draw_track
 from crosscam.errors import DataError
 
@@ -70,6 +70,7 @@ def render_dataset(
     collide: float,
     seed: int,
     test_share: float = 0.4,
+    group: int = SHARING_GROUP,
     processes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RenderSummary:
@@ -83,10 +84,12 @@ def render_dataset(
         ids: identities, 4 to ``MAX_IDS``; about ``test_share`` of them are test identities.
         cameras: 2 to 9. Each identity passes at least two of them, and most of them.
         images: images of each identity at each camera that it passes, 2 to 99.
-        collide: share of the identities, in [0, 1], that have exactly the same upper or lower garment as one to
-            three others of their subset. All other garments of the identities differ in pattern or colour.
+        collide: share of the identities, in [0, 1], that have exactly the same upper or lower garment as others
+            of their subset, in groups of two to ``group``. All other garments of the identities differ in pattern or
+            colour.
         seed: any integer.
         test_share: share of the identities in ``query`` and ``bounding_box_test``, above 0 and below 1.
+        group: most people who share one garment, 2 to 99.
         processes: how many processes draw; None uses all processors.
         progress: called with the images written so far and the images in all.
     Returns:
@@ -95,9 +98,9 @@ def render_dataset(
         ValueError: an argument out of its range.
         DataError: the folder is not empty, or cannot be written.
     """
-    _check_arguments(ids, cameras, images, collide, test_share, processes)
+    _check_arguments(ids, cameras, images, collide, test_share, group, processes)
     out = Path(out)
-    people = draw_identities(ids, test_share, collide, seed)
+    people = draw_identities(ids, test_share, collide, seed, group)
     jobs = list(_plan(people, cameras, images, seed))
     try:
         _make_folders(out)
@@ -109,12 +112,13 @@ def render_dataset(
 
 
 def _check_arguments(
-    ids: int, cameras: int, images: int, collide: float, test_share: float, processes: int | None
+    ids: int, cameras: int, images: int, collide: float, test_share: float, group: int, processes: int | None
 ) -> None:
     for name, value, low, high in (
         ("ids", ids, 4, MAX_IDS),
         ("cameras", cameras, 2, MAX_CAMERAS),
         ("images", images, 2, 99),
+        ("group", group, 2, 99),
         ("processes", 1 if processes is None else processes, 1, 1024),
     ):
         if not low <= value <= high:

@@ -65,6 +65,7 @@ QUIET_COLOURS = ("black", "grey", "silver", "white", "navy", "beige")
 COMMON_LOWER = {"black": 4.0, "navy": 4.0, "grey": 3.0, "beige": 2.0, "blue": 3.0, "brown": 1.5, "white": 1.5}
 
 MAX_IDS = 1500
+SHARING_GROUP = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,9 @@ class Identity:
     shoulders: float
 
 
-def draw_identities(ids: int, test_share: float, collide: float, seed: int) -> tuple[Identity, ...]:
+def draw_identities(
+    ids: int, test_share: float, collide: float, seed: int, group: int = SHARING_GROUP
+) -> tuple[Identity, ...]:
     """Draw everybody of a data set.
 
     Args:
@@ -131,6 +134,7 @@ def draw_identities(ids: int, test_share: float, collide: float, seed: int) -> t
         test_share: share of the identities that are test identities.
         collide: share of the identities that have one garment in common with others of their subset.
         seed: the same people for the same seed and arguments.
+        group: most people who share one garment.
     Returns:
         The identities by rising pid, from 1 to ``ids``.
     """
@@ -144,7 +148,7 @@ def draw_identities(ids: int, test_share: float, collide: float, seed: int) -> t
     for i in test:
         people[i] = replace(people[i], subset="test")
     num_train_shared, num_test_shared = _shared_counts(ids, num_test, collide)
-    groups = (*_groups(train, num_train_shared, rng), *_groups(test, num_test_shared, rng))
+    groups = (*_groups(train, num_train_shared, rng, group), *_groups(test, num_test_shared, rng, group))
     for group, members in enumerate(groups, start=1):
         part: BodyPart = rng.choice(("upper", "lower"))
         first = people[members[0]]
@@ -186,11 +190,11 @@ def _shared_counts(ids: int, num_test: int, collide: float) -> tuple[int, int]:
     return min(total - test, ids - num_test), test
 
 
-def _groups(members: list[int], num_shared: int, rng: random.Random) -> Iterator[list[int]]:
-    """Cut the first ``num_shared`` members into groups of two to four; a single one is left unique."""
+def _groups(members: list[int], num_shared: int, rng: random.Random, largest: int) -> Iterator[list[int]]:
+    """Cut the first ``num_shared`` members into groups of two to ``largest``; a single one is left unique."""
     start, left = 0, min(num_shared, len(members))
     while left >= 2:
-        size = rng.choice([s for s in (2, 3, 4) if s <= left and left - s != 1])
+        size = rng.choice([s for s in range(2, largest + 1) if s <= left and left - s != 1] or [left])
         yield members[start : start + size]
         start, left = start + size, left - size
 

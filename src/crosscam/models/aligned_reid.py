@@ -217,6 +217,10 @@ class AlignedReIDModel:
         check_backbone(self.backbone, self.last_stride)
         check_stripes(height, width, self.num_parts, self.last_stride, "model.num_parts")
 
+    def distances(self, query: Tensor, gallery: Tensor, layout: Layout) -> Tensor | None:
+        """:func:`aligned_distances` where the local features are kept; None otherwise."""
+        return aligned_distances(query, gallery, layout) if self.keep_local else None
+
     def build(self, num_ids: int, *, pretrained: bool = True) -> AlignedReID:
         """The network for K identities; 0 for a network that only describes."""
         backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)

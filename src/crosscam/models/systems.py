@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, cast, runtime_checkable
 
-from torch import nn
+from torch import Tensor, nn
 
 from crosscam.models.aligned_reid import AlignedReIDModel
 from crosscam.models.bot import BoTModel
@@ -61,6 +61,19 @@ def begin_epoch(settings: ModelSettings, model: nn.Module, epoch: int, *, resume
         return False
     settings.begin_epoch(model, epoch, resumed=resumed)
     return True
+
+
+@runtime_checkable
+class Measuring(Protocol):
+    """Settings of a system that compares descriptors in a way of its own."""
+
+    def distances(self, query: Tensor, gallery: Tensor, layout: Layout) -> Tensor | None:
+        """(Q, G) distances of (Q, D) and (G, D) descriptors; None if these settings ask for the Euclidean distance."""
+
+
+def own_distances(settings: ModelSettings, query: Tensor, gallery: Tensor, layout: Layout) -> Tensor | None:
+    """(Q, G) by the system's own distance; None where that is the Euclidean distance."""
+    return settings.distances(query, gallery, layout) if isinstance(settings, Measuring) else None
 
 
 def layout_of(model: nn.Module) -> Layout:

@@ -15,11 +15,16 @@ MAX_MARKERS = 40
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its legend text and its points. A value that is not finite breaks the line."""
+    """One line: its legend text and its points. A value that is not finite breaks the line.
+
+    Attributes:
+        errors: for each point the ends of its error bar; empty for none.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
+    errors: Sequence[tuple[float, float]] = ()
 
 
 def nice_ticks(low: float, high: float, target: int = 5) -> list[float]:
@@ -69,12 +74,15 @@ def line_chart(
     for s in series:
         if len(s.x) != len(s.y):
             raise ValueError(f"Series {s.name} has {len(s.x)} x values and {len(s.y)} y values.")
+        if s.errors and len(s.errors) != len(s.x):
+            raise ValueError(f"Series {s.name} has {len(s.x)} points and {len(s.errors)} error bars.")
     points = [(x, y) for s in series for x, y in zip(s.x, s.y, strict=True) if math.isfinite(y)]
     head = f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
     if not points:
         return f'{head}<p class="empty">Nothing was recorded.</p></figure>'
     x_low, x_high = x_range or (min(x for x, _ in points), max(x for x, _ in points))
-    y_low, y_high = y_range or (min(0.0, *(y for _, y in points)), max(y for _, y in points))
+    values = [y for _, y in points] + [end for s in series for bar in s.errors for end in bar]
+    y_low, y_high = y_range or (min(0.0, *values), max(values))
     axes = _Axes(_x_ticks(x_low, x_high, whole_x), nice_ticks(y_low, y_high), x_low, x_high)
     svg = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(_summary(title, series))}">',
@@ -150,7 +158,11 @@ def _draw_series(series: Series, style: int, axes: _Axes, x_label: str) -> str:
         u, v = axes.place(x, y)
         text = escape(f"{series.name}, {x_label} {_number(x)}: {_value(y)}")
         markers.append(f'<circle cx="{u:.1f}" cy="{v:.1f}" r="2.6"><title>{text}</title></circle>')
-    return f'<g class="line s{style}"><path d="{"".join(d)}"/>{"".join(markers)}</g>'
+    bars = []
+    for x, (low, high) in zip(series.x, series.errors, strict=False):
+        (u, bottom), (_, top) = axes.place(x, low), axes.place(x, high)
+        bars.append(f'<path class="bar" d="M{u - 3:.1f} {bottom:.1f}h6m-3 0V{top:.1f}m-3 0h6"/>')
+    return f'<g class="line s{style}"><path d="{"".join(d)}"/>{"".join(bars)}{"".join(markers)}</g>'
 
 
 def _legend(series: Sequence[Series], show_last: bool) -> str:

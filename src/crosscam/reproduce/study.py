@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crosscam.data.records import ReidDataset, camids_of, pids_of
+from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError
-from crosscam.experiment import TestImages, untrained_model
+from crosscam.experiment import TestImages, ranking_labels, untrained_model
 from crosscam.extraction import load_model
+from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.rows import Row, Scale, recipe_of
@@ -67,7 +68,8 @@ class RowResult:
         row: name of the row.
         seed: its seed.
         values: what ``result.json`` holds.
-        average_precision: (Q,) for each name: ``"whole"`` for the descriptor, and each of its blocks; NaN if skipped.
+        average_precision: (Q,) for each name: ``"whole"`` for the descriptor, and the names of
+            :func:`features_of`; NaN if skipped.
         first_match: (Q,) likewise, rank of the first match, 0 if skipped.
     """
 
@@ -127,9 +129,7 @@ class Study:
         for row, seed in busy:
             self._make(row, seed, listen, wait=True)
 
-    def _make(
-        self, row: Row, seed: int, listen: Callable[[str], Listeners | None] | None, *, wait: bool
-    ) -> bool:
+    def _make(self, row: Row, seed: int, listen: Callable[[str], Listeners | None] | None, *, wait: bool) -> bool:
         """Make one result if it is not there; whether it is there now."""
         folder = self.run_folder(row.name, seed)
         recipe = self.recipe(row, seed)
@@ -181,11 +181,10 @@ def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrai
     scored = test.score(model)
     results: dict[str, RankingResult] = {WHOLE: scored.result}
     if len(layout) > 1:
-        for block in layout:
-            query, gallery = (_unit(x[:, block.start : block.stop]) for x in (scored.query, scored.gallery))
-            labels = _labels(dataset)
-            results[block.name] = evaluate_descriptors(
-                query, gallery, *labels, ap=recipe.evaluation.ap, protocol=dataset.protocol
+        for name, columns in features_of(layout).items():
+            query, gallery = (_unit(x[:, columns]) for x in (scored.query, scored.gallery))
+            results[name] = evaluate_descriptors(
+                query, gallery, *ranking_labels(dataset), ap=recipe.evaluation.ap, protocol=dataset.protocol
             )
     values = {
         **scored.to_dict(),
@@ -199,21 +198,25 @@ def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrai
         "epochs": recipe.train.epochs,
         "cpu_seconds": read_history(folder)[-1]["cpu_seconds"],
     }
-    arrays = {f"ap/{name}": r.average_precision for name, r in results.items()}
+    arrays: dict[str, NDArray[Any]] = {f"ap/{name}": r.average_precision for name, r in results.items()}
     arrays |= {f"first/{name}": r.first_match for name, r in results.items()}
-    write_atomically(folder / QUERIES, partial(_save_arrays, arrays))
+    write_atomically(folder / QUERIES, partial(save_arrays, arrays))
     text = json.dumps(values, indent=2) + "\n"
     write_atomically(folder / RESULT, lambda path: write_text(path, text))
+
+
+def features_of(layout: Layout) -> dict[str, list[int]]:
+    """What is scored alone, as columns of the descriptor: each block, and all local and all global blocks together."""
+    columns = {b.name: list(range(b.start, b.stop)) for b in layout}
+    for kind in ("local", "global"):
+        columns[f"all-{kind}"] = [c for b in layout if b.kind == kind for c in columns[b.name]]
+    return {name: found for name, found in columns.items() if found}
 
 
 def _untrained(test: TestImages, recipe: Recipe, dataset: ReidDataset, device: str) -> dict[str, float]:
     num_ids = len({s.pid for s in dataset.train})
     result = test.score(untrained_model(recipe, num_ids).to(device), "untrained").result
     return {"mAP": result.mAP, "rank1": result.rank1}
-
-
-def _labels(ds: ReidDataset) -> tuple[NDArray[np.int64], ...]:
-    return pids_of(ds.query), pids_of(ds.gallery), camids_of(ds.query), camids_of(ds.gallery)
 
 
 def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -223,7 +226,8 @@ def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return unit
 
 
-def _save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+def save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+    """Write arrays as a compressed .npz file, for :func:`write_atomically`."""
     with open(path, "wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 

@@ -1,0 +1,149 @@
+"""Networks of a study on people and cameras of another data set, which they never saw.
+
+VIPeR is scored in both of its ways: all 632 identities at once, and the mean over its ten random halves of 316.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crosscam.data.loading import open_images
+from crosscam.data.readers import read_dataset, recognise
+from crosscam.data.records import ReidDataset, Sample, pids_of
+from crosscam.errors import DataError
+from crosscam.experiment import ranking_labels
+from crosscam.extraction import extract, load_model
+from crosscam.reproduce.rows import Row
+from crosscam.reproduce.study import Study, held, save_arrays
+from crosscam.reproduce.tables import Table, Value, percent, spread
+from crosscam.retrieval.intervals import mean_interval
+from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
+from crosscam.training.checkpoint import load_recipe, write_atomically, write_text
+
+HALVES = 10
+ALL, HALF = "all", "halves"
+
+
+def read_exam(path: Path) -> dict[str, list[ReidDataset]]:
+    """The rankings that an exam is made of: one under ``"all"`` and, for VIPeR, its ten halves under ``"halves"``.
+
+    Raises:
+        DataError: no query or no gallery.
+    """
+    found = recognise(path)
+    if found and found[0] == "viper":
+        halves = [read_dataset(path, split=split) for split in range(HALVES)]
+        return {ALL: [read_dataset(path, protocol="all")], HALF: halves}
+    dataset = read_dataset(path)
+    if not dataset.query or not dataset.gallery:
+        raise DataError(f"{path} has no query or no gallery to examine with. 'crosscam data holdout' cuts them out.")
+    return {ALL: [dataset]}
+
+
+def examine(study: Study, rows: Sequence[Row], exam: dict[str, list[ReidDataset]], say: Callable[[str], None]) -> None:
+    """Score every trained network of these rows; what is there is left."""
+    for row in rows:
+        for result in study.results(row.name):
+            folder = study.run_folder(row.name, result.seed)
+            path = _path(folder, exam)
+            with held(folder / "lock", wait=True):
+                if not path.exists():
+                    say(f"{row.name}, seed {result.seed}")
+                    _examine_one(folder, path, exam)
+
+
+def _path(folder: Path, exam: dict[str, list[ReidDataset]]) -> Path:
+    whole = exam[ALL][0]
+    return folder / f"exam-{whole.name}-{whole.fingerprint()}.json"
+
+
+def _examine_one(folder: Path, path: Path, exam: dict[str, list[ReidDataset]]) -> None:
+    recipe = load_recipe(folder)
+    model = load_model(folder, recipe).to("cuda" if torch.cuda.is_available() else "cpu")
+    paths = sorted({s.path for datasets in exam.values() for d in datasets for s in (*d.query, *d.gallery)})
+    data = recipe.data
+    images = open_images(paths, data.height, data.width)
+    rows = extract(model, images, data.height, data.width, flip=recipe.evaluation.flip)
+    index = {p: i for i, p in enumerate(paths)}
+
+    def describe(samples: Sequence[Sample]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = rows[[index[s.path] for s in samples]]
+        return found
+
+    scores = {
+        name: [
+            evaluate_descriptors(
+                describe(d.query), describe(d.gallery), *ranking_labels(d), ap=recipe.evaluation.ap, protocol=d.protocol
+            )
+            for d in datasets
+        ]
+        for name, datasets in exam.items()
+    }
+    whole = scores[ALL][0]
+    arrays = {"ap": whole.average_precision, "first": whole.first_match}
+    write_atomically(path.with_suffix(".npz"), partial(save_arrays, arrays))
+    values = {name: [_scores(r) for r in results] for name, results in scores.items()}
+    text = json.dumps(values, indent=2) + "\n"
+    write_atomically(path, lambda temporary: write_text(temporary, text))
+
+
+def _scores(result: RankingResult) -> dict[str, float]:
+    return {"mAP": result.mAP, "rank1": result.rank1, "rank5": result.rank5, "rank10": result.rank10}
+
+
+def transfer_table(study: Study, rows: Sequence[Row], exam: dict[str, list[ReidDataset]]) -> Table:
+    """One line a row: its scores on the other data set, mean over the seeds."""
+    whole = exam[ALL][0]
+    heads = ["row", "mAP", "rank-1", "rank-1, 95 % interval", "rank-5", "rank-10"]
+    heads += [f"mAP, {HALVES} halves", f"rank-1, {HALVES} halves"] if HALF in exam else []
+    lines = [_line(study, row, exam) for row in rows]
+    found = [line for line in lines if line is not None]
+    notes = [
+        f"{whole.name}, fingerprint {whole.fingerprint()}: {len(whole.query):,} queries, {len(whole.gallery):,} "
+        f"gallery images, never trained on. The networks are those of {study.dataset.name}; budget: {study.budget}.",
+        "Mean over the seeds ± their standard deviation; the interval is a bootstrap over identities and seeds.",
+    ]
+    if HALF in exam:
+        notes.append(f"Halves: mean over the test people of {HALVES} random halves (316 of 632), then over the seeds.")
+    title = f"{whole.name}: networks that never saw it"
+    cells = tuple(cells for cells, _ in found)
+    return Table(f"transfer-{whole.name}", title, (*heads, "seeds"), cells, tuple(r for _, r in found), tuple(notes))
+
+
+def _line(
+    study: Study, row: Row, exam: dict[str, list[ReidDataset]]
+) -> tuple[tuple[str, ...], dict[str, Value]] | None:
+    done = [(r, _path(study.run_folder(row.name, r.seed), exam)) for r in study.results(row.name)]
+    paths = [path for _, path in done if path.exists()]
+    if not paths:
+        return None
+    values: list[dict[str, Any]] = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    pids = pids_of(exam[ALL][0].query)
+    first = np.stack([np.load(path.with_suffix(".npz"))["first"] for path in paths])
+    interval = mean_interval(np.where(first > 0, first == 1, np.nan).astype(np.float64), pids)
+    record: dict[str, Value] = {"row": row.name, "seeds": len(paths)}
+    cells = [row.name]
+    for name in ("mAP", "rank1", "rank5", "rank10"):
+        mean, deviation = _mean([v[ALL][0][name] for v in values])
+        record |= {name: mean, f"{name}_sd": None if np.isnan(deviation) else deviation}
+        cells.append(spread(mean, deviation))
+        if name == "rank1":
+            record |= {"rank1_low": interval.low, "rank1_high": interval.high}
+            cells.append(f"[{percent(interval.low)}, {percent(interval.high)}]")
+    for name in ("mAP", "rank1") if HALF in exam else ():
+        mean, deviation = _mean([float(np.mean([half[name] for half in v[HALF]])) for v in values])
+        record |= {f"{HALF}_{name}": mean}
+        cells.append(spread(mean, deviation))
+    return (*cells, str(len(paths))), record
+
+
+def _mean(values: Sequence[float]) -> tuple[float, float]:
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
