@@ -78,16 +78,21 @@ def reading_guide() -> str:
     return f'<div class="guide">{drawing}<dl>{terms}</dl></div>'
 
 
-def thumbnail(image: NDArray[np.uint8]) -> tuple[str, int]:
+def thumbnail(
+    image: NDArray[np.uint8], shown_height: int = SHOWN_HEIGHT, stored_height: int = STORED_HEIGHT
+) -> tuple[str, int]:
     """A small JPEG as a data URI, and the width in CSS pixels at which to show it.
 
     Args:
         image: (H, W, 3) RGB. Very wide or very narrow images are squeezed, so that rows keep their height.
+        shown_height: CSS pixels at which it will be shown.
+        stored_height: pixels that are kept at most.
     """
     height, width = image.shape[:2]
-    shown = int(np.clip(round(SHOWN_HEIGHT * width / height), *WIDTHS))
-    stored = min(STORED_HEIGHT, max(height, SHOWN_HEIGHT // 2))
-    size = (max(1, round(stored * shown / SHOWN_HEIGHT)), stored)
+    narrowest, widest = (w * shown_height // SHOWN_HEIGHT for w in WIDTHS)
+    shown = int(np.clip(round(shown_height * width / height), narrowest, widest))
+    stored = min(stored_height, max(height, shown_height // 2))
+    size = (max(1, round(stored * shown / shown_height)), stored)
     buffer = io.BytesIO()
     picture = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
     picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
