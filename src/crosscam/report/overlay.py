@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,38 @@ def with_heat(image: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray
     cover = over[..., 3:] / 255
     mixed: NDArray[np.uint8] = (image * (1 - cover) + over[..., :3] * cover).round().astype(np.uint8)
     return mixed
+
+
+def mapped_svg(
+    picture: str,
+    values: NDArray[np.floating],
+    width: int,
+    height: int,
+    label: str,
+    *,
+    marked: tuple[float, float] | None = None,
+    num_stripes: int = 1,
+) -> str:
+    """A picture under its map, with a block's rows marked (SVG).
+
+    Args:
+        picture: SVG of the picture, ``width`` by ``height``.
+        values: (H', W') in [0, 1].
+        width, height: in CSS pixels.
+        label: what it is, in words.
+        marked: top and bottom edge of the rows, as fractions of the height.
+        num_stripes: thin lines cut the picture into so many stripes.
+    """
+    cuts = "".join(f"M0 {height * k / num_stripes:.1f}H{width}" for k in range(1, num_stripes))
+    lines = f'<path class="edge" d="{cuts}"/>' if cuts else ""
+    if marked:
+        top, bottom = (edge * height for edge in marked)
+        lines += f'<rect class="rows" x="1" y="{top + 1:.1f}" width="{width - 2}" height="{bottom - top - 2:.1f}"/>'
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'aria-label="{escape(label)}">{picture}'
+        f'<image href="{heat_uri(values)}" width="{width}" height="{height}" preserveAspectRatio="none"/>{lines}</svg>'
+    )
 
 
 def png_uri(image: Image.Image) -> str:

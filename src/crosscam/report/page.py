@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 from crosscam.report.curves import Series, line_chart
-from crosscam.report.shell import html_page, origin_html, write_page
+from crosscam.report.shell import html_page, origin_html, table_html, write_page
 from crosscam.report.strip_view import reading_guide, strip_html
 from crosscam.report.strips import RankStrip
 from crosscam.retrieval.metrics import RankingResult
@@ -85,7 +85,7 @@ def write_report(path: Path, content: ReportContent) -> None:
 def render_report(content: ReportContent) -> str:
     """The whole page as HTML text, with style and images inside it."""
     sections = {
-        "scores": ("Scores", _scores(content.scores)),
+        "scores": ("Scores", scores_html(content.scores)),
         "curves": ("Curves", _curves(content.history, content.scores)),
         "rankings": ("Rankings", _rankings(content.strips)),
         "origin": ("Where this comes from", origin_html(content.provenance, content.notes)),
@@ -125,7 +125,7 @@ def _headline(scores: Sequence[ScoreRow]) -> str:
     return f'<div class="cards">{"".join(cards)}</div>'
 
 
-def _scores(scores: Sequence[ScoreRow]) -> str:
+def scores_html(scores: Sequence[ScoreRow]) -> str:
     """The table of scores in per cent, and how they were measured in words."""
     if not scores:
         return '<p class="empty">Nothing was scored.</p>'
@@ -229,16 +229,10 @@ def _history_table(history: Sequence[Mapping[str, float]]) -> str:
     if not history:
         return ""
     keys = list(dict.fromkeys(key for entry in history for key in entry))
-    head = "".join(f'<th scope="col">{escape(key.replace("_", " "))}</th>' for key in keys)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{f'{entry[key]:.6g}' if key in entry else ''}</td>" for key in keys) + "</tr>"
-        for entry in history
-    )
-    return (
-        "<details><summary>Training epoch by epoch as numbers</summary>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Training history">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
-    )
+    heads = [key.replace("_", " ") for key in keys]
+    rows = [[f"{entry[key]:.6g}" if key in entry else "" for key in keys] for entry in history]
+    table = table_html(heads, rows, "Training history")
+    return f"<details><summary>Training epoch by epoch as numbers</summary>{table}</details>"
 
 
 def _rankings(strips: Sequence[RankStrip]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.explain.pair import BlockShare, PairExplanation
-from crosscam.report.overlay import heat_legend, heat_uri
+from crosscam.report.overlay import heat_legend, mapped_svg
 from crosscam.report.shell import html_page, origin_html, table_html, write_page
 from crosscam.report.strip_view import thumbnail
 
@@ -170,19 +170,10 @@ def _maps(pair: PairExplanation) -> str:
 def _map(name: str, part: BlockShare, values: NDArray[np.float32]) -> str:
     """One picture under its map; lines mark the rows that the block stands for."""
     width = TILE_HEIGHT // 2
-    top, bottom = (edge * TILE_HEIGHT for edge in part.block.rows)
-    marked = (
-        f'<rect class="rows" x="1" y="{top + 1:.1f}" width="{width - 2}" height="{bottom - top - 2:.1f}"/>'
-        if part.block.kind == "local"
-        else ""
-    )
-    return (
-        f'<svg viewBox="0 0 {width} {TILE_HEIGHT}" width="{width}" height="{TILE_HEIGHT}" role="img" '
-        f'aria-label="{escape(f"{name} under the map of {part.block.name}")}">'
-        f"{_picture(name, 0, width, TILE_HEIGHT)}"
-        f'<image href="{heat_uri(values)}" width="{width}" height="{TILE_HEIGHT}" preserveAspectRatio="none"/>'
-        f"{marked}</svg>"
-    )
+    picture = _picture(name, 0, width, TILE_HEIGHT)
+    marked = part.block.rows if part.block.kind == "local" else None
+    label = f"{name} under the map of {part.block.name}"
+    return mapped_svg(picture, values, width, TILE_HEIGHT, label, marked=marked)
 
 
 def _numbers(pair: PairExplanation) -> str:
