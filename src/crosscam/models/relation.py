@@ -39,11 +39,13 @@ class RelationOutput:
         q: (B, P, c) the local relational features, the ones that enter the descriptor.
         p: (B, P, c) the projected parts; None when they are the descriptor themselves (no relation).
         r: (B, P, c) the projected rests; None without relation.
+        added: (B, P, c) what the relation adds to p; None without relation.
     """
 
     q: Tensor
     p: Tensor | None = None
     r: Tensor | None = None
+    added: Tensor | None = None
 
 
 class RelationModule(nn.Module):
@@ -83,4 +85,5 @@ class RelationModule(nn.Module):
             return RelationOutput(q=p)
         r = self.rest(one_vs_rest_mean(parts))
         evidence = torch.cat((p, r), dim=2) if self.relation == "one_vs_rest" else r
-        return RelationOutput(q=p + self.residual(evidence), p=p, r=r)
+        added = self.residual(evidence)
+        return RelationOutput(q=p + added, p=p, r=r, added=added)

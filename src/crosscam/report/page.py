@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from html import escape
-from importlib import resources
 from pathlib import Path
 
-from crosscam.errors import CrosscamError
 from crosscam.report.curves import Series, line_chart
+from crosscam.report.shell import html_page, origin_html, table_html, write_page
 from crosscam.report.strip_view import reading_guide, strip_html
 from crosscam.report.strips import RankStrip
 from crosscam.retrieval.metrics import RankingResult
@@ -82,47 +79,18 @@ def write_report(path: Path, content: ReportContent) -> None:
         ImageError: an image of a strip that cannot be read.
         CrosscamError: the file cannot be written.
     """
-    text = render_report(content)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        reason = error.strerror or str(error)
-        raise CrosscamError(
-            f"Cannot write the report to {path}: {reason}. Give a folder that can be written and has space left."
-        ) from error
+    write_page(path, render_report(content))
 
 
 def render_report(content: ReportContent) -> str:
     """The whole page as HTML text, with style and images inside it."""
-    style = resources.files("crosscam.report").joinpath("style.css").read_text(encoding="utf-8")
     sections = {
-        "scores": ("Scores", _scores(content.scores)),
+        "scores": ("Scores", scores_html(content.scores)),
         "curves": ("Curves", _curves(content.history, content.scores)),
         "rankings": ("Rankings", _rankings(content.strips)),
-        "origin": ("Where this comes from", _origin(content.provenance, content.notes)),
+        "origin": ("Where this comes from", origin_html(content.provenance, content.notes)),
     }
-    links = "".join(f'<a href="#{key}">{name}</a>' for key, (name, _) in sections.items())
-    body = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-name"><h2 id="{key}-name">{name}</h2>{html}</section>'
-        for key, (name, html) in sections.items()
-    )
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{escape(content.title)}</title><style>{style}</style></head><body>"
-        '<a class="skip" href="#scores">Skip to the scores</a><header><p class="brand">crosscam · report</p>'
-        f'<h1>{escape(content.title)}</h1><p class="subtitle">{escape(content.subtitle)}</p>'
-        f'<nav aria-label="Sections">{links}</nav>{_headline(content.scores)}</header>'
-        f"<main>{body}</main></body></html>\n"
-    )
+    return html_page("report", content.title, content.subtitle, sections, lead=_headline(content.scores))
 
 
 def _rank(result: RankingResult, rank: int) -> float:
@@ -157,7 +125,7 @@ def _headline(scores: Sequence[ScoreRow]) -> str:
     return f'<div class="cards">{"".join(cards)}</div>'
 
 
-def _scores(scores: Sequence[ScoreRow]) -> str:
+def scores_html(scores: Sequence[ScoreRow]) -> str:
     """The table of scores in per cent, and how they were measured in words."""
     if not scores:
         return '<p class="empty">Nothing was scored.</p>'
@@ -261,16 +229,10 @@ def _history_table(history: Sequence[Mapping[str, float]]) -> str:
     if not history:
         return ""
     keys = list(dict.fromkeys(key for entry in history for key in entry))
-    head = "".join(f'<th scope="col">{escape(key.replace("_", " "))}</th>' for key in keys)
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{f'{entry[key]:.6g}' if key in entry else ''}</td>" for key in keys) + "</tr>"
-        for entry in history
-    )
-    return (
-        "<details><summary>Training epoch by epoch as numbers</summary>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Training history">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
-    )
+    heads = [key.replace("_", " ") for key in keys]
+    rows = [[f"{entry[key]:.6g}" if key in entry else "" for key in keys] for entry in history]
+    table = table_html(heads, rows, "Training history")
+    return f"<details><summary>Training epoch by epoch as numbers</summary>{table}</details>"
 
 
 def _rankings(strips: Sequence[RankStrip]) -> str:
@@ -286,12 +248,3 @@ def _rankings(strips: Sequence[RankStrip]) -> str:
         if chosen:
             parts.append(f'<h3>{name}</h3><p class="lead">{words}</p>{"".join(map(strip_html, chosen))}')
     return "".join(parts)
-
-
-def _origin(provenance: Mapping[str, str], notes: Sequence[str]) -> str:
-    """Notes, and everything needed to make the numbers again."""
-    listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    entries = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in provenance.items())
-    return (f'<ul class="notes">{listed}</ul>' if listed else "") + (
-        f'<dl class="origin">{entries}</dl>' if entries else '<p class="empty">Nothing was noted.</p>'
-    )

@@ -14,6 +14,7 @@ from PIL import Image
 from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, Sample
 from crosscam.explain.parts import BodyProfile, body_profile
+from crosscam.report.shell import table_html
 from crosscam.report.strips import Match, RankStrip
 
 SHOWN_HEIGHT = 128
@@ -28,12 +29,12 @@ def strip_html(strip: RankStrip) -> str:
     shown = [*strip.matches, *([strip.first_correct] if strip.first_correct else [])]
     contributions = np.array([match.contributions for match in shown]).reshape(len(shown), len(strip.layout))
     profile = body_profile(contributions, strip.layout)
-    tiles = [_query_tile(strip.query)]
+    tiles = [query_tile(strip.query)]
     unit = max(float(profile.bands.max(initial=0.0)), float(profile.whole.max(initial=0.0))) or 1.0
     for n, match in enumerate(shown):
         if match is strip.first_correct:
             tiles.append('<li class="gap" aria-hidden="true">⋯</li>')
-        tiles.append(_match_tile(match, profile, n, unit))
+        tiles.append(match_tile(match, _bars(profile, n, unit)))
     label = escape(f"Ranking of query identity {strip.query.pid}, camera {strip.query.camid}")
     return (
         f'<article class="strip"><p class="facts">{_facts(strip)}</p>'
@@ -78,16 +79,21 @@ def reading_guide() -> str:
     return f'<div class="guide">{drawing}<dl>{terms}</dl></div>'
 
 
-def thumbnail(image: NDArray[np.uint8]) -> tuple[str, int]:
+def thumbnail(
+    image: NDArray[np.uint8], shown_height: int = SHOWN_HEIGHT, stored_height: int = STORED_HEIGHT
+) -> tuple[str, int]:
     """A small JPEG as a data URI, and the width in CSS pixels at which to show it.
 
     Args:
         image: (H, W, 3) RGB. Very wide or very narrow images are squeezed, so that rows keep their height.
+        shown_height: CSS pixels at which it will be shown.
+        stored_height: pixels that are kept at most.
     """
     height, width = image.shape[:2]
-    shown = int(np.clip(round(SHOWN_HEIGHT * width / height), *WIDTHS))
-    stored = min(STORED_HEIGHT, max(height, SHOWN_HEIGHT // 2))
-    size = (max(1, round(stored * shown / SHOWN_HEIGHT)), stored)
+    narrowest, widest = (w * shown_height // SHOWN_HEIGHT for w in WIDTHS)
+    shown = int(np.clip(round(shown_height * width / height), narrowest, widest))
+    stored = min(stored_height, max(height, shown_height // 2))
+    size = (max(1, round(stored * shown / shown_height)), stored)
     buffer = io.BytesIO()
     picture = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
     picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
@@ -110,29 +116,31 @@ def _image(sample: Sample, alt: str) -> str:
     return f'<img src="{uri}" width="{width}" height="{SHOWN_HEIGHT}" alt="{escape(alt)}">'
 
 
-def _who(sample: Sample) -> str:
+def who(sample: Sample) -> str:
+    """The identity in words."""
     return "distractor" if sample.pid == DISTRACTOR_PID else f"id {sample.pid}"
 
 
-def _query_tile(query: Sample) -> str:
-    alt = f"Query: {_who(query)}, camera {query.camid}"
+def query_tile(query: Sample) -> str:
+    """The query in its frame, with its caption."""
+    alt = f"Query: {who(query)}, camera {query.camid}"
     title = escape(query.path.name)
     return (
         f'<li class="tile query"><div class="frame" title="{title}">{_image(query, alt)}</div>'
-        f'<p class="caption"><b>query</b><br>{_who(query)}<br>cam {query.camid}</p></li>'
+        f'<p class="caption"><b>query</b><br>{who(query)}<br>cam {query.camid}</p></li>'
     )
 
 
-def _match_tile(match: Match, profile: BodyProfile, n: int, unit: float) -> str:
-    """One match: image in its frame, bars at the height of the rows, and the caption."""
+def match_tile(match: Match, beside: str = "") -> str:
+    """One match: image in its frame, what stands beside it (HTML), and the caption."""
     verdict = "right" if match.correct else "wrong"
     sign = "✓" if match.correct else "✗"
-    alt = f"Rank {match.rank}, {verdict}: {_who(match.sample)}, camera {match.sample.camid}"
+    alt = f"Rank {match.rank}, {verdict}: {who(match.sample)}, camera {match.sample.camid}"
     title = escape(match.sample.path.name)
     return (
         f'<li class="tile {verdict}"><div class="pair"><div class="frame" title="{title}">{_image(match.sample, alt)}'
-        f'<span class="sign" aria-hidden="true">{sign}</span></div>{_bars(profile, n, unit)}</div>'
-        f'<p class="caption"><b>{match.rank:,}</b> · d {match.distance:.3f}<br>{_who(match.sample)}'
+        f'<span class="sign" aria-hidden="true">{sign}</span></div>{beside}</div>'
+        f'<p class="caption"><b>{match.rank:,}</b> · d {match.distance:.3f}<br>{who(match.sample)}'
         f"<br>cam {match.sample.camid}</p></li>"
     )
 
@@ -183,14 +191,9 @@ def _table(shown: Sequence[Match], profile: BodyProfile) -> str:
     heads = ["rank", "d", *(f"rows {k + 1}/{count}" for k in range(count)), "whole"]
     rows = []
     for n, match in enumerate(shown):
-        values = [*profile.bands[n], profile.whole[n]]
-        total = float(sum(values))
+        values = [float(v) for v in (*profile.bands[n], profile.whole[n])]
         sign = "✓" if match.correct else "✗"
-        cells = "".join(f"<td>{_share(float(v), total)}</td>" for v in values)
-        rows.append(f'<tr><th scope="row">{match.rank:,} {sign}</th><td>{match.distance:.4f}</td>{cells}</tr>')
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    return (
-        "<details><summary>Shares of the squared distance as numbers</summary>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="Shares of the squared distance">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></details>"
-    )
+        shares = [_share(v, sum(values)) for v in values]
+        rows.append([f"{match.rank:,} {sign}", f"{match.distance:.4f}", *shares])
+    table = table_html(heads, rows, "Shares of the squared distance")
+    return f"<details><summary>Shares of the squared distance as numbers</summary>{table}</details>"

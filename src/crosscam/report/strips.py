@@ -13,7 +13,7 @@ from crosscam.data.records import JUNK_PID, ReidDataset, Sample, camids_of, pids
 from crosscam.explain.parts import part_contributions
 from crosscam.models.output import Layout
 
-Kind = Literal["hardest", "easiest"]
+Kind = Literal["hardest", "easiest", "differing", "random"]
 
 
 @dataclass(frozen=True)
@@ -111,20 +111,47 @@ def rank_strips(
     rising = scored[np.argsort(average_precision[scored], kind="stable")]
     falling = scored[np.argsort(-average_precision[scored], kind="stable")]
     pids = pids_of(dataset.query)
-    hardest = _distinct_first(rising, pids, num_hardest, ())
-    easiest = _distinct_first(falling, pids, num_easiest, hardest)
+    hardest = distinct_first(rising, pids, num_hardest, ())
+    easiest = distinct_first(falling, pids, num_easiest, hardest)
     chosen: list[tuple[Kind, int]] = [*(("hardest", q) for q in hardest), *(("easiest", q) for q in easiest)]
-    strips = []
-    for kind, q in chosen:
-        matches, beyond, num_correct, num_ranked = _rank_one(
-            dataset, q, distances[q], query_descriptors[q], gallery_descriptors, layout, top
+    return [
+        query_strip(
+            dataset, q, kind, distances[q], average_precision[q], query_descriptors[q], gallery_descriptors, layout, top
         )
-        strips.append(
-            RankStrip(
-                kind, dataset.query[q], float(average_precision[q]), matches, beyond, num_correct, num_ranked, layout
-            )
-        )
-    return strips
+        for kind, q in chosen
+    ]
+
+
+def query_strip(
+    dataset: ReidDataset,
+    q: int,
+    kind: Kind,
+    distances: NDArray[np.floating],
+    average_precision: float,
+    query_descriptor: NDArray[np.floating],
+    gallery_descriptors: NDArray[np.floating],
+    layout: Layout,
+    top: int,
+) -> RankStrip:
+    """The strip of one query, as :func:`rank_strips` makes it.
+
+    Args:
+        dataset: its query ``q`` is shown.
+        q: index of the query.
+        kind: why it was chosen.
+        distances: (G,) of this query.
+        average_precision: of this query.
+        query_descriptor: (D,).
+        gallery_descriptors: (G, D).
+        layout: blocks of the descriptor.
+        top: images in the strip.
+    """
+    matches, beyond, num_correct, num_ranked = _rank_one(
+        dataset, q, distances, query_descriptor, gallery_descriptors, layout, top
+    )
+    return RankStrip(
+        kind, dataset.query[q], float(average_precision), matches, beyond, num_correct, num_ranked, layout
+    )
 
 
 def kept_gallery(dataset: ReidDataset, query: Sample) -> NDArray[np.bool_]:
@@ -168,7 +195,9 @@ def _rank_one(
     return tuple(matches), last, len(right), len(order)
 
 
-def _distinct_first(order: Iterable[int], pids: NDArray[np.int64], count: int, taken: Iterable[int]) -> list[int]:
+def distinct_first(
+    order: Iterable[int], pids: NDArray[np.int64], count: int, taken: Iterable[int] = ()
+) -> list[int]:
     """The first ``count`` queries of ``order`` not yet taken, each identity once before any comes again."""
     used = set(taken)
     candidates = [int(q) for q in order if int(q) not in used]

@@ -1,0 +1,190 @@
+"""Where in the image one block of a descriptor comes from.
+
+The backbone's feature map A (C, H', W') is what all blocks of a descriptor are made of. For a number S that says how
+strong a block is, the map of the block is
+
+    M(y, x) = ReLU( sum_c dS/dA_c(y, x) * A_c(y, x) ),        S = |b|^2   or   S = b . v
+
+with b the block before the descriptor is brought to length 1, and v a vector to agree with. The sum alone, without
+ReLU, is the exact rate at which S grows when everything at the place (y, x) is made stronger by the same factor.
+Where the layers after the map are homogeneous (no bias), these rates add up to 2 S or S: nothing is lost.
+
+Source: Selvaraju et al., "Grad-CAM", ICCV 2017. Grad-CAM averages the gradient over all places first. For stripes that
+would be wrong, since the gradient is zero outside the stripes that a block has seen, and the average would give it to
+all others; so each place keeps its own gradient, as in Draelos & Carin, "Use HiResCAM instead of Grad-CAM", 2020.
+
+A place of the map stands for 16 x 16 pixels (32 x 32 with a strided last stage), but has seen more around it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from crosscam.models.output import Block, ReidOutput
+from crosscam.models.parts import pool_stripes
+from crosscam.models.relation import RelationModule, RelationOutput
+from crosscam.models.rrid import RRID
+
+Branch = Literal["whole", "residual"]
+Maps = tuple[Tensor, ...]
+
+
+def has_feature_map(model: nn.Module) -> bool:
+    """Whether :func:`place_contributions` can serve a model: it has a ``backbone``, as all but HA-CNN have."""
+    return isinstance(getattr(model, "backbone", None), nn.Module)
+
+
+def place_contributions(
+    model: nn.Module,
+    images: Tensor,
+    blocks: Sequence[Block],
+    *,
+    flip: bool = True,
+    reference: Tensor | None = None,
+    branch: Branch = "whole",
+) -> Tensor:
+    """What each place of the feature map adds to a block's S, by its sign: sum_c dS/dA_c * A_c.
+
+    The model is only read; its parameters get no gradients.
+
+    Args:
+        model: a model with a ``backbone``, in evaluation mode. Where the backbone gives several maps (MGN), they are
+            brought to the size of the largest and added.
+        images: (B, 3, H, W) normalised images.
+        blocks: L blocks of the model's layout.
+        flip: b is the mean over the image and its mirror image, as in :func:`crosscam.extraction.describe`; what the
+            mirror image adds is turned back and added.
+        reference: (B, D) or (D,) descriptors. S = b . v with v the reference's own block; without one, S = |b|^2.
+        branch: ``"whole"``: b is the block. ``"residual"``: b is what the relation adds to the part in that block,
+            R_p(T(p_i, r_i)) or R_p(r_i), see :class:`crosscam.models.relation.RelationModule`.
+    Returns:
+        (B, L, H', W') float32.
+    Raises:
+        ValueError: the model has no feature map; or no relation in the block, for ``"residual"``.
+    """
+    if not has_feature_map(model):
+        raise ValueError(f"{type(model).__name__} has no backbone, so there is no feature map to look at.")
+    seen = torch.cat((images, images.flip(3))) if flip else images
+    with torch.no_grad():
+        found = model.backbone(seen)  # type: ignore[operator]
+    with torch.enable_grad():
+        maps = tuple(m.detach().requires_grad_() for m in ((found,) if isinstance(found, Tensor) else found))
+        features = _block_features(model, maps, isinstance(found, Tensor), seen, blocks, branch)
+        columns = []
+        for block, feature in zip(blocks, features, strict=True):
+            b = feature.unflatten(0, (2, -1)).mean(dim=0) if flip else feature
+            against = b if reference is None else reference[..., block.start : block.stop].to(b)
+            gradients = torch.autograd.grad((b * against).sum(), maps, retain_graph=True, allow_unused=True)
+            columns.append(_on_one_grid(maps, gradients))
+    places = torch.stack(columns, dim=1).float()
+    if flip:
+        straight, mirrored = places.unflatten(0, (2, -1))
+        places = straight + mirrored.flip(3)
+    return places.detach()
+
+
+def activation_maps(contributions: Tensor) -> Tensor:
+    """(..., H', W') contributions -> the same shape in [0, 1]: negative ones are 0, the largest of each map is 1.
+
+    A map without a positive place stays 0.
+    """
+    positive = contributions.clamp(min=0)
+    largest = positive.amax(dim=(-2, -1), keepdim=True)
+    return positive / torch.where(largest > 0, largest, torch.ones_like(largest))
+
+
+def stripe_shares(contributions: Tensor, num_parts: int) -> Tensor:
+    """How much of a map's positive mass lies in each of P horizontal stripes.
+
+    Args:
+        contributions: (..., H', W'), H' divisible by P; what is negative counts as 0.
+        num_parts: P.
+    Returns:
+        (..., P), top to bottom, sum 1; NaN for a map without a positive place.
+    Raises:
+        ValueError: the stripes do not tile the map.
+    """
+    height = contributions.shape[-2]
+    if height % num_parts:
+        raise ValueError(f"A map of {height} rows cannot be cut into {num_parts} equal stripes.")
+    mass = contributions.clamp(min=0).sum(dim=-1).unflatten(-1, (num_parts, -1)).sum(dim=-1)
+    shares: Tensor = mass / mass.sum(dim=-1, keepdim=True)
+    return shares
+
+
+def relation_output(model: nn.Module, feature_map: Tensor, num_parts: int) -> RelationOutput:
+    """Local features of one scale of RRID, from its feature map (B, C, H', W').
+
+    Raises:
+        ValueError: the model has no relation of that scale.
+    """
+    branches = list(model.branches) if isinstance(model, RRID) else []
+    for branch in branches:
+        if branch.num_parts == num_parts and isinstance(branch.local, RelationModule):
+            if branch.local.relation == "none":
+                break
+            output: RelationOutput = branch.local(pool_stripes(feature_map, num_parts, branch.local_pooling))
+            return output
+    raise ValueError(
+        f"This model has no relation between {num_parts} stripes. Take an RRID trained with model.relation=one_vs_rest "
+        f"or rest_only and {num_parts} among its model.scales."
+    )
+
+
+def _block_features(
+    model: nn.Module, maps: Maps, is_single: bool, images: Tensor, blocks: Sequence[Block], branch: Branch
+) -> list[Tensor]:
+    """(N, D_k) features of the blocks, as functions of the maps."""
+    if branch == "residual":
+        for block in blocks:
+            if block.kind != "local":
+                raise ValueError(f"Block {block.name} stands for the whole image. Only stripes have a relation.")
+        scales = {block.num_parts: relation_output(model, maps[0], block.num_parts) for block in blocks}
+        return [_residual(scales[block.num_parts], block) for block in blocks]
+    output: ReidOutput = _with_backbone(model, _Given(maps[0] if is_single else maps))(images)
+    return [output.descriptor[:, block.start : block.stop] for block in blocks]
+
+
+def _residual(found: RelationOutput, block: Block) -> Tensor:
+    """R_p of one stripe."""
+    assert found.added is not None
+    return found.added[:, round(block.rows[0] * block.num_parts)]
+
+
+class _Given(nn.Module):
+    """In place of a backbone: gives maps that were computed before."""
+
+    def __init__(self, maps: Tensor | Maps) -> None:
+        super().__init__()
+        self.maps = maps
+
+    def forward(self, images: Tensor) -> Tensor | Maps:
+        """The maps, whatever the images."""
+        del images
+        return self.maps
+
+
+def _with_backbone(model: nn.Module, backbone: nn.Module) -> nn.Module:
+    """The same model, layers shared, on another backbone; unlike a hook, it leaves the original as it is."""
+    other = copy.copy(model)
+    other._modules = {**model._modules, "backbone": backbone}
+    return other
+
+
+def _on_one_grid(maps: Maps, gradients: Sequence[Tensor | None]) -> Tensor:
+    """(N, H', W') sum over channels and maps of gradient times activation, on the grid of the largest map."""
+    size = max((m.shape[2], m.shape[3]) for m in maps)
+    total = maps[0].new_zeros(len(maps[0]), *size)
+    for one, gradient in zip(maps, gradients, strict=True):
+        if gradient is not None:
+            places = (gradient * one).sum(dim=1, keepdim=True)
+            share = places.shape[2] * places.shape[3] / (size[0] * size[1])
+            # A place of a coarse map is spread evenly over the places it covers.
+            total = total + interpolate(places, size, mode="nearest").squeeze(1) * share
+    return total

@@ -1,0 +1,143 @@
+"""Where the relation of one part looks, over many images: Figure 6 of the paper in numbers.
+
+Source: Park & Ham, AAAI 2020, "One-vs.-rest relation" and Fig. 6. The paper says that R_p(T(p_i, r_i)) sees the rest of
+the body more than R_p(r_i), and above all what is unlike part i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from crosscam.explain.activation import place_contributions, relation_output, stripe_shares
+from crosscam.models.output import Block
+from crosscam.models.parts import pool_stripes
+from crosscam.models.systems import layout_of
+
+Array = NDArray[np.float64]
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class PartFocus:
+    """What the relation of part i looks at, for N images.
+
+    Attributes:
+        part: i, counted from 0.
+        places: (N, H', W') contributions to |R_p|^2, as :func:`crosscam.explain.activation.place_contributions`.
+        stripes: (N, P) share of their positive mass in each stripe; NaN where the relation adds nothing.
+        outside: (N,) share outside part i. Always 1 for R_p(r_i), which is not shown part i at all.
+        outside_whole: (N,) the same for the whole block q_i = p_i + R_p, which both kinds of model have.
+        unlikeness: (N,) how much more unlike part i the stripes looked at are than the rest on average: the mean of
+            1 - cosine(p_i, p_j) over j != i weighted by ``stripes``, less the plain mean. Above 0: what is unlike.
+    """
+
+    part: int
+    places: Array
+    stripes: Array
+    outside: Array
+    outside_whole: Array
+    unlikeness: Array
+
+
+def part_focus(
+    model: nn.Module, batches: Iterable[Tensor], num_parts: int, part: int, *, flip: bool = True
+) -> PartFocus:
+    """Measure where the relation of one part looks.
+
+    Args:
+        model: an RRID with relation, in evaluation mode.
+        batches: (B, 3, H, W) normalised images.
+        num_parts: P, the scale.
+        part: i, counted from 0.
+        flip: whether mirror images count, as in descriptors.
+    Raises:
+        ValueError: the model has no such part, or no relation.
+    """
+    block = stripe_block(model, num_parts, part)
+    places, whole, unlike = [], [], []
+    for images in batches:
+        places.append(place_contributions(model, images, [block], flip=flip, branch="residual")[:, 0])
+        all_of_q = place_contributions(model, images, [block], flip=flip)[:, 0]
+        whole.append(stripe_shares(all_of_q, num_parts))
+        unlike.append(_unlikeness_of_parts(model, images, num_parts, part))
+    seen = torch.cat(places)
+    shares = stripe_shares(seen, num_parts).double().cpu().numpy()
+    others = np.arange(num_parts) != part
+    rest = shares[:, others]
+    unlikeness = torch.cat(unlike).double().cpu().numpy()[:, others]
+    with np.errstate(invalid="ignore"):
+        looked_at = (rest * unlikeness).sum(axis=1) / rest.sum(axis=1)
+    return PartFocus(
+        part=part,
+        places=seen.double().cpu().numpy(),
+        stripes=shares,
+        outside=1 - shares[:, part],
+        outside_whole=1 - torch.cat(whole).double().cpu().numpy()[:, part],
+        unlikeness=looked_at - unlikeness.mean(axis=1),
+    )
+
+
+def stripe_block(model: nn.Module, num_parts: int, part: int) -> Block:
+    """The block of one stripe, counted from 0, of a model's layout.
+
+    Raises:
+        ValueError: there is none.
+    """
+    stripes = [b for b in layout_of(model) if b.kind == "local" and b.num_parts == num_parts]
+    if not 0 <= part < len(stripes):
+        raise ValueError(f"The descriptor has no stripe {part + 1} of {num_parts}.")
+    return stripes[part]
+
+
+@torch.no_grad()
+def _unlikeness_of_parts(model: nn.Module, images: Tensor, num_parts: int, part: int) -> Tensor:
+    """(B, P) 1 - cosine between the pooled part i and every pooled part, all of one image."""
+    feature_map: Tensor = model.backbone(images)  # type: ignore[operator]
+    relation_output(model, feature_map, num_parts)  # refuses a model without relation, as the maps do
+    parts = normalize(pool_stripes(feature_map, num_parts), dim=2)
+    return 1 - (parts * parts[:, part : part + 1]).sum(dim=2)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % interval. ``count``: images it rests on; ``left_out``: those without a value."""
+
+    mean: float
+    low: float
+    high: float
+    count: int
+    left_out: int
+
+    def to_dict(self) -> dict[str, float | int]:
+        """JSON-ready."""
+        return {"mean": self.mean, "low": self.low, "high": self.high, "count": self.count, "left_out": self.left_out}
+
+
+def mean_interval(values: Array, groups: NDArray[np.int64], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Mean and 95 % percentile interval by bootstrap over groups.
+
+    Images of one person resemble each other, so whole groups are drawn, not single images.
+
+    Args:
+        values: (N,); NaN is left out and counted.
+        groups: (N,) the person of each.
+        seed: of the draws.
+        resamples: draws.
+    """
+    known = ~np.isnan(values)
+    if not known.any():
+        return Interval(float("nan"), float("nan"), float("nan"), 0, len(values))
+    _, group = np.unique(groups[known], return_inverse=True)
+    sums, counts = np.bincount(group, weights=values[known]), np.bincount(group)
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(resamples, len(sums)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    count = int(known.sum())
+    return Interval(float(values[known].mean()), float(low), float(high), count, len(values) - count)

@@ -1,0 +1,195 @@
+"""Why two pictures are near or far: their squared distance, block by block, and where each block looks."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crosscam.data.augment import prepare
+from crosscam.data.images import decode_image, resize_image
+from crosscam.errors import CrosscamError
+from crosscam.explain.activation import activation_maps, has_feature_map, place_contributions
+from crosscam.explain.parts import part_contributions
+from crosscam.extraction import Extractor, Picture
+from crosscam.models.output import Block, Layout
+from crosscam.retrieval.distances import pairwise_distances
+
+MapsOf = Literal["strength", "agreement"]
+
+
+@dataclass(frozen=True)
+class BlockShare:
+    """What one block of the descriptor adds to the squared distance.
+
+    Attributes:
+        block: its name, scale, kind and rows.
+        weight: by which its squared distance is multiplied; 1 unless the caller said otherwise.
+        squared_distance: its addend, weight included.
+        share: of the sum of all blocks, a fraction; 0 where the two descriptors are equal.
+    """
+
+    block: Block
+    weight: float
+    squared_distance: float
+    share: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        return {
+            "name": self.block.name,
+            "rows": list(self.block.rows),
+            "scale": self.block.num_parts,
+            "kind": self.block.kind,
+            "weight": self.weight,
+            "squared_distance": self.squared_distance,
+            "share": self.share,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class PairExplanation:
+    """A distance, taken apart.
+
+    Attributes:
+        query, match: names of the pictures.
+        query_image, match_image: (H, W, 3) uint8 RGB, as they were given.
+        distance: as :func:`crosscam.pairwise_distances` gives it, by which galleries are ranked.
+        blocks: one for each block of the layout, in its order.
+        flip: whether descriptors are the mean over the image and its mirror image.
+        maps_of: what the maps show, see :func:`explain_pair`.
+        query_maps, match_maps: (L, H', W') in [0, 1], one for each block; None for a model without a feature map.
+    """
+
+    query: str
+    match: str
+    query_image: NDArray[np.uint8]
+    match_image: NDArray[np.uint8]
+    distance: float
+    blocks: tuple[BlockShare, ...]
+    flip: bool
+    maps_of: MapsOf
+    query_maps: NDArray[np.float32] | None
+    match_maps: NDArray[np.float32] | None
+
+    @property
+    def squared_distance(self) -> float:
+        """Sum over the blocks."""
+        return float(sum(part.squared_distance for part in self.blocks))
+
+    @property
+    def deviation(self) -> float:
+        """The sum over the blocks less the square of ``distance``: rounding of float32, some 1e-7."""
+        return self.squared_distance - self.distance**2
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; without images and maps."""
+        return {
+            "query": self.query,
+            "match": self.match,
+            "distance": self.distance,
+            "squared_distance": self.squared_distance,
+            "flip": self.flip,
+            "blocks": [part.to_dict() for part in self.blocks],
+            "check": {"sum_of_blocks": self.squared_distance, "distance_squared": self.distance**2}
+            | {"deviation": self.deviation},
+        }
+
+
+def explain_pair(
+    extractor: Extractor,
+    query: Picture,
+    match: Picture,
+    *,
+    weights: Mapping[str, float] | None = None,
+    maps_of: MapsOf = "strength",
+) -> PairExplanation:
+    """Take the distance of two pictures apart.
+
+    Descriptors have length 1, so their squared distance runs from 0 to 4. It is an exact sum over the blocks of the
+    descriptor: nothing is approximated. The maps are another matter, see :mod:`crosscam.explain.activation`.
+
+    Args:
+        extractor: the model, and whether mirror images count.
+        query, match: paths, or (H, W, 3) uint8 RGB arrays.
+        weights: factors for the squared distances of blocks, by name or pattern (``"p6.local1"``, ``"p6.*"``,
+            ``"*global"``); of several that fit, the last counts. Others keep 1.
+        maps_of: ``"strength"``: what makes a block as long as it is, S = |b|^2. ``"agreement"``: what makes it agree
+            with the other picture's block v, S = b . v.
+    Raises:
+        ImageError: a picture that cannot be read.
+        CrosscamError: a weight for a block that does not exist, or below 0.
+    """
+    layout = extractor.layout
+    factors = block_weights(layout, weights or {})
+    images = [picture if isinstance(picture, np.ndarray) else decode_image(Path(picture)) for picture in (query, match)]
+    descriptors = extractor(images)
+    parts = part_contributions(descriptors[0], descriptors[1:], layout)[0] * factors
+    scaled = descriptors * np.repeat(np.sqrt(factors), [b.dim for b in layout]).astype(np.float32)
+    total = parts.sum()
+    shares = parts / total if total > 0 else np.zeros_like(parts)
+    maps = _maps(extractor, images, descriptors, maps_of)
+    return PairExplanation(
+        query=_name(query),
+        match=_name(match),
+        query_image=images[0],
+        match_image=images[1],
+        distance=float(pairwise_distances(scaled[:1], scaled[1:])[0, 0]),
+        blocks=tuple(
+            BlockShare(block, float(w), float(d), float(s))
+            for block, w, d, s in zip(layout, factors, parts, shares, strict=True)
+        ),
+        flip=extractor.flip,
+        maps_of=maps_of,
+        query_maps=None if maps is None else maps[0],
+        match_maps=None if maps is None else maps[1],
+    )
+
+
+def block_weights(layout: Layout, weights: Mapping[str, float]) -> NDArray[np.float64]:
+    """(L,) a factor for each block; see ``weights`` of :func:`explain_pair`.
+
+    Raises:
+        CrosscamError: a pattern that fits no block, or a weight that is negative or not finite.
+    """
+    factors = np.ones(len(layout))
+    names = [block.name for block in layout]
+    for pattern, weight in weights.items():
+        fits = np.array([fnmatchcase(name, pattern) for name in names], dtype=bool)
+        if not fits.any():
+            near = difflib.get_close_matches(pattern, names, 1)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise CrosscamError(f"No block {pattern!r} in the descriptor. {hint}Known: {', '.join(names)}.")
+        if not 0 <= weight < np.inf:
+            raise CrosscamError(f"The weight of {pattern} is {weight}: expected a number of at least 0.")
+        factors[fits] = weight
+    return factors
+
+
+def _maps(
+    extractor: Extractor, images: list[NDArray[np.uint8]], descriptors: NDArray[np.float32], maps_of: MapsOf
+) -> NDArray[np.float32] | None:
+    """(2, L, H', W') maps of the two pictures."""
+    model = extractor.model
+    if not has_feature_map(model):
+        return None
+    data = extractor.recipe.data
+    pixels = np.stack([resize_image(image, data.height, data.width) for image in images])
+    device = next(model.parameters()).device
+    batch = prepare(torch.from_numpy(pixels).to(device), data.height, data.width)
+    others = torch.from_numpy(descriptors[::-1].copy()).to(device) if maps_of == "agreement" else None
+    places = place_contributions(model, batch, extractor.layout, flip=extractor.flip, reference=others)
+    found: NDArray[np.float32] = activation_maps(places).cpu().numpy()
+    return found
+
+
+def _name(picture: Picture) -> str:
+    return "array" if isinstance(picture, np.ndarray) else os.fspath(picture)

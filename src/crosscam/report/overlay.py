@@ -1,0 +1,94 @@
+"""Activation maps as colours over an image."""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+# Dark violet over red and orange to pale yellow: brightness rises all the way, so it reads without colour, too.
+_STOPS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+_COLOURS = np.array([(20, 8, 40), (101, 21, 110), (196, 52, 70), (246, 142, 28), (252, 248, 160)], dtype=np.float64)
+# How much of the image the lowest and the highest value cover.
+_COVER = (0.45, 0.8)
+
+
+def heat(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """(...,) values from 0 to 1 -> (..., 4) RGBA; low values darken what is below, high ones glow."""
+    v = np.clip(values.astype(np.float64), 0.0, 1.0)
+    colours = [np.interp(v, _STOPS, _COLOURS[:, k]) for k in range(3)]
+    cover = 255 * (_COVER[0] + (_COVER[1] - _COVER[0]) * v)
+    return np.stack([*colours, cover], axis=-1).round().astype(np.uint8)
+
+
+def enlarge(values: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
+    """(H', W') map -> (height, width), by bilinear interpolation."""
+    image = Image.fromarray(values.astype(np.float32))
+    return np.array(image.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
+
+
+def heat_uri(values: NDArray[np.floating], height: int = 96) -> str:
+    """(H', W') map in [0, 1] -> a PNG with transparency as a data URI."""
+    rows, columns = values.shape
+    picture = heat(enlarge(values, height, max(1, round(height * columns / rows))))
+    return png_uri(Image.fromarray(picture))
+
+
+def with_heat(image: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB image with its (H', W') map over it -> (H, W, 3)."""
+    over = heat(enlarge(values, *image.shape[:2])).astype(np.float64)
+    cover = over[..., 3:] / 255
+    mixed: NDArray[np.uint8] = (image * (1 - cover) + over[..., :3] * cover).round().astype(np.uint8)
+    return mixed
+
+
+def mapped_svg(
+    picture: str,
+    values: NDArray[np.floating],
+    width: int,
+    height: int,
+    label: str,
+    *,
+    marked: tuple[float, float] | None = None,
+    num_stripes: int = 1,
+) -> str:
+    """A picture under its map, with a block's rows marked (SVG).
+
+    Args:
+        picture: SVG of the picture, ``width`` by ``height``.
+        values: (H', W') in [0, 1].
+        width, height: in CSS pixels.
+        label: what it is, in words.
+        marked: top and bottom edge of the rows, as fractions of the height.
+        num_stripes: thin lines cut the picture into so many stripes.
+    """
+    cuts = "".join(f"M0 {height * k / num_stripes:.1f}H{width}" for k in range(1, num_stripes))
+    lines = f'<path class="edge" d="{cuts}"/>' if cuts else ""
+    if marked:
+        top, bottom = (edge * height for edge in marked)
+        lines += f'<rect class="rows" x="1" y="{top + 1:.1f}" width="{width - 2}" height="{bottom - top - 2:.1f}"/>'
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'aria-label="{escape(label)}">{picture}'
+        f'<image href="{heat_uri(values)}" width="{width}" height="{height}" preserveAspectRatio="none"/>{lines}</svg>'
+    )
+
+
+def png_uri(image: Image.Image) -> str:
+    """A picture as a data URI, without loss."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def heat_legend() -> str:
+    """The colours from nothing to the strongest place, in words and as a strip (HTML)."""
+    ramp = heat(np.linspace(0, 1, 64)[None].repeat(4, axis=0))[..., :3]
+    return (
+        f'<p class="ramp"><span>0</span><img src="{png_uri(Image.fromarray(ramp))}" width="160" height="10" '
+        'alt="dark to bright"><span>strongest place of the map</span></p>'
+    )
