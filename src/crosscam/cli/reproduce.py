@@ -14,7 +14,7 @@ from rich.progress import Progress
 from tyro.conf import Positional, UseAppendAction
 
 from crosscam.cli.options import General, Reading, Settings, Unset
-from crosscam.cli.show import OUT, bars, say, show_text, table, training_listeners
+from crosscam.cli.show import OUT, bars, fitting, say, show_text, table, training_listeners
 from crosscam.errors import DataError, RecipeError
 from crosscam.reproduce.collision import Collision, collision_charts, collision_tables, fill
 from crosscam.reproduce.rows import ROWS, TABLE1, TABLE2, Row, Scale
@@ -131,7 +131,7 @@ class Reproduce:
             show_text(as_json(tables, provenance))
             return
         for shown in tables:
-            table(shown.heads, shown.cells, shown.title)
+            table(*fitting(shown.heads, shown.cells, shown.expendable), shown.title)
             for note in shown.notes:
                 OUT.print(note, markup=False)
         say(f"Also in {out / 'tables'}: {name}.md, .csv, .json and .html.")

@@ -47,6 +47,19 @@ def table(
     OUT.print(drawn)
 
 
+def fitting(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], expendable: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """The columns that standard output is wide enough for; of the expendable ones, the first go first."""
+    kept = list(range(len(heads)))
+    widths = [max(len(text) for text in (head, *column)) for head, *column in zip(heads, *rows, strict=True)]
+    for name in expendable:
+        if sum(widths[k] + 3 for k in kept) < OUT.width:
+            break
+        kept = [k for k in kept if heads[k] != name]
+    return [heads[k] for k in kept], [[row[k] for k in kept] for row in rows]
+
+
 def score_table(scores: Sequence[Scored], title: str) -> None:
     """Print scores in per cent, with what they rest on beside and below them."""
     rows = []

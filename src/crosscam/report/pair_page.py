@@ -74,10 +74,14 @@ def _headline(pair: PairExplanation) -> str:
         ("sum of the blocks", check, f"{pair.squared_distance:.4f}"),
         ("largest block", most.block.name, f"{_percent(most.share)}<small> %</small>"),
     )
-    return '<div class="cards">' + "".join(
-        f'<div class="card"><p class="key"><b>{escape(name)}</b> {escape(hint)}</p><p class="big">{value}</p></div>'
-        for name, hint, value in cards
-    ) + "</div>"
+    return (
+        '<div class="cards">'
+        + "".join(
+            f'<div class="card"><p class="key"><b>{escape(name)}</b> {escape(hint)}</p><p class="big">{value}</p></div>'
+            for name, hint, value in cards
+        )
+        + "</div>"
+    )
 
 
 def _parts(pair: PairExplanation) -> str:

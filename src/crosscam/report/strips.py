@@ -149,9 +149,7 @@ def query_strip(
     matches, beyond, num_correct, num_ranked = _rank_one(
         dataset, q, distances, query_descriptor, gallery_descriptors, layout, top
     )
-    return RankStrip(
-        kind, dataset.query[q], float(average_precision), matches, beyond, num_correct, num_ranked, layout
-    )
+    return RankStrip(kind, dataset.query[q], float(average_precision), matches, beyond, num_correct, num_ranked, layout)
 
 
 def kept_gallery(dataset: ReidDataset, query: Sample) -> NDArray[np.bool_]:
@@ -195,9 +193,7 @@ def _rank_one(
     return tuple(matches), last, len(right), len(order)
 
 
-def distinct_first(
-    order: Iterable[int], pids: NDArray[np.int64], count: int, taken: Iterable[int] = ()
-) -> list[int]:
+def distinct_first(order: Iterable[int], pids: NDArray[np.int64], count: int, taken: Iterable[int] = ()) -> list[int]:
     """The first ``count`` queries of ``order`` not yet taken, each identity once before any comes again."""
     used = set(taken)
     candidates = [int(q) for q in order if int(q) not in used]

@@ -29,6 +29,7 @@ class Table:
         cells: one list a row, as texts.
         records: one mapping a row, the same with plain values; scores are fractions.
         notes: what a reader must know, one sentence each.
+        expendable: heads of the columns that a narrow terminal may leave out, the first of them first.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Table:
     cells: tuple[tuple[str, ...], ...]
     records: tuple[dict[str, Value], ...]
     notes: tuple[str, ...] = ()
+    expendable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,9 @@ def score_table(study: Study, name: str, title: str, rows: Sequence[Row], agains
         "CPU-min",
     )
     lines = [_score_line(study, row, base, against, column) for row in rows]
-    return Table(name, title, heads, tuple(c for c, _ in lines), tuple(r for _, r in lines), _notes(study, rows))
+    cells, records = tuple(c for c, _ in lines), tuple(r for _, r in lines)
+    expendable = ("numbers", "input", "CPU-min", *marks, "F-dim", "untrained mAP", "seeds")
+    return Table(name, title, heads, cells, records, _notes(study, rows), expendable)
 
 
 def _score_line(
@@ -269,7 +273,7 @@ def _printed(p: Published | None) -> dict[str, Value]:
 
 
 def _plain(p: Published) -> dict[str, Value]:
-    return {"mAP": p.mAP / 100, "rank1": p.rank1 / 100}
+    return {"mAP": round(p.mAP / 100, 4), "rank1": round(p.rank1 / 100, 4)}
 
 
 def _printed_cells(p: Published | None) -> tuple[str, str]:

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_study import BUDGET, RELATION, TINY
+
+from crosscam.data.records import ReidDataset
+from crosscam.errors import CheckpointError
+from crosscam.experiment import TestImages, ranking_labels
+from crosscam.extraction import load_model
+from crosscam.reproduce import study as module
+from crosscam.reproduce.rows import ROWS
+from crosscam.reproduce.study import RESULT, WHOLE, Budget, Study, held
+from crosscam.retrieval.metrics import evaluate_descriptors
+from crosscam.training.checkpoint import load_recipe
+from crosscam.training.loop import Listeners, StepReport
+
+
+def test_results_are_those_of_the_run_folder_scored_again(finished: Study) -> None:
+    result = finished.result("rm-gmp", 1)
+    assert result is not None
+    folder = finished.run_folder("rm-gmp", 1)
+    recipe = load_recipe(folder)
+    assert recipe.train.seed == 1
+    model = load_model(folder, recipe)
+    scored = TestImages(finished.dataset, recipe).score(model)
+    assert result.values["mAP"] == scored.result.mAP
+    np.testing.assert_array_equal(result.average_precision[WHOLE], scored.result.average_precision)
+    np.testing.assert_array_equal(result.first_match[WHOLE], scored.result.first_match)
+    block = next(b for b in model.layout if b.name == "p6.local2")
+    parts = [x[:, block.start : block.stop] for x in (scored.query, scored.gallery)]
+    parts = [x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12) for x in parts]
+    alone = evaluate_descriptors(*parts, *ranking_labels(finished.dataset))
+    np.testing.assert_array_equal(result.average_precision["p6.local2"], alone.average_precision)
+    assert result.values["blocks"]["p6.local2"]["rank1"] == alone.rank1
+
+
+def test_the_first_seed_alone_scores_the_untrained_network(finished: Study) -> None:
+    first, second = finished.results("gmp")
+    assert first.values["untrained"]["mAP"] > 0
+    assert second.values["untrained"] is None
+    assert (first.seed, second.seed) == (0, 1)
+
+
+def test_what_is_there_is_not_made_again(finished: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "train", lambda *_, **__: pytest.fail("trained again"))
+    finished.fill([ROWS[name] for name in RELATION], 2)
+
+
+def test_a_study_stopped_in_the_midst_ends_with_the_same_results(
+    finished: Study, rendered: ReidDataset, tmp_path: Path
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop_at(batch: int) -> Listeners:
+        def step(report: StepReport) -> None:
+            if report.batch == batch:
+                raise Stop
+
+        return Listeners(step=step)
+
+    study = Study(tmp_path / "study", rendered, BUDGET)
+    for batch in (1, 3):
+        with pytest.raises(Stop):
+            study.fill([ROWS["rm-gmp"]], 1, lambda _, batch=batch: stop_at(batch))
+    study.fill([ROWS["rm-gmp"]], 1)
+    ours, theirs = study.result("rm-gmp", 0), finished.result("rm-gmp", 0)
+    assert ours is not None
+    assert theirs is not None
+    for name, values in theirs.average_precision.items():
+        np.testing.assert_array_equal(ours.average_precision[name], values)
+
+
+def test_a_result_lost_after_the_training_is_scored_again(finished: Study, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "copy")
+    study = Study(tmp_path / "copy", finished.dataset, BUDGET)
+    path = study.run_folder("gmp", 0) / RESULT
+    before = json.loads(path.read_text())
+    path.unlink()
+    study.fill([ROWS["gmp"]], 1)
+    assert json.loads(path.read_text()) == before
+
+
+def test_another_budget_and_other_data_are_refused(finished: Study, rendered: ReidDataset) -> None:
+    with pytest.raises(CheckpointError, match=r"epochs=1, now epochs=2.*--out"):
+        Study(finished.folder, rendered, Budget("small", 2, TINY))
+    other = ReidDataset("other", rendered.root, rendered.train, rendered.query, rendered.gallery)
+    with pytest.raises(CheckpointError, match="data=rendered, now data=other"):
+        Study(finished.folder, other, BUDGET)
+
+
+def test_a_damaged_study_file_is_named(empty: Study) -> None:
+    (empty.folder / "study.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"study\.json cannot be read"):
+        Study(empty.folder, empty.dataset, BUDGET)
+
+
+def _hold(path: Path, ready: object, done: object) -> None:
+    with held(path, wait=False) as mine:
+        assert mine
+        ready.set()
+        done.wait(30)
+
+
+def test_a_lock_is_of_one_process_and_dies_with_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    ready, done = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(tmp_path / "lock", ready, done))
+    other.start()
+    assert ready.wait(30)
+    with held(tmp_path / "lock", wait=False) as mine:
+        assert not mine
+    other.kill()
+    other.join()
+    with held(tmp_path / "lock", wait=False) as mine:
+        assert mine
