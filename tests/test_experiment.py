@@ -19,12 +19,14 @@ from crosscam.experiment import (
     Reranking,
     Scored,
     TestImages,
+    ranking_labels,
     run_experiment,
     save_scores,
     strips_of,
     untrained_model,
 )
 from crosscam.extraction import Extractor, load_model
+from crosscam.models.aligned_reid import aligned_distances
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
@@ -215,3 +217,32 @@ def test_scores_are_written_whole(finished: tuple[Path, list[Scored]], tmp_path:
     save_scores(tmp_path / "scores.json", finished[1][:1])
     assert json.loads((tmp_path / "scores.json").read_text()) == [finished[1][0].to_dict()]
     assert [p.name for p in tmp_path.iterdir()] == ["scores.json"]
+
+
+def test_a_system_with_a_distance_of_its_own_is_ranked_by_it(rendered: ReidDataset) -> None:
+    recipe = with_settings(
+        find_recipe("aligned-reid"),
+        [
+            "model.backbone=basic:stem=8,planes=8.8.16.16,out=8.8.16.16,depths=1.1.1.1",
+            "model.num_parts=4",
+            "model.keep_local=true",
+            "data.height=128",
+            "data.width=64",
+        ],
+    )
+    model = untrained_model(recipe, 4)
+    test = TestImages(rendered, recipe)
+    scored = test.score(model)
+    query, gallery = torch.from_numpy(scored.query), torch.from_numpy(scored.gallery)
+    distances = aligned_distances(query, gallery, model.layout)
+    expected = evaluate_ranking(distances, *ranking_labels(rendered))
+    assert scored.result.mAP == expected.mAP
+    assert scored.to_dict()["distance"] == "own"
+    euclidean = evaluate_ranking(torch.cdist(query, gallery), *ranking_labels(rendered))
+    assert scored.result.mAP != euclidean.mAP
+    for again in (lambda: test.reranked(scored, Reranking()), lambda: test.score(model, reranking=Reranking())):
+        with pytest.raises(DataError, match="a distance of its own"):
+            again()
+    # Without the local features the distance is Euclidean, as for every other system.
+    plain = with_settings(recipe, ["model.keep_local=false"])
+    assert TestImages(rendered, plain).score(untrained_model(plain, 4)).distance == "euclidean"

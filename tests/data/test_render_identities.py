@@ -73,3 +73,14 @@ def test_the_split_leaves_two_identities_on_either_side(share: float, tests: int
 def test_colours_differ_from_each_other() -> None:
     for (_, a), (_, b) in itertools.combinations(COLOURS.items(), 2):
         assert math.dist(a, b) > 50
+
+
+@pytest.mark.parametrize("group", [2, 8, 30])
+def test_groups_are_as_large_as_allowed_and_the_dial_keeps_its_meaning(group: int) -> None:
+    people = draw_identities(300, 0.4, 0.75, 1, group)
+    sizes = Counter(p.group for p in people if p.group is not None)
+    # A single one that is left over joins the last pair.
+    assert max(sizes.values()) <= max(group, 3)
+    assert max(sizes.values()) >= min(group, 20)
+    assert min(sizes.values()) >= 2
+    assert len(sharing(people)) == round(0.75 * 300)

@@ -91,3 +91,15 @@ def test_x_range_is_shared_by_charts():
 def test_lengths_that_differ_are_refused():
     with pytest.raises(ValueError, match="2 x values and 1 y"):
         chart(Series("a", [1, 2], [1.0]))
+
+
+def test_error_bars_reach_from_end_to_end_and_widen_the_axis():
+    html = line_chart([Series("a", [0, 1], [2.0, 3.0], [(1.0, 3.0), (2.0, 9.5)])], title="t", x_label="x", y_label="y")
+    bars = re.findall(r'class="bar" d="M([\d.]+) ([\d.]+)h6m-3 0V([\d.]+)', html)
+    assert len(bars) == 2
+    (_, low, high), (_, low2, high2) = ([float(v) for v in bar] for bar in bars)
+    # One unit is as long in both bars: 2 units and 7.5 units.
+    assert (low2 - high2) / (low - high) == pytest.approx(7.5 / 2, rel=1e-2)
+    assert ">10</text>" in html
+    with pytest.raises(ValueError, match="2 points and 1 error bars"):
+        line_chart([Series("a", [0, 1], [2, 3], [(1, 2)])], title="t", x_label="x", y_label="y")

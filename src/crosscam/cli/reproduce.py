@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from rich.progress import Progress
-from tyro.conf import Positional, UseAppendAction
+from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Settings, Unset
 from crosscam.cli.show import OUT, bars, fitting, say, show_text, table, training_listeners
@@ -39,9 +39,9 @@ COLLISION_OUT = Path("runs/collision")
 class Reproduce:
     """One of the paper's tables or figures: train what is missing, then print it beside the published numbers.
 
-    A second call only fills gaps; the same command in several terminals shares the work. table1 to table4 are the
-    paper's; transfer scores the networks of a study on another data set (--exam); collision draws people who share more
-    and more garments, and measures what the relation module and GCP bring.
+    A second call only fills gaps; the same command in several terminals shares the work.
+
+    transfer scores the networks of a study on another data set (--exam); collision draws people who share garments.
     """
 
     what: Positional[What]
@@ -50,8 +50,8 @@ class Reproduce:
     """Folder or table of the data set (not for collision)."""
     out: Unset[Path] = None
     """Folder of the study; runs/study-DATASET by default. All tables and figures of one data set share it."""
-    rows: UseAppendAction[tuple[str, ...]] = ()
-    """Train only this row; may be given several times. The table shows all that is there."""
+    rows: Annotated[tuple[str, ...], arg(metavar="ROW ...", help_behavior_hint="(all by default)")] = ()
+    """Train only these rows; the table shows all that is there."""
     seeds: int = 1
     """Trainings of each row: seeds 0, 1, ...; for collision, draws of people."""
     scale: Scale = "paper"
