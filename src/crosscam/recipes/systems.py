@@ -141,18 +141,21 @@ _SMALL: dict[str, dict[str, Any]] = {
     "trinet": {"last_stride": 1},
     "deep-person": {"dim": 256, "last_stride": 1},
     "aligned-reid": {"last_stride": 1},
+    "hacnn": {"channels": (64, 128, 192), "dim": 256},
 }
 
 
 def scaled_down(recipe: Recipe, epochs: int) -> Recipe:
-    """The same system on a half-width ResNet-18 at 128 x 64, with one optimiser and one budget for all.
+    """The same system on a half-width ResNet-18 at 128 x 64, with one optimiser and one budget for all; HA-CNN, which has
+    no ResNet, at half of its channels.
 
     Stripes that 128 rows cannot hold (six) ask for 192 rows; the loss stays the system's own, and so does the kind of
     its batches.
     """
     model: Any = recipe.model
+    model = replace(model, **_SMALL.get(recipe.name, {}))
     if hasattr(model, "backbone"):
-        model = replace(model, backbone="resnet18-half", pretrained=None, **_SMALL.get(recipe.name, {}))
+        model = replace(model, backbone="resnet18-half", pretrained=None)
     if isinstance(model, SVDNetModel):
         phase = max(1, epochs // 8)
         iterations = 3
