@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from small_training import Interruption, kill_at, small_recipe
 
 from crosscam.data.records import ReidDataset
@@ -125,6 +127,26 @@ def test_one_process_needs_nobody_to_agree() -> None:
         values = torch.ones(2)
         world.take_from_first([values])
         assert values.tolist() == [1, 1]
+
+
+def test_what_used_the_group_is_gone_before_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrapper:
+        pass
+
+    made, gone = [], []
+
+    def fail() -> None:
+        wrapper = Wrapper()
+        wrapper.itself = wrapper
+        made.append(weakref.ref(wrapper))
+        raise ValueError("stop")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(dist, "init_process_group", lambda _: None)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: gone.append(made[0]() is None))
+    with pytest.raises(ValueError, match="stop"), joined_world():
+        fail()
+    assert gone == [True]
 
 
 def test_the_first_process_is_known_by_its_rank(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,7 +67,11 @@ class World:
 
 @contextmanager
 def joined_world() -> Iterator[World]:
-    """The processes that torchrun started, joined for the time of the block; one process otherwise."""
+    """The processes that torchrun started, joined for the time of the block; one process otherwise.
+
+    Whatever used the group must be gone when the block ends: a wrapped network that outlives it, in the frames of an
+    exception or in a cycle of references, can end the process with 'terminate called' when the interpreter closes.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -78,8 +84,13 @@ def joined_world() -> Iterator[World]:
         dist.init_process_group("nccl" if cuda else "gloo")
     try:
         yield World(rank, size, device)
+    except BaseException as error:
+        if joined_here:
+            traceback.clear_frames(error.__traceback__)
+        raise
     finally:
         if joined_here:
+            gc.collect()
             dist.destroy_process_group()
 
 

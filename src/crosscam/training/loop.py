@@ -128,42 +128,57 @@ def train(
         checkpoint.check_free(folder)
     with joined_world() as world:
         bf16 = uses_bf16(recipe.train.precision, world.device)
-        job = Job(recipe, dataset, labels, folder, world, listeners or Listeners(), bf16)
-        run = _start(job, resume)
-        if run is None:
-            return _finished(job)
-        world.barrier()
-        data = recipe.data
-        paths = [s.path for s in dataset.train]
-        images = open_images(paths, data.height, data.width, data.cache, job.listeners.reading)
-        if world.rank == 0:
-            # Not before: images that cannot be read must not leave a folder that looks like a training.
-            checkpoint.save_recipe(folder, recipe)
-        keep_freed_memory()
-        network: nn.Module | None = None
-        with Logbook(folder, run.epoch - 1) if world.rank == 0 else nullcontext() as book, stop_requests() as stop:
-            if book is not None and run.epoch > recipe.train.epochs:
-                # The last process ended between the last state and the files that are made from it.
-                save_readable(run, recipe, dataset, folder, next(reversed(read_history(folder)), {}))
-            while run.epoch <= recipe.train.epochs:
-                # Before the wrapping, which must know what is trained.
-                if begin_epoch(recipe.model, run.model, run.epoch, resumed=run.batch > 0) or network is None:
-                    network = DistributedDataParallel(run.model) if world.size > 1 else run.model
-                _train_epoch(run, job, network, images, stop)
-                record = _epoch_record(run, recipe, evaluate)
-                run.epoch, run.batch, run.sums = run.epoch + 1, 0, {}
-                if book is not None:
-                    book.write(record)
-                    save_epoch(run, recipe, dataset, folder, record)
-                if job.listeners.epoch:
-                    job.listeners.epoch(record)
-        if world.rank == 0:
-            (folder / checkpoint.STATE).unlink(missing_ok=True)
-        model = averaged_model(run)
-        # The running statistics of batch normalisation are each process's own.
-        world.take_from_first(model.buffers())
-        world.barrier()
-        return model
+        return _train_joined(
+            Job(recipe, dataset, labels, folder, world, listeners or Listeners(), bf16), resume, evaluate
+        )
+
+
+def _train_joined(job: Job, resume: bool, evaluate: Evaluate | None) -> nn.Module:
+    """The training of a process that has joined the others."""
+    recipe, dataset, folder, world = job.recipe, job.dataset, job.folder, job.world
+    run = _start(job, resume)
+    if run is None:
+        return _finished(job)
+    world.barrier()
+    data = recipe.data
+    paths = [s.path for s in dataset.train]
+    images = open_images(paths, data.height, data.width, data.cache, job.listeners.reading)
+    if world.rank == 0:
+        # Not before: images that cannot be read must not leave a folder that looks like a training.
+        checkpoint.save_recipe(folder, recipe)
+    keep_freed_memory()
+    with Logbook(folder, run.epoch - 1) if world.rank == 0 else nullcontext() as book, stop_requests() as stop:
+        if book is not None and run.epoch > recipe.train.epochs:
+            # The last process ended between the last state and the files that are made from it.
+            save_readable(run, recipe, dataset, folder, next(reversed(read_history(folder)), {}))
+        _train_epochs(run, job, images, evaluate, book, stop)
+    if world.rank == 0:
+        (folder / checkpoint.STATE).unlink(missing_ok=True)
+    model = averaged_model(run)
+    # The running statistics of batch normalisation are each process's own.
+    world.take_from_first(model.buffers())
+    world.barrier()
+    return model
+
+
+def _train_epochs(
+    run: Run, job: Job, images: Images, evaluate: Evaluate | None, book: Logbook | None, stop: Callable[[], bool]
+) -> None:
+    """All epochs that are left, each written down by the process that has the book."""
+    recipe = job.recipe
+    network: nn.Module | None = None
+    while run.epoch <= recipe.train.epochs:
+        # Before the wrapping, which must know what is trained.
+        if begin_epoch(recipe.model, run.model, run.epoch, resumed=run.batch > 0) or network is None:
+            network = DistributedDataParallel(run.model) if job.world.size > 1 else run.model
+        _train_epoch(run, job, network, images, stop)
+        record = _epoch_record(run, recipe, evaluate)
+        run.epoch, run.batch, run.sums = run.epoch + 1, 0, {}
+        if book is not None:
+            book.write(record)
+            save_epoch(run, recipe, job.dataset, job.folder, record)
+        if job.listeners.epoch:
+            job.listeners.epoch(record)
 
 
 def _start(job: Job, resume: bool) -> Run | None:
