@@ -113,3 +113,19 @@ def _count_closer_kernel(
 
 
 count_closer_kernel = _compile(_count_closer_kernel, parallel=True)
+
+
+def _to_distances_kernel(products: Any, q_square: Any, g_square: Any, share: Any, squared: bool, close: Any) -> None:
+    for i in numba.prange(len(products)):
+        row, own = products[i], q_square[i]
+        found = np.int32(0)
+        for j in range(len(row)):
+            lengths = own + g_square[j]
+            square = lengths - np.float32(2) * row[j]
+            found = np.int32(found + np.int32(square < share * lengths))
+            square = max(square, np.float32(0))
+            row[j] = square if squared else np.sqrt(square)
+        close[i] = found
+
+
+to_distances_kernel = _compile(_to_distances_kernel, parallel=True)

@@ -10,6 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crosscam.retrieval.counting import uses_compiled
+from crosscam.retrieval.products import inner_products
+
 Descriptors = Tensor | NDArray[np.floating[Any]]
 
 # Queries per block, where the caller names none: about 64 MB of distances.
@@ -77,25 +80,37 @@ def distance_blocks(
 
 def _block(q: Tensor, g: Tensor, g_square: Tensor, squared: bool) -> Tensor:
     """(B, G) distances of centred descriptors (B, D) and (G, D)."""
-    lengths = _square_norms(q)[:, None] + g_square
-    precision = torch.get_float32_matmul_precision()
-    # A training may have asked for fast, coarse products; a distance is a small difference of large ones.
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(q.device.type, enabled=False):
-            square = torch.addmm(lengths, q, g.T, alpha=-2.0)
-    finally:
-        torch.set_float32_matmul_precision(precision)
-    _refine(square, lengths.mul_(CANCELLATION), q, g)
+    q_square = _square_norms(q)
+    products = inner_products(q, g)
+    if products.device.type == "cpu" and products.dtype == torch.float32 and uses_compiled(products.numel()):
+        return _finish_compiled(products, q, g, q_square, g_square, squared)
+    lengths = q_square[:, None] + g_square
+    square = products.mul_(-2.0).add_(lengths)
+    rows, columns = torch.nonzero(square < lengths.mul_(CANCELLATION), as_tuple=True)
+    for part, values in _pair_blocks(q, g, rows, columns):
+        square[rows[part], columns[part]] = values
     square.clamp_(min=0.0)
     return (square if squared else square.sqrt_()).to(torch.float32)
 
 
-def _refine(square: Tensor, limits: Tensor, q: Tensor, g: Tensor) -> None:
-    """Replace entries of ``square`` below ``limits``, both (B, G), by the square of the difference itself."""
-    rows, columns = torch.nonzero(square < limits, as_tuple=True)
-    for part, values in _pair_blocks(q, g, rows, columns):
-        square[rows[part], columns[part]] = values
+def _finish_compiled(
+    products: Tensor, q: Tensor, g: Tensor, q_square: Tensor, g_square: Tensor, squared: bool
+) -> Tensor:
+    """The same in one pass over the (B, G) products, in place; rows with close pairs are looked at once more."""
+    from crosscam.retrieval.compiled import LOCK, to_distances_kernel
+
+    close = np.zeros(len(products), dtype=np.int32)
+    arrays = products.numpy(), q_square.numpy(), g_square.numpy()
+    with LOCK:
+        to_distances_kernel(*arrays, np.float32(CANCELLATION), squared, close)
+    for row in np.flatnonzero(close):
+        values = products[row] if squared else products[row].square()
+        # A little more than the limit: the square root was rounded, and more pairs made exact do no harm.
+        limits = (q_square[row] + g_square) * (CANCELLATION * 1.001)
+        columns = torch.nonzero(values < limits)[:, 0]
+        for part, exact in _pair_blocks(q, g, torch.full_like(columns, row), columns):
+            products[row, columns[part]] = exact if squared else exact.sqrt()
+    return products
 
 
 @torch.no_grad()
@@ -141,8 +156,8 @@ def _as_matrices(query: Descriptors, gallery: Descriptors) -> tuple[Tensor, Tens
     dtype = torch.float64 if torch.float64 in (q.dtype, g.dtype) else torch.float32
     q, g = q.to(dtype), g.to(device=q.device, dtype=dtype)
     for name, x in (("query", q), ("gallery", g)):
-        finite = torch.isfinite(x).all(dim=1)
-        if not finite.all():
+        # A sum is finite only of finite numbers, and takes one pass; where it is not, the row is looked for.
+        if not torch.isfinite(x.sum()) and not (finite := torch.isfinite(x).all(dim=1)).all():
             row = int((~finite).nonzero()[0])
             raise ValueError(
                 f"The descriptor of {name} {row} is not finite. Expected finite numbers; "
