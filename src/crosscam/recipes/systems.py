@@ -146,8 +146,9 @@ _SMALL: dict[str, dict[str, Any]] = {
 
 
 def scaled_down(recipe: Recipe, epochs: int) -> Recipe:
-    """The same system on a half-width ResNet-18 at 128 x 64, with one optimiser and one budget for all; HA-CNN, which has
-    no ResNet, at half of its channels.
+    """The same system on a half-width ResNet-18 at 128 x 64, with one optimiser and one budget for all.
+
+    HA-CNN, which has no ResNet, gets half of its channels.
 
     Stripes that 128 rows cannot hold (six) ask for 192 rows; the loss stays the system's own, and so does the kind of
     its batches.
