@@ -29,6 +29,7 @@ LENGTHS = {
     "hpm": 3840,
     "mgn": 2048,
     "bot": 2048,
+    "osnet": 512,
 }
 TINY = "basic:stem=4,planes=4.4.8.8,out=4.4.8.8,depths=1.1.1.1"
 

@@ -12,6 +12,7 @@ from crosscam.models.deep_person import DeepPersonModel
 from crosscam.models.hacnn import HACNNModel
 from crosscam.models.hpm import HPMModel
 from crosscam.models.mgn import MGNModel
+from crosscam.models.osnet import OSNetModel
 from crosscam.models.output import Layout
 from crosscam.models.pcb import PCBModel
 from crosscam.models.rrid import RRIDModel
@@ -44,6 +45,7 @@ SYSTEMS: dict[str, type[ModelSettings]] = {
     "hpm": HPMModel,
     "mgn": MGNModel,
     "bot": BoTModel,
+    "osnet": OSNetModel,
 }
 
 

@@ -16,6 +16,7 @@ from crosscam.models.deep_person import DeepPersonModel
 from crosscam.models.hacnn import HACNNModel
 from crosscam.models.hpm import HPMModel
 from crosscam.models.mgn import MGNModel
+from crosscam.models.osnet import OSNetModel
 from crosscam.models.pcb import PCBModel
 from crosscam.models.svdnet import RestraintRelaxation, SVDNetModel
 from crosscam.models.trinet import TriNetModel
@@ -132,8 +133,20 @@ HACNN = Recipe(
     schedule=Schedule(milestones=(101,)),
     train=Train(epochs=150),
 )
+# The paper's training from random weights. Silent: momentum, and how much the labels are smoothed. Its random crop is a
+# shift here, and its random patches, cut from other images, are random erasing, as the authors have advised since.
+OSNET = Recipe(
+    name="osnet",
+    description="OSNet (Zhou et al. 2019): a small network that sees several scales in every block; 512 numbers.",
+    data=Data(height=256, sampler="shuffled", augment=Augment(erase="correct", erase_probability=0.5, shift=1 / 16)),
+    model=OSNetModel(),
+    loss=Loss(name="classification", label_smoothing=0.1),
+    optim=Optim(lr_backbone=0.065, lr_head=0.065),
+    schedule=Schedule(milestones=(151, 226, 301)),
+    train=Train(epochs=350),
+)
 
-SYSTEM_RECIPES = (SVDNET, TRINET, HACNN, DEEP_PERSON, ALIGNED_REID, PCB, PCB_RPP, HPM, MGN, BOT)
+SYSTEM_RECIPES = (SVDNET, TRINET, HACNN, DEEP_PERSON, ALIGNED_REID, PCB, PCB_RPP, HPM, MGN, BOT, OSNET)
 
 # What a system has to change at 1/16 of the paper's computation: fewer channels, and stripes that tile a small map.
 _SMALL: dict[str, dict[str, Any]] = {
@@ -142,13 +155,14 @@ _SMALL: dict[str, dict[str, Any]] = {
     "deep-person": {"dim": 256, "last_stride": 1},
     "aligned-reid": {"last_stride": 1},
     "hacnn": {"channels": (64, 128, 192), "dim": 256},
+    "osnet": {"width": 0.5},
 }
 
 
 def scaled_down(recipe: Recipe, epochs: int) -> Recipe:
     """The same system on a half-width ResNet-18 at 128 x 64, with one optimiser and one budget for all.
 
-    HA-CNN, which has no ResNet, gets half of its channels.
+    HA-CNN and OSNet, which have no ResNet, get half of their channels.
 
     Stripes that 128 rows cannot hold (six) ask for 192 rows; the loss stays the system's own, and so does the kind of
     its batches.
