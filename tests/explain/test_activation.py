@@ -18,6 +18,7 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.systems import SYSTEM_RECIPES, scaled_down
 from small_models import tiny_rrid
 
+
 def images(batch=2, height=96, width=32):
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
 

@@ -20,6 +20,7 @@ CAPTION = 15
 MARGIN = 18
 HEADING = 22
 RIGHT, WRONG, INK, SOFT = (26, 127, 55), (198, 40, 40), (29, 33, 38), (89, 97, 107)
+MARK = (62, 200, 255)
 CELL = (TILE[0] + 2 * FRAME + GAP, TILE[1] + 2 * FRAME + CAPTION + 6)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -105,9 +106,9 @@ def _stripes(picture: Image.Image, num_stripes: int, rows: tuple[float, float]) 
     draw = ImageDraw.Draw(picture)
     for k in range(1, num_stripes):
         y = round(picture.height * k / num_stripes)
-        draw.line((0, y, picture.width, y), fill=(150, 150, 150))
+        draw.line((0, y, picture.width, y), fill=(120, 120, 120))
     top, bottom = (round(picture.height * edge) for edge in rows)
-    draw.rectangle((0, top, picture.width - 1, bottom - 1), outline="white", width=2)
+    draw.rectangle((0, top, picture.width - 1, bottom - 1), outline=MARK, width=2)
 
 
 def _tile(

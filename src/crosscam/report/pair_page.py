@@ -101,8 +101,8 @@ def _parts(pair: PairExplanation) -> str:
         _scale(num_parts, blocks, unit, (query_width, match_width)) for num_parts, blocks in _scales(pair.blocks)
     )
     note = (
-        "All bars share one scale, and so do the tints, which deepen by the square. Grey bars are features that saw the "
-        "whole image."
+        "All bars share one scale, and so do the tints, which deepen by the square. Grey bars are features that saw "
+        "the whole image."
     )
     return f'{store}<p class="lead">{note}</p><div class="scales">{drawings}</div>'
 
@@ -140,8 +140,9 @@ def _scale(num_parts: int, blocks: list[BlockShare], unit: float, widths: tuple[
     shares = ", ".join(f"{part.block.name} {_percent(part.share)} %" for part in blocks)
     share = sum(part.share for part in blocks)
     name = f"{num_parts} stripes" if local and num_parts > 1 else "whole image"
+    caption = f"{name} <span>{_percent(share)} % of the squared distance</span>"
     return (
-        f'<figure class="scale"><figcaption>{name} <span>{_percent(share)} % of the squared distance</span></figcaption>'
+        f'<figure class="scale"><figcaption>{caption}</figcaption>'
         f'<svg viewBox="0 0 {total_width} {total_height}" width="{total_width}" role="img" '
         f'aria-label="Shares of the squared distance: {escape(shares)}">{"".join(drawn)}</svg></figure>'
     )

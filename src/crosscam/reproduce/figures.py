@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from crosscam.data.augment import prepare
 from crosscam.data.records import ReidDataset, pids_of
-from crosscam.errors import DataError
 from crosscam.experiment import Scored, TestImages
 from crosscam.explain.activation import activation_maps
 from crosscam.explain.focus import part_focus, stripe_block
@@ -263,7 +262,9 @@ def _compare(
 
 
 def _queries_html(entries: Sequence[ComparedQuery], count: int, seed: int) -> str:
-    return f'<p class="lead">{_rule(count, seed)}</p><div class="compares">{"".join(map(comparison_html, entries))}</div>'
+    return (
+        f'<p class="lead">{_rule(count, seed)}</p><div class="compares">{"".join(map(comparison_html, entries))}</div>'
+    )
 
 
 def _provenance(models: Sequence[NamedModel], dataset: ReidDataset, seed: int) -> dict[str, str]:
