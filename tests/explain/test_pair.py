@@ -4,9 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 import crosscam
+from crosscam.data.augment import prepare
+from crosscam.data.images import resize_image
 from crosscam.errors import CrosscamError, ImageError
+from crosscam.explain.activation import activation_maps, place_contributions
 from crosscam.explain.pair import block_weights, explain_pair
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.systems import SYSTEM_RECIPES, scaled_down
@@ -47,6 +51,19 @@ def test_maps_are_there_for_each_block_and_picture(extractor, two):
     turned = explain_pair(extractor, *two[::-1], maps_of="agreement")
     assert turned.squared_distance == pytest.approx(other.squared_distance)
     np.testing.assert_allclose(turned.match_maps, other.query_maps, atol=1e-5)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_maps_are_of_the_descriptor_that_is_compared(two, flip):
+    model, recipe = tiny_rrid()
+    extractor = crosscam.Extractor(model, recipe, flip=flip)
+    pixels = np.stack([resize_image(picture, 96, 32) for picture in two])
+    batch = prepare(torch.from_numpy(pixels), 96, 32)
+    others = torch.from_numpy(extractor(two)).flip(0)
+    for maps_of, reference in (("strength", None), ("agreement", others)):
+        pair = explain_pair(extractor, *two, maps_of=maps_of)
+        wanted = activation_maps(place_contributions(model, batch, extractor.layout, flip=flip, reference=reference))
+        np.testing.assert_allclose(np.stack((pair.query_maps, pair.match_maps)), wanted, atol=1e-5)
 
 
 def test_a_picture_against_itself(extractor, two):

@@ -58,6 +58,13 @@ def test_the_random_half_depends_on_the_seed_alone():
     assert choose_queries(ap[::-1], pids, 10, 0) == one
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_the_random_half_shows_other_people_while_there_are_any(seed: int):
+    ap = np.array([[0.9, 0.8, 0.7, 0.5, 0.5], [0.0, 0.0, 0.0, 0.5, 0.5]])
+    chosen = choose_queries(ap, np.array([1, 1, 2, 3, 1]), 3, seed)
+    assert [q for q, _ in chosen] == [0, 2, 3]
+
+
 def test_one_model_alone_differs_from_nobody():
     assert {kind for _, kind in choose_queries(AP[1:], PIDS, 4, seed=0)} == {"random"}
 

@@ -23,7 +23,7 @@ WHOLE_HEIGHT = 26
 CAPTION_HEIGHT = 20
 TILE_HEIGHT = 168
 # The square leaves what agrees clear to see; the bars are proportional.
-TINT = 0.55
+TINT = 0.45
 
 MAPS = {
     "strength": (
