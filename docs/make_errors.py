@@ -336,6 +336,7 @@ SECTIONS: dict[str, list[Case]] = {
         Case("A setting typed as an option", "train rrid-s --data people --epochs 5"),
         Case("Something missing", "train"),
         Case("A value of the wrong kind", "demo --ids many"),
+        Case("A block that is unknown", "explain run a.jpg b.jpg --weight p2.loca1=0"),
         Case("A recipe that is unknown", "train rrid --data people"),
         Case("A setting that is unknown", "train rrid-s --data people --set train.epoch=5"),
         Case("A setting's value of the wrong kind", "train rrid-s --data people --set train.epochs=many"),

@@ -65,9 +65,9 @@ class Explain:
 
 
 def _weight(text: str) -> tuple[str, float]:
-    name, equals, value = text.rpartition("=")
+    name, _, value = text.rpartition("=")
     try:
-        return name, float(value) if equals else float("nan")
+        return name, float(value if name else "none")
     except ValueError as error:
         raise CrosscamError(f"--weight {text}: expected BLOCK=NUMBER, for example p6.local6=0.") from error
 

@@ -28,8 +28,8 @@ from torch.nn.functional import interpolate
 
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.parts import pool_stripes
-from crosscam.models.relation import RelationModule, RelationOutput
-from crosscam.models.rrid import RRID
+from crosscam.models.relation import RelationOutput
+from crosscam.models.rrid import RRID, ScaleBranch
 
 Branch = Literal["whole", "residual"]
 Maps = tuple[Tensor, ...]
@@ -78,13 +78,13 @@ def place_contributions(
         features = _block_features(model, maps, isinstance(found, Tensor), seen, blocks, branch)
         columns = []
         for block, feature in zip(blocks, features, strict=True):
-            b = feature.unflatten(0, (2, -1)).mean(dim=0) if flip else feature
+            b = _halves(feature).mean(dim=0) if flip else feature
             against = b if reference is None else reference[..., block.start : block.stop].to(b)
             gradients = torch.autograd.grad((b * against).sum(), maps, retain_graph=True, allow_unused=True)
             columns.append(_on_one_grid(maps, gradients))
     places = torch.stack(columns, dim=1).float()
     if flip:
-        straight, mirrored = places.unflatten(0, (2, -1))
+        straight, mirrored = _halves(places)
         places = straight + mirrored.flip(3)
     return places.detach()
 
@@ -113,7 +113,8 @@ def stripe_shares(contributions: Tensor, num_parts: int) -> Tensor:
     height = contributions.shape[-2]
     if height % num_parts:
         raise ValueError(f"A map of {height} rows cannot be cut into {num_parts} equal stripes.")
-    mass = contributions.clamp(min=0).sum(dim=-1).unflatten(-1, (num_parts, -1)).sum(dim=-1)
+    rows = contributions.clamp(min=0).sum(dim=-1)
+    mass = rows.reshape(*rows.shape[:-1], num_parts, height // num_parts).sum(dim=-1)
     shares: Tensor = mass / mass.sum(dim=-1, keepdim=True)
     return shares
 
@@ -126,11 +127,11 @@ def relation_output(model: nn.Module, feature_map: Tensor, num_parts: int) -> Re
     """
     branches = list(model.branches) if isinstance(model, RRID) else []
     for branch in branches:
-        if branch.num_parts == num_parts and isinstance(branch.local, RelationModule):
-            if branch.local.relation == "none":
-                break
-            output: RelationOutput = branch.local(pool_stripes(feature_map, num_parts, branch.local_pooling))
-            return output
+        if isinstance(branch, ScaleBranch) and branch.num_parts == num_parts:
+            local = branch.local
+            if local is not None and local.relation != "none":
+                output: RelationOutput = local(pool_stripes(feature_map, num_parts, branch.local_pooling))
+                return output
     raise ValueError(
         f"This model has no relation between {num_parts} stripes. Take an RRID trained with model.relation=one_vs_rest "
         f"or rest_only and {num_parts} among its model.scales."
@@ -155,6 +156,11 @@ def _residual(found: RelationOutput, block: Block) -> Tensor:
     """R_p of one stripe."""
     assert found.added is not None
     return found.added[:, round(block.rows[0] * block.num_parts)]
+
+
+def _halves(doubled: Tensor) -> Tensor:
+    """(2 B, ...) images and their mirror images -> (2, B, ...)."""
+    return doubled.view(2, -1, *doubled.shape[1:])
 
 
 class _Given(nn.Module):

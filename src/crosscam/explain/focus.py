@@ -21,7 +21,6 @@ from crosscam.models.parts import pool_stripes
 from crosscam.models.systems import layout_of
 
 Array = NDArray[np.float64]
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,41 +102,3 @@ def _unlikeness_of_parts(model: nn.Module, images: Tensor, num_parts: int, part:
     relation_output(model, feature_map, num_parts)  # refuses a model without relation, as the maps do
     parts = normalize(pool_stripes(feature_map, num_parts), dim=2)
     return 1 - (parts * parts[:, part : part + 1]).sum(dim=2)
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % interval. ``count``: images it rests on; ``left_out``: those without a value."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
-    left_out: int
-
-    def to_dict(self) -> dict[str, float | int]:
-        """JSON-ready."""
-        return {"mean": self.mean, "low": self.low, "high": self.high, "count": self.count, "left_out": self.left_out}
-
-
-def mean_interval(values: Array, groups: NDArray[np.int64], *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
-    """Mean and 95 % percentile interval by bootstrap over groups.
-
-    Images of one person resemble each other, so whole groups are drawn, not single images.
-
-    Args:
-        values: (N,); NaN is left out and counted.
-        groups: (N,) the person of each.
-        seed: of the draws.
-        resamples: draws.
-    """
-    known = ~np.isnan(values)
-    if not known.any():
-        return Interval(float("nan"), float("nan"), float("nan"), 0, len(values))
-    _, group = np.unique(groups[known], return_inverse=True)
-    sums, counts = np.bincount(group, weights=values[known]), np.bincount(group)
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(resamples, len(sums)))
-    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    count = int(known.sum())
-    return Interval(float(values[known].mean()), float(low), float(high), count, len(values) - count)

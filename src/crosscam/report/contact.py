@@ -17,10 +17,10 @@ TILE = (64, 128)
 FRAME = 3
 GAP = 8
 CAPTION = 15
-NAME_WIDTH = 138
 MARGIN = 18
 HEADING = 22
 RIGHT, WRONG, INK, SOFT = (26, 127, 55), (198, 40, 40), (29, 33, 38), (89, 97, 107)
+MARK = (62, 200, 255)
 CELL = (TILE[0] + 2 * FRAME + GAP, TILE[1] + 2 * FRAME + CAPTION + 6)
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -41,7 +41,8 @@ def contact_picture(title: str, note: str, entries: Sequence[ComparedQuery], col
     if not entries:
         raise ValueError("There is no query to draw.")
     columns = max(1, min(columns, len(entries)))
-    width, height = _entry_size(entries)
+    names = _name_width(entries)
+    width, height = _entry_size(entries, names)
     lines = -(-len(entries) // columns)
     size = (MARGIN + columns * (width + MARGIN), 48 + lines * (height + MARGIN) + 24)
     sheet = Image.new("RGB", size, "white")
@@ -49,34 +50,45 @@ def contact_picture(title: str, note: str, entries: Sequence[ComparedQuery], col
     draw.text((MARGIN, 14), title, fill=INK, font=_font(18))
     for k, entry in enumerate(entries):
         corner = (MARGIN + (k % columns) * (width + MARGIN), 48 + (k // columns) * (height + MARGIN))
-        _draw_entry(sheet, draw, entry, corner)
+        _draw_entry(sheet, draw, entry, corner, names)
     draw.text((MARGIN, size[1] - 24), note, fill=SOFT, font=_font(12))
     return sheet
 
 
-def _entry_size(entries: Sequence[ComparedQuery]) -> tuple[int, int]:
+def _name_width(entries: Sequence[ComparedQuery]) -> int:
+    """Room for the longest name, and for what stands below it."""
+    texts = {(row.name, 13) for entry in entries for row in entry.rows}
+    texts |= {(fact, 11) for entry in entries for row in entry.rows for fact in row_facts(row)}
+    return GAP + max(round(_font(size).getlength(text)) for text, size in texts)
+
+
+def _entry_size(entries: Sequence[ComparedQuery], names: int) -> tuple[int, int]:
     matches = max(len(row.strip.matches) for entry in entries for row in entry.rows)
     has_map = any(row.query_map for entry in entries for row in entry.rows)
     rows = max(len(entry.rows) for entry in entries)
-    return CELL[0] + NAME_WIDTH + (matches + has_map) * CELL[0], HEADING + max(1, rows) * CELL[1]
+    return CELL[0] + names + (matches + has_map) * CELL[0], HEADING + max(1, rows) * CELL[1]
 
 
-def _draw_entry(sheet: Image.Image, draw: ImageDraw.ImageDraw, entry: ComparedQuery, corner: tuple[int, int]) -> None:
+def _draw_entry(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, entry: ComparedQuery, corner: tuple[int, int], names: int
+) -> None:
     left, top = corner
     heading = f"{who(entry.query)}, camera {entry.query.camid}: {REASONS[entry.rows[0].strip.kind]}"
     draw.text((left, top), heading, fill=SOFT, font=_font(12))
     top += HEADING
     _tile(sheet, draw, _pixels(entry.query), (left, top), INK, "query")
     for k, row in enumerate(entry.rows):
-        _draw_row(sheet, draw, row, (left + CELL[0], top + k * CELL[1]))
+        _draw_row(sheet, draw, row, (left + CELL[0], top + k * CELL[1]), names)
 
 
-def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: ModelRow, corner: tuple[int, int]) -> None:
+def _draw_row(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, row: ModelRow, corner: tuple[int, int], names: int
+) -> None:
     left, top = corner
     draw.text((left, top + 40), row.name, fill=INK, font=_font(13))
     for k, fact in enumerate(row_facts(row)):
         draw.text((left, top + 58 + 15 * k), fact, fill=SOFT, font=_font(11))
-    left += NAME_WIDTH
+    left += names
     if row.query_map:
         values = row.query_map.values
         picture = Image.fromarray(with_heat(np.asarray(_pixels(row.strip.query)), values))
@@ -85,7 +97,7 @@ def _draw_row(sheet: Image.Image, draw: ImageDraw.ImageDraw, row: ModelRow, corn
         left += CELL[0]
     for match in row.strip.matches:
         colour, sign = (RIGHT, "right") if match.correct else (WRONG, "wrong")
-        _tile(sheet, draw, _pixels(match.sample), (left, top), colour, f"{match.rank} {sign}")
+        _tile(sheet, draw, _pixels(match.sample), (left, top), colour, f"{match.rank}: {sign}")
         left += CELL[0]
 
 
@@ -94,9 +106,9 @@ def _stripes(picture: Image.Image, num_stripes: int, rows: tuple[float, float]) 
     draw = ImageDraw.Draw(picture)
     for k in range(1, num_stripes):
         y = round(picture.height * k / num_stripes)
-        draw.line((0, y, picture.width, y), fill=(225, 225, 225))
+        draw.line((0, y, picture.width, y), fill=(120, 120, 120))
     top, bottom = (round(picture.height * edge) for edge in rows)
-    draw.rectangle((0, top, picture.width - 1, bottom - 1), outline="white", width=2)
+    draw.rectangle((0, top, picture.width - 1, bottom - 1), outline=MARK, width=2)
 
 
 def _tile(

@@ -15,13 +15,15 @@ from crosscam.report.overlay import heat_legend, mapped_svg
 from crosscam.report.shell import html_page, origin_html, table_html, write_page
 from crosscam.report.strip_view import thumbnail
 
-SHOWN_HEIGHT = 320
+SHOWN_HEIGHT = 272
 STORED_HEIGHT = 384
 MIDDLE = 132
 BAR_LENGTH = 64
 WHOLE_HEIGHT = 26
 CAPTION_HEIGHT = 20
 TILE_HEIGHT = 168
+# The square leaves what agrees clear to see; the bars are proportional.
+TINT = 0.45
 
 MAPS = {
     "strength": (
@@ -98,7 +100,10 @@ def _parts(pair: PairExplanation) -> str:
     drawings = "".join(
         _scale(num_parts, blocks, unit, (query_width, match_width)) for num_parts, blocks in _scales(pair.blocks)
     )
-    note = "All bars and tints of this page share one scale. Grey bars are features that saw the whole image."
+    note = (
+        "All bars share one scale, and so do the tints, which deepen by the square. Grey bars are features that saw "
+        "the whole image."
+    )
     return f'{store}<p class="lead">{note}</p><div class="scales">{drawings}</div>'
 
 
@@ -121,7 +126,8 @@ def _scale(num_parts: int, blocks: list[BlockShare], unit: float, widths: tuple[
         drawn.append(f'<text class="mid" x="{x + width / 2:.0f}" y="{SHOWN_HEIGHT + 17}">{name}</text>')
     for part in local:
         top, bottom = (edge * SHOWN_HEIGHT for edge in part.block.rows)
-        tint = f'y="{top:.1f}" height="{bottom - top:.1f}" fill-opacity="{0.5 * part.squared_distance / unit:.3f}"'
+        opacity = TINT * (part.squared_distance / unit) ** 2
+        tint = f'y="{top:.1f}" height="{bottom - top:.1f}" fill-opacity="{opacity:.3f}"'
         drawn.append(
             f'<g><rect class="tint" x="0" width="{widths[0]}" {tint}/>'
             f'<rect class="tint" x="{right}" width="{widths[1]}" {tint}/>'
@@ -134,8 +140,9 @@ def _scale(num_parts: int, blocks: list[BlockShare], unit: float, widths: tuple[
     shares = ", ".join(f"{part.block.name} {_percent(part.share)} %" for part in blocks)
     share = sum(part.share for part in blocks)
     name = f"{num_parts} stripes" if local and num_parts > 1 else "whole image"
+    caption = f"{name} <span>{_percent(share)} % of the squared distance</span>"
     return (
-        f'<figure class="scale"><figcaption>{name} <span>{_percent(share)} % of the squared distance</span></figcaption>'
+        f'<figure class="scale"><figcaption>{caption}</figcaption>'
         f'<svg viewBox="0 0 {total_width} {total_height}" width="{total_width}" role="img" '
         f'aria-label="Shares of the squared distance: {escape(shares)}">{"".join(drawn)}</svg></figure>'
     )

@@ -1,0 +1,146 @@
+"""Where the relation of one part looks, over all queries: means with intervals, as a table and as data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.explain.focus import PartFocus
+from crosscam.report.shell import table_html
+from crosscam.retrieval.intervals import Interval, mean_interval, paired_difference
+
+
+@dataclass(frozen=True)
+class FocusRow:
+    """One line of the table.
+
+    Attributes:
+        name: of the model, or of the difference.
+        stripes: the share of the relation's activation in each stripe.
+        rest: the share in each stripe, of what lies outside the part; None at the part itself.
+        outside: the share outside the part.
+        outside_whole: the same for the whole block q.
+        unlikeness: see :class:`crosscam.explain.focus.PartFocus`.
+        num_images: what it rests on.
+    """
+
+    name: str
+    stripes: tuple[Interval, ...]
+    rest: tuple[Interval | None, ...]
+    outside: Interval
+    outside_whole: Interval
+    unlikeness: Interval
+    num_images: int
+
+
+def focus_rows(
+    names: Sequence[str], focus: Sequence[PartFocus], pids: NDArray[np.int64], seed: int = 0
+) -> list[FocusRow]:
+    """A line for each of two models, and one for the first less the second on the same images.
+
+    Images on which the relation of either model adds nothing at all, so that there is no share, are left out of all.
+
+    Args:
+        names: of the models.
+        focus: what was measured of each, on the same images.
+        pids: (N,) the persons on the images; whole persons are drawn by the bootstrap.
+        seed: of the bootstrap.
+    """
+    counted = ~np.logical_or.reduce([np.isnan(f.outside) for f in focus])
+    people, part = pids[counted], focus[0].part
+
+    def rows(f: PartFocus) -> dict[str, NDArray[np.float64]]:
+        stripes = f.stripes[counted]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rest = stripes / f.outside[counted][:, None]
+        return {f"stripe{j}": stripes[:, j] for j in range(stripes.shape[1])} | {
+            **{f"rest{j}": rest[:, j] for j in range(stripes.shape[1]) if j != part},
+            "outside": f.outside[counted],
+            "outside_whole": f.outside_whole[counted],
+            "unlikeness": f.unlikeness[counted],
+        }
+
+    measured = [rows(f) for f in focus]
+    num_parts = focus[0].stripes.shape[1]
+    lines = [
+        _row(name, {k: mean_interval(v[None], people, seed=seed) for k, v in values.items()}, num_parts, len(people))
+        for name, values in zip(names, measured, strict=True)
+    ]
+    first, second = measured
+    less = {k: paired_difference(first[k][None], second[k][None], people, seed=seed) for k in first}
+    return [*lines, _row("difference", less, num_parts, len(people))]
+
+
+def _row(name: str, found: dict[str, Interval], num_parts: int, num_images: int) -> FocusRow:
+    return FocusRow(
+        name,
+        tuple(found[f"stripe{j}"] for j in range(num_parts)),
+        tuple(found.get(f"rest{j}") for j in range(num_parts)),
+        found["outside"],
+        found["outside_whole"],
+        found["unlikeness"],
+        num_images,
+    )
+
+
+def focus_html(rows: Sequence[FocusRow], part: int, num_parts: int) -> str:
+    """Two tables and what they mean.
+
+    Args:
+        rows: from :func:`focus_rows`.
+        part: counted from 1.
+        num_parts: the scale.
+    """
+    outside = [
+        [row.name, _percent(row.outside), _percent(row.outside_whole), _plain(row.unlikeness), f"{row.num_images:,}"]
+        for row in rows
+    ]
+    heads = ["", f"outside part {part}", f"outside part {part}, of all of q", "unlikeness", "images"]
+    stripes = [[row.name, *map(_percent, row.stripes)] for row in rows]
+    rest = [[row.name, *("–" if x is None else _percent(x) for x in row.rest)] for row in rows]
+    stripe_heads = ["", *(f"stripe {j + 1}" for j in range(num_parts))]
+    return (
+        '<p class="lead">Shares of the activation in per cent, mean over the queries and in brackets its 95 % interval '
+        "(bootstrap over persons; the difference is of the same queries).</p>"
+        f"{table_html(heads, outside, 'Activation outside the part')}"
+        f'<p class="lead">R_p(r) is not shown part {part}: r is the mean of the other stripes. All of its activation '
+        "lies outside the part by construction, so the first column cannot speak for or against the paper. The second "
+        "is of the whole feature q = p + R_p, to which p adds the part itself in both models. Unlikeness is the mean "
+        f"of 1 - cosine(part {part}, stripe) over the other stripes, weighted by the activation, less the plain mean: "
+        "above 0 the relation looks at what is unlike the part, as the paper says of R_p(T(p, r)).</p>"
+        f"<h3>Stripe by stripe</h3>{table_html(stripe_heads, stripes, 'Activation by stripe')}"
+        f"<h3>Within the rest alone</h3>{table_html(stripe_heads, rest, 'Activation within the rest')}"
+    )
+
+
+def focus_data(rows: Sequence[FocusRow]) -> list[dict[str, Any]]:
+    """JSON-ready; shares are fractions, each as [mean, low, high]."""
+    return [
+        {
+            "name": row.name,
+            "outside": _list(row.outside),
+            "outside_whole": _list(row.outside_whole),
+            "unlikeness": _list(row.unlikeness),
+            "stripes": [_list(x) for x in row.stripes],
+            "rest": [None if x is None else _list(x) for x in row.rest],
+            "images": row.num_images,
+        }
+        for row in rows
+    ]
+
+
+def _list(interval: Interval) -> list[float]:
+    return [interval.value, interval.low, interval.high]
+
+
+def _percent(interval: Interval) -> str:
+    value, low, high = (100 * x for x in _list(interval))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]".replace("-", "−")
+
+
+def _plain(interval: Interval) -> str:
+    return f"{interval.value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]".replace("-", "−")
