@@ -48,6 +48,24 @@ def test_a_table_by_one_command(crosscam, place: Path) -> None:
     assert "Table 3: single local features" in shown
 
 
+def test_figures_of_trained_rows(crosscam, place: Path) -> None:
+    common = f"--data people --out study {TINY} --json"
+    status, out, err = crosscam(f"reproduce figure6 {common}")
+    assert status == 0, err
+    data = json.loads(out)["figure6"]
+    assert data["part"] == 3
+    status, out, err = crosscam(f"reproduce figure5 {common}")
+    assert status == 0, err
+    assert set(json.loads(out)) == {"figure5a", "figure5b"}
+    names = {f"{n}.{e}" for n in ("figure5a", "figure5b", "figure6") for e in ("html", "json", "png")}
+    assert {p.name for p in (place / "study" / "figures").iterdir()} == names
+    # Rows that a table and a figure share are trained once.
+    assert err.count("seed 0") == 4
+    status, _, err = crosscam(f"reproduce figure5 {common} --rows gmp")
+    assert status == 2
+    assert "Leave --rows out" in err
+
+
 def test_recipes_lists_every_system(crosscam) -> None:
     _, out, _ = crosscam("recipes --json")
     assert {row.name for row in TABLE1} <= set(json.loads(out))

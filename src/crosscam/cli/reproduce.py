@@ -13,24 +13,38 @@ from typing import Annotated, Literal
 from rich.progress import Progress
 from tyro.conf import Positional, arg
 
-from crosscam.cli.options import General, Reading, Settings, Unset
-from crosscam.cli.show import OUT, bars, fitting, say, show_text, table, training_listeners
+from crosscam.cli.options import General, Reading, Settings, Unset, best_device
+from crosscam.cli.show import OUT, bars, fitting, say, show_json, show_text, table, training_listeners
 from crosscam.errors import DataError, RecipeError
+from crosscam.extraction import load_model
 from crosscam.reproduce.collision import Collision, collision_charts, collision_tables, fill
+from crosscam.reproduce.figures import Figure, NamedModel, figure_activation, figure_strips
 from crosscam.reproduce.rows import ROWS, TABLE1, TABLE2, Row, Scale
 from crosscam.reproduce.study import Budget, Study
 from crosscam.reproduce.tables import Table, tables_of
 from crosscam.reproduce.transfer import examine, read_exam, transfer_table
 from crosscam.reproduce.writing import as_json, write_tables
+from crosscam.training.checkpoint import load_recipe
 from crosscam.training.loop import Listeners
 from crosscam.training.provenance import versions
 
-What = Literal["table1", "table2", "table3", "table4", "transfer", "collision"]
+What = Literal["table1", "table2", "table3", "table4", "figure4", "figure5", "figure6", "transfer", "collision"]
 ROWS_OF: dict[str, tuple[str, ...]] = {
     "table1": tuple(row.name for row in TABLE1),
     "table2": tuple(row.name for row in TABLE2),
     "table3": ("gmp", "rm-gmp"),
     "table4": ("rm-gap", "rm-gmp", "rm-gap+gmp", "rrid-s"),
+    "figure4": ("aligned-reid", "deep-person", "pcb", "rrid-f"),
+    "figure5": ("gmp", "rm-gmp", "rm-gap", "rm-gap+gmp", "rrid-s"),
+    "figure6": ("rm-gmp", "rest-gmp"),
+}
+# Figure 5 is two: (a) without and with the relation module, (b) the poolings.
+STRIPS: dict[str, tuple[tuple[str, str, tuple[str, ...]], ...]] = {
+    "figure4": (("figure4", "Figure 4: four systems, the same queries", ROWS_OF["figure4"]),),
+    "figure5": (
+        ("figure5a", "Figure 5(a): without and with the relation module", ("gmp", "rm-gmp")),
+        ("figure5b", "Figure 5(b): poolings of the global feature", ROWS_OF["table4"]),
+    ),
 }
 COLLISION_OUT = Path("runs/collision")
 
@@ -84,7 +98,28 @@ class Reproduce:
             return
         with self._bars() as progress:
             study.fill(self._rows(ROWS_OF[self.what]), self.seeds, self._listen(progress))
-        self._show(out, tables_of(study, self.what))
+        if self.what.startswith("figure"):
+            self._draw(study)
+        else:
+            self._show(out, tables_of(study, self.what))
+
+    def _draw(self, study: Study) -> None:
+        if self.rows:
+            raise RecipeError(f"{self.what} shows {', '.join(ROWS_OF[self.what])} together. Leave --rows out.")
+        figures = {name: self._strips(study, title, rows) for name, title, rows in STRIPS.get(self.what, ())}
+        if self.what == "figure6":
+            relation, rest = (_named_model(study, row) for row in ROWS_OF["figure6"])
+            figures["figure6"] = figure_activation(relation, rest, study.dataset, listener=say)
+        for name, figure in figures.items():
+            figure.write(study.folder / "figures", name)
+        if self.general.json:
+            show_json({name: figure.data for name, figure in figures.items()})
+        else:
+            say(f"In {study.folder / 'figures'}: {', '.join(figures)}, each as .html, .png and .json.")
+
+    def _strips(self, study: Study, title: str, rows: Sequence[str]) -> Figure:
+        models = [_named_model(study, row) for row in rows]
+        return figure_strips(models, study.dataset, title=title, listener=say)
 
     def _run_transfer(self, study: Study) -> None:
         if self.exam is None:
@@ -135,6 +170,13 @@ class Reproduce:
             for note in shown.notes:
                 OUT.print(note, markup=False)
         say(f"Also in {out / 'tables'}: {name}.md, .csv, .json and .html.")
+
+
+def _named_model(study: Study, row: str) -> NamedModel:
+    """A row's network of the first seed."""
+    folder = study.run_folder(row, 0)
+    recipe = load_recipe(folder)
+    return NamedModel(ROWS[row].label, load_model(folder, recipe).to(best_device()), recipe)
 
 
 def _provenance() -> Mapping[str, str]:

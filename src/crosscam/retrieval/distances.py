@@ -108,7 +108,7 @@ def _finish_compiled(
         # A little more than the limit: the square root was rounded, and more pairs made exact do no harm.
         limits = (q_square[row] + g_square) * (CANCELLATION * 1.001)
         columns = torch.nonzero(values < limits)[:, 0]
-        for part, exact in _pair_blocks(q, g, torch.full_like(columns, row), columns):
+        for part, exact in _pair_blocks(q, g, torch.full_like(columns, int(row)), columns):
             products[row, columns[part]] = exact if squared else exact.sqrt()
     return products
 

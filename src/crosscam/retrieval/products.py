@@ -51,7 +51,7 @@ def by_convolution(q: Tensor, g: Tensor) -> Tensor:
 @lru_cache(maxsize=1)
 def fastest_product() -> Product:
     """Which way this process takes: both are tried once, for some hundredths of a second."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return by_matrix_product
     rows, columns, dim = TRIAL
     q, g = torch.ones(rows, dim), torch.ones(columns, dim)
