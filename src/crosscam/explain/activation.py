@@ -40,6 +40,19 @@ def has_feature_map(model: nn.Module) -> bool:
     return isinstance(getattr(model, "backbone", None), nn.Module)
 
 
+@torch.no_grad()
+def feature_maps(model: nn.Module, images: Tensor, *, flip: bool = True) -> Tensor | Maps:
+    """What the backbone gives: (N, C, H', W') of the images and, with ``flip``, then of their mirror images.
+
+    Raises:
+        ValueError: the model has no backbone.
+    """
+    if not has_feature_map(model):
+        raise ValueError(f"{type(model).__name__} has no backbone, so there is no feature map to look at.")
+    found: Tensor | Maps = model.backbone(_seen(images, flip))  # type: ignore[operator]
+    return found
+
+
 def place_contributions(
     model: nn.Module,
     images: Tensor,
@@ -48,6 +61,7 @@ def place_contributions(
     flip: bool = True,
     reference: Tensor | None = None,
     branch: Branch = "whole",
+    maps: Tensor | Maps | None = None,
 ) -> Tensor:
     """What each place of the feature map adds to a block's S, by its sign: sum_c dS/dA_c * A_c.
 
@@ -63,25 +77,23 @@ def place_contributions(
         reference: (B, D) or (D,) descriptors. S = b . v with v the reference's own block; without one, S = |b|^2.
         branch: ``"whole"``: b is the block. ``"residual"``: b is what the relation adds to the part in that block,
             R_p(T(p_i, r_i)) or R_p(r_i), see :class:`crosscam.models.relation.RelationModule`.
+        maps: from :func:`feature_maps` of the same images, where they are at hand.
     Returns:
         (B, L, H', W') float32.
     Raises:
         ValueError: the model has no feature map; or no relation in the block, for ``"residual"``.
     """
-    if not has_feature_map(model):
-        raise ValueError(f"{type(model).__name__} has no backbone, so there is no feature map to look at.")
-    seen = torch.cat((images, images.flip(3))) if flip else images
-    with torch.no_grad():
-        found = model.backbone(seen)  # type: ignore[operator]
+    found = feature_maps(model, images, flip=flip) if maps is None else maps
     with torch.enable_grad():
-        maps = tuple(m.detach().requires_grad_() for m in ((found,) if isinstance(found, Tensor) else found))
-        features = _block_features(model, maps, isinstance(found, Tensor), seen, blocks, branch)
+        leaves = tuple(m.detach().requires_grad_() for m in ((found,) if isinstance(found, Tensor) else found))
+        given = leaves[0] if isinstance(found, Tensor) else leaves
+        features = _block_features(model, given, _seen(images, flip), blocks, branch)
         columns = []
         for block, feature in zip(blocks, features, strict=True):
             b = _halves(feature).mean(dim=0) if flip else feature
             against = b if reference is None else reference[..., block.start : block.stop].to(b)
-            gradients = torch.autograd.grad((b * against).sum(), maps, retain_graph=True, allow_unused=True)
-            columns.append(_on_one_grid(maps, gradients))
+            gradients = torch.autograd.grad((b * against).sum(), leaves, retain_graph=True, allow_unused=True)
+            columns.append(_on_one_grid(leaves, gradients))
     places = torch.stack(columns, dim=1).float()
     if flip:
         straight, mirrored = _halves(places)
@@ -138,17 +150,22 @@ def relation_output(model: nn.Module, feature_map: Tensor, num_parts: int) -> Re
     )
 
 
+def _seen(images: Tensor, flip: bool) -> Tensor:
+    return torch.cat((images, images.flip(3))) if flip else images
+
+
 def _block_features(
-    model: nn.Module, maps: Maps, is_single: bool, images: Tensor, blocks: Sequence[Block], branch: Branch
+    model: nn.Module, maps: Tensor | Maps, images: Tensor, blocks: Sequence[Block], branch: Branch
 ) -> list[Tensor]:
     """(N, D_k) features of the blocks, as functions of the maps."""
     if branch == "residual":
         for block in blocks:
             if block.kind != "local":
                 raise ValueError(f"Block {block.name} stands for the whole image. Only stripes have a relation.")
-        scales = {block.num_parts: relation_output(model, maps[0], block.num_parts) for block in blocks}
+        one = maps if isinstance(maps, Tensor) else maps[0]  # RRID has one map, and others have no relation
+        scales = {block.num_parts: relation_output(model, one, block.num_parts) for block in blocks}
         return [_residual(scales[block.num_parts], block) for block in blocks]
-    output: ReidOutput = _with_backbone(model, _Given(maps[0] if is_single else maps))(images)
+    output: ReidOutput = _with_backbone(model, _Given(maps))(images)
     return [output.descriptor[:, block.start : block.stop] for block in blocks]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from crosscam.explain.activation import place_contributions, relation_output, stripe_shares
+from crosscam.explain.activation import feature_maps, place_contributions, stripe_shares
 from crosscam.models.output import Block
 from crosscam.models.parts import pool_stripes
 from crosscam.models.systems import layout_of
@@ -62,10 +62,14 @@ def part_focus(
     block = stripe_block(model, num_parts, part)
     places, whole, unlike = [], [], []
     for images in batches:
-        places.append(place_contributions(model, images, [block], flip=flip, branch="residual")[:, 0])
-        all_of_q = place_contributions(model, images, [block], flip=flip)[:, 0]
-        whole.append(stripe_shares(all_of_q, num_parts))
-        unlike.append(_unlikeness_of_parts(model, images, num_parts, part))
+        found = feature_maps(model, images, flip=flip)
+        if not isinstance(found, Tensor):
+            raise ValueError("This model has several feature maps, and no relation on one. Take an RRID.")
+        adds = place_contributions(model, images, [block], flip=flip, branch="residual", maps=found)
+        all_of_q = place_contributions(model, images, [block], flip=flip, maps=found)
+        places.append(adds[:, 0])
+        whole.append(stripe_shares(all_of_q[:, 0], num_parts))
+        unlike.append(_unlikeness_of_parts(found[: len(images)], num_parts, part))
     seen = torch.cat(places)
     shares = stripe_shares(seen, num_parts).double().cpu().numpy()
     others = np.arange(num_parts) != part
@@ -95,10 +99,7 @@ def stripe_block(model: nn.Module, num_parts: int, part: int) -> Block:
     return stripes[part]
 
 
-@torch.no_grad()
-def _unlikeness_of_parts(model: nn.Module, images: Tensor, num_parts: int, part: int) -> Tensor:
+def _unlikeness_of_parts(feature_map: Tensor, num_parts: int, part: int) -> Tensor:
     """(B, P) 1 - cosine between the pooled part i and every pooled part, all of one image."""
-    feature_map: Tensor = model.backbone(images)  # type: ignore[operator]
-    relation_output(model, feature_map, num_parts)  # refuses a model without relation, as the maps do
     parts = normalize(pool_stripes(feature_map, num_parts), dim=2)
     return 1 - (parts * parts[:, part : part + 1]).sum(dim=2)

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from crosscam.data.augment import prepare
+from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, pids_of
 from crosscam.experiment import Scored, TestImages
 from crosscam.explain.activation import activation_maps
@@ -235,7 +236,7 @@ def _precisions(scored: Sequence[Scored]) -> NDArray[np.float64]:
 
 def _batches(named: NamedModel, dataset: ReidDataset) -> Iterator[Tensor]:
     data = named.recipe.data
-    images = TestImages(dataset, named.recipe).query
+    images = open_images([s.path for s in dataset.query], data.height, data.width, data.cache)
     device = next(named.model.parameters()).device
     order = [np.arange(i, min(i + MAP_BATCH, len(images))) for i in range(0, len(images), MAP_BATCH)]
     for pixels in images.batches(order):
