@@ -66,7 +66,7 @@ def test_bars_are_as_long_as_the_addends(text, pair):
     ]
     addends = sorted(part.squared_distance for part in pair.blocks)
     assert sorted(lengths) == pytest.approx([64 * a / addends[-1] for a in addends], abs=0.06)
-    assert text.count('class="band most"') + text.count('class="whole"') >= 1
+    assert text.count('<rect class="whole"') == sum(part.block.kind == "global" for part in pair.blocks)
 
 
 def test_the_sum_stands_below_the_addends(text, pair):

@@ -70,7 +70,8 @@ def render_pair_page(pair: PairExplanation, provenance: Mapping[str, str]) -> st
 def _headline(pair: PairExplanation) -> str:
     """Distance, sum and the block that adds most, in large type."""
     most = max(pair.blocks, key=lambda part: part.squared_distance)
-    check = f"{len(pair.blocks)} blocks; off the ranking's own d² by {abs(pair.deviation):.0e}"
+    count = f"{len(pair.blocks)} block{'s' if len(pair.blocks) > 1 else ''}"
+    check = f"{count}; off the ranking's own d² by {abs(pair.deviation):.0e}"
     cards = (
         ("distance", "d, from 0 (equal) to 2", f"{pair.distance:.3f}"),
         ("sum of the blocks", check, f"{pair.squared_distance:.4f}"),
@@ -155,7 +156,8 @@ def _picture(name: str, x: float, width: int, height: float = SHOWN_HEIGHT) -> s
 def _bar(part: BlockShare, unit: float, left: int, middle: float) -> str:
     """A bar between the pictures, with the share behind it and a tooltip."""
     length = max(0.8, BAR_LENGTH * part.squared_distance / unit)
-    kind = "band most" if part.squared_distance == unit else "band" if part.block.kind == "local" else "whole"
+    most = " most" if part.squared_distance == unit else ""
+    kind = f"band{most}" if part.block.kind == "local" else "whole"
     label = f"{_percent(part.share)} %"
     title = f"{part.block.name}: {part.squared_distance:.4f}, {label} of the squared distance"
     return (
