@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -104,3 +107,20 @@ def test_threads_may_evaluate_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         thread.join()
     assert len(scores) == 4
     assert len(set(scores)) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_compiled_count_leaves_torchs_number_of_threads(threads: int) -> None:
+    """numba's pool sets it for the whole process when it starts, so this is seen in a process of its own."""
+    pytest.importorskip("numba")
+    program = f"""
+import numpy as np, torch
+torch.set_num_threads({threads})
+from crosscam.retrieval.metrics import evaluate_ranking
+pids = np.arange(2000) % 50
+evaluate_ranking(np.random.rand(1100, 2000), pids[:1100] + 1, pids + 1, np.ones(1100, int), np.full(2000, 2))
+import numba
+assert torch.get_num_threads() == {threads}, torch.get_num_threads()
+assert numba.get_num_threads() <= {threads}
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "NUMBA_NUM_THREADS": "4"})

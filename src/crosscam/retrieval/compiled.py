@@ -6,16 +6,34 @@ The code is compiled at the first call and kept on disk beside this file, or in 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numba
 import numpy as np
+import torch
 
 # numba's simplest threading layer aborts the process when two threads start parallel loops at once.
-LOCK = threading.Lock()
+_LOCK = threading.Lock()
 
 # Columns handled at a time: 16 kB of float32 stay in the first-level cache while every match is counted.
 BLOCK = 4096
+
+
+@contextmanager
+def compiled_loops() -> Iterator[None]:
+    """Parallel loops within the block run on as many threads as torch does, one caller at a time.
+
+    numba's OpenMP pool sets the number of threads of the whole process when it starts; torch's is put back.
+    """
+    threads = torch.get_num_threads()
+    with _LOCK:
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _compile(function: Any, *, parallel: bool = False) -> Any:

@@ -123,9 +123,9 @@ def count_closer(distances: Floats, matches: Matches, first_query: int = 0, back
     offsets = offsets - offsets[0]
     counts = np.zeros((4, len(columns)), dtype=np.int64)
     if uses_compiled(distances.size, backend):
-        from crosscam.retrieval.compiled import LOCK, count_closer_kernel
+        from crosscam.retrieval.compiled import compiled_loops, count_closer_kernel
 
-        with LOCK:
+        with compiled_loops():
             num_nan = count_closer_kernel(
                 distances, matches.usable, offsets, columns, same_offsets, matches.same_columns, counts
             )

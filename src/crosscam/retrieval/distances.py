@@ -97,11 +97,11 @@ def _finish_compiled(
     products: Tensor, q: Tensor, g: Tensor, q_square: Tensor, g_square: Tensor, squared: bool
 ) -> Tensor:
     """The same in one pass over the (B, G) products, in place; rows with close pairs are looked at once more."""
-    from crosscam.retrieval.compiled import LOCK, to_distances_kernel
+    from crosscam.retrieval.compiled import compiled_loops, to_distances_kernel
 
     close = np.zeros(len(products), dtype=np.int32)
     arrays = products.numpy(), q_square.numpy(), g_square.numpy()
-    with LOCK:
+    with compiled_loops():
         to_distances_kernel(*arrays, np.float32(CANCELLATION), squared, close)
     for row in np.flatnonzero(close):
         values = products[row] if squared else products[row].square()

@@ -36,6 +36,7 @@ class Run:
         images_seen: images of all epochs and processes, repetitions counted.
         sums: totals of this epoch: each loss term times images, the images, and the seconds.
         cpu_seconds: processor time of earlier processes of this run.
+        cpu_start: the process's own when it took up this run; a process may train several.
         processes: how many train together.
     """
 
@@ -48,6 +49,7 @@ class Run:
     images_seen: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     cpu_seconds: float = 0.0
+    cpu_start: float = field(default_factory=time.process_time)
     processes: int = 1
 
 
@@ -132,7 +134,7 @@ def _check_weights(run: Run) -> None:
 
 def total_cpu_seconds(run: Run) -> float:
     """Processor seconds of this process and the earlier ones of this run."""
-    return run.cpu_seconds + time.process_time()
+    return run.cpu_seconds + time.process_time() - run.cpu_start
 
 
 def take_step(run: Run, recipe: Recipe) -> None:
