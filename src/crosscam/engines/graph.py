@@ -34,12 +34,15 @@ class PixelsToDescriptors(nn.Module):
         super().__init__()
         self.model = model.eval()
         self.flip = flip
+        self.dtype = next(model.parameters()).dtype
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).mul(255).view(3, 1, 1))
         self.register_buffer("scale", torch.tensor(IMAGENET_STD).mul(255).reciprocal().view(3, 1, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 RGB at the model's input size -> (B, D) float32, each of length 1."""
+        # Normalised in float32: bf16 would round the mean by more than a tenth of a level.
         images = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
+        images = images.to(self.dtype)
         if self.flip:
             # One pass over both keeps the weights in the graph once.
             images = torch.cat((images, images.flip(3)))
@@ -67,7 +70,8 @@ def write_onnx(model: nn.Module, path: Path, height: int, width: int, *, flip: b
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            PixelsToDescriptors(model, flip=flip),
+            # The exporter puts everything into the mode in which it found the outermost module.
+            PixelsToDescriptors(model, flip=flip).eval(),
             (example,),
             path,
             input_names=[INPUT],
