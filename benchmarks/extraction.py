@@ -1,12 +1,12 @@
 """Images a second of each engine against a plain eager loop of torch in fp32, and what each does to the ranking.
 
-    python benchmarks/extraction.py [--run FOLDER --data TABLE] [--only speed|scores] [--out FILE]
+    python benchmarks/extraction.py [--run FOLDER --data TABLE] [--only large|small|scores] [--out FILE]
 
-All engines take one pass for each image (no mirror image), 16 decoded images at once, two threads. The plain loop is what
-other toolkits' extractors do: the network in eval mode, fp32, images as planes. It runs in a process of its own, so that
-nothing an engine sets up helps it or hinders it; rounds alternate, and the best of each counts. --run is a trained run
-folder: its scores on --data tell what an engine costs. Weights drawn at random have no ranking to keep, so for them the
-cosine alone is told.
+All engines take one pass for each image (no mirror image), 16 decoded images at once, as many threads as the machine
+has cores. The plain loop is what other toolkits' extractors do: the network in eval mode, fp32, images as planes. It
+runs in a process of its own, so that nothing an engine sets up helps it or hinders it; rounds alternate, and the best
+of each counts. --run is a trained run folder: its scores on --data tell what an engine costs. Weights drawn at random
+have no ranking to keep, so for them the cosine alone is told.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.engines.choose import choose_engine
 from crosscam.engines.contract import Engine, Pixels, num_threads
 from crosscam.engines.opening import Network, candidates, open_engine
+from crosscam.engines.quantise import CALIBRATION_IMAGES
 from crosscam.exporting import drawn_noise
 from crosscam.extraction import Extractor
 from crosscam.models.output import ReidOutput
@@ -43,7 +44,7 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.retrieval.metrics import evaluate_descriptors
 
 BATCH = 16
-LARGE = "rrid-f"
+RECIPES = {"large": ("rrid-f", "ResNet-50"), "small": ("rrid-s-scratch", "ResNet-18")}
 
 
 def pictures(dataset: ReidDataset | None, count: int, size: tuple[int, int]) -> Pixels:
@@ -56,7 +57,7 @@ def pictures(dataset: ReidDataset | None, count: int, size: tuple[int, int]) -> 
 
 
 def random_network(recipe: Recipe, dataset: ReidDataset | None) -> nn.Module:
-    """Random weights, with batch normalisations that have seen some pictures: at their start, they would hide errors."""
+    """Random weights, and batch normalisations that have seen some pictures: at their start they would hide errors."""
     torch.manual_seed(0)
     model = build_model(recipe, 0, pretrained=False).train()
     seen = pictures(dataset, 4 * BATCH, (recipe.data.height, recipe.data.width))
@@ -131,7 +132,7 @@ def speeds(network: Network, pixels: Pixels, rounds: int, compiled: bool) -> dic
         for _ in range(rounds):
             for name, timer in timers.items():
                 best[name] = min(best[name], timer())
-    chosen = choose_engine(replace(network, calibration=None), pixels[:32])[0].name
+    chosen = choose_engine(replace(network, calibration=None), batch)[0].name
     rows = [
         {
             "engine": name,
@@ -147,8 +148,8 @@ def speeds(network: Network, pixels: Pixels, rounds: int, compiled: bool) -> dic
 
 def scores(network: Network, extractor: Extractor, dataset: ReidDataset) -> list[dict[str, Any]]:
     """mAP and rank-1 of every engine on a data set, one pass for each image."""
-    rows = []
-    plain = None
+    rows: list[dict[str, Any]] = []
+    plain, expected = None, np.empty(0)
     for name in candidates("cpu", int8=True):
         engine = open_engine(name, network)
         parts = []
@@ -158,9 +159,9 @@ def scores(network: Network, extractor: Extractor, dataset: ReidDataset) -> list
             parts.append(np.concatenate([engine(b) for b in batches]))
         labels = (f(s) for f in (pids_of, camids_of) for s in (dataset.query, dataset.gallery))
         result = evaluate_descriptors(*parts, *labels, protocol=dataset.protocol)
-        plain = plain or result
         found = np.concatenate(parts)
-        expected = found if name == "torch" else expected
+        if plain is None:
+            plain, expected = result, found
         rows.append(
             {
                 "engine": name,
@@ -172,11 +173,6 @@ def scores(network: Network, extractor: Extractor, dataset: ReidDataset) -> list
             }
         )
     return rows
-
-
-def network_of(extractor: Extractor, dataset: ReidDataset | None) -> Network:
-    """What the engines are made of."""
-    return Network(extractor.model, extractor.card, calibration=pictures(dataset, 64, extractor.card.size))
 
 
 def show(title: str, rows: list[dict[str, Any]]) -> None:
@@ -196,34 +192,31 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="trained run folder")
     parser.add_argument("--data", type=Path, help="its data set")
-    parser.add_argument("--only", choices=("speed", "scores"))
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--only", choices=("large", "small", "scores"))
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--compiled", action="store_true", help="torch-compiled, too; compiling takes minutes")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/extraction.json"))
     options = parser.parse_args()
     torch.set_num_threads(num_threads())
     dataset = read_dataset(options.data) if options.data else None
-    large, small = find_recipe(LARGE), find_recipe("rrid-s-scratch")
     trained = Extractor.load(options.run, flip=False, engine="torch") if options.run else None
     found = json.loads(options.out.read_text()) if options.out.is_file() else {}
     found |= {"machine": platform.machine(), "threads": num_threads(), "batch": BATCH, "torch": torch.__version__}
-    if options.only != "scores":
-        extractors = {
-            f"ResNet-50 ({LARGE}), 384 x 128, random weights": Extractor(
-                random_network(large, dataset), large, flip=False
-            ),
-            "ResNet-18 (rrid-s-scratch), 192 x 96, random weights": Extractor(
-                random_network(small, dataset), small, flip=False
-            ),
-        }
-        found["speed"] = {}
-        for title, extractor in extractors.items():
-            network = network_of(extractor, dataset)
-            result = speeds(network, pictures(dataset, 96, extractor.card.size)[64:], options.rounds, options.compiled)
-            found["speed"][title] = result
-            show(f"{title}; auto takes {result['auto']}", result["rows"])
-    if options.only != "speed" and trained is not None and dataset is not None:
-        rows = scores(network_of(trained, dataset), trained, dataset)
+    for only, (name, backbone) in RECIPES.items():
+        if options.only not in (None, only):
+            continue
+        recipe = find_recipe(name)
+        extractor = Extractor(random_network(recipe, dataset), recipe, flip=False)
+        height, width = extractor.card.size
+        title = f"{backbone} ({name}), {height} x {width}, random weights"
+        seen = pictures(dataset, 96, (height, width))
+        network = Network(extractor.model, extractor.card, calibration=seen[:64])
+        result = speeds(network, seen[64:], options.rounds, options.compiled)
+        found.setdefault("speed", {})[title] = result
+        show(f"{title}; auto takes {result['auto']}", result["rows"])
+    if options.only in (None, "scores") and trained is not None and dataset is not None:
+        seen = pictures(dataset, CALIBRATION_IMAGES, trained.card.size)
+        rows = scores(Network(trained.model, trained.card, calibration=seen), trained, dataset)
         data = trained.recipe.data
         title = f"{trained.recipe.name}, {data.height} x {data.width}, trained; {dataset.name}, {dataset.fingerprint()}"
         found.setdefault("scores", {})[title] = rows

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from crosscam import exporting
 from crosscam.data.records import ReidDataset
@@ -173,25 +174,26 @@ def test_files_that_are_no_exports_are_told_in_one_line(run: Path, tmp_path: Pat
             Extractor.load(tmp_path / "m.xml", engine=engine)
 
 
-ALONE = """
+# Blocks what a machine without them lacks, then runs the page's own example.
+BEFORE = """
 import sys
 
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "crosscam", "onnx", "PIL"):
+        if name.split(".")[0] in ("torch", "crosscam", "onnx", "openvino"):
             raise ImportError(f"{name} is blocked")
 
 sys.meta_path.insert(0, Blocked())
+"""
+AFTER = """
 import json
-import numpy as np
-import onnxruntime
+from PIL import Image
 
-session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-card = session.get_modelmeta().custom_metadata_map
-(found,) = session.run(None, {"images": np.load(sys.argv[2])})
-np.save(sys.argv[3], found)
+np.save("out.npy", describe(np.load("in.npy")))
+np.save("read.npy", describe(read("a.png")[None]))
 print(json.dumps({"fingerprint": card["crosscam.fingerprint"], "blocks": len(json.loads(card["crosscam.layout"]))}))
 for name in ("torch", "crosscam"):
+    assert name not in sys.modules
     try:
         __import__(name)
     except ImportError:
@@ -200,13 +202,17 @@ for name in ("torch", "crosscam"):
 """
 
 
-def test_a_file_runs_with_nothing_but_onnxruntime_and_numpy(run: Path, tmp_path: Path) -> None:
+def test_the_page_s_example_runs_with_nothing_but_onnxruntime_and_numpy(run: Path, tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[1] / "docs/export.md"
+    example = page.read_text().split("<!-- alone -->")[1].split("```python")[1].split("```")[0]
     extractor = Extractor.load(run, engine="torch")
-    export_model(extractor, tmp_path / "m.onnx")
+    export_model(extractor, tmp_path / "model.onnx")
     pixels = drawn_noise(3, (64, 32))
     np.save(tmp_path / "in.npy", pixels)
-    command = [sys.executable, "-I", "-c", ALONE, *(str(tmp_path / n) for n in ("m.onnx", "in.npy", "out.npy"))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    Image.fromarray(drawn_noise(1, (99, 51))[0]).save(tmp_path / "a.png")
+    command = [sys.executable, "-I", "-c", BEFORE + example + AFTER]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"fingerprint": extractor.fingerprint, "blocks": len(extractor.layout)}
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), extractor(pixels), atol=1e-4)
+    np.testing.assert_allclose(np.load(tmp_path / "read.npy"), extractor([tmp_path / "a.png"]), atol=1e-4)

@@ -58,7 +58,9 @@ def test_an_npz_holds_everything_in_order(extractor: Extractor, entries: list[En
     assert [p.name for p in (tmp_path / "sub").iterdir()] == ["out.npz"]
 
 
-def test_times_and_tracks_are_kept_where_any_is_known(extractor: Extractor, entries: list[Entry], tmp_path: Path) -> None:
+def test_times_and_tracks_are_kept_where_any_is_known(
+    extractor: Extractor, entries: list[Entry], tmp_path: Path
+) -> None:
     some = [Entry(entries[0].path, time=2.5, track="a"), Entry(entries[1].path)]
     stream(extractor, some, tmp_path / "out.npz")
     with np.load(tmp_path / "out.npz") as saved:

@@ -33,9 +33,9 @@ FRAME = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 
 @given(
     st.lists(
-        st.tuples(
-            st.floats(-20, 79.5), st.floats(-20, 59.5), st.floats(0.6, 90), st.floats(0.6, 90)
-        ).filter(lambda b: b[0] + b[2] > 0.5 and b[1] + b[3] > 0.5),
+        st.tuples(st.floats(-20, 79.5), st.floats(-20, 59.5), st.floats(0.6, 90), st.floats(0.6, 90)).filter(
+            lambda b: b[0] + b[2] > 0.5 and b[1] + b[3] > 0.5
+        ),
         max_size=4,
     )
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -29,6 +30,8 @@ def run_on_ray(address: str, open_extractor: Callable[[], Extractor], expected: 
     except ImportError as error:
         raise EngineError("Spreading over machines needs ray: pip install 'crosscam[ray]'.") from error
 
+    _check_answer(address)
+
     class Worker:
         def __init__(self) -> None:
             self.extractor = open_extractor()
@@ -55,3 +58,14 @@ def run_on_ray(address: str, open_extractor: Callable[[], Extractor], expected: 
             ray.shutdown()
 
     return run
+
+
+def _check_answer(address: str) -> None:
+    """Ray itself tries a dead address for minutes."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host.rpartition("//")[2], int(port)), timeout=10).close()
+    except OSError as error:
+        raise EngineError(f"No Ray cluster answers at {address} ({error}). Check --ray, or leave it out.") from error

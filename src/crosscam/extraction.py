@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -20,9 +19,9 @@ from crosscam.data.crops import Colour, crop_boxes, video_frames
 from crosscam.data.images import decode_image, list_images, path_key, resize_image
 from crosscam.data.loading import Images, Progress, open_images
 from crosscam.engines.card import ModelCard, fingerprint_of
-from crosscam.engines.choose import MEASURED_IMAGES, Measurement, choose_engine, remember, remembered
-from crosscam.engines.contract import Engine, Pixels
-from crosscam.engines.opening import Network, check_name, int8_fingerprint, is_exported, open_engine, open_exported
+from crosscam.engines.choose import MEASURED_IMAGES, Measurement, Runner
+from crosscam.engines.contract import Pixels
+from crosscam.engines.opening import Network, int8_fingerprint, is_exported, open_exported
 from crosscam.engines.torch_engine import describe
 from crosscam.errors import DataError, EngineError
 from crosscam.models.output import Layout
@@ -34,8 +33,6 @@ from crosscam.training.checkpoint import load_recipe, load_weights_into
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
 AnyPicture = Picture | bytes
 Boxes = Mapping[int, ArrayLike] | Callable[[int, NDArray[np.uint8]], ArrayLike]
-# Fewer images than this are described before an engine has been found and warmed up.
-WORTH_MEASURING = 2_000
 
 __all__ = ["Extractor", "describe", "extract", "load_model"]
 
@@ -87,7 +84,6 @@ class Extractor:
     Attributes:
         recipe: what the model was trained by.
         flip: whether the mirror image counts.
-        measured: what each engine showed, by name, if this extractor measured them.
     """
 
     def __init__(
@@ -100,15 +96,12 @@ class Extractor:
         device: str = "cpu",
         calibration: Sequence[AnyPicture] | None = None,
     ) -> None:
-        check_name(engine)
         self.recipe = recipe
         self.flip = flip
-        self.measured: Mapping[str, Measurement] = {}
         self._model: nn.Module | None = model.eval()
-        self._wanted = engine
         self._device = device
-        self._engine: Engine | None = None
         self._card: ModelCard | None = None
+        self._runner = Runner(engine, lambda: self._network)
         self._calibration = None if calibration is None else self.decoded(calibration)
 
     @classmethod
@@ -147,9 +140,8 @@ class Extractor:
         if flip is not None and flip != card.flip:
             raise ValueError(f"{path} was exported {'with' if card.flip else 'without'} the mirror pass. Export again.")
         self = cls.__new__(cls)
-        self.recipe, self.flip, self.measured = card.recipe, card.flip, {}
-        self._model, self._wanted, self._device, self._calibration = None, found.name, device, None
-        self._engine, self._card = found, card
+        self.recipe, self.flip, self._card = card.recipe, card.flip, card
+        self._model, self._device, self._calibration, self._runner = None, device, None, Runner.of(found)
         return self
 
     @property
@@ -176,14 +168,19 @@ class Extractor:
     @property
     def engine(self) -> str:
         """The engine in use, or ``"auto"`` as long as none has been chosen."""
-        return self._engine.name if self._engine else self._wanted
+        return self._runner.name
 
-    @cached_property
+    @property
+    def measured(self) -> Mapping[str, Measurement]:
+        """What each engine showed, by name, if this extractor measured them."""
+        return self._runner.measured
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of weights, input size, layout and mirror pass, see
         :func:`crosscam.engines.card.fingerprint_of`. The same for a run folder and its fp32 export; another in int8.
         """
-        if self._wanted.endswith("-int8") and self._calibration is not None:
+        if self._runner.name.endswith("-int8") and self._calibration is not None:
             return int8_fingerprint(self.card, self._calibration)
         return self.card.fingerprint
 
@@ -227,7 +224,7 @@ class Extractor:
         Returns:
             (B, D) float32, each row of length 1.
         """
-        return self._running(pixels, max(expected, len(pixels)))(pixels)
+        return self._runner(pixels, max(expected, len(pixels)))
 
     def folder(self, folder: str | os.PathLike[str]) -> tuple[list[Path], NDArray[np.float32]]:
         """The pictures of one folder in natural order, by their names' endings, and their (N, D) descriptors.
@@ -295,36 +292,13 @@ class Extractor:
 
     def tune(self, pictures: Iterable[AnyPicture]) -> str:
         """Measure the engines on some pictures now, take the fastest, and remember it; its name."""
-        self._choose(self.decoded(list(islice(pictures, MEASURED_IMAGES))))
+        self._runner.choose(self.decoded(list(islice(pictures, MEASURED_IMAGES))))
         return self.engine
 
     @property
     def batch_size(self) -> int:
         """Pictures at once."""
         return 32 if self._device == "cpu" else 128
-
-    def _running(self, pixels: Pixels, expected: int) -> Engine:
-        """The engine for a batch; ``"auto"`` stays open until it has measured, since a later call may bring more."""
-        if self._engine is None and self._wanted == "auto":
-            name = remembered(self._network)
-            if name is not None:
-                self._engine = open_engine(name, self._network)
-            elif expected >= WORTH_MEASURING:
-                return self._choose(pixels)
-            else:
-                return self._for_few
-        if self._engine is None:
-            self._engine = open_engine(self._wanted, self._network)
-        return self._engine
-
-    @cached_property
-    def _for_few(self) -> Engine:
-        return open_engine("torch", self._network)
-
-    def _choose(self, pixels: Pixels) -> Engine:
-        self._engine, self.measured = choose_engine(self._network, pixels[:MEASURED_IMAGES])
-        remember(self._network, self._engine.name, self.measured)
-        return self._engine
 
     @property
     def _network(self) -> Network:

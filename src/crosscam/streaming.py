@@ -1,8 +1,8 @@
 """Descriptors of any number of pictures: part by part onto the disk, so that memory is bounded.
 
 Parts stand in ``OUT.parts`` until all are there, and are then joined into OUT. Each part is written beside its place
-and moved into it, so that a kill loses at most the parts in work. The same call goes on where an earlier one stopped, if
-pictures and model are the same.
+and moved into it, so that a kill loses at most the parts in work. The same call goes on where an earlier one stopped,
+if pictures and model are the same.
 """
 
 from __future__ import annotations

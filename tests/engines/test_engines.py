@@ -119,9 +119,7 @@ def test_int8_needs_pictures(network: Network) -> None:
 def test_unknown_engines_and_missing_runtimes_are_told_in_one_line(network: Network) -> None:
     with pytest.raises(ValueError, match="Did you mean onnxruntime"):
         open_engine("onnxruntim", network)
-    with pytest.raises(
-        EngineError, match=r"needs nowhere_at_all, .*: pip install 'crosscam\[export\]'"
-    ):
+    with pytest.raises(EngineError, match=r"needs nowhere_at_all, .*: pip install 'crosscam\[export\]'"):
         runtime("nowhere_at_all.part")
     with pytest.raises(EngineError, match="runs on the CPU; the device is cuda"):
         open_engine("openvino", replace(network, device="cuda"))
@@ -311,3 +309,21 @@ def test_torch_takes_models_in_bf16_but_normalises_pixels_in_fp32(network: Netwo
     assert module.mean.dtype == torch.float32
     engine = TorchEngine(network.model, (64, 32), flip=False, bf16=True)
     assert engine(PIXELS).dtype == np.float32
+
+
+def test_auto_waits_for_many_images_and_then_keeps_its_choice(
+    network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CROSSCAM_CACHE", str(tmp_path))
+    monkeypatch.setattr(choose, "candidates", lambda *_, **__: ["torch", "onnxruntime"])
+    speeds = {"torch": 10.0, "onnxruntime": 20.0}
+    monkeypatch.setattr(choose, "measure", lambda engine, *_: Measurement(speeds[engine.name], 1.0, 1.0))
+    few = choose.Runner("auto", lambda: network)
+    few(PIXELS, choose.WORTH_MEASURING - 1)
+    assert (few.name, few.measured) == ("auto", {})
+    few(PIXELS, choose.WORTH_MEASURING)
+    assert few.name == "onnxruntime"
+    assert set(few.measured) == {"torch", "onnxruntime"}
+    later = choose.Runner("auto", lambda: network)
+    np.testing.assert_allclose(later(PIXELS, 1), by_hand(network), atol=1e-4)
+    assert later.name == "onnxruntime"

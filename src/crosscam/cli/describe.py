@@ -102,13 +102,13 @@ class Extract:
                     "fingerprint": extractor.fingerprint,
                 }
             )
-        else:
+        elif not done.failures:
             earlier = f" ({done.resumed:,} by an earlier call)" if done.resumed else ""
             say(f"{done.described:,} pictures{earlier}, {extractor.dim:,} numbers each, written to {self.out}.")
         if done.failures:
             raise DataError(
                 f"{len(done.failures):,} of {total:,} images cannot be read; {done.failures_file} lists them, and the "
-                f"others are described. First: {done.failures[0][1]}"
+                f"others are in {self.out}. First: {done.failures[0][1]}"
             )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.engines.contract import Descriptors, Engine, Pixels, cache_folder, num_threads
-from crosscam.engines.opening import Network, candidates, open_engine
+from crosscam.engines.opening import Network, candidates, check_name, open_engine
 from crosscam.engines.quantise import AGREEMENT, neighbour_agreement
 from crosscam.errors import EngineError
 
@@ -23,6 +23,8 @@ COSINE = 0.999
 INT8_COSINE = 0.98
 MEASURED_IMAGES = 32
 REPEATS = 2
+# Fewer images than this are described before an engine has been found and warmed up.
+WORTH_MEASURING = 2_000
 
 
 @dataclass(frozen=True)
@@ -135,3 +137,64 @@ def _chip() -> str:
             return names[0] if names else platform.processor()
     except OSError:
         return platform.processor()
+
+
+class Runner:
+    """Runs a network by one engine, opened when it is needed; ``"auto"`` stays open until it has measured.
+
+    Args:
+        wanted: an engine's name, or ``"auto"``: what was chosen before, else torch, until one call brings many images.
+        network: gives what to run.
+
+    Attributes:
+        measured: what each engine showed, if this runner measured them.
+    """
+
+    def __init__(self, wanted: str, network: Callable[[], Network]) -> None:
+        check_name(wanted)
+        self.wanted = wanted
+        self.measured: Mapping[str, Measurement] = {}
+        self._network = network
+        self._engine: Engine | None = None
+        self._for_few: Engine | None = None
+
+    @classmethod
+    def of(cls, engine: Engine) -> Runner:
+        """A runner of an engine that is open already."""
+        self = cls("auto", _no_network)
+        self.wanted, self._engine = engine.name, engine
+        return self
+
+    @property
+    def name(self) -> str:
+        """The engine in use, or ``"auto"`` as long as none has been chosen."""
+        return self._engine.name if self._engine else self.wanted
+
+    def __call__(self, pixels: Pixels, expected: int) -> Descriptors:
+        """Describe a batch, of ``expected`` images that will come in all."""
+        return self._running(pixels, expected)(pixels)
+
+    def choose(self, pixels: Pixels) -> Engine:
+        """Measure the engines now, take the fastest that is right, and remember it."""
+        network = self._network()
+        self._engine, self.measured = choose_engine(network, pixels[:MEASURED_IMAGES])
+        remember(network, self._engine.name, self.measured)
+        return self._engine
+
+    def _running(self, pixels: Pixels, expected: int) -> Engine:
+        if self._engine is None and self.wanted == "auto":
+            name = remembered(self._network())
+            if name is None and expected >= WORTH_MEASURING:
+                return self.choose(pixels)
+            if name is None:
+                # A later call may bring more.
+                self._for_few = self._for_few or open_engine("torch", self._network())
+                return self._for_few
+            self._engine = open_engine(name, self._network())
+        if self._engine is None:
+            self._engine = open_engine(self.wanted, self._network())
+        return self._engine
+
+
+def _no_network() -> Network:
+    raise EngineError("An exported file holds no network of torch. Load the run folder it was made from.")
