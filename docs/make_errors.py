@@ -302,6 +302,9 @@ SECTIONS: dict[str, list[Case]] = {
             "extract torn-run people out.npz",
             torn_weights,
         ),
+        Case("A file that is no export", "extract note.onnx people out.npz", table("note.onnx", "not a graph")),
+        Case("An export of int8 without pictures", "export run --int8"),
+        Case("An engine that is unknown", "extract run people out.npz --engine openvno"),
         Case("A folder that holds a training", "train rrid-s --data people --out run"),
         Case(
             "Going on with another recipe",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> ReidDataset:
     root: Path = tmp_path_factory.mktemp("rendered") / "people"
     render_dataset(root, ids=24, cameras=3, images=2, collide=0.25, seed=0, processes=1)
     return read_dataset(root)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Graphs and measurements of the tests stay out of the user's cache folder."""
+    os.environ["CROSSCAM_CACHE"] = str(tmp_path_factory.mktemp("cache"))

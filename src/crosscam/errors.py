@@ -31,3 +31,7 @@ class TrainingError(CrosscamError):
 
 class StoppedError(TrainingError):
     """A training that was asked to stop by Ctrl-C or a signal, and has saved before it did."""
+
+
+class EngineError(CrosscamError):
+    """An engine that cannot run here, or a model file that is damaged or does not give what its network gives."""

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import normalize
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
 
-from crosscam.data.augment import prepare
-from crosscam.data.images import resize_image
+from crosscam.data.augment import prepare, resize
+from crosscam.data.crops import Colour, crop_boxes, video_frames
+from crosscam.data.images import decode_image, list_images, path_key, resize_image
 from crosscam.data.loading import Images, Progress, open_images
+from crosscam.engines.card import ModelCard, fingerprint_of
+from crosscam.engines.choose import MEASURED_IMAGES, Measurement, Runner
+from crosscam.engines.contract import Pixels
+from crosscam.engines.opening import Network, int8_fingerprint, is_exported, open_exported
+from crosscam.engines.torch_engine import describe
+from crosscam.errors import DataError, EngineError
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
@@ -22,25 +31,10 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.training.checkpoint import load_recipe, load_weights_into
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
+AnyPicture = Picture | bytes
+Boxes = Mapping[int, ArrayLike] | Callable[[int, NDArray[np.uint8]], ArrayLike]
 
-
-def describe(model: nn.Module, images: Tensor, *, flip: bool = True) -> Tensor:
-    """Descriptors of a batch: the mean over the image and its mirror image, then L2-normalised.
-
-    Source: ``differences.md`` row 23.
-
-    Args:
-        model: in evaluation mode.
-        images: (B, 3, H, W) normalised images.
-        flip: whether the mirror image counts.
-    Returns:
-        (B, D) float32, each of length 1.
-    """
-    images = images.contiguous(memory_format=torch.channels_last)
-    descriptor: Tensor = model(images).descriptor
-    if flip:
-        descriptor = (descriptor + model(images.flip(3)).descriptor) / 2
-    return normalize(descriptor.float(), dim=1)
+__all__ = ["Extractor", "describe", "extract", "load_model"]
 
 
 @torch.inference_mode()
@@ -54,7 +48,7 @@ def extract(
     batch_size: int = 128,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
-    """Descriptors of all images of a list.
+    """Descriptors of all images of a list, by the network itself in fp32; scores are measured with this.
 
     Args:
         model: any model of this package; it is put into evaluation mode.
@@ -88,87 +82,249 @@ class Extractor:
     (2, 1792)
 
     Attributes:
-        model: the network, in evaluation mode.
-        recipe: what it was trained by.
-        layout: the named blocks of its descriptors.
+        recipe: what the model was trained by.
+        flip: whether the mirror image counts.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe, *, flip: bool = True) -> None:
-        self.model = model.eval()
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        *,
+        flip: bool = True,
+        engine: str = "torch",
+        device: str = "cpu",
+        calibration: Sequence[AnyPicture] | None = None,
+    ) -> None:
         self.recipe = recipe
         self.flip = flip
+        self._model: nn.Module | None = model.eval()
+        self._device = device
+        self._card: ModelCard | None = None
+        self._runner = Runner(engine, lambda: self._network)
+        self._calibration = None if calibration is None else self.decoded(calibration)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], *, flip: bool = True, device: str = "cpu") -> Extractor:
-        """Open a run folder.
+    def load(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        flip: bool | None = None,
+        device: str = "cpu",
+        engine: str = "auto",
+        calibration: Sequence[AnyPicture] | None = None,
+    ) -> Extractor:
+        """Open a run folder, or a file that ``crosscam export`` wrote.
 
         Args:
-            folder: as ``crosscam train`` leaves it.
-            flip: whether the mirror image counts; twice the work for a somewhat better descriptor.
+            source: a run folder as ``crosscam train`` leaves it, or an .onnx or .xml file.
+            flip: whether the mirror image counts (twice the work for a somewhat better descriptor); by default it
+                does. In an exported file this is settled.
             device: ``"cpu"``, ``"cuda"``, ...
+            engine: one of :data:`crosscam.engines.opening.ENGINES`, or ``"auto"``: the fastest that gives what the
+                network gives, measured once when a call brings many pictures and remembered; ``"torch"`` until then.
+            calibration: about 128 pictures of the kind that will come, for engines in int8. With ``"auto"`` they make
+                int8 a candidate.
         Raises:
             CheckpointError: not a run folder, or its weights are of another recipe.
+            EngineError: a file that cannot be read, or an engine that cannot run here.
+            ValueError: an unknown engine, or a mirror pass that the file does not have.
         """
-        path = Path(folder)
-        recipe = load_recipe(path)
-        model = load_model(path, recipe).to(device)
-        return cls(model.to(memory_format=torch.channels_last), recipe, flip=flip)  # type: ignore[call-overload]
+        path = Path(source)
+        if not is_exported(path):
+            recipe = load_recipe(path)
+            model = load_model(path, recipe)
+            flip = flip is None or flip
+            return cls(model, recipe, flip=flip, engine=engine, device=device, calibration=calibration)
+        found, card = open_exported(path, engine, device)
+        if flip is not None and flip != card.flip:
+            raise ValueError(f"{path} was exported {'with' if card.flip else 'without'} the mirror pass. Export again.")
+        self = cls.__new__(cls)
+        self.recipe, self.flip, self._card = card.recipe, card.flip, card
+        self._model, self._device, self._calibration, self._runner = None, device, None, Runner.of(found)
+        return self
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, in evaluation mode.
+
+        Raises:
+            EngineError: the extractor is of an exported file, which holds no network of torch.
+        """
+        if self._model is None:
+            raise EngineError("An exported file holds no network of torch. Load the run folder it was made from.")
+        return self._model
 
     @property
     def layout(self) -> Layout:
         """The named blocks of the descriptors."""
-        return layout_of(self.model)
+        return self._card.layout if self._model is None and self._card else layout_of(self.model)
 
     @property
     def dim(self) -> int:
         """D, length of a descriptor."""
         return self.layout[-1].stop
 
-    def __call__(self, pictures: Sequence[Picture] | NDArray[np.uint8], batch_size: int = 128) -> NDArray[np.float32]:
+    @property
+    def engine(self) -> str:
+        """The engine in use, or ``"auto"`` as long as none has been chosen."""
+        return self._runner.name
+
+    @property
+    def measured(self) -> Mapping[str, Measurement]:
+        """What each engine showed, by name, if this extractor measured them."""
+        return self._runner.measured
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of weights, input size, layout and mirror pass, see
+        :func:`crosscam.engines.card.fingerprint_of`. The same for a run folder and its fp32 export; another in int8.
+        """
+        if self._runner.name.endswith("-int8") and self._calibration is not None:
+            return int8_fingerprint(self.card, self._calibration)
+        return self.card.fingerprint
+
+    @property
+    def card(self) -> ModelCard:
+        """What an exported file says of the model; see :class:`crosscam.engines.card.ModelCard`."""
+        if self._card is None:
+            data, layout = self.recipe.data, self.layout
+            digits = fingerprint_of(self.model, data.height, data.width, layout, flip=self.flip)
+            self._card = ModelCard(digits, layout, self.recipe, self.flip, version=version("crosscam"))
+        return self._card
+
+    def __call__(
+        self, pictures: Sequence[AnyPicture] | NDArray[np.uint8], batch_size: int | None = None
+    ) -> NDArray[np.float32]:
         """Describe pictures.
 
         Args:
-            pictures: paths, or (H, W, 3) uint8 RGB arrays of any size; a mixture is fine.
-            batch_size: pictures at once.
+            pictures: paths, the bytes of image files, or (H, W, 3) uint8 RGB arrays of any size; a mixture is fine.
+            batch_size: pictures at once; 32 on a CPU and 128 on a GPU by default.
         Returns:
             (N, D) float32, each row of length 1, in the order of the pictures.
         Raises:
             ImageError: a picture that cannot be read.
             ValueError: an array that is not (H, W, 3) uint8, or one path instead of a list.
         """
-        if isinstance(pictures, str | os.PathLike):
-            raise ValueError(f"Expected a list of pictures, found {str(pictures)!r}. Put it into a list.")
-        height, width = self.recipe.data.height, self.recipe.data.width
-        device = next(self.model.parameters()).device
+        if isinstance(pictures, str | os.PathLike | bytes):
+            raise ValueError(f"Expected a list of pictures, found {pictures!r:.80}. Put it into a list.")
+        size = batch_size or self.batch_size
         rows = [np.empty((0, self.dim), np.float32)]
-        with torch.inference_mode():
-            for start in range(0, len(pictures), batch_size):
-                pixels = torch.stack(list(self._pixels(pictures[start : start + batch_size]))).to(device)
-                rows.append(describe(self.model, prepare(pixels, height, width), flip=self.flip).cpu().numpy())
+        for start in range(0, len(pictures), size):
+            rows.append(self.pixels(self.decoded(pictures[start : start + size]), len(pictures)))
         return np.concatenate(rows)
 
-    def _pixels(self, pictures: Sequence[Picture] | NDArray[np.uint8]) -> Iterator[Tensor]:
-        from crosscam.data.images import decode_image
+    def pixels(self, pixels: Pixels, expected: int = 0) -> NDArray[np.float32]:
+        """Describe one batch that is decoded already.
 
-        for picture in pictures:
-            array = picture if isinstance(picture, np.ndarray) else decode_image(Path(picture))
-            if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-                raise ValueError(f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}.")
-            yield torch.from_numpy(resize_image(array, self.recipe.data.height, self.recipe.data.width))
+        Args:
+            pixels: (B, height, width, 3) uint8 RGB at the size that the recipe states.
+            expected: pictures that will come in all; many of them are worth choosing an engine for.
+        Returns:
+            (B, D) float32, each row of length 1.
+        """
+        return self._runner(pixels, max(expected, len(pixels)))
+
+    def folder(self, folder: str | os.PathLike[str]) -> tuple[list[Path], NDArray[np.float32]]:
+        """The pictures of one folder in natural order, by their names' endings, and their (N, D) descriptors.
+
+        Raises:
+            DataError: no folder, no pictures, or one that cannot be read.
+        """
+        if not Path(folder).is_dir():
+            raise DataError(f"No folder {folder}. Give a folder of pictures.")
+        paths = list_images(Path(folder))[0]
+        if not paths:
+            raise DataError(f"No pictures in {folder}. Expected files in .jpg, .png, .bmp, .webp or .tif.")
+        paths.sort(key=path_key)
+        return paths, self(paths)
+
+    def boxes(self, frame: NDArray[np.uint8], boxes: ArrayLike, colour: Colour = "rgb") -> NDArray[np.float32]:
+        """Describe the people in one frame.
+
+        Args:
+            frame: (H, W, 3) uint8.
+            boxes: (N, 4) left, top, right, bottom in pixels.
+            colour: ``"bgr"`` for a frame of OpenCV's.
+        Returns:
+            (N, D) float32, in the order of the boxes; no rows without boxes.
+        Raises:
+            ValueError: see :func:`crosscam.data.crops.crop_boxes`.
+        """
+        return self(crop_boxes(frame, boxes, colour))
+
+    def video(self, path: str | os.PathLike[str], boxes: Boxes) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Describe the people of a video, frame by frame; one frame is in memory at a time.
+
+        Args:
+            path: the video file.
+            boxes: (N, 4) boxes for a frame's number, counted from 0: a mapping, or a function of the number and the
+                frame. Frames that a mapping does not name are passed over.
+        Yields:
+            a frame's number and its (N, D) descriptors.
+        Raises:
+            DataError: see :func:`crosscam.data.crops.video_frames`.
+        """
+        for number, frame in enumerate(video_frames(path)):
+            if callable(boxes):
+                yield number, self.boxes(frame, boxes(number, frame))
+            elif number in boxes:
+                yield number, self.boxes(frame, boxes[number])
 
     def files(self, paths: Sequence[Path], progress: Progress | None = None) -> NDArray[np.float32]:
-        """(N, D) descriptors of many files, decoded in parallel; the evaluation uses this."""
-        data = self.recipe.data
+        """(N, D) descriptors of many files, decoded in parallel.
+
+        Raises:
+            DataError: files that cannot be read, with their number and the first.
+        """
+        data, size = self.recipe.data, self.batch_size
         images = open_images(paths, data.height, data.width, data.cache)
-        return extract(
-            self.model,
-            images,
-            data.height,
-            data.width,
-            flip=self.flip,
-            batch_size=self.recipe.evaluation.batch_size,
-            progress=progress,
-        )
+        rows = []
+        for batch in images.batches([np.arange(i, min(i + size, len(paths))) for i in range(0, len(paths), size)]):
+            full = batch
+            if batch.shape[1:3] != (data.height, data.width):
+                full = resize(batch, data.height, data.width).permute(0, 2, 3, 1).to(torch.uint8)
+            rows.append(self.pixels(full.contiguous().numpy(), len(paths)))
+            if progress:
+                progress(sum(map(len, rows)), len(paths))
+        return np.concatenate(rows)
+
+    def tune(self, pictures: Iterable[AnyPicture]) -> str:
+        """Measure the engines on some pictures now, take the fastest, and remember it; its name."""
+        self._runner.choose(self.decoded(list(islice(pictures, MEASURED_IMAGES))))
+        return self.engine
+
+    @property
+    def batch_size(self) -> int:
+        """Pictures at once."""
+        return 32 if self._device == "cpu" else 128
+
+    @property
+    def _network(self) -> Network:
+        return Network(self.model, self.card, self._device, self._calibration)
+
+    def decoded(self, pictures: Sequence[AnyPicture] | NDArray[np.uint8]) -> Pixels:
+        """Pictures as :meth:`pixels` takes them: (N, height, width, 3) uint8, decoded and resized in parallel.
+
+        Raises:
+            ImageError: a picture that cannot be read.
+            ValueError: an array that is not (H, W, 3) uint8.
+        """
+        data = self.recipe.data
+
+        def read(picture: AnyPicture) -> Pixels:
+            if isinstance(picture, np.ndarray):
+                array = picture
+            else:
+                array = decode_image(picture if isinstance(picture, bytes) else Path(picture))
+            if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+                raise ValueError(f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}.")
+            return resize_image(array, data.height, data.width)
+
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            found = list(pool.map(read, pictures))
+        return np.stack(found) if found else np.empty((0, data.height, data.width, 3), np.uint8)
 
 
 def load_model(folder: Path, recipe: Recipe) -> nn.Module:

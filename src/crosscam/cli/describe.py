@@ -3,52 +3,123 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from tyro.conf import Positional
 
-from crosscam.cli.options import General, best_device
+from crosscam.cli.options import General, Reading, Unset, best_device
 from crosscam.cli.show import bars, counting, say, show_json
-from crosscam.data.images import list_images, path_key
-from crosscam.errors import DataError
+from crosscam.data.images import decode_image, list_images, path_key
+from crosscam.data.table import is_table
+from crosscam.descriptor_files import Entry, check_name
+from crosscam.engines.quantise import CALIBRATION_IMAGES
+from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
-from crosscam.training.checkpoint import write_atomically
+from crosscam.streaming import PART_SIZE, Summary, describe_stream, entries_of, entries_of_list, run_here
 from crosscam.training.imported import import_run
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extract:
-    """Turn pictures into descriptors: an .npz file with 'paths' (N,) and 'descriptors' (N, D), each row of length 1."""
+    """Turn pictures into descriptors of length 1, part by part; the same call goes on where an earlier one stopped."""
 
     run_folder: Positional[Path]
-    """Run folder with the trained network."""
+    """Run folder with the trained network, or a file of 'crosscam export'."""
     pictures: Positional[Path]
-    """A picture, or a folder that is searched for pictures with all its folders."""
+    """A picture; a folder, searched with all its folders; a .txt file with a path in each line; or a table."""
     out: Positional[Path]
-    """The .npz file to write."""
+    """The .npz or .parquet file to write, or a new folder for a Parquet data set."""
+    dataset: bool = False
+    """PICTURES is a data set: all its subsets are described, with pid, camid, time and track."""
     no_flip: bool = False
     """Leave mirror images out: half the work for a somewhat worse descriptor."""
+    engine: str = "auto"
+    """auto (measured once and remembered), torch, torch-bf16, torch-compiled, onnxruntime, openvino or openvino-bf16;
+    onnxruntime-int8 or openvino-int8 are calibrated on some of the pictures."""
+    part_size: int = PART_SIZE
+    """Pictures that are saved together; a kill loses at most so many."""
+    ray: Unset[str] = None
+    """Address of a Ray cluster whose machines share the work, or local; they must see the same paths."""
+    reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Describe and save."""
-        if self.out.is_dir() or self.out.suffix != ".npz":
-            raise DataError(f"{self.out} cannot be written. Expected the name of a file that ends in .npz.")
-        extractor = Extractor.load(self.run_folder, flip=not self.no_flip, device=best_device())
+        check_name(self.out)
+        if self.part_size < 1:
+            raise DataError(f"--part-size {self.part_size}: expected at least 1.")
+        entries = self._entries()
+        extractor = self._open(entries)
+        if self.ray is None:
+            run = run_here(extractor, len(entries))
+        else:
+            from crosscam.cluster import run_on_ray
+
+            run = run_on_ray(self.ray, lambda: self._open(entries), len(entries))
+        with bars(self.general.json) as progress:
+            done = describe_stream(
+                entries,
+                self.out,
+                fingerprint=extractor.fingerprint,
+                run=run,
+                part_size=self.part_size,
+                progress=counting(progress, "describing"),
+            )
+        self._tell(done, extractor)
+
+    def _entries(self) -> list[Entry]:
+        if self.dataset or is_table(self.pictures):
+            return entries_of(self.reading.read_and_note(self.pictures))
+        if self.pictures.suffix == ".txt" and self.pictures.is_file():
+            return entries_of_list(self.pictures)
         paths, others = find_pictures(self.pictures)
         if others:
             say(f"note: {len(others):,} files are no pictures by their names and were left out. First: {others[0]}.")
-        with bars(self.general.json) as progress:
-            descriptors = extractor.files(paths, counting(progress, "describing"))
-        names = np.array([str(p) for p in paths])
-        write_atomically(self.out, lambda path: _save(path, names, descriptors))
+        return [Entry(path) for path in paths]
+
+    def _open(self, entries: Sequence[Entry]) -> Extractor:
+        calibration = None
+        if self.engine.endswith("-int8"):
+            calibration = readable([e.path for e in entries], CALIBRATION_IMAGES)
+        flip = False if self.no_flip else None
+        device = best_device()
+        return Extractor.load(self.run_folder, flip=flip, device=device, engine=self.engine, calibration=calibration)
+
+    def _tell(self, done: Summary, extractor: Extractor) -> None:
+        total = done.described + len(done.failures)
         if self.general.json:
-            show_json({"out": str(self.out), "pictures": len(paths), "numbers": descriptors.shape[1]})
-        else:
-            say(f"{len(paths):,} pictures, {descriptors.shape[1]:,} numbers each, written to {self.out}.")
+            show_json(
+                {
+                    "out": str(self.out),
+                    "pictures": done.described,
+                    "numbers": extractor.dim,
+                    "failures": len(done.failures),
+                    "resumed": done.resumed,
+                    "engine": extractor.engine,
+                    "fingerprint": extractor.fingerprint,
+                }
+            )
+        elif not done.failures:
+            earlier = f" ({done.resumed:,} by an earlier call)" if done.resumed else ""
+            say(f"{done.described:,} pictures{earlier}, {extractor.dim:,} numbers each, written to {self.out}.")
+        if done.failures:
+            raise DataError(
+                f"{len(done.failures):,} of {total:,} images cannot be read; {done.failures_file} lists them, and the "
+                f"others are in {self.out}. First: {done.failures[0][1]}"
+            )
+
+
+def readable(paths: Sequence[Path], count: int) -> list[Path]:
+    """About ``count`` of the files, evenly spread, that can be read; the others are told of when their turn comes."""
+    found = []
+    for path in paths[:: max(1, len(paths) // count)][:count]:
+        with suppress(ImageError):
+            decode_image(path)
+            found.append(path)
+    return found
 
 
 def find_pictures(place: Path) -> tuple[list[Path], list[Path]]:
@@ -67,11 +138,6 @@ def find_pictures(place: Path) -> tuple[list[Path], list[Path]]:
     if not pictures:
         raise DataError(f"No pictures in {place} or its folders. Expected files in .jpg, .png, .bmp, .webp or .tif.")
     return pictures, others
-
-
-def _save(path: Path, names: NDArray[np.str_], descriptors: NDArray[np.float32]) -> None:
-    with open(path, "wb") as file:
-        np.savez(file, paths=names, descriptors=descriptors)
 
 
 @dataclass(frozen=True, kw_only=True)

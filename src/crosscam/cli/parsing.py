@@ -17,13 +17,14 @@ from tyro.conf import subcommand
 from crosscam.cli.data import DataGroup, Doctor, Holdout, Render
 from crosscam.cli.describe import Extract, ImportAuthors
 from crosscam.cli.explain import Explain
+from crosscam.cli.export import Export
 from crosscam.cli.learn import Demo, Evaluate, Recipes, Train
 from crosscam.cli.reproduce import Reproduce
 from crosscam.errors import CrosscamError
 from crosscam.recipes.catalogue import RECIPES
 from crosscam.recipes.settings import setting_names
 
-Command = Demo | DataGroup | Recipes | Train | Evaluate | Extract | Explain | ImportAuthors | Reproduce
+Command = Demo | DataGroup | Recipes | Train | Evaluate | Extract | Export | Explain | ImportAuthors | Reproduce
 
 _SUBCOMMANDS = (
     Annotated[Demo, subcommand("demo")]
@@ -32,6 +33,7 @@ _SUBCOMMANDS = (
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Extract, subcommand("extract")]
+    | Annotated[Export, subcommand("export")]
     | Annotated[Explain, subcommand("explain")]
     | Annotated[ImportAuthors, subcommand("import-authors")]
     | Annotated[Reproduce, subcommand("reproduce")]
@@ -44,6 +46,7 @@ COMMANDS: dict[str, Any] = {
     "train": Train,
     "evaluate": Evaluate,
     "extract": Extract,
+    "export": Export,
     "explain": Explain,
     "import-authors": ImportAuthors,
     "reproduce": Reproduce,

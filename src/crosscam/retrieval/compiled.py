@@ -29,7 +29,7 @@ def compiled_loops() -> Iterator[None]:
     """
     threads = torch.get_num_threads()
     with _LOCK:
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
         try:
             yield
         finally:

@@ -1,0 +1,75 @@
+"""``crosscam export``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from crosscam.cli.describe import find_pictures
+from crosscam.cli.options import General, Reading, Unset
+from crosscam.cli.show import say, show_json, table
+from crosscam.errors import DataError
+from crosscam.exporting import MOST_LOST_MAP, SUFFIXES, Format, export_model
+from crosscam.extraction import Extractor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a network as one file: uint8 images in, descriptors out; it is compared with torch before it is kept."""
+
+    run_folder: Positional[Path]
+    """Run folder with the trained network."""
+    format: Format = "onnx"
+    """onnx (runs with ONNX Runtime or OpenVINO), or openvino (an .xml file with a .bin beside it)."""
+    out: Unset[Path] = None
+    """File to write; RUN-FOLDER/model.onnx or model.xml by default, model-int8 with --int8."""
+    int8: bool = False
+    """Convolutions in 8 bits, calibrated on pictures of --calibration or of the data set's training subset."""
+    batch: str = "dynamic"
+    """Images that the file takes at once: a number, or dynamic for any."""
+    no_flip: bool = False
+    """Leave mirror images out: half the work for a somewhat worse descriptor."""
+    data: Unset[Path] = None
+    """Data set on whose query and gallery the change of mAP is measured."""
+    calibration: Unset[Path] = None
+    """Folder of pictures for --int8."""
+    max_drop: float = MOST_LOST_MAP
+    """mAP that may be lost, as a fraction; a file that loses more is not written."""
+    reading: Reading = field(default_factory=Reading)
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Write, compare, keep."""
+        batch = self._batch()
+        suffix = SUFFIXES[self.format]
+        out = self.out or self.run_folder / f"model{'-int8' if self.int8 else ''}{suffix}"
+        if out.suffix != suffix:
+            raise DataError(f"{out} cannot be written. Expected a name that ends in {suffix}, or another --format.")
+        extractor = Extractor.load(self.run_folder, flip=not self.no_flip, engine="torch")
+        card = export_model(
+            extractor,
+            out,
+            int8=self.int8,
+            batch=batch,
+            dataset=self.reading.read_and_note(self.data) if self.data else None,
+            calibration=find_pictures(self.calibration)[0] if self.calibration else None,
+            most_lost=self.max_drop,
+        )
+        if self.general.json:
+            show_json({"out": str(out), "fingerprint": card.fingerprint, "precision": card.precision, **card.checks})
+            return
+        rows = [
+            (name, f"{value:.5f}" if isinstance(value, float) else str(value)) for name, value in card.checks.items()
+        ]
+        table(("compared with torch", ""), rows, numbers=False)
+        mirrored = "with" if card.flip else "without"
+        say(f"{out} written: {card.precision}, {mirrored} the mirror pass, fingerprint {card.fingerprint}.")
+
+    def _batch(self) -> int | None:
+        if self.batch == "dynamic":
+            return None
+        if not self.batch.isdigit() or int(self.batch) < 1:
+            raise DataError(f"--batch {self.batch}: expected a number of images, or dynamic.")
+        return int(self.batch)

@@ -1,0 +1,166 @@
+"""Files of descriptors: .npz, .parquet, or a folder of .parquet files, written part by part."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.errors import DataError
+from crosscam.training.checkpoint import cannot_write, write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture and what is known of it; see :class:`crosscam.Sample`."""
+
+    path: Path
+    pid: int | None = None
+    camid: int | None = None
+    time: float | None = None
+    track: str | None = None
+
+
+class Parts(Protocol):
+    """Entries and descriptors in parts of the same lengths; each call starts again, one part is in memory at a time."""
+
+    def entries(self) -> Iterator[list[Entry]]:
+        """The pictures of each part."""
+
+    def rows(self) -> Iterator[NDArray[np.float32]]:
+        """(n, D) descriptors of each part."""
+
+
+def check_name(out: Path) -> None:
+    """Refuse a name that no file of descriptors can have, before any work is done.
+
+    Raises:
+        DataError: another ending, something else of that name, or a package is missing.
+    """
+    is_folder = out.suffix == ""
+    if out.suffix not in (".npz", ".parquet", "") or out.is_dir():
+        raise DataError(
+            f"{out} cannot be written. Expected the name of a file that ends in .npz or .parquet, or of a new folder "
+            "for a Parquet data set."
+        )
+    if is_folder and out.exists():
+        raise DataError(f"{out} exists and is a file. Give the name of a new folder, or of an .npz or .parquet file.")
+    if out.suffix != ".npz":
+        _pyarrow()
+
+
+def write_joined(out: Path, parts: Parts, fingerprint: str) -> None:
+    """Write a result from its parts.
+
+    Args:
+        out: .npz with ``paths``, ``descriptors`` and ``fingerprint``, and ``pids``, ``camids``, ``times``, ``tracks``
+            where any is known; .parquet with ``path``, ``pid``, ``camid``, ``time``, ``track`` and ``descriptor`` (a
+            list of fixed length, float32) and the fingerprint in its metadata; or a folder of such files, one a part.
+        parts: what to write.
+        fingerprint: of the model.
+    """
+    if out.suffix == ".npz":
+        write_atomically(out, lambda path: _write_npz(path, parts, fingerprint))
+        return
+    pairs = zip(parts.entries(), parts.rows(), strict=True)
+    if out.suffix == ".parquet":
+        write_atomically(out, lambda path: _write_parquet(path, pairs, fingerprint))
+        return
+    unfinished = out.with_name(f"{out.name}.part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for number, pair in enumerate(pairs):
+        write = partial(_write_parquet, pairs=iter([pair]), fingerprint=fingerprint)
+        write_atomically(unfinished / f"part-{number:06d}.parquet", write)
+    try:
+        unfinished.rename(out)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+
+
+_COLUMNS: dict[str, tuple[str, Callable[[Entry], Any]]] = {
+    "pids": ("<i8", lambda e: e.pid),
+    "camids": ("<i8", lambda e: e.camid),
+    "times": ("<f8", lambda e: np.nan if e.time is None else e.time),
+    "tracks": ("<U", lambda e: e.track or ""),
+}
+
+
+def _write_npz(path: Path, parts: Parts, fingerprint: str) -> None:
+    count = sum(map(len, parts.entries()))
+    dim = next((rows.shape[1] for rows in parts.rows()), 0)
+    known = {name for entries in parts.entries() for e in entries for name in _COLUMNS if _is_known(e, name)}
+    columns: dict[str, tuple[str, Callable[[Entry], Any]]] = {"paths": ("<U", lambda e: str(e.path))}
+    columns |= {name: column for name, column in _COLUMNS.items() if name in known}
+    with open(path, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, (kind, value) in columns.items():
+            if kind == "<U":
+                kind += str(max((len(value(e)) for entries in parts.entries() for e in entries), default=1) or 1)
+            _write_array(archive, name, kind, (count,), ([value(e) for e in entries] for entries in parts.entries()))
+        _write_array(archive, "descriptors", "<f4", (count, dim), parts.rows())
+        _write_array(archive, "fingerprint", f"<U{len(fingerprint)}", (), iter([fingerprint]))
+
+
+def _is_known(entry: Entry, column: str) -> bool:
+    return getattr(entry, column.removesuffix("s")) is not None
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...], pieces: Iterator[Any]) -> None:
+    """One array of an .npz whose pieces are never in memory together, which numpy's own writer would need."""
+    dtype = np.dtype(kind)
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in pieces:
+            file.write(np.ascontiguousarray(piece, dtype=dtype).tobytes())
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise DataError("Writing Parquet needs pyarrow: pip install 'crosscam[data]'; or give an .npz file.") from error
+    return pyarrow
+
+
+def _write_parquet(path: Path, pairs: Iterator[tuple[list[Entry], NDArray[np.float32]]], fingerprint: str) -> None:
+    pyarrow = _pyarrow()
+    writer = None
+    try:
+        for entries, rows in pairs:
+            schema = pyarrow.schema(
+                [
+                    ("path", pyarrow.string()),
+                    ("pid", pyarrow.int64()),
+                    ("camid", pyarrow.int64()),
+                    ("time", pyarrow.float64()),
+                    ("track", pyarrow.string()),
+                    ("descriptor", pyarrow.list_(pyarrow.float32(), rows.shape[1])),
+                ],
+                metadata={"crosscam.fingerprint": fingerprint},
+            )
+            writer = writer or pyarrow.parquet.ParquetWriter(path, schema)
+            writer.write_table(_table(pyarrow, schema, entries, rows))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _table(pyarrow: Any, schema: Any, entries: Sequence[Entry], rows: NDArray[np.float32]) -> Any:
+    values = pyarrow.array(rows.reshape(-1), pyarrow.float32())
+    columns = [
+        pyarrow.array([str(e.path) for e in entries], pyarrow.string()),
+        pyarrow.array([e.pid for e in entries], pyarrow.int64()),
+        pyarrow.array([e.camid for e in entries], pyarrow.int64()),
+        pyarrow.array([e.time for e in entries], pyarrow.float64()),
+        pyarrow.array([e.track for e in entries], pyarrow.string()),
+        pyarrow.FixedSizeListArray.from_arrays(values, rows.shape[1]),
+    ]
+    return pyarrow.Table.from_arrays(columns, schema=schema)

@@ -1,0 +1,200 @@
+"""``engine="auto"``: measure briefly which engine is the fastest here for a network, and remember."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from crosscam.engines.contract import Descriptors, Engine, Pixels, cache_folder, num_threads
+from crosscam.engines.opening import Network, candidates, check_name, open_engine
+from crosscam.engines.quantise import AGREEMENT, neighbour_agreement
+from crosscam.errors import EngineError
+
+# Rounding alone moves a descriptor far less; int8 is judged by ranks, and may move it further.
+COSINE = 0.999
+INT8_COSINE = 0.98
+MEASURED_IMAGES = 32
+REPEATS = 2
+# Fewer images than this are described before an engine has been found and warmed up.
+WORTH_MEASURING = 2_000
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one engine showed.
+
+    Attributes:
+        images_per_second: the best of a few batches.
+        cosine: the smallest between its descriptors and those of torch in fp32.
+        agreement: share of images with the same nearest other image.
+        refused: why it is not taken; empty for an engine that may be.
+    """
+
+    images_per_second: float = 0.0
+    cosine: float = 0.0
+    agreement: float = 0.0
+    refused: str = ""
+
+
+def choose_engine(network: Network, pixels: Pixels) -> tuple[Engine, dict[str, Measurement]]:
+    """The fastest engine that gives what the network gives.
+
+    Args:
+        network: what to run.
+        pixels: (B, H, W, 3) uint8, some of the user's images.
+    Returns:
+        the engine, and what all showed.
+    """
+    reference = open_engine("torch", network)
+    expected = reference(pixels)
+    best: Engine = reference
+    found: dict[str, Measurement] = {}
+    for name in candidates(network.device, int8=network.calibration is not None):
+        try:
+            engine = reference if name == "torch" else open_engine(name, network)
+            found[name] = measure(engine, pixels, expected)
+        except (EngineError, RuntimeError) as error:
+            found[name] = Measurement(refused=" ".join(str(error).split())[:200])
+            continue
+        if not found[name].refused and found[name].images_per_second > found[best.name].images_per_second:
+            best = engine
+    return best, found
+
+
+def measure(engine: Engine, pixels: Pixels, expected: Descriptors) -> Measurement:
+    """Speed and closeness of one engine."""
+    rows = engine(pixels)
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        engine(pixels)
+        seconds.append(time.perf_counter() - began)
+    cosine = float((rows * expected).sum(axis=1).min())
+    agreement = neighbour_agreement(expected, rows)
+    int8 = engine.name.endswith("-int8")
+    refused = ""
+    if not cosine >= (INT8_COSINE if int8 else COSINE):
+        refused = f"cosine {cosine:.4f} to torch"
+    elif int8 and agreement < AGREEMENT:
+        refused = f"{100 * agreement:.0f} % of the images keep their nearest other image"
+    return Measurement(len(pixels) / min(seconds), cosine, agreement, refused)
+
+
+def remembered(network: Network) -> str | None:
+    """The engine that was chosen for this network on this machine before, or None."""
+    name = _memory().get(_key(network), {}).get("engine")
+    return name if name in candidates(network.device, int8=network.calibration is not None) else None
+
+
+def remember(network: Network, engine: str, found: Mapping[str, Measurement]) -> None:
+    """Keep a choice for the next time; where the cache folder cannot be written, it is forgotten."""
+    memory = _memory() | {_key(network): {"engine": engine, "measured": {name: asdict(m) for name, m in found.items()}}}
+    path = _memory_file()
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(memory, indent=1), encoding="utf-8")
+        os.replace(part, path)
+
+
+def _memory_file() -> Path:
+    return cache_folder() / "engines.json"
+
+
+def _memory() -> dict[str, Any]:
+    try:
+        found = json.loads(_memory_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _key(network: Network) -> str:
+    """A network on a machine: another chip, count of threads or version of a runtime is measured again."""
+    versions = []
+    for package in ("torch", "onnxruntime", "openvino"):
+        try:
+            versions.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            versions.append(f"no {package}")
+    int8 = "int8" if network.calibration is not None else "fp32"
+    machine = f"{platform.node()}|{platform.machine()}|{_chip()}|{num_threads()}|{network.device}"
+    return "|".join((network.card.fingerprint, int8, machine, *versions))
+
+
+def _chip() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as info:
+            names = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
+            return names[0] if names else platform.processor()
+    except OSError:
+        return platform.processor()
+
+
+class Runner:
+    """Runs a network by one engine, opened when it is needed; ``"auto"`` stays open until it has measured.
+
+    Args:
+        wanted: an engine's name, or ``"auto"``: what was chosen before, else torch, until one call brings many images.
+        network: gives what to run.
+
+    Attributes:
+        measured: what each engine showed, if this runner measured them.
+    """
+
+    def __init__(self, wanted: str, network: Callable[[], Network]) -> None:
+        check_name(wanted)
+        self.wanted = wanted
+        self.measured: Mapping[str, Measurement] = {}
+        self._network = network
+        self._engine: Engine | None = None
+        self._for_few: Engine | None = None
+
+    @classmethod
+    def of(cls, engine: Engine) -> Runner:
+        """A runner of an engine that is open already."""
+        self = cls("auto", _no_network)
+        self.wanted, self._engine = engine.name, engine
+        return self
+
+    @property
+    def name(self) -> str:
+        """The engine in use, or ``"auto"`` as long as none has been chosen."""
+        return self._engine.name if self._engine else self.wanted
+
+    def __call__(self, pixels: Pixels, expected: int) -> Descriptors:
+        """Describe a batch, of ``expected`` images that will come in all."""
+        return self._running(pixels, expected)(pixels)
+
+    def choose(self, pixels: Pixels) -> Engine:
+        """Measure the engines now, take the fastest that is right, and remember it."""
+        network = self._network()
+        self._engine, self.measured = choose_engine(network, pixels[:MEASURED_IMAGES])
+        remember(network, self._engine.name, self.measured)
+        return self._engine
+
+    def _running(self, pixels: Pixels, expected: int) -> Engine:
+        if self._engine is None and self.wanted == "auto":
+            name = remembered(self._network())
+            if name is None and expected >= WORTH_MEASURING:
+                return self.choose(pixels)
+            if name is None:
+                # A later call may bring more.
+                self._for_few = self._for_few or open_engine("torch", self._network())
+                return self._for_few
+            self._engine = open_engine(name, self._network())
+        if self._engine is None:
+            self._engine = open_engine(self.wanted, self._network())
+        return self._engine
+
+
+def _no_network() -> Network:
+    raise EngineError("An exported file holds no network of torch. Load the run folder it was made from.")

@@ -1,0 +1,119 @@
+"""PyTorch as an engine: convolutions and batch normalisations fused, channels_last, bf16 where the chip has it."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from crosscam.engines.contract import Descriptors, Pixels
+from crosscam.engines.graph import PixelsToDescriptors
+from crosscam.errors import EngineError
+from crosscam.training.allocator import keep_freed_memory
+from crosscam.training.precision import uses_bf16
+
+
+def describe(model: nn.Module, images: Tensor, *, flip: bool = True) -> Tensor:
+    """Descriptors of a batch: the mean over the image and its mirror image, then L2-normalised.
+
+    Source: ``differences.md`` row 23.
+
+    Args:
+        model: in evaluation mode.
+        images: (B, 3, H, W) normalised images.
+        flip: whether the mirror image counts.
+    Returns:
+        (B, D) float32, each of length 1.
+    """
+    images = images.contiguous(memory_format=torch.channels_last)
+    descriptor: Tensor = model(images).descriptor
+    if flip:
+        descriptor = (descriptor + model(images.flip(3)).descriptor) / 2
+    return normalize(descriptor.float(), dim=1)
+
+
+class TorchEngine:
+    """A network on the CPU or a GPU.
+
+    Args:
+        model: left as it is; the engine works on a copy.
+        size: height and width that the model takes.
+        flip: whether the mirror image counts.
+        device: ``"cpu"``, ``"cuda"``, ...
+        bf16: whether weights and feature maps are bf16; descriptors are normalised in float32 in any case.
+        compiled: whether torch.compile makes code of its own for the network; the first batches are slow.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        size: tuple[int, int],
+        *,
+        flip: bool,
+        device: str = "cpu",
+        bf16: bool = False,
+        compiled: bool = False,
+    ) -> None:
+        self.name = "torch-compiled" if compiled else "torch-bf16" if bf16 else "torch"
+        self.device = torch.device(device)
+        copied = fused(model.eval(), size).to(self.device, torch.bfloat16 if bf16 else None)
+        copied = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = PixelsToDescriptors(copied, flip=flip).to(self.device)
+        self._run = torch.compile(network, dynamic=True) if compiled else network
+        if self.device.type == "cpu":
+            keep_freed_memory()
+
+    def __call__(self, pixels: Pixels) -> Descriptors:
+        """See :class:`crosscam.engines.contract.Engine`."""
+        with torch.inference_mode():
+            try:
+                found: Tensor = self._run(torch.from_numpy(pixels).to(self.device))
+            except torch._dynamo.exc.TorchDynamoException as error:
+                raise EngineError(
+                    f"torch.compile does not work here ({type(error).__name__}); it needs a C++ compiler. "
+                    "Take engine 'torch'."
+                ) from error
+        return found.float().cpu().numpy()
+
+
+def chip_has_bf16(device: str) -> bool:
+    """Whether bf16 is computed by instructions of the chip."""
+    return uses_bf16("auto", torch.device(device))
+
+
+def fused(model: nn.Module, size: tuple[int, int]) -> nn.Module:
+    """A copy in which each batch normalisation that directly follows a convolution is part of it.
+
+    Which ones do is read from the order in which a module holds its children; a picture of noise then tells whether
+    the copy still gives what the model gives, and if not, the copy is unfused.
+    """
+    copied = copy.deepcopy(model)
+    if _fuse_children(copied) and not _same_on_noise(model, copied, size):
+        return copy.deepcopy(model)
+    return copied
+
+
+def _fuse_children(module: nn.Module) -> int:
+    children = list(module.named_children())
+    count = 0
+    for (name, conv), (norm_name, norm) in pairwise(children):
+        if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
+            continue
+        if conv.out_channels == norm.num_features and norm.running_mean is not None:
+            setattr(module, name, fuse_conv_bn_eval(conv, norm))
+            setattr(module, norm_name, nn.Identity())
+            count += 1
+    return count + sum(_fuse_children(child) for _, child in children)
+
+
+def _same_on_noise(model: nn.Module, copied: nn.Module, size: tuple[int, int]) -> bool:
+    device = next(model.parameters()).device
+    noise = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
+    with torch.inference_mode():
+        expected, found = (normalize(m(noise).descriptor.float(), dim=1) for m in (model, copied))
+    return bool(np.isclose(float((expected * found).sum()), 1, atol=1e-4))

@@ -1,0 +1,329 @@
+"""Every engine gives what torch gives; what a file says of itself; which engine is chosen and remembered."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from crosscam.data.augment import prepare
+from crosscam.engines import choose, opening
+from crosscam.engines.card import ModelCard, card_from_texts, card_to_texts, fingerprint_of
+from crosscam.engines.choose import Measurement, choose_engine, remember, remembered
+from crosscam.engines.contract import in_batches_of, num_threads, runtime
+from crosscam.engines.graph import PixelsToDescriptors
+from crosscam.engines.opening import Network, candidates, open_engine
+from crosscam.engines.quantise import batches_of, neighbour_agreement
+from crosscam.engines.torch_engine import TorchEngine, describe, fused
+from crosscam.errors import EngineError
+from crosscam.exporting import drawn_noise
+from crosscam.models.systems import layout_of
+from crosscam.recipes.catalogue import build_model, find_recipe
+from crosscam.recipes.recipe import Recipe
+from crosscam.recipes.settings import with_settings
+
+SMALL = [
+    "name=small",
+    "model.backbone=basic:stem=8,planes=8.8.16.16,out=8.8.16.16,depths=1.1.1.1",
+    "model.scales=2",
+    "model.dim=8",
+    "data.height=64",
+    "data.width=32",
+]
+
+
+def small_recipe() -> Recipe:
+    return with_settings(find_recipe("demo"), SMALL)
+
+
+def warmed(recipe: Recipe) -> nn.Module:
+    """Random weights, and batch normalisation that is not at its start."""
+    torch.manual_seed(1)
+    model = build_model(recipe, 0)
+    with torch.no_grad():
+        for _ in range(5):
+            model(torch.randn(8, 3, recipe.data.height, recipe.data.width))
+    return model.eval()
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["mirrored", "plain"])
+def network(request: pytest.FixtureRequest) -> Network:
+    recipe = small_recipe()
+    model = warmed(recipe)
+    layout = layout_of(model)
+    flip = bool(request.param)
+    card = ModelCard(fingerprint_of(model, 64, 32, layout, flip=flip), layout, recipe, flip, version="test")
+    return Network(model, card, calibration=drawn_noise(32, card.size))
+
+
+PIXELS = drawn_noise(7, (64, 32))
+
+
+def by_hand(network: Network) -> np.ndarray:
+    with torch.inference_mode():
+        images = prepare(torch.from_numpy(PIXELS), 64, 32)
+        return describe(network.model, images, flip=network.card.flip).numpy()
+
+
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [
+        ("torch", 0.999999),
+        ("torch-bf16", 0.998),
+        ("onnxruntime", 0.99999),
+        ("openvino", 0.99999),
+        ("openvino-bf16", 0.998),
+        ("onnxruntime-int8", 0.98),
+        ("openvino-int8", 0.98),
+    ],
+)
+def test_each_engine_gives_the_network_s_descriptors(network: Network, name: str, least: float) -> None:
+    before = {k: v.clone() for k, v in network.model.state_dict().items()}
+    engine = open_engine(name, network)
+    found = engine(PIXELS)
+    assert engine.name == name
+    assert found.shape == (7, network.card.dim)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    expected = by_hand(network)
+    assert (found * expected).sum(axis=1).min() > least
+    # One image alone and many at once, and a result that a later call leaves alone.
+    np.testing.assert_allclose(engine(PIXELS[3:4]), found[3:4], atol=0.02)
+    assert (found * expected).sum(axis=1).min() > least
+    assert all(torch.equal(v, before[k]) for k, v in network.model.state_dict().items())
+    # The comparison can fail: other pictures have other descriptors.
+    assert (np.roll(found, 1, axis=0) * expected).sum(axis=1).min() < 0.98
+
+
+def test_writing_a_graph_leaves_the_network_in_evaluation_mode(network: Network, tmp_path: Path) -> None:
+    opening.write_fp32(network, tmp_path / "m.onnx")
+    assert not any(m.training for m in network.model.modules())
+
+
+def test_int8_is_not_fp32(network: Network) -> None:
+    plain, rounded = (open_engine(name, network)(PIXELS) for name in ("onnxruntime", "onnxruntime-int8"))
+    assert np.abs(plain - rounded).max() > 1e-4
+
+
+def test_int8_needs_pictures(network: Network) -> None:
+    for calibration in (None, PIXELS[:0]):
+        with pytest.raises(EngineError, match="needs images to calibrate on"):
+            open_engine("onnxruntime-int8", replace(network, calibration=calibration))
+
+
+def test_unknown_engines_and_missing_runtimes_are_told_in_one_line(network: Network) -> None:
+    with pytest.raises(ValueError, match="Did you mean onnxruntime"):
+        open_engine("onnxruntim", network)
+    with pytest.raises(EngineError, match=r"needs nowhere_at_all, .*: pip install 'crosscam\[export\]'"):
+        runtime("nowhere_at_all.part")
+    with pytest.raises(EngineError, match="runs on the CPU; the device is cuda"):
+        open_engine("openvino", replace(network, device="cuda"))
+
+
+def test_fusing_leaves_no_batch_normalisation_behind_a_convolution() -> None:
+    model = warmed(small_recipe())
+    copied = fused(model, (64, 32))
+    assert any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in copied.modules())
+
+
+class Misleading(nn.Module):
+    """Children stand in the order conv, norm, but are not used in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.norm = nn.BatchNorm2d(3)
+        self.norm.running_mean = torch.tensor([1.0, -2.0, 3.0])
+
+    def forward(self, images: torch.Tensor) -> object:
+        from crosscam.models.output import ReidOutput
+
+        return ReidOutput((self.conv(torch.relu(self.norm(images))).mean((2, 3)),))
+
+
+def test_fusing_is_given_up_where_it_would_change_the_result() -> None:
+    torch.manual_seed(0)
+    copied = fused(Misleading().eval(), (16, 8))
+    assert isinstance(copied.norm, nn.BatchNorm2d)
+
+
+def test_the_cached_graph_is_used_again_and_a_damaged_one_is_made_again(
+    network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CROSSCAM_CACHE", str(tmp_path))
+    expected = open_engine("onnxruntime", network)(PIXELS)
+    (graph,) = (tmp_path / "graphs").iterdir()
+    assert network.card.fingerprint in graph.name
+    with monkeypatch.context() as patch:
+        patch.setattr(opening, "write_fp32", lambda *_: pytest.fail("the graph was written again"))
+        assert np.array_equal(open_engine("onnxruntime", network)(PIXELS), expected)
+    graph.write_bytes(b"no graph")
+    assert np.array_equal(open_engine("onnxruntime", network)(PIXELS), expected)
+    assert graph.stat().st_size > 1000
+
+
+def test_engines_work_without_a_cache_folder(network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CROSSCAM_CACHE", str(tmp_path / "file"))
+    assert open_engine("onnxruntime", network)(PIXELS).shape == (7, network.card.dim)
+    remember(network, "torch", {})
+    assert remembered(network) is None
+
+
+def test_the_fingerprint_changes_with_all_that_changes_descriptors_and_nothing_else() -> None:
+    recipe = small_recipe()
+    model = warmed(recipe)
+    layout = layout_of(model)
+    prints = {fingerprint_of(model, 64, 32, layout, flip=True)}
+    assert prints == {fingerprint_of(warmed(recipe), 64, 32, layout, flip=True)}
+    prints.add(fingerprint_of(model, 64, 32, layout, flip=False))
+    prints.add(fingerprint_of(model, 32, 64, layout, flip=True))
+    prints.add(fingerprint_of(model, 64, 32, layout[:-1], flip=True))
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] += 1e-4
+    prints.add(fingerprint_of(model, 64, 32, layout, flip=True))
+    assert len(prints) == 5
+    assert all(len(p) == 16 and int(p, 16) >= 0 for p in prints)
+
+
+def test_a_card_survives_as_texts(network: Network) -> None:
+    card = replace(network.card, precision="int8", checks={"cosine_min": 0.5})
+    texts = card_to_texts(card)
+    assert all(isinstance(v, str) for v in texts.values())
+    assert card_from_texts({"other": "x", **texts}, "f") == card
+    with pytest.raises(EngineError, match="f was not written by 'crosscam export'"):
+        card_from_texts({"other": "x"}, "f")
+    with pytest.raises(EngineError, match="f cannot be read"):
+        card_from_texts({**texts, "crosscam.layout": "[{]"}, "f")
+
+
+class Timed:
+    """An engine of a given speed whose descriptors are off by a given amount."""
+
+    def __init__(self, name: str, seconds: float, noise: float) -> None:
+        self.name, self.seconds, self.noise = name, seconds, noise
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        import time
+
+        time.sleep(self.seconds)
+        rows = pixels.reshape(len(pixels), -1)[:, :24].astype(np.float32) - 128
+        rows += self.noise * np.random.default_rng(0).normal(size=rows.shape).astype(np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_the_fastest_engine_that_is_right_is_chosen(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines = {
+        "torch": Timed("torch", 0.03, 0),
+        "torch-bf16": Timed("torch-bf16", 0.0, 30),
+        "onnxruntime": Timed("onnxruntime", 0.02, 0.01),
+        "openvino": Timed("openvino", 0.005, 0.01),
+    }
+
+    def opened(name: str, _: Network) -> Timed:
+        if name not in engines:
+            raise EngineError("broken here")
+        return engines[name]
+
+    monkeypatch.setattr(choose, "candidates", lambda *_, **__: [*engines, "openvino-bf16"])
+    monkeypatch.setattr(choose, "open_engine", opened)
+    best, found = choose_engine(network, drawn_noise(16, (64, 32)))
+    assert best.name == "openvino"
+    assert found["torch-bf16"].refused.startswith("cosine 0.")
+    assert found["openvino-bf16"].refused == "broken here"
+    assert found["torch"].cosine == pytest.approx(1)
+    assert found["openvino"].images_per_second > found["onnxruntime"].images_per_second
+
+
+def test_a_choice_is_remembered_for_this_network_alone(
+    network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CROSSCAM_CACHE", str(tmp_path))
+    other = replace(network, card=replace(network.card, fingerprint="0" * 16))
+    assert remembered(network) is None
+    remember(network, "onnxruntime", {"onnxruntime": Measurement(10.0, 1.0, 1.0)})
+    remember(other, "torch", {})
+    assert remembered(network) == "onnxruntime"
+    assert remembered(other) == "torch"
+    assert remembered(replace(network, calibration=None)) is None
+    (tmp_path / "engines.json").write_text("{")
+    assert remembered(network) is None
+    remember(network, "an engine of tomorrow", {})
+    assert remembered(network) is None
+    assert len(json.loads((tmp_path / "engines.json").read_text())) == 1
+
+
+def test_candidates_follow_the_device() -> None:
+    on_cpu = candidates("cpu", int8=True)
+    assert on_cpu[0] == "torch"
+    assert {"onnxruntime", "openvino", "onnxruntime-int8", "openvino-int8"} <= set(on_cpu)
+    assert not any("int8" in name for name in candidates("cpu", int8=False))
+
+
+def test_fixed_batches_are_filled_up_and_cut() -> None:
+    sizes = []
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        sizes.append(len(pixels))
+        return pixels.reshape(len(pixels), -1)[:, :3].astype(np.float32)
+
+    for count, expected in ((7, [4, 4]), (4, [4]), (1, [4]), (8, [4, 4])):
+        sizes.clear()
+        images = drawn_noise(count, (4, 2))
+        np.testing.assert_array_equal(in_batches_of(4, run, images), run(images))
+        assert sizes[:-1] == expected
+    np.testing.assert_array_equal(in_batches_of(None, run, images), run(images))
+    assert [len(b) for b in batches_of(drawn_noise(7, (4, 2)), 4)] == [4, 4]
+    assert [len(b) for b in batches_of(drawn_noise(11, (4, 2)), None)] == [8, 3]
+
+
+def test_neighbour_agreement_equals_a_naive_loop() -> None:
+    generator = np.random.default_rng(0)
+    a = generator.normal(size=(20, 5)).astype(np.float32)
+    b = a + 0.6 * generator.normal(size=a.shape).astype(np.float32)
+
+    def nearest(rows: np.ndarray, i: int) -> int:
+        return max((j for j in range(len(rows)) if j != i), key=lambda j: float(rows[i] @ rows[j]))
+
+    expected = np.mean([nearest(a, i) == nearest(b, i) for i in range(20)])
+    assert neighbour_agreement(a, b) == pytest.approx(expected)
+    assert 0 < expected < 1
+    assert neighbour_agreement(a, a) == 1
+
+
+def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert num_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    assert num_threads() >= 1
+
+
+def test_torch_takes_models_in_bf16_but_normalises_pixels_in_fp32(network: Network) -> None:
+    module = PixelsToDescriptors(network.model, flip=False)
+    assert module.mean.dtype == torch.float32
+    engine = TorchEngine(network.model, (64, 32), flip=False, bf16=True)
+    assert engine(PIXELS).dtype == np.float32
+
+
+def test_auto_waits_for_many_images_and_then_keeps_its_choice(
+    network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CROSSCAM_CACHE", str(tmp_path))
+    monkeypatch.setattr(choose, "candidates", lambda *_, **__: ["torch", "onnxruntime"])
+    speeds = {"torch": 10.0, "onnxruntime": 20.0}
+    monkeypatch.setattr(choose, "measure", lambda engine, *_: Measurement(speeds[engine.name], 1.0, 1.0))
+    few = choose.Runner("auto", lambda: network)
+    few(PIXELS, choose.WORTH_MEASURING - 1)
+    assert (few.name, few.measured) == ("auto", {})
+    few(PIXELS, choose.WORTH_MEASURING)
+    assert few.name == "onnxruntime"
+    assert set(few.measured) == {"torch", "onnxruntime"}
+    later = choose.Runner("auto", lambda: network)
+    np.testing.assert_allclose(later(PIXELS, 1), by_hand(network), atol=1e-4)
+    assert later.name == "onnxruntime"

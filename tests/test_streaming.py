@@ -1,0 +1,226 @@
+"""Descriptors of many pictures: nothing is lost by a kill, nothing left out in silence, memory stays bounded."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from crosscam.data.records import ReidDataset
+from crosscam.descriptor_files import Entry, check_name
+from crosscam.errors import DataError
+from crosscam.extraction import Extractor
+from crosscam.recipes.catalogue import build_model, find_recipe
+from crosscam.recipes.settings import with_settings
+from crosscam.streaming import (
+    Job,
+    Part,
+    Summary,
+    describe_part,
+    describe_stream,
+    entries_of,
+    entries_of_list,
+    run_here,
+)
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Extractor:
+    torch.manual_seed(0)
+    recipe = with_settings(find_recipe("demo"), ["model.scales=2", "model.dim=8", "data.height=64", "data.width=32"])
+    return Extractor(build_model(recipe, 0), recipe)
+
+
+@pytest.fixture(scope="module")
+def entries(rendered: ReidDataset) -> list[Entry]:
+    return entries_of(rendered)[:25]
+
+
+def stream(extractor: Extractor, entries: list[Entry], out: Path, part_size: int = 10) -> Summary:
+    run = run_here(extractor, len(entries))
+    return describe_stream(entries, out, fingerprint=extractor.fingerprint, run=run, part_size=part_size)
+
+
+def test_an_npz_holds_everything_in_order(extractor: Extractor, entries: list[Entry], tmp_path: Path) -> None:
+    done = stream(extractor, entries, tmp_path / "sub/out.npz")
+    assert (done.described, done.resumed, done.failures, done.failures_file) == (25, 0, (), None)
+    with np.load(tmp_path / "sub/out.npz") as saved:
+        assert list(saved["paths"]) == [str(e.path) for e in entries]
+        assert list(saved["pids"]) == [e.pid for e in entries]
+        assert list(saved["camids"]) == [e.camid for e in entries]
+        assert str(saved["fingerprint"]) == extractor.fingerprint
+        np.testing.assert_allclose(saved["descriptors"], extractor([e.path for e in entries]), atol=2e-6)
+    assert [p.name for p in (tmp_path / "sub").iterdir()] == ["out.npz"]
+
+
+def test_times_and_tracks_are_kept_where_any_is_known(
+    extractor: Extractor, entries: list[Entry], tmp_path: Path
+) -> None:
+    some = [Entry(entries[0].path, time=2.5, track="a"), Entry(entries[1].path)]
+    stream(extractor, some, tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz") as saved:
+        assert set(saved) == {"paths", "descriptors", "fingerprint", "times", "tracks"}
+        assert list(saved["tracks"]) == ["a", ""]
+        assert saved["times"][0] == 2.5
+        assert np.isnan(saved["times"][1])
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out"])
+def test_parquet_has_its_columns_and_the_fingerprint(
+    extractor: Extractor, entries: list[Entry], tmp_path: Path, name: str
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    stream(extractor, entries, tmp_path / name)
+    table = parquet.read_table(tmp_path / name)
+    assert table.column_names == ["path", "pid", "camid", "time", "track", "descriptor"]
+    assert table.column("path").to_pylist() == [str(e.path) for e in entries]
+    assert table.column("pid").to_pylist() == [e.pid for e in entries]
+    assert table.column("time").null_count == sum(e.time is None for e in entries)
+    assert str(table.schema.field("descriptor").type) == f"fixed_size_list<element: float>[{extractor.dim}]"
+    rows = np.stack(table.column("descriptor").to_numpy())
+    np.testing.assert_allclose(rows, extractor([e.path for e in entries]), atol=2e-6)
+    assert table.schema.metadata[b"crosscam.fingerprint"].decode() == extractor.fingerprint
+    if name == "out":
+        assert len(list((tmp_path / name).glob("*.parquet"))) == 3
+
+
+class Killed(Exception):
+    """Stands for a kill between two parts."""
+
+
+def test_the_same_call_goes_on_where_an_earlier_one_stopped(
+    extractor: Extractor, entries: list[Entry], tmp_path: Path
+) -> None:
+    described: list[int] = []
+
+    def killed_after(limit: int, jobs: Iterable[Job]) -> Iterator[tuple[int, Part]]:
+        for number, paths in jobs:
+            if len(described) == limit:
+                raise Killed
+            described.append(number)
+            yield number, describe_part(extractor, paths)
+
+    def call(limit: int) -> Summary:
+        return describe_stream(
+            entries,
+            tmp_path / "out.npz",
+            fingerprint=extractor.fingerprint,
+            run=lambda jobs: killed_after(limit, jobs),
+            part_size=4,
+        )
+
+    with pytest.raises(Killed):
+        call(3)
+    assert not (tmp_path / "out.npz").exists()
+    # What a kill in the middle of a write leaves is not taken for a part.
+    (tmp_path / "out.npz.parts/000005.npz.tmp").write_bytes(b"half")
+    done = call(99)
+    assert (done.described, done.resumed) == (25, 12)
+    assert sorted(described) == list(range(7))
+    with np.load(tmp_path / "out.npz") as saved:
+        np.testing.assert_allclose(saved["descriptors"], extractor([e.path for e in entries]), atol=2e-6)
+    assert not (tmp_path / "out.npz.parts").exists()
+
+
+def test_parts_may_come_in_any_order(extractor: Extractor, entries: list[Entry], tmp_path: Path) -> None:
+    def backwards(jobs: Iterable[Job]) -> Iterator[tuple[int, Part]]:
+        for number, paths in reversed(list(jobs)):
+            yield number, describe_part(extractor, paths)
+
+    out = tmp_path / "out.npz"
+    describe_stream(entries, out, fingerprint="f", run=backwards, part_size=4)
+    with np.load(out) as saved:
+        assert list(saved["paths"]) == [str(e.path) for e in entries]
+        np.testing.assert_allclose(saved["descriptors"], extractor([e.path for e in entries]), atol=2e-6)
+
+
+def test_an_unfinished_extraction_of_something_else_is_not_mixed_in(
+    extractor: Extractor, entries: list[Entry], tmp_path: Path
+) -> None:
+    def kill(jobs: Iterable[Job]) -> Iterator[tuple[int, Part]]:
+        raise Killed
+        yield  # makes this a generator
+
+    out = tmp_path / "out.npz"
+    with pytest.raises(Killed):
+        describe_stream(entries, out, fingerprint="f", run=kill)
+    run = run_here(extractor, 1)
+    for changed, arguments in (
+        ("fingerprint", (entries, "g", 4096)),
+        ("entries", (entries[1:], "f", 4096)),
+        ("part_size", (entries, "f", 5)),
+    ):
+        some, digits, size = arguments
+        with pytest.raises(DataError, match=f"unfinished extraction that differs in {changed}\\."):
+            describe_stream(some, out, fingerprint=digits, run=run, part_size=size)
+    (tmp_path / "out.npz.parts/job.json").write_text("{")
+    with pytest.raises(DataError, match=r"job\.json cannot be read"):
+        describe_stream(entries, out, fingerprint="f", run=run)
+
+
+def test_pictures_that_cannot_be_read_are_listed_and_the_others_described(
+    extractor: Extractor, entries: list[Entry], tmp_path: Path
+) -> None:
+    bad = [tmp_path / "torn.jpg", tmp_path / "gone.jpg"]
+    bad[0].write_text("no picture")
+    mixed = [entries[0], Entry(bad[0], 5, 1), *entries[1:4], Entry(bad[1], 6, 1), entries[4]]
+    done = stream(extractor, mixed, tmp_path / "out.npz", part_size=3)
+    assert done.described == 5
+    assert [path for path, _ in done.failures] == bad
+    with np.load(tmp_path / "out.npz") as saved:
+        assert list(saved["paths"]) == [str(e.path) for e in entries[:5]]
+        np.testing.assert_allclose(saved["descriptors"], extractor([e.path for e in entries[:5]]), atol=2e-6)
+    assert done.failures_file == tmp_path / "out.npz.failures.csv"
+    with done.failures_file.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["path"] for row in rows] == [str(p) for p in bad]
+    assert "is not an image" in rows[0]["reason"]
+    # Mended, the list goes away.
+    stream(extractor, entries, tmp_path / "out.npz")
+    assert not done.failures_file.exists()
+
+
+def test_where_nothing_can_be_read_the_result_is_empty(extractor: Extractor, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("no picture")
+    for name in ("out.npz", "out.parquet"):
+        done = stream(extractor, [Entry(tmp_path / "a.jpg")], tmp_path / name)
+        assert (done.described, len(done.failures)) == (0, 1)
+    with np.load(tmp_path / "out.npz") as saved:
+        assert saved["descriptors"].shape == (0, extractor.dim)
+
+
+def test_a_list_of_files_is_counted_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a.jpg\n\n  sub/b.jpg \n/c.jpg\n")
+    assert [e.path for e in entries_of_list(tmp_path / "list.txt")] == [
+        tmp_path / "a.jpg",
+        tmp_path / "sub/b.jpg",
+        Path("/c.jpg"),
+    ]
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(DataError, match="names no pictures"):
+        entries_of_list(tmp_path / "empty.txt")
+
+
+def test_names_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for name in ("out.csv", ".", "file"):
+        with pytest.raises(DataError, match=r"out\.csv cannot|cannot be written|exists and is a file"):
+            check_name(tmp_path / name)
+    for name in ("out.npz", "out.parquet", "out"):
+        check_name(tmp_path / name)
+
+
+def test_a_job_file_tells_what_is_under_way(extractor: Extractor, entries: list[Entry], tmp_path: Path) -> None:
+    seen = {}
+
+    def look(jobs: Iterable[Job]) -> Iterator[tuple[int, Part]]:
+        seen.update(json.loads((tmp_path / "out.npz.parts/job.json").read_text()))
+        yield from run_here(extractor, 1)(jobs)
+
+    describe_stream(entries, tmp_path / "out.npz", fingerprint="f", run=look)
+    assert seen["fingerprint"] == "f"

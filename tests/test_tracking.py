@@ -1,0 +1,148 @@
+"""Boxes, frames and videos, and a tracker that follows people by their descriptors alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crosscam.data.crops import crop_boxes, video_frames
+from crosscam.data.images import decode_image
+from crosscam.data.records import ReidDataset
+from crosscam.errors import DataError
+from crosscam.extraction import Extractor
+from crosscam.recipes.catalogue import build_model, find_recipe
+from crosscam.tracking import TrackerFeatures
+
+
+@pytest.fixture(scope="module")
+def extractor() -> Extractor:
+    import torch
+
+    torch.manual_seed(0)
+    recipe = find_recipe("demo")
+    return Extractor(build_model(recipe, 0), recipe)
+
+
+FRAME = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-20, 79.5), st.floats(-20, 59.5), st.floats(0.6, 90), st.floats(0.6, 90)).filter(
+            lambda b: b[0] + b[2] > 0.5 and b[1] + b[3] > 0.5
+        ),
+        max_size=4,
+    )
+)
+def test_crops_hold_each_pixel_that_a_box_touches(boxes: list[tuple[float, float, float, float]]) -> None:
+    edges = [(x, y, x + w, y + h) for x, y, w, h in boxes]
+    for crop, (left, top, right, bottom) in zip(crop_boxes(FRAME, edges), edges, strict=True):
+        rows = [y for y in range(60) if y + 1 > top and y < bottom]
+        columns = [x for x in range(80) if x + 1 > left and x < right]
+        assert np.array_equal(crop, FRAME[np.ix_(rows, columns)])
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[0, 0, 5, 5], [90, 0, 95, 5]], "Box 1 is .* holds no pixel of a frame of 80 x 60"),
+        ([[5, 5, 5, 9]], "Box 0 is"),
+        ([[9, 9, 5, 12]], "Box 0 is"),
+        ([[0, 0, float("nan"), 5]], "four finite numbers"),
+        ([0, 0, 5, 5], r"Boxes are \(N, 4\)"),
+        ([[0, 0, 5]], r"Boxes are \(N, 4\)"),
+    ],
+)
+def test_boxes_that_hold_nothing_are_refused(boxes: list[object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        crop_boxes(FRAME, boxes)
+
+
+def test_frames_and_colours_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="A frame is"):
+        crop_boxes(FRAME[:, :, 0], [])
+    with pytest.raises(ValueError, match="Unknown colour"):
+        crop_boxes(FRAME, [[0, 0, 5, 5]], "grey")  # type: ignore[arg-type]
+
+
+def test_boxes_are_described_as_their_crops(extractor: Extractor) -> None:
+    boxes = [[0, 0, 30, 60], [40, 10, 80, 50]]
+    found = extractor.boxes(FRAME, boxes)
+    assert np.array_equal(found, extractor([FRAME[0:60, 0:30], FRAME[10:50, 40:80]]))
+    assert np.array_equal(found, extractor.boxes(FRAME[:, :, ::-1], np.array(boxes), "bgr"))
+    for nothing in ([], np.empty((0, 4))):
+        assert extractor.boxes(FRAME, nothing).shape == (0, extractor.dim)
+
+
+@dataclass
+class FakeDetections:
+    xyxy: np.ndarray
+
+
+class FakeTracker:
+    """Matches detections of one frame with those of the last by appearance alone, as a tracker's second stage does."""
+
+    def __init__(self, reid_model: TrackerFeatures) -> None:
+        self.reid_model = reid_model
+        self.known: np.ndarray | None = None
+
+    def update(self, detections: FakeDetections, frame: np.ndarray) -> np.ndarray:
+        features = self.reid_model.extract_features(detections, frame)
+        if self.known is None:
+            self.known = features
+        return (features @ self.known.T).argmax(axis=1)
+
+
+def scene(people: list[np.ndarray], places: list[int]) -> np.ndarray:
+    frame = np.full((128, 320, 3), 90, np.uint8)
+    for person, x in zip(people, places, strict=True):
+        frame[:, x : x + 64] = person
+    return frame
+
+
+def test_a_tracker_follows_people_who_change_places(extractor: Extractor, rendered: ReidDataset) -> None:
+    people = [decode_image(s.path) for s in rendered.query[:3]]
+    tracker = FakeTracker(TrackerFeatures(extractor))
+    for places, order in (((0, 100, 200), [0, 1, 2]), ((200, 0, 100), [0, 1, 2]), ((20, 250, 120), [0, 1, 2])):
+        frame = scene(people, list(places))[:, :, ::-1]
+        boxes = np.array([[x, 0, x + 64, 128] for x in places], dtype=np.float32)
+        assert list(tracker.update(FakeDetections(boxes), frame)) == order
+        assert list(tracker.update(FakeDetections(boxes[::-1]), frame)) == order[::-1]
+
+
+def write_video(path: Path, frames: list[np.ndarray]) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "bgr0"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def test_a_video_is_described_frame_by_frame(extractor: Extractor, tmp_path: Path) -> None:
+    frames = [np.roll(FRAME, 7 * i, axis=1) for i in range(3)]
+    write_video(tmp_path / "v.mkv", frames)
+    assert all(np.array_equal(a, b) for a, b in zip(video_frames(tmp_path / "v.mkv"), frames, strict=True))
+    box = [[10, 5, 40, 55]]
+    by_function = dict(extractor.video(tmp_path / "v.mkv", lambda number, frame: box * number))
+    assert [len(by_function[i]) for i in range(3)] == [0, 1, 2]
+    assert np.array_equal(by_function[1], extractor.boxes(frames[1], box))
+    by_mapping = list(extractor.video(tmp_path / "v.mkv", {2: box}))
+    assert [number for number, _ in by_mapping] == [2]
+    assert np.array_equal(by_mapping[0][1], extractor.boxes(frames[2], box))
+
+
+def test_videos_that_are_none_are_told_in_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    (tmp_path / "v.mp4").write_text("no video")
+    with pytest.raises(DataError, match=r"v\.mp4 cannot be decoded"):
+        list(video_frames(tmp_path / "v.mp4"))
+    with pytest.raises(DataError, match=r"No video at .*gone\.mp4"):
+        list(video_frames(tmp_path / "gone.mp4"))
