@@ -31,3 +31,15 @@ class TrainingError(CrosscamError):
 
 class StoppedError(TrainingError):
     """A training that was asked to stop by Ctrl-C or a signal, and has saved before it did."""
+
+
+class GalleryError(CrosscamError):
+    """A gallery that is missing, damaged, taken, or not opened for what is asked of it."""
+
+
+class GalleryBusyError(GalleryError):
+    """A gallery that another process is writing."""
+
+
+class ModelMismatchError(GalleryError):
+    """Descriptors of another model than the one that a gallery was built with."""
