@@ -148,10 +148,10 @@ class Gallery(Protocol):
         ids: Sequence[int],
         *,
         path: str | Keep = KEEP,
-        pid: int | None | Keep = KEEP,
+        pid: int | Keep | None = KEEP,
         camid: int | Keep = KEEP,
-        time: float | None | Keep = KEEP,
-        track: str | None | Keep = KEEP,
+        time: float | Keep | None = KEEP,
+        track: str | Keep | None = KEEP,
     ) -> int:
         """Give entries other data: all of them or none, durable on return.
 
