@@ -50,7 +50,7 @@ class SegmentFiles:
             (
                 self.rows_file(number),
                 at_row * self.row_bytes,
-                memoryview(np.ascontiguousarray(rows).view(np.uint8).ravel()),
+                np.ascontiguousarray(rows).data.cast("B"),
             ),
             (self.thumbs_file(number), at_byte, memoryview(thumbs)),
         ):

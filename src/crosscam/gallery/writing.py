@@ -210,7 +210,7 @@ def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], 
     """
     if len(entries) != count or len(thumbnails) != count:
         raise ValueError(
-            f"Expected {count} entries and thumbnails, one for each descriptor, found {len(entries)} and {len(thumbnails)}."
+            f"Expected an entry and a thumbnail for each of {count} descriptors, found {len(entries)} and {len(thumbnails)}."
         )
     for place, entry in enumerate(entries):
         if not isinstance(entry.path, str) or "\0" in entry.path:
