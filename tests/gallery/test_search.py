@@ -193,7 +193,7 @@ def test_an_empty_gallery_and_an_empty_choice(tmp_path: Path) -> None:
 def test_what_a_search_refuses(opened: tuple[LocalGallery, Filled]) -> None:
     gallery, data = opened
     query = data.descriptors[:1]
-    with pytest.raises(ModelMismatchError, match="built with the model small in runs/small .*these descriptors are of bb"):
+    with pytest.raises(ModelMismatchError, match=r"built with the model small in runs/small .*are of bb"):
         gallery.search(query, model="bb")
     with pytest.raises(ValueError, match=r"must be \(N, 16\)"):
         gallery.search(query[:, :5], model=F)

@@ -177,10 +177,10 @@ class LocalGallery:
         ids: Sequence[int],
         *,
         path: str | Keep = KEEP,
-        pid: int | None | Keep = KEEP,
+        pid: int | Keep | None = KEEP,
         camid: int | Keep = KEEP,
-        time: float | None | Keep = KEEP,
-        track: str | None | Keep = KEEP,
+        time: float | Keep | None = KEEP,
+        track: str | Keep | None = KEEP,
     ) -> int:
         """Give entries other data."""
         self._store.must_write()
@@ -276,7 +276,8 @@ def check_layout(layout: Layout) -> None:
     """Refuse a layout whose blocks do not stand side by side from 0 on."""
     ends = [0, *(block.stop for block in layout)]
     names = {block.name for block in layout}
-    if not layout or len(names) < len(layout) or any(b.start != e or b.dim < 1 for b, e in zip(layout, ends, strict=False)):
+    covers = all(b.start == end and b.dim > 0 for b, end in zip(layout, ends, strict=False))
+    if not layout or len(names) < len(layout) or not covers:
         raise ValueError("The blocks of a layout must have different names and cover the descriptor once, in order.")
 
 
@@ -288,8 +289,8 @@ def check_model(model: ModelIdentity, fingerprint: str, place: str) -> None:
     """
     if fingerprint != model.fingerprint:
         raise ModelMismatchError(
-            f"{place} was built with the model {model.name} (fingerprint {model.fingerprint}); these descriptors are of "
-            f"{fingerprint}. Describe the pictures with that model, or make a new gallery."
+            f"{place} was built with the model {model.name} (fingerprint {model.fingerprint}); these descriptors "
+            f"are of {fingerprint}. Describe the pictures with that model, or make a new gallery."
         )
 
 

@@ -15,6 +15,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.errors import GalleryError
 from crosscam.gallery.inverted import INDEX
 from crosscam.gallery.records import NewEntry, Where
 from crosscam.gallery.rows import Rows, widen
@@ -121,9 +122,11 @@ def compact(store: Store) -> int:
             new = max(counted) + 1
             try:
                 _move(store, old, new)
-            except BaseException:
+            except BaseException as error:
                 # What was copied must not lie about: it may hold somebody who is forgotten next.
                 store.files.remove(range(new, new + len(old)))
+                if isinstance(error, OSError):
+                    raise GalleryError(f"{store.folder} cannot be compacted: {error}. Nothing was changed.") from error
                 raise
             store.files.remove(old)
         # Names that were moved about within the database's pages go with the pages.
@@ -210,7 +213,7 @@ def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], 
     """
     if len(entries) != count or len(thumbnails) != count:
         raise ValueError(
-            f"Expected an entry and a thumbnail for each of {count} descriptors, found {len(entries)} and {len(thumbnails)}."
+            f"Expected an entry and a thumbnail for each of {count} rows, found {len(entries)} and {len(thumbnails)}."
         )
     for place, entry in enumerate(entries):
         if not isinstance(entry.path, str) or "\0" in entry.path:
