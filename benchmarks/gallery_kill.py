@@ -2,10 +2,10 @@
 
     python benchmarks/gallery_kill.py [--kills 50] [--seed 0] [--json FILE]
 
-For each verb a writer works without a pause; it tells what it begins and what was acknowledged. The instants are spread
-over the whole work, one in each fiftieth of it. After each kill the gallery is opened for writing, as the next writer
-would, and every entry and every file is read: nothing acknowledged may be lost, nothing forgotten may come back or leave
-a byte, and what was begun must have happened wholly or not at all. About eight minutes on two cores.
+For each verb a writer works without a pause; it tells what it begins and what was acknowledged. The instants are
+spread over the whole work, one in each fiftieth of it. After each kill the gallery is opened for writing, as the next
+writer would, and every entry and every file is read: nothing acknowledged may be lost, nothing forgotten may come back
+or leave a byte, and what was begun must have happened wholly or not at all. About eight minutes on two cores.
 """
 
 from __future__ import annotations

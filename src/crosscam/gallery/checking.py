@@ -61,7 +61,7 @@ def _segment(store: Store, number: int, rows: int, slots: list[Slot]) -> Iterato
     wiped = np.setdiff1d(np.arange(rows), places)
     for row in wiped:
         if mapped[row].any():
-            yield f"Segment {number}: row {row} belongs to nobody and is not wiped. Open the gallery for writing: that ends what was interrupted."
+            yield f"Segment {number}: row {row} is nobody's and not wiped. Open for writing, which wipes it."
 
 
 def _entry(store: Store, mapped: Rows, slot: Slot) -> Iterator[str]:

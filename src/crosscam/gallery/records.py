@@ -143,7 +143,7 @@ class IndexInfo:
 
     Attributes:
         lists: number of lists the entries are sorted into.
-        probes: lists that a search looks into.
+        probes: lists that a search looks into; with a filter more, until as many entries are compared.
         entries: entries in the lists; later ones are all compared, until the index is built again.
         recall_at_10: share of the true first ten that it found when it was built.
         queries: on how many queries that was measured.

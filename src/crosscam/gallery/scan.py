@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +16,8 @@ from crosscam.gallery.rows import Rows, product_error, query_rows
 from crosscam.models.output import Layout
 
 Keys = NDArray[np.int64]
-Chunk = tuple[Keys, Rows]
-"""(n,) keys, and their (n, D + L) rows; both may be views."""
+Chunk = tuple[Keys, Callable[[], Rows]]
+"""(n,) keys, and what gives their (n, D + L) rows; both may be views."""
 
 QUERIES_AT_ONCE = 256
 REFINED_AT_ONCE = 4096
@@ -95,14 +98,45 @@ def nearest(
         some = queries[first : first + QUERIES_AT_ONCE]
         wide = query_rows(some, weights, layout)
         best = [_Best(k, margin) for _ in some]
-        for keys, rows in chunks():
-            # A single query is a matrix-vector product: the rows are read once, at the memory's speed.
-            products = [rows @ wide[0]] if len(wide) == 1 else list(wide @ rows.T)
+        for keys, products in _products(wide, chunks()):
             for one, product in zip(best, products, strict=True):
                 one.offer(keys, product)
         for query, one in zip(some, best, strict=True):
             results.append(_refine(query, one.candidates, weights, layout, k, fetch, ties))
     return results
+
+
+def _products(wide: Rows, chunks: Iterable[Chunk]) -> Iterator[tuple[Keys, Rows]]:
+    """Keys and (Q, n) products, chunk by chunk."""
+    if len(wide) > 1:
+        for keys, rows in chunks:
+            yield keys, wide @ rows().T
+        return
+
+    # One query is as fast as the memory. Chunks in threads of their own wait for nobody; the threads of a matrix
+    # library wait for each other, which costs a time slice in each chunk on a busy machine.
+    def product(chunk: Chunk) -> tuple[Keys, Rows]:
+        keys, rows = chunk
+        return keys, _dots(rows(), wide[0])[None]
+
+    yield from _threads().map(product, chunks)
+
+
+def _dots(rows: Rows, query: Rows) -> Rows:
+    """(n,) dot products, in this thread."""
+    if hasattr(np, "vecdot"):  # numpy 2
+        found: Rows = np.vecdot(rows, query)
+        return found
+    return rows @ query
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="crosscam-scan")
+
+
+# A child process has none of its parent's threads.
+os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def weighted_contributions(

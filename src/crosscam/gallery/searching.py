@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from crosscam.models.output import Layout
 from crosscam.retrieval.rerank import rerank
 
 Weights = NDArray[np.float64]
+
+# So few are compared in a few milliseconds, whatever the lists say.
+LEAST_COMPARED = 4096
 
 
 @dataclass(frozen=True)
@@ -181,15 +184,18 @@ class ListedEntries:
     def search(
         self, queries: Rows, request: Request, chosen: NDArray[np.bool_], layout: Layout, probes: int
     ) -> list[Nearest]:
-        """The nearest of the chosen entries in each query's ``probes`` nearest lists, and of all unlisted ones.
+        """The nearest among all unlisted entries and those in each query's nearest lists.
 
-        Where the lists hold fewer than k chosen entries, more lists are looked into.
+        Lists are looked into until as many chosen entries are compared as ``probes`` lists hold in all, so that a
+        filter that leaves few of them does not cost recall; a choice of fewer is compared as a whole.
         """
+        share = probes / max(1, len(self.lists.centres))
+        enough = max(LEAST_COMPARED, request.k, int(share * len(self.snapshot)))
         near = np.argsort(-(query_rows(queries, request.weights, layout) @ self.centres.T), axis=1, kind="stable")
         results = []
         for query, lists in zip(queries, near, strict=True):
-            places = self._gather(lists, probes, request.k, chosen)
-            chunk = (places, self.snapshot.rows(places))
+            places = self._gather(lists, enough, chosen)
+            chunk = (places, partial(self.snapshot.rows, places))
             results += nearest(
                 query[None],
                 request.weights,
@@ -201,15 +207,20 @@ class ListedEntries:
             )
         return results
 
-    def _gather(self, lists: Keys, probes: int, k: int, chosen: NDArray[np.bool_]) -> Keys:
-        every = probes
-        while True:
-            parts: Iterable[Keys] = (self.order[self.offsets[c + 1] : self.offsets[c + 2]] for c in lists[:every])
-            places = np.concatenate([self.order[: self.offsets[1]], *parts])
-            places = np.sort(places[chosen[places]])
-            if len(places) >= k or every >= len(lists):
-                return places
-            every *= 2
+    def _gather(self, lists: Keys, enough: int, chosen: NDArray[np.bool_]) -> Keys:
+        """Places to compare, list by list until there are enough."""
+        if np.count_nonzero(chosen) <= enough:
+            return np.flatnonzero(chosen)
+        parts = [self.order[: self.offsets[1]]]
+        parts[0] = parts[0][chosen[parts[0]]]
+        count = 0
+        for number in lists:
+            part = self.order[self.offsets[number + 1] : self.offsets[number + 2]]
+            parts.append(part[chosen[part]])
+            count += len(parts[-1])
+            if count >= enough:
+                break
+        return np.sort(np.concatenate(parts))
 
 
 def _reranked(

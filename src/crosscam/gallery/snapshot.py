@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,9 +107,9 @@ class Snapshot:
             if not len(picked):
                 continue
             if len(picked) == len(rows):
-                yield first + picked, rows
+                yield first + picked, partial(_all_of, rows)
             elif len(picked) < PICKED_SHARE * len(rows):
-                yield first + picked, rows[self.columns["row"][first + picked]]
+                yield first + picked, partial(_some_of, rows, self.columns["row"][first + picked])
             else:
                 yield from self._halves(first + picked, rows)
 
@@ -127,10 +128,18 @@ class Snapshot:
         numbers = self.columns["row"][places]
         breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
         if len(breaks) > len(numbers) // 64:
-            yield places, rows[numbers]
+            yield places, partial(_some_of, rows, numbers)
             return
         for part, run in zip(np.split(places, breaks), np.split(numbers, breaks), strict=True):
-            yield part, rows[run[0] : run[-1] + 1]
+            yield part, partial(_all_of, rows[run[0] : run[-1] + 1])
+
+
+def _all_of(rows: Rows) -> Rows:
+    return rows
+
+
+def _some_of(rows: Rows, numbers: Keys) -> Rows:
+    return rows[numbers]
 
 
 def load(database: Database, files: SegmentFiles, version: int) -> Snapshot:
