@@ -1,7 +1,7 @@
 """Time a gallery: adding, disk, memory, exact and approximate search, with filters and weights, beside faiss.
 
-    python benchmarks/gallery.py fill search index clean --entries 1000000 --dim 512
-    python benchmarks/gallery.py fill search index clean --entries 200000 --dim 1792
+    python benchmarks/gallery.py fill search index forget clean --entries 1000000 --dim 512
+    python benchmarks/gallery.py fill search index forget clean --entries 200000 --dim 1792
     python benchmarks/gallery.py engines --entries 100000 --dim 512
 
 Steps may be called one at a time; the gallery lies in --place between them (4 GB for the first line). Figures go into
@@ -255,6 +255,27 @@ def faiss_ivf(gallery: LocalGallery, asked: NDArray[np.float32], truth: list[set
     return told | latencies(lambda q: index.search(q, 10), asked) | {"memory": memory()}
 
 
+def forget(place: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Forget a person of twenty pictures, give the places back, read everything once."""
+    told: dict[str, Any] = {}
+    with LocalGallery.open(place, write=True) as gallery:
+        pid = gallery.entries(start=options.entries // 2, limit=1)[0].pid or 0
+        for name, act in {
+            "forget_person_s": lambda: gallery.forget(Where(pids=(pid,))),
+            "next_search_s": lambda: run(gallery, queries(options.entries, options.dim, 1), Where(), None),
+            "compact_s": gallery.compact,
+            "verify_s": gallery.verify,
+        }.items():
+            began = time.perf_counter()
+            done = act()
+            told[name] = round(time.perf_counter() - began, 2)
+            if name == "forget_person_s":
+                told["forgotten"] = done
+        if not done.sound:
+            raise SystemExit(f"The gallery is not sound: {done.problems}")
+    return told
+
+
 def engines(_: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Every store that is installed, each in a process of its own."""
     told = {}
@@ -311,7 +332,7 @@ def files_with(place: Path, needle: bytes) -> int:
     return int(done.stdout)
 
 
-STEPS = {"fill": fill, "search": search, "index": index, "engines": engines}
+STEPS = {"fill": fill, "search": search, "index": index, "forget": forget, "engines": engines}
 
 
 def main() -> None:

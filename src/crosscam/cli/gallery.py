@@ -14,7 +14,7 @@ from crosscam.cli.describe import find_pictures
 from crosscam.cli.options import General, Reading, Unset, best_device
 from crosscam.cli.show import OUT, bars, counting, say, show_json, table
 from crosscam.data.images import decode_image
-from crosscam.data.records import Sample
+from crosscam.data.records import JUNK_PID, Sample
 from crosscam.data.table import camids_by_rule
 from crosscam.errors import CrosscamError
 from crosscam.extraction import Extractor
@@ -152,7 +152,10 @@ class Add:
         dataset = self.reading.read_and_note(self.path)
         subsets = dataset.subsets
         names = list(subsets) if self.subset == "all" else [self.subset]
-        samples = [s for name in names for s in subsets[name]]
+        everyone = [s for name in names for s in subsets[name]]
+        samples = [s for s in everyone if s.pid != JUNK_PID]
+        if len(samples) < len(everyone):
+            say(f"note: {len(everyone) - len(samples):,} junk images (pid -1) show nobody and were left out.")
         if not samples:
             sizes = ", ".join(f"{name} {len(found):,}" for name, found in subsets.items())
             raise CrosscamError(f"{self.path} has no {self.subset} pictures ({sizes}). Choose with --subset.")

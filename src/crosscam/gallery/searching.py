@@ -92,7 +92,7 @@ class Searcher:
         else:
             found = self._plain(snapshot, queries, wanted, chosen)
         fetch = pooled.rows if pooled else snapshot.rows
-        ranked = [_reranked(q, one, request, layout, fetch(one.keys)) for q, one in zip(queries, found, strict=True)]
+        ranked = [reranked(q, one, request, layout, fetch(one.keys)) for q, one in zip(queries, found, strict=True)]
         shown = [
             [_picture(q, int(key), request, layout, snapshot, pooled) for key in one.keys]
             for q, (one, _) in zip(queries, ranked, strict=True)
@@ -223,7 +223,7 @@ class ListedEntries:
         return np.sort(np.concatenate(parts))
 
 
-def _reranked(
+def reranked(
     query: Rows, found: Nearest, request: Request, layout: Layout, rows: Rows
 ) -> tuple[Nearest, list[float | None]]:
     """The first hits in the order of their re-ranked distances, which come with them; then all cut to k."""
