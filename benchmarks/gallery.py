@@ -1,14 +1,14 @@
 """Time a gallery: adding, disk, memory, exact and approximate search, with filters and weights, beside faiss.
 
-    python benchmarks/gallery.py fill search index forget clean --entries 1000000 --dim 512
-    python benchmarks/gallery.py fill search index forget clean --entries 200000 --dim 1792
+    python benchmarks/gallery.py fill search faiss index faiss-ivf forget clean --entries 1000000 --dim 512
+    python benchmarks/gallery.py fill search faiss index faiss-ivf forget clean --entries 200000 --dim 1792
     python benchmarks/gallery.py engines --entries 100000 --dim 512
 
-Steps may be called one at a time; the gallery lies in --place between them (4 GB for the first line). Figures go into
+Steps may be called one at a time; the gallery lies in --place between them (2.2 GB for the first line). Figures go into
 benchmarks/results/gallery.json under ENTRIESxDIM. Descriptors are made up, in clusters: groups of like clothes, persons
-within groups, twenty pictures a person; queries are new pictures of persons who are there. faiss (pip install
-faiss-cpu) is left out where it is not installed; so are LanceDB and Milvus Lite (pip install lancedb
-'pymilvus[milvus_lite]') in the step "engines", which compares what could have been the store.
+within groups, twenty pictures a person; queries are new pictures of persons who are there. The faiss steps need
+faiss (pip install faiss-cpu); the step "engines" compares what could have been the store, as far as it is installed
+(pip install lancedb pymilvus milvus-lite).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.gallery import ModelIdentity, NewEntry, Where
+from crosscam.gallery.inverted import SAMPLED_PER_LIST, num_lists
 from crosscam.gallery.local import LocalGallery
 from crosscam.models.output import Block
 
@@ -140,7 +141,7 @@ def fill(place: Path, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def search(place: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Exact search, alone and with filters; then faiss with the same rows."""
+    """Exact search, alone, with filters, with weights, and all queries at once."""
     asked = queries(options.entries, options.dim, options.queries)
     told: dict[str, Any] = {}
     with LocalGallery.open(place) as gallery:
@@ -155,43 +156,49 @@ def search(place: Path, options: argparse.Namespace) -> dict[str, Any]:
                 asked,
             )
         began = time.perf_counter()
-        found = gallery.search(asked, 10, model=MODEL.fingerprint)
+        gallery.search(asked, 10, model=MODEL.fingerprint)
         told["batch_ms_per_query"] = round(1000 * (time.perf_counter() - began) / len(asked), 2)
         told["memory"] = memory()
-        if importlib.util.find_spec("faiss"):
-            ids = [[hit.entry.id - 1 for hit in hits] for hits in found]
-            told["faiss_flat"] = faiss_flat(gallery, asked, ids)
     return told
 
 
-def faiss_flat(gallery: LocalGallery, asked: NDArray[np.float32], expected: list[list[int]]) -> dict[str, Any]:
-    """faiss's exact index over the same rows, and whether it finds the same."""
+def faiss(place: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """faiss's exact index over the same rows, and whether it finds the same ten.
+
+    Single queries run in one thread: faiss's threads share out queries, and with two of them it is slower here.
+    """
     import faiss
 
-    index = faiss.IndexFlatL2(gallery.dim)
-    ids = gallery.ids()
-    for first in range(0, len(ids), CHUNK):
-        index.add(gallery.descriptors(ids[first : first + CHUNK]))
-    told: dict[str, Any] = {"all entries": latencies(lambda q: index.search(q, 10), asked)}
-    for name, (where, weights) in FILTERS.items():
-        if weights is None and not where.everything:
-            chosen = np.array(gallery.ids(where)) - 1
+    asked = queries(options.entries, options.dim, options.queries)
+    with LocalGallery.open(place) as gallery:
+        expected = [ids_of(hits) for hits in run(gallery, asked, Where(), None)]
+        ids = gallery.ids()
+        chosen = {name: np.array(gallery.ids(where)) - 1 for name, (where, weights) in FILTERS.items() if not weights}
+        flat = faiss.IndexFlatL2(gallery.dim)
+        began = time.perf_counter()
+        for first in range(0, len(ids), CHUNK):
+            flat.add(gallery.descriptors(ids[first : first + CHUNK]))
+        told: dict[str, Any] = {"load_s": round(time.perf_counter() - began, 1)}
+    faiss.omp_set_num_threads(1)
+    for name, places in chosen.items():
+        parameters = None
+        if len(places) < len(ids):
             bitmap = np.zeros((len(ids) + 7) // 8 * 8, bool)
-            bitmap[chosen] = True
+            bitmap[places] = True
             packed = np.packbits(bitmap, bitorder="little")
             selector = faiss.IDSelectorBitmap(len(packed), faiss.swig_ptr(packed))
             parameters = faiss.SearchParameters(sel=selector)
-            told[name] = latencies(lambda q, p=parameters: index.search(q, 10, params=p), asked)  # type: ignore[misc]
+        told[name] = latencies(lambda q, p=parameters: flat.search(q, 10, params=p), asked)  # type: ignore[misc]
+    faiss.omp_set_num_threads(os.cpu_count() or 1)
     began = time.perf_counter()
-    found = index.search(asked, 10)[1].tolist()
+    found = flat.search(asked, 10)[1] + 1
     told["batch_ms_per_query"] = round(1000 * (time.perf_counter() - began) / len(asked), 2)
-    told["same_ten"] = sum(set(a) == set(b) for a, b in zip(found, expected, strict=True)) / len(asked)
-    told["memory"] = memory()
-    return told
+    told["same_ten"] = sum(set(a) == set(b) for a, b in zip(found.tolist(), expected, strict=True)) / len(asked)
+    return told | {"memory": memory()}
 
 
 def index(place: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The approximate search: its building, and its recall on queries that it never saw; then faiss's."""
+    """The approximate search: its building, and its recall on queries that it never saw."""
     asked = queries(options.entries, options.dim, options.queries)
     with LocalGallery.open(place, write=True) as gallery:
         began = time.perf_counter()
@@ -211,8 +218,6 @@ def index(place: Path, options: argparse.Namespace) -> dict[str, Any]:
                 asked,  # type: ignore[misc]
             )
         told["memory"] = memory()
-        if options.faiss_ivf and importlib.util.find_spec("faiss"):
-            told["faiss_ivf"] = faiss_ivf(gallery, asked, truth["all entries"], info.lists)
     return told
 
 
@@ -232,27 +237,31 @@ def ids_of(hits: Any) -> list[int]:
     return [hit.entry.id for hit in hits]
 
 
-def faiss_ivf(gallery: LocalGallery, asked: NDArray[np.float32], truth: list[set[int]], lists: int) -> dict[str, Any]:
+def faiss_ivf(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     """faiss's inverted file with as many lists, and as many probes as reach a recall of 0.99."""
     import faiss
 
-    ids = gallery.ids()
-    began = time.perf_counter()
-    quantizer = faiss.IndexFlatL2(gallery.dim)
-    index = faiss.IndexIVFFlat(quantizer, gallery.dim, lists)
-    sample = np.sort(np.random.default_rng(0).permutation(len(ids))[: 64 * lists])
-    index.train(gallery.descriptors([ids[i] for i in sample]))
-    for first in range(0, len(ids), CHUNK):
-        index.add(gallery.descriptors(ids[first : first + CHUNK]))
-    told: dict[str, Any] = {"build_s": round(time.perf_counter() - began, 1)}
+    asked = queries(options.entries, options.dim, options.queries)
+    with LocalGallery.open(place) as gallery:
+        truth = [set(ids_of(hits)) for hits in run(gallery, asked, Where(), None)]
+        ids, lists = gallery.ids(), num_lists(options.entries)
+        began = time.perf_counter()
+        quantizer = faiss.IndexFlatL2(gallery.dim)
+        inverted = faiss.IndexIVFFlat(quantizer, gallery.dim, lists)
+        sample = np.sort(np.random.default_rng(0).permutation(len(ids))[: SAMPLED_PER_LIST * lists])
+        inverted.train(gallery.descriptors([ids[i] for i in sample]))
+        for first in range(0, len(ids), CHUNK):
+            inverted.add(gallery.descriptors(ids[first : first + CHUNK]))
+    told: dict[str, Any] = {"build_s": round(time.perf_counter() - began, 1), "lists": lists}
     for probes in (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256):
-        index.nprobe = probes
-        found = index.search(asked, 10)[1] + 1
+        inverted.nprobe = probes
+        found = inverted.search(asked, 10)[1] + 1
         recall = np.mean([len(set(a) & b) / len(b) for a, b in zip(found.tolist(), truth, strict=True)])
         if recall >= 0.99:
             break
     told |= {"probes": probes, "recall_at_10": round(float(recall), 4)}
-    return told | latencies(lambda q: index.search(q, 10), asked) | {"memory": memory()}
+    faiss.omp_set_num_threads(1)
+    return told | latencies(lambda q: inverted.search(q, 10), asked) | {"memory": memory()}
 
 
 def forget(place: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -332,7 +341,15 @@ def files_with(place: Path, needle: bytes) -> int:
     return int(done.stdout)
 
 
-STEPS = {"fill": fill, "search": search, "index": index, "forget": forget, "engines": engines}
+STEPS = {
+    "fill": fill,
+    "search": search,
+    "faiss": faiss,
+    "index": index,
+    "faiss-ivf": faiss_ivf,
+    "forget": forget,
+    "engines": engines,
+}
 
 
 def main() -> None:
@@ -341,9 +358,8 @@ def main() -> None:
     parser.add_argument("steps", nargs="+", choices=[*STEPS, "clean", "engine"])
     parser.add_argument("--entries", type=int, default=100_000, help="a multiple of 10,000")
     parser.add_argument("--dim", type=int, default=512)
-    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--place", type=Path, default=Path(tempfile.gettempdir()) / "crosscam-gallery-benchmark")
-    parser.add_argument("--faiss-ivf", action="store_true", help="time faiss's inverted file as well (minutes)")
     parser.add_argument("--engine", help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -111,7 +111,7 @@ def _tile(n: int, hit: Hit, thumbnail: bytes | None, profile: BodyProfile, unit:
 
 
 def _lines(entry: Entry) -> list[str]:
-    lines = [f"entry {entry.id}, cam {entry.camid}"]
+    lines = [f"entry {entry.id}", f"cam {entry.camid}"]
     lines += [f"id {entry.pid}"] if entry.pid is not None else []
     lines += [when(entry.time)] if entry.time is not None else []
     return lines + ([f"track {entry.track}"] if entry.track is not None else [])
