@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from html import escape
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from crosscam.errors import CrosscamError
 from crosscam.explain.parts import BodyProfile, body_profile
 from crosscam.gallery.records import Entry, Hit
 from crosscam.models.output import Layout
+from crosscam.report.shell import html_page, write_page
 from crosscam.report.strip_view import SHOWN_HEIGHT, profile_bars
 
-STYLE = """
-.hits { display: flex; flex-wrap: wrap; gap: 18px 12px; list-style: none; margin: 0; padding: 0; }
-.hits .tile { width: 104px; }
-.hits .frame { overflow: hidden; width: 70px; }
-.hits img, .asked img { height: 128px; width: 64px; object-fit: contain; background: var(--line); }
-.asked { display: flex; gap: 8px; flex-wrap: wrap; margin-top: 18px; }
-.hits .caption { overflow-wrap: anywhere; }
-"""
 # Times before this are counted from no calendar's origin.
 FIRST_DATE = 100_000_000
 
@@ -52,40 +41,29 @@ def write_hits(
     Raises:
         CrosscamError: the file cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(render_hits(queries, hits, thumbnails, layout, subtitle), encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise CrosscamError(f"Cannot write the hits to {path}: {error.strerror or error}.") from error
+    write_page(path, render_hits(queries, hits, thumbnails, layout, subtitle))
 
 
 def render_hits(
     queries: Sequence[bytes], hits: Sequence[Hit], thumbnails: Sequence[bytes | None], layout: Layout, subtitle: str
 ) -> str:
     """The page as text; arguments as for :func:`write_hits`."""
-    style = resources.files("crosscam.report").joinpath("style.css").read_text(encoding="utf-8") + STYLE
     profile = body_profile(np.array([hit.contributions for hit in hits]).reshape(len(hits), len(layout)), layout)
     unit = max(float(profile.bands.max(initial=0.0)), float(profile.whole.max(initial=0.0))) or 1.0
     tiles = [_tile(n, hit, thumbnails[n], profile, unit) for n, hit in enumerate(hits)]
     found = f'<ol class="hits">{"".join(tiles)}</ol>' if tiles else '<p class="empty">Nothing was found.</p>'
     asked = "".join(_picture(data, f"Query {n}") for n, data in enumerate(queries, start=1))
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>Hits of a search</title><style>{style}</style></head><body>"
-        '<header><p class="brand">crosscam · search</p><h1>Hits of a search</h1>'
-        f'<p class="subtitle">{escape(subtitle)}</p><div class="asked">{asked}</div></header>'
-        f'<main><section aria-labelledby="hits"><h2 id="hits">Nearest first</h2>'
+    lead = (
         '<p class="lead">Beside each picture: how much the rows at that height, and the whole picture (grey, below), '
         "add to the squared distance d². A short bar: here the two agree.</p>"
-        f"{found}</section></main></body></html>\n"
+    )
+    return html_page(
+        "search",
+        "Hits of a search",
+        subtitle,
+        {"hits": ("Nearest first", lead + found)},
+        lead=f'<div class="asked">{asked}</div>',
+        styles=("hits.css",),
     )
 
 
