@@ -42,18 +42,9 @@ class Database:
     """One connection to a gallery's database; not for several threads at once."""
 
     def __init__(self, file: Path, *, write: bool) -> None:
-        mode = "rw" if write else "ro"
-        # On a medium that cannot be written there is no log to share with a writer, and no writer.
-        fixed = "" if write or _writable(file.parent) else "&immutable=1"
         self._file = file
         try:
-            self.connection = sqlite3.connect(
-                f"{file.absolute().as_uri()}?mode={mode}{fixed}",
-                uri=True,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            self.connection.execute("PRAGMA busy_timeout=10000")
+            self.connection = _connect(file, "mode=rw" if write else "mode=ro")
             if write:
                 _set_up(self.connection)
             found = int(self.meta("format"))
@@ -201,5 +192,20 @@ def _set_up(connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA {pragma}").fetchone()
 
 
-def _writable(folder: Path) -> bool:
-    return os.access(folder, os.W_OK)
+def _connect(file: Path, mode: str) -> sqlite3.Connection:
+    def opened(options: str) -> sqlite3.Connection:
+        uri = f"{file.absolute().as_uri()}?{options}"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA busy_timeout=10000")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        return connection
+
+    try:
+        return opened(mode)
+    except sqlite3.OperationalError:
+        # A reader makes the log's shared memory where there is none. In a folder that it cannot write, without a log,
+        # nobody writes either, and the database is as good as a constant.
+        log = file.with_name(f"{file.name}-wal")
+        if mode == "mode=ro" and not os.access(file.parent, os.W_OK) and not log.exists():
+            return opened("mode=ro&immutable=1")
+        raise

@@ -45,7 +45,7 @@ class SegmentFiles:
 
     def append(self, number: int, at_row: int, rows: Rows, at_byte: int, thumbs: bytes) -> None:
         """Write behind the counted end of a segment and flush to disk; a new segment's files are made."""
-        new = not self.rows_file(number).exists()
+        new = at_row == 0
         for file, at, data in (
             (
                 self.rows_file(number),
