@@ -246,6 +246,11 @@ def table(name: str, text: str) -> Callable[[], None]:
     return prepare
 
 
+def empty_gallery() -> None:
+    """A gallery ``g`` without entries."""
+    run("gallery create g run", Path.cwd())
+
+
 SECTIONS: dict[str, list[Case]] = {
     "Data sets": [
         Case("A folder that is not there", "data doctor nowhere"),
@@ -328,6 +333,14 @@ SECTIONS: dict[str, list[Case]] = {
             evil_pickle("imagenet.safetensors"),
         ),
         Case("A file that is no checkpoint", "import-authors note.pth imported", table("note.pth", "not a checkpoint")),
+    ],
+    "Galleries": [
+        Case("A gallery that is not there", "gallery info nowhere"),
+        Case("A folder that is taken by something else", "gallery create people run"),
+        Case("Nothing that says whom to forget", "gallery forget g", empty_gallery),
+        Case("A time span that is none", "gallery expire g --keep soon"),
+        Case("Too few entries for an index", "gallery index g"),
+        Case("An address without a collection", "gallery info milvus://localhost:19530"),
     ],
     "A full disk": [
         Case("While training", "train demo --data people --out crowded", full("crowded/state.pt"), TINY),

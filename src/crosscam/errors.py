@@ -35,3 +35,15 @@ class StoppedError(TrainingError):
 
 class EngineError(CrosscamError):
     """An engine that cannot run here, or a model file that is damaged or does not give what its network gives."""
+
+
+class GalleryError(CrosscamError):
+    """A gallery that is missing, damaged, taken, or not opened for what is asked of it."""
+
+
+class GalleryBusyError(GalleryError):
+    """A gallery that another process is writing."""
+
+
+class ModelMismatchError(GalleryError):
+    """Descriptors of another model than the one that a gallery was built with."""

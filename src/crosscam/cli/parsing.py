@@ -18,13 +18,26 @@ from crosscam.cli.data import DataGroup, Doctor, Holdout, Render
 from crosscam.cli.describe import Extract, ImportAuthors
 from crosscam.cli.explain import Explain
 from crosscam.cli.export import Export
+from crosscam.cli.gallery import GALLERY_COMMANDS, GalleryGroup
 from crosscam.cli.learn import Demo, Evaluate, Recipes, Train
 from crosscam.cli.reproduce import Reproduce
 from crosscam.errors import CrosscamError
 from crosscam.recipes.catalogue import RECIPES
 from crosscam.recipes.settings import setting_names
 
-Command = Demo | DataGroup | Recipes | Train | Evaluate | Extract | Export | Explain | ImportAuthors | Reproduce
+Command = (
+    Demo
+    | DataGroup
+    | Recipes
+    | Train
+    | Evaluate
+    | Extract
+    | Export
+    | Explain
+    | ImportAuthors
+    | Reproduce
+    | GalleryGroup
+)
 
 _SUBCOMMANDS = (
     Annotated[Demo, subcommand("demo")]
@@ -37,6 +50,7 @@ _SUBCOMMANDS = (
     | Annotated[Explain, subcommand("explain")]
     | Annotated[ImportAuthors, subcommand("import-authors")]
     | Annotated[Reproduce, subcommand("reproduce")]
+    | Annotated[GalleryGroup, subcommand("gallery")]
 )
 
 COMMANDS: dict[str, Any] = {
@@ -50,6 +64,7 @@ COMMANDS: dict[str, Any] = {
     "explain": Explain,
     "import-authors": ImportAuthors,
     "reproduce": Reproduce,
+    "gallery": GALLERY_COMMANDS,
 }
 
 DESCRIPTION = (

@@ -34,7 +34,7 @@ def strip_html(strip: RankStrip) -> str:
     for n, match in enumerate(shown):
         if match is strip.first_correct:
             tiles.append('<li class="gap" aria-hidden="true">⋯</li>')
-        tiles.append(match_tile(match, _bars(profile, n, unit)))
+        tiles.append(match_tile(match, profile_bars(profile, n, unit)))
     label = escape(f"Ranking of query identity {strip.query.pid}, camera {strip.query.camid}")
     return (
         f'<article class="strip"><p class="facts">{_facts(strip)}</p>'
@@ -145,7 +145,7 @@ def match_tile(match: Match, beside: str = "") -> str:
     )
 
 
-def _bars(profile: BodyProfile, n: int, unit: float) -> str:
+def profile_bars(profile: BodyProfile, n: int, unit: float) -> str:
     """The body profile of one match: a bar per band at its height, and below it one for the whole image."""
     values, whole = profile.bands[n], float(profile.whole[n])
     total = float(values.sum()) + whole

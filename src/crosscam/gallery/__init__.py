@@ -1,0 +1,43 @@
+"""The searchable store of descriptors, with cameras, times and tracks.
+
+>>> from crosscam.gallery import Where, create_gallery, open_gallery
+>>> gallery = open_gallery("people.gallery")  # doctest: +SKIP
+>>> gallery.search(descriptors, k=5, model=gallery.model.fingerprint, where=Where(camids=(2,)))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from crosscam.gallery.interface import Gallery
+from crosscam.gallery.places import create_gallery, open_gallery
+from crosscam.gallery.records import (
+    KEEP,
+    Entry,
+    GalleryInfo,
+    Hit,
+    IndexInfo,
+    ModelIdentity,
+    NewEntry,
+    Verified,
+    Where,
+    unit_mean,
+)
+from crosscam.gallery.weights import PARTS, block_weights, parse_weights
+
+__all__ = [
+    "KEEP",
+    "PARTS",
+    "Entry",
+    "Gallery",
+    "GalleryInfo",
+    "Hit",
+    "IndexInfo",
+    "ModelIdentity",
+    "NewEntry",
+    "Verified",
+    "Where",
+    "block_weights",
+    "create_gallery",
+    "open_gallery",
+    "parse_weights",
+    "unit_mean",
+]

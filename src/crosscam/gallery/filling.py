@@ -1,0 +1,141 @@
+"""From picture files to entries: read, describe, make thumbnails, add; and the same for queries."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from crosscam.data.images import decode_image
+from crosscam.data.loading import Progress
+from crosscam.data.records import Sample
+from crosscam.errors import ImageError
+from crosscam.extraction import Extractor
+from crosscam.gallery.identity import identify_model
+from crosscam.gallery.interface import Gallery
+from crosscam.gallery.records import NewEntry, name_of
+
+THUMBNAIL_HEIGHT = 160
+THUMBNAIL_WIDTH = 160
+JPEG_QUALITY = 80
+PICTURES_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What was added from picture files.
+
+    Attributes:
+        ids: of the new entries.
+        known: pictures that the gallery had already, by their path.
+        damaged: pictures that could not be read, and why.
+    """
+
+    ids: tuple[int, ...]
+    known: int
+    damaged: tuple[tuple[Path, str], ...]
+
+
+def fill(
+    gallery: Gallery,
+    extractor: Extractor,
+    samples: Sequence[Sample],
+    *,
+    labelled: bool = True,
+    thumbnails: bool = True,
+    skip_damaged: bool = False,
+    progress: Progress | None = None,
+) -> Filled:
+    """Add pictures; a second call after an interruption goes on where the first one stopped.
+
+    Args:
+        gallery: opened for writing, of the extractor's model; see :func:`matching_extractor`.
+        extractor: describes the pictures.
+        samples: the pictures; one whose path the gallery knows is left alone, and counted.
+        labelled: whether the samples' pid means anything.
+        thumbnails: keep a small copy of each picture.
+        skip_damaged: leave pictures that cannot be read out, and tell which, instead of stopping.
+        progress: called with (done, all).
+    Raises:
+        ImageError: a picture that cannot be read; what came before it is in the gallery.
+    """
+    known = {entry.path for entry in gallery.entries()}
+    new = [s for s in samples if _place(s.path) not in known]
+    ids: list[int] = []
+    damaged: list[tuple[Path, str]] = []
+    with ThreadPoolExecutor(max_workers=max(1, len(os.sched_getaffinity(0)))) as pool:
+        for first in range(0, len(new), PICTURES_AT_ONCE):
+            some = new[first : first + PICTURES_AT_ONCE]
+            read = [
+                (s, *pair) for s, pair in zip(some, pool.map(lambda s: _read(s.path, thumbnails), some), strict=True)
+            ]
+            faults = [(s.path, fault) for s, picture, fault in read if picture is None]
+            good = [(s, picture) for s, picture, _ in read if picture is not None]
+            if faults and not skip_damaged:
+                raise ImageError(
+                    f"{faults[0][1]} {len(ids):,} pictures before it are added; the next try goes on there."
+                )
+            damaged += faults
+            if good:
+                entries = [_entry(s, labelled) for s, _ in good]
+                descriptors = extractor([picture.pixels for _, picture in good])
+                pictures = [picture.thumbnail for _, picture in good]
+                ids += gallery.add(descriptors, entries, pictures, model=gallery.model.fingerprint)
+            if progress:
+                progress(min(first + PICTURES_AT_ONCE, len(new)), len(new))
+    return Filled(tuple(ids), len(samples) - len(new), tuple(damaged))
+
+
+def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> Extractor:
+    """A run folder's model with or without the mirror pass, as the gallery was built.
+
+    Raises:
+        ModelMismatchError: it is another model.
+        CheckpointError: not a run folder.
+    """
+    for flip in (False, True):
+        extractor = Extractor.load(folder, flip=flip, device=device)
+        identity = identify_model(folder, extractor)
+        if identity.fingerprint == gallery.model.fingerprint:
+            return extractor
+    gallery.check_model(f"{identity.fingerprint} ({identity.name})")
+    raise AssertionError("a fingerprint that differs is refused")
+
+
+def make_thumbnail(pixels: NDArray[np.uint8]) -> bytes:
+    """A small JPEG of a picture (H, W, 3), never enlarged."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    pixels: NDArray[np.uint8]
+    thumbnail: bytes | None
+
+
+def _read(path: Path, thumbnails: bool) -> tuple[_Picture | None, str]:
+    try:
+        pixels = decode_image(path)
+    except ImageError as error:
+        return None, str(error)
+    return _Picture(pixels, make_thumbnail(pixels) if thumbnails else None), ""
+
+
+def _entry(sample: Sample, labelled: bool) -> NewEntry:
+    pid = sample.pid if labelled else None
+    return NewEntry(_place(sample.path), sample.camid, pid, sample.time, sample.track)
+
+
+def _place(path: Path) -> str:
+    return name_of(os.path.abspath(path))

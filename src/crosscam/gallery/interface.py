@@ -1,0 +1,226 @@
+"""What a gallery can do, wherever it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.gallery.records import (
+    KEEP,
+    Entry,
+    GalleryInfo,
+    Hit,
+    IndexInfo,
+    Keep,
+    ModelIdentity,
+    NewEntry,
+    Verified,
+    Where,
+)
+from crosscam.models.output import Layout
+
+Floats = NDArray[np.floating[Any]]
+
+
+class Gallery(Protocol):
+    """Descriptors of persons with their cameras, times and tracks.
+
+    One object may be used by several threads. Verbs that change the gallery need it opened for writing; there is one
+    writer at a time and any number of readers, which see what the writer has acknowledged, without being opened again.
+    """
+
+    @property
+    def model(self) -> ModelIdentity:
+        """What made the descriptors."""
+
+    @property
+    def layout(self) -> Layout:
+        """The named blocks of a descriptor."""
+
+    @property
+    def dim(self) -> int:
+        """D, length of a descriptor."""
+
+    def __len__(self) -> int:
+        """Entries."""
+
+    def __enter__(self) -> Self:
+        """The gallery itself; it is closed at the end of the block."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+
+    def close(self) -> None:
+        """Give back files and locks; a second call does nothing."""
+
+    def check_model(self, fingerprint: str) -> None:
+        """Refuse another model.
+
+        Raises:
+            ModelMismatchError: descriptors of another model than the gallery's.
+        """
+
+    def add(
+        self,
+        descriptors: Floats,
+        entries: Sequence[NewEntry],
+        thumbnails: Sequence[bytes | None] | None = None,
+        *,
+        model: str,
+    ) -> list[int]:
+        """Add pictures: all of them or none. When this returns they survive a crash and a power failure.
+
+        One call costs a few flushes of the disk, however many pictures it brings: add hundreds at a time.
+
+        Args:
+            descriptors: (N, D) rows of length 1.
+            entries: N.
+            thumbnails: N small pictures as bytes (JPEG or WebP), None where there is none; None for none at all.
+            model: fingerprint of the model that made the descriptors.
+        Returns:
+            The N ids, rising.
+        Raises:
+            ModelMismatchError: descriptors of another model.
+            GalleryError: not opened for writing, or the disk is full; nothing was added.
+            ValueError: counts or shapes that do not fit, a row that is not finite or not of length 1.
+        """
+
+    def search(
+        self,
+        descriptors: Floats,
+        k: int = 20,
+        *,
+        model: str,
+        where: Where = Where(),  # noqa: B008 - frozen
+        weights: Mapping[str, float] | None = None,
+        pool_tracks: bool = False,
+        rerank_first: int = 0,
+        approximate: bool = False,
+    ) -> list[list[Hit]]:
+        """The nearest entries of each query, exactly, nearest first; equal distances rank by id.
+
+        Args:
+            descriptors: (Q, D). Several pictures of one person are one query by :func:`crosscam.gallery.unit_mean`.
+            k: hits for each query; fewer only where ``where`` leaves fewer.
+            model: fingerprint of the model that made the descriptors.
+            where: which entries to look among.
+            weights: body parts or blocks by name, see :func:`crosscam.gallery.block_weights`.
+            pool_tracks: pictures of one track at one camera count as one, by the mean of their descriptors; entries
+                without a track stand for themselves.
+            rerank_first: re-rank this many first hits by k-reciprocal neighbours; 0 leaves the ranking alone.
+            approximate: look into the likely lists alone; see :meth:`build_index` for the recall.
+        Returns:
+            Q lists of up to k hits.
+        Raises:
+            ModelMismatchError: descriptors of another model.
+            GalleryError: ``approximate`` without an index, or damaged files.
+            ValueError: shapes or numbers out of range, an unknown part.
+        """
+
+    def entries(self, where: Where = Where(), *, start: int = 0, limit: int | None = None) -> list[Entry]:  # noqa: B008
+        """Entries by rising id, from the ``start``-th on."""
+
+    def ids(self, where: Where = Where()) -> list[int]:  # noqa: B008
+        """Their ids, rising."""
+
+    def get(self, ids: Sequence[int]) -> list[Entry]:
+        """Entries by id, in the order of the ids.
+
+        Raises:
+            GalleryError: an id that is not in the gallery, perhaps forgotten.
+        """
+
+    def descriptors(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """(N, D) descriptors by id, in the order of the ids; errors as in :meth:`get`."""
+
+    def thumbnails(self, ids: Sequence[int]) -> list[bytes | None]:
+        """Thumbnails by id, as they were added; None where there is none; errors as in :meth:`get`."""
+
+    def update(
+        self,
+        ids: Sequence[int],
+        *,
+        path: str | Keep = KEEP,
+        pid: int | Keep | None = KEEP,
+        camid: int | Keep = KEEP,
+        time: float | Keep | None = KEEP,
+        track: str | Keep | None = KEEP,
+    ) -> int:
+        """Give entries other data: all of them or none, durable on return.
+
+        Returns:
+            Entries changed.
+        Raises:
+            GalleryError: an unknown id, or not opened for writing.
+        """
+
+    def forget(self, where: Where) -> int:
+        """Remove entries for good: when this returns, no byte of their descriptors and thumbnails is in the folder.
+
+        Returns:
+            Entries forgotten.
+        Raises:
+            ValueError: no condition is set; everything is forgotten by deleting the gallery.
+            GalleryError: not opened for writing.
+        """
+
+    def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
+        """Forget what is older than ``keep``.
+
+        Args:
+            keep: a number and ``s``, ``m``, ``h``, ``d`` or ``w``, such as ``"30d"``.
+            by: what the age counts from: when the entry came in, or its own time; entries without a time stay.
+            now: seconds of the Unix epoch; the present by default.
+        Returns:
+            Entries forgotten.
+        """
+
+    def compact(self) -> int:
+        """Give the places of forgotten entries back to the disk; bytes freed. Readers go on meanwhile."""
+
+    def build_index(self, *, recall: float = 0.99, seed: int = 0) -> IndexInfo:
+        """Sort the entries into lists for the approximate search, and measure its recall against the exact one.
+
+        Args:
+            recall: least recall of the first ten; the number of lists to look into is chosen to reach it on half of
+                the measured queries, and the recall that is told is that of the other half.
+            seed: of the samples.
+        Raises:
+            GalleryError: fewer than 1,000 entries: the exact search is faster.
+        """
+
+    def info(self) -> GalleryInfo:
+        """Counts, sizes, model, layout."""
+
+    def verify(self) -> Verified:
+        """Read everything and compare it with its checksums."""
+
+    def export(self, file: Path, where: Where = Where()) -> int:  # noqa: B008
+        """Write entries as a table with the columns id, path, pid, camid, time, track, added, descriptor.
+
+        Args:
+            file: .parquet, or .npz of one array for each column.
+            where: which entries.
+        Returns:
+            Entries written.
+        """
+
+    def backup(self, folder: Path) -> int:
+        """Copy the gallery as it stands into an empty folder, itself a gallery; entries copied.
+
+        Raises:
+            GalleryError: the folder is taken, or a writer is at work.
+        """
+
+    def document(self, name: str) -> Any:
+        """A JSON value kept with the gallery, such as its calibration; None where there is none."""
+
+    def set_document(self, name: str, value: Any) -> None:
+        """Keep a JSON value with the gallery, durable on return; None removes it."""

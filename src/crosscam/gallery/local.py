@@ -1,0 +1,306 @@
+"""A gallery in a folder of this machine."""
+
+from __future__ import annotations
+
+import math
+import re
+import time as clock
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.errors import GalleryError, ModelMismatchError
+from crosscam.gallery import writing
+from crosscam.gallery.backup import backup
+from crosscam.gallery.checking import verify
+from crosscam.gallery.exporting import ROWS_AT_ONCE, Part, export_entries
+from crosscam.gallery.indexing import build_index
+from crosscam.gallery.records import (
+    KEEP,
+    Entry,
+    GalleryInfo,
+    Hit,
+    IndexInfo,
+    Keep,
+    ModelIdentity,
+    NewEntry,
+    Verified,
+    Where,
+)
+from crosscam.gallery.rows import Floats, check_descriptors
+from crosscam.gallery.searching import Request, Searcher
+from crosscam.gallery.snapshot import NONE
+from crosscam.gallery.store import SEGMENT_ROWS, TRIES, Store
+from crosscam.gallery.weights import block_weights
+from crosscam.models.output import Layout
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+EVERYTHING = Where()
+
+
+class LocalGallery:
+    """A folder with a SQLite database and segment files; see :class:`crosscam.gallery.Gallery` for what it does."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._searcher = Searcher(store)
+
+    @classmethod
+    def create(
+        cls, folder: Path, layout: Layout, model: ModelIdentity, *, segment_rows: int = SEGMENT_ROWS
+    ) -> LocalGallery:
+        """A new gallery, open for writing; ``segment_rows`` is the number of entries in a file."""
+        check_layout(layout)
+        Store.create(folder, layout, model, segment_rows)
+        return cls.open(folder, write=True)
+
+    @classmethod
+    def open(cls, folder: Path, *, write: bool = False) -> LocalGallery:
+        """An existing gallery."""
+        return cls(Store(folder, write=write))
+
+    @property
+    def model(self) -> ModelIdentity:
+        """What made the descriptors."""
+        return self._store.model
+
+    @property
+    def layout(self) -> Layout:
+        """The named blocks of a descriptor."""
+        return self._store.layout
+
+    @property
+    def dim(self) -> int:
+        """D, length of a descriptor."""
+        return self.layout[-1].stop
+
+    def __len__(self) -> int:
+        return len(self._store.snapshot())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back files and locks."""
+        self._store.close()
+
+    def check_model(self, fingerprint: str) -> None:
+        """Refuse another model."""
+        check_model(self.model, fingerprint, str(self._store.folder))
+
+    def add(
+        self,
+        descriptors: Floats,
+        entries: Sequence[NewEntry],
+        thumbnails: Sequence[bytes | None] | None = None,
+        *,
+        model: str,
+    ) -> list[int]:
+        """Add pictures, durably."""
+        self._store.must_write()
+        self.check_model(model)
+        rows = check_descriptors(descriptors, self.layout, "descriptors")
+        pictures = [None] * len(entries) if thumbnails is None else list(thumbnails)
+        writing.refuse_new(entries, pictures, len(rows))
+        return writing.add(self._store, rows, entries, pictures) if len(rows) else []
+
+    def search(
+        self,
+        descriptors: Floats,
+        k: int = 20,
+        *,
+        model: str,
+        where: Where = EVERYTHING,
+        weights: Mapping[str, float] | None = None,
+        pool_tracks: bool = False,
+        rerank_first: int = 0,
+        approximate: bool = False,
+    ) -> list[list[Hit]]:
+        """The nearest entries of each query."""
+        self.check_model(model)
+        queries = check_descriptors(descriptors, self.layout, "queries")
+        factors = block_weights(weights, self.layout)
+        return self._searcher.search(queries, Request(k, where, factors, pool_tracks, rerank_first, approximate))
+
+    def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
+        """Entries by rising id."""
+        ids = self.ids(where)[start : None if limit is None else start + limit]
+        with self._store.lock:
+            found = self._store.database.entries(ids)
+        return [found[i] for i in ids if i in found]
+
+    def ids(self, where: Where = EVERYTHING) -> list[int]:
+        """Ids of the chosen entries, rising."""
+        found: list[int] = self._store.snapshot().ids(where).tolist()
+        return found
+
+    def get(self, ids: Sequence[int]) -> list[Entry]:
+        """Entries by id."""
+        return self._store.entries(ids)
+
+    def descriptors(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """(N, D) descriptors by id."""
+        for _ in range(TRIES):
+            snapshot = self._store.snapshot()
+            self._store.slots(ids)
+            rows = snapshot.rows(snapshot.places(np.asarray(ids, np.int64))) if len(ids) else np.empty((0, self.dim))
+            if self._store.generation() == snapshot.generation:
+                return np.ascontiguousarray(rows[:, : self.dim], np.float32)
+        raise GalleryError(f"{self._store.folder} is being changed without a pause. Try again later.")
+
+    def thumbnails(self, ids: Sequence[int]) -> list[bytes | None]:
+        """Thumbnails by id."""
+        for _ in range(TRIES):
+            generation = self._store.generation()
+            try:
+                found = [
+                    None if at is None or size is None else self._store.files.thumbnail(number, at, size)
+                    for _, number, _, at, size, _, _ in self._store.slots(ids)
+                ]
+            except FileNotFoundError:  # compacted away meanwhile
+                continue
+            if self._store.generation() == generation:
+                return found
+        raise GalleryError(f"{self._store.folder} is being changed without a pause. Try again later.")
+
+    def update(
+        self,
+        ids: Sequence[int],
+        *,
+        path: str | Keep = KEEP,
+        pid: int | Keep | None = KEEP,
+        camid: int | Keep = KEEP,
+        time: float | Keep | None = KEEP,
+        track: str | Keep | None = KEEP,
+    ) -> int:
+        """Give entries other data."""
+        self._store.must_write()
+        given = {"path": path, "pid": pid, "camid": camid, "time": time, "track": track}
+        changes = {name: value for name, value in given.items() if not isinstance(value, Keep)}
+        if not changes or not len(ids):
+            return 0
+        kept = {"path": "", "camid": 0, **changes}
+        writing.refuse_new([NewEntry(**kept)], [None], 1)  # type: ignore[arg-type]
+        return writing.update(self._store, [int(i) for i in ids], dict(changes))
+
+    def forget(self, where: Where) -> int:
+        """Remove entries for good."""
+        self._store.must_write()
+        if where.everything:
+            raise ValueError("Nothing says what to forget. Give a condition; all is forgotten by deleting the gallery.")
+        return writing.forget(self._store, where)
+
+    def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
+        """Forget what is older than ``keep``."""
+        before = (clock.time() if now is None else now) - seconds(keep)
+        if by not in ("added", "time"):
+            raise ValueError(f"by is {by!r}. Expected 'added' or 'time'.")
+        by_time = Where(time_to=math.nextafter(before, -math.inf))
+        return self.forget(by_time if by == "time" else Where(added_before=before))
+
+    def compact(self) -> int:
+        """Give the places of forgotten entries back to the disk."""
+        self._store.must_write()
+        return writing.compact(self._store)
+
+    def build_index(self, *, recall: float = 0.99, seed: int = 0) -> IndexInfo:
+        """Sort the entries into lists for the approximate search."""
+        self._store.must_write()
+        return build_index(self._store, self._searcher, recall, seed)
+
+    def info(self) -> GalleryInfo:
+        """Counts, sizes, model, layout."""
+        snapshot, lists = self._store.snapshot(), self._store.lists()
+        columns = snapshot.columns
+        cameras, counts = np.unique(columns["camid"], return_counts=True)
+        times = columns["time"][np.isfinite(columns["time"])]
+        tracked = columns[columns["track"] != NONE]
+        return GalleryInfo(
+            place=str(self._store.folder),
+            model=self.model,
+            layout=self.layout,
+            entries=len(snapshot),
+            wiped=sum(len(rows) for rows in snapshot.segments.values()) - len(snapshot),
+            bytes=writing.size_on_disk(self._store),
+            cameras=tuple((int(c), int(n)) for c, n in zip(cameras, counts, strict=True)),
+            people=len(np.unique(columns["pid"][columns["pid"] > 0])),
+            tracks=len(np.unique(tracked[["camid", "track"]])),
+            times=(float(times.min()), float(times.max())) if len(times) else None,
+            added=(float(columns["added"].min()), float(columns["added"].max())) if len(columns) else None,
+            index=lists.info if lists else None,
+        )
+
+    def verify(self) -> Verified:
+        """Read everything and compare it with its checksums."""
+        return verify(self._store)
+
+    def export(self, file: Path, where: Where = EVERYTHING) -> int:
+        """Write entries as a table."""
+        ids = self.ids(where)
+
+        def parts() -> Iterator[Part]:
+            for first in range(0, len(ids), ROWS_AT_ONCE):
+                some = ids[first : first + ROWS_AT_ONCE]
+                yield self.get(some), self.descriptors(some)
+
+        export_entries(file, len(ids), self.dim, parts)
+        return len(ids)
+
+    def backup(self, folder: Path) -> int:
+        """Copy the gallery as it stands."""
+        return backup(self._store, folder)
+
+    def document(self, name: str) -> Any:
+        """A JSON value kept with the gallery."""
+        with self._store.lock:
+            self._store.must_be_open()
+            return self._store.database.document(name)
+
+    def set_document(self, name: str, value: Any) -> None:
+        """Keep a JSON value with the gallery."""
+        self._store.must_write()
+        with self._store.lock:
+            self._store.database.set_document(name, value)
+
+
+def check_layout(layout: Layout) -> None:
+    """Refuse a layout whose blocks do not stand side by side from 0 on."""
+    ends = [0, *(block.stop for block in layout)]
+    names = {block.name for block in layout}
+    covers = all(b.start == end and b.dim > 0 for b, end in zip(layout, ends, strict=False))
+    if not layout or len(names) < len(layout) or not covers:
+        raise ValueError("The blocks of a layout must have different names and cover the descriptor once, in order.")
+
+
+def check_model(model: ModelIdentity, fingerprint: str, place: str) -> None:
+    """Refuse descriptors of another model.
+
+    Raises:
+        ModelMismatchError: the message says which model built the gallery.
+    """
+    if fingerprint != model.fingerprint:
+        raise ModelMismatchError(
+            f"{place} was built with the model {model.name} (fingerprint {model.fingerprint}); these descriptors "
+            f"are of {fingerprint}. Describe the pictures with that model, or make a new gallery."
+        )
+
+
+def seconds(keep: str) -> float:
+    """``"30d"`` in seconds.
+
+    Raises:
+        ValueError: not a number and a unit.
+    """
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([smhdw])\s*", keep)
+    if not match:
+        raise ValueError(f"{keep!r} is no time span. Expected a number and s, m, h, d or w, such as 30d.")
+    return float(match[1]) * _SECONDS[match[2]]

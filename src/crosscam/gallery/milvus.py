@@ -1,0 +1,389 @@
+"""A gallery in a Milvus database, for more entries than one machine holds.
+
+What differs from a folder: Milvus removes the bytes of forgotten entries at its own compaction, which ``forget`` asks
+for and does not wait for; the one writer is kept by a lease that another client could overlook; tracks are not pooled,
+and there is no approximate search. It was tested with Milvus Lite alone; see docs/gallery.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+import socket
+import time as clock
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.errors import GalleryBusyError, GalleryError
+from crosscam.gallery.exporting import Part, export_entries
+from crosscam.gallery.local import EVERYTHING, check_layout, check_model, seconds
+from crosscam.gallery.milvus_tables import (
+    FIELDS,
+    NO_PID,
+    NO_TIME,
+    Address,
+    condition,
+    connect,
+    create_collections,
+    to_entry,
+    to_record,
+)
+from crosscam.gallery.records import (
+    KEEP,
+    Entry,
+    GalleryInfo,
+    Hit,
+    IndexInfo,
+    Keep,
+    ModelIdentity,
+    NewEntry,
+    Verified,
+    Where,
+)
+from crosscam.gallery.rows import LENGTH_TOLERANCE, Floats, Rows, check_descriptors, query_rows, widen
+from crosscam.gallery.scan import Nearest, weighted_contributions
+from crosscam.gallery.searching import Request, reranked
+from crosscam.gallery.weights import block_weights
+from crosscam.gallery.writing import refuse_new
+from crosscam.models.output import Block, Layout
+
+AT_ONCE = 1000
+# Milvus gives no more than this many hits; further ones settle the order of nearly equal distances.
+MOST_HITS = 16_384
+FURTHER_HITS = 64
+LEASE_SECONDS = 600
+TOKEN = "MILVUS_TOKEN"
+
+
+class MilvusGallery:
+    """Two collections of a Milvus database; see :class:`crosscam.gallery.Gallery` for what it does."""
+
+    def __init__(self, place: str, *, write: bool) -> None:
+        self._place, self._address, self._write = place, Address.parse(place), write
+        self._client = connect(self._address, os.environ.get(TOKEN, ""))
+        if not self._client.has_collection(self._address.about):
+            self._client.close()
+            raise GalleryError(f"No gallery at {place}. Make one with 'crosscam gallery create', or check the address.")
+        for name in (self._address.collection, self._address.about):
+            self._client.load_collection(name)
+        self.model = ModelIdentity(**self._about("model"))
+        self.layout: Layout = tuple(
+            Block(n, a, b, parts, kind, (top, low)) for n, a, b, parts, kind, top, low in self._about("layout")
+        )
+        self._who = f"process {os.getpid()} on {socket.gethostname()}, {clock.time():.3f}"
+        if write:
+            self._take_lease()
+
+    @classmethod
+    def create(cls, place: str, layout: Layout, model: ModelIdentity) -> MilvusGallery:
+        """A new gallery, open for writing."""
+        check_layout(layout)
+        address = Address.parse(place)
+        client = connect(address, os.environ.get(TOKEN, ""))
+        if client.has_collection(address.collection) or client.has_collection(address.about):
+            client.close()
+            raise GalleryError(f"{place} is taken. Choose another collection for a new gallery.")
+        create_collections(client, address, layout[-1].stop + len(layout))
+        blocks = [[b.name, b.start, b.stop, b.num_parts, b.kind, *b.rows] for b in layout]
+        about = {"layout": blocks, "last_id": 0, "model": {"fingerprint": model.fingerprint, "name": model.name}}
+        for key, value in about.items():
+            client.upsert(address.about, [{"key": key, "value": json.dumps(value), "row": [1.0, 0.0]}])
+        client.close()
+        return cls(place, write=True)
+
+    @classmethod
+    def open(cls, place: str, *, write: bool = False) -> MilvusGallery:
+        """An existing gallery."""
+        return cls(place, write=write)
+
+    @property
+    def dim(self) -> int:
+        """D, length of a descriptor."""
+        return self.layout[-1].stop
+
+    def __len__(self) -> int:
+        found = self._client.query(self._address.collection, filter="", output_fields=["count(*)"])
+        return int(found[0]["count(*)"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the lease back and disconnect."""
+        if self._client is None:
+            return
+        if self._write and (self._about("writer") or {}).get("who") == self._who:
+            self._set_about("writer", None)
+        self._client.close()
+        self._client = None
+
+    def check_model(self, fingerprint: str) -> None:
+        """Refuse another model."""
+        check_model(self.model, fingerprint, self._place)
+
+    def add(
+        self,
+        descriptors: Floats,
+        entries: Sequence[NewEntry],
+        thumbnails: Sequence[bytes | None] | None = None,
+        *,
+        model: str,
+    ) -> list[int]:
+        """Add pictures; acknowledged when Milvus has them. Where a later thousand fails, the earlier are removed."""
+        self._must_write()
+        self.check_model(model)
+        rows = widen(check_descriptors(descriptors, self.layout, "descriptors"), self.layout)
+        pictures = [None] * len(entries) if thumbnails is None else list(thumbnails)
+        refuse_new(entries, pictures, len(rows))
+        last, now = int(self._about("last_id")), clock.time()
+        # Ids are taken before they are used, so that none is given again after a crash.
+        self._set_about("last_id", last + len(rows))
+        ids = list(range(last + 1, last + 1 + len(rows)))
+        given = zip(ids, entries, rows, pictures, strict=True)
+        records = [to_record(i, entry, row.tolist(), thumbnail, now) for i, entry, row, thumbnail in given]
+        try:
+            for first in range(0, len(records), AT_ONCE):
+                self._client.insert(self._address.collection, records[first : first + AT_ONCE])
+        except Exception as error:
+            self._client.delete(self._address.collection, filter=f"id > {last}")
+            raise GalleryError(f"{self._place} cannot be written: {error}. Nothing was added.") from error
+        return ids
+
+    def search(
+        self,
+        descriptors: Floats,
+        k: int = 20,
+        *,
+        model: str,
+        where: Where = EVERYTHING,
+        weights: Mapping[str, float] | None = None,
+        pool_tracks: bool = False,
+        rerank_first: int = 0,
+        approximate: bool = False,
+    ) -> list[list[Hit]]:
+        """The nearest entries of each query: ranked by Milvus in float32, the first again in float64."""
+        self.check_model(model)
+        queries = check_descriptors(descriptors, self.layout, "queries")
+        if pool_tracks or approximate:
+            raise GalleryError(f"{self._place} is in Milvus: no pooled tracks and no approximate search there yet.")
+        request = Request(k, where, block_weights(weights, self.layout), rerank_first=rerank_first)
+        wanted = max(k, rerank_first)
+        if wanted > MOST_HITS:
+            raise ValueError(f"Milvus gives at most {MOST_HITS:,} hits, asked for were {wanted:,}.")
+        limit = min(MOST_HITS, wanted + FURTHER_HITS)
+        results = []
+        for query, wide in zip(queries, query_rows(queries, request.weights, self.layout), strict=True):
+            found = self._client.search(
+                self._address.collection,
+                [wide.tolist()],
+                limit=limit,
+                anns_field="row",
+                filter=condition(where),
+                output_fields=[*FIELDS, "row"],
+            )[0]
+            results.append(self._hits(query, [hit["entity"] for hit in found], request, wanted))
+        return results
+
+    def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
+        """Entries by rising id."""
+        records = sorted(self._select(where, FIELDS), key=lambda record: record["id"])
+        return [to_entry(record) for record in records[start : None if limit is None else start + limit]]
+
+    def ids(self, where: Where = EVERYTHING) -> list[int]:
+        """Ids of the chosen entries, rising."""
+        return sorted(int(record["id"]) for record in self._select(where, ("id",)))
+
+    def get(self, ids: Sequence[int]) -> list[Entry]:
+        """Entries by id."""
+        return [to_entry(record) for record in self._records(ids, FIELDS)]
+
+    def descriptors(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """(N, D) descriptors by id."""
+        rows = [record["row"] for record in self._records(ids, ("id", "row"))]
+        return np.array(rows, np.float32).reshape(len(rows), self.dim + len(self.layout))[:, : self.dim].copy()
+
+    def thumbnails(self, ids: Sequence[int]) -> list[bytes | None]:
+        """Thumbnails by id."""
+        texts = [record["thumbnail"] for record in self._records(ids, ("id", "thumbnail"))]
+        return [base64.b64decode(text) if text else None for text in texts]
+
+    def update(
+        self,
+        ids: Sequence[int],
+        *,
+        path: str | Keep = KEEP,
+        pid: int | Keep | None = KEEP,
+        camid: int | Keep = KEEP,
+        time: float | Keep | None = KEEP,
+        track: str | Keep | None = KEEP,
+    ) -> int:
+        """Give entries other data."""
+        self._must_write()
+        none = {"pid": NO_PID, "time": NO_TIME, "track": ""}
+        given = {"path": path, "pid": pid, "camid": camid, "time": time, "track": track}
+        changes = {n: none[n] if v is None else v for n, v in given.items() if not isinstance(v, Keep)}
+        records = self._records(sorted(set(ids)), (*FIELDS, "row", "thumbnail")) if changes else []
+        for first in range(0, len(records), AT_ONCE):
+            self._client.upsert(self._address.collection, [r | changes for r in records[first : first + AT_ONCE]])
+        return len(records)
+
+    def forget(self, where: Where) -> int:
+        """Remove entries; Milvus gives their bytes up at its compaction."""
+        self._must_write()
+        if where.everything:
+            raise ValueError("Nothing says what to forget. Give a condition; all is forgotten by deleting the gallery.")
+        ids = self.ids(where)
+        for first in range(0, len(ids), AT_ONCE):
+            self._client.delete(self._address.collection, ids=ids[first : first + AT_ONCE])
+        if ids:
+            self.compact()
+        return len(ids)
+
+    def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
+        """Forget what is older than ``keep``."""
+        before = (clock.time() if now is None else now) - seconds(keep)
+        by_time = Where(time_to=math.nextafter(before, -math.inf))
+        return self.forget(by_time if by == "time" else Where(added_before=before))
+
+    def compact(self) -> int:
+        """Ask Milvus to compact; how many bytes that frees it does not tell, so 0."""
+        self._must_write()
+        self._client.flush(self._address.collection)
+        self._client.compact(self._address.collection)
+        return 0
+
+    def build_index(self, *, recall: float = 0.99, seed: int = 0) -> IndexInfo:  # noqa: ARG002
+        """Not in Milvus yet."""
+        raise GalleryError(f"{self._place} is in Milvus, whose exact index serves every search; it has no other yet.")
+
+    def info(self) -> GalleryInfo:
+        """Counts, model, layout; reads every entry."""
+        found = self.entries()
+        cameras, counts = np.unique([e.camid for e in found], return_counts=True)
+        times = [e.time for e in found if e.time is not None]
+        added = [e.added for e in found]
+        return GalleryInfo(
+            place=self._place,
+            model=self.model,
+            layout=self.layout,
+            entries=len(found),
+            wiped=0,
+            bytes=None,
+            cameras=tuple((int(c), int(n)) for c, n in zip(cameras, counts, strict=True)),
+            people=len({e.pid for e in found if e.pid is not None and e.pid > 0}),
+            tracks=len({(e.camid, e.track) for e in found if e.track}),
+            times=(min(times), max(times)) if times else None,
+            added=(min(added), max(added)) if added else None,
+            index=None,
+        )
+
+    def verify(self) -> Verified:
+        """Whether every descriptor is there and of length 1; Milvus keeps checksums of its own."""
+        problems, count = [], 0
+        for record in self._select(EVERYTHING, ("id", "row")):
+            length = float(np.linalg.norm(record["row"][: self.dim]))
+            if not abs(length - 1) <= 2 * LENGTH_TOLERANCE:
+                problems.append(f"Entry {record['id']}: the descriptor has length {length:.4g}, expected 1.")
+            count += 1
+        return Verified(count, tuple(problems[:20]))
+
+    def export(self, file: Path, where: Where = EVERYTHING) -> int:
+        """Write entries as a table."""
+        ids = self.ids(where)
+
+        def parts() -> Iterator[Part]:
+            for first in range(0, len(ids), AT_ONCE):
+                some = ids[first : first + AT_ONCE]
+                yield self.get(some), self.descriptors(some)
+
+        export_entries(file, len(ids), self.dim, parts)
+        return len(ids)
+
+    def backup(self, folder: Path) -> int:
+        """Not from here."""
+        raise GalleryError(
+            f"{self._place} is in Milvus. Back it up with milvus-backup, or export it to {folder}.parquet."
+        )
+
+    def document(self, name: str) -> Any:
+        """A JSON value kept with the gallery."""
+        return self._about(f"document {name}")
+
+    def set_document(self, name: str, value: Any) -> None:
+        """Keep a JSON value with the gallery."""
+        self._must_write()
+        self._set_about(f"document {name}", value)
+
+    def _hits(self, query: Rows, records: list[dict[str, Any]], request: Request, wanted: int) -> list[Hit]:
+        if not records:
+            return []
+        rows = np.array([record["row"] for record in records], np.float32)
+        parts = weighted_contributions(query, rows, request.weights, self.layout)
+        squares = parts.sum(axis=1)
+        order = np.lexsort(([record["id"] for record in records], squares))[:wanted]
+        found = Nearest(order, parts[order], np.sqrt(squares[order]))
+        kept, changed = reranked(query, found, request, self.layout, rows[order])
+        return [
+            Hit(to_entry(records[place]), float(distance), contributions, again)
+            for place, distance, contributions, again in zip(
+                kept.keys, kept.distances, kept.contributions, changed, strict=True
+            )
+        ]
+
+    def _select(self, where: Where, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+        found = self._client.query_iterator(
+            self._address.collection, batch_size=AT_ONCE, filter=condition(where), output_fields=list(fields)
+        )
+        while batch := found.next():
+            yield from batch
+        found.close()
+
+    def _records(self, ids: Sequence[int], fields: Sequence[str]) -> list[dict[str, Any]]:
+        found: dict[int, dict[str, Any]] = {}
+        for first in range(0, len(ids), AT_ONCE):
+            some = Where(ids=tuple(int(i) for i in ids[first : first + AT_ONCE]))
+            for record in self._client.query(
+                self._address.collection, filter=condition(some), output_fields=list(fields)
+            ):
+                found[int(record["id"])] = record
+        lost = [int(i) for i in ids if int(i) not in found]
+        if lost:
+            raise GalleryError(f"{self._place} has no entry {lost[0]}. It may have been forgotten.")
+        return [found[int(i)] for i in ids]
+
+    def _about(self, key: str) -> Any:
+        found = self._client.query(self._address.about, filter=f"key == {json.dumps(key)}", output_fields=["value"])
+        return json.loads(found[0]["value"]) if found else None
+
+    def _set_about(self, key: str, value: Any) -> None:
+        if value is None:
+            self._client.delete(self._address.about, filter=f"key == {json.dumps(key)}")
+            return
+        self._client.upsert(self._address.about, [{"key": key, "value": json.dumps(value), "row": [1.0, 0.0]}])
+
+    def _must_write(self) -> None:
+        if not self._write:
+            raise GalleryError(f"{self._place} is open for reading. Open it with write=True to change it.")
+        self._take_lease()
+
+    def _take_lease(self) -> None:
+        """Say who writes, for ten minutes after each change."""
+        held = self._about("writer")
+        if held and held["who"] != self._who and held["until"] > clock.time():
+            left = held["until"] - clock.time()
+            raise GalleryBusyError(
+                f"{self._place} is being written by {held['who']}. Its lease ends in {left:.0f} s unless it goes on."
+            )
+        self._set_about("writer", {"who": self._who, "until": clock.time() + LEASE_SECONDS})

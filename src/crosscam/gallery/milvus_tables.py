@@ -1,0 +1,162 @@
+"""How a gallery lies in a Milvus database: its address, its two collections, and filters in Milvus' words.
+
+The collection NAME holds the entries. Its vector is a kept row (see :mod:`crosscam.gallery.rows`) under the inner
+product and a flat index, so that any weights rank exactly. The collection NAME_about holds JSON values by key. Milvus
+has no missing values that every version compares alike, so numbers and texts stand for them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from crosscam.errors import GalleryError
+from crosscam.gallery.records import Entry, NewEntry, Where
+
+NO_PID = -(2**62)
+NO_TIME = 9e99
+LONGEST_TEXT = 65_535
+NOBODY = "id < 0"
+EVERYBODY = "id >= 0"
+FIELDS = ("id", "path", "camid", "pid", "time", "track", "added")
+LITE = "milvus+lite://"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a Milvus gallery is.
+
+    Attributes:
+        uri: what the client connects to.
+        collection: of the entries.
+    """
+
+    uri: str
+    collection: str
+
+    @staticmethod
+    def parse(place: str) -> Address:
+        """From ``milvus://host:port/collection``, ``https://host:port/collection`` or ``milvus+lite://FILE.db``.
+
+        Raises:
+            GalleryError: no host, or no collection.
+        """
+        if place.startswith(LITE):
+            return Address(place.removeprefix(LITE), "crosscam")
+        parts = urlsplit(place)
+        collection = parts.path.strip("/")
+        if not parts.netloc or not collection.isidentifier():
+            raise GalleryError(f"{place} is no address of a gallery. Expected milvus://HOST:PORT/COLLECTION.")
+        scheme = "http" if parts.scheme == "milvus" else parts.scheme
+        return Address(f"{scheme}://{parts.netloc}", collection)
+
+    @property
+    def about(self) -> str:
+        """The collection of values about the gallery."""
+        return f"{self.collection}_about"
+
+
+def connect(address: Address, token: str) -> Any:
+    """A client.
+
+    Raises:
+        GalleryError: pymilvus is missing, or the database does not answer.
+    """
+    try:
+        from pymilvus import MilvusClient, MilvusException
+    except ImportError as error:
+        raise GalleryError("A gallery in Milvus needs pymilvus: pip install 'crosscam[milvus]'.") from error
+    try:
+        if "://" not in address.uri:
+            Path(address.uri).absolute().parent.mkdir(parents=True, exist_ok=True)
+        return MilvusClient(address.uri, token=token)
+    except (MilvusException, ConnectionError, OSError) as error:
+        raise GalleryError(
+            f"{address.uri} does not answer: {error}. A Lite file serves one process at a time."
+        ) from error
+
+
+def create_collections(client: Any, address: Address, width: int) -> None:
+    """The two empty collections, with vectors of ``width`` numbers."""
+    from pymilvus import DataType
+
+    entries = client.create_schema(auto_id=False)
+    entries.add_field("id", DataType.INT64, is_primary=True)
+    entries.add_field("row", DataType.FLOAT_VECTOR, dim=width)
+    entries.add_field("camid", DataType.INT64)
+    entries.add_field("pid", DataType.INT64)
+    entries.add_field("time", DataType.DOUBLE)
+    entries.add_field("added", DataType.DOUBLE)
+    for name in ("track", "path", "thumbnail"):
+        entries.add_field(name, DataType.VARCHAR, max_length=LONGEST_TEXT)
+    about = client.create_schema(auto_id=False)
+    about.add_field("key", DataType.VARCHAR, is_primary=True, max_length=256)
+    about.add_field("value", DataType.VARCHAR, max_length=LONGEST_TEXT)
+    about.add_field("row", DataType.FLOAT_VECTOR, dim=2)
+    for name, schema in ((address.collection, entries), (address.about, about)):
+        flat = client.prepare_index_params()
+        flat.add_index("row", index_type="FLAT", metric_type="IP")
+        client.create_collection(name, schema=schema, index_params=flat, consistency_level="Strong")
+
+
+def condition(where: Where) -> str:
+    """Conditions as a Milvus expression."""
+    parts = [EVERYBODY]
+    for column, name in (("id", "ids"), ("pid", "pids"), ("camid", "camids"), ("track", "tracks")):
+        only, without = getattr(where, name), getattr(where, f"not_{name}")
+        if only is not None:
+            parts.append(f"{column} in {_values(only)}" if only else NOBODY)
+        if without:
+            parts.append(f"{column} not in {_values(without)}")
+    if where.time_from is not None or where.time_to is not None:
+        parts.append("time < 8e99")
+    parts += [f"time >= {float(where.time_from)!r}"] if where.time_from is not None else []
+    parts += [f"time <= {float(where.time_to)!r}"] if where.time_to is not None else []
+    parts += [f"added < {float(where.added_before)!r}"] if where.added_before is not None else []
+    return " and ".join(parts)
+
+
+def to_record(id_: int, entry: NewEntry, row: list[float], thumbnail: bytes | None, added: float) -> dict[str, Any]:
+    """One entry as Milvus keeps it.
+
+    Raises:
+        GalleryError: a text or thumbnail that is too long for it.
+    """
+    text = "" if thumbnail is None else base64.b64encode(thumbnail).decode()
+    for name, value in (("path", entry.path), ("track", entry.track or ""), ("thumbnail", text)):
+        if len(value.encode()) > LONGEST_TEXT:
+            raise GalleryError(f"The {name} of {entry.path[:80]} has more than {LONGEST_TEXT:,} bytes in Milvus.")
+    return {
+        "id": id_,
+        "row": row,
+        "camid": int(entry.camid),
+        "pid": NO_PID if entry.pid is None else int(entry.pid),
+        "time": NO_TIME if entry.time is None else float(entry.time),
+        "track": entry.track or "",
+        "path": entry.path,
+        "added": added,
+        "thumbnail": text,
+    }
+
+
+def to_entry(record: dict[str, Any]) -> Entry:
+    """An entry from what Milvus keeps."""
+    pid, time = int(record["pid"]), float(record["time"])
+    return Entry(
+        int(record["id"]),
+        record["path"],
+        int(record["camid"]),
+        None if pid == NO_PID else pid,
+        None if time == NO_TIME else time,
+        record["track"] or None,
+        float(record["added"]),
+    )
+
+
+def _values(values: Iterable[object]) -> str:
+    return json.dumps([v if isinstance(v, str) else int(v) for v in values])  # type: ignore[call-overload]

@@ -1,0 +1,237 @@
+"""What goes into a gallery, what comes out, and how entries are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.models.output import Layout
+
+
+class Keep:
+    """The type of ``KEEP``."""
+
+    def __repr__(self) -> str:
+        return "KEEP"
+
+
+KEEP: Final = Keep()
+"""Leave a field as it is; None would clear it."""
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """The model that made the descriptors of a gallery.
+
+    Attributes:
+        fingerprint: hexadecimal digits that change with anything that changes a descriptor.
+        name: what a person calls it, for messages.
+    """
+
+    fingerprint: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewEntry:
+    """One picture of a person, before a gallery has it.
+
+    Attributes:
+        path: where the picture came from; a text that the gallery keeps and never opens.
+        camid: camera.
+        pid: identity, None where nobody knows it.
+        time: seconds; of the Unix epoch where entries are to expire by their time. None where unknown.
+        track: name of the tracklet within its camera, None where there is none.
+    """
+
+    path: str
+    camid: int
+    pid: int | None = None
+    time: float | None = None
+    track: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture of a person in a gallery.
+
+    Attributes:
+        id: number that the gallery gave it; never given again.
+        path, camid, pid, time, track: as in :class:`NewEntry`.
+        added: when it came into the gallery, seconds of the Unix epoch.
+    """
+
+    id: int
+    path: str
+    camid: int
+    pid: int | None
+    time: float | None
+    track: str | None
+    added: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Hit:
+    """One entry of a result.
+
+    Attributes:
+        entry: the entry; of a pooled track, its nearest picture.
+        distance: Euclidean distance to the query, weights applied.
+        contributions: (L,) float64, squared distance block by block of the layout, weights applied; their sum is the
+            squared ``distance``.
+        reranked: the distance after re-ranking, which decided the place; None without re-ranking.
+        pooled: entries that ``distance`` stands for: 1, or the pictures of a pooled track.
+    """
+
+    entry: Entry
+    distance: float
+    contributions: NDArray[np.float64]
+    reranked: float | None = None
+    pooled: int = 1
+
+
+@dataclass(frozen=True)
+class Where:
+    """Which entries; conditions left at None choose all, and all conditions must hold.
+
+    An entry without a time lies in no time range, one without a pid or track is never among ``pids`` or ``tracks`` and
+    never among the excluded.
+
+    Attributes:
+        ids, pids, camids, tracks: only these.
+        not_ids, not_pids, not_camids, not_tracks: none of these.
+        time_from: not before this time, in seconds.
+        time_to: not after this time.
+        added_before: came into the gallery before this time, seconds of the Unix epoch.
+    """
+
+    ids: tuple[int, ...] | None = None
+    pids: tuple[int, ...] | None = None
+    camids: tuple[int, ...] | None = None
+    tracks: tuple[str, ...] | None = None
+    not_ids: tuple[int, ...] | None = None
+    not_pids: tuple[int, ...] | None = None
+    not_camids: tuple[int, ...] | None = None
+    not_tracks: tuple[str, ...] | None = None
+    time_from: float | None = None
+    time_to: float | None = None
+    added_before: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("ids", "pids", "camids", "tracks"):
+            for field in (name, f"not_{name}"):
+                value: Iterable[object] | str | int | None = getattr(self, field)
+                if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
+                    raise ValueError(f"{field} is {value!r}. Expected several values, as in {field}=({value!r},).")
+                if value is not None:
+                    object.__setattr__(self, field, tuple(value))
+
+    @property
+    def everything(self) -> bool:
+        """Whether no condition is set."""
+        return all(getattr(self, field.name) is None for field in fields(self))
+
+
+@dataclass(frozen=True)
+class IndexInfo:
+    """The index of the approximate search.
+
+    Attributes:
+        lists: number of lists the entries are sorted into.
+        probes: lists that a search looks into; with a filter more, until as many entries are compared.
+        entries: entries in the lists; later ones are all compared, until the index is built again.
+        recall_at_10: share of the true first ten that it found when it was built.
+        queries: on how many queries that was measured.
+    """
+
+    lists: int
+    probes: int
+    entries: int
+    recall_at_10: float
+    queries: int
+
+
+@dataclass(frozen=True)
+class GalleryInfo:
+    """The state of a gallery.
+
+    Attributes:
+        place: folder or address.
+        model: what made the descriptors.
+        layout: the named blocks of a descriptor.
+        entries: pictures.
+        wiped: places of forgotten entries that ``compact`` gives back to the disk.
+        bytes: size on disk; None where the server does not tell.
+        cameras: (camid, entries) of each camera.
+        people: identities with a name, pid above 0.
+        tracks: tracklets, counted for each camera.
+        times: first and last time, None where no entry has one.
+        added: when the first and the last entry came in; None for an empty gallery.
+        index: of the approximate search; None without.
+    """
+
+    place: str
+    model: ModelIdentity
+    layout: Layout
+    entries: int
+    wiped: int
+    bytes: int | None
+    cameras: tuple[tuple[int, int], ...]
+    people: int
+    tracks: int
+    times: tuple[float, float] | None
+    added: tuple[float, float] | None
+    index: IndexInfo | None
+
+    @property
+    def dim(self) -> int:
+        """D, length of a descriptor."""
+        return self.layout[-1].stop
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What ``verify`` found.
+
+    Attributes:
+        entries: entries looked at.
+        problems: one sentence for each fault; empty for a sound gallery.
+    """
+
+    entries: int
+    problems: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def unit_mean(descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Several pictures of one person as one query: the mean of their descriptors, scaled to length 1.
+
+    Args:
+        descriptors: (N, D), N >= 1, each of length 1.
+    Returns:
+        (1, D) float32.
+    Raises:
+        ValueError: no descriptor, or descriptors that cancel out.
+    """
+    if descriptors.ndim != 2 or not len(descriptors):
+        raise ValueError(f"Expected (N, D) descriptors with N >= 1, found shape {descriptors.shape}.")
+    mean = descriptors.astype(np.float64).mean(axis=0)
+    length = float(np.linalg.norm(mean))
+    if length < 1e-6:
+        raise ValueError(f"The mean of these {len(descriptors)} descriptors has no direction: they cancel out.")
+    result: NDArray[np.float32] = (mean / length)[None].astype(np.float32)
+    return result
+
+
+def name_of(path: str | Path) -> str:
+    """The path as a gallery keeps it: forward slashes on every system."""
+    return Path(path).as_posix()

@@ -1,0 +1,205 @@
+"""A gallery at one instant, in memory: what filters and scans need of each entry, and the mapped descriptors."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.gallery.database import Database
+from crosscam.gallery.records import Where
+from crosscam.gallery.rows import Rows
+from crosscam.gallery.scan import Chunk, Keys
+from crosscam.gallery.segments import SegmentFiles
+
+NONE = np.iinfo(np.int64).min
+"""Stands for a missing pid or track in the columns."""
+
+# Below this share of a segment, its rows are picked out one by one instead of all being compared.
+PICKED_SHARE = 0.25
+
+COLUMNS = np.dtype(
+    [
+        ("id", np.int64),
+        ("segment", np.int64),
+        ("row", np.int64),
+        ("camid", np.int64),
+        ("pid", np.int64),
+        ("track", np.int64),
+        ("time", np.float64),
+        ("added", np.float64),
+    ]
+)
+_SELECT = (
+    f"SELECT id, segment, row, camid, ifnull(pid, {NONE}), ifnull(track, {NONE}), ifnull(time, 9e999), added "
+    "FROM entries"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """One state of a gallery. Immutable, so threads may share it.
+
+    Attributes:
+        version: number that no other snapshot of this object's life has.
+        generation: of the database; a later one means that entries of this snapshot may be gone.
+        columns: (N,) records, by segment and row. A missing time is infinite.
+        segments: number to its mapped rows.
+        starts: number to the range of its entries in ``columns``.
+        tracks: code of each track by its name.
+        by_id: (N,) places in ``columns`` by rising id.
+    """
+
+    version: int
+    generation: int
+    columns: NDArray[np.void]
+    segments: dict[int, Rows]
+    starts: dict[int, tuple[int, int]]
+    tracks: dict[str, int]
+    by_id: Keys
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def chosen(self, where: Where) -> NDArray[np.bool_]:
+        """(N,) which entries fulfil the conditions."""
+        kept = np.ones(len(self), bool)
+        codes = {
+            "tracks": _codes(self.tracks, where.tracks),
+            "not_tracks": _codes(self.tracks, where.not_tracks),
+        }
+        for column, name in (("id", "ids"), ("pid", "pids"), ("camid", "camids"), ("track", "tracks")):
+            values = self.columns[column]
+            only = codes["tracks"] if name == "tracks" else getattr(where, name)
+            without = codes["not_tracks"] if name == "tracks" else getattr(where, f"not_{name}")
+            if only is not None:
+                kept &= np.isin(values, np.asarray(only, np.int64)) & (values != NONE)
+            if without is not None:
+                kept &= ~np.isin(values, np.asarray(without, np.int64))
+        times = self.columns["time"]
+        if where.time_from is not None:
+            kept &= np.isfinite(times) & (times >= where.time_from)
+        if where.time_to is not None:
+            kept &= np.isfinite(times) & (times <= where.time_to)
+        if where.added_before is not None:
+            kept &= self.columns["added"] < where.added_before
+        return kept
+
+    def ids(self, where: Where) -> Keys:
+        """Ids of the chosen entries, rising."""
+        ids: Keys = np.sort(self.columns["id"][self.chosen(where)])
+        return ids
+
+    def places(self, ids: Keys) -> Keys:
+        """Places in ``columns`` of ids that are all there."""
+        found: Keys = self.by_id[np.searchsorted(self.columns["id"][self.by_id], ids)]
+        return found
+
+    def chunks(self, chosen: NDArray[np.bool_]) -> Iterator[Chunk]:
+        """Places and rows of the chosen entries, a segment at a time."""
+        for number, (first, last) in self.starts.items():
+            rows = self.segments[number]
+            picked = np.flatnonzero(chosen[first:last])
+            if not len(picked):
+                continue
+            if len(picked) == len(rows):
+                yield first + picked, partial(_all_of, rows)
+            elif len(picked) < PICKED_SHARE * len(rows):
+                yield first + picked, partial(_some_of, rows, self.columns["row"][first + picked])
+            else:
+                yield from self._halves(first + picked, rows)
+
+    def rows(self, places: Keys) -> Rows:
+        """(n, D + L) rows of some entries."""
+        width = next(iter(self.segments.values())).shape[1] if self.segments else 0
+        result = np.empty((len(places), width), np.float32)
+        numbers = self.columns["segment"][places]
+        for number in np.unique(numbers):
+            mine = np.flatnonzero(numbers == number)
+            result[mine] = self.segments[int(number)][self.columns["row"][places[mine]]]
+        return result
+
+    def _halves(self, places: Keys, rows: Rows) -> Iterator[Chunk]:
+        """Stretches of consecutive rows without copying, single ones by copying."""
+        numbers = self.columns["row"][places]
+        breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
+        if len(breaks) > len(numbers) // 64:
+            yield places, partial(_some_of, rows, numbers)
+            return
+        for part, run in zip(np.split(places, breaks), np.split(numbers, breaks), strict=True):
+            yield part, partial(_all_of, rows[run[0] : run[-1] + 1])
+
+
+def _all_of(rows: Rows) -> Rows:
+    return rows
+
+
+def _some_of(rows: Rows, numbers: Keys) -> Rows:
+    return rows[numbers]
+
+
+def load(database: Database, files: SegmentFiles, version: int) -> Snapshot:
+    """Read everything.
+
+    Raises:
+        FileNotFoundError: a writer compacted meanwhile; load again.
+    """
+    connection = database.connection
+    connection.execute("BEGIN")
+    try:
+        generation = int(database.meta("generation"))
+        (count,) = connection.execute("SELECT count(*) FROM entries").fetchone()
+        columns = np.fromiter(connection.execute(_SELECT), COLUMNS, count)
+        return _assemble(version, generation, columns, database, files, {})
+    finally:
+        _end(connection)
+
+
+def extend(old: Snapshot, database: Database, files: SegmentFiles, version: int) -> Snapshot:
+    """The same with what was added since, or everything anew where entries were changed."""
+    connection = database.connection
+    connection.execute("BEGIN")
+    try:
+        if int(database.meta("generation")) == old.generation:
+            last = int(old.columns["id"].max(initial=0))
+            new = np.fromiter(connection.execute(f"{_SELECT} WHERE id > ?", (last,)), COLUMNS)
+            columns = np.concatenate([old.columns, new]) if len(new) else old.columns
+            return _assemble(version, old.generation, columns, database, files, old.segments)
+    finally:
+        _end(connection)
+    return load(database, files, version)
+
+
+def _assemble(
+    version: int,
+    generation: int,
+    columns: NDArray[np.void],
+    database: Database,
+    files: SegmentFiles,
+    mapped: dict[int, Rows],
+) -> Snapshot:
+    order = np.lexsort((columns["row"], columns["segment"]))
+    if (np.diff(order) != 1).any():
+        columns = columns[order]
+    counted = database.segments()
+    edges = np.searchsorted(columns["segment"], [*counted, np.iinfo(np.int64).max])
+    starts = {number: (int(edges[i]), int(edges[i + 1])) for i, number in enumerate(counted)}
+    segments = {
+        number: mapped[number] if number in mapped and len(mapped[number]) == rows else files.map(number, rows)
+        for number, (rows, _) in counted.items()
+    }
+    by_id = np.argsort(columns["id"], kind="stable")
+    return Snapshot(version, generation, columns, segments, starts, database.track_names(), by_id)
+
+
+def _codes(known: dict[str, int], names: tuple[str, ...] | None) -> list[int] | None:
+    return None if names is None else [known[name] for name in names if name in known]
+
+
+def _end(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("COMMIT")

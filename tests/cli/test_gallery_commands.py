@@ -1,0 +1,163 @@
+"""``crosscam gallery``: every verb once, on a tiny network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crosscam.data.readers import read_dataset
+from crosscam.extraction import Extractor
+from crosscam.gallery import open_gallery
+
+Run = Callable[[str], tuple[int, str, str]]
+
+
+@pytest.fixture
+def filled(crosscam: Run, place: Path) -> Path:
+    """A working folder with a gallery ``g`` of the drawn data set."""
+    assert crosscam("gallery create g run")[0] == 0
+    status, _, err = crosscam("gallery add g run people")
+    assert status == 0, err
+    return place
+
+
+def as_json(answer: tuple[int, str, str]) -> dict[str, object]:
+    """What a command told, as JSON."""
+    assert answer[0] == 0, answer[2]
+    found: dict[str, object] = json.loads(answer[1])
+    return found
+
+
+def test_create_add_search(crosscam: Run, filled: Path) -> None:
+    dataset = read_dataset(filled / "people")
+    pictures = [s for s in dataset.gallery if s.pid != -1]
+    told = as_json(crosscam("gallery add g run people --subset all --json"))
+    every = len(dataset.train) + len(dataset.query) + len(pictures)
+    assert told == {"added": every - len(pictures), "known": len(pictures), "damaged": [], "entries": every}
+
+    query = dataset.query[0]
+    hits = json.loads(crosscam(f"gallery search g run {query.path} --k 4 --json")[1])
+    assert [hit["path"] for hit in hits][:1] == [query.path.as_posix()]
+    assert hits[0]["distance"] == pytest.approx(0, abs=1e-3)
+    assert sum(hits[1]["contributions"].values()) == pytest.approx(hits[1]["distance"] ** 2)
+
+    extractor = Extractor.load(filled / "run")
+    rows = extractor([s.path for subset in dataset.subsets.values() for s in subset if s.pid != -1])
+    distances = np.sort(np.linalg.norm(rows - extractor([query.path]), axis=1))
+    np.testing.assert_allclose([hit["distance"] for hit in hits], distances[:4], atol=2e-3)
+
+    two = f"{query.path} {dataset.query[1].path}"
+    hits = json.loads(crosscam(f"gallery search g run {two} --cameras 2 --not-pids {query.pid} --k 99 --json")[1])
+    assert {hit["camid"] for hit in hits} == {2}
+    assert query.pid not in {hit["pid"] for hit in hits}
+
+
+def test_search_as_a_table_and_as_a_page(crosscam: Run, filled: Path) -> None:
+    query = read_dataset(filled / "people").query[0].path
+    options = "--k 3 --parts torso=2,feet=0 --rerank 10 --html a/b.html"
+    status, out, err = crosscam(f"gallery search g run {query} {options}")
+    assert status == 0, err
+    assert "distance" in out
+    page = (filled / "a/b.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert page.count('<li class="tile"') == 3
+    assert page.count("data:image/jpeg") == 4
+    assert "re-ranked" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_the_mirror_pass_is_the_gallerys(crosscam: Run, place: Path) -> None:
+    assert crosscam("gallery create h run --no-flip")[0] == 0
+    assert crosscam("gallery add h run people")[0] == 0
+    dataset = read_dataset(place / "people")
+    plain = Extractor.load(place / "run", flip=False)([dataset.gallery[0].path])
+    with open_gallery(place / "h") as gallery:
+        found = gallery.search(plain, 1, model=gallery.model.fingerprint)[0][0]
+        assert found.distance < 1e-3
+
+
+def test_pictures_of_nobody_known(crosscam: Run, filled: Path) -> None:
+    folder = filled / "unknown"
+    folder.mkdir()
+    for number in (1, 2):
+        Image.new("RGB", (20, 40), (90 * number, 10, 10)).save(folder / f"{number}_cam3.png")
+    (folder / "3_cam3.png").write_bytes(b"no picture")
+    (folder / "notes.txt").write_text("x")
+    add = "gallery add g run unknown --unlabelled"
+    assert "state it" in crosscam(add)[2].lower()
+    status, _, err = crosscam(f"{add} --camids _cam([0-9])")
+    assert status == 2
+    assert "3_cam3.png is not an image" in err
+    told = as_json(crosscam(f"{add} --camids _cam([0-9]) --skip-damaged --json"))
+    assert told["added"] == 2
+    assert [Path(d["path"]).name for d in told["damaged"]] == ["3_cam3.png"]  # type: ignore[attr-defined, index]
+    with open_gallery(filled / "g") as gallery:
+        new = gallery.entries()[-1]
+        assert (new.pid, new.camid) == (None, 3)
+        thumbnail = gallery.thumbnails([new.id])[0]
+        assert thumbnail is not None
+        assert thumbnail.startswith(b"\xff\xd8")
+
+
+def test_update_forget_expire_compact(crosscam: Run, filled: Path) -> None:
+    total = as_json(crosscam("gallery info g --json"))["entries"]
+    assert as_json(crosscam("gallery update g --ids 1 2 --pid 77 --track t --json")) == {"updated": 2}
+    assert as_json(crosscam("gallery forget g --pids 77 --json")) == {"forgotten": 2, "entries": int(str(total)) - 2}
+    assert as_json(crosscam("gallery info g --json"))["wiped"] == 2
+    assert int(str(as_json(crosscam("gallery compact g --json"))["bytes"])) > 0
+    assert as_json(crosscam("gallery verify g --json"))["sound"] is True
+    assert as_json(crosscam("gallery expire g --keep 30d --json"))["forgotten"] == 0
+    assert as_json(crosscam("gallery expire g --keep 0s --json"))["entries"] == 0
+    assert "Nothing says what to forget" in crosscam("gallery forget g")[2]
+    assert "Nothing to change" in crosscam("gallery update g --ids 1")[2]
+
+
+def test_info_verify_export_backup(crosscam: Run, filled: Path) -> None:
+    status, out, _ = crosscam("gallery info g")
+    assert status == 0
+    assert "demo in run, fingerprint" in out
+    assert "none; the search is exact" in out
+    told = as_json(crosscam("gallery export g out.npz --cameras 1 --json"))
+    assert len(np.load(filled / "out.npz")["descriptor"]) == told["entries"]
+    entries = as_json(crosscam("gallery info g --json"))["entries"]
+    assert as_json(crosscam("gallery backup g copy --json"))["entries"] == entries
+    assert "copy is taken" in crosscam("gallery backup g copy")[2]
+    rows = filled / "copy/segments/000001.rows"
+    data = bytearray(rows.read_bytes())
+    data[0] ^= 1
+    rows.write_bytes(data)
+    status, out, _ = crosscam("gallery verify copy")
+    assert status == 1
+    assert "checksum" in out
+
+
+def test_what_is_refused(crosscam: Run, filled: Path) -> None:
+    picture = read_dataset(filled / "people").query[0].path
+    for command, told in (
+        ("gallery index g", "An index is for 1,000 and more"),
+        ("gallery create g run", "g is taken"),
+        ("gallery info nowhere", "No gallery at nowhere"),
+        (f"gallery search g run {picture} --approximate", "has no index"),
+        (f"gallery search g run {picture} --parts arm=1", "No part 'arm'"),
+        (f"gallery search g run {picture} --parts arm", "is no weight"),
+        ("gallery search g run", "No picture to search for"),
+        ("gallery expire g --keep soon", "is no time span"),
+        ("gallery add g run people --camids 3", "camids means nothing"),
+        ("gallery info milvus://nowhere", "no address of a gallery"),
+    ):
+        status, _, err = crosscam(command)
+        assert (status, told in err) == (2, True), err
+        assert err.count("\n") == 1 + err.count("note: ")
+
+
+def test_another_model_is_refused(crosscam: Run, filled: Path, tiny: str) -> None:
+    assert crosscam(f"train demo --data people --out other {tiny} --set train.seed=5")[0] == 0
+    status, _, err = crosscam("gallery add g other people")
+    assert status == 2
+    assert "g was built with the model demo in run (fingerprint " in err
+    assert "(demo in other)" in err

@@ -1,0 +1,146 @@
+"""Forgetting: no byte of a descriptor or a thumbnail stays in the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_gallery import LAYOUT, MODEL, Filled, all_bytes, files_with, filled, some_descriptors, some_entries
+
+from crosscam.errors import GalleryError
+from crosscam.gallery import Where, open_gallery
+from crosscam.gallery.inverted import INDEX
+from crosscam.gallery.local import LocalGallery
+from crosscam.gallery.rows import widen
+
+F = MODEL.fingerprint
+
+
+def traces(folder: Path, data: Filled, gone: list[int], pieces: int = 4) -> list[str]:
+    """Files with a stretch of four numbers of a descriptor, with a block's length, or with 12 bytes of a thumbnail."""
+    found: list[str] = []
+    files = all_bytes(folder)
+    others = {data.descriptors[i].tobytes() for i in range(len(data.ids)) if i not in gone}
+    for i in gone:
+        if data.descriptors[i].tobytes() in others:  # a copy that stays
+            continue
+        row = widen(data.descriptors[i : i + 1], LAYOUT)[0]
+        for start in range(0, len(row) - pieces + 1, pieces):
+            found += files_with(files, row[start : start + pieces].tobytes())
+        thumbnail = data.thumbnails[i] or b""
+        for start in range(0, len(thumbnail) - 12, 12):
+            found += files_with(files, thumbnail[start : start + 12])
+    return found
+
+
+def test_forgetting_a_person_leaves_no_byte(tmp_path: Path) -> None:
+    folder = tmp_path / "g"
+    gallery, data = filled(folder)
+    gone = [i for i, entry in enumerate(data.entries) if entry.pid in (4, 5, 13)]
+    assert len(traces(folder, data, gone[1:2])) == 10, "the search for traces must find what is there"
+    with open_gallery(folder) as reader:
+        reader.search(data.descriptors[:1], model=F)
+        assert gallery.forget(Where(pids=(4, 5, 13))) == len(gone)
+        # Nothing is closed or compacted yet, and a reader is open.
+        assert traces(folder, data, gone) == []
+        assert not set(reader.ids()) & {data.ids[i] for i in gone}
+        for act in (reader.get, reader.descriptors, reader.thumbnails):
+            with pytest.raises(GalleryError, match=f"no entry {data.ids[gone[0]]}. It may have been forgotten"):
+                act([data.ids[gone[0]]])
+        assert gallery.info().wiped == len(gone)
+        kept = [i for i in range(len(data.ids)) if i not in gone]
+        assert gallery.compact() > 0
+        assert gallery.info().wiped == 0
+        assert reader.thumbnails([data.ids[i] for i in kept]) == [data.thumbnails[i] for i in kept]
+        np.testing.assert_array_equal(reader.descriptors([data.ids[i] for i in kept]), data.descriptors[kept])
+        assert [e.path for e in reader.get([data.ids[i] for i in kept])] == [data.entries[i].path for i in kept]
+        assert reader.verify().sound
+    gallery.close()
+    assert traces(folder, data, gone) == []
+    for i in gone:
+        assert files_with(all_bytes(folder), data.entries[i].path.encode()) == []
+
+
+def test_by_id_camera_track_and_time(tmp_path: Path) -> None:
+    gallery, data = filled(tmp_path / "g")
+    assert gallery.forget(Where(ids=(1, 2, 999))) == 2
+    assert gallery.forget(Where(camids=(3,))) == 30
+    assert gallery.forget(Where(tracks=("track 2",), not_camids=(0,))) > 0
+    left = len(gallery)
+    assert gallery.forget(Where(time_from=500.0, time_to=600.0)) == left - len(gallery) > 0
+    assert gallery.forget(Where(ids=(1,))) == 0
+    assert gallery.verify().sound
+    with pytest.raises(ValueError, match="Nothing says what to forget"):
+        gallery.forget(Where())
+    assert gallery.forget(Where(added_before=9e9)) > 0
+    assert (len(gallery), gallery.compact() > 0, len(gallery.info().cameras)) == (0, True, 0)
+    # Ids are never given again.
+    assert gallery.add(data.descriptors[:1], data.entries[:1], model=F) == [121]
+    gallery.close()
+
+
+def test_a_track_goes_with_its_last_entry(tmp_path: Path) -> None:
+    gallery, _ = filled(tmp_path / "g")
+    gallery.forget(Where(tracks=("track 3",)))
+    assert "track 3" not in gallery._store.database.track_names()
+    assert "track 4" in gallery._store.database.track_names()
+    gallery.close()
+
+
+def test_expire(tmp_path: Path) -> None:
+    gallery, data = filled(tmp_path / "g")
+    (added,) = {round(e.added, -2) for e in gallery.entries()}
+    assert gallery.expire("30d") == 0
+    assert gallery.expire("1h", by="time", now=3600.0 + 300.0) == sum(
+        e.time is not None and e.time < 300 for e in data.entries
+    )
+    assert len(gallery) > 0
+    assert gallery.expire("30d", now=added + 31 * 86_400) > 0
+    assert len(gallery) == 0
+    for wrong in ("30", "d", "-3d", "30y"):
+        with pytest.raises(ValueError, match="no time span"):
+            gallery.expire(wrong)
+    with pytest.raises(ValueError, match="'added' or 'time'"):
+        gallery.expire("1d", by="seen")  # type: ignore[arg-type]
+    gallery.close()
+
+
+def test_an_index_that_may_show_a_descriptor_is_dropped(tmp_path: Path) -> None:
+    """A centre is a mean of pictures; if they are all the same, it is that picture."""
+    rows = np.concatenate([some_descriptors(1500), np.repeat(some_descriptors(1, 99), 400, axis=0)])
+    with LocalGallery.create(tmp_path / "g", LAYOUT, MODEL) as gallery:
+        ids = gallery.add(rows, some_entries(1900), model=F)
+        gallery.build_index()
+        far = int(np.argmax(np.linalg.norm(rows[:1500] - rows[-1], axis=1)))
+        centres = np.load(tmp_path / "g" / INDEX)["centres"]
+        assert (centres @ rows[-1]).max() > 0.999
+        assert (centres @ rows[far]).max() < 0.999
+        gallery.forget(Where(ids=(ids[far],)))
+        assert gallery.info().index is not None
+        gallery.forget(Where(ids=tuple(ids[1500:])))
+        assert gallery.info().index is None
+        assert not (tmp_path / "g" / INDEX).exists()
+
+
+def test_a_search_that_a_forget_overtakes_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "g"
+    writer, data = filled(folder)
+    reader = open_gallery(folder)
+    from crosscam.gallery import searching
+
+    query, original, calls = data.descriptors[:1], searching.nearest, []
+
+    def overtaken(*args, **kwargs):  # type: ignore[no-untyped-def]
+        if not calls:
+            writer.forget(Where(ids=(data.ids[0],)))  # between the reader's look at the database and its scan
+        calls.append(1)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(searching, "nearest", overtaken)
+    hits = reader.search(query, 5, model=F)[0]
+    assert len(calls) == 2
+    assert len(hits) == 5
+    assert data.ids[0] not in {hit.entry.id for hit in hits}
+    reader.close()
+    writer.close()
