@@ -245,6 +245,13 @@ def test_demo(crosscam: Run, place: Path, tiny: str) -> None:
     assert "mAP went from" in err
     assert (place / "d/report.html").is_file()
     assert not (place / "d/people.part").exists()
+    for page in ("search.html", "why.html"):
+        assert "data:image/jpeg;base64," in (place / "d" / page).read_text(encoding="utf-8")
+    assert "crosscam serve --gallery d/gallery --model d" in err
+    status, info, _ = crosscam("gallery info d/gallery --json")
+    entries = json.loads(info)["entries"]
+    assert status == 0
+    assert f"d/gallery holds {entries} of their pictures" in " ".join(err.split())
     # A second call has nothing left to do but to score again.
     assert crosscam(f"demo --out d --ids 10 {tiny}")[1] == out
     status, _, err = crosscam(f"demo --out d --ids 11 {tiny}")

@@ -17,6 +17,7 @@ from crosscam.cli.show import bars, counting, say, score_table, show_json, show_
 from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.data.render import render_dataset
+from crosscam.demonstration import demonstrate
 from crosscam.errors import DataError
 from crosscam.experiment import (
     REPORT,
@@ -38,7 +39,7 @@ from crosscam.training.distributed import is_first_process
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Draw people, train a small network on them, score it on people it never saw, and write a page of rankings."""
+    """Draw people, train a small network on them, score it on people it never saw, find one in a gallery."""
 
     out: Path = Path("runs/demo")
     """Folder for the drawn data set, the trained network and the page. A second call goes on where it stopped."""
@@ -54,11 +55,20 @@ class Demo:
         dataset = self._people()
         scores = _run_shown(recipe, dataset, self.out, resume=True, json=self.general.json)
         trained, untrained = scores[0].result.mAP, scores[1].result.mAP
-        if not self.general.json:
-            say(
-                f"mAP went from {100 * untrained:.1f} % to {100 * trained:.1f} % on people that the network never saw. "
-                f"Open {self.out / REPORT} in a browser to see whom it finds."
-            )
+        shown = demonstrate(self.out, dataset)
+        if self.general.json:
+            return
+        say(
+            f"mAP went from {100 * untrained:.1f} % to {100 * trained:.1f} % on people that the network never saw. "
+            f"Open {self.out / REPORT} in a browser to see whom it finds."
+        )
+        nearest = shown.hits[0]
+        say(
+            f"{shown.gallery} holds {shown.entries:,} of their pictures. {shown.query.path.name} was searched for at "
+            f"other cameras: {shown.num_right} of the first {len(shown.hits)} show the same one ({shown.hits_page}). "
+            f"The nearest, {Path(nearest.entry.path).name}, is at {nearest.distance:.3f}; {shown.pair_page} says why."
+        )
+        say(f"To search it yourself: crosscam serve --gallery {shown.gallery} --model {self.out}")
 
     def _people(self) -> ReidDataset:
         """The drawn data set; half a one, left by a kill, is drawn again."""
