@@ -71,7 +71,7 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
         )[0]
         picture = make_thumbnail(decode_image(query.path))
         thumbnails = gallery.thumbnails([hit.entry.id for hit in hits])
-        subtitle = f"{len(gallery):,} drawn people of {GALLERY}; other cameras than the query's."
+        subtitle = f"{len(gallery):,} pictures of drawn people; cameras other than the query's."
         write_hits(run / HITS, [picture], hits, thumbnails, gallery.layout, subtitle=subtitle)
         entries = len(gallery)
     pair = explain_pair(extractor, query.path, Path(hits[0].entry.path))
