@@ -154,6 +154,12 @@ def only_training(name: str, keep: Callable[[str], bool]) -> Callable[[], None]:
     return prepare
 
 
+def trained_on_all() -> None:
+    """A data set without query and gallery, and a network trained on it."""
+    only_training("seen", lambda _: True)()
+    run(f"train demo --data seen --out seen-run {TINY}", Path.cwd())
+
+
 def first_id(name: str) -> bool:
     """Whether a training image shows the first identity."""
     return name.startswith(min(os.listdir("people/bounding_box_train"))[:5])
@@ -297,6 +303,19 @@ SECTIONS: dict[str, list[Case]] = {
         Case("A link to nothing", "train demo --data broken --out runs/broken", train_with("broken", vanish), TINY),
         Case("No pictures to describe", "extract run empty out.npz"),
         Case("A picture that cannot be read", "extract run torn out.npz"),
+    ],
+    "Calibration": [
+        Case("Too few labelled pictures", "calibrate run --data people"),
+        Case("Pictures that the network was trained on", "calibrate seen-run --data seen", trained_on_all),
+    ],
+    "Serving": [
+        Case("A gallery that is not there", "serve --gallery nowhere"),
+        Case("An address that others can reach", "serve --gallery people.gallery --host 0.0.0.0"),
+        Case(
+            "A token that is too short",
+            "serve --gallery people.gallery --token-file token",
+            table("token", "secret\n"),
+        ),
     ],
     "Run folders": [
         Case("No run folder", "evaluate nowhere --data people"),

@@ -47,3 +47,7 @@ class GalleryBusyError(GalleryError):
 
 class ModelMismatchError(GalleryError):
     """Descriptors of another model than the one that a gallery was built with."""
+
+
+class WebError(CrosscamError):
+    """A server that cannot be started as it was asked for, or a request to it that cannot be met."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import tyro
 from tyro.conf import subcommand
 
+from crosscam.cli.calibrate import Calibrate
 from crosscam.cli.data import DataGroup, Doctor, Holdout, Render
 from crosscam.cli.describe import Extract, ImportAuthors
 from crosscam.cli.explain import Explain
@@ -21,6 +22,7 @@ from crosscam.cli.export import Export
 from crosscam.cli.gallery import GALLERY_COMMANDS, GalleryGroup
 from crosscam.cli.learn import Demo, Evaluate, Recipes, Train
 from crosscam.cli.reproduce import Reproduce
+from crosscam.cli.serve import Serve
 from crosscam.errors import CrosscamError
 from crosscam.recipes.catalogue import RECIPES
 from crosscam.recipes.settings import setting_names
@@ -37,6 +39,8 @@ Command = (
     | ImportAuthors
     | Reproduce
     | GalleryGroup
+    | Calibrate
+    | Serve
 )
 
 _SUBCOMMANDS = (
@@ -51,6 +55,8 @@ _SUBCOMMANDS = (
     | Annotated[ImportAuthors, subcommand("import-authors")]
     | Annotated[Reproduce, subcommand("reproduce")]
     | Annotated[GalleryGroup, subcommand("gallery")]
+    | Annotated[Calibrate, subcommand("calibrate")]
+    | Annotated[Serve, subcommand("serve")]
 )
 
 COMMANDS: dict[str, Any] = {
@@ -65,6 +71,8 @@ COMMANDS: dict[str, Any] = {
     "import-authors": ImportAuthors,
     "reproduce": Reproduce,
     "gallery": GALLERY_COMMANDS,
+    "calibrate": Calibrate,
+    "serve": Serve,
 }
 
 DESCRIPTION = (

@@ -1,0 +1,128 @@
+"""``crosscam calibrate``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from crosscam.cli.options import General, Reading, Unset, best_device
+from crosscam.cli.show import OUT, bars, counting, say, show_text, table
+from crosscam.data.records import camids_of, pids_of
+from crosscam.extraction import Extractor
+from crosscam.gallery import open_gallery
+from crosscam.gallery.filling import matching_extractor
+from crosscam.retrieval.calibrating import calibrate, pictures_to_calibrate
+from crosscam.retrieval.calibration import Calibration, Origin, Thresholds
+from crosscam.retrieval.open_set import OperatingPoint
+from crosscam.training.checkpoint import PROVENANCE, write_atomically, write_text
+
+SHOWN_CAMERA_PAIRS = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrate:
+    """Learn from labelled pictures which distance is the same person, and keep that with a gallery."""
+
+    run_folder: Positional[Path]
+    """Run folder with the trained network."""
+    data: Path
+    """Folder or table of labelled pictures of people that the network was not trained on."""
+    gallery: Unset[str] = None
+    """Gallery to keep the calibration with; its searches then say same, unsure or other."""
+    fmr: float = 1e-3
+    """Wanted share of pairs of different people that are called "same"."""
+    fnmr: float = 0.05
+    """Wanted share of pairs of one person that are called "other"."""
+    prior: float = 0.01
+    """Probabilities: share of pictures that show the person, before any is looked at."""
+    no_flip: bool = False
+    """Leave mirror images out; with --gallery it is done as the gallery was built."""
+    out: Unset[Path] = None
+    """JSON file to write; calibration.json in the run folder by default."""
+    reading: Reading = field(default_factory=Reading)
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Describe, count pairs, save."""
+        if self.gallery is None:
+            extractor = Extractor.load(self.run_folder, flip=not self.no_flip, device=best_device())
+        else:
+            with open_gallery(self.gallery) as gallery:
+                extractor = matching_extractor(gallery, self.run_folder, best_device())
+        dataset = self.reading.read_and_note(self.data)
+        samples, which = pictures_to_calibrate(dataset, _trained_on(self.run_folder))
+        say(f"note: calibrating on {which}: {len(samples):,} pictures. Their people must not have been trained on.")
+        with bars(self.general.json) as progress:
+            descriptors = extractor.files([s.path for s in samples], counting(progress, "describing"))
+        origin = Origin(dataset.name, dataset.fingerprint(), extractor.fingerprint, extractor.flip)
+        found = calibrate(
+            descriptors,
+            pids_of(samples),
+            camids_of(samples),
+            origin,
+            fmr=self.fmr,
+            fnmr=self.fnmr,
+            prior=self.prior,
+        )
+        out = self.out or self.run_folder / "calibration.json"
+        write_atomically(out, lambda path: write_text(path, found.to_json()))
+        if self.gallery is not None:
+            with open_gallery(self.gallery, write=True) as gallery:
+                gallery.set_document("calibration", json.loads(found.to_json()))
+        if self.general.json:
+            show_text(found.to_json())
+        else:
+            _show(found)
+            say(f"Written to {out}{f' and kept with {self.gallery}' if self.gallery else ''}.")
+
+
+def _trained_on(run_folder: Path) -> str | None:
+    """Fingerprint of the data that a network was trained on, where the run folder tells."""
+    try:
+        text = (run_folder / PROVENANCE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        value = json.loads(text)["data"]["fingerprint"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return str(value)
+
+
+def _show(found: Calibration) -> None:
+    rows = [_threshold_row("different cameras", found.pooled)]
+    if found.within:
+        rows.append(_threshold_row("one camera", found.within))
+    for entry in found.cameras[:SHOWN_CAMERA_PAIRS]:
+        a, b = entry.camids
+        rows.append(_threshold_row(f"camera {a}" if a == b else f"cameras {a} and {b}", entry.thresholds))
+    head = ("pairs", "same below", "other from", "# of one person", "# of two people")
+    table(head, rows, "Distances")
+    if len(found.cameras) > SHOWN_CAMERA_PAIRS:
+        OUT.print(f"and {len(found.cameras) - SHOWN_CAMERA_PAIRS:,} more camera pairs in the file.")
+    table(
+        ("let through (FMR)", "distance", "missed (FNMR)", "95 % interval"),
+        [_open_set_row(point) for point in found.open_set],
+        "Across cameras, one threshold for all",
+    )
+    for sentence in (found.rests_on(), *found.notes):
+        OUT.print(sentence, markup=False)
+
+
+def _threshold_row(name: str, limits: Thresholds) -> tuple[str, ...]:
+    return name, f"{limits.same:.3f}", f"{limits.other:.3f}", f"{limits.genuine:,}", f"{limits.impostor:,}"
+
+
+def _open_set_row(point: OperatingPoint) -> tuple[str, ...]:
+    rate = f"{100 * point.fmr:.4g} %"
+    if point.threshold is None or point.fnmr is None or point.low is None or point.high is None:
+        return rate, "-", point.note, "-"
+    return (
+        rate,
+        f"{point.threshold:.3f}",
+        f"{100 * point.fnmr:.1f} %",
+        f"{100 * point.low:.1f} to {100 * point.high:.1f} %",
+    )

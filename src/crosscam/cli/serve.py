@@ -1,0 +1,68 @@
+"""``crosscam serve``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crosscam.cli.options import General, Unset, best_device
+from crosscam.cli.show import say
+from crosscam.errors import WebError
+from crosscam.gallery.filling import matching_extractor
+from crosscam.gallery.places import is_address, open_gallery
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Serve a page and a REST API over a gallery; see docs/responsible-use.md for what it is for, and what not."""
+
+    gallery: str
+    """The gallery: a folder, or the address of a Milvus database."""
+    model: Unset[Path] = None
+    """Run folder of the network that built the gallery; without it nothing can be uploaded."""
+    host: str = "127.0.0.1"
+    """Address to listen on; any other than this machine's own needs --token-file."""
+    port: int = 8700
+    """Port to listen on; 0 takes a free one."""
+    token_file: Unset[Path] = None
+    """File with one token a line, TOKEN or NAME TOKEN; whoever asks must show one."""
+    host_name: tuple[str, ...] = ()
+    """Further names by which browsers call this server, for example behind a proxy."""
+    audit: Unset[Path] = None
+    """Audit log; audit.jsonl in the gallery's folder by default."""
+    rate: int = 240
+    """Searches and changes per minute for each client."""
+    upload_mb: int = 16
+    """Largest request, in megabytes."""
+    megapixels: int = 25
+    """Largest picture, in millions of pixels."""
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Open, say where, serve until Ctrl-C."""
+        try:
+            from crosscam.web.running import run_server
+        except ImportError as error:
+            raise WebError(f"Serving needs {error.name}: pip install 'crosscam[web]'.") from error
+        from crosscam.web.audit import FILE
+        from crosscam.web.service import Service
+        from crosscam.web.settings import Limits, Settings, read_tokens
+
+        for name, value in (("--rate", self.rate), ("--upload-mb", self.upload_mb), ("--megapixels", self.megapixels)):
+            if value < 1:
+                raise WebError(f"{name} is {value}. Expected at least 1.")
+        limits = Limits(rate=self.rate, upload_bytes=self.upload_mb * 1_000_000, pixels=self.megapixels * 1_000_000)
+        tokens = read_tokens(self.token_file) if self.token_file else {}
+        settings = Settings(host=self.host, port=self.port, tokens=tokens, host_names=self.host_name, limits=limits)
+        if self.audit is None and is_address(self.gallery):
+            raise WebError("A gallery at an address has no folder for the audit log. Give --audit FILE.")
+        extractor = None
+        if self.model is not None:
+            with open_gallery(self.gallery) as gallery:
+                extractor = matching_extractor(gallery, self.model, best_device())
+        audit = self.audit or Path(self.gallery) / FILE
+        service = Service(self.gallery, extractor, audit, limits)
+        try:
+            run_server(service, settings, Path(self.gallery).name, say)
+        finally:
+            service.close()

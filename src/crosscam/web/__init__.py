@@ -1,0 +1,1 @@
+"""The page and the REST API over a gallery; ``crosscam serve`` starts them."""

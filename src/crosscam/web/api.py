@@ -1,0 +1,252 @@
+"""The REST API: one route for each verb of the gallery."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, File, Form, Path, Query, Request, Response, UploadFile
+
+from crosscam.errors import WebError
+from crosscam.gallery import NewEntry, Where, parse_weights
+from crosscam.web import schemas as s
+from crosscam.web.search import Options
+from crosscam.web.service import MissingError, Service
+
+MEANINGS = {
+    400: "Not a request that can be read.",
+    401: "No token, or a wrong one.",
+    403: "Comes from a page of another site.",
+    404: "Not in the gallery.",
+    408: "Took too long.",
+    409: "The gallery is being written by another program, or is of another model.",
+    413: "Too large.",
+    422: "Read, but not possible: a value out of range, a picture that is none.",
+    429: "Too many requests.",
+}
+ERRORS: dict[int | str, dict[str, Any]] = {n: {"model": s.Error, "description": text} for n, text in MEANINGS.items()}
+JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}, "description": "The picture."}
+}
+EntryId = Annotated[int, Path(ge=1, le=2**53 - 1, examples=[1])]
+Pictures = Annotated[list[UploadFile], File(description="One or several pictures of one person.")]
+CameraList = Annotated[
+    str | None, Form(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){0,999}$", description="Only these cameras, as 1,4.")
+]
+Parts = Annotated[
+    str | None,
+    Form(max_length=1000, description="Weights of body parts (head torso legs feet whole) or blocks: torso=2,feet=0."),
+]
+
+router = APIRouter(prefix="/api/v1", responses=ERRORS)
+
+
+def service_of(request: Request) -> Service:
+    """The application's."""
+    service: Service = request.app.state.service
+    return service
+
+
+def who_of(request: Request) -> str:
+    """Who asks, as the guard found out."""
+    who: str = request.state.who
+    return who
+
+
+@router.get("/info")
+def info(request: Request) -> s.InfoOut:
+    """The gallery's state."""
+    service = service_of(request)
+    calibrated = service.calibration()[0] is not None
+    name: str = request.app.state.name
+    return s.InfoOut.of(service.info(), name, calibrated, service.extractor is not None)
+
+
+@router.get("/calibration")
+def calibration(request: Request) -> dict[str, Any]:
+    """The calibration kept with the gallery, as calibration.json; see docs/calibration.md."""
+    found, reason = service_of(request).calibration()
+    if found is None:
+        raise MissingError(f"No calibration: {reason}")
+    value: dict[str, Any] = json.loads(found.to_json())
+    return value
+
+
+@router.post("/search")
+def search(
+    request: Request,
+    picture: Pictures = [],  # noqa: B006 - FastAPI copies it
+    query: Annotated[s.QueryKey | None, Form(description="An earlier query, or e12 for entry 12, instead.")] = None,
+    cameras: CameraList = None,
+    time_from: Annotated[s.Seconds | None, Form()] = None,
+    time_to: Annotated[s.Seconds | None, Form()] = None,
+    parts: Parts = None,
+    start: Annotated[int, Form(ge=0, le=10_000)] = 0,
+    limit: Annotated[int, Form(ge=1, le=200)] = 20,
+    pool_tracks: Annotated[bool, Form(description="Pictures of a track count as one.")] = False,
+    rerank_first: Annotated[int, Form(ge=0, le=500, description="Re-rank this many by their neighbours.")] = 0,
+    approximate: Annotated[bool, Form(description="By the index, where there is one.")] = False,
+) -> s.SearchOut:
+    """Who looks like the person on these pictures? What was confirmed for a query is searched with as well."""
+    service = service_of(request)
+    if bool(picture) == (query is not None):
+        raise WebError("Send either pictures (field 'picture') or the key of an earlier query (field 'query').")
+    options = Options(
+        cameras=tuple(int(c) for c in cameras.split(",")) if cameras else None,
+        time_from=time_from,
+        time_to=time_to,
+        weights=_weights(parts),
+        start=start,
+        limit=limit,
+        pool_tracks=pool_tracks,
+        rerank_first=rerank_first,
+        approximate=approximate,
+    )
+    asked = service.query(query) if query is not None else service.upload(_read(picture))
+    return s.SearchOut.of(service.search(asked, options, who_of(request)))
+
+
+@router.post("/entries", status_code=201)
+def add(
+    request: Request,
+    picture: Pictures,
+    camid: Annotated[s.Camera, Form(description="Camera of all the pictures.")],
+    pid: Annotated[s.Pid | None, Form(description="Identity, if known.")] = None,
+    time: Annotated[
+        s.Seconds | None, Form(description="Seconds, of the Unix epoch where entries expire by time.")
+    ] = None,
+    track: Annotated[s.Text | None, Form(description="Name of the tracklet.")] = None,
+) -> s.AddedOut:
+    """Add pictures of one person at one camera; when this answers, they are on disk."""
+    names = [_name(upload.filename, n) for n, upload in enumerate(picture, 1)]
+    entries = [NewEntry(path=name, camid=camid, pid=pid, time=time, track=track) for name in names]
+    return s.AddedOut(ids=service_of(request).add(_read(picture), entries, who_of(request)))
+
+
+@router.get("/entries")
+def entries(
+    request: Request,
+    camid: Annotated[s.Camera | None, Query()] = None,
+    track: Annotated[s.Text | None, Query()] = None,
+    pid: Annotated[s.Pid | None, Query()] = None,
+    start: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> s.EntriesOut:
+    """Browse entries, for example those of a track."""
+    where = Where(
+        camids=None if camid is None else (camid,),
+        tracks=None if track is None else (track,),
+        pids=None if pid is None else (pid,),
+    )
+    found = service_of(request).gallery.entries(where, start=start, limit=limit + 1)
+    return s.EntriesOut(entries=[s.EntryOut.of(e) for e in found[:limit]], start=start, more=len(found) > limit)
+
+
+@router.get("/entries/{number}")
+def entry(request: Request, number: EntryId) -> s.EntryOut:
+    """One entry."""
+    return s.EntryOut.of(service_of(request).entry(number))
+
+
+@router.get("/entries/{number}/thumbnail", responses=JPEG, response_class=Response)
+def thumbnail(request: Request, number: EntryId) -> Response:
+    """The small picture of an entry."""
+    return picture_response(service_of(request).thumbnail(number))
+
+
+@router.patch("/entries/{number}")
+def update(request: Request, number: EntryId, changes: s.ChangesIn) -> s.EntryOut:
+    """Give an entry other data."""
+    values = {("path" if name == "name" else name): getattr(changes, name) for name in changes.model_fields_set}
+    for field in ("path", "camid"):
+        if field in values and values[field] is None:
+            raise WebError(f"An entry needs a {'name' if field == 'path' else field}; it cannot be cleared.")
+    return s.EntryOut.of(service_of(request).update(number, values, who_of(request)))
+
+
+@router.delete("/entries/{number}")
+def forget_one(request: Request, number: EntryId) -> s.CountOut:
+    """Forget one entry for good."""
+    service = service_of(request)
+    service.entry(number)
+    return s.CountOut(entries=service.forget(Where(ids=(number,)), who_of(request)))
+
+
+@router.post("/forget")
+def forget(request: Request, which: s.ForgetIn) -> s.CountOut:
+    """Forget entries for good: no byte of their descriptors and pictures stays in the gallery."""
+    return s.CountOut(entries=service_of(request).forget(which.where(), who_of(request)))
+
+
+@router.post("/expire")
+def expire(request: Request, age: s.ExpireIn) -> s.CountOut:
+    """Forget what is older than an age."""
+    return s.CountOut(entries=service_of(request).expire(age.keep, age.by, who_of(request)))
+
+
+@router.post("/explain")
+def explain(request: Request, pair: s.ExplainIn) -> s.ExplainOut:
+    """A distance as the exact sum over the blocks of the descriptor."""
+    service = service_of(request)
+    query = service.query(pair.query)
+    hit = service.explain(query, pair.entry, Options(weights=pair.parts), who_of(request))
+    total = float(hit.contributions.sum())
+    parts = [
+        s.PartOut(
+            name=b.name,
+            kind=b.kind,
+            rows=(b.rows[0], b.rows[1]),
+            squared_distance=float(c),
+            share=float(c) / total if total > 0 else 0.0,
+        )
+        for b, c in zip(service.gallery.layout, hit.contributions, strict=True)
+    ]
+    entry_out = s.EntryOut.of(hit.entry)
+    return s.ExplainOut(query=query.key, entry=entry_out, distance=hit.distance, squared_distance=total, parts=parts)
+
+
+@router.post("/feedback")
+def feedback(request: Request, said: s.FeedbackIn) -> s.FeedbackOut:
+    """Confirm or reject a match; later searches with this query use it."""
+    service = service_of(request)
+    query = service.query(said.query)
+    return _judgements(service.judge(query, said.entry, said.same, who_of(request)))
+
+
+@router.get("/feedback")
+def feedback_of(request: Request, query: Annotated[s.QueryKey, Query()]) -> s.FeedbackOut:
+    """What was said of a query's matches."""
+    return _judgements(service_of(request).judgements(query))
+
+
+@router.get("/audit")
+def audit(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> dict[Literal["lines"], list[Any]]:
+    """The last lines of the audit log, newest first."""
+    return {"lines": service_of(request).audit.last(limit)}
+
+
+def picture_response(data: bytes) -> Response:
+    """A stored picture; only the kinds that a gallery holds are named as pictures."""
+    kind = "image/webp" if data[8:12] == b"WEBP" else "image/jpeg"
+    return Response(data, media_type=kind, headers={"cache-control": "private, max-age=60"})
+
+
+def _judgements(found: Any) -> s.FeedbackOut:
+    return s.FeedbackOut(judgements=[s.JudgementOut(**vars(j)) for j in found])
+
+
+def _read(pictures: list[UploadFile]) -> list[bytes]:
+    return [picture.file.read() for picture in pictures]
+
+
+def _weights(parts: str | None) -> dict[str, float]:
+    try:
+        return parse_weights(parts or "")
+    except ValueError as error:
+        raise WebError(str(error)) from error
+
+
+def _name(filename: str | None, number: int) -> str:
+    """A file's name without folders and control characters."""
+    name = (filename or "").replace("\\", "/").rpartition("/")[2]
+    return "".join(c for c in name if c.isprintable())[:200] or f"upload {number}"

@@ -1,0 +1,87 @@
+"""Who asked for what, and when: one JSON line for each search and each change, appended and never rewritten.
+
+No descriptor and no picture is written, only numbers of entries. A line is one write to a file opened for appending, so
+lines of several threads or processes do not mix; it is on disk before the answer goes out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from crosscam.errors import WebError
+
+FILE = "audit.jsonl"
+TAIL_BYTES = 1_000_000
+
+
+class AuditError(WebError):
+    """A line that could not be kept; what it was to tell of must not be answered."""
+
+
+class AuditLog:
+    """The audit log of a gallery.
+
+    Args:
+        path: the file; it is made, readable for its owner alone.
+    Raises:
+        WebError: it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        try:
+            self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise WebError(
+                f"The audit log {path} cannot be written ({error.strerror}). Searches are not served without one; "
+                "give --audit FILE."
+            ) from error
+
+    def write(self, who: str, what: str, **details: Any) -> None:
+        """Append one line.
+
+        Args:
+            who: the token's holder, or "local".
+            what: the verb, such as "search".
+            details: what JSON holds; no descriptors, no pictures.
+        Raises:
+            AuditError: the disk is full.
+        """
+        line = {"when": datetime.now(UTC).isoformat(timespec="milliseconds"), "who": who, "what": what, **details}
+        data = (json.dumps(line, ensure_ascii=True) + "\n").encode()
+        try:
+            with self._lock:
+                written = os.write(self._handle, data)
+                os.fsync(self._handle)
+        except OSError as error:
+            raise AuditError(f"The audit log cannot be written ({error.strerror}), so nothing is answered.") from error
+        if written != len(data):
+            raise AuditError("The audit log cannot be written (the disk is full), so nothing is answered.")
+
+    def last(self, count: int) -> list[dict[str, Any]]:
+        """The last lines, newest first; a line that a crash tore is left out."""
+        with open(self.path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - TAIL_BYTES))
+            lines = file.read().splitlines()
+        found = []
+        for line in reversed(lines):
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                found.append(value)
+            if len(found) == count:
+                break
+        return found
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._handle)

@@ -1,0 +1,67 @@
+"""What people said of matches: the same person, or not. Kept with the gallery, as numbers of entries alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+DOCUMENT = "feedback"
+LIMIT = 20_000
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One answer.
+
+    Attributes:
+        query: key of the query; ``e12`` where entry 12 was searched with.
+        entry: the entry that was judged.
+        same: whether it shows the same person.
+        who, when: by whom, and when (ISO 8601).
+    """
+
+    query: str
+    entry: int
+    same: bool
+    who: str
+    when: str
+
+
+def read_judgements(document: Any) -> tuple[Judgement, ...]:
+    """From the gallery's document; what is not of this form is left out."""
+    found = []
+    for item in document if isinstance(document, list) else []:
+        try:
+            same = bool(item["same"])
+            found.append(Judgement(str(item["query"]), int(item["entry"]), same, str(item["who"]), str(item["when"])))
+        except (TypeError, KeyError, ValueError):
+            continue
+    return tuple(found)
+
+
+def as_document(judgements: Iterable[Judgement]) -> list[dict[str, Any]]:
+    """For the gallery; of very many the last ones."""
+    return [asdict(j) for j in judgements][-LIMIT:]
+
+
+def with_judgement(judgements: Iterable[Judgement], new: Judgement, *, clear: bool = False) -> tuple[Judgement, ...]:
+    """The new answer in the place of an older one to the same question, or that one taken back."""
+    rest = tuple(j for j in judgements if (j.query, j.entry) != (new.query, new.entry))
+    return rest if clear else (*rest, new)
+
+
+def entry_of(query: str) -> int | None:
+    """The entry that a query's key names, None for uploads."""
+    digits = query[1:]
+    return int(digits) if query[:1] == "e" and digits.isascii() and digits.isdigit() and len(digits) < 16 else None
+
+
+def named(judgements: Iterable[Judgement]) -> set[int]:
+    """All entries that judgements name, as matches or as queries."""
+    return {n for j in judgements for n in (j.entry, entry_of(j.query)) if n is not None}
+
+
+def without(judgements: Iterable[Judgement], gone: set[int]) -> tuple[Judgement, ...]:
+    """Those that do not name a forgotten entry."""
+    return tuple(j for j in judgements if j.entry not in gone and entry_of(j.query) not in gone)

@@ -1,0 +1,287 @@
+"""Stands before every request: who asks, from where, how often and how much; and puts the security headers on answers.
+
+Plain ASGI, so that a body that is too large is refused while it comes in, before anybody parses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import MutableMapping
+from html import escape
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crosscam.web.rates import Rate
+from crosscam.web.settings import Settings
+
+COOKIE = "crosscam_session"
+SESSION_SECONDS = 12 * 3600
+SESSIONS = 1_000
+LOGIN = "/login"
+SAFE = ("GET", "HEAD")
+COSTLY_PAGES = ("/search", "/explain", "/export")
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    # With "no-referrer" browsers would send "Origin: null" with our own forms, and nobody could tell them from others'.
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+
+
+class RefusedError(Exception):
+    """A request that goes no further."""
+
+    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.headers = status, message, headers or {}
+
+
+class Sessions:
+    """Who has logged in with a browser; lost when the server ends."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[float, str]] = OrderedDict()
+
+    def begin(self, who: str) -> str:
+        """A new session's name."""
+        name = secrets.token_urlsafe(32)
+        self._known[name] = (time.monotonic() + SESSION_SECONDS, who)
+        while len(self._known) > SESSIONS:
+            self._known.popitem(last=False)
+        return name
+
+    def who(self, name: str) -> str | None:
+        """Whose session it is; None for an unknown or old one."""
+        until, who = self._known.get(name, (0.0, ""))
+        return who if until > time.monotonic() else None
+
+    def end(self, name: str) -> None:
+        """Forget a session."""
+        self._known.pop(name, None)
+
+
+class Guard:
+    """See above.
+
+    Args:
+        app: what to protect.
+        settings: addresses, tokens and limits.
+        sessions: of browsers that have logged in.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, sessions: Sessions) -> None:
+        self.app, self.settings, self.sessions = app, settings, sessions
+        self._costly, self._plain = Rate(settings.limits.rate), Rate(20 * settings.limits.rate)
+        self.failures = Rate(settings.limits.failures)
+        self._inside = 0
+        self._room = Room(settings.limits.upload_total)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return
+        answer = _Answer(send)
+        try:
+            await self._admit(scope, receive, answer)
+        except RefusedError as refused:
+            await answer.refuse(scope, refused)
+        except TimeoutError:
+            seconds = self.settings.limits.seconds
+            await answer.refuse(scope, RefusedError(408, f"The request took longer than {seconds:g} seconds."))
+
+    async def _admit(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        headers = Headers(scope=scope)
+        self._check_host(headers)
+        self._check_origin(scope["method"], headers)
+        who, client = self._who(scope, headers)
+        self._check_rate(scope, client)
+        scope.setdefault("state", {})["who"] = who
+        if self._inside >= self.settings.limits.waiting:
+            raise RefusedError(429, "Too many requests at once. Try again in a moment.", {"retry-after": "2"})
+        body = _Body(headers, receive, answer, self.settings.limits.upload_bytes, self._room)
+        self._inside += 1
+        try:
+            async with asyncio.timeout(self.settings.limits.seconds):
+                await self.app(scope, body, answer)
+        finally:
+            self._inside -= 1
+            self._room.left += body.seen
+
+    def _check_host(self, headers: Headers) -> None:
+        """A foreign name that points to this address is how a web page elsewhere reaches a server on loopback."""
+        allowed = self.settings.allowed_hosts
+        hosts = headers.getlist("host")
+        name = _without_port(hosts[0]) if len(hosts) == 1 else ""
+        if not name or (allowed is not None and name not in allowed):
+            raise RefusedError(
+                400,
+                "This server is not known by the name in the Host header. Call it by the address it printed, or start "
+                "it with --host-name NAME.",
+            )
+
+    def _check_origin(self, method: str, headers: Headers) -> None:
+        """Pages of other sites may neither change anything nor embed pictures; programs send none of these headers."""
+        site = headers.get("sec-fetch-site", "none")
+        if method in SAFE:
+            if site in ("cross-site", "same-site") and headers.get("sec-fetch-mode") != "navigate":
+                raise RefusedError(403, "Pages of other sites may not use this server.")
+            return
+        origin = headers.get("origin")
+        foreign = origin is not None and urlsplit(origin).netloc.lower() != headers["host"].lower()
+        if foreign or site not in ("same-origin", "none"):
+            raise RefusedError(403, "This request comes from a page of another site, and is refused.")
+
+    def _who(self, scope: Scope, headers: Headers) -> tuple[str, str]:
+        """Who asks, and the name under which their requests are counted."""
+        address = scope["client"][0] if scope.get("client") else "unknown"
+        if not self.settings.tokens:
+            return "local", address
+        given = headers.get("authorization", "")
+        if given:
+            if self.failures.empty(address):
+                raise RefusedError(429, "Too many wrong tokens. Try again in a minute.", {"retry-after": "60"})
+            kind, _, token = given.partition(" ")
+            holder = self.settings.holder_of(token.strip()) if kind.lower() == "bearer" else None
+            if holder is None:
+                self.failures.take(address)
+                raise RefusedError(401, "The token is wrong.", {"www-authenticate": "Bearer"})
+            return holder, f"token {holder}"
+        session = session_of(headers)
+        holder = self.sessions.who(session) if session else None
+        if holder is not None:
+            return holder, f"token {holder}"
+        if scope["path"] == LOGIN:
+            return "nobody", address
+        if scope["method"] in SAFE and not is_api(scope) and "text/html" in headers.get("accept", ""):
+            query = scope["query_string"].decode("latin-1")
+            target = quote(scope["path"] + (f"?{query}" if query else ""), safe="")
+            raise RefusedError(303, "Log in first.", {"location": f"{LOGIN}?next={target}"})
+        raise RefusedError(
+            401, "A token is needed: send 'Authorization: Bearer TOKEN'.", {"www-authenticate": "Bearer"}
+        )
+
+    def _check_rate(self, scope: Scope, client: str) -> None:
+        costly = scope["method"] not in SAFE or scope["path"].startswith(COSTLY_PAGES)
+        wait = (self._costly if costly else self._plain).take(client)
+        if wait:
+            raise RefusedError(429, f"Too many requests. Try again in {wait} seconds.", {"retry-after": str(wait)})
+
+
+class _Answer:
+    """``send``, with the security headers, and with a refusal in the place of an answer that was not begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.begun = False
+        self.refusal: RefusedError | None = None
+
+    async def __call__(self, message: Message) -> None:
+        if self.refusal is not None and not self.begun:
+            raise self.refusal
+        if message["type"] == "http.response.start":
+            self.begun = True
+            present = {name for name, _ in message.get("headers", [])}
+            extra = [(n.encode(), v.encode()) for n, v in HEADERS.items() if n.encode() not in present]
+            message = {**message, "headers": [*message.get("headers", []), *extra]}
+        await self._send(message)
+
+    async def refuse(self, scope: Scope, refused: RefusedError) -> None:
+        """Answer with a refusal; where an answer has begun, it breaks off."""
+        if self.begun:
+            return
+        self.refusal = None
+        kind, body = error_body(scope, refused.status, refused.message)
+        headers = {"content-type": kind, "content-length": str(len(body)), **refused.headers}
+        if refused.status == 413:
+            headers["connection"] = "close"
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+        await self({"type": "http.response.start", "status": refused.status, "headers": raw})
+        await self({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+class Room:
+    """Bytes that bodies may still take in memory, over all requests."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+
+class _Body:
+    """``receive``, up to a number of bytes, and while there is room."""
+
+    def __init__(self, headers: Headers, receive: Receive, answer: _Answer, limit: int, room: Room) -> None:
+        self._receive, self._answer, self._limit, self._room = receive, answer, limit, room
+        self.seen = 0
+        stated = headers.get("content-length", "0")
+        if not stated.isdigit() or int(stated[:18]) > limit or len(stated) > 18:
+            raise self._too_large()
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(413, f"The request is larger than {self._limit:,} bytes. Send smaller pictures.")
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            size = len(message.get("body", b""))
+            self.seen += size
+            self._room.left -= size
+            refusal = None
+            if self.seen > self._limit:
+                refusal = self._too_large()
+            elif self._room.left < 0:
+                refusal = RefusedError(
+                    429, "Too much is uploaded at once. Try again in a moment.", {"retry-after": "2"}
+                )
+            if refusal:
+                # Whoever parses the body may turn this error into its own; the answer is this one all the same.
+                self._answer.refusal = refusal
+                raise refusal
+        return message
+
+
+def is_api(scope: Scope | MutableMapping[str, Any]) -> bool:
+    """Whether the path is of the REST API."""
+    return str(scope["path"]).startswith("/api")
+
+
+def error_body(scope: Scope | MutableMapping[str, Any], status: int, message: str) -> tuple[str, bytes]:
+    """Content type and body of an error: one JSON line for programs, a plain page for browsers."""
+    if is_api(scope) or "text/html" not in Headers(scope=scope).get("accept", ""):
+        return "application/json", (json.dumps({"error": message, "status": status}) + "\n").encode()
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{status}</title><h1>{status}</h1>'
+        f"<p>{escape(message)}</p></html>"
+    )
+    return "text/html; charset=utf-8", page.encode()
+
+
+def session_of(headers: Headers) -> str | None:
+    """The session that a browser's cookie names."""
+    try:
+        cookie = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return None
+    return cookie[COOKIE].value if COOKIE in cookie else None
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return (name if colon and (port.isdigit() or not port) and not host.endswith("]") else host).lower()

@@ -1,0 +1,332 @@
+"""The pages: HTML from templates, forms that work without a script."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.datastructures import QueryParams
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from crosscam.errors import WebError
+from crosscam.explain.parts import body_profile
+from crosscam.gallery import Where
+from crosscam.web import export, views
+from crosscam.web.api import EntryId, picture_response, service_of, who_of
+from crosscam.web.forms import LARGEST_WEIGHT, PAGE_SIZE, TIME_STEPS, SearchForm, number, read_form
+from crosscam.web.guard import COOKIE, SESSION_SECONDS, session_of
+from crosscam.web.maps import pair_maps
+from crosscam.web.schemas import Camera, Pid, QueryKey, Seconds, Text
+from crosscam.web.search import Found
+from crosscam.web.service import MissingError, name_of
+
+RECENT = 11
+
+router = APIRouter()
+
+_templates = Environment(
+    loader=PackageLoader("crosscam.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.globals.update(views=views, name_of=name_of, TIME_STEPS=TIME_STEPS, LARGEST_WEIGHT=LARGEST_WEIGHT)
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page of a template, with what all pages show."""
+    state = request.app.state
+    common = {
+        "gallery": state.name,
+        "limits": state.settings.limits,
+        "who": getattr(request.state, "who", "nobody"),
+        "with_token": bool(state.settings.tokens),
+        "path": request.url.path,
+    }
+    return HTMLResponse(_templates.get_template(template).render(**common, **values), status)
+
+
+def error_page(request: Request, status: int, message: str) -> HTMLResponse:
+    """What went wrong, and the way back."""
+    return page(request, "error.html", status, message=message, code=status)
+
+
+def sure(sure: Annotated[Literal["yes"], Form()]) -> None:
+    """A box that must be ticked before anything is forgotten."""
+
+
+def see(path: str) -> RedirectResponse:
+    """Go on with another page."""
+    return RedirectResponse(path, 303)
+
+
+@router.get("/")
+def home(request: Request) -> Response:
+    """Begin a search."""
+    service = service_of(request)
+    info = service.info()
+    recent = service.gallery.entries(start=max(0, info.entries - RECENT), limit=RECENT)
+    return page(request, "home.html", info=info, uploads=service.extractor is not None, recent=recent[::-1])
+
+
+@router.post("/upload")
+def upload(request: Request, picture: Annotated[list[UploadFile], File()]) -> Response:
+    """Describe pictures, and search with them."""
+    pictures = [data for data in (p.file.read() for p in picture) if data]
+    if not pictures:
+        raise WebError("No picture was chosen. Choose one, or drop it onto the page.")
+    query = service_of(request).upload(pictures)
+    return see(f"/search?q={query.key}")
+
+
+@router.get("/search")
+def search(request: Request) -> Response:
+    """Ranked matches."""
+    form, found = _found(request)
+    service = service_of(request)
+    unit = views.longest_bar([r.hit.contributions for r in found.hits], service.gallery.layout)
+    return page(
+        request,
+        "search.html",
+        form=form,
+        found=found,
+        info=service.info(),
+        unit=unit,
+        layout=service.gallery.layout,
+        parts=any(b.kind == "local" for b in service.gallery.layout),
+    )
+
+
+def _found(request: Request, limit: int | None = None) -> tuple[SearchForm, Found]:
+    service = service_of(request)
+    form = read_form(request.query_params)
+    options = form.options(service.info())
+    if limit is not None:
+        options = type(options)(**{**vars(options), "start": 0, "limit": limit})
+    return form, service.search(service.query(form.query), options, who_of(request))
+
+
+@router.post("/feedback")
+def feedback(
+    request: Request,
+    back: Annotated[str, Form(max_length=8000)],
+    entry: Annotated[int, Form(ge=1, le=2**53 - 1)],
+    said: Annotated[Literal["same", "other", "clear"], Form()],
+) -> Response:
+    """Confirm or reject a match."""
+    form = read_form(QueryParams(back))
+    service = service_of(request)
+    same = {"same": True, "other": False, "clear": None}[said]
+    service.judge(service.query(form.query), entry, same, who_of(request))
+    return see(f"/search?{form.query_string(page=None)}#results")
+
+
+@router.get("/explain")
+def explain(request: Request, entry: Annotated[int, Query(ge=1, le=2**53 - 1)]) -> Response:
+    """Why one match is near or far."""
+    service = service_of(request)
+    form = read_form(request.query_params)
+    query = service.query(form.query)
+    options = form.options(service.info())
+    hit = service.explain(query, entry, options, who_of(request))
+    layout = service.gallery.layout
+    profile = body_profile(hit.contributions[None], layout)
+    calibration, reason = service.calibration()
+    usable = calibration if not options.changed_weights else None
+    thumbnail = service.gallery.thumbnails([entry])[0]
+    return page(
+        request,
+        "explain.html",
+        form=form,
+        query=query,
+        hit=hit,
+        layout=layout,
+        total=float(hit.contributions.sum()),
+        bands=[(profile.edges[k], profile.edges[k + 1], float(v)) for k, v in enumerate(profile.bands[0])],
+        whole=float(profile.whole[0]),
+        verdict=usable.verdict(hit.distance, query.camid, hit.entry.camid) if usable else None,
+        probability=usable.probability(hit.distance) if usable else None,
+        limits_of=usable.thresholds(query.camid, hit.entry.camid) if usable else None,
+        reason=reason,
+        has_thumbnail=thumbnail is not None,
+        maps=pair_maps(service, query, thumbnail, options.changed_weights),
+    )
+
+
+@router.get("/entries")
+def entries(
+    request: Request,
+    camid: Annotated[Camera | None, Query()] = None,
+    track: Annotated[Text | None, Query()] = None,
+) -> Response:
+    """Entries of a track, of a camera, or all."""
+    service = service_of(request)
+    turn = int(number(request.query_params, "page", 1.0, 1, 1_000_000))
+    where = Where(camids=None if camid is None else (camid,), tracks=None if track is None else (track,))
+    found = service.gallery.entries(where, start=(turn - 1) * 2 * PAGE_SIZE, limit=2 * PAGE_SIZE + 1)
+    chosen = {"camid": camid, "track": track}
+    address = urlencode({name: value for name, value in chosen.items() if value is not None})
+    return page(
+        request,
+        "entries.html",
+        entries=found[: 2 * PAGE_SIZE],
+        more=len(found) > 2 * PAGE_SIZE,
+        turn=turn,
+        camid=camid,
+        track=track,
+        address=address,
+    )
+
+
+@router.get("/entries/{number}")
+def entry_page(request: Request, number: EntryId) -> Response:
+    """One entry, with the forms that change it."""
+    return page(request, "entry.html", entry=service_of(request).entry(number), saved=False)
+
+
+@router.post("/entries/{number}/update")
+def update(
+    request: Request,
+    number: EntryId,
+    camid: Annotated[Camera, Form()],
+    pid: Annotated[Pid | Literal[""], Form()] = "",
+    track: Annotated[Text | Literal[""], Form()] = "",
+    time: Annotated[Seconds | Literal[""], Form()] = "",
+) -> Response:
+    """Give an entry other data; an empty field clears."""
+    changes = {"camid": camid} | {
+        name: None if value == "" else value for name, value in (("pid", pid), ("track", track), ("time", time))
+    }
+    entry = service_of(request).update(number, changes, who_of(request))
+    return page(request, "entry.html", entry=entry, saved=True)
+
+
+@router.post("/entries/{number}/forget", dependencies=[Depends(sure)])
+def forget(request: Request, number: EntryId) -> Response:
+    """Forget one entry for good."""
+    service = service_of(request)
+    service.entry(number)
+    service.forget(Where(ids=(number,)), who_of(request))
+    return page(request, "done.html", title="Forgotten", message=f"Entry {number} is gone, on disk too.")
+
+
+@router.get("/gallery")
+def gallery(request: Request) -> Response:
+    """The state of the gallery."""
+    service = service_of(request)
+    info = service.info()
+    judgements = service.judgements()
+    return page(request, "gallery.html", info=info, confirmed=sum(j.same for j in judgements), judged=len(judgements))
+
+
+@router.post("/gallery/expire", dependencies=[Depends(sure)])
+def expire(
+    request: Request,
+    days: Annotated[int, Form(ge=1, le=36500)],
+    by: Annotated[Literal["added", "time"], Form()],
+) -> Response:
+    """Forget what is old."""
+    count = service_of(request).expire(f"{days}d", by, who_of(request))
+    return page(request, "done.html", title="Expired", message=f"{count:,} entries older than {days} days are gone.")
+
+
+@router.get("/calibration")
+def calibration(request: Request) -> Response:
+    """What distances mean."""
+    found, reason = service_of(request).calibration()
+    return page(request, "calibration.html", found=found, reason=reason)
+
+
+@router.get("/audit")
+def audit(request: Request) -> Response:
+    """Who asked for what."""
+    lines = service_of(request).audit.last(200)
+    shown = [
+        {
+            "when": str(line.get("when", "")),
+            "who": str(line.get("who", "")),
+            "what": str(line.get("what", "")),
+            "details": ", ".join(f"{k} {v}" for k, v in line.items() if k not in ("when", "who", "what")),
+        }
+        for line in lines
+    ]
+    return page(request, "audit.html", lines=shown)
+
+
+@router.get("/query/{key}/{place}.jpg")
+def query_picture(request: Request, key: QueryKey, place: int) -> Response:
+    """A picture of a query, small."""
+    query = service_of(request).query(key)
+    if query.entry is not None:
+        return picture_response(service_of(request).thumbnail(query.entry))
+    if not 0 <= place < len(query.previews):
+        raise MissingError("This query has no such picture.")
+    return picture_response(query.previews[place])
+
+
+@router.get("/export.csv")
+def export_csv(request: Request) -> Response:
+    """The result as a table."""
+    form, found = _found(request, export.ROWS)
+    service_of(request).audit.write(who_of(request), "export", query=form.query, kind="csv", hits=len(found.hits))
+    return _file(export.as_csv(found), "text/csv; charset=utf-8", f"crosscam-{form.query}.csv")
+
+
+@router.get("/export.html")
+def export_html(request: Request) -> Response:
+    """The result as one page with everything inside."""
+    form, found = _found(request, export.ROWS)
+    service = service_of(request)
+    service.audit.write(who_of(request), "export", query=form.query, kind="html", hits=len(found.hits))
+    text = export.as_html(_templates, found, service, request.app.state.name)
+    return _file(text, "text/html; charset=utf-8", f"crosscam-{form.query}.html")
+
+
+def _file(text: str, kind: str, name: str) -> Response:
+    return Response(text, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
+
+
+@router.get("/login")
+def login(next: Annotated[str, Query(max_length=8000)] = "/") -> Response:
+    """Ask for the token."""
+    return HTMLResponse(_templates.get_template("login.html").render(next=next, wrong=False))
+
+
+@router.post("/login")
+def log_in(
+    request: Request, token: Annotated[str, Form(max_length=1000)], next: Annotated[str, Form(max_length=8000)] = "/"
+) -> Response:
+    """Take the token, and remember the browser."""
+    state = request.app.state
+    address = request.client.host if request.client else "unknown"
+    if state.failures.empty(address):
+        return HTMLResponse(_templates.get_template("login.html").render(next=next, wrong=True), 429)
+    who = state.settings.holder_of(token.strip())
+    if who is None:
+        state.failures.take(address)
+        return HTMLResponse(_templates.get_template("login.html").render(next=next, wrong=True), 401)
+    local = next.startswith("/") and not next.startswith(("//", "/\\")) and next.isprintable()
+    response = see(next if local else "/")
+    response.set_cookie(
+        COOKIE,
+        state.sessions.begin(who),
+        max_age=SESSION_SECONDS,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return response
+
+
+@router.post("/logout")
+def log_out(request: Request) -> Response:
+    """Forget the browser."""
+    session = session_of(request.headers)
+    if session:
+        request.app.state.sessions.end(session)
+    response = see("/login")
+    response.delete_cookie(COOKIE)
+    return response

@@ -1,0 +1,331 @@
+"""Everything the page and the API can do, without a word about HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.data.images import decode_image
+from crosscam.errors import DataError, ImageError, WebError
+from crosscam.extraction import Extractor
+from crosscam.gallery import Entry, Gallery, GalleryInfo, Hit, NewEntry, Where, block_weights, open_gallery, unit_mean
+from crosscam.gallery.filling import make_thumbnail
+from crosscam.retrieval.calibration import Calibration
+from crosscam.web.audit import AuditLog
+from crosscam.web.feedback import (
+    DOCUMENT,
+    Judgement,
+    as_document,
+    entry_of,
+    named,
+    read_judgements,
+    with_judgement,
+    without,
+)
+from crosscam.web.queries import Query, QueryStore, key_of, preview
+from crosscam.web.search import Found, Options, calibration_holds, judged, what_verdicts_rest_on
+from crosscam.web.settings import Limits
+from crosscam.web.state import State
+
+CALIBRATION = "calibration"
+
+
+class MissingError(WebError):
+    """Something asked for that is not there."""
+
+
+class Service:
+    """A gallery, opened for reading, with a network to describe uploads.
+
+    Changes open the gallery for writing for their moment alone, so that other programs can add to it in between.
+
+    Args:
+        place: the gallery's folder or address.
+        extractor: of the gallery's model; None where nothing can be uploaded.
+        audit: file in which searches and changes are noted.
+        limits: see there.
+    Raises:
+        GalleryError: there is no gallery, or it is of another model.
+        WebError: the audit log cannot be written.
+    """
+
+    def __init__(self, place: str, extractor: Extractor | None, audit: Path, limits: Limits) -> None:
+        self.place, self.extractor, self.limits = place, extractor, limits
+        self.gallery: Gallery = open_gallery(place)
+        if extractor is not None:
+            self.gallery.check_model(extractor.fingerprint)
+        self.audit = AuditLog(audit)
+        self.queries = QueryStore(limits.queries, limits.query_seconds)
+        self._writing_lock = threading.Lock()
+        # One picture is decoded and described at a time: a network uses all cores, and large pictures much memory.
+        self.describing_lock = threading.Lock()
+        self._state = State(self.gallery)
+
+    def close(self) -> None:
+        """Give the gallery and the log back."""
+        self._state.close()
+        self.gallery.close()
+        self.audit.close()
+
+    # What the gallery is
+
+    def info(self) -> GalleryInfo:
+        """Its state, some seconds old where another program changes it."""
+        return self._state.info()
+
+    def calibration(self) -> tuple[Calibration | None, str]:
+        """The gallery's calibration; or None, and the reason in one sentence."""
+        value = self.gallery.document(CALIBRATION)
+        if value is None:
+            return None, "this gallery is not calibrated; 'crosscam calibrate RUN --data LABELLED --gallery' does it."
+        try:
+            found = Calibration.from_json(json.dumps(value), "The gallery's calibration")
+        except DataError as error:
+            return None, str(error)
+        if found.origin.model_fingerprint != self.gallery.model.fingerprint:
+            return None, "the calibration kept with this gallery is of another model; make it again."
+        return found, ""
+
+    def entry(self, number: int) -> Entry:
+        """One entry.
+
+        Raises:
+            MissingError: it is not in the gallery.
+        """
+        found = self.gallery.entries(Where(ids=(number,)), limit=1)
+        if not found:
+            raise MissingError(f"There is no entry {number} in the gallery; it may have been forgotten.")
+        return found[0]
+
+    def thumbnail(self, number: int) -> bytes:
+        """The small picture of an entry.
+
+        Raises:
+            MissingError: there is no such entry, or no picture of it.
+        """
+        self.entry(number)
+        data = self.gallery.thumbnails([number])[0]
+        if data is None:
+            raise MissingError(f"Entry {number} was added without a small picture.")
+        return data
+
+    # Searching
+
+    def describe(self, pictures: Sequence[bytes]) -> tuple[NDArray[np.float32], list[NDArray[np.uint8]]]:
+        """Decode uploads, and describe them.
+
+        Raises:
+            ImageError: a picture that cannot be read.
+            WebError: there is no network to describe them, or too many pictures.
+        """
+        if self.extractor is None:
+            raise WebError("Pictures cannot be uploaded: the server was started without --model RUN_FOLDER.")
+        if not 1 <= len(pictures) <= self.limits.pictures:
+            raise WebError(f"Expected 1 to {self.limits.pictures} pictures, found {len(pictures)}.")
+        with self.describing_lock:
+            images = [self._decoded(n, picture) for n, picture in enumerate(pictures, 1)]
+            return self.extractor(images), images
+
+    def _decoded(self, number: int, data: bytes) -> NDArray[np.uint8]:
+        try:
+            return decode_image(data, max_pixels=self.limits.pixels)
+        except ImageError as error:
+            raise ImageError(f"Picture {number}: {error}") from error
+
+    def upload(self, pictures: Sequence[bytes]) -> Query:
+        """Make a query of uploaded pictures of one person; errors as :meth:`describe`."""
+        key = key_of(pictures)
+        kept = self.queries.get(key)
+        if kept is not None:
+            return kept
+        descriptors, images = self.describe(pictures)
+        query = Query(key, descriptors, tuple(preview(image) for image in images))
+        self.queries.put(query)
+        return query
+
+    def query(self, key: str) -> Query:
+        """A query by its key: an upload, or ``e12`` for entry 12.
+
+        Raises:
+            MissingError: an upload that is kept no longer, or an entry that is not there.
+        """
+        number = entry_of(key)
+        if number is None:
+            kept = self.queries.get(key)
+            if kept is None:
+                raise MissingError("This query is kept no longer; upload its picture again.")
+            return kept
+        entry = self.entry(number)
+        return Query(f"e{number}", self.gallery.descriptors([number]), entry=number, camid=entry.camid)
+
+    def search(self, query: Query, options: Options, who: str) -> Found:
+        """Search with a query and with all that was confirmed for it; what was rejected stays out.
+
+        Raises:
+            WebError: weights or numbers out of range.
+        """
+        if options.start + options.limit > self.limits.hits:
+            raise WebError(f"Hits are given up to rank {self.limits.hits:,}; narrow the search by cameras or time.")
+        judgements = self.judgements(query.key)
+        confirmed = tuple(j.entry for j in judgements if j.same)
+        rejected = tuple(j.entry for j in judgements if not j.same)
+        own = (query.entry,) if query.entry is not None else ()
+        asked = {} if options == Options() else options.asked()
+        self.audit.write(who, "search", query=query.key, pictures=len(query.descriptors) + len(confirmed), **asked)
+        vector = query.descriptors
+        if confirmed:
+            vector = np.concatenate([vector, self.gallery.descriptors(confirmed)])
+        started = time.perf_counter()
+        hits = self._hits(unit_mean(vector), options, options.where((*own, *confirmed, *rejected)))
+        seconds = time.perf_counter() - started
+        calibration, reason = self.calibration()
+        shown = hits[options.start : options.start + options.limit]
+        return Found(
+            query=query,
+            options=options,
+            hits=judged(shown, options, query, calibration),
+            more=len(hits) > options.start + options.limit,
+            confirmed=tuple(self.gallery.get(confirmed)),
+            rejected=tuple(self.gallery.get(rejected)),
+            rests_on=what_verdicts_rest_on(options, calibration, reason),
+            prior=calibration.prior if calibration and calibration_holds(options) else None,
+            seconds=seconds,
+        )
+
+    def _hits(self, vector: NDArray[np.float32], options: Options, where: Where) -> list[Hit]:
+        weights = options.changed_weights or None
+        try:
+            block_weights(weights, self.gallery.layout)
+        except ValueError as error:
+            raise WebError(str(error)) from error
+        return self.gallery.search(
+            vector,
+            # One more than is shown tells whether there is a next page.
+            k=options.start + options.limit + 1,
+            model=self.gallery.model.fingerprint,
+            where=where,
+            weights=weights,
+            pool_tracks=options.pool_tracks,
+            rerank_first=options.rerank_first,
+            approximate=options.approximate,
+        )[0]
+
+    def explain(self, query: Query, number: int, options: Options, who: str) -> Hit:
+        """The distance of one entry to a query, block by block; errors as :meth:`search` and :meth:`entry`."""
+        self.entry(number)
+        self.audit.write(who, "explain", query=query.key, entry=number)
+        plain = Options(weights=options.weights, limit=1)
+        return self._hits(unit_mean(query.descriptors), plain, Where(ids=(number,)))[0]
+
+    # Feedback
+
+    def judgements(self, query: str | None = None) -> tuple[Judgement, ...]:
+        """What was said, of one query or of all; without entries that were forgotten."""
+        found = [j for j in read_judgements(self.gallery.document(DOCUMENT)) if query is None or j.query == query]
+        if not found:
+            return ()
+        all_named = named(found)
+        known = set(self.gallery.ids(Where(ids=tuple(sorted(all_named)))))
+        return without(found, all_named - known)
+
+    def judge(self, query: Query, number: int, same: bool | None, who: str) -> tuple[Judgement, ...]:
+        """Keep what somebody says of a match; None takes it back. Gives all answers to the query."""
+        self.entry(number)
+        if number == query.entry:
+            raise WebError(f"Entry {number} is the query itself.")
+        said = {None: "cleared", True: "same", False: "other"}[same]
+        self.audit.write(who, "feedback", query=query.key, entry=number, said=said)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        new = Judgement(query.key, number, bool(same), who, now)
+        with self._writing() as gallery:
+            kept = with_judgement(read_judgements(gallery.document(DOCUMENT)), new, clear=same is None)
+            gallery.set_document(DOCUMENT, as_document(kept))
+        return self.judgements(query.key)
+
+    # Changes
+
+    def add(self, pictures: Sequence[bytes], entries: Sequence[NewEntry], who: str) -> list[int]:
+        """Add uploaded pictures; errors as :meth:`describe` and of the gallery."""
+        descriptors, images = self.describe(pictures)
+        thumbnails = [make_thumbnail(image) for image in images]
+        with self._writing() as gallery:
+            numbers = gallery.add(descriptors, entries, thumbnails, model=gallery.model.fingerprint)
+        self._state.changed()
+        self.audit.write(who, "add", entries=numbers)
+        return numbers
+
+    def update(self, number: int, changes: dict[str, Any], who: str) -> Entry:
+        """Give an entry other data; ``changes`` by field, None clears."""
+        self.entry(number)
+        self.audit.write(who, "update", entry=number, fields=sorted(changes))
+        if changes:
+            with self._writing() as gallery:
+                gallery.update([number], **changes)
+            self._state.changed()
+        return self.entry(number)
+
+    def forget(self, where: Where, who: str) -> int:
+        """Remove entries for good, and the feedback that names them.
+
+        Raises:
+            WebError: no condition.
+        """
+        if where.everything:
+            raise WebError("Say what to forget: entries, people, cameras or a time span. Nothing was forgotten.")
+        asked = {name: value for name, value in vars_of(where).items() if value is not None}
+        self.audit.write(who, "forget", where=asked)
+        with self._writing() as gallery:
+            count = gallery.forget(where)
+            self._drop_feedback(gallery)
+        self._state.changed()
+        self.audit.write(who, "forgotten", where=asked, entries=count)
+        return count
+
+    def expire(self, keep: str, by: Literal["added", "time"], who: str) -> int:
+        """Forget what is older than an age such as ``30d``.
+
+        Raises:
+            WebError: not an age.
+        """
+        self.audit.write(who, "expire", keep=keep, by=by)
+        with self._writing() as gallery:
+            try:
+                count = gallery.expire(keep, by=by)
+            except ValueError as error:
+                raise WebError(str(error)) from error
+            self._drop_feedback(gallery)
+        self._state.changed()
+        self.audit.write(who, "expired", keep=keep, by=by, entries=count)
+        return count
+
+    def _drop_feedback(self, gallery: Gallery) -> None:
+        judgements = read_judgements(gallery.document(DOCUMENT))
+        if judgements:
+            all_named = named(judgements)
+            gone = all_named - set(gallery.ids(Where(ids=tuple(sorted(all_named)))))
+            if gone:
+                gallery.set_document(DOCUMENT, as_document(without(judgements, gone)))
+
+    @contextmanager
+    def _writing(self) -> Iterator[Gallery]:
+        with self._writing_lock, open_gallery(self.place, write=True) as gallery:
+            yield gallery
+
+
+def vars_of(where: Where) -> dict[str, Any]:
+    """The conditions by name."""
+    return {name: getattr(where, name) for name in where.__dataclass_fields__}
+
+
+def name_of(entry: Entry) -> str:
+    """The last part of the path that an entry was added with: folders never leave the gallery."""
+    return PurePosixPath(entry.path.replace("\\", "/")).name or f"entry {entry.id}"

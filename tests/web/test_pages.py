@@ -1,0 +1,153 @@
+"""The pages without a script: every form and link works as plain HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from crosscam.gallery import open_gallery
+from crosscam.web.service import Service
+
+HTML = {"accept": "text/html"}
+
+
+class Checked(HTMLParser):
+    """Refuses what the security policy would block, and labels that lead nowhere; collects links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.pointed: list[str] = []
+        self.depth = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        assert "style" not in found, f"inline style on {tag}"
+        assert not [name for name in found if name.startswith("on")], f"inline script on {tag}"
+        for name in ("href", "src", "action"):
+            target = found.get(name)
+            if target is not None and not target.startswith(("data:", "#")):
+                assert target.startswith("/"), f"{target} leads outside"
+                assert not target.startswith("//")
+                if name != "action":
+                    self.links.append(target)
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+        self.pointed += [str(found[name]) for name in ("for", "aria-labelledby", "aria-describedby") if found.get(name)]
+        if tag == "img":
+            assert found.get("alt"), "a picture without words"
+
+
+def checked(text: str) -> Checked:
+    """The page's links, after its checks."""
+    parser = Checked()
+    parser.feed(text)
+    assert len(parser.ids) == len(set(parser.ids))
+    assert set(parser.pointed) <= set(parser.ids)
+    assert text.count("<h1") == 1
+    return parser
+
+
+PAGES = [
+    "/",
+    "/search?q=e1",
+    "/search?q=e1&cam=1&head=2&first=100&page=2",
+    "/explain?q=e1&entry=5",
+    "/entries",
+    "/entries/4",
+]
+PAGES += ["/entries?camid=1", "/entries?camid=1&track=t1", "/gallery", "/calibration", "/audit", "/search?q=e1&cam=77"]
+
+
+def test_no_link_of_any_page_is_dead(client: TestClient) -> None:
+    seen: set[str] = set()
+    for page in PAGES:
+        answer = client.get(page, headers=HTML)
+        assert answer.status_code == 200, page
+        assert "secret" not in answer.text
+        seen |= {link.partition("#")[0] for link in checked(answer.text).links}
+    for link in sorted(seen)[:: max(1, len(seen) // 60)]:
+        assert client.get(link, headers=HTML).status_code == 200, link
+
+
+def test_from_an_upload_to_feedback_and_export(client: TestClient, picture: bytes) -> None:
+    files = {"picture": ("a.jpg", picture, "image/jpeg")}
+    answer = client.post("/upload", files=files, headers=HTML, follow_redirects=False)
+    assert answer.status_code == 303
+    page = client.get(answer.headers["location"]).text
+    checked(page)
+    query = re.search(r"q=(p[0-9a-f]{24})", page)
+    assert query is not None
+    first, second = (int(n) for n in re.findall(r'name="entry" value="(\d+)"', page)[:2])
+    for entry, said in ((first, "same"), (second, "other")):
+        form = {"back": f"q={query[1]}&cam=1&cam=2&cam=3", "entry": entry, "said": said}
+        page = client.post("/feedback", data=form, headers=HTML).text
+    assert "1 confirmed picture is part of the query" in page
+    assert "1 rejected" in page
+    checked(page)
+    rows = list(csv.DictReader(io.StringIO(client.get(f"/export.csv?q={query[1]}").text)))
+    assert (rows[0]["id"], rows[0]["feedback"]) == (str(first), "same")
+    assert (rows[-1]["id"], rows[-1]["feedback"]) == (str(second), "other")
+    assert [int(r["rank"]) for r in rows[1:-1]] == list(range(1, len(rows) - 1))
+    report = client.get(f"/export.html?q={query[1]}")
+    assert "attachment" in report.headers["content-disposition"]
+    assert report.text.count("<img") == len(rows) + 1
+    assert "http://" not in report.text.replace("http://www.w3.org", "")
+    assert "secret" not in report.text
+    page = client.post("/feedback", data={"back": f"q={query[1]}", "entry": first, "said": "clear"}, headers=HTML).text
+    assert "confirmed" not in page
+
+
+def test_names_in_tables_are_no_formulas_and_in_pages_no_markup(client: TestClient, place: Path) -> None:
+    with open_gallery(place, write=True) as gallery:
+        gallery.update([2], path="/x/=cmd()<img src=x onerror=alert(1)>.jpg", track='"><script>alert(1)</script>')
+    rows = list(csv.DictReader(io.StringIO(client.get("/export.csv?q=e1").text)))
+    assert any(r["name"].startswith("'=cmd()") for r in rows)
+    for page in ("/search?q=e1", "/entries/2", "/export.html?q=e1", "/entries", "/explain?q=e1&entry=2"):
+        text = client.get(page, headers=HTML).text
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
+
+
+def test_entries_are_changed_and_forgotten_by_forms(client: TestClient, service: Service) -> None:
+    form = {"camid": "8", "pid": "", "track": "walk", "time": "12.5"}
+    page = client.post("/entries/4/update", data=form, headers=HTML).text
+    assert "Saved." in page
+    entry = service.entry(4)
+    assert (entry.camid, entry.pid, entry.track, entry.time) == (8, None, "walk", 12.5)
+    assert client.post("/entries/4/update", data=form | {"camid": "x"}, headers=HTML).status_code == 422
+    assert client.post("/entries/4/forget", headers=HTML).status_code == 422
+    assert "Entry 4 is gone" in client.post("/entries/4/forget", data={"sure": "yes"}, headers=HTML).text
+    assert client.get("/entries/4", headers=HTML).status_code == 404
+    page = client.post("/gallery/expire", data={"days": "1", "by": "time", "sure": "yes"}, headers=HTML).text
+    assert "59 entries" in page
+    for path in ("/", "/entries", "/gallery"):
+        assert client.get(path, headers=HTML).status_code == 200
+
+
+def test_the_explanation_adds_up_and_draws_maps(client: TestClient) -> None:
+    page = client.get("/explain?q=e1&entry=5", headers=HTML).text
+    values = [float(v) for v in re.findall(r"<td>(\d\.\d{4})</td>", page)]
+    assert sum(values[:-1]) == pytest.approx(values[-1], abs=3e-4)
+    assert page.count("data:image/png;base64,") == 2
+    assert "closer than" in page
+
+
+def test_a_query_that_is_kept_no_longer(client: TestClient) -> None:
+    answer = client.get("/search?q=p000000000000000000000000", headers=HTML)
+    assert answer.status_code == 404
+    assert "upload its picture again" in answer.text
+    answer = client.post("/upload", files={"picture": ("", b"", "image/jpeg")}, headers=HTML)
+    assert answer.status_code == 422
+
+
+def test_the_audit_page_shows_the_search(client: TestClient) -> None:
+    client.get("/search?q=e1")
+    assert "query e1" in client.get("/audit").text

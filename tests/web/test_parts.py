@@ -1,0 +1,198 @@
+"""The audit log, the uploads that are kept, feedback, and the search page's address."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from starlette.datastructures import QueryParams
+
+from crosscam.errors import WebError
+from crosscam.gallery import open_gallery
+from crosscam.web import views
+from crosscam.web.audit import AuditError, AuditLog
+from crosscam.web.feedback import (
+    LIMIT,
+    Judgement,
+    as_document,
+    entry_of,
+    named,
+    read_judgements,
+    with_judgement,
+    without,
+)
+from crosscam.web.forms import read_form
+from crosscam.web.queries import Query, QueryStore, key_of
+from crosscam.web.state import State
+
+
+def test_audit_lines_are_whole_whoever_writes(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "a.jsonl")
+    threads = [
+        threading.Thread(target=lambda n=n: [log.write("me", "search", query="x" * 300, n=n) for _ in range(20)])
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert len(lines) == 80
+    assert {line["who"] for line in lines} == {"me"}
+    assert (tmp_path / "a.jsonl").stat().st_mode & 0o777 == 0o600
+    log.close()
+
+
+def test_audit_gives_the_last_lines_and_leaves_torn_ones_out(tmp_path: Path) -> None:
+    log = AuditLog(tmp_path / "a.jsonl")
+    for n in range(5):
+        log.write("me", "search", n=n)
+    with open(tmp_path / "a.jsonl", "a") as file:
+        file.write('{"when": "20')
+    assert [line["n"] for line in log.last(3)] == [4, 3, 2]
+    log.close()
+    AuditLog(tmp_path / "a.jsonl").close()
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 6
+
+
+def test_audit_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(WebError, match="give --audit FILE"):
+        AuditLog(tmp_path / "no" / "folder")
+    log = AuditLog(Path("/dev/full"))
+    with pytest.raises(AuditError, match="No space left"):
+        log.write("me", "search")
+    log.close()
+
+
+def query(key: str) -> Query:
+    return Query(key, np.ones((1, 1), np.float32))
+
+
+def test_uploads_are_few_and_go_after_a_while() -> None:
+    now = [0.0]
+    store = QueryStore(2, 10, lambda: now[0])
+    for key in "abc":
+        store.put(query(key))
+    assert store.get("a") is None
+    assert store.get("b") is not None
+    store.put(query("d"))
+    assert [store.get(k) is not None for k in "bcd"] == [True, False, True]
+    now[0] = 9
+    assert store.get("b") is not None
+    now[0] = 15
+    assert [store.get(k) is not None for k in "bd"] == [True, False]
+    now[0] = 26
+    store.get("x")
+    assert len(store) == 0
+
+
+def test_the_same_pictures_have_the_same_key() -> None:
+    assert key_of([b"a", b"b"]) == key_of([b"b", b"a"]) != key_of([b"ab"])
+    assert entry_of(key_of([b"a"])) is None
+    assert entry_of("e12") == 12
+    assert [entry_of(k) for k in ("e", "e1x", "12", "", "e²", "e" + "9" * 30)] == [None] * 6
+
+
+def test_feedback_keeps_the_last_word() -> None:
+    said = [Judgement("e1", 5, True, "a", "t0"), Judgement("p0", 5, False, "a", "t1")]
+    said = list(with_judgement(said, Judgement("e1", 5, False, "b", "t2")))
+    assert {(j.query, j.same, j.who) for j in said} == {("p0", False, "a"), ("e1", False, "b")}
+    assert read_judgements(json.loads(json.dumps(as_document(said)))) == tuple(said)
+    assert with_judgement(said, said[0], clear=True) == (said[1],)
+    assert named(said) == {1, 5}
+    assert without(said, {1}) == (said[0],) if said[0].query == "p0" else (said[1],)
+    assert without(said, {5}) == ()
+    assert len(as_document(said * LIMIT)) == LIMIT
+    assert read_judgements(["x", {"query": 1}, None]) == read_judgements(None) == read_judgements({}) == ()
+
+
+def test_the_address_of_a_search(made: Path) -> None:
+    with open_gallery(made) as gallery:
+        info = gallery.info()
+    form = read_form(QueryParams("q=e3&cam=2&cam=1&first=500&last=250&head=2&feet=0&torso=1&pool_tracks=1&page=3"))
+    assert (form.first, form.last) == (250, 500)
+    assert form.query_string() == "q=e3&cam=2&cam=1&first=250&last=500&head=2&feet=0&pool_tracks=1&page=3"
+    assert read_form(QueryParams(form.query_string())) == form
+    assert form.query_string(page=None, entry=9).endswith("pool_tracks=1&entry=9")
+    options = form.options(info)
+    assert info.times is not None
+    low, high = info.times
+    assert (options.time_from, options.time_to) == (low + (high - low) / 4, low + (high - low) / 2)
+    assert options.changed_weights == {"head": 2.0, "feet": 0.0}
+    assert (options.start, options.limit, options.rerank_first, options.pool_tracks) == (48, 24, 0, True)
+    plain = read_form(QueryParams("q=e3")).options(info)
+    assert (plain.time_from, plain.time_to, plain.cameras, plain.changed_weights) == (None, None, None, {})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "q=",
+        "q=../x",
+        "q=e1&head=9",
+        "q=e1&head=nan",
+        "q=e1&cam=x",
+        "q=e1&page=0",
+        "q=e1&first=1e999",
+        "q=" + "a" * 99,
+    ],
+)
+def test_what_is_no_search(address: str) -> None:
+    with pytest.raises(WebError):
+        read_form(QueryParams(address))
+
+
+def test_small_things_that_pages_show() -> None:
+    assert views.moment(1_700_000_000.0) == "2023-11-14 22:13:20"
+    assert (views.moment(61.5), views.moment(None)) == ("61.5 s", "–")
+    assert views.moment(1e300).endswith(" s")
+    assert (views.size(999), views.size(1_500_000), views.size(None), views.size(10**16)) == (
+        "999 bytes",
+        "1.5 MB",
+        "unknown",
+        "10000.0 TB",
+    )
+    assert (views.chance(0.99999), views.chance(1e-6), views.chance(0.5), views.chance(None)) == (
+        "> 99.9 %",
+        "< 0.1 %",
+        "50.0 %",
+        "",
+    )
+
+
+def test_the_state_is_at_hand_and_follows(made: Path) -> None:
+    class Counted:
+        asked = 0
+        go = threading.Event()
+
+        def info(self) -> int:
+            self.asked += 1
+            if self.asked > 1:
+                assert self.go.wait(10)
+            return self.asked
+
+    now, gallery = [0.0], Counted()
+    state = State(gallery, lambda: now[0])  # type: ignore[arg-type]
+    assert [state.info(), state.info()] == [1, 1]
+    now[0] = 10
+    assert [state.info(), state.info()] == [1, 1]
+    gallery.go.set()
+    state.close()
+    assert (state.info(), gallery.asked) == (2, 2)
+    state.changed()
+    assert state.info() == 3
+
+
+def test_the_audit_log_of_a_gallery_is_no_part_of_it(place: Path) -> None:
+    log = AuditLog(place / "audit.jsonl")
+    log.write("me", "search")
+    log.close()
+    with open_gallery(place, write=True) as gallery:
+        assert gallery.verify().sound
+        gallery.compact()
+    assert os.path.getsize(place / "audit.jsonl") > 0
