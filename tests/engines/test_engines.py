@@ -317,7 +317,7 @@ def test_auto_waits_for_many_images_and_then_keeps_its_choice(
     monkeypatch.setenv("CROSSCAM_CACHE", str(tmp_path))
     monkeypatch.setattr(choose, "candidates", lambda *_, **__: ["torch", "onnxruntime"])
     speeds = {"torch": 10.0, "onnxruntime": 20.0}
-    monkeypatch.setattr(choose, "measure", lambda engine, *_: Measurement(speeds[engine.name], 1.0, 1.0))
+    monkeypatch.setattr(choose, "measure", lambda engines, _: {n: Measurement(speeds[n], 1.0, 1.0) for n in engines})
     few = choose.Runner("auto", lambda: network)
     few(PIXELS, choose.WORTH_MEASURING - 1)
     assert (few.name, few.measured) == ("auto", {})

@@ -22,7 +22,7 @@ from crosscam.errors import EngineError
 COSINE = 0.999
 INT8_COSINE = 0.98
 MEASURED_IMAGES = 32
-REPEATS = 2
+ROUNDS = 3
 # Fewer images than this are described before an engine has been found and warmed up.
 WORTH_MEASURING = 2_000
 
@@ -53,39 +53,45 @@ def choose_engine(network: Network, pixels: Pixels) -> tuple[Engine, dict[str, M
     Returns:
         the engine, and what all showed.
     """
-    reference = open_engine("torch", network)
-    expected = reference(pixels)
-    best: Engine = reference
+    engines: dict[str, Engine] = {}
     found: dict[str, Measurement] = {}
     for name in candidates(network.device, int8=network.calibration is not None):
         try:
-            engine = reference if name == "torch" else open_engine(name, network)
-            found[name] = measure(engine, pixels, expected)
+            engines[name] = open_engine(name, network)
+            engines[name](pixels)
         except (EngineError, RuntimeError) as error:
+            engines.pop(name, None)
             found[name] = Measurement(refused=" ".join(str(error).split())[:200])
-            continue
-        if not found[name].refused and found[name].images_per_second > found[best.name].images_per_second:
-            best = engine
-    return best, found
+    found |= measure(engines, pixels)
+    right = [name for name in engines if not found[name].refused]
+    return engines[max(right, key=lambda name: found[name].images_per_second)], found
 
 
-def measure(engine: Engine, pixels: Pixels, expected: Descriptors) -> Measurement:
-    """Speed and closeness of one engine."""
-    rows = engine(pixels)
-    seconds = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        engine(pixels)
-        seconds.append(time.perf_counter() - began)
+def measure(engines: Mapping[str, Engine], pixels: Pixels) -> dict[str, Measurement]:
+    """Speed and closeness of engines, by name; the one named torch is what the others must be close to.
+
+    Each has run before. They take turns, so that whatever else the machine does falls on all of them.
+    """
+    rows = {name: engine(pixels) for name, engine in engines.items()}
+    best = dict.fromkeys(engines, float("inf"))
+    for _ in range(ROUNDS):
+        for name, engine in engines.items():
+            began = time.perf_counter()
+            engine(pixels)
+            best[name] = min(best[name], time.perf_counter() - began)
+    return {name: _judged(name, len(pixels) / best[name], rows["torch"], rows[name]) for name in engines}
+
+
+def _judged(name: str, images_per_second: float, expected: Descriptors, rows: Descriptors) -> Measurement:
     cosine = float((rows * expected).sum(axis=1).min())
     agreement = neighbour_agreement(expected, rows)
-    int8 = engine.name.endswith("-int8")
+    int8 = name.endswith("-int8")
     refused = ""
     if not cosine >= (INT8_COSINE if int8 else COSINE):
         refused = f"cosine {cosine:.4f} to torch"
     elif int8 and agreement < AGREEMENT:
         refused = f"{100 * agreement:.0f} % of the images keep their nearest other image"
-    return Measurement(len(pixels) / min(seconds), cosine, agreement, refused)
+    return Measurement(images_per_second, cosine, agreement, refused)
 
 
 def remembered(network: Network) -> str | None:
