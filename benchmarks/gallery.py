@@ -3,6 +3,7 @@
     python benchmarks/gallery.py fill search faiss index faiss-ivf forget clean --entries 1000000 --dim 512
     python benchmarks/gallery.py fill search faiss index faiss-ivf forget clean --entries 200000 --dim 1792
     python benchmarks/gallery.py engines --entries 100000 --dim 512
+    python benchmarks/gallery.py tables              # what is in docs/gallery.md, from the results
 
 Steps may be called one at a time; the gallery lies in --place between them (2.2 GB for the first line). Figures go into
 benchmarks/results/gallery.json under ENTRIESxDIM. Descriptors are made up, in clusters: groups of like clothes, persons
@@ -341,6 +342,82 @@ def files_with(place: Path, needle: bytes) -> int:
     return int(done.stdout)
 
 
+def tables(file: Path) -> str:
+    """The figures of docs/gallery.md as Markdown."""
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    sizes = [size for size, steps in kept.items() if "search" in steps]
+    rows = [("", *(size.replace("x", " x ") for size in sizes))]
+
+    def row(title: str, tell: Callable[[dict[str, Any]], str], needed: str) -> None:
+        rows.append((title, *(tell(kept[size]) if needed in kept[size] else "" for size in sizes)))
+
+    row("added, a thousand a call, each acknowledged", lambda f: f"{f['fill']['entries_per_second']:,}/s", "fill")
+    row("disk", lambda f: f"{f['fill']['disk_mb']:,.0f} MB", "fill")
+    row("opened", lambda f: f"{f['search']['open_s']} s", "search")
+    row("memory of its own, mapped files", lambda f: _memory(f["search"]), "search")
+    for name in FILTERS:
+        row(f"exact, {name}", lambda f, name=name: _times(f["search"][name]), "search")  # type: ignore[misc]
+    row("exact, many queries at once", lambda f: f"{f['search']['batch_ms_per_query']} ms each", "search")
+    for name in FILTERS:
+        if FILTERS[name][1] is None:
+            row(f"faiss flat, {name}", lambda f, name=name: _times(f["faiss"][name]), "faiss")  # type: ignore[misc]
+    row("faiss flat, many queries at once", lambda f: f"{f['faiss']['batch_ms_per_query']} ms each", "faiss")
+    row("faiss flat: memory of its own", lambda f: f"{f['faiss']['memory']['own_mb']:,.0f} MB", "faiss")
+    row("faiss flat: same ten as here", lambda f: f"{100 * f['faiss']['same_ten']:.0f} % of queries", "faiss")
+    row("index built, lists, probes", lambda f: "{build_s} s, {lists}, {probes}".format(**f["index"]), "index")
+    for name in FILTERS:
+        row(f"approximate, {name}", lambda f, name=name: _recalled(f["index"][name]), "index")  # type: ignore[misc]
+    row(
+        "faiss IVF: built, lists, probes",
+        lambda f: "{build_s} s, {lists}, {probes}".format(**f["faiss-ivf"]),
+        "faiss-ivf",
+    )
+    row("faiss IVF, all entries", lambda f: _recalled(f["faiss-ivf"]), "faiss-ivf")
+    row("a person of twenty pictures forgotten", lambda f: f"{f['forget']['forget_person_s']} s", "forget")
+    row(
+        "compacted; everything read and compared",
+        lambda f: "{compact_s} s; {verify_s} s".format(**f["forget"]),
+        "forget",
+    )
+    lines = _markdown(rows)
+    for size, steps in kept.items():
+        if "engines" in steps:
+            lines += ["", f"{size.replace('x', ' x ')}:", "", *_markdown(_engine_rows(steps["engines"]))]
+    return "\n".join(lines)
+
+
+def _engine_rows(told: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("", *told)]
+    for title, tell in {
+        "added": lambda f: f"{f['entries_per_second']:,}/s",
+        "disk": lambda f: f"{f['disk_mb']:,.0f} MB",
+        "exact, all entries": lambda f: _times(f["all entries"]),
+        "exact, 1 of 16 cameras": lambda f: _times(f["1 of 16 cameras"]),
+        "same ten as brute force, filtered": lambda f: f"{f['same_ten']:.2f}, {f['same_ten_filtered']:.2f}",
+        "files with a forgotten descriptor, compacted": lambda f: str(f["files_with_forgotten_descriptor"]),
+        "second writer": lambda f: f["second_writer"],
+    }.items():
+        rows.append((title, *(str(tell(figures)) for figures in told.values())))
+    return rows
+
+
+def _markdown(rows: list[tuple[str, ...]]) -> list[str]:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]
+
+
+def _times(figures: dict[str, float]) -> str:
+    return f"{figures['p50_ms']:.3g} ms, p99 {figures['p99_ms']:.3g} ms"
+
+
+def _recalled(figures: dict[str, float]) -> str:
+    return f"{_times(figures)}; recall {figures['recall_at_10']:.3f}"
+
+
+def _memory(figures: dict[str, Any]) -> str:
+    return f"{figures['memory']['own_mb']:,.0f} MB, {figures['memory']['mapped_mb']:,.0f} MB"
+
+
 STEPS = {
     "fill": fill,
     "search": search,
@@ -355,7 +432,7 @@ STEPS = {
 def main() -> None:
     """Run the steps, print and keep their figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("steps", nargs="+", choices=[*STEPS, "clean", "engine"])
+    parser.add_argument("steps", nargs="+", choices=[*STEPS, "clean", "engine", "tables"])
     parser.add_argument("--entries", type=int, default=100_000, help="a multiple of 10,000")
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--queries", type=int, default=50)
@@ -365,6 +442,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.steps == ["engine"]:
         print(json.dumps(one_engine(options)))
+        return
+    if options.steps == ["tables"]:
+        print(tables(options.json))
         return
     place = options.place / f"{options.entries}x{options.dim}"
     place.parent.mkdir(parents=True, exist_ok=True)

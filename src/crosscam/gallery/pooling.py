@@ -40,7 +40,7 @@ class PooledTracks:
         """Keys and rows of all."""
         yield from self.snapshot.chunks(self.single)
         if len(self.means):
-            yield len(self.snapshot) + np.arange(len(self.means)), lambda: self.means
+            yield len(self.snapshot) + np.arange(len(self.means)), lambda: (self.means,)
 
     def rows(self, keys: Keys) -> Rows:
         """(n, D + L) rows."""

@@ -16,8 +16,8 @@ from crosscam.gallery.rows import Rows, product_error, query_rows
 from crosscam.models.output import Layout
 
 Keys = NDArray[np.int64]
-Chunk = tuple[Keys, Callable[[], Rows]]
-"""(n,) keys, and what gives their (n, D + L) rows; both may be views."""
+Chunk = tuple[Keys, Callable[[], Iterable[Rows]]]
+"""(n,) keys, and what gives their (n, D + L) rows, piece by piece; both may be views."""
 
 QUERIES_AT_ONCE = 256
 REFINED_AT_ONCE = 4096
@@ -110,14 +110,14 @@ def _products(wide: Rows, chunks: Iterable[Chunk]) -> Iterator[tuple[Keys, Rows]
     """Keys and (Q, n) products, chunk by chunk."""
     if len(wide) > 1:
         for keys, rows in chunks:
-            yield keys, wide @ rows().T
+            yield keys, np.concatenate([wide @ piece.T for piece in rows()], axis=1)
         return
 
     # One query is as fast as the memory. Chunks in threads of their own wait for nobody; the threads of a matrix
     # library wait for each other, which costs a time slice in each chunk on a busy machine.
     def product(chunk: Chunk) -> tuple[Keys, Rows]:
         keys, rows = chunk
-        return keys, _dots(rows(), wide[0])[None]
+        return keys, np.concatenate([_dots(piece, wide[0]) for piece in rows()])[None]
 
     yield from _threads().map(product, chunks)
 

@@ -195,13 +195,13 @@ class ListedEntries:
         results = []
         for query, lists in zip(queries, near, strict=True):
             places = self._gather(lists, enough, chosen)
-            chunk = (places, partial(self.snapshot.rows, places))
+            chunks = [(places, partial(self.snapshot.pieces, places))] if len(places) else []
             results += nearest(
                 query[None],
                 request.weights,
                 layout,
                 request.k,
-                lambda chunk=chunk: [chunk],  # type: ignore[misc]
+                lambda chunks=chunks: chunks,  # type: ignore[misc]
                 self.snapshot.rows,
                 lambda places: self.snapshot.columns["id"][places],
             )
