@@ -309,7 +309,7 @@ SECTIONS: dict[str, list[Case]] = {
         Case("Pictures that the network was trained on", "calibrate seen-run --data seen", trained_on_all),
     ],
     "Serving": [
-        Case("A gallery that is not there", "serve --gallery nowhere"),
+        Case("Nothing to serve", "serve --gallery nowhere"),
         Case("An address that others can reach", "serve --gallery people.gallery --host 0.0.0.0"),
         Case(
             "A token that is too short",
