@@ -46,6 +46,9 @@ def test_a_table_by_one_command(crosscam, place: Path) -> None:
     status, shown, _ = crosscam(COMMAND.removesuffix("--json"))
     assert status == 0
     assert "Table 3: single local features" in shown
+    status, out, err = crosscam(COMMAND.replace("--out study", "--out empty") + " --show")
+    assert (status, err) == (0, "")
+    assert "with_mAP" not in scores(out)[0]
 
 
 def test_figures_of_trained_rows(crosscam, place: Path) -> None:

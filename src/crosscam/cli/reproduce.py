@@ -74,6 +74,8 @@ class Reproduce:
     """Epochs of the small scale."""
     recipe_override: Settings = ()
     """Change a setting of every recipe, for example train.precision=bf16; may be given several times."""
+    show: bool = False
+    """Train nothing; print what is there."""
     exam: Unset[Path] = None
     """transfer: the other data set."""
     ids: int = 360
@@ -96,8 +98,10 @@ class Reproduce:
         if self.what == "transfer":
             self._run_transfer(study)
             return
-        with self._bars() as progress:
-            study.fill(self._rows(ROWS_OF[self.what]), self.seeds, self._listen(progress))
+        rows = self._rows(ROWS_OF[self.what])
+        if not self.show:
+            with self._bars() as progress:
+                study.fill(rows, self.seeds, self._listen(progress))
         if self.what.startswith("figure"):
             self._draw(study)
         else:
