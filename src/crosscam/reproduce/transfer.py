@@ -115,7 +115,8 @@ def transfer_table(study: Study, rows: Sequence[Row], exam: dict[str, list[ReidD
         notes.append(f"Halves: mean over the test people of {HALVES} random halves (316 of 632), then over the seeds.")
     title = f"{whole.name}: networks that never saw it"
     cells = tuple(cells for cells, _ in found)
-    return Table(f"transfer-{whole.name}", title, (*heads, "seeds"), cells, tuple(r for _, r in found), tuple(notes))
+    records, expendable = tuple(r for _, r in found), ("rank-10", "rank-5", "seeds")
+    return Table(f"transfer-{whole.name}", title, (*heads, "seeds"), cells, records, tuple(notes), expendable)
 
 
 def _line(
