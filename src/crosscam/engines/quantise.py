@@ -1,7 +1,6 @@
 """int8: convolutions with 8-bit weights and feature maps, their ranges taken from the user's own images.
 
-ONNX Runtime's static quantisation writes the graph and either runtime runs it. OpenVINO's NNCF was measured beside it
-(``docs/log.md``): as fast, not closer to the network, and a dozen more packages.
+ONNX Runtime's static quantisation writes the graph and either runtime runs it; ``docs/log.md`` tells what else was tried.
 """
 
 from __future__ import annotations
