@@ -56,7 +56,7 @@ class PixelsToDescriptors(nn.Module):
 def write_onnx(model: nn.Module, path: Path, height: int, width: int, *, flip: bool, batch: int | None = None) -> None:
     """Write the graph of :class:`PixelsToDescriptors` as ONNX.
 
-    torch's older exporter is used: its newer one needs a further package and keeps a fixed batch for these models.
+    torch's older exporter is used, since the newer one needs a further package (onnxscript).
 
     Args:
         model: on the CPU, fp32.
