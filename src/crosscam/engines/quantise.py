@@ -1,6 +1,6 @@
 """int8: convolutions with 8-bit weights and feature maps, their ranges taken from the user's own images.
 
-ONNX Runtime's static quantisation writes the graph and either runtime runs it; ``docs/log.md`` tells what else was tried.
+ONNX Runtime's static quantisation writes the graph, and either runtime runs it; ``docs/log.md``: what else was tried.
 """
 
 from __future__ import annotations
