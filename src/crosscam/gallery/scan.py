@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -112,17 +113,34 @@ def _products(wide: Rows, chunks: Iterable[Chunk]) -> Iterator[tuple[Keys, Rows]
         for keys, rows in chunks:
             yield keys, np.concatenate([wide @ piece.T for piece in rows()], axis=1)
         return
-
-    # One query is as fast as the memory. Chunks in threads of their own wait for nobody; the threads of a matrix
-    # library wait for each other, which costs a time slice in each chunk on a busy machine.
-    def product(chunk: Chunk) -> tuple[Keys, Rows]:
-        keys, rows = chunk
-        return keys, np.concatenate([_dots(piece, wide[0]) for piece in rows()])[None]
-
-    yield from _threads().map(product, chunks)
+    yield from _in_threads(wide[0], deque(chunks))
 
 
-def _dots(rows: Rows, query: Rows) -> Rows:
+def _in_threads(query: Rows, waiting: deque[Chunk]) -> list[tuple[Keys, Rows]]:
+    """Keys and (1, n) products of one query, which are as fast as the memory.
+
+    This thread works until nothing waits, and others help if the machine lets them: the threads of a matrix library
+    wait for each other instead, which costs a time slice in each chunk on a busy machine.
+    """
+    found: list[tuple[Keys, Rows]] = []
+
+    def work() -> None:
+        while True:
+            try:
+                keys, rows = waiting.popleft()
+            except IndexError:  # another thread took the last one
+                return
+            found.append((keys, np.concatenate([dots(piece, query) for piece in rows()])[None]))
+
+    helpers = [_threads().submit(work) for _ in range(min(_cores(), len(waiting)) - 1)]
+    work()
+    for helper in helpers:
+        if not helper.cancel():
+            helper.result()
+    return found
+
+
+def dots(rows: Rows, query: Rows) -> Rows:
     """(n,) dot products, in this thread."""
     if hasattr(np, "vecdot"):  # numpy 2
         found: Rows = np.vecdot(rows, query)
@@ -132,7 +150,11 @@ def _dots(rows: Rows, query: Rows) -> Rows:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="crosscam-scan")
+    return ThreadPoolExecutor(max(1, _cores() - 1), thread_name_prefix="crosscam-scan")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 # A child process has none of its parent's threads.

@@ -13,7 +13,7 @@ from crosscam.gallery.inverted import UNLISTED, InvertedLists
 from crosscam.gallery.pooling import PooledTracks, pool_tracks
 from crosscam.gallery.records import Hit, Where
 from crosscam.gallery.rows import Rows, query_rows, widen
-from crosscam.gallery.scan import Keys, Nearest, nearest, weighted_contributions
+from crosscam.gallery.scan import Keys, Nearest, dots, nearest, weighted_contributions
 from crosscam.gallery.snapshot import Snapshot
 from crosscam.gallery.store import TRIES, Store
 from crosscam.models.output import Layout
@@ -191,9 +191,9 @@ class ListedEntries:
         """
         share = probes / max(1, len(self.lists.centres))
         enough = max(LEAST_COMPARED, request.k, int(share * len(self.snapshot)))
-        near = np.argsort(-(query_rows(queries, request.weights, layout) @ self.centres.T), axis=1, kind="stable")
         results = []
-        for query, lists in zip(queries, near, strict=True):
+        for query, wide in zip(queries, query_rows(queries, request.weights, layout), strict=True):
+            lists = np.argsort(-dots(self.centres, wide), kind="stable")
             places = self._gather(lists, enough, chosen)
             chunks = [(places, partial(self.snapshot.pieces, places))] if len(places) else []
             results += nearest(
