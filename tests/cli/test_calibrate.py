@@ -56,6 +56,27 @@ def test_it_is_kept_with_the_gallery(crosscam: Run, place: Path, own: Path) -> N
         assert kept.origin.model_fingerprint == gallery.model.fingerprint
 
 
+def test_a_search_says_what_a_distance_means_and_on_what_that_rests(crosscam: Run, place: Path, own: Path) -> None:
+    assert crosscam("gallery create g run")[0] == 0
+    assert crosscam("gallery add g run people")[0] == 0
+    (picture, *_) = sorted((place / "people/query").iterdir())
+    search = f"gallery search g run {picture}"
+    status, out, err = crosscam(search)
+    assert status == 0
+    assert "No verdicts: this gallery is not calibrated" in err
+    assert all(hit["verdict"] is None for hit in json.loads(crosscam(f"{search} --json")[1]))
+    assert crosscam(f"calibrate run --data own.csv {RATES} --gallery g")[0] == 0
+    status, _, err = crosscam(search)
+    assert status == 0
+    assert "Rests on 32 pairs of one person" in " ".join(err.split())
+    hits = json.loads(crosscam(f"{search} --json")[1])
+    with open_gallery(place / "g") as gallery:
+        kept = Calibration.from_json(json.dumps(gallery.document("calibration")))
+    assert [h["verdict"] for h in hits] == [kept.verdict(h["distance"], None, h["camid"]) for h in hits]
+    assert {h["verdict"] for h in hits} <= {"same", "unsure", "other"}
+    assert "weights and re-ranking change" in crosscam(f"{search} --parts torso=2")[2]
+
+
 def test_a_gallery_of_another_model_is_refused_before_the_work(crosscam: Run, place: Path, own: Path) -> None:
     extractor = Extractor.load(place / "run")
     create_gallery(place / "g", extractor.layout, ModelIdentity("0" * 16, "another")).close()

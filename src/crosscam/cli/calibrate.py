@@ -13,6 +13,7 @@ from crosscam.cli.show import OUT, bars, counting, say, show_text, table
 from crosscam.data.records import camids_of, pids_of
 from crosscam.extraction import Extractor
 from crosscam.gallery import open_gallery
+from crosscam.gallery.calibrated import CALIBRATION
 from crosscam.gallery.filling import matching_extractor
 from crosscam.retrieval.calibrating import calibrate, pictures_to_calibrate
 from crosscam.retrieval.calibration import Calibration, Origin, Thresholds
@@ -71,7 +72,7 @@ class Calibrate:
         write_atomically(out, lambda path: write_text(path, found.to_json()))
         if self.gallery is not None:
             with open_gallery(self.gallery, write=True) as gallery:
-                gallery.set_document("calibration", json.loads(found.to_json()))
+                gallery.set_document(CALIBRATION, json.loads(found.to_json()))
         if self.general.json:
             show_text(found.to_json())
         else:

@@ -18,6 +18,7 @@ from crosscam.data.records import JUNK_PID, Sample
 from crosscam.data.table import camids_by_rule
 from crosscam.errors import CrosscamError
 from crosscam.extraction import Extractor
+from crosscam.gallery.calibrated import calibration_of
 from crosscam.gallery.filling import fill, make_thumbnail, matching_extractor
 from crosscam.gallery.identity import identify_model
 from crosscam.gallery.interface import Gallery
@@ -25,6 +26,7 @@ from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import KEEP, Hit, IndexInfo, Where, unit_mean
 from crosscam.gallery.weights import block_weights, parse_weights
 from crosscam.report.hits import when, write_hits
+from crosscam.retrieval.calibration import Verdict
 
 Place = Annotated[Positional[str], arg(metavar="GALLERY")]
 
@@ -211,17 +213,28 @@ class Search:
                 subtitle = f"{self.gallery}, {len(gallery):,} entries" + (f"; {self.parts}" if self.parts else "")
                 pictures = [make_thumbnail(image) for image in images]
                 write_hits(self.html, pictures, hits, thumbnails, gallery.layout, subtitle=subtitle)
-            self._show(gallery, hits)
+            self._show(gallery, hits, *self._judge(gallery, hits))
 
-    def _show(self, gallery: Gallery, hits: list[Hit]) -> None:
+    def _judge(self, gallery: Gallery, hits: list[Hit]) -> tuple[list[Verdict | None], str]:
+        """Same, unsure or other for each hit, and what that rests on or why there are no verdicts."""
+        if self.parts or self.rerank:
+            return [None] * len(hits), "No verdicts: weights and re-ranking change the distances that were calibrated."
+        calibration, reason = calibration_of(gallery)
+        if calibration is None:
+            return [None] * len(hits), f"No verdicts: {reason}"
+        # Nobody says which camera took the query.
+        return [calibration.verdict(hit.distance, None, hit.entry.camid) for hit in hits], calibration.rests_on()
+
+    def _show(self, gallery: Gallery, hits: list[Hit], verdicts: list[Verdict | None], rests_on: str) -> None:
         if self.general.json:
             names = [block.name for block in gallery.layout]
-            show_json([_as_json(hit, names) for hit in hits])
+            show_json([_as_json(hit, names) | {"verdict": v} for hit, v in zip(hits, verdicts, strict=True)])
             return
         rows = [
             (
                 str(rank),
                 f"{hit.distance:.4f}",
+                verdict or "",
                 str(hit.entry.id),
                 "" if hit.entry.pid is None else str(hit.entry.pid),
                 str(hit.entry.camid),
@@ -229,9 +242,10 @@ class Search:
                 hit.entry.track or "",
                 hit.entry.path,
             )
-            for rank, hit in enumerate(hits, start=1)
+            for rank, (hit, verdict) in enumerate(zip(hits, verdicts, strict=True), start=1)
         ]
-        table(("rank", "distance", "entry", "id", "camera", "time", "track", "picture"), rows)
+        table(("rank", "distance", "verdict", "entry", "id", "camera", "time", "track", "picture"), rows)
+        say(rests_on)
         if self.html:
             say(f"Written to {self.html}.")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -15,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.data.images import decode_image
-from crosscam.errors import DataError, ImageError, WebError
+from crosscam.errors import ImageError, WebError
 from crosscam.extraction import Extractor
 from crosscam.gallery import Entry, Gallery, GalleryInfo, Hit, NewEntry, Where, block_weights, open_gallery, unit_mean
+from crosscam.gallery.calibrated import calibration_of
 from crosscam.gallery.filling import make_thumbnail
 from crosscam.retrieval.calibration import Calibration
 from crosscam.web.audit import AuditLog
@@ -35,8 +35,6 @@ from crosscam.web.queries import Query, QueryStore, key_of, preview
 from crosscam.web.search import Found, Options, calibration_holds, judged, what_verdicts_rest_on
 from crosscam.web.settings import Limits
 from crosscam.web.state import State
-
-CALIBRATION = "calibration"
 
 
 class MissingError(WebError):
@@ -84,16 +82,7 @@ class Service:
 
     def calibration(self) -> tuple[Calibration | None, str]:
         """The gallery's calibration; or None, and the reason in one sentence."""
-        value = self.gallery.document(CALIBRATION)
-        if value is None:
-            return None, "this gallery is not calibrated; 'crosscam calibrate RUN --data LABELLED --gallery' does it."
-        try:
-            found = Calibration.from_json(json.dumps(value), "The gallery's calibration")
-        except DataError as error:
-            return None, str(error)
-        if found.origin.model_fingerprint != self.gallery.model.fingerprint:
-            return None, "the calibration kept with this gallery is of another model; make it again."
-        return found, ""
+        return calibration_of(self.gallery)
 
     def entry(self, number: int) -> Entry:
         """One entry.

@@ -1,0 +1,25 @@
+"""The calibration that is kept with a gallery: which of its distances is the same person."""
+
+from __future__ import annotations
+
+import json
+
+from crosscam.errors import DataError
+from crosscam.gallery.interface import Gallery
+from crosscam.retrieval.calibration import Calibration
+
+CALIBRATION = "calibration"
+
+
+def calibration_of(gallery: Gallery) -> tuple[Calibration | None, str]:
+    """The gallery's calibration; or None, and the reason in one sentence."""
+    value = gallery.document(CALIBRATION)
+    if value is None:
+        return None, "this gallery is not calibrated; 'crosscam calibrate RUN --data LABELLED --gallery' does it."
+    try:
+        found = Calibration.from_json(json.dumps(value), "The gallery's calibration")
+    except DataError as error:
+        return None, str(error)
+    if found.origin.model_fingerprint != gallery.model.fingerprint:
+        return None, "the calibration kept with this gallery is of another model; make it again."
+    return found, ""
