@@ -61,7 +61,7 @@ def test_a_search_says_what_a_distance_means_and_on_what_that_rests(crosscam: Ru
     assert crosscam("gallery add g run people")[0] == 0
     (picture, *_) = sorted((place / "people/query").iterdir())
     search = f"gallery search g run {picture}"
-    status, out, err = crosscam(search)
+    status, _, err = crosscam(search)
     assert status == 0
     assert "No verdicts: this gallery is not calibrated" in err
     assert all(hit["verdict"] is None for hit in json.loads(crosscam(f"{search} --json")[1]))
