@@ -36,6 +36,7 @@ lint: setup
 
 bench: setup
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/descriptors_to_scores.py
 	$(BIN)/python benchmarks/render_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/kill_resume.py
