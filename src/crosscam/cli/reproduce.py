@@ -133,7 +133,8 @@ class Reproduce:
         trained = [row for row in rows if study.results(row.name)]
         if not trained:
             raise DataError(f"{study.folder} holds no finished network. Train some with 'crosscam reproduce table1'.")
-        examine(study, trained, exam, say)
+        if not self.show:
+            examine(study, trained, exam, say)
         self._show(study.folder, [transfer_table(study, trained, exam)])
 
     def _run_collision(self) -> None:
