@@ -75,7 +75,7 @@ def test_recipes_lists_every_system(crosscam) -> None:
 
 
 def start(command: str, place: Path) -> subprocess.Popen[bytes]:
-    """The command in a process of its own; always with one thread, since sums of other threads differ in the last bits."""
+    """The command in a process of its own, always with one thread: sums of several differ in the last bits."""
     return subprocess.Popen(
         [sys.executable, "-m", "crosscam", *command.split()],
         cwd=place,
