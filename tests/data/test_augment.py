@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,13 @@ from crosscam.data.augment import (
     augment,
     normalise,
     prepare,
+    random_blur,
     random_erase,
     random_flip,
+    random_grey,
     random_jitter,
     random_shift,
+    random_tint,
     resize,
 )
 from crosscam.data.images import resize_image
@@ -296,3 +300,47 @@ def test_erasing_comes_before_the_flip() -> None:
     changed = (out != plain).any(1)
     assert changed[:, :, 0].any()
     assert not changed[:, :, -1].any()
+
+
+def test_tint_multiplies_each_channel_by_one_factor() -> None:
+    images = planes(6, 8, 4) / 2 + 10
+    factors = random_tint(images, 0.2, generator(1)) / images
+    assert torch.allclose(factors, factors[:, :, :1, :1].expand_as(factors), rtol=1e-5)
+    assert ((factors > 0.8) & (factors < 1.2)).all()
+    assert len(factors[:, :, 0, 0].unique()) == 18
+
+
+def test_grey_keeps_the_luminance_and_takes_the_colour() -> None:
+    images = planes(200, 4, 3)
+    out = random_grey(images, 0.3, generator(2))
+    grey = (out[:, 0] == out[:, 1]).all(dim=(1, 2)) & (out[:, 0] == out[:, 2]).all(dim=(1, 2))
+    assert 0.15 < grey.float().mean() < 0.45
+    luma = 0.299 * images[:, 0] + 0.587 * images[:, 1] + 0.114 * images[:, 2]
+    torch.testing.assert_close(out[grey, 0], luma[grey])
+    assert torch.equal(out[~grey], images[~grey])
+
+
+def test_blur_is_the_gaussian_of_each_image() -> None:
+    images = planes(40, 16, 12)
+    out = random_blur(images, 0.5, generator(3))
+    blurred = (out != images).any(dim=3).any(dim=2).any(dim=1)
+    assert 0.2 < blurred.float().mean() < 0.8
+    chance = generator(3)
+    torch.rand(40, generator=chance)
+    sigmas = 0.4 + 1.2 * torch.rand(40, 1, generator=chance).flatten()
+    one = int(blurred.nonzero()[0])
+    taps = [math.exp(-((k - 3) ** 2) / (2 * float(sigmas[one]) ** 2)) for k in range(7)]
+    expected = 0.0
+    for i in range(7):
+        for j in range(7):
+            y, x = min(max(5 + i - 3, 0), 15), min(max(1 + j - 3, 0), 11)
+            expected += taps[i] * taps[j] * float(images[one, 1, y, x]) / sum(taps) ** 2
+    assert float(out[one, 1, 5, 1]) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("change", [random_tint, random_grey, random_blur])
+def test_changes_of_colour_and_focus_stay_between_black_and_white(change: object) -> None:
+    assert callable(change)
+    out = change(BLACK_AND_WHITE[noise(8, 12, 6).permute(0, 3, 1, 2).long() % 2], 1.0, generator(4))
+    assert out.min() >= 0
+    assert out.max() <= 255 + 1e-3

@@ -7,10 +7,11 @@ import torch
 from safetensors.torch import save_file
 
 from crosscam.errors import CheckpointError
-from crosscam.models.backbones import BACKBONES, ResNet, ResNetShape, build_backbone, load_imagenet
+from crosscam.models.backbones import BACKBONES, InstanceBatchNorm, ResNet, ResNetShape, build_backbone, load_imagenet
 
 DEPTHS = {
     "resnet18-half": (2, 2, 2, 2),
+    "resnet18-half-ibn": (2, 2, 2, 2),
     "resnet18": (2, 2, 2, 2),
     "resnet34": (3, 4, 6, 3),
     "resnet50": (3, 4, 6, 3),
@@ -23,7 +24,7 @@ TINY = ResNetShape("bottleneck", (1, 2, 1, 1), 4, (2, 2, 4, 4), (8, 8, 16, 16))
 
 def torchvision_names(name: str) -> dict[str, tuple[int, ...]]:
     """torchvision's names and shapes, written down from the paper's table of sizes."""
-    width, bottleneck = (32 if name.endswith("half") else 64), name in ("resnet50", "resnet101")
+    width, bottleneck = (32 if "half" in name else 64), name in ("resnet50", "resnet101")
     found: dict[str, tuple[int, ...]] = {"conv1.weight": (width, 3, 7, 7)}
 
     def norm(prefix: str, channels: int) -> None:
@@ -50,7 +51,7 @@ def torchvision_names(name: str) -> dict[str, tuple[int, ...]]:
     return found
 
 
-@pytest.mark.parametrize("name", list(BACKBONES))
+@pytest.mark.parametrize("name", [name for name in BACKBONES if not name.endswith("ibn")])
 def test_names_and_shapes_are_torchvisions(name):
     with torch.device("meta"):
         backbone = build_backbone(name)
@@ -66,7 +67,8 @@ def test_map_sizes(name, last_stride, rows):
         backbone = build_backbone(name, last_stride)
         feature_map = backbone(torch.empty(2, 3, 192, 64))
     assert feature_map.shape == (2, backbone.out_channels, rows, rows // 3)
-    assert backbone.out_channels == {"resnet18-half": 256, "resnet18": 512, "resnet34": 512}.get(name, 2048)
+    narrow = {"resnet18-half": 256, "resnet18-half-ibn": 256, "resnet18": 512, "resnet34": 512}
+    assert backbone.out_channels == narrow.get(name, 2048)
 
 
 def test_strides_stand_where_torchvision_has_them():
@@ -86,6 +88,32 @@ def test_a_spelled_name_builds_the_network_it_came_from():
     same = ResNet(TINY).state_dict()
     assert {k: v.shape for k, v in backbone.state_dict().items()} == {k: v.shape for k, v in same.items()}
     assert all(shape.name == name for name, shape in BACKBONES.items())
+
+
+def test_half_of_the_channels_are_normalised_image_by_image():
+    backbone = build_backbone("resnet18-half-ibn")
+    layer = backbone.layer2[1].bn1
+    torch.nn.init.uniform_(layer.instance.weight, 0.5, 1.5)
+    torch.nn.init.uniform_(layer.batch.running_mean, -1, 1)
+    x = torch.randn(3, 64, 6, 4, generator=torch.Generator().manual_seed(0)) * 2 + 1
+    out = layer.eval()(x)
+    for image, channel in ((0, 0), (2, 31)):
+        values = x[image, channel]
+        expected = (values - values.mean()) / (values.var(correction=0) + 1e-5).sqrt() * layer.instance.weight[channel]
+        torch.testing.assert_close(out[image, channel], expected)
+    expected = (x[:, 40] - layer.batch.running_mean[8]) / (layer.batch.running_var[8] + 1e-5).sqrt()
+    torch.testing.assert_close(out[:, 40], expected)
+
+
+def test_instance_normalisation_stands_where_ibn_a_has_it():
+    backbone = build_backbone("resnet18-half-ibn")
+    found = {name for name, module in backbone.named_modules() if isinstance(module, InstanceBatchNorm)}
+    assert found == {f"layer{stage}.{block}.bn1" for stage in (1, 2, 3) for block in (0, 1)}
+    spelled = ResNetShape("basic", (1, 1, 1, 1), 4, (2, 2, 2, 2), (4, 4, 4, 8), instance=True).name
+    assert spelled.endswith(",depths=1.1.1.1,ibn")
+    assert [n for n, _ in build_backbone(spelled).named_parameters() if "instance" in n][
+        0
+    ] == "layer1.0.bn1.instance.weight"
 
 
 @pytest.mark.parametrize("name", ["resnet152", "", "bottleneck:stem=4", TINY.name.replace("stem=4", "stem=0")])

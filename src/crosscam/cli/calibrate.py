@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from crosscam.cli.options import General, Reading, Unset, best_device
+from crosscam.cli.options import General, Reading, Unset, best_device, output_of
 from crosscam.cli.show import OUT, bars, counting, say, show_text, table
 from crosscam.data.records import camids_of, pids_of
 from crosscam.extraction import Extractor
@@ -18,6 +18,7 @@ from crosscam.gallery.filling import matching_extractor
 from crosscam.retrieval.calibrating import calibrate, pictures_to_calibrate
 from crosscam.retrieval.calibration import Calibration, Origin, Thresholds
 from crosscam.retrieval.open_set import OperatingPoint
+from crosscam.shipped import run_folder
 from crosscam.training.checkpoint import PROVENANCE, write_atomically, write_text
 
 SHOWN_CAMERA_PAIRS = 12
@@ -28,7 +29,7 @@ class Calibrate:
     """Learn from labelled pictures which distance is the same person, and keep that with a gallery."""
 
     run_folder: Positional[Path]
-    """Run folder with the trained network."""
+    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
     data: Path
     """Folder or table of labelled pictures of people that the network was not trained on."""
     gallery: Unset[str] = None
@@ -68,7 +69,7 @@ class Calibrate:
             fnmr=self.fnmr,
             prior=self.prior,
         )
-        out = self.out or self.run_folder / "calibration.json"
+        out = self.out or output_of(self.run_folder, "calibration.json")
         write_atomically(out, lambda path: write_text(path, found.to_json()))
         if self.gallery is not None:
             with open_gallery(self.gallery, write=True) as gallery:
@@ -80,10 +81,10 @@ class Calibrate:
             say(f"Written to {out}{f' and kept with {self.gallery}' if self.gallery else ''}.")
 
 
-def _trained_on(run_folder: Path) -> str | None:
+def _trained_on(source: Path) -> str | None:
     """Fingerprint of the data that a network was trained on, where the run folder tells."""
     try:
-        text = (run_folder / PROVENANCE).read_text(encoding="utf-8")
+        text = (run_folder(source) / PROVENANCE).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     try:

@@ -1,4 +1,4 @@
-"""``crosscam data``: doctor, render, holdout."""
+"""``crosscam data``: doctor, render, holdout, join."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from crosscam.cli.options import General, Reading, Unset
 from crosscam.cli.show import OUT, bars, counting, say, show_json, table
 from crosscam.data.doctor import as_text, examine_dataset
 from crosscam.data.holdout import holdout
+from crosscam.data.joining import join
+from crosscam.data.records import ReidDataset
 from crosscam.data.render import render_dataset
 from crosscam.data.render_identities import SHARING_GROUP
 from crosscam.data.render_sheet import contact_sheet
@@ -116,29 +118,57 @@ class Holdout:
         cut = holdout(dataset, num_train_ids=self.train_ids, test_share=self.test_share, seed=self.seed)
         for note in cut.notes:
             say(f"note: {note}")
-        write_table(cut, self.out)
-        rows = [
-            (name, len({s.pid for s in samples}), len(samples), len({s.camid for s in samples}))
-            for name, samples in cut.subsets.items()
-        ]
-        if self.general.json:
-            columns = ("subset", "ids", "images", "cameras")
-            show_json({"out": str(self.out), "subsets": [dict(zip(columns, row, strict=True)) for row in rows]})
-        else:
-            texts = [(name, *(f"{count:,}" for count in counts)) for name, *counts in rows]
-            table(("subset", "# ids", "# images", "# cameras"), texts, f"Written to {self.out}")
+        _write_and_count(cut, self.out, self.general.json)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Join:
+    """Put several data sets side by side in one table; their identities and cameras are kept apart.
+
+    One alone is only written as a table, for example by one of its published protocols.
+    """
+
+    out: Positional[Path]
+    """Table to write: .csv, .tsv or .parquet. It names the images where they lie; nothing is copied."""
+    paths: Positional[tuple[Path, ...]]
+    """Folders or tables of the data sets."""
+    reading: Reading = field(default_factory=Reading)
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Join, write and count."""
+        datasets = [self.reading.read(path) for path in self.paths]
+        joined = join(datasets, self.out.stem) if len(datasets) > 1 else datasets[0]
+        for note in joined.notes:
+            say(f"note: {note}")
+        _write_and_count(joined, self.out, self.general.json)
+
+
+def _write_and_count(dataset: ReidDataset, out: Path, as_json: bool) -> None:
+    write_table(dataset, out)
+    rows = [
+        (name, len({s.pid for s in samples}), len(samples), len({s.camid for s in samples}))
+        for name, samples in dataset.subsets.items()
+    ]
+    if as_json:
+        columns = ("subset", "ids", "images", "cameras")
+        show_json({"out": str(out), "subsets": [dict(zip(columns, row, strict=True)) for row in rows]})
+    else:
+        texts = [(name, *(f"{count:,}" for count in counts)) for name, *counts in rows]
+        table(("subset", "# ids", "# images", "# cameras"), texts, f"Written to {out}")
 
 
 DataCommand = (
     Annotated[Doctor, subcommand("doctor")]
     | Annotated[Render, subcommand("render")]
     | Annotated[Holdout, subcommand("holdout")]
+    | Annotated[Join, subcommand("join")]
 )
 
 
 @dataclass(frozen=True)
 class DataGroup:
-    """Data sets: examine, draw, split."""
+    """Data sets: examine, draw, split, join."""
 
     command: Annotated[DataCommand, arg(name="")]
 

@@ -27,7 +27,7 @@ class Extract:
     """Turn pictures into descriptors of length 1, part by part; the same call goes on where an earlier one stopped."""
 
     run_folder: Positional[Path]
-    """Run folder with the trained network, or a file of 'crosscam export'."""
+    """Run folder with the trained network, a file of 'crosscam export', or rrid-mini, which comes with crosscam."""
     pictures: Positional[Path]
     """A picture; a folder, searched with all its folders; a .txt file with a path in each line; or a table."""
     out: Positional[Path]

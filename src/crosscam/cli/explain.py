@@ -26,7 +26,7 @@ class Explain:
     """Take the distance of two pictures apart: which body part, at which scale, makes them near or far."""
 
     run_folder: Positional[Path]
-    """Run folder with the trained network."""
+    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
     query: Positional[Path]
     """One picture of a person."""
     match: Positional[Path]

@@ -8,7 +8,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from crosscam.cli.describe import find_pictures
-from crosscam.cli.options import General, Reading, Unset
+from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import say, show_json, table
 from crosscam.errors import DataError
 from crosscam.exporting import MOST_LOST_MAP, SUFFIXES, Format, export_model
@@ -20,7 +20,7 @@ class Export:
     """Write a network as one file: uint8 images in, descriptors out; it is compared with torch before it is kept."""
 
     run_folder: Positional[Path]
-    """Run folder with the trained network."""
+    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
     format: Format = "onnx"
     """onnx (runs with ONNX Runtime or OpenVINO), or openvino (an .xml file with a .bin beside it)."""
     out: Unset[Path] = None
@@ -44,7 +44,7 @@ class Export:
         """Write, compare, keep."""
         batch = self._batch()
         suffix = SUFFIXES[self.format]
-        out = self.out or self.run_folder / f"model{'-int8' if self.int8 else ''}{suffix}"
+        out = self.out or output_of(self.run_folder, f"model{'-int8' if self.int8 else ''}{suffix}")
         if out.suffix != suffix:
             raise DataError(f"{out} cannot be written. Expected a name that ends in {suffix}, or another --format.")
         extractor = Extractor.load(self.run_folder, flip=not self.no_flip, engine="torch")

@@ -77,7 +77,7 @@ class Create:
     gallery: Place
     """Folder to make, or the address of a Milvus database: milvus://HOST:PORT/COLLECTION."""
     run_folder: Positional[Path]
-    """Run folder with the trained network."""
+    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
     no_flip: bool = False
     """Leave mirror images out: half the work for somewhat worse descriptors."""
     general: General = field(default_factory=General)

@@ -1,10 +1,9 @@
-"""``crosscam demo``, ``recipes``, ``train``, ``evaluate``."""
+"""``crosscam recipes``, ``train``, ``evaluate``."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
-import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +11,9 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from crosscam.cli.options import General, Reading, Settings, Unset, best_device
+from crosscam.cli.options import General, Reading, Settings, Unset, best_device, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json, show_text, table, training_listeners
-from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset
-from crosscam.data.render import render_dataset
-from crosscam.demonstration import demonstrate
-from crosscam.errors import DataError
 from crosscam.experiment import (
     REPORT,
     Reranking,
@@ -35,60 +30,6 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import flatten, recipe_to_json, with_settings
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.distributed import is_first_process
-
-
-@dataclass(frozen=True, kw_only=True)
-class Demo:
-    """Draw people, train a small network on them, score it on people it never saw, find one in a gallery."""
-
-    out: Path = Path("runs/demo")
-    """Folder for the drawn data set, the trained network and the page. A second call goes on where it stopped."""
-    ids: int = 300
-    """Identities to draw, test identities included."""
-    set: Settings = ()
-    """Change a setting of the recipe, for example --set train.epochs=5; may be given several times."""
-    general: General = field(default_factory=General)
-
-    def run(self) -> None:
-        """Render, train, score, report."""
-        recipe = with_settings(find_recipe("demo"), self.set)
-        dataset = self._people()
-        scores = _run_shown(recipe, dataset, self.out, resume=True, json=self.general.json)
-        trained, untrained = scores[0].result.mAP, scores[1].result.mAP
-        shown = demonstrate(self.out, dataset)
-        if self.general.json:
-            return
-        say(
-            f"mAP went from {100 * untrained:.1f} % to {100 * trained:.1f} % on people that the network never saw. "
-            f"Open {self.out / REPORT} in a browser to see whom it finds."
-        )
-        nearest = shown.hits[0]
-        say(
-            f"{shown.gallery} holds {shown.entries:,} of their pictures. {shown.query.path.name} was searched for at "
-            f"other cameras: {shown.num_right} of the first {len(shown.hits)} show the same one ({shown.hits_page}). "
-            f"The nearest, {Path(nearest.entry.path).name}, is at {nearest.distance:.3f}; {shown.pair_page} says why."
-        )
-        say(f"To search it yourself: crosscam serve --gallery {shown.gallery} --model {self.out}")
-
-    def _people(self) -> ReidDataset:
-        """The drawn data set; half a one, left by a kill, is drawn again."""
-        data = self.out / "people"
-        if not data.exists():
-            part = self.out / "people.part"
-            shutil.rmtree(part, ignore_errors=True)
-            with bars(self.general.json) as progress:
-                drawn = counting(progress, "drawing people")
-                render_dataset(
-                    part, ids=self.ids, cameras=4, images=4, collide=0.3, seed=0, test_share=0.2, progress=drawn
-                )
-            part.rename(data)
-        dataset = read_dataset(data)
-        found = len({s.pid for samples in dataset.subsets.values() for s in samples if s.pid > 0})
-        if found != self.ids:
-            raise DataError(
-                f"{data} holds {found} people, not {self.ids}. Choose another folder with --out, or --ids {found}."
-            )
-        return dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +85,7 @@ class Train:
         recipe = with_settings(find_recipe(self.recipe), self.set)
         out = self.out or Path("runs") / recipe.name
         dataset = self.reading.read_and_note(self.data)
-        scores = _run_shown(recipe, dataset, out, resume=self.resume, json=self.general.json)
+        scores = run_shown(recipe, dataset, out, resume=self.resume, json=self.general.json)
         if not is_first_process():
             return
         if not scores:
@@ -153,7 +94,7 @@ class Train:
             say(f"The network and {REPORT} are in {out}.")
 
 
-def _run_shown(recipe: Recipe, dataset: ReidDataset, out: Path, *, resume: bool, json: bool) -> list[Scored]:
+def run_shown(recipe: Recipe, dataset: ReidDataset, out: Path, *, resume: bool, json: bool) -> list[Scored]:
     first = is_first_process()
     with bars(json or not first) as progress:
         listeners = training_listeners(progress, json or not first)
@@ -171,7 +112,7 @@ class Evaluate:
     """Score a trained network on the query and gallery of a data set."""
 
     run_folder: Positional[Path]
-    """Run folder with the trained network."""
+    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
     data: Path
     """Folder or table of the data set."""
     rerank: bool = False
@@ -187,7 +128,8 @@ class Evaluate:
     no_flip: bool = False
     """Leave mirror images out: half the work for a somewhat lower score."""
     out: Unset[Path] = None
-    """JSON file for the scores; scores-DATASET.json in the run folder by default."""
+    """JSON file for the scores; scores-DATASET.json in the run folder by default, in the working directory for a
+    shipped network."""
     report: Unset[Path] = None
     """Also write a page of rankings (HTML)."""
     reading: Reading = field(default_factory=Reading)
@@ -204,7 +146,7 @@ class Evaluate:
             scores = [test.score(model, flip=flip, ap=ap, progress=counting(progress, "describing"))]
             if self.rerank:
                 scores.append(test.reranked(scores[0], Reranking(self.k1, self.k2, self.lambda_value)))
-        out = self.out or self.run_folder / f"scores-{dataset.name}.json"
+        out = self.out or output_of(self.run_folder, f"scores-{dataset.name}.json")
         save_scores(out, scores)
         if self.report:
             write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout_of(model))

@@ -71,3 +71,8 @@ class Reading:
 def best_device() -> str:
     """A GPU, if torch finds one."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def output_of(source: Path, name: str) -> Path:
+    """Where a command writes by default: into the run folder; for a shipped network, here, with its name in front."""
+    return source / name if source.is_dir() else Path(f"{source}-{name}")

@@ -15,12 +15,13 @@ import tyro
 from tyro.conf import subcommand
 
 from crosscam.cli.calibrate import Calibrate
-from crosscam.cli.data import DataGroup, Doctor, Holdout, Render
+from crosscam.cli.data import DataGroup, Doctor, Holdout, Join, Render
+from crosscam.cli.demo import Demo
 from crosscam.cli.describe import Extract, ImportAuthors
 from crosscam.cli.explain import Explain
 from crosscam.cli.export import Export
 from crosscam.cli.gallery import GALLERY_COMMANDS, GalleryGroup
-from crosscam.cli.learn import Demo, Evaluate, Recipes, Train
+from crosscam.cli.learn import Evaluate, Recipes, Train
 from crosscam.cli.reproduce import Reproduce
 from crosscam.cli.serve import Serve
 from crosscam.errors import CrosscamError
@@ -61,7 +62,7 @@ _SUBCOMMANDS = (
 
 COMMANDS: dict[str, Any] = {
     "demo": Demo,
-    "data": {"doctor": Doctor, "render": Render, "holdout": Holdout},
+    "data": {"doctor": Doctor, "render": Render, "holdout": Holdout, "join": Join},
     "recipes": Recipes,
     "train": Train,
     "evaluate": Evaluate,

@@ -1,4 +1,4 @@
-"""Resize, flip, erase, shift, jitter and normalise whole batches of images, on any device.
+"""Resize, flip, erase, shift, recolour, blur and normalise whole batches of images, on any device.
 
 Images come as uint8 and stay in the range 0 to 255 until :func:`normalise`; random choices are drawn from the generator
 that the caller passes, so that a batch can be made again.
@@ -18,6 +18,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 ERASE_AREA = (0.02, 0.2)
 ERASE_ASPECT = 0.3
 ERASE_TRIES = 10
+LUMA = (0.299, 0.587, 0.114)
+BLUR_PIXELS = (0.4, 1.6)
+BLUR_REACH = 3
 
 Erase = Literal["authors", "correct", "none"]
 
@@ -33,6 +36,9 @@ class Augment:
         erase_probability: how often; 0.75 is what the authors' code amounts to, 0.5 the usual value.
         shift: largest shift in each direction, as a share of the image's sides; what comes in is black.
         jitter: largest change of brightness, contrast and saturation, as a factor 1 +- jitter.
+        tint: largest change of each colour channel on its own, as a factor 1 +- tint: another camera's white balance.
+        grey: probability of an image without colour.
+        blur: probability of an image out of focus.
     """
 
     flip: float = 0.5
@@ -40,6 +46,9 @@ class Augment:
     erase_probability: float = 0.75
     shift: float = 0.0
     jitter: float = 0.0
+    tint: float = 0.0
+    grey: float = 0.0
+    blur: float = 0.0
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
@@ -73,11 +82,18 @@ def prepare(images: Tensor, height: int, width: int) -> Tensor:
 def augment(images: Tensor, height: int, width: int, settings: Augment, generator: torch.Generator) -> Tensor:
     """(B, H, W, 3) uint8 -> (B, 3, height, width) float32 for training.
 
-    The order is that of the authors' code: resize, erase, flip, normalise; shift and jitter come before erasing.
+    The order is that of the authors' code: resize, erase, flip, normalise; changes of colour, focus and place come
+    before erasing.
     """
     out = resize(images, height, width)
     if settings.jitter:
         out = random_jitter(out, settings.jitter, generator)
+    if settings.tint:
+        out = random_tint(out, settings.tint, generator)
+    if settings.grey:
+        out = random_grey(out, settings.grey, generator)
+    if settings.blur:
+        out = random_blur(out, settings.blur, generator)
     if settings.shift:
         out = random_shift(out, settings.shift, generator)
     if settings.erase != "none":
@@ -156,6 +172,36 @@ def random_jitter(images: Tensor, strength: float, generator: torch.Generator) -
     out = mean + (out - mean) * contrast
     grey = out.mean(dim=1, keepdim=True)
     return (grey + (out - grey) * saturation).clamp_(0, 255)
+
+
+def random_tint(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Multiply each colour channel of each image by a factor of its own within 1 +- ``strength``."""
+    factors = 1 + strength * (2 * _uniform(images, generator, len(images), 3, 1, 1) - 1)
+    return (images * factors).clamp_(0, 255)
+
+
+def random_grey(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Replace all three channels of an image by their weighted mean (ITU-R BT.601) with the given probability."""
+    grey = _uniform(images, generator, len(images)) < probability
+    weights = images.new_tensor(LUMA).view(3, 1, 1)
+    return torch.where(grey.view(-1, 1, 1, 1), (images * weights).sum(dim=1, keepdim=True), images)
+
+
+def random_blur(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Blur an image with the given probability by a Gaussian of 0.4 to 1.6 pixels, cut at 3 pixels."""
+    b = len(images)
+    fire = (_uniform(images, generator, b) < probability).view(b, 1, 1, 1)
+    low, high = BLUR_PIXELS
+    sigma = low + (high - low) * _uniform(images, generator, b, 1)
+    place = torch.arange(-BLUR_REACH, BLUR_REACH + 1, device=images.device)
+    taps = torch.exp(-(place**2) / (2 * sigma**2))
+    taps = (taps / taps.sum(dim=1, keepdim=True)).T.view(-1, b, 1, 1, 1)
+    height, width = images.shape[-2:]
+    rows = pad(images, (0, 0, BLUR_REACH, BLUR_REACH), mode="replicate")
+    out = sum((taps[i] * rows[:, :, i : i + height] for i in range(len(taps))), torch.zeros_like(images))
+    columns = pad(out, (BLUR_REACH, BLUR_REACH, 0, 0), mode="replicate")
+    out = sum((taps[i] * columns[..., i : i + width] for i in range(len(taps))), torch.zeros_like(images))
+    return torch.where(fire, out, images)
 
 
 def _uniform(like: Tensor, generator: torch.Generator, *shape: int) -> Tensor:

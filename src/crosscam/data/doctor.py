@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -139,6 +139,15 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
     return Examination(
         dataset.name, dataset.root, dataset.protocol, dataset.fingerprint(), rows, tuple(found), dataset.notes
     )
+
+
+def examine_pictures(samples: Sequence[Sample], *, progress: Progress | None = None) -> tuple[Finding, ...]:
+    """What is wrong with pictures that nobody has labelled: damaged files, copies, unknown cameras."""
+    root = Path(os.path.commonpath([s.path.parent.absolute() for s in samples]))
+    dataset = ReidDataset("pictures", root, gallery=tuple(samples))
+    digests, faults = _open_all(dataset, progress)
+    found = (findings.unreadable(faults, root), findings.duplicates(dataset, digests), findings.cameras(dataset))
+    return tuple(finding for some in found for finding in some)
 
 
 def table_rows(examination: Examination) -> list[tuple[str, str, str, str]]:

@@ -1,6 +1,7 @@
 """Residual networks: from images to a feature map, with torchvision's parameter names.
 
 Source: He et al., CVPR 2016; the stride of a bottleneck stands on its 3x3 convolution ("v1.5"), as in torchvision.
+With instance normalisation: Pan et al., ECCV 2018 (IBN-a).
 The stride of the last stage is 1 (Park & Ham, AAAI 2020, "Part-level features"), so a map has 1/16 of the image's
 height and width.
 """
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from crosscam.errors import CheckpointError
 
-BackboneName = Literal["resnet18-half", "resnet18", "resnet34", "resnet50", "resnet101"]
+BackboneName = Literal["resnet18-half", "resnet18-half-ibn", "resnet18", "resnet34", "resnet50", "resnet101"]
 BlockName = Literal["basic", "bottleneck"]
 Four = tuple[int, int, int, int]
 STRIDE = 16
@@ -33,6 +34,8 @@ class ResNetShape:
         stem: channels of the first convolution.
         planes: channels inside the blocks of each stage.
         out: channels that each stage gives.
+        instance: whether half of the channels behind each block's first convolution are normalised image by image, in
+            all stages but the last: what depends on a camera's light and colours fades.
     """
 
     block: BlockName
@@ -40,6 +43,7 @@ class ResNetShape:
     stem: int
     planes: Four
     out: Four
+    instance: bool = False
 
     @property
     def name(self) -> str:
@@ -48,16 +52,39 @@ class ResNetShape:
         if named:
             return named[0]
         lists = (".".join(map(str, numbers)) for numbers in (self.planes, self.out, self.depths))
-        return "{}:stem={},planes={},out={},depths={}".format(self.block, self.stem, *lists)
+        spelled = "{}:stem={},planes={},out={},depths={}".format(self.block, self.stem, *lists)
+        return spelled + ",ibn" * self.instance
+
+
+class InstanceBatchNorm(nn.Module):
+    """Instance normalisation of the first half of the channels, batch normalisation of the others.
+
+    Source: Pan et al., ECCV 2018, IBN-a.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.num_instance = channels // 2
+        self.instance = nn.InstanceNorm2d(self.num_instance, affine=True)
+        self.batch = nn.BatchNorm2d(channels - self.num_instance)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, H, W) -> the same shape."""
+        first, second = x[:, : self.num_instance], x[:, self.num_instance :]
+        return torch.cat((self.instance(first), self.batch(second)), dim=1)
+
+
+def _norm(channels: int, instance: bool) -> nn.Module:
+    return InstanceBatchNorm(channels) if instance else nn.BatchNorm2d(channels)
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a skip connection."""
 
-    def __init__(self, inplanes: int, planes: int, outplanes: int, stride: int) -> None:
+    def __init__(self, inplanes: int, planes: int, outplanes: int, stride: int, instance: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inplanes, planes, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
+        self.bn1 = _norm(planes, instance)
         self.conv2 = nn.Conv2d(planes, outplanes, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(outplanes)
         self.relu = nn.ReLU(inplace=True)
@@ -75,10 +102,10 @@ class BasicBlock(nn.Module):
 class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions and a skip connection."""
 
-    def __init__(self, inplanes: int, planes: int, outplanes: int, stride: int) -> None:
+    def __init__(self, inplanes: int, planes: int, outplanes: int, stride: int, instance: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inplanes, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
+        self.bn1 = _norm(planes, instance)
         self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
         self.conv3 = nn.Conv2d(planes, outplanes, 1, bias=False)
@@ -117,9 +144,10 @@ class ResNet(nn.Module):
         inplanes = shape.stem
         stages: list[nn.Sequential] = []
         sizes = zip(shape.depths, shape.planes, shape.out, (1, 2, 2, last_stride), strict=True)
-        for depth, planes, outplanes, stride in sizes:
-            blocks = [block(inplanes, planes, outplanes, stride)]
-            blocks += [block(outplanes, planes, outplanes, 1) for _ in range(depth - 1)]
+        for stage, (depth, planes, outplanes, stride) in enumerate(sizes):
+            instance = shape.instance and stage < 3
+            blocks = [block(inplanes, planes, outplanes, stride, instance)]
+            blocks += [block(outplanes, planes, outplanes, 1, instance) for _ in range(depth - 1)]
             stages.append(nn.Sequential(*blocks))
             inplanes = outplanes
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
@@ -146,20 +174,21 @@ def _init_convolutions(module: nn.Module) -> None:
             nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
 
 
-def _standard(block: BlockName, depths: Four, width: int = 64) -> ResNetShape:
+def _standard(block: BlockName, depths: Four, width: int = 64, instance: bool = False) -> ResNetShape:
     planes = (width, 2 * width, 4 * width, 8 * width)
-    return ResNetShape(block, depths, width, planes, planes if block == "basic" else (256, 512, 1024, 2048))
+    return ResNetShape(block, depths, width, planes, planes if block == "basic" else (256, 512, 1024, 2048), instance)
 
 
 BACKBONES: dict[str, ResNetShape] = {
     "resnet18-half": _standard("basic", (2, 2, 2, 2), width=32),
+    "resnet18-half-ibn": _standard("basic", (2, 2, 2, 2), width=32, instance=True),
     "resnet18": _standard("basic", (2, 2, 2, 2)),
     "resnet34": _standard("basic", (3, 4, 6, 3)),
     "resnet50": _standard("bottleneck", (3, 4, 6, 3)),
     "resnet101": _standard("bottleneck", (3, 4, 23, 3)),
 }
 _SPELLED = re.compile(
-    r"(basic|bottleneck):stem=(\d+),planes=(\d+(?:\.\d+){3}),out=(\d+(?:\.\d+){3}),depths=(\d+(?:\.\d+){3})"
+    r"(basic|bottleneck):stem=(\d+),planes=(\d+(?:\.\d+){3}),out=(\d+(?:\.\d+){3}),depths=(\d+(?:\.\d+){3})(,ibn)?"
 )
 
 
@@ -175,11 +204,11 @@ def backbone_shape(name: str) -> ResNetShape:
     spelled = _SPELLED.fullmatch(name)
     if spelled is None:
         raise ValueError(f"Unknown backbone {name!r}. Known: {', '.join(BACKBONES)}.")
-    block, stem, *lists = spelled.groups()
+    block, stem, *lists, ibn = spelled.groups()
     planes, out, depths = ((int(a), int(b), int(c), int(d)) for a, b, c, d in (text.split(".") for text in lists))
     if 0 in (int(stem), *planes, *out, *depths):
         raise ValueError(f"Backbone {name!r} has a size of zero. Every size is at least 1.")
-    return ResNetShape("basic" if block == "basic" else "bottleneck", depths, int(stem), planes, out)
+    return ResNetShape("basic" if block == "basic" else "bottleneck", depths, int(stem), planes, out, ibn is not None)
 
 
 # torchvision's ImageNet files, first version (V1): the published RRID numbers started from resnet50-19c8e357.

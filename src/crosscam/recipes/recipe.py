@@ -190,6 +190,9 @@ class Recipe:
             ("data.augment.erase_probability", augment.erase_probability, 0, 1),
             ("data.augment.shift", augment.shift, 0, 1),
             ("data.augment.jitter", augment.jitter, 0, 1),
+            ("data.augment.tint", augment.tint, 0, 1),
+            ("data.augment.grey", augment.grey, 0, 1),
+            ("data.augment.blur", augment.blur, 0, 1),
             ("data.small_until", self.data.small_until, 0, 1),
             # A triplet needs two identities in a batch.
             ("data.batch_ids", self.data.batch_ids, 2, math.inf),

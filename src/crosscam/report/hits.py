@@ -52,7 +52,7 @@ def render_hits(
     unit = max(float(profile.bands.max(initial=0.0)), float(profile.whole.max(initial=0.0))) or 1.0
     tiles = [_tile(n, hit, thumbnails[n], profile, unit) for n, hit in enumerate(hits)]
     found = f'<ol class="hits">{"".join(tiles)}</ol>' if tiles else '<p class="empty">Nothing was found.</p>'
-    asked = "".join(_picture(data, f"Query {n}") for n, data in enumerate(queries, start=1))
+    asked = "".join(picture_html(data, f"Query {n}") for n, data in enumerate(queries, start=1))
     lead = (
         '<p class="lead">Beside each picture: how much the rows at that height, and the whole picture (grey, below), '
         "add to the squared distance d². A short bar: here the two agree.</p>"
@@ -82,7 +82,7 @@ def _tile(n: int, hit: Hit, thumbnail: bytes | None, profile: BodyProfile, unit:
     alone = "" if hit.pooled == 1 else f"<br>{hit.pooled:,} pictures"
     return (
         f'<li class="tile" title="{escape(entry.path)}"><div class="pair"><div class="frame">'
-        f"{_picture(thumbnail, f'Rank {n + 1}: entry {entry.id}, camera {entry.camid}')}</div>"
+        f"{picture_html(thumbnail, f'Rank {n + 1}: entry {entry.id}, camera {entry.camid}')}</div>"
         f'{profile_bars(profile, n, unit)}</div><p class="caption"><b>{n + 1:,}</b> · d {hit.distance:.3f}{again}<br>'
         f"{'<br>'.join(escape(line) for line in _lines(entry))}{alone}</p></li>"
     )
@@ -95,7 +95,8 @@ def _lines(entry: Entry) -> list[str]:
     return lines + ([f"track {entry.track}"] if entry.track is not None else [])
 
 
-def _picture(data: bytes | None, alt: str) -> str:
+def picture_html(data: bytes | None, alt: str) -> str:
+    """A JPEG picture, or a box that says that there is none."""
     if data is None:
         return f'<p class="empty" style="height:{SHOWN_HEIGHT}px">{escape(alt)}: no picture kept</p>'
     return f'<img src="data:image/jpeg;base64,{base64.b64encode(data).decode()}" alt="{escape(alt)}">'

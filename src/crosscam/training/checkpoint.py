@@ -23,11 +23,13 @@ from torch import Tensor, nn
 from crosscam.errors import CheckpointError, RecipeError, TrainingError
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import flatten, recipe_from_json, recipe_to_json
+from crosscam.shipped import SHIPPED, run_folder
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
 PROVENANCE = "provenance.json"
 STATE = "state.pt"
+_EXPECTED = f"Expected a run folder as 'crosscam train' leaves it, or a shipped network: {', '.join(SHIPPED)}."
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -109,14 +111,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
-    """Read ``weights.safetensors`` of a run folder.
+    """Read ``weights.safetensors`` of a run folder, or of a shipped network.
 
     Raises:
         CheckpointError: it is missing or damaged.
     """
-    path = folder / WEIGHTS
+    path = run_folder(folder) / WEIGHTS
     if not path.is_file():
-        raise CheckpointError(f"No {WEIGHTS} in {folder}. Expected a run folder as 'crosscam train' leaves it.")
+        raise CheckpointError(f"No {WEIGHTS} in {folder}. {_EXPECTED}")
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
@@ -146,14 +148,14 @@ def load_weights_into(model: nn.Module, folder: Path, recipe: Recipe, leave_out:
 
 
 def load_recipe(folder: Path) -> Recipe:
-    """Read ``recipe.json`` of a run folder.
+    """Read ``recipe.json`` of a run folder, or of a shipped network.
 
     Raises:
         CheckpointError: it is missing or not a recipe.
     """
-    path = folder / RECIPE
+    path = run_folder(folder) / RECIPE
     if not path.is_file():
-        raise CheckpointError(f"No {RECIPE} in {folder}. Expected a run folder as 'crosscam train' leaves it.")
+        raise CheckpointError(f"No {RECIPE} in {folder}. {_EXPECTED}")
     try:
         return recipe_from_json(path.read_text(encoding="utf-8"))
     except (RecipeError, UnicodeDecodeError) as error:

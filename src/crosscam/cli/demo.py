@@ -1,0 +1,138 @@
+"""``crosscam demo``: the whole way, on drawn people or on the user's own pictures."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crosscam.cli.describe import find_pictures
+from crosscam.cli.learn import run_shown
+from crosscam.cli.options import General, Settings, Unset
+from crosscam.cli.show import bars, counting, say, show_json
+from crosscam.data.readers import read_dataset
+from crosscam.data.records import ReidDataset
+from crosscam.data.render import render_dataset
+from crosscam.demonstration import demonstrate
+from crosscam.errors import CrosscamError, DataError
+from crosscam.experiment import REPORT
+from crosscam.extraction import Extractor
+from crosscam.photographs import CALIBRATION, search_photographs, tell_cameras
+from crosscam.recipes.catalogue import find_recipe
+from crosscam.recipes.settings import with_settings
+from crosscam.retrieval.calibration import Calibration
+from crosscam.shipped import run_folder
+
+MINI = Path("rrid-mini")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Draw people, train a small network on them, score it on people it never saw, find one in a gallery.
+
+    With --photos: no training. Your own person pictures are examined, described by the network that comes with crosscam
+    and kept in a gallery; a page shows the most similar pairs across cameras.
+    """
+
+    out: Unset[Path] = None
+    """Folder for all that is made; runs/demo by default, runs/photos with --photos. A second call goes on where it
+    stopped."""
+    ids: int = 300
+    """Identities to draw, test identities included."""
+    set: Settings = ()
+    """Change a setting of the recipe, for example --set train.epochs=5; may be given several times."""
+    photos: Unset[Path] = None
+    """Folder of your own pictures, one person on each."""
+    camids: Unset[str] = None
+    """With --photos: a regular expression with one group that finds the camera in a file name. By default _c1, _c2, ...
+    in the file names, or else a folder for each camera."""
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Show the whole way, on drawn people or on the user's own pictures."""
+        if self.photos is not None:
+            if self.set:
+                raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")
+            self._search_photos(self.photos, self.out or Path("runs/photos"))
+        else:
+            if self.camids is not None:
+                raise CrosscamError("--camids tells the cameras of --photos. Give both, or none.")
+            self._learn_drawn(self.out or Path("runs/demo"))
+
+    def _search_photos(self, folder: Path, out: Path) -> None:
+        notes: list[str] = []
+        paths, others = find_pictures(folder)
+        if others:
+            notes.append(f"{len(others):,} files are no pictures by their names and were left out. First: {others[0]}.")
+        samples = tell_cameras(paths, folder, self.camids, notes)
+        extractor = Extractor.load(MINI)
+        kept = run_folder(MINI) / CALIBRATION
+        calibration = Calibration.from_json(kept.read_text(encoding="utf-8")) if kept.is_file() else None
+        with bars(self.general.json) as progress:
+            shown = search_photographs(
+                samples,
+                MINI,
+                extractor,
+                out,
+                calibration=calibration,
+                notes=notes,
+                progress=counting(progress, "describing"),
+            )
+        if self.general.json:
+            nearest = [{"first": p.first.path, "second": p.second.path, "distance": p.distance} for p in shown.pairs]
+            damaged = [{"path": str(path), "fault": fault} for path, fault in shown.damaged]
+            page, gallery = str(shown.page), str(shown.gallery)
+            show_json(
+                {"gallery": gallery, "entries": shown.entries, "damaged": damaged, "page": page, "pairs": nearest}
+            )
+            return
+        for note in notes:
+            say(f"note: {note}")
+        for finding in shown.findings:
+            say(f"{finding.severity}: {finding.what} {' '.join(finding.examples)} {finding.cure}")
+        say(
+            f"{shown.gallery} holds {shown.entries:,} pictures. Open {shown.page} in a browser: the {len(shown.pairs)} "
+            "most similar pairs across cameras."
+        )
+        say(f"To search it yourself: crosscam serve --gallery {shown.gallery} --model {MINI}")
+
+    def _learn_drawn(self, out: Path) -> None:
+        """Render, train, score, report."""
+        recipe = with_settings(find_recipe("demo"), self.set)
+        dataset = self._people(out)
+        scores = run_shown(recipe, dataset, out, resume=True, json=self.general.json)
+        trained, untrained = scores[0].result.mAP, scores[1].result.mAP
+        shown = demonstrate(out, dataset)
+        if self.general.json:
+            return
+        say(
+            f"mAP went from {100 * untrained:.1f} % to {100 * trained:.1f} % on people that the network never saw. "
+            f"Open {out / REPORT} in a browser to see whom it finds."
+        )
+        nearest = shown.hits[0]
+        say(
+            f"{shown.gallery} holds {shown.entries:,} of their pictures. {shown.query.path.name} was searched for at "
+            f"other cameras: {shown.num_right} of the first {len(shown.hits)} show the same one ({shown.hits_page}). "
+            f"The nearest, {Path(nearest.entry.path).name}, is at {nearest.distance:.3f}; {shown.pair_page} says why."
+        )
+        say(f"To search it yourself: crosscam serve --gallery {shown.gallery} --model {out}")
+
+    def _people(self, out: Path) -> ReidDataset:
+        """The drawn data set; half a one, left by a kill, is drawn again."""
+        data = out / "people"
+        if not data.exists():
+            part = out / "people.part"
+            shutil.rmtree(part, ignore_errors=True)
+            with bars(self.general.json) as progress:
+                drawn = counting(progress, "drawing people")
+                render_dataset(
+                    part, ids=self.ids, cameras=4, images=4, collide=0.3, seed=0, test_share=0.2, progress=drawn
+                )
+            part.rename(data)
+        dataset = read_dataset(data)
+        found = len({s.pid for samples in dataset.subsets.values() for s in samples if s.pid > 0})
+        if found != self.ids:
+            raise DataError(
+                f"{data} holds {found} people, not {self.ids}. Choose another folder with --out, or --ids {found}."
+            )
+        return dataset

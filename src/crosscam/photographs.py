@@ -1,0 +1,153 @@
+"""A folder of person pictures that nobody has labelled: examined, described, kept in a gallery, and the most similar
+pairs across cameras shown on one page."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from crosscam.data.doctor import Progress, examine_pictures
+from crosscam.data.findings import Finding
+from crosscam.data.records import Sample
+from crosscam.data.table import CamidRule, camids_by_rule
+from crosscam.errors import DataError
+from crosscam.extraction import Extractor
+from crosscam.gallery.filling import fill
+from crosscam.gallery.identity import identify_model
+from crosscam.gallery.interface import Gallery
+from crosscam.gallery.places import create_gallery, open_gallery
+from crosscam.gallery.records import Entry, Hit, Where
+from crosscam.report.pairs import SimilarPair, write_pairs
+from crosscam.retrieval.calibration import Calibration
+
+GALLERY, PAGE = "gallery", "pairs.html"
+CALIBRATION = "calibration.json"
+# Market-1501, MARS and many trackers name a picture's camera like this.
+NAMED_CAMERA = re.compile(r"_c([0-9]+)")
+SAME_PICTURE = 1e-3
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What was done with a folder of pictures.
+
+    Attributes:
+        findings: what is wrong with the folder.
+        gallery: folder of the gallery.
+        entries: in it.
+        damaged: pictures that could not be read, with the reason.
+        pairs: the most similar pairs, nearest first.
+        page: the pairs with their pictures.
+    """
+
+    findings: tuple[Finding, ...]
+    gallery: Path
+    entries: int
+    damaged: tuple[tuple[Path, str], ...]
+    pairs: tuple[SimilarPair, ...]
+    page: Path
+
+
+def tell_cameras(paths: Sequence[Path], folder: Path, rule: CamidRule, notes: list[str]) -> list[Sample]:
+    """Which camera took each picture.
+
+    Args:
+        paths: the pictures.
+        folder: where they lie.
+        rule: as in :func:`crosscam.data.table.camids_by_rule`; None looks for ``_c1``, ``_c2``, ... in every file name,
+            then for a folder of each camera.
+        notes: gets what was found, in a sentence.
+    Raises:
+        DataError: a rule that a file name does not follow.
+    """
+    if rule is not None:
+        camids = camids_by_rule(paths, rule, folder, notes)
+    elif all(NAMED_CAMERA.search(path.name) for path in paths):
+        camids = [int(match[1]) for path in paths if (match := NAMED_CAMERA.search(path.name))]
+        notes.append(f"Cameras by file names: {', '.join(map(str, sorted(set(camids))))}.")
+    else:
+        names = sorted({path.parent for path in paths})
+        camids = [names.index(path.parent) + 1 for path in paths]
+        if len(names) > 1:
+            listed = ", ".join(f"{n} {place.relative_to(folder) or '.'}" for n, place in enumerate(names, 1))
+            notes.append(f"Each folder is a camera: {listed}.")
+        else:
+            notes.append("Nothing tells the cameras (--camids does), so all pictures are compared with each other.")
+    return [Sample(path, 0, camid) for path, camid in zip(paths, camids, strict=True)]
+
+
+def search_photographs(
+    samples: Sequence[Sample],
+    source: Path,
+    extractor: Extractor,
+    out: Path,
+    *,
+    shown: int = 48,
+    calibration: Calibration | None = None,
+    notes: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Searched:
+    """Examine pictures, keep them in a gallery and find those that look most alike across cameras.
+
+    A second call goes on with the gallery that is there.
+
+    Args:
+        samples: the pictures; only their paths and cameras count.
+        source: what the extractor was loaded from.
+        extractor: describes them.
+        out: folder of the gallery and the page.
+        shown: most pairs on the page.
+        calibration: what the distances of this network mean, for a verdict beside each pair.
+        notes: sentences for the page.
+        progress: called with (done, all) while pictures are described.
+    Raises:
+        DataError: fewer than two pictures that can be read.
+        CrosscamError: as the gallery raises it.
+    """
+    found = examine_pictures(samples)
+    place = out / GALLERY
+    if not place.exists():
+        create_gallery(str(place), extractor.layout, identify_model(source, extractor)).close()
+    with open_gallery(str(place), write=True) as gallery:
+        filled = fill(gallery, extractor, samples, labelled=False, skip_damaged=True, progress=progress)
+        if len(gallery) < 2:
+            raise DataError(f"{len(gallery)} of {len(samples)} pictures can be read. Pairs take at least two.")
+        pairs = similar_pairs(gallery, shown)
+        thumbnails = gallery.thumbnails([entry.id for pair in pairs for entry in (pair.first, pair.second)])
+        cameras = len({entry.camid for entry in gallery.entries()})
+        subtitle = f"{len(gallery):,} pictures, {cameras} cameras, described by {extractor.recipe.name}."
+        write_pairs(out / PAGE, pairs, thumbnails, gallery.layout, calibration, subtitle=subtitle, notes=notes)
+        entries = len(gallery)
+    return Searched(found, place, entries, filled.damaged, tuple(pairs), out / PAGE)
+
+
+def similar_pairs(gallery: Gallery, most: int) -> list[SimilarPair]:
+    """Pairs of pictures that are each other's nearest at another camera, nearest pairs first.
+
+    With one camera in the gallery, each other's nearest at all. Pairs of the same picture (no distance) are left out.
+    """
+    entries = gallery.entries()
+    by_camera: dict[int, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_camera[entry.camid].append(entry)
+    nearest: dict[int, Hit] = {}
+    for camid, some in by_camera.items():
+        where = Where(not_camids=(camid,)) if len(by_camera) > 1 else Where()
+        rows = gallery.descriptors([entry.id for entry in some])
+        found = gallery.search(rows, 2, model=gallery.model.fingerprint, where=where)
+        for entry, hits in zip(some, found, strict=True):
+            others = [hit for hit in hits if hit.entry.id != entry.id]
+            if others:
+                nearest[entry.id] = others[0]
+    by_id = {entry.id: entry for entry in entries}
+    pairs = [
+        SimilarPair(by_id[one], hit.entry, hit.distance, np.asarray(hit.contributions))
+        for one, hit in nearest.items()
+        if one < hit.entry.id and nearest[hit.entry.id].entry.id == one and hit.distance > SAME_PICTURE
+    ]
+    return sorted(pairs, key=lambda pair: (pair.distance, pair.first.id))[:most]

@@ -1,0 +1,17 @@
+"""Networks that come with the package: run folders without a training's state, opened by their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SHIPPED = ("rrid-mini",)
+
+
+def run_folder(source: Path) -> Path:
+    """The folder of a network: the path itself, or the package's own where the path is a shipped network's name.
+
+    A folder of that name in the working directory comes first.
+    """
+    if str(source) in SHIPPED and not source.is_dir():
+        return Path(__file__).parent / str(source)
+    return source
