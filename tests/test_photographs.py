@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crosscam.errors import DataError
+from crosscam.extraction import Extractor
+from crosscam.gallery.places import open_gallery
+from crosscam.photographs import search_photographs, similar_pairs, tell_cameras
+from small_models import tiny_rrid
+
+SOURCE = Path("tiny")
+
+
+@pytest.fixture
+def extractor() -> Extractor:
+    model, recipe = tiny_rrid()
+    return Extractor(model, recipe)
+
+
+def draw(path: Path, seed: int, shade: int = 0) -> Path:
+    """Blocks of colours that the seed decides."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = np.random.default_rng(seed).integers(0, 256 - shade, (6, 2, 3)) + shade
+    Image.fromarray(blocks.astype(np.uint8)).resize((32, 96), Image.Resampling.NEAREST).save(path)
+    return path
+
+
+def people(folder: Path, count: int = 6) -> list[Path]:
+    """The same people at two cameras, the second a little lighter."""
+    return [draw(folder / f"{who:02}_c{camera}.png", who, 8 * camera) for who in range(count) for camera in (1, 2)]
+
+
+def test_each_person_s_two_pictures_are_a_pair(tmp_path: Path, extractor: Extractor) -> None:
+    notes: list[str] = []
+    samples = tell_cameras(people(tmp_path / "in"), tmp_path / "in", None, notes)
+    assert notes == ["Cameras by file names: 1, 2."]
+    found = search_photographs(samples, SOURCE, extractor, tmp_path / "out", notes=notes)
+    assert found.entries == 12
+    assert {p.first.camid for p in found.pairs} | {p.second.camid for p in found.pairs} == {1, 2}
+    assert all(p.first.camid != p.second.camid for p in found.pairs)
+    distances = [p.distance for p in found.pairs]
+    assert distances == sorted(distances)
+    right = [Path(p.first.path).name[:2] == Path(p.second.path).name[:2] for p in found.pairs]
+    assert sum(right) >= 5
+    page = found.page.read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64") == 2 * len(found.pairs)
+    assert "Cameras by file names: 1, 2." in page
+    assert "likely" not in page
+
+
+def test_pairs_are_mutual_neighbours_by_a_plain_loop(tmp_path: Path, extractor: Extractor) -> None:
+    samples = tell_cameras(people(tmp_path / "in", 9), tmp_path / "in", None, [])
+    found = search_photographs(samples, SOURCE, extractor, tmp_path / "out", shown=100)
+    with open_gallery(str(found.gallery)) as gallery:
+        entries = gallery.entries()
+        rows = gallery.descriptors([e.id for e in entries]).astype(np.float64)
+        assert len(similar_pairs(gallery, 2)) == 2
+    nearest = []
+    for i, a in enumerate(entries):
+        others = [j for j, b in enumerate(entries) if b.camid != a.camid]
+        nearest.append(min(others, key=lambda j: float(np.linalg.norm(rows[i] - rows[j]))))
+    expected = {(entries[i].id, entries[j].id) for i, j in enumerate(nearest) if nearest[j] == i and i < j}
+    assert {(p.first.id, p.second.id) for p in found.pairs} == expected
+
+
+def test_damaged_pictures_are_told_and_a_second_call_adds_nothing(tmp_path: Path, extractor: Extractor) -> None:
+    paths = people(tmp_path / "in", 3)
+    broken = tmp_path / "in" / "77_c1.png"
+    broken.write_bytes(paths[0].read_bytes()[:40])
+    samples = tell_cameras([*paths, broken], tmp_path / "in", None, [])
+    first = search_photographs(samples, SOURCE, extractor, tmp_path / "out")
+    assert [path for path, _ in first.damaged] == [broken]
+    assert [f.code for f in first.findings if f.severity == "error"] == ["unreadable"]
+    assert first.entries == 6
+    second = search_photographs(samples, SOURCE, extractor, tmp_path / "out")
+    assert (second.entries, len(second.pairs)) == (6, len(first.pairs))
+
+
+def test_the_same_picture_twice_is_no_pair(tmp_path: Path, extractor: Extractor) -> None:
+    paths = people(tmp_path / "in", 2)
+    copy = tmp_path / "in" / "00_c2.png"
+    copy.write_bytes(paths[0].read_bytes())
+    found = search_photographs(tell_cameras(paths, tmp_path / "in", None, []), SOURCE, extractor, tmp_path / "out")
+    assert any(f.code.startswith("duplicate") for f in found.findings)
+    assert all(p.distance > 0.01 for p in found.pairs)
+
+
+def test_cameras_by_folder_by_rule_or_one_for_all(tmp_path: Path) -> None:
+    paths = [draw(tmp_path / camera / f"{n}.png", n) for camera in ("door", "hall") for n in range(2)]
+    notes: list[str] = []
+    assert [s.camid for s in tell_cameras(paths, tmp_path, None, notes)] == [1, 1, 2, 2]
+    assert notes == ["Each folder is a camera: 1 door, 2 hall."]
+    assert [s.camid for s in tell_cameras(paths, tmp_path, "([0-9])[.]png", [])] == [0, 1, 0, 1]
+    notes = []
+    assert {s.camid for s in tell_cameras(paths[:2], tmp_path, None, notes)} == {1}
+    assert "Nothing tells the cameras" in notes[0]
+
+
+def test_one_camera_compares_all_pictures(tmp_path: Path, extractor: Extractor) -> None:
+    paths = [draw(tmp_path / "in" / f"{n}{half}.png", n, 8 * (half == "b")) for n in range(4) for half in "ab"]
+    samples = tell_cameras(paths, tmp_path / "in", None, [])
+    found = search_photographs(samples, SOURCE, extractor, tmp_path / "out")
+    assert sum(Path(p.first.path).name[0] == Path(p.second.path).name[0] for p in found.pairs) >= 3
+
+
+def test_one_picture_has_no_pair(tmp_path: Path, extractor: Extractor) -> None:
+    samples = tell_cameras([draw(tmp_path / "in" / "a.png", 1)], tmp_path / "in", None, [])
+    with pytest.raises(DataError, match="1 of 1 pictures can be read"):
+        search_photographs(samples, SOURCE, extractor, tmp_path / "out")
