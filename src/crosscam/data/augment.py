@@ -189,19 +189,26 @@ def random_grey(images: Tensor, probability: float, generator: torch.Generator) 
 
 def random_blur(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Blur an image with the given probability by a Gaussian of 0.4 to 1.6 pixels, cut at 3 pixels."""
-    b = len(images)
-    fire = (_uniform(images, generator, b) < probability).view(b, 1, 1, 1)
+    fire = _uniform(images, generator, len(images)) < probability
     low, high = BLUR_PIXELS
-    sigma = low + (high - low) * _uniform(images, generator, b, 1)
+    sigma = (low + (high - low) * _uniform(images, generator, len(images), 1))[fire]
     place = torch.arange(-BLUR_REACH, BLUR_REACH + 1, device=images.device)
     taps = torch.exp(-(place**2) / (2 * sigma**2))
-    taps = (taps / taps.sum(dim=1, keepdim=True)).T.view(-1, b, 1, 1, 1)
-    height, width = images.shape[-2:]
-    rows = pad(images, (0, 0, BLUR_REACH, BLUR_REACH), mode="replicate")
-    out = sum((taps[i] * rows[:, :, i : i + height] for i in range(len(taps))), torch.zeros_like(images))
-    columns = pad(out, (BLUR_REACH, BLUR_REACH, 0, 0), mode="replicate")
-    out = sum((taps[i] * columns[..., i : i + width] for i in range(len(taps))), torch.zeros_like(images))
-    return torch.where(fire, out, images)
+    taps = (taps / taps.sum(dim=1, keepdim=True)).T.view(len(place), -1, 1, 1, 1)
+    out = images.clone()
+    out[fire] = _weighted_shifts(_weighted_shifts(images[fire], taps, 2), taps, 3)
+    return out
+
+
+def _weighted_shifts(images: Tensor, taps: Tensor, dim: int) -> Tensor:
+    """The sum of the images shifted along one side by each place of the taps, edges repeated."""
+    reach, size = len(taps) // 2, images.shape[dim]
+    sides = (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0)
+    padded = pad(images, sides, mode="replicate") if len(images) else images
+    out = torch.zeros_like(images)
+    for shift, tap in enumerate(taps) if len(images) else ():
+        out += tap * padded.narrow(dim, shift, size)
+    return out
 
 
 def _uniform(like: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
