@@ -92,15 +92,15 @@ RRID_MINI = Recipe(
         augment=Augment(
             erase="correct", erase_probability=0.3, shift=0.05, jitter=0.3, tint=0.15, grey=0.05, blur=0.15
         ),
-        small_until=0.6,
+        small_until=0.7,
         small=(128, 48),
     ),
     model=RRIDModel(backbone="resnet18-half-ibn", scales=(4, 2), dim=64),
     loss=Loss(margin=0.3, label_smoothing=0.1, cross_entropy_weight=2.0),
     optim=Optim(name="adamw", lr_backbone=2e-3, lr_head=2e-3, weight_decay=0.05),
     schedule=Schedule(name="cosine", warmup_epochs=2),
-    train=Train(epochs=60, precision="auto"),
-    evaluation=Evaluation(every=20),
+    train=Train(epochs=45, precision="auto"),
+    evaluation=Evaluation(every=15),
 )
 
 RECIPES: dict[str, Recipe] = {
