@@ -1,0 +1,173 @@
+"""What the network that comes with the package is worth: scores, size, speed.
+
+    python benchmarks/rrid_mini.py data/VIPeR [more data sets] [--peers FOLDER] [--model rrid-mini] [--note TEXT]
+
+Every data set is scored on its query and gallery; VIPeR on all 632 people, camera A against camera B. With ``--peers``
+the folder of OpenVINO's person-reidentification-retail networks, each as ``NAME/NAME.xml``, is scored on the same
+images. Intervals are 95 %, by bootstrap over the tested identities. Writes ``benchmarks/results/rrid_mini.json``; each
+call adds to its ``looks``: how often an exam was looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from crosscam.data.images import decode_image
+from crosscam.data.readers import read_dataset, recognise
+from crosscam.data.records import ReidDataset, Sample
+from crosscam.experiment import TestImages, ranking_labels, untrained_model
+from crosscam.extraction import Extractor
+from crosscam.retrieval.intervals import mean_interval
+from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
+from crosscam.shipped import run_folder
+from crosscam.training.checkpoint import WEIGHTS
+from crosscam.training.provenance import versions
+
+RESULT = Path(__file__).parent / "results" / "rrid_mini.json"
+ENGINES = ("torch", "torch-bf16", "openvino", "openvino-bf16", "openvino-int8")
+SPEED_PICTURES = 512
+Row = dict[str, Any]
+
+
+def read_exam(path: Path) -> ReidDataset:
+    """All people of VIPeR; any other data set as it is."""
+    found = recognise(path)
+    return read_dataset(path, protocol="all") if found and found[0] == "viper" else read_dataset(path)
+
+
+def scores(name: str, dataset: ReidDataset, result: RankingResult) -> Row:
+    """Scores with the intervals of the first two."""
+    pids = np.array([s.pid for s in dataset.query])
+    first = result.first_match
+    hit = np.where(first > 0, first == 1, np.nan)
+    rank1, mean_ap = mean_interval(hit[None], pids), mean_interval(result.average_precision[None], pids)
+    return {
+        "model": name,
+        "data": dataset.name,
+        "fingerprint": dataset.fingerprint(),
+        "queries": len(dataset.query),
+        "gallery": len(dataset.gallery),
+        "rank1": result.rank1,
+        "rank1_interval": [rank1.low, rank1.high],
+        "mAP": result.mAP,
+        "mAP_interval": [mean_ap.low, mean_ap.high],
+        "rank5": result.rank5,
+        "rank10": result.rank10,
+    }
+
+
+def own_scores(extractor: Extractor, dataset: ReidDataset) -> list[Row]:
+    """The network, its untrained self, and raw pixels."""
+    test = TestImages(dataset, extractor.recipe)
+    found = [
+        ("rrid-mini", test.score(extractor.model)),
+        ("rrid-mini, untrained", test.score(untrained_model(extractor.recipe, 0))),
+        ("raw pixels", test.score_pixels()),
+    ]
+    return [scores(name, dataset, scored.result) for name, scored in found]
+
+
+def peer_scores(folder: Path, dataset: ReidDataset) -> list[Row]:
+    """OpenVINO's networks: 256 x 128, BGR, 0 to 255."""
+    import openvino
+
+    rows = []
+    for xml in sorted(folder.glob("*/*.xml")):
+        network = openvino.Core().compile_model(xml, "CPU")
+
+        def describe(samples: Sequence[Sample], network: Any = network) -> NDArray[np.float32]:
+            descriptors = [network(to_peer(decode_image(s.path)))[0].reshape(-1) for s in samples]
+            found = np.stack(descriptors).astype(np.float32)
+            return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+        result = evaluate_descriptors(describe(dataset.query), describe(dataset.gallery), *ranking_labels(dataset))
+        rows.append(scores(xml.stem, dataset, result))
+    return rows
+
+
+def to_peer(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W, 3) RGB -> (1, 3, 256, 128) BGR."""
+    from PIL import Image
+
+    resized = np.asarray(Image.fromarray(pixels).resize((128, 256), Image.Resampling.BILINEAR))
+    return np.ascontiguousarray(resized[..., ::-1].transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def images_per_second(source: Path, pictures: Sequence[Path]) -> dict[str, float]:
+    """From decoded pictures to descriptors, mirror pass included; median of three rounds, engines in turn."""
+    engines: dict[str, Extractor] = {}
+    for name in ENGINES:
+        engines[name] = Extractor.load(source, engine=name, calibration=list(pictures[:128]))
+    some = [pictures[i % len(pictures)] for i in range(SPEED_PICTURES)]
+    pixels = next(iter(engines.values())).decoded(some)
+    batches = [pixels[i : i + 32] for i in range(0, len(pixels), 32)]
+    times: dict[str, list[float]] = {name: [] for name in engines}
+    for extractor in engines.values():
+        extractor.pixels(batches[0])
+    for _ in range(3):
+        for name, extractor in engines.items():
+            start = time.perf_counter()
+            for batch in batches:
+                extractor.pixels(batch)
+            times[name].append(len(pixels) / (time.perf_counter() - start))
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def main() -> None:
+    """Score, time, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, nargs="+")
+    parser.add_argument("--peers", type=Path)
+    parser.add_argument("--model", type=Path, default=Path("rrid-mini"))
+    parser.add_argument("--note", default="")
+    parser.add_argument("--out", type=Path, default=RESULT)
+    options = parser.parse_args()
+    extractor = Extractor.load(options.model, engine="torch")
+    rows: list[Row] = []
+    datasets = [read_exam(path) for path in options.data]
+    for dataset in datasets:
+        rows += own_scores(extractor, dataset)
+        rows += peer_scores(options.peers, dataset) if options.peers else []
+    speed = images_per_second(options.model, [s.path for s in datasets[0].gallery])
+    looks = json.loads(options.out.read_text())["looks"] if options.out.is_file() else []
+    looks.append({"time": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "model": extractor.fingerprint,
+                  "data": [d.name for d in datasets], "note": options.note,
+                  "rank1": [row["rank1"] for row in rows if row["model"] == "rrid-mini"]})  # fmt: skip
+    found = {
+        "model": extractor.fingerprint,
+        "megabytes": (run_folder(options.model) / WEIGHTS).stat().st_size / 1e6,
+        "dim": extractor.dim,
+        "parameters": sum(p.numel() for p in extractor.model.parameters()),
+        "input": [extractor.recipe.data.height, extractor.recipe.data.width],
+        "images_per_second": speed,
+        "scores": rows,
+        "looks": looks,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        **versions(),
+    }
+    for row in rows:
+        low, high = row["rank1_interval"]
+        print(
+            f"{row['data']:24} {row['model']:40} rank-1 {100 * row['rank1']:5.1f} [{100 * low:.1f}, {100 * high:.1f}] "
+            f"mAP {100 * row['mAP']:5.1f}"
+        )
+    print(f"{found['megabytes']:.2f} MB, {found['dim']} numbers, {found['parameters']:,} parameters")
+    print(", ".join(f"{name} {value:.0f} images/s" for name, value in speed.items()))
+    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Make the shipped network of a run folder: ``python docs/make_rrid_mini.py RUN_FOLDER``.
+
+Classifiers are left out, and matrices become half precision; one-dimensional numbers (norms, biases) stay as they are.
+Refused if the file is larger than 8 MB or a descriptor of noise turns by more than 1e-3.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cosine_similarity
+
+from crosscam.extraction import load_model
+from crosscam.recipes.catalogue import build_model
+from crosscam.shipped import run_folder
+from crosscam.training.checkpoint import PROVENANCE, RECIPE, WEIGHTS, load_recipe, load_weights, save_weights
+
+MOST_BYTES = 8_000_000
+LEAST_COSINE = 0.999
+
+
+def main() -> None:
+    """Convert, check, copy."""
+    source, target = Path(sys.argv[1]), run_folder(Path("rrid-mini"))
+    recipe = load_recipe(source)
+    weights = {k: v for k, v in load_weights(source).items() if "_classifiers." not in k}
+    small = {k: v.half() if v.ndim > 1 else v for k, v in weights.items()}
+    model = build_model(recipe, 0, pretrained=False).eval()
+    model.load_state_dict(small)
+    noise = torch.randn(8, 3, recipe.data.height, recipe.data.width, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        cosine = cosine_similarity(model(noise).descriptor, load_model(source, recipe)(noise).descriptor).min().item()
+    save_weights(target, small)
+    size = (target / WEIGHTS).stat().st_size
+    if size > MOST_BYTES or cosine < LEAST_COSINE:
+        (target / WEIGHTS).unlink()
+        sys.exit(f"{source}: {size:,} bytes (at most {MOST_BYTES:,}), cosine {cosine:.6f} (at least {LEAST_COSINE}).")
+    shutil.copy(source / RECIPE, target / RECIPE)
+    provenance = json.loads((source / PROVENANCE).read_text(encoding="utf-8"))
+    (target / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{target.name}: {size:,} bytes, smallest cosine to the run folder's network {cosine:.6f}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from crosscam.extraction import Extractor
+from crosscam.shipped import SHIPPED, run_folder
+from crosscam.training.checkpoint import WEIGHTS, load_weights
+
+
+@pytest.fixture(scope="module")
+def mini() -> Extractor:
+    return Extractor.load("rrid-mini", engine="torch")
+
+
+def pictures(count: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (count, 128, 48, 3), dtype=np.uint8))
+
+
+def test_a_shipped_network_opens_by_name_and_describes(mini: Extractor) -> None:
+    rows = mini(pictures(3))
+    assert rows.shape == (3, mini.dim)
+    assert mini.dim <= 512
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
+    assert not np.allclose(rows[0], rows[1], atol=1e-2)
+
+
+def test_its_blocks_are_named(mini: Extractor) -> None:
+    names = [block.name for block in mini.layout]
+    assert names == [f"p4.local{i}" for i in (1, 2, 3, 4)] + ["p2.local1", "p2.local2", "p4.global", "p2.global"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_its_weights_are_small_and_finite(name: str) -> None:
+    assert (run_folder(Path(name)) / WEIGHTS).stat().st_size <= 8_000_000
+    weights = load_weights(Path(name))
+    assert all(bool(value.isfinite().all()) for value in weights.values())
+    assert not [key for key in weights if "_classifiers." in key]
+
+
+def test_a_folder_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_folder(Path("rrid-mini")).is_absolute()
+    Path("rrid-mini").mkdir()
+    assert run_folder(Path("rrid-mini")) == Path("rrid-mini")
+    assert run_folder(Path("runs/demo")) == Path("runs/demo")
