@@ -99,7 +99,7 @@ def _tile(
     )
     verdict = "" if calibration is None else f"<br>{VERDICTS[calibration.verdict(pair.distance)]}"
     names = "<br>".join(
-        escape(" · ".join(part for part in (f"cam {e.camid}", Path(e.path).name, when(e.time)) if part))
+        escape(" ".join(part for part in (f"cam {e.camid}", Path(e.path).name, when(e.time)) if part))
         for e in (pair.first, pair.second)
     )
     return (
