@@ -61,7 +61,7 @@ def launched(rendered: ReidDataset, tmp_path_factory: pytest.TempPathFactory) ->
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     command = [sys.executable, *launcher, str(HERE / "two_processes.py"), str(rendered.root), str(place)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
     files = [place / f"found{rank}.json" for rank in (0, 1)]
     assert all(f.exists() for f in files), done.stderr[-4000:]
     first, second = (json.loads(f.read_text()) for f in files)
