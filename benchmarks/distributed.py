@@ -31,7 +31,8 @@ from crosscam.data.render import render_dataset
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.training.distributed import World, joined_world
-from crosscam.training.loop import Listeners, StepReport, train
+from crosscam.training.listeners import Listeners, StepReport
+from crosscam.training.loop import train
 from crosscam.training.provenance import versions
 
 RESULT = Path(__file__).parent / "results" / "distributed.json"

@@ -28,8 +28,9 @@ from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors, eval
 from crosscam.retrieval.rerank import rerank
 from crosscam.training.checkpoint import check_free, write_atomically, write_text
 from crosscam.training.distributed import World, joined_world
+from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
-from crosscam.training.loop import Listeners, train
+from crosscam.training.loop import train
 from crosscam.training.plan import checked_labels
 from crosscam.training.provenance import versions
 

@@ -26,8 +26,9 @@ from crosscam.experiment import REPORT, SCORES, run_experiment
 from crosscam.training import distributed
 from crosscam.training.checkpoint import PROVENANCE, STATE, load_weights
 from crosscam.training.distributed import PATIENCE, Split, World, is_first_process, joined_world
+from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
-from crosscam.training.loop import Listeners, train
+from crosscam.training.loop import train
 from crosscam.training.run import new_run, restore
 
 HERE = Path(__file__).parent
@@ -268,7 +269,7 @@ def test_a_failed_exchange_is_told_from_other_errors(monkeypatch: pytest.MonkeyP
         raise RuntimeError("shapes differ")
 
 
-@pytest.mark.parametrize("text", ["soon", "0", "-3", "nan"])
+@pytest.mark.parametrize("text", ["soon", "0", "-3", "nan", "inf"])
 def test_patience_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv(PATIENCE, text)

@@ -19,8 +19,9 @@ from crosscam.losses import Loss
 from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
 from crosscam.training import checkpoint, loop
+from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import read_history
-from crosscam.training.loop import Listeners, StepReport, train
+from crosscam.training.loop import train
 from crosscam.training.plan import epoch_batches, input_size
 
 

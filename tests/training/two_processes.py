@@ -33,7 +33,8 @@ from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.streaming import describe_stream, entries_of, run_here
 from crosscam.training.distributed import Split, World, joined_world
-from crosscam.training.loop import Listeners, StepReport, train
+from crosscam.training.listeners import Listeners, StepReport
+from crosscam.training.loop import train
 from crosscam.training.plan import checked_labels, epoch_batches
 from crosscam.training.whole_batch import WholeBatchNorm
 

@@ -23,6 +23,7 @@ from crosscam.errors import TrainingError
 
 PATIENCE = "CROSSCAM_PATIENCE"
 PATIENCE_SECONDS = 600.0
+LONGEST = 1e9
 SIGNS_OF_LOSS = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out", "timeout")
 
 
@@ -191,7 +192,7 @@ def _join(device: torch.device) -> None:
         seconds = float(text or PATIENCE_SECONDS)
     except ValueError:
         seconds = 0.0
-    if not seconds > 0:
+    if not 0 < seconds < LONGEST:
         raise TrainingError(f"{PATIENCE}={text}: expected a number of seconds greater than 0.")
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=seconds))
 

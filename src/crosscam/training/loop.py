@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from crosscam.data.augment import PartGenerator, augment
-from crosscam.data.loading import Images, Progress, open_images
+from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
 from crosscam.models.systems import begin_epoch
@@ -29,6 +29,7 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.training import checkpoint
 from crosscam.training.allocator import keep_freed_memory
 from crosscam.training.distributed import Split, World, joined_world
+from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import Logbook, read_history
 from crosscam.training.objective import compute_loss
 from crosscam.training.optim import learning_rate_factor, set_learning_rate
@@ -50,40 +51,6 @@ from crosscam.training.whole_batch import WholeBatchNorm, whole_output
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 TERMS = ("loss", "triplet", "cross_entropy")
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """Where a training stands, for a progress bar.
-
-    Attributes:
-        epoch, epochs: the current one, 1-based, and all.
-        batch, batches: done in this epoch, and all.
-        loss: of the last batch.
-        images_per_second: since this process began the epoch.
-    """
-
-    epoch: int
-    epochs: int
-    batch: int
-    batches: int
-    loss: float
-    images_per_second: float
-
-
-@dataclass(frozen=True)
-class Listeners:
-    """Who is told what; all optional.
-
-    Attributes:
-        reading: (images done, all) while images are decoded.
-        step: after each batch.
-        epoch: the record of each epoch, as in ``metrics.jsonl``.
-    """
-
-    reading: Progress | None = None
-    step: Callable[[StepReport], None] | None = None
-    epoch: Callable[[Mapping[str, float]], None] | None = None
 
 
 @dataclass(frozen=True)
