@@ -39,6 +39,7 @@ bench: setup
 	$(BIN)/python benchmarks/descriptors_to_scores.py
 	$(BIN)/python benchmarks/render_speed.py
 	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/distributed.py
 	$(BIN)/python benchmarks/kill_resume.py
 
 clean:

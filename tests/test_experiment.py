@@ -33,8 +33,8 @@ from crosscam.recipes.settings import with_settings
 from crosscam.retrieval.metrics import evaluate_ranking
 from crosscam.retrieval.rerank import rerank
 from crosscam.training.checkpoint import load_weights
+from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import read_history
-from crosscam.training.loop import Listeners, StepReport
 from crosscam.training.run import new_run
 
 SETTINGS = [

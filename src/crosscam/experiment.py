@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,9 +27,10 @@ from crosscam.retrieval.distances import pairwise_distances
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors, evaluate_ranking
 from crosscam.retrieval.rerank import rerank
 from crosscam.training.checkpoint import check_free, write_atomically, write_text
-from crosscam.training.distributed import is_first_process
+from crosscam.training.distributed import World, joined_world
+from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
-from crosscam.training.loop import Listeners, train
+from crosscam.training.loop import train
 from crosscam.training.plan import checked_labels
 from crosscam.training.provenance import versions
 
@@ -101,13 +102,17 @@ class TestImages:
         dataset: what to rank.
         recipe: tells the input size.
         progress: called with (done, all) for each of the two subsets.
+        world: processes that share the work; each decodes and describes a part of both subsets, in the batches that one
+            process would make, so that the scores are the same.
     Raises:
         DataError: there is no query or no gallery, or an image cannot be read.
     """
 
     __test__ = False  # The name begins as a test's, but this is none.
 
-    def __init__(self, dataset: ReidDataset, recipe: Recipe, progress: Progress | None = None) -> None:
+    def __init__(
+        self, dataset: ReidDataset, recipe: Recipe, progress: Progress | None = None, world: World | None = None
+    ) -> None:
         for subset in ("query", "gallery"):
             if not dataset.subsets[subset]:
                 raise DataError(
@@ -116,10 +121,12 @@ class TestImages:
                 )
         self.dataset = dataset
         self.recipe = recipe
-        data = recipe.data
+        self.world = world or World(0, 1, torch.device("cpu"))
+        data, size = recipe.data, recipe.evaluation.batch_size
+        self._splits = [self.world.part(len(samples), size) for samples in (dataset.query, dataset.gallery)]
         self.query, self.gallery = (
-            open_images([s.path for s in samples], data.height, data.width, data.cache, progress)
-            for samples in (dataset.query, dataset.gallery)
+            open_images([s.path for s in samples], data.height, data.width, data.cache, progress, split.rows)
+            for samples, split in zip((dataset.query, dataset.gallery), self._splits, strict=True)
         )
 
     def score(
@@ -133,9 +140,46 @@ class TestImages:
         progress: Progress | None = None,
     ) -> Scored:
         """Rank the gallery for each query and score it; what is None follows the recipe."""
+        return _alone(self.score_together(model, name, flip=flip, ap=ap, reranking=reranking, progress=progress))
+
+    def score_together(
+        self,
+        model: nn.Module,
+        name: str = "trained",
+        *,
+        flip: bool | None = None,
+        ap: str | None = None,
+        reranking: Reranking | None = None,
+        progress: Progress | None = None,
+    ) -> Scored | None:
+        """As :meth:`score`, by all processes of the world, which must all call it; None in all but the first."""
         settings = self.recipe.evaluation
-        flip = settings.flip if flip is None else flip
-        query, gallery = (self._describe(model, images, flip, progress) for images in (self.query, self.gallery))
+        mirror = settings.flip if flip is None else flip
+        both = self._gathered(lambda images: self._describe(model, images, mirror, progress))
+        return None if both is None else self._ranked(model, name, *both, mirror, ap, reranking)
+
+    def _gathered(
+        self, describe: Callable[[Images], NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Descriptors of query and gallery from all processes, in the first one."""
+        found = []
+        for images, split in zip((self.query, self.gallery), self._splits, strict=True):
+            mine = describe(images) if len(images) else np.empty((0, 0), np.float32)
+            found.append(self.world.collect(mine, split))
+        query, gallery = found
+        return None if query is None or gallery is None else (query, gallery)
+
+    def _ranked(
+        self,
+        model: nn.Module,
+        name: str,
+        query: NDArray[np.float32],
+        gallery: NDArray[np.float32],
+        flip: bool,
+        ap: str | None,
+        reranking: Reranking | None,
+    ) -> Scored:
+        settings = self.recipe.evaluation
         own = own_distances(self.recipe.model, torch.from_numpy(query), torch.from_numpy(gallery), layout_of(model))
         if own is None:
             return self._scored(name, query, gallery, flip, ap or settings.ap, reranking)
@@ -159,8 +203,13 @@ class TestImages:
 
     def score_pixels(self) -> Scored:
         """The same scoring for raw pixels: each image shrunk, centred and scaled to length 1 is its own descriptor."""
-        query, gallery = (_pixel_descriptors(images) for images in (self.query, self.gallery))
-        return self._scored("raw pixels", query, gallery, False, self.recipe.evaluation.ap, None)
+        return _alone(self.score_pixels_together())
+
+    def score_pixels_together(self) -> Scored | None:
+        """As :meth:`score_pixels`, by all processes of the world; None in all but the first."""
+        both = self._gathered(_pixel_descriptors)
+        ap = self.recipe.evaluation.ap
+        return None if both is None else self._scored("raw pixels", *both, False, ap, None)
 
     def _describe(self, model: nn.Module, images: Images, flip: bool, progress: Progress | None) -> NDArray[np.float32]:
         data, size = self.recipe.data, self.recipe.evaluation.batch_size
@@ -183,6 +232,12 @@ class TestImages:
             distances = rerank(query, gallery, k1=reranking.k1, k2=reranking.k2, lambda_value=reranking.lambda_value)
             result = evaluate_ranking(distances, *labels, ap=ap, protocol=ds.protocol)
         return Scored(name, result, flip, reranking, ds.fingerprint(), query, gallery)
+
+
+def _alone(scored: Scored | None) -> Scored:
+    if scored is None:
+        raise ValueError("Only the first of several processes has the scores. Call score_together in all of them.")
+    return scored
 
 
 def _no_reranking(recipe: Recipe) -> DataError:
@@ -235,7 +290,7 @@ def run_experiment(
         provenance: more lines for the report, for example the command.
     Returns:
         Scores of the trained network, of the same network before training, and of raw pixels; empty without a test
-        split. They are also in ``scores.json`` and ``report.html`` of the folder.
+        split, and in all processes but the first. They are also in ``scores.json`` and ``report.html`` of the folder.
     Raises:
         CrosscamError: as the parts raise it.
     """
@@ -243,30 +298,34 @@ def run_experiment(
     checked_labels(recipe, dataset)
     if not resume:
         check_free(folder)
-    has_test = bool(dataset.query and dataset.gallery)
-    test = TestImages(dataset, recipe) if has_test else None
+    with joined_world() as world:
+        test = TestImages(dataset, recipe, world=world) if dataset.query and dataset.gallery else None
 
-    def evaluate(model: nn.Module) -> Mapping[str, float]:
-        assert test is not None
-        result = test.score(model).result
-        return {"mAP": result.mAP, "rank1": result.rank1}
+        def evaluate(model: nn.Module) -> Mapping[str, float]:
+            assert test is not None
+            scored = test.score_together(model)
+            return {} if scored is None else {"mAP": scored.result.mAP, "rank1": scored.result.rank1}
 
-    train(recipe, dataset, folder, resume=resume, evaluate=evaluate if test else None, listeners=listeners)
-    if test is None:
-        return []
-    num_ids = len({s.pid for s in dataset.train})
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    # What is scored is what was saved, so that anyone who loads the folder gets these scores.
-    scores = [
-        test.score(load_model(folder, recipe).to(device)),
-        test.score(untrained_model(recipe, num_ids).to(device), "untrained"),
-        test.score_pixels(),
-    ]
-    if is_first_process():
-        layout = layout_of(load_model(folder, recipe))
-        save_scores(folder / SCORES, scores)
-        write_run_report(folder / REPORT, recipe, dataset, scores, folder, layout, provenance)
-    return scores
+        trained = train(
+            recipe, dataset, folder, resume=resume, evaluate=evaluate if test else None, listeners=listeners
+        )
+        if test is None:
+            return []
+        first = world.rank == 0
+        # What is scored is what was saved, so that anyone who loads the folder gets these scores.
+        trained = load_model(folder, recipe).to(world.device) if first else trained
+        untrained = untrained_model(recipe, len({s.pid for s in dataset.train})).to(world.device)
+        scores = [
+            test.score_together(trained),
+            test.score_together(untrained, "untrained"),
+            test.score_pixels_together(),
+        ]
+        found = [s for s in scores if s is not None]
+        if first:
+            save_scores(folder / SCORES, found)
+            layout = layout_of(trained)
+            write_run_report(folder / REPORT, recipe, dataset, found, folder, layout, provenance)
+        return found
 
 
 def save_scores(path: Path, scores: list[Scored]) -> None:

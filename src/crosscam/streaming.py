@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from crosscam.data.images import decode_image, resize_image
@@ -27,6 +28,7 @@ from crosscam.descriptor_files import Entry, write_joined
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
 from crosscam.training.checkpoint import write_atomically, write_text
+from crosscam.training.distributed import World
 
 PART_SIZE = 4096
 JOB = "job.json"
@@ -141,6 +143,7 @@ def describe_stream(
     run: RunJobs,
     part_size: int = PART_SIZE,
     progress: Progress | None = None,
+    world: World | None = None,
 ) -> Summary:
     """Describe pictures part by part, and join the parts into one result.
 
@@ -151,32 +154,56 @@ def describe_stream(
         run: describes parts, in any order: here (:func:`run_here`) or on other machines.
         part_size: pictures of a part; a kill loses at most the parts in work.
         progress: called with (done, all).
+        world: processes that share the parts, and see the same disk; all of them must call. The first one joins the
+            parts, the others are done before.
     Raises:
         DataError: OUT.parts holds an extraction of something else, or OUT cannot be written as what it is called.
         TrainingError: the disk is full; the same call goes on from there.
     """
+    world = world or World(0, 1, torch.device("cpu"))
     folder = out.with_name(f"{out.name}.parts")
-    _open_job(folder, entries, fingerprint, part_size)
+    _open_job(folder, entries, fingerprint, part_size, world)
     numbers = range(-(-len(entries) // part_size))
     missing = [n for n in numbers if not _part_file(folder, n).is_file()]
+    # Everybody has looked before anybody writes.
+    world.barrier()
     sizes = {n: min(part_size, len(entries) - n * part_size) for n in numbers}
     done = len(entries) - sum(sizes[n] for n in missing)
     resumed = done
-    jobs = ((n, [e.path for e in entries[n * part_size : (n + 1) * part_size]]) for n in missing)
+    mine = missing[world.rank :: world.size]
+    jobs = ((n, [e.path for e in entries[n * part_size : (n + 1) * part_size]]) for n in mine)
     for number, part in run(jobs):
         _save_part(_part_file(folder, number), part)
-        done += sizes[number]
+        # Nobody is ahead by more than a part, so nobody's patience ends.
+        world.barrier()
+        at = missing.index(number) - world.rank
+        done += sum(sizes[n] for n in missing[at : at + world.size])
         if progress:
             progress(done, len(entries))
+    if len(mine) * world.size < len(missing):
+        # Others have a part more.
+        world.barrier()
     parts = _Parts(entries, folder, part_size)
     failures = tuple(parts.failures())
-    write_joined(out, parts, fingerprint)
-    failures_file = _write_failures(out, failures)
-    shutil.rmtree(folder)
+    failures_file = _failures_file(out) if failures else None
+    world.barrier()
+    if world.rank == 0:
+        write_joined(out, parts, fingerprint)
+        _write_failures(_failures_file(out), failures)
+        shutil.rmtree(folder)
     return Summary(len(entries) - len(failures), resumed, failures, failures_file)
 
 
-def _open_job(folder: Path, entries: Sequence[Entry], fingerprint: str, part_size: int) -> None:
+def _open_job(folder: Path, entries: Sequence[Entry], fingerprint: str, part_size: int, world: World) -> None:
+    """Begin the folder of parts, or check that it is of the same extraction; the first process does so first."""
+    if world.rank:
+        world.barrier()
+    _begin_or_check(folder, entries, fingerprint, part_size)
+    if world.rank == 0:
+        world.barrier()
+
+
+def _begin_or_check(folder: Path, entries: Sequence[Entry], fingerprint: str, part_size: int) -> None:
     digest = hashlib.sha256()
     for entry in entries:
         digest.update(repr(entry).encode("utf-8", "surrogateescape"))
@@ -247,13 +274,16 @@ class _Parts:
             yield from ((self.all_entries[first + int(i)].path, str(reason)) for i, reason in pairs)
 
 
-def _write_failures(out: Path, failures: Sequence[tuple[Path, str]]) -> Path | None:
-    path = out.with_name(f"{out.name}.failures.csv")
+def _failures_file(out: Path) -> Path:
+    return out.with_name(f"{out.name}.failures.csv")
+
+
+def _write_failures(path: Path, failures: Sequence[tuple[Path, str]]) -> None:
     if not failures:
         # One of an earlier call would tell of pictures that have been mended since.
         with suppress(FileNotFoundError):
             path.unlink()
-        return None
+        return
 
     def write(temporary: Path) -> None:
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -262,4 +292,3 @@ def _write_failures(out: Path, failures: Sequence[tuple[Path, str]]) -> Path | N
             writer.writerows(failures)
 
     write_atomically(path, write)
-    return path

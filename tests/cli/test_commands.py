@@ -261,6 +261,15 @@ def test_demo(crosscam: Run, place: Path, tiny: str) -> None:
     )
 
 
+def test_demo_is_for_one_process(crosscam: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert crosscam("demo --out d") == (
+        2,
+        "",
+        "crosscam: The demo works in one process. torchrun is for 'crosscam train', 'evaluate' and 'extract'.\n",
+    )
+
+
 def test_demo_draws_again_what_a_kill_left_half_drawn(crosscam: Run, place: Path, tiny: str) -> None:
     (place / "d/people.part/query").mkdir(parents=True)
     assert crosscam(f"demo --out d --ids 10 {tiny}")[0] == 0

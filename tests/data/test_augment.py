@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from crosscam.data import augment as module
 from crosscam.data.augment import (
     Augment,
+    PartGenerator,
     augment,
     normalise,
     prepare,
@@ -284,6 +286,17 @@ def test_the_same_seed_gives_the_same_batch_and_the_callers_batch_stays(
     assert torch.equal(first, again)
     assert torch.equal(first, other) == (settings.erase == "none")
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("cut", [1, 5])
+def test_a_part_of_a_batch_changes_as_it_does_in_the_whole(cut: int) -> None:
+    images = noise(8, 32, 16)
+    settings = replace(EVERYTHING, tint=0.2, grey=0.5, blur=0.5)
+    whole = augment(images, 48, 32, settings, generator(3))
+    for rows in (slice(0, cut), slice(cut, 8)):
+        part = PartGenerator.of(torch.device("cpu"), 8, rows.start)
+        part.manual_seed(3)
+        assert torch.equal(augment(images[rows], 48, 32, settings, part), whole[rows])
 
 
 def test_nothing_at_random_is_what_evaluation_sees() -> None:

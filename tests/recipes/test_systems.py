@@ -17,7 +17,8 @@ from crosscam.models.systems import SYSTEMS
 from crosscam.recipes.catalogue import RECIPES
 from crosscam.recipes.recipe import Recipe, Schedule
 from crosscam.recipes.systems import SYSTEM_RECIPES, scaled_down
-from crosscam.training.loop import Listeners, train
+from crosscam.training.listeners import Listeners
+from crosscam.training.loop import train
 from crosscam.training.objective import LOSSES
 from crosscam.training.optim import learning_rate_factor
 

@@ -18,7 +18,7 @@ from crosscam.reproduce.rows import ROWS
 from crosscam.reproduce.study import RESULT, WHOLE, Budget, Study, held
 from crosscam.retrieval.metrics import evaluate_descriptors
 from crosscam.training.checkpoint import load_recipe
-from crosscam.training.loop import Listeners, StepReport
+from crosscam.training.listeners import Listeners, StepReport
 
 
 def test_results_are_those_of_the_run_folder_scored_again(finished: Study) -> None:

@@ -14,7 +14,8 @@ from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.training.checkpoint import load_weights
-from crosscam.training.loop import Listeners, StepReport, train
+from crosscam.training.listeners import Listeners, StepReport
+from crosscam.training.loop import train
 
 SETTINGS = [
     "name=small",

@@ -22,6 +22,7 @@ from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.retrieval.calibration import Calibration
 from crosscam.shipped import run_folder
+from crosscam.training.distributed import num_processes
 
 MINI = Path("rrid-mini")
 
@@ -50,6 +51,10 @@ class Demo:
 
     def run(self) -> None:
         """Show the whole way, on drawn people or on the user's own pictures."""
+        if num_processes() > 1:
+            raise CrosscamError(
+                "The demo works in one process. torchrun is for 'crosscam train', 'evaluate' and 'extract'."
+            )
         if self.photos is not None:
             if self.set:
                 raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")

@@ -19,6 +19,7 @@ from crosscam.engines.quantise import CALIBRATION_IMAGES
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
 from crosscam.streaming import PART_SIZE, Summary, describe_stream, entries_of, entries_of_list, run_here
+from crosscam.training.distributed import is_first_process, joined_world
 from crosscam.training.imported import import_run
 
 
@@ -52,23 +53,26 @@ class Extract:
         if self.part_size < 1:
             raise DataError(f"--part-size {self.part_size}: expected at least 1.")
         entries = self._entries()
-        extractor = self._open(entries)
-        if self.ray is None:
-            run = run_here(extractor, len(entries))
-        else:
-            from crosscam.cluster import run_on_ray
+        with joined_world() as world:
+            extractor = self._open(entries)
+            if self.ray is None:
+                run = run_here(extractor, len(entries))
+            else:
+                from crosscam.cluster import run_on_ray
 
-            run = run_on_ray(self.ray, lambda: self._open(entries), len(entries))
-        with bars(self.general.json) as progress:
-            done = describe_stream(
-                entries,
-                self.out,
-                fingerprint=extractor.fingerprint,
-                run=run,
-                part_size=self.part_size,
-                progress=counting(progress, "describing"),
-            )
-        self._tell(done, extractor)
+                run = run_on_ray(self.ray, lambda: self._open(entries), len(entries))
+            with bars(self.general.json or world.rank > 0) as progress:
+                done = describe_stream(
+                    entries,
+                    self.out,
+                    fingerprint=extractor.fingerprint,
+                    run=run,
+                    part_size=self.part_size,
+                    progress=counting(progress, "describing"),
+                    world=world,
+                )
+        if world.rank == 0:
+            self._tell(done, extractor)
 
     def _entries(self) -> list[Entry]:
         if self.dataset or is_table(self.pictures):
@@ -76,7 +80,7 @@ class Extract:
         if self.pictures.suffix == ".txt" and self.pictures.is_file():
             return entries_of_list(self.pictures)
         paths, others = find_pictures(self.pictures)
-        if others:
+        if others and is_first_process():
             say(f"note: {len(others):,} files are no pictures by their names and were left out. First: {others[0]}.")
         return [Entry(path) for path in paths]
 

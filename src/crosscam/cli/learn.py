@@ -11,7 +11,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from crosscam.cli.options import General, Reading, Settings, Unset, best_device, output_of
+from crosscam.cli.options import General, Reading, Settings, Unset, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json, show_text, table, training_listeners
 from crosscam.data.records import ReidDataset
 from crosscam.experiment import (
@@ -29,7 +29,7 @@ from crosscam.recipes.catalogue import RECIPES, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import flatten, recipe_to_json, with_settings
 from crosscam.training.checkpoint import load_recipe
-from crosscam.training.distributed import is_first_process
+from crosscam.training.distributed import is_first_process, joined_world
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def run_shown(recipe: Recipe, dataset: ReidDataset, out: Path, *, resume: bool, 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Score a trained network on the query and gallery of a data set."""
+    """Score a trained network on the query and gallery of a data set; processes of torchrun share the work."""
 
     run_folder: Positional[Path]
     """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
@@ -139,13 +139,16 @@ class Evaluate:
         """Describe, rank, score."""
         recipe = load_recipe(self.run_folder)
         dataset = self.reading.read_and_note(self.data)
-        model = load_model(self.run_folder, recipe).to(best_device())
         flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
-        with bars(self.general.json) as progress:
-            test = TestImages(dataset, recipe, counting(progress, "reading images"))
-            scores = [test.score(model, flip=flip, ap=ap, progress=counting(progress, "describing"))]
+        with joined_world() as world, bars(self.general.json or world.rank > 0) as progress:
+            model = load_model(self.run_folder, recipe).to(world.device)
+            test = TestImages(dataset, recipe, counting(progress, "reading images"), world)
+            scored = test.score_together(model, flip=flip, ap=ap, progress=counting(progress, "describing"))
+            if scored is None:
+                return
+            scores = [scored]
             if self.rerank:
-                scores.append(test.reranked(scores[0], Reranking(self.k1, self.k2, self.lambda_value)))
+                scores.append(test.reranked(scored, Reranking(self.k1, self.k2, self.lambda_value)))
         out = self.out or output_of(self.run_folder, f"scores-{dataset.name}.json")
         save_scores(out, scores)
         if self.report:

@@ -25,7 +25,7 @@ from crosscam.reproduce.tables import Table, tables_of
 from crosscam.reproduce.transfer import examine, read_exam, transfer_table
 from crosscam.reproduce.writing import as_json, write_tables
 from crosscam.training.checkpoint import load_recipe
-from crosscam.training.loop import Listeners
+from crosscam.training.listeners import Listeners
 from crosscam.training.provenance import versions
 
 What = Literal["table1", "table2", "table3", "table4", "figure4", "figure5", "figure6", "transfer", "collision"]

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from crosscam.experiment import Scored
-from crosscam.training.loop import Listeners, StepReport
+from crosscam.training.listeners import Listeners, StepReport
 
 # Progress and remarks go to standard error, so that standard output holds results alone.
 OUT = Console(highlight=False, soft_wrap=True)

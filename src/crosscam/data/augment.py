@@ -7,7 +7,7 @@ that the caller passes, so that a batch can be made again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor
@@ -165,7 +165,7 @@ def random_shift(images: Tensor, share: float, generator: torch.Generator) -> Te
 def random_jitter(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Change brightness, contrast and saturation of each image by a factor within 1 +- ``strength``."""
     b = len(images)
-    factors = 1 + strength * (2 * _uniform(images, generator, 3, b) - 1)
+    factors = 1 + strength * (2 * _uniform(images, generator, 3, b, dim=1) - 1)
     brightness, contrast, saturation = factors.view(3, b, 1, 1, 1).unbind(0)
     out = images * brightness
     mean = out.mean(dim=(1, 2, 3), keepdim=True)
@@ -211,5 +211,29 @@ def _weighted_shifts(images: Tensor, taps: Tensor, dim: int) -> Tensor:
     return out
 
 
-def _uniform(like: Tensor, generator: torch.Generator, *shape: int) -> Tensor:
-    return torch.rand(shape, generator=generator, device=like.device)
+class PartGenerator(torch.Generator):
+    """Random numbers for some images of a batch, drawn for all of it: an image gets its own however a batch is divided.
+
+    Attributes:
+        total: images of the whole batch.
+        start: place of the first of these images.
+    """
+
+    total: int
+    start: int
+
+    @classmethod
+    def of(cls, device: torch.device, total: int, start: int) -> Self:
+        """For images on a device."""
+        made = cls(device)
+        made.total, made.start = total, start
+        return made
+
+
+def _uniform(like: Tensor, generator: torch.Generator, *shape: int, dim: int = 0) -> Tensor:
+    """Uniform numbers from 0 to 1; the images stand along ``dim``."""
+    if not isinstance(generator, PartGenerator):
+        return torch.rand(shape, generator=generator, device=like.device)
+    whole = [*shape[:dim], generator.total, *shape[dim + 1 :]]
+    drawn = torch.rand(whole, generator=generator, device=like.device)
+    return drawn.narrow(dim, generator.start, shape[dim])

@@ -117,7 +117,12 @@ Images = ImageFiles | ImagesInMemory
 
 
 def open_images(
-    paths: Sequence[Path], height: int, width: int, cache: Cache = "auto", progress: Progress | None = None
+    paths: Sequence[Path],
+    height: int,
+    width: int,
+    cache: Cache = "auto",
+    progress: Progress | None = None,
+    rows: slice = slice(None),
 ) -> Images:
     """Images of a data set, in memory if they fit.
 
@@ -129,14 +134,15 @@ def open_images(
         height, width: what the model takes, in pixels.
         cache: ``"memory"``, ``"stream"``, or ``"auto"``: memory if the images take at most half of what is free.
         progress: called with (done, all).
+        rows: open these of them only, as a process that does a part of the work; they are read as all would be.
     Raises:
         DataError: no images, or some that cannot be read.
     """
     if not paths:
         raise DataError("No images to read: the subset is empty.")
     height, width = _kept_size(paths, height, width)
-    files = ImageFiles(paths, height, width)
-    needed = len(paths) * height * width * 3
+    files = ImageFiles(paths[rows], height, width)
+    needed = len(files) * height * width * 3
     if cache == "stream" or (cache == "auto" and needed > MEMORY_SHARE * _free_memory()):
         return files
     return ImagesInMemory(files, progress)

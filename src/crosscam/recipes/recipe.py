@@ -114,6 +114,7 @@ class Train:
         accumulate: batches whose gradients make one step.
         ema: decay of a moving average of the weights, which is then what is saved; 0 for none.
         checkpoint_steps: also save every so many steps within an epoch; 0 for the ends of epochs only.
+        sync_batch_norm: with several processes, batch normalisation over the whole batch instead of each one's part.
     """
 
     epochs: int = 80
@@ -123,6 +124,7 @@ class Train:
     accumulate: int = 1
     ema: float = 0.0
     checkpoint_steps: int = 0
+    sync_batch_norm: bool = False
 
 
 @dataclass(frozen=True)

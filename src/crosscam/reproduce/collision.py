@@ -23,7 +23,7 @@ from crosscam.reproduce.rows import ROWS
 from crosscam.reproduce.study import Budget, Study
 from crosscam.reproduce.tables import Table, Value, percent, signed
 from crosscam.retrieval.intervals import Interval, mean_interval, paired_difference
-from crosscam.training.loop import Listeners
+from crosscam.training.listeners import Listeners
 
 DIALS = (0.0, 0.25, 0.5, 0.75)
 WITHOUT, WITH = "gmp", "rm-gmp"

@@ -31,8 +31,9 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.rows import Row, Scale, recipe_of
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
 from crosscam.training.checkpoint import check_same_training, write_atomically, write_text
+from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
-from crosscam.training.loop import Listeners, train
+from crosscam.training.loop import train
 
 STUDY, RESULT, QUERIES, LOCK = "study.json", "result.json", "queries.npz", "lock"
 WHOLE = "whole"

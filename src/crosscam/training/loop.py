@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from crosscam.data.augment import augment
-from crosscam.data.loading import Images, Progress, open_images
+from crosscam.data.augment import PartGenerator, augment
+from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
 from crosscam.models.systems import begin_epoch
@@ -28,7 +28,8 @@ from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.training import checkpoint
 from crosscam.training.allocator import keep_freed_memory
-from crosscam.training.distributed import World, joined_world
+from crosscam.training.distributed import Split, World, joined_world
+from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import Logbook, read_history
 from crosscam.training.objective import compute_loss
 from crosscam.training.optim import learning_rate_factor, set_learning_rate
@@ -46,43 +47,10 @@ from crosscam.training.run import (
     total_cpu_seconds,
 )
 from crosscam.training.stopping import stop_requests
+from crosscam.training.whole_batch import WholeBatchNorm, whole_output
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 TERMS = ("loss", "triplet", "cross_entropy")
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """Where a training stands, for a progress bar.
-
-    Attributes:
-        epoch, epochs: the current one, 1-based, and all.
-        batch, batches: done in this epoch, and all.
-        loss: of the last batch.
-        images_per_second: since this process began the epoch.
-    """
-
-    epoch: int
-    epochs: int
-    batch: int
-    batches: int
-    loss: float
-    images_per_second: float
-
-
-@dataclass(frozen=True)
-class Listeners:
-    """Who is told what; all optional.
-
-    Attributes:
-        reading: (images done, all) while images are decoded.
-        step: after each batch.
-        epoch: the record of each epoch, as in ``metrics.jsonl``.
-    """
-
-    reading: Progress | None = None
-    step: Callable[[StepReport], None] | None = None
-    epoch: Callable[[Mapping[str, float]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -114,14 +82,16 @@ def train(
         dataset: its ``train`` subset is learned.
         folder: the run folder; it is made. It must not hold another training.
         resume: go on with the training in ``folder``, or begin it if it was stopped before its first checkpoint.
-        evaluate: scores of the current model, taken every ``recipe.evaluation.every`` epochs and written down.
+        evaluate: scores of the current model, taken every ``recipe.evaluation.every`` epochs and written down. Called
+            in every process, with the same model; the first one's scores count.
         listeners: told of the progress.
     Returns:
         The trained model, in evaluation mode, with the averaged weights if the recipe averages.
     Raises:
         DataError: too few identities, or unreadable images.
         CheckpointError: ``folder`` holds another training.
-        TrainingError: the loss is not finite, the disk is full, or the training was asked to stop.
+        TrainingError: the loss is not finite, the disk is full, another process is lost, or the training was asked to
+            stop.
     """
     labels = checked_labels(recipe, dataset)
     if not resume:
@@ -154,10 +124,16 @@ def _train_joined(job: Job, resume: bool, evaluate: Evaluate | None) -> nn.Modul
         _train_epochs(run, job, images, evaluate, book, stop)
     if world.rank == 0:
         (folder / checkpoint.STATE).unlink(missing_ok=True)
-    model = averaged_model(run)
-    # The running statistics of batch normalisation are each process's own.
-    world.take_from_first(model.buffers())
+    model = _model_of_all(run, world)
     world.barrier()
+    return model
+
+
+def _model_of_all(run: Run, world: World) -> nn.Module:
+    """The model to use, the same in every process."""
+    model = averaged_model(run)
+    # The running statistics of batch normalisation can be each process's own.
+    world.take_from_first(model.buffers())
     return model
 
 
@@ -172,7 +148,7 @@ def _train_epochs(
         if begin_epoch(recipe.model, run.model, run.epoch, resumed=run.batch > 0) or network is None:
             network = DistributedDataParallel(run.model) if job.world.size > 1 else run.model
         _train_epoch(run, job, network, images, stop)
-        record = _epoch_record(run, recipe, evaluate)
+        record = _epoch_record(run, job, evaluate)
         run.epoch, run.batch, run.sums = run.epoch + 1, 0, {}
         if book is not None:
             book.write(record)
@@ -210,22 +186,24 @@ def _finished(job: Job) -> nn.Module:
 def _train_epoch(run: Run, job: Job, model: nn.Module, images: Images, stop: Callable[[], bool]) -> None:
     """What is left of the current epoch; saves in between as the recipe says, and when asked to stop."""
     recipe, world = job.recipe, job.world
-    order = epoch_batches(recipe, job.labels, run.epoch, world.size)
+    order = epoch_batches(recipe, job.labels, run.epoch)
     if not order:
         raise DataError(
             f"{job.dataset.root} has too few images for one batch. Set data.batch_ids or data.batch_images lower."
         )
     model.train()
-    shares = [world.share(batch, recipe.data.batch_images) for batch in order]
+    splits = [world.split(len(batch), recipe.data.batch_images) for batch in order]
     began = last = time.perf_counter()
     seen = 0
-    for pixels in images.batches(shares[run.batch :]):
-        indices = shares[run.batch]
+    places = range(run.batch, len(order))
+    for pixels in images.batches([order[i][splits[i].rows] for i in places]):
+        indices = order[run.batch]
         ends_step = (run.batch + 1) % recipe.train.accumulate == 0 or run.batch + 1 == len(order)
         factor = learning_rate_factor(recipe.schedule, run.epoch, recipe.train.epochs, run.batch / len(order))
         set_learning_rate(run.optimizer, factor)
-        loss = _train_batch(run, job, model, pixels, torch.from_numpy(job.labels[indices]), ends_step)
-        run.images_seen += len(order[run.batch])
+        pids = torch.from_numpy(job.labels[indices])
+        loss = _train_batch(run, job, model, pixels, pids, splits[run.batch], ends_step)
+        run.images_seen += len(indices)
         run.batch, seen, now = run.batch + 1, seen + len(indices), time.perf_counter()
         run.sums["seconds"] = run.sums.get("seconds", 0.0) + now - last
         last = now
@@ -248,19 +226,24 @@ def _save_within_epoch(run: Run, job: Job, num_batches: int, stop: bool) -> None
         )
 
 
-def _train_batch(run: Run, job: Job, model: nn.Module, pixels: Tensor, pids: Tensor, ends_step: bool) -> float:
-    """Forward, backward and, at the end of an accumulation, one step; the loss."""
+def _train_batch(
+    run: Run, job: Job, model: nn.Module, pixels: Tensor, pids: Tensor, split: Split, ends_step: bool
+) -> float:
+    """Forward, backward and, at the end of an accumulation, one step; the loss of the whole batch.
+
+    Args:
+        pixels: of this process's rows.
+        pids: of all rows.
+        split: which rows are this process's.
+    """
     recipe, device = job.recipe, job.world.device
-    generator = _batch_generator(recipe.train.seed, run.epoch, run.batch, job.world)
-    height, width = input_size(recipe, run.epoch)
-    inputs = augment(pixels.to(device, non_blocking=True), height, width, recipe.data.augment, generator)
-    if recipe.train.channels_last:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
+    inputs = _augmented(run, job, pixels, split)
     waits = isinstance(model, DistributedDataParallel) and not ends_step
+    together = WholeBatchNorm() if recipe.train.sync_batch_norm and split.shared else nullcontext()
     with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
-        with torch.autocast(device.type, torch.bfloat16, enabled=job.bf16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=job.bf16), together:
             output = model(inputs)
-        loss = compute_loss(recipe.loss, output, pids.to(device, non_blocking=True))
+        loss = compute_loss(recipe.loss, whole_output(output, split), pids.to(device, non_blocking=True))
         values = torch.stack((loss.total, loss.triplet, loss.cross_entropy)).detach().float().tolist()
         _check_finite(values, run)
         (loss.total / recipe.train.accumulate).backward()  # type: ignore[no-untyped-call]
@@ -272,6 +255,18 @@ def _train_batch(run: Run, job: Job, model: nn.Module, pixels: Tensor, pids: Ten
     return float(values[0])
 
 
+def _augmented(run: Run, job: Job, pixels: Tensor, split: Split) -> Tensor:
+    """What the network takes of these images; each is changed as it would be in a process that had the whole batch."""
+    recipe, device = job.recipe, job.world.device
+    place = (recipe.train.seed, run.epoch, run.batch)
+    # Layers that draw by themselves (dropout) do so for each process's own images.
+    torch.manual_seed(_seed(*place, job.world.rank))
+    generator = PartGenerator.of(device, split.total, split.rows.start).manual_seed(_seed(*place, 0))
+    height, width = input_size(recipe, run.epoch)
+    inputs = augment(pixels.to(device, non_blocking=True), height, width, recipe.data.augment, generator)
+    return inputs.contiguous(memory_format=torch.channels_last) if recipe.train.channels_last else inputs
+
+
 def _check_finite(values: list[float], run: Run) -> None:
     for name, value in zip(TERMS[1:], values[1:], strict=True):
         if not math.isfinite(value):
@@ -281,14 +276,13 @@ def _check_finite(values: list[float], run: Run) -> None:
             )
 
 
-def _batch_generator(seed: int, epoch: int, batch: int, world: World) -> torch.Generator:
-    """Random numbers of one batch in one process; layers that draw by themselves are seeded too."""
-    state = int(np.random.SeedSequence([seed, epoch, batch, world.rank]).generate_state(1, np.uint64)[0] >> 1)
-    torch.manual_seed(state)
-    return torch.Generator(world.device).manual_seed(state)
+def _seed(*place: int) -> int:
+    """A seed that follows from seed, epoch, batch and process."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _epoch_record(run: Run, recipe: Recipe, evaluate: Evaluate | None) -> dict[str, float]:
+def _epoch_record(run: Run, job: Job, evaluate: Evaluate | None) -> dict[str, float]:
+    recipe = job.recipe
     images, seconds = run.sums["images"], run.sums["seconds"]
     record = {
         "epoch": run.epoch,
@@ -301,5 +295,5 @@ def _epoch_record(run: Run, recipe: Recipe, evaluate: Evaluate | None) -> dict[s
     }
     every = recipe.evaluation.every
     if evaluate is not None and every and (run.epoch % every == 0 or run.epoch == recipe.train.epochs):
-        record.update(evaluate(averaged_model(run)))
+        record.update(evaluate(_model_of_all(run, job.world)))
     return record

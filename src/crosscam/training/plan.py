@@ -40,8 +40,8 @@ def checked_labels(recipe: Recipe, dataset: ReidDataset) -> NDArray[np.int64]:
     return labels
 
 
-def epoch_batches(recipe: Recipe, labels: NDArray[np.int64], epoch: int, processes: int) -> Batches:
-    """The global batches of one epoch; seed and epoch alone decide them, so every process knows them all."""
+def epoch_batches(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> Batches:
+    """The batches of one epoch, whatever the number of processes; seed and epoch decide, so every process knows all."""
     rng = np.random.default_rng([recipe.train.seed, epoch])
     ids, images = recipe.data.batch_ids, recipe.data.batch_images
     if recipe.data.sampler == "identities":
@@ -50,8 +50,8 @@ def epoch_batches(recipe: Recipe, labels: NDArray[np.int64], epoch: int, process
         batches = anchor_batches(labels, ids * images, images, rng)
     else:
         batches = shuffled_batches(labels, ids * images, images, rng)
-    # A process without at least two images of a batch would make the others wait for ever, or normalise one image.
-    return [b for b in batches if len(b) // images >= processes and len(b) >= 2 * processes]
+    # One image cannot be normalised.
+    return [b for b in batches if len(b) >= 2]
 
 
 def input_size(recipe: Recipe, epoch: int) -> tuple[int, int]:
