@@ -133,6 +133,31 @@ def _count_closer_kernel(
 count_closer_kernel = _compile(_count_closer_kernel, parallel=True)
 
 
+def _count_nan(values: Any) -> Any:
+    count = np.int32(0)
+    for j in range(len(values)):
+        count = np.int32(count + np.int32(values[j] != values[j]))
+    return count
+
+
+count_nan = _compile(_count_nan)
+
+
+def _add_strangers_kernel(distances: Any, offsets: Any, places: Any, limits: Any, counts: Any) -> Any:
+    num_queries, num_gallery = distances.shape
+    num_nan = 0
+    for q in numba.prange(num_queries):
+        for first in range(0, num_gallery, BLOCK):
+            values = distances[q, first : min(first + BLOCK, num_gallery)]
+            num_nan += count_nan(values)
+            for m in range(offsets[q], offsets[q + 1]):
+                add_places(values, limits[m], places[m] - first, counts[:, m])
+    return num_nan
+
+
+add_strangers_kernel = _compile(_add_strangers_kernel, parallel=True)
+
+
 def _to_distances_kernel(products: Any, q_square: Any, g_square: Any, share: Any, squared: bool, close: Any) -> None:
     for i in numba.prange(len(products)):
         row, own = products[i], q_square[i]
