@@ -1,8 +1,8 @@
 """Descriptors in fewer bytes: float16, int8, and fewer numbers by principal components.
 
-Product quantisation is in product_quantiser.py. A codec is fitted on descriptors that need not be those it will hold, for
-instance of the training images. Queries are never compressed: what is compared is a query as it is with a gallery
-image as it was kept.
+Product quantisation is in product_quantiser.py. A codec is fitted on descriptors that need not be those it will hold,
+for instance of the training images. Queries are never compressed: a query as it is is compared with a gallery image as
+it was kept.
 """
 
 from __future__ import annotations
@@ -88,8 +88,9 @@ class Int8:
         return len(self.centre)
 
     def encode(self, descriptors: Rows) -> Codes:
-        codes = np.rint((descriptors - self.centre) / self.step)
-        return np.clip(codes, -INT8_LIMIT, INT8_LIMIT).astype(np.int8)
+        steps = np.rint((descriptors - self.centre) / self.step)
+        codes: Codes = np.clip(steps, -INT8_LIMIT, INT8_LIMIT).astype(np.int8)
+        return codes
 
     def decode(self, codes: Codes) -> Rows:
         decoded: Rows = codes * self.step + self.centre
