@@ -22,7 +22,7 @@ RERANK = "torchreid/utils/rerank.py"
 
 
 def dense_rerank(squared: Matrix, num_query: int, k1: int = 20, k2: int = 6, share: float = 0.3) -> Matrix:
-    """(Q, G) re-ranked distances from the squared distances (N, N) of all images, queries first, which it overwrites."""
+    """(Q, G) re-ranked distances from squared distances (N, N) of all images, queries first; they are overwritten."""
     original = squared
     original /= squared.max(axis=1, keepdims=True)
     ranks = np.argsort(original, axis=1, kind="stable").astype(np.int32)

@@ -143,8 +143,8 @@ def compression() -> str:
         for name, row in found["codecs"].items()
     ]
     about = (
-        f"Descriptors: {found['descriptors']}, {found['dim']:,} numbers; fitted on {found['fitted_on']:,} training images, "
-        f"scored with {found['test_queries']:,} queries in {found['test_gallery']:,} images of other people."
+        f"Descriptors: {found['descriptors']}, {found['dim']:,} numbers; fitted on {found['fitted_on']:,} training "
+        f"images, scored with {found['test_queries']:,} queries in {found['test_gallery']:,} images of other people."
     )
     return table(head, rows) + "\n\n" + about
 
