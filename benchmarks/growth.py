@@ -102,7 +102,7 @@ def codecs(train: Rows) -> dict[str, Codec]:
         "256 half-whitened, int8": followed_by(whitened, fit_int8(numbers)),
         "256 half-whitened, 64 bytes": followed_by(whitened, fit_product_quantiser(numbers, 64)),
     }
-    for parts in (dim // 8, dim // 32):
+    for parts in (dim // 16, dim // 32):
         found[f"product quantised, {parts} bytes"] = fit_product_quantiser(train, parts)
     return found
 

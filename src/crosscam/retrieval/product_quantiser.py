@@ -18,7 +18,7 @@ from crosscam.retrieval.compression import BLOCK_ROWS, Codes, Rows, decoded_dist
 from crosscam.retrieval.counting import uses_compiled
 
 CENTRES = 256
-ROUNDS = 20
+ROUNDS = 12
 # From so many queries on, decoding the images once and multiplying is faster than looking up for each query.
 MULTIPLY_FROM = 64
 
