@@ -73,7 +73,14 @@ def descriptors_to_scores() -> str:
     )
     cells = (f"{row['whole_seconds']:.2f}", f"{row['product_seconds']:.2f}", f"{row['ratio']:.2f}")
     best = (f"{row['best_product_seconds']:.2f}", f"{row['ratio_to_best']:.2f}", f"{row['target']}")
-    return table(head, [(*cells, *best)])
+    text = table(head, [(*cells, *best)])
+    if "largest_difference_to_whole_matrix" in row:
+        apart = row["largest_difference_to_whole_matrix"]
+        text += (
+            f"\n\nLargest difference of a query's average precision to that of the whole distance matrix: {apart:.0e}."
+        )
+        text += f" {measured_on(row['machine'], row['threads'])}."
+    return text
 
 
 def large_gallery() -> str:
@@ -98,22 +105,24 @@ def large_gallery() -> str:
 def reranking() -> str:
     """k-reciprocal re-ranking beside dense implementations."""
     names = {"crosscam": "crosscam", "dense": "dense, as commonly written", "torchreid": "torchreid's own code"}
-    head = ("queries x gallery", "", "seconds", "times as long", "peak, GB", "times the memory", "largest difference")
+    head = ("queries x gallery", "", "seconds", "times", "processor, s", "times", "peak, GB", "times", "difference")
     rows, notes = [], []
     for found in read("reranking")["rows"]:
         for which, name in names.items():
             if which not in found:
                 continue
             told = found[which]
-            more = ("", "")
+            keys = ("times_as_long", "times_the_processor", "times_the_memory")
+            more = [f"{told[key]:.1f}" if key in told else "" for key in keys]
             difference = ""
             if "difference" in told:
-                more = f"{told['times_as_long']:.1f}", f"{told['times_the_memory']:.1f}"
                 far = told["pairs_farther_than_1e-5"]
                 difference = f"{told['difference']:.0e}" + (f" ({far} pairs above 1e-5)" if far else "")
             size = f"{found['queries']:,} x {found['gallery']:,}"
-            peak = f"{told['peak_gb']:.2f}"
-            rows.append((size, name, f"{told['seconds']:.1f}", more[0], peak, more[1], difference))
+            took, busy, peak = (
+                f"{told[k]:.{d}f}" for k, d in (("seconds", 1), ("processor_seconds", 1), ("peak_gb", 2))
+            )
+            rows.append((size, name, took, more[0], busy, more[1], peak, more[2], difference))
         notes.append(f"{found['queries']:,} x {found['gallery']:,}: {measured_on(found['machine'], found['threads'])}.")
     return table(head, rows) + "\n\n" + "\n".join(notes)
 

@@ -99,6 +99,7 @@ def places_by_blocks(query: Descriptors, gallery: Descriptors, matches: Matches)
         ValueError: descriptors that do not fit each other or are not finite.
     """
     q = query.detach() if isinstance(query, Tensor) else torch.from_numpy(np.ascontiguousarray(query))
+    gallery = gallery if isinstance(gallery, Tensor | np.ndarray) else np.asarray(gallery)
     if q.ndim != 2 or gallery.ndim != 2 or q.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"Query descriptors are {tuple(q.shape)} and gallery descriptors {tuple(gallery.shape)}. "

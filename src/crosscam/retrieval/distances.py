@@ -142,8 +142,11 @@ def pair_distances(descriptors: Tensor, first: NDArray[np.int64], second: NDArra
     """
     x = descriptors if descriptors.dtype == torch.float64 else descriptors.float()
     rows, columns = (torch.from_numpy(index).to(x.device) for index in (first, second))
-    blocks = [values.float().cpu().numpy() for _, values in _pair_blocks(x, x, rows, columns)]
-    return np.concatenate([np.empty(0, dtype=np.float32), *blocks])
+    # Not a list of small results: each would lie between freed large blocks, which the allocator then cannot use again.
+    result = np.empty(len(first), dtype=np.float32)
+    for part, values in _pair_blocks(x, x, rows, columns):
+        result[part] = values.float().cpu().numpy()
+    return result
 
 
 def _pair_blocks(q: Tensor, g: Tensor, rows: Tensor, columns: Tensor) -> Iterator[tuple[slice, Tensor]]:
