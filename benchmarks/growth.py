@@ -22,7 +22,7 @@ from typing import Any
 import machine
 import numpy as np
 import torch
-from evaluation import clustered_descriptors
+from evaluation import clustered_descriptors, trained_noise
 from numpy.typing import NDArray
 
 import crosscam
@@ -62,7 +62,7 @@ def made_up(dim: int = 1792) -> dict[str, NDArray[Any]]:
     """Descriptors of persons with ten pictures each: training images of some, queries and gallery of others."""
     pids = np.repeat(np.arange(1, 501), 10), np.arange(501, 751), np.repeat(np.arange(501, 751), 10)
     labels = np.concatenate(pids), pids[2], np.concatenate(pids), pids[2]
-    everyone, gallery = clustered_descriptors(labels, dim, noise=3.0)
+    everyone, gallery = clustered_descriptors(labels, dim, trained_noise(dim))
     train, query = everyone[:5000], everyone[5000:5250]
     cameras = {"query_camids": np.zeros(250, dtype=int), "gallery_camids": np.ones(2500, dtype=int)}
     return {

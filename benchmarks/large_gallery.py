@@ -20,7 +20,7 @@ from typing import Any
 import machine
 import numpy as np
 import torch
-from evaluation import clustered_descriptors, market_sized_labels
+from evaluation import clustered_descriptors, market_sized_labels, trained_noise
 
 from crosscam.retrieval.counting import COMPILED_FROM
 from crosscam.retrieval.metrics import evaluate_descriptors
@@ -33,7 +33,7 @@ def write_gallery(file: Path, dim: int, distractors: int, threads: int) -> None:
     """(19,732 + distractors, dim) float32 of length 1 as .npy, and the queries and labels beside it."""
     torch.set_num_threads(threads)
     labels = market_sized_labels()
-    query, gallery = clustered_descriptors(labels, dim, noise=4.0)
+    query, gallery = clustered_descriptors(labels, dim, trained_noise(dim))
     np.savez(file.with_suffix(".npz"), query=query, **dict(zip("abcd", labels, strict=True)))
     total = len(gallery) + distractors
     out = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(total, dim))

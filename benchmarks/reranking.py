@@ -25,7 +25,7 @@ import machine
 import numpy as np
 import torch
 from dense_reranking import dense_rerank, torchreid_rerank
-from evaluation import clustered_descriptors
+from evaluation import clustered_descriptors, trained_noise
 
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.retrieval.metrics import evaluate_ranking
@@ -42,7 +42,9 @@ def draw(file: Path, queries: int, gallery: int, dim: int) -> None:
     rng = np.random.default_rng(0)
     gallery_pids = np.arange(gallery) // IMAGES_EACH + 1
     query_pids = rng.integers(1, gallery_pids.max() + 1, queries)
-    query_x, gallery_x = clustered_descriptors((query_pids, gallery_pids, query_pids, gallery_pids), dim, noise=4.0)
+    query_x, gallery_x = clustered_descriptors(
+        (query_pids, gallery_pids, query_pids, gallery_pids), dim, trained_noise(dim)
+    )
     np.savez(file, query=query_x, gallery=gallery_x, query_pids=query_pids, gallery_pids=gallery_pids)
 
 
