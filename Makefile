@@ -37,10 +37,14 @@ lint: setup
 bench: setup
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/descriptors_to_scores.py
+	$(BIN)/python benchmarks/large_gallery.py
+	$(BIN)/python benchmarks/reranking.py
+	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/render_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/distributed.py
 	$(BIN)/python benchmarks/kill_resume.py
+	$(BIN)/python docs/make_performance.py
 
 clean:
 	rm -rf $(VENV) runs/demo

@@ -13,6 +13,7 @@ import argparse
 import importlib.machinery
 import importlib.util
 import json
+import math
 import os
 import platform
 import statistics
@@ -70,6 +71,12 @@ def clustered_descriptors(labels: Labels, size: int = 64, noise: float = 1.25) -
         return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
 
     return draw(labels[0]), draw(labels[1])
+
+
+def trained_noise(size: int) -> float:
+    """Noise with which such descriptors rank about as well, whatever their length."""
+    # A person's cosine, 1 / (1 + noise^2), then stands 3.4 deviations of a stranger's, 1 / sqrt(size), from zero.
+    return math.sqrt(max(0.1, math.sqrt(size) / 3.4 - 1))
 
 
 def milliseconds(call: Callable[[], Any], repeats: int) -> dict[str, float]:

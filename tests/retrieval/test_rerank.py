@@ -43,7 +43,8 @@ def dense_oracle(query: Any, gallery: Any, k1: int, k2: int, share: float) -> np
         members = sorted(expanded)
         weights = np.exp(-distance[i, members] / distance[i].max())
         encoded[i, members] = weights / weights.sum()
-    encoded = np.stack([encoded[order[i, :k2]].mean(axis=0) for i in range(n)])
+    if k2 > 1:
+        encoded = np.stack([encoded[order[i, :k2]].mean(axis=0) for i in range(n)])
 
     result = np.empty((len(query), len(gallery)))
     for i in range(len(query)):
@@ -74,6 +75,38 @@ def test_every_image_a_neighbour() -> None:
     query, gallery, _, _ = people(4, 3, 0.5)
     found = rerank(query, gallery, k1=11, k2=12)
     np.testing.assert_allclose(found, dense_oracle(query, gallery, 11, 12, 0.3), rtol=0, atol=1e-5)
+
+
+def signs(count: int, dim: int = 8) -> Any:
+    """Rows of four entries of 1 or -1: whole distances, exact in float32, and hardly a row without ties."""
+    rng = np.random.default_rng(5)
+    rows = np.zeros((count, dim), dtype=np.float32)
+    for row in rows:
+        row[rng.permutation(dim)[:4]] = rng.choice([-1.0, 1.0], 4)
+    return rows
+
+
+@pytest.mark.parametrize(("k1", "k2"), [(20, 6), (5, 1), (3, 4), (59, 60)])
+@pytest.mark.parametrize("block", [700, 10**6])
+def test_ties_rank_by_index_as_in_the_dense_definition(
+    k1: int, k2: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The mean of whole numbers is not whole, and taking it off would round distances apart that are equal.
+    monkeypatch.setattr("crosscam.retrieval.distances.centre_of", lambda x: torch.zeros(x.shape[1]).double())
+    monkeypatch.setattr("crosscam.retrieval.distances.BLOCK_ELEMENTS", block)
+    x = signs(60)
+    x[40:50] = x[0:10]  # the same picture twice
+    found = rerank(x[:20], x[20:], k1=k1, k2=k2)
+    np.testing.assert_allclose(found, dense_oracle(x[:20], x[20:], k1, k2, 0.3), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("num_query", "num_gallery"), [(1, 5), (5, 1), (1, 1)])
+def test_very_few_images(num_query: int, num_gallery: int) -> None:
+    query, gallery, _, _ = people(6, 4, 0.5)
+    query, gallery = query[:num_query], gallery[:num_gallery]
+    k1 = num_query + num_gallery - 1  # more than the gallery holds
+    found = rerank(query, gallery, k1=k1, k2=1)
+    np.testing.assert_allclose(found, dense_oracle(query, gallery, k1, 1, 0.3), rtol=0, atol=1e-5)
 
 
 def test_it_improves_clustered_rankings() -> None:

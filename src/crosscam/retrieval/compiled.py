@@ -19,6 +19,8 @@ _LOCK = threading.Lock()
 
 # Columns handled at a time: 16 kB of float32 stay in the first-level cache while every match is counted.
 BLOCK = 4096
+# Images whose codes are looked up at a time.
+LOOKED_UP = 512
 
 
 @contextmanager
@@ -133,6 +135,31 @@ def _count_closer_kernel(
 count_closer_kernel = _compile(_count_closer_kernel, parallel=True)
 
 
+def _count_nan(values: Any) -> Any:
+    count = np.int32(0)
+    for j in range(len(values)):
+        count = np.int32(count + np.int32(values[j] != values[j]))
+    return count
+
+
+count_nan = _compile(_count_nan)
+
+
+def _add_strangers_kernel(distances: Any, offsets: Any, places: Any, limits: Any, counts: Any) -> Any:
+    num_queries, num_gallery = distances.shape
+    num_nan = 0
+    for q in numba.prange(num_queries):
+        for first in range(0, num_gallery, BLOCK):
+            values = distances[q, first : min(first + BLOCK, num_gallery)]
+            num_nan += count_nan(values)
+            for m in range(offsets[q], offsets[q + 1]):
+                add_places(values, limits[m], places[m] - first, counts[:, m])
+    return num_nan
+
+
+add_strangers_kernel = _compile(_add_strangers_kernel, parallel=True)
+
+
 def _to_distances_kernel(products: Any, q_square: Any, g_square: Any, share: Any, squared: bool, close: Any) -> None:
     for i in numba.prange(len(products)):
         row, own = products[i], q_square[i]
@@ -147,3 +174,28 @@ def _to_distances_kernel(products: Any, q_square: Any, g_square: Any, share: Any
 
 
 to_distances_kernel = _compile(_to_distances_kernel, parallel=True)
+
+
+def _look_up_kernel(tables: Any, codes: Any, result: Any) -> None:
+    num_queries, num_parts = tables.shape[0], tables.shape[1]
+    num_blocks = (len(codes) + LOOKED_UP - 1) // LOOKED_UP
+    for block in numba.prange(num_blocks):
+        # The codes of a block stay in the cache while every query looks them up.
+        for q in range(num_queries):
+            for n in range(block * LOOKED_UP, min(len(codes), (block + 1) * LOOKED_UP)):
+                # Four sums at a time: each alone would wait for its last addition.
+                a = b = c = d = np.float32(0)
+                m = 0
+                while m + 4 <= num_parts:
+                    a += tables[q, m, codes[n, m]]
+                    b += tables[q, m + 1, codes[n, m + 1]]
+                    c += tables[q, m + 2, codes[n, m + 2]]
+                    d += tables[q, m + 3, codes[n, m + 3]]
+                    m += 4
+                while m < num_parts:
+                    a += tables[q, m, codes[n, m]]
+                    m += 1
+                result[q, n] = (a + b) + (c + d)
+
+
+look_up_kernel = _compile(_look_up_kernel, parallel=True)

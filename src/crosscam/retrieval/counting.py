@@ -140,6 +140,34 @@ def count_closer(distances: Floats, matches: Matches, first_query: int = 0, back
     return Places(*counts)
 
 
+def add_strangers(
+    distances: Floats, offsets: Ints, places: Ints, limits: Floats, counts: Ints, backend: Backend = "auto"
+) -> bool:
+    """Add to each match how many of a block of gallery images come before it; none of them is anybody's match.
+
+    Args:
+        distances: (B, S) of B queries to these images; float32 or float64, C order.
+        offsets: (B + 1,) the matches of row b are entries ``offsets[b]:offsets[b + 1]`` of the next three.
+        places: (M,) how many of these images have a lower gallery index than the match, and win a tie.
+        limits: (M,) distance of the match.
+        counts: (2, M) added to in place: images before the match, and images not after it.
+        backend: as in :func:`count_closer`.
+    Returns:
+        Whether no distance is NaN; where one is, the counts are of no use.
+    """
+    if uses_compiled(distances.size, backend):
+        from crosscam.retrieval.compiled import add_strangers_kernel, compiled_loops
+
+        with compiled_loops():
+            return not add_strangers_kernel(distances, offsets, places, limits, counts)
+    for row, values in enumerate(distances):
+        for m in range(offsets[row], offsets[row + 1]):
+            not_after = np.count_nonzero(values <= limits[m])
+            counts[0, m] += not_after - np.count_nonzero(values[places[m] :] == limits[m])
+            counts[1, m] += not_after
+    return not np.isnan(distances).any()
+
+
 def join_places(parts: list[Places]) -> Places:
     """The places of consecutive blocks as one."""
     return Places(

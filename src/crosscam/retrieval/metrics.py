@@ -11,9 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from crosscam.data.records import RankingProtocol
-from crosscam.retrieval.counting import Floats, Matches, count_closer, find_matches, join_places
+from crosscam.retrieval.blockwise import counts_on_device, places_by_blocks
+from crosscam.retrieval.counting import Floats, Matches, Places, count_closer, find_matches, join_places
 from crosscam.retrieval.distances import Descriptors, distance_blocks
 from crosscam.retrieval.labels import Labels, check_labels
+from crosscam.retrieval.on_device import count_closer_on_device
 from crosscam.retrieval.precision import (
     first_match_rank,
     inverse_negative_penalty,
@@ -153,13 +155,16 @@ def evaluate_descriptors(
     protocol: RankingProtocol = "market1501",
     max_rank: int = 50,
 ) -> RankingResult:
-    """Score the rankings by Euclidean distance, holding only a block of distances at a time.
+    """Score the rankings by Euclidean distance, holding neither the distances nor, if it is a file, the gallery.
 
-    Equal to :func:`evaluate_ranking` of :func:`crosscam.retrieval.pairwise_distances`.
+    Equal to :func:`evaluate_ranking` of :func:`crosscam.retrieval.pairwise_distances`. The gallery is read once, in
+    blocks, where the images of the queries' identities are few beside it (up to some hundred million pairs; else a few
+    times). Under ``protocol="cuhk03"`` it is held as a whole.
 
     Args:
-        query_descriptors: (Q, D) array or tensor, on any device.
-        gallery_descriptors: (G, D).
+        query_descriptors: (Q, D) array or tensor, on any device, where everything is computed.
+        gallery_descriptors: (G, D) array or tensor; ``numpy.load(file, mmap_mode="r")`` does for a file, and float16
+            takes half the place.
         query_pids: (Q,) integers.
         gallery_pids: (G,) integers.
         query_camids: (Q,) integers.
@@ -172,36 +177,59 @@ def evaluate_descriptors(
     """
     shape = (len(query_descriptors), len(gallery_descriptors))
     labels = check_labels(shape, query_pids, gallery_pids, query_camids, gallery_camids)
-    blocks = distance_blocks(query_descriptors, gallery_descriptors)
-    return _evaluate(((first, block.cpu().numpy()) for first, block in blocks), labels, ap, protocol, max_rank)
+    if protocol == "cuhk03":  # its expectation needs whole rows
+        return _evaluate(distance_blocks(query_descriptors, gallery_descriptors), labels, ap, protocol, max_rank)
+    _check_variant(ap, protocol, max_rank)
+    matches = find_matches(labels)
+    _raise_if_all_skipped(matches)
+    places = places_by_blocks(query_descriptors, gallery_descriptors, matches)
+    return _score(places, matches, None, ap, protocol, max_rank)
 
 
 def _evaluate(
-    blocks: Iterable[tuple[int, Floats]],
+    blocks: Iterable[tuple[int, Floats | Tensor]],
     labels: Labels,
     ap: AveragePrecision,
     protocol: RankingProtocol,
     max_rank: int,
 ) -> RankingResult:
     """Count block by block, then score the matches' places."""
+    _check_variant(ap, protocol, max_rank)
+    matches = find_matches(labels)
+    _raise_if_all_skipped(matches)
+    parts = []
+    single_shot = np.zeros(max_rank)
+    for first, block in blocks:
+        if isinstance(block, Tensor) and counts_on_device(block):
+            parts.append(count_closer_on_device(block, matches, first))
+        else:
+            parts.append(count_closer(np.asarray(block), matches, first))
+        if protocol == "cuhk03":
+            rows = block.cpu().numpy() if isinstance(block, Tensor) else block
+            single_shot += expected_single_shot(rows, labels, matches, first, max_rank)
+    return _score(join_places(parts), matches, single_shot, ap, protocol, max_rank)
+
+
+def _check_variant(ap: AveragePrecision, protocol: RankingProtocol, max_rank: int) -> None:
     for name, value, allowed in (("ap", ap, AveragePrecision), ("protocol", protocol, RankingProtocol)):
         if value not in get_args(allowed):
             raise ValueError(f"{name} is {value!r}. Expected one of {', '.join(get_args(allowed))}.")
     if max_rank < 1:
         raise ValueError(f"max_rank is {max_rank}. Expected at least 1.")
-    matches = find_matches(labels)
-    _raise_if_all_skipped(matches)
 
-    parts = []
-    single_shot = np.zeros(max_rank)
-    for first, block in blocks:
-        parts.append(count_closer(block, matches, first))
-        if protocol == "cuhk03":
-            single_shot += expected_single_shot(block, labels, matches, first, max_rank)
-    places = join_places(parts)
+
+def _score(
+    places: Places,
+    matches: Matches,
+    single_shot: NDArray[np.float64] | None,
+    ap: AveragePrecision,
+    protocol: RankingProtocol,
+    max_rank: int,
+) -> RankingResult:
+    """The scores of counted places; ``single_shot`` (R,) is the CMC's sum over the queries where it was counted."""
     average_precision = mean_per_query(step_precision(places) if ap == "step" else trapezoid_precision(places), matches)
     num_queries = int(np.count_nonzero(matches.per_query))
-    if protocol == "cuhk03":
+    if protocol == "cuhk03" and single_shot is not None:
         cmc = single_shot / num_queries
     else:
         cmc = match_curve(places, matches, max_rank, first_only=protocol == "market1501")
@@ -218,8 +246,11 @@ def _evaluate(
     )
 
 
-def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats]]:
-    """The matrix as C-ordered float32 or float64 rows: at once where it is that already, else in copied blocks."""
+def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats | Tensor]]:
+    """The matrix as C-ordered float32 or float64 rows: at once where it is that already, else in copied blocks.
+
+    A tensor that is counted on its device stays there.
+    """
     if isinstance(distances, Tensor):
         distances = distances.detach()
         if distances.device.type == "cpu" and distances.dtype.itemsize >= 4:
@@ -234,7 +265,11 @@ def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats]
     for first in range(0, len(distances), ROWS_AT_A_TIME):
         block = distances[first : first + ROWS_AT_A_TIME]
         if isinstance(block, Tensor):
-            block = (block.float() if block.dtype.itemsize < 4 else block).cpu().numpy()
+            block = block.float() if block.dtype.itemsize < 4 else block
+            if counts_on_device(block):
+                yield first, block
+                continue
+            block = block.cpu().numpy()
         # float16 fits float32 exactly; of the rest only float64 holds every value.
         dtype = np.float32 if block.dtype in (np.float16, np.float32) else np.float64
         yield first, np.ascontiguousarray(block, dtype=dtype)
