@@ -8,23 +8,29 @@ need) the same calls of Pillow and torch stand in its place; to have it timed it
 
     pip install --no-deps --target FOLDER torchvision
 
-All take turns in one process with one thread on the same files of drawn people, and ratios are taken turn by turn. The
-process keeps freed memory, which helps the usual chain, too. Writes ``benchmarks/results/input_speed.json``.
+All take turns with one thread on the same files of drawn people, and ratios are taken turn by turn. The usual chain
+runs in a process of its own, so that nothing crosscam sets up helps it or hinders it. Writes
+``benchmarks/results/input_speed.json``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -102,6 +108,35 @@ def in_batches(chain: Chain, paths: Sequence[Path]) -> float:
     return time.perf_counter() - began
 
 
+def serve_usual_chain(end: Connection, folder: Path | None) -> None:
+    """In a process of its own: first its name, then the seconds that each list of files takes."""
+    torch.set_num_threads(1)
+    chain, name = torchvision_chain(folder)
+    end.send(name)
+    while paths := end.recv():
+        end.send(in_batches(chain, paths))
+
+
+@contextmanager
+def usual_chain(folder: Path | None) -> Iterator[tuple[str, Callable[[Sequence[Path]], float]]]:
+    """The name of the usual chain, and what asks that process for a timing."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=serve_usual_chain, args=(there, folder))
+    process.start()
+
+    def once(paths: Sequence[Path]) -> float:
+        here.send(list(paths))
+        found: float = here.recv()
+        return found
+
+    try:
+        yield here.recv(), once
+    finally:
+        here.send([])
+        process.join()
+
+
 def crosscam_chain(paths: Sequence[Path]) -> Tensor:
     """Files as they are, then the whole batch at once."""
     files = ImageFiles(paths, HEIGHT, WIDTH)
@@ -110,7 +145,7 @@ def crosscam_chain(paths: Sequence[Path]) -> Tensor:
 
 def without_simplejpeg(paths: Sequence[Path]) -> Tensor:
     """The same where the extra is not installed."""
-    with mock.patch.object(jpeg, "_decoder", lambda: None):
+    with mock.patch.object(jpeg, "_decoder", return_value=None):
         return crosscam_chain(paths)
 
 
@@ -126,21 +161,23 @@ def from_memory(paths: Sequence[Path], size: tuple[int, int]) -> Chain:
     return chain
 
 
-def measure(usual: Chain, paths: Sequence[Path], size: tuple[int, int], rounds: int) -> dict[str, object]:
+def measure(
+    usual: Callable[[Sequence[Path]], float], paths: Sequence[Path], size: tuple[int, int], rounds: int
+) -> dict[str, Any]:
     """One row: images a second of each way, and ratios to the usual chain."""
     kept = size if size[0] <= HEIGHT and size[1] <= WIDTH else (HEIGHT, WIDTH)
-    chains = {
+    timers = {
         "torchvision": usual,
-        "crosscam": crosscam_chain,
-        "crosscam_without_simplejpeg": without_simplejpeg,
-        "crosscam_from_memory": from_memory(paths, kept),
+        "crosscam": partial(in_batches, crosscam_chain),
+        "crosscam_without_simplejpeg": partial(in_batches, without_simplejpeg),
+        "crosscam_from_memory": partial(in_batches, from_memory(paths, kept)),
     }
     some = paths[:BATCH]
-    levels = (usual(some) - crosscam_chain(some)) * torch.tensor(IMAGENET_STD).mul(255).view(3, 1, 1)
-    times: dict[str, list[float]] = {name: [] for name in chains}
+    levels = (pillow_chain(some) - crosscam_chain(some)) * torch.tensor(IMAGENET_STD).mul(255).view(3, 1, 1)
+    times: dict[str, list[float]] = {name: [] for name in timers}
     for number in range(rounds + 1):
-        for name, chain in chains.items():
-            seconds = in_batches(chain, paths)
+        for name, timer in timers.items():
+            seconds = timer(paths)
             if number:
                 times[name].append(seconds)
     ratios = {
@@ -185,9 +222,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    usual, name = torchvision_chain(options.torchvision)
     rows = []
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, usual_chain(options.torchvision) as (name, usual):
         root = Path(temporary)
         render_dataset(root / "people", ids=24, cameras=3, images=2, collide=0.25, seed=0, processes=1)
         dataset = read_dataset(root / "people")
@@ -199,8 +235,6 @@ def main() -> None:
             row = measure(usual, write_files(root / f"{size[0]}", people, *size), size, options.rounds)
             rows.append(row)
             speed, ratio = row["images_per_second"], row["ratio"]
-            assert isinstance(speed, dict)
-            assert isinstance(ratio, dict)
             pillow = "crosscam_without_simplejpeg"
             print(
                 f"{row['file_size']:>10}{speed['torchvision']:9}{speed['crosscam']:10}{ratio['crosscam']:7.1f}"

@@ -72,24 +72,25 @@ def normalise(images: Tensor) -> Tensor:
     """(B, 3, H, W), 0 to 255 -> the same shape in float, ImageNet mean and standard deviation taken out."""
     kind = images.dtype if images.is_floating_point() else torch.float32
     mean = torch.tensor(IMAGENET_MEAN, dtype=kind, device=images.device).mul_(255)
-    std = torch.tensor(IMAGENET_STD, dtype=kind, device=images.device).mul_(255)
+    # Products cost a fraction of what quotients cost, and differ from them in the last bit at most.
+    scale = torch.tensor(IMAGENET_STD, dtype=kind, device=images.device).mul_(255).reciprocal_()
     pixels = images.permute(0, 2, 3, 1)
     if images.device.type == "cpu" and pixels.is_contiguous() and not images.requires_grad:
-        return _normalise_rows(pixels.flatten(2), mean, std).view(pixels.shape).permute(0, 3, 1, 2)
-    return (images - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+        return _normalise_rows(pixels.flatten(2), mean, scale).view(pixels.shape).permute(0, 3, 1, 2)
+    return (images - mean.view(3, 1, 1)) * scale.view(3, 1, 1)
 
 
-def _normalise_rows(rows: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def _normalise_rows(rows: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     """(B, H, 3 W) -> the same numbers as by the formula, a few images at a time.
 
     Rows of three times W numbers instead of W times three keep the processor's vector units full.
     """
     width = rows.shape[2] // 3
-    mean, std = mean.repeat(width), std.repeat(width)
+    mean, scale = mean.repeat(width), scale.repeat(width)
     out = torch.empty(rows.shape, dtype=mean.dtype)
     step = max(1, _IN_CACHE // max(1, rows[0].numel())) if len(rows) else 1
     for start in range(0, len(rows), step):
-        out[start : start + step].copy_(rows[start : start + step]).sub_(mean).div_(std)
+        out[start : start + step].copy_(rows[start : start + step]).sub_(mean).mul_(scale)
     return out
 
 
