@@ -39,13 +39,12 @@ def contrastive_feature(parts: Tensor, contrast: Contrast = "rest_mean") -> tupl
 
 def pool_map(feature_map: Tensor, pooling: GlobalPooling) -> Tensor:
     """(B, C, H, W) -> (B, C) by ``"gap"`` (mean), ``"gmp"`` (maximum) or ``"gap+gmp"`` (their sum)."""
-    flat = feature_map.flatten(2)
     if pooling == "gap":
-        return flat.mean(dim=2)
+        return pool_stripes(feature_map, 1, "avg").squeeze(1)
     if pooling == "gmp":
-        return flat.max(dim=2).values
+        return pool_stripes(feature_map, 1, "max").squeeze(1)
     if pooling == "gap+gmp":
-        return flat.mean(dim=2) + flat.max(dim=2).values
+        return pool_map(feature_map, "gap") + pool_map(feature_map, "gmp")
     raise ValueError(f"Unknown pooling {pooling!r} of a map. Known: gap, gmp, gap+gmp.")
 
 
