@@ -26,6 +26,7 @@ from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
+from small_models import tiny_rrid
 
 SMALL = [
     "name=small",
@@ -145,6 +146,17 @@ class Misleading(nn.Module):
         from crosscam.models.output import ReidOutput
 
         return ReidOutput((self.conv(torch.relu(self.norm(images))).mean((2, 3)),))
+
+
+def test_the_layers_of_parts_take_their_normalisation_in() -> None:
+    model, recipe = tiny_rrid()
+    size = (recipe.data.height, recipe.data.width)
+    copied = fused(model, size)
+    assert not [m for m in copied.modules() if isinstance(m, nn.BatchNorm1d)]
+    assert [m for m in model.modules() if isinstance(m, nn.BatchNorm1d)]
+    images = torch.randn(3, 3, *size)
+    with torch.no_grad():
+        torch.testing.assert_close(copied(images).descriptor, model(images).descriptor, rtol=1e-4, atol=1e-5)
 
 
 def test_fusing_is_given_up_where_it_would_change_the_result() -> None:

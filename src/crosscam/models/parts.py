@@ -33,7 +33,8 @@ def pool_stripes(feature_map: Tensor, num_parts: int, pooling: LocalPooling = "m
     Raises:
         ValueError: the stripes do not tile the map.
     """
-    h, w = feature_map.shape[2:]
+    # Numbers also while a graph is traced, which must know the windows of its pooling layers.
+    h, w = int(feature_map.shape[2]), int(feature_map.shape[3])
     if h % num_parts:
         raise ValueError(
             f"A feature map of {h} rows cannot be cut into {num_parts} equal stripes. "

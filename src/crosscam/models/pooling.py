@@ -106,8 +106,15 @@ class GlobalContrastivePooling(nn.Module):
 
     def forward(self, feature_map: Tensor) -> GlobalOutput:
         """(B, C, H, W) feature map -> (B, c) global contrastive feature."""
-        stripes = pool_stripes(feature_map, self.num_parts, "max")
-        both = self.project(torch.stack(contrastive_feature(stripes, self.contrast), dim=1))
+        return self.of_stripes(pool_stripes(feature_map, self.num_parts, "max"))
+
+    def contrasted(self, stripes: Tensor) -> Tensor:
+        """(B, P, C) max-pooled stripes -> (B, 2, C): p_max and p_cont before they are projected."""
+        return torch.stack(contrastive_feature(stripes, self.contrast), dim=1)
+
+    def of_stripes(self, stripes: Tensor) -> GlobalOutput:
+        """The same from (B, P, C) max-pooled stripes."""
+        both = self.project(self.contrasted(stripes))
         p_max, p_cont = both.unbind(dim=1)
         q0 = p_max + self.residual(both.flatten(1).unsqueeze(1)).squeeze(1)
         return GlobalOutput(q0=q0, p_max=p_max, p_cont=p_cont)
