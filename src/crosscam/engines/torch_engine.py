@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from crosscam.engines.contract import Descriptors, Pixels
-from crosscam.engines.graph import PixelsToDescriptors
+from crosscam.engines.graph import RowsToDescriptors
 from crosscam.errors import EngineError
 from crosscam.models.parts import PartLinear, PartUnits
 from crosscam.training.allocator import keep_freed_memory
@@ -64,7 +64,7 @@ class TorchEngine:
         self.device = torch.device(device)
         copied = fused(model.eval(), size).to(self.device, torch.bfloat16 if bf16 else None)
         copied = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        network = PixelsToDescriptors(copied, flip=flip).to(self.device)
+        network = RowsToDescriptors(copied, flip=flip).to(self.device)
         self._run = torch.compile(network, dynamic=True) if compiled else network
         if self.device.type == "cpu":
             keep_freed_memory()
