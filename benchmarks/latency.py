@@ -4,8 +4,8 @@
 
 A call takes a frame of 1920 x 1080 and 1, 8 or 32 boxes, and gives descriptors; one pass for each box (no mirror
 image). The plain loop is what most trackers do: crop, Pillow's resize, ToTensor and Normalize one by one, stack, and
-the network in eval mode in fp32, in a process of its own. All take turns call by call until the seconds are used up; the
-ratio is of medians. The 99th percentile is told from a hundred calls on. Weights are random: they cost no less.
+the network in eval mode in fp32, in a process of its own. All take turns call by call until the seconds are used up.
+The ratio is of medians. The 99th percentile is told from a hundred calls on. Weights are random: they cost no less.
 Writes ``benchmarks/results/latency.json``.
 """
 

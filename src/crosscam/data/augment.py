@@ -178,6 +178,11 @@ def random_shift(images: Tensor, share: float, generator: torch.Generator) -> Te
     padded = pad(images, (dx, dx, dy, dy))
     y = (_uniform(images, generator, b) * (2 * dy + 1)).long()
     x = (_uniform(images, generator, b) * (2 * dx + 1)).long()
+    if images.device.type == "cpu":
+        # Copies of whole rows; an index for every pixel takes many times as long.
+        places = zip(padded.permute(0, 2, 3, 1), y.tolist(), x.tolist(), strict=True)
+        moved = [image[top : top + height, left : left + width] for image, top, left in places]
+        return torch.stack(moved).permute(0, 3, 1, 2)
     rows = (y.unsqueeze(1) + torch.arange(height, device=images.device)).view(b, height, 1)
     columns = (x.unsqueeze(1) + torch.arange(width, device=images.device)).view(b, 1, width)
     batch = torch.arange(b, device=images.device).view(b, 1, 1)

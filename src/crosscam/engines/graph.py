@@ -57,7 +57,7 @@ class PixelsToDescriptors(nn.Module):
 
 
 class RowsToDescriptors(PixelsToDescriptors):
-    """The same numbers for torch itself: by rows of 3 W numbers, which a processor goes through several times faster."""
+    """The same numbers for torch itself: by rows of 3 W numbers, which a processor goes through much faster."""
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """See :class:`PixelsToDescriptors`."""
