@@ -38,7 +38,9 @@ bench: setup
 	$(BIN)/python benchmarks/evaluation.py
 	$(BIN)/python benchmarks/descriptors_to_scores.py
 	$(BIN)/python benchmarks/render_speed.py
+	$(BIN)/python benchmarks/input_speed.py
 	$(BIN)/python benchmarks/training_speed.py
+	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/kill_resume.py
 
 clean:
