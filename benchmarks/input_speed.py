@@ -1,6 +1,6 @@
 """Images a second that one core makes of JPEG files: crosscam's input against torchvision's usual chain.
 
-    python benchmarks/input_speed.py [--torchvision FOLDER] [--images 128] [--rounds 7]
+    python benchmarks/input_speed.py [--torchvision FOLDER] [--images 128] [--rounds 15]
 
 From files to a normalised float batch at 384 x 128. The usual chain is Image.open, Resize, ToTensor, Normalize and
 stacking, one image after another, as a worker of a DataLoader runs it. Without torchvision (which crosscam does not
@@ -217,7 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torchvision", type=Path, metavar="FOLDER", help="where torchvision was installed to")
     parser.add_argument("--images", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     torch.set_num_threads(1)

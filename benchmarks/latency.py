@@ -1,6 +1,6 @@
 """Milliseconds of one call for the people of one frame: crosscam's tracker features against a plain eager loop.
 
-    python benchmarks/latency.py [--seconds 5] [--only large|small] [--out FILE]
+    python benchmarks/latency.py [--seconds 4] [--only large|small] [--out FILE]
 
 A call takes a frame of 1920 x 1080 and 1, 8 or 32 boxes, and gives descriptors; one pass for each box (no mirror
 image). The plain loop is what most trackers do: crop, Pillow's resize, ToTensor and Normalize one by one, stack, and
@@ -50,7 +50,7 @@ NETWORKS = {
 }
 BOXES = (1, 8, 32)
 ENGINES = ("torch", "torch-bf16", "openvino-bf16")
-FEWEST, MANY = 5, 100
+FEWEST, MANY = 4, 100
 Features = Callable[[NDArray[np.uint8], NDArray[np.float64]], NDArray[np.float32]]
 
 
@@ -195,7 +195,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Measure, print, write; a network that is not measured keeps what the file holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5.0, help="for each number of boxes of each network")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for each number of boxes of each network")
     parser.add_argument("--only", choices=tuple(NETWORKS))
     parser.add_argument("--boxes", type=int, nargs="+", default=list(BOXES))
     parser.add_argument("--out", type=Path, default=RESULT)
