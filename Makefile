@@ -41,8 +41,10 @@ bench: setup
 	$(BIN)/python benchmarks/reranking.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/render_speed.py
+	$(BIN)/python benchmarks/input_speed.py
 	$(BIN)/python benchmarks/training_speed.py
 	$(BIN)/python benchmarks/distributed.py
+	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/kill_resume.py
 	$(BIN)/python docs/make_performance.py
 

@@ -1,4 +1,6 @@
-"""Writes the tables of docs/performance.md from benchmarks/results/*.json: ``python docs/make_performance.py``.
+"""Writes the tables of docs/performance.md and docs/rrid-mini.md from benchmarks/results/*.json.
+
+    python docs/make_performance.py
 
 A table stands between ``<!-- name -->`` and ``<!-- /name -->``; its function is in TABLES under that name.
 tests/test_performance_docs.py fails where the page and the results differ.
@@ -12,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).with_name("performance.md")
-RESULTS = PAGE.parents[1] / "benchmarks" / "results"
+PAGES = tuple(Path(__file__).with_name(name) for name in ("performance.md", "rrid-mini.md"))
+RESULTS = PAGES[0].parents[1] / "benchmarks" / "results"
 BLOCK = re.compile(r"(<!-- ([\w-]+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
 
 
@@ -202,16 +204,155 @@ def city_keeping() -> str:
     return table(head, rows)
 
 
+def images_in() -> str:
+    """From JPEG files to batches."""
+    found = read("input_speed")
+    head = (
+        "file",
+        "usual chain, images/s",
+        "crosscam",
+        "ratio",
+        "least to most",
+        "by Pillow alone",
+        "ratio",
+        "in memory",
+    )
+    rows = []
+    for row in found["rows"]:
+        speed, ratio, pillow = row["images_per_second"], row["ratio"], "crosscam_without_simplejpeg"
+        times = f"**{ratio['crosscam']:.1f}**", f"{row['ratio_least']:.1f} to {row['ratio_most']:.1f}"
+        rest = f"{speed[pillow]:,}", f"{ratio[pillow]:.1f}", f"{speed['crosscam_from_memory']:,}"
+        rows.append((row["file_size"], f"{speed['torchvision']:,}", f"{speed['crosscam']:,}", *times, *rest))
+    height, width = found["size"]
+    note = f"To {height} x {width}, batches of {found['batch']}; usual chain: {found['usual_chain']}; aim {found['target']}."
+    return table(head, rows) + f"\n\n{note} {short_machine(found)}"
+
+
+def training_step() -> str:
+    """A step against the plain eager loop."""
+    found = read("training_speed")
+    head = ("network", "batch", "plain loop, images/s", "crosscam", "ratio", "least to most", "losses differ by")
+    rows = [
+        (
+            f"{row['name']}, {row['precision']}",
+            f"{row['batch']}",
+            f"{row['plain_images_per_second']:.1f}",
+            f"{row['crosscam_images_per_second']:.1f}",
+            f"**{row['ratio']:.2f}**",
+            f"{row['ratio_least']:.2f} to {row['ratio_most']:.2f}",
+            f"{row['loss_difference']:.0e}",
+        )
+        for row in found["rows"]
+    ]
+    return table(head, rows) + f"\n\n{found['device']}, {short_machine(found)}"
+
+
+def latency() -> str:
+    """One frame's boxes."""
+    found = read("latency")
+    head = ("boxes", "engine", "p50, ms", "p99, ms", "calls", "times as fast", "least cosine")
+    parts = []
+    for title, rows in found["networks"].items():
+        cells = [
+            (
+                f"{row['boxes']}",
+                row["engine"],
+                f"{row['p50_ms']:.1f}",
+                "" if row["p99_ms"] is None else f"{row['p99_ms']:.1f}",
+                f"{row['calls']}",
+                f"{row['ratio']:.2f}",
+                "" if row["cosine_min"] is None else f"{row['cosine_min']:.4f}",
+            )
+            for row in rows
+        ]
+        parts.append(f"{title}:\n\n{table(head, cells)}")
+    return "\n\n".join(parts) + f"\n\n{short_machine(found)}"
+
+
+def several() -> str:
+    """Two processes beside one."""
+    found = read("distributed")
+    steps = len(next(iter(found["losses"]["small"].values())))
+    head = ("", "images/s", "ratio", f"losses of {steps} steps differ by, small rates", "the paper's rates")
+    rows = [
+        (
+            row["name"],
+            f"{row['images_per_second']:.1f}",
+            f"{row['ratio']:.2f}",
+            f"{row['loss_small']:.1e}",
+            f"{row['loss_paper']:.1e}",
+        )
+        for row in found["rows"]
+    ]
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    return table(head, rows) + f"\n\n{found['processes']} processes, {found['cores']} cores; {versions}"
+
+
+def short_machine(found: dict[str, Any]) -> str:
+    """One line for results that tell their machine in a few words."""
+    versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
+    threads = f"{found['threads']} thread" + "s" * (found["threads"] > 1)
+    return f"{threads}, {found['machine']}; {versions}; commit {found['commit']}"
+
+
+def mini_size() -> str:
+    """What the shipped network takes."""
+    found = read("rrid_mini")
+    speed = found["images_per_second"]
+    head = ("weights", "parameters", "descriptor", "input", *(f"images/s, {name}" for name in speed))
+    height, width = found["input"]
+    cells = (f"{found['megabytes']:.2f} MB", f"{found['parameters']:,}", f"{found['dim']}", f"{height} x {width}")
+    row = (*cells, *(f"{value:.0f}" for value in speed.values()))
+    note = f"Mirror pass included; {found['threads']} threads of {found['cores']} cores, {found['machine']}."
+    return table(head, [row]) + f"\n\n{note}"
+
+
+def mini_scores() -> str:
+    """Its scores, beside others on the same images."""
+    head = ("data", "network", "rank-1, %", "interval", "mAP, %", "interval", "rank-5", "rank-10")
+    rows = []
+    for row in read("rrid_mini")["scores"]:
+        scores = []
+        for name in ("rank1", "mAP"):
+            low, high = row[f"{name}_interval"]
+            scores += [f"{100 * row[name]:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]"]
+        more = f"{100 * row['rank5']:.1f}", f"{100 * row['rank10']:.1f}"
+        rows.append((f"{row['data']}, {row['queries']:,} queries", row["model"], *scores, *more))
+    return table(head, rows)
+
+
+def mini_looks() -> str:
+    """Each time that the exams were scored."""
+    rows = [
+        (
+            look["time"],
+            look["model"],
+            ", ".join(look["data"]),
+            ", ".join(f"{100 * r:.1f}" for r in look["rank1"]),
+            look["note"],
+        )
+        for look in read("rrid_mini")["looks"]
+    ]
+    return table(("when (UTC)", "weights", "data", "rank-1, %", "why"), rows)
+
+
 # The name in the page's comments, the benchmark whose results it needs, and what writes it.
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "ranking": ("evaluation", ranking),
     "descriptors-to-scores": ("descriptors_to_scores", descriptors_to_scores),
     "large-gallery": ("large_gallery", large_gallery),
     "reranking": ("reranking", reranking),
+    "input": ("input_speed", images_in),
+    "training-step": ("training_speed", training_step),
+    "latency": ("latency", latency),
+    "several": ("distributed", several),
     "compression": ("growth", compression),
     "growth": ("growth", growth),
     "city-describing": ("growth", city_describing),
     "city-keeping": ("growth", city_keeping),
+    "rrid-mini-size": ("rrid_mini", mini_size),
+    "rrid-mini-scores": ("rrid_mini", mini_scores),
+    "rrid-mini-looks": ("rrid_mini", mini_looks),
 }
 
 
@@ -228,4 +369,5 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")

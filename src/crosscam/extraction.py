@@ -34,6 +34,9 @@ Picture = str | os.PathLike[str] | NDArray[np.uint8]
 AnyPicture = Picture | bytes
 Boxes = Mapping[int, ArrayLike] | Callable[[int, NDArray[np.uint8]], ArrayLike]
 
+# Pictures that are decoded one after another.
+FEW = 8
+
 __all__ = ["Extractor", "describe", "extract", "load_model"]
 
 
@@ -322,8 +325,12 @@ class Extractor:
                 raise ValueError(f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}.")
             return resize_image(array, data.height, data.width)
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            found = list(pool.map(read, pictures))
+        if isinstance(pictures, np.ndarray) or len(pictures) <= FEW:
+            # A tracker calls for every frame: threads would take longer to start than this.
+            found = [read(picture) for picture in pictures]
+        else:
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                found = list(pool.map(read, pictures))
         return np.stack(found) if found else np.empty((0, data.height, data.width, 3), np.uint8)
 
 

@@ -357,3 +357,39 @@ def test_changes_of_colour_and_focus_stay_between_black_and_white(change: object
     out = change(BLACK_AND_WHITE[noise(8, 12, 6).permute(0, 3, 1, 2).long() % 2], 1.0, generator(4))
     assert out.min() >= 0
     assert out.max() <= 255 + 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_normalise_is_the_formula_in_any_layout(dtype: torch.dtype, count: int) -> None:
+    images = noise(count, 40, 24).permute(0, 3, 1, 2).to(dtype)
+    kind = torch.float64 if dtype == torch.float64 else torch.float32
+    mean = torch.tensor((0.485, 0.456, 0.406), dtype=kind).mul_(255).view(3, 1, 1)
+    std = torch.tensor((0.229, 0.224, 0.225), dtype=kind).mul_(255).view(3, 1, 1)
+    for layout in (images, images.contiguous()):
+        found = normalise(layout)
+        assert found.dtype == kind
+        assert torch.allclose(found, (images - mean) / std, rtol=3e-7, atol=0)
+        assert torch.equal(found, normalise(images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)))
+
+
+def test_normalise_lets_gradients_through() -> None:
+    images = planes(2, 6, 4).requires_grad_()
+    normalise(images).sum().backward()
+    assert images.grad is not None
+    assert (images.grad[:, 0] - 1 / (0.229 * 255)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("settings", [Augment(), Augment(shift=0.1, erase="correct"), Augment(jitter=0.2)])
+def test_bytes_are_augmented_as_numbers_are(settings: Augment) -> None:
+    """The plain chain: every step on float numbers."""
+    images = noise(6, 32, 16)
+    random = generator(3)
+    out = resize(images, 48, 32)
+    if settings.jitter:
+        out = random_jitter(out, settings.jitter, random)
+    if settings.shift:
+        out = random_shift(out, settings.shift, random)
+    out = random_erase(out, settings.erase_probability, settings.erase, random)
+    out = normalise(random_flip(out, settings.flip, random))
+    assert torch.equal(augment(images, 48, 32, settings, generator(3)), out)

@@ -16,7 +16,7 @@ from crosscam.engines import choose, opening
 from crosscam.engines.card import ModelCard, card_from_texts, card_to_texts, fingerprint_of
 from crosscam.engines.choose import Measurement, choose_engine, remember, remembered
 from crosscam.engines.contract import in_batches_of, num_threads, runtime
-from crosscam.engines.graph import PixelsToDescriptors
+from crosscam.engines.graph import PixelsToDescriptors, RowsToDescriptors
 from crosscam.engines.opening import Network, candidates, open_engine
 from crosscam.engines.quantise import batches_of, neighbour_agreement
 from crosscam.engines.torch_engine import TorchEngine, describe, fused
@@ -26,6 +26,7 @@ from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
+from small_models import tiny_rrid
 
 SMALL = [
     "name=small",
@@ -145,6 +146,17 @@ class Misleading(nn.Module):
         from crosscam.models.output import ReidOutput
 
         return ReidOutput((self.conv(torch.relu(self.norm(images))).mean((2, 3)),))
+
+
+def test_the_layers_of_parts_take_their_normalisation_in() -> None:
+    model, recipe = tiny_rrid()
+    size = (recipe.data.height, recipe.data.width)
+    copied = fused(model, size)
+    assert not [m for m in copied.modules() if isinstance(m, nn.BatchNorm1d)]
+    assert [m for m in model.modules() if isinstance(m, nn.BatchNorm1d)]
+    images = torch.randn(3, 3, *size)
+    with torch.no_grad():
+        torch.testing.assert_close(copied(images).descriptor, model(images).descriptor, rtol=1e-4, atol=1e-5)
 
 
 def test_fusing_is_given_up_where_it_would_change_the_result() -> None:
@@ -327,3 +339,18 @@ def test_auto_waits_for_many_images_and_then_keeps_its_choice(
     later = choose.Runner("auto", lambda: network)
     np.testing.assert_allclose(later(PIXELS, 1), by_hand(network), atol=1e-4)
     assert later.name == "onnxruntime"
+
+
+def test_pixels_are_normalised_by_rows_to_the_same_numbers(network: Network) -> None:
+    plain, rows = (kind(network.model, flip=True) for kind in (PixelsToDescriptors, RowsToDescriptors))
+    pixels = torch.from_numpy(PIXELS)
+    assert torch.equal(rows.normalised(pixels), plain.normalised(pixels))
+
+
+def test_a_tracker_does_not_ask_the_disk_at_every_frame(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(choose, "remembered", lambda _: asked.append(1))
+    runner = choose.Runner("auto", lambda: network)
+    for _ in range(3):
+        runner(PIXELS, 1)
+    assert len(asked) == 1

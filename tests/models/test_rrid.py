@@ -212,7 +212,7 @@ def test_one_stripe_needs_no_other_without_relation():
 
 
 def test_an_image_height_that_the_stripes_do_not_tile_is_refused():
-    with pytest.raises(ValueError, match="16 x 6"):
+    with pytest.raises(ValueError, match="16 x 12"):
         tiny().eval()(torch.randn(1, 3, 256, 32))
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from crosscam.data.jpeg import decode_plain_jpeg
+from crosscam.data.resizing import resize_bytes
 from crosscam.errors import ImageError
 
 # Only these decoders are tried: a person image has no reason to be a PostScript or a medical file.
@@ -19,6 +22,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 MAX_PIXELS = 64_000_000
 WHITE = (255, 255, 255)
+# Larger files stay on the disk until Pillow has looked at their header.
+READ_WHOLE = 16 * 2**20
 
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSES = {
@@ -42,7 +47,8 @@ def decode_image(
 
     Grey, palette, CMYK and 16-bit images become 8-bit RGB; transparent ones are laid over ``background``;
     the orientation in the EXIF block is applied; of an animation or a multi-page file the first frame counts.
-    Colour profiles are not applied.
+    Colour profiles are not applied. Ordinary JPEG files are decoded by simplejpeg where it is installed, to the same
+    pixels, see :mod:`crosscam.data.jpeg`.
 
     Args:
         source: a file, or the bytes of one.
@@ -54,25 +60,33 @@ def decode_image(
         ImageError: missing, empty, truncated, too large, or not an image in one of ``FORMATS``.
     """
     if isinstance(source, bytes):
-        return _decode(io.BytesIO(source), f"<{len(source)} bytes>", len(source), background, max_pixels)
+        return _decode_bytes(source, f"<{len(source)} bytes>", background, max_pixels)
     path = Path(source)
     try:
-        if not path.exists():
-            raise ImageError(f"No image at {path}. Check the path, or whether the data set is unpacked completely.")
         if not path.is_file():
-            what = "a folder" if path.is_dir() else "a device or a pipe"
-            raise ImageError(f"{path} is {what}. Expected an image file.")
+            raise ImageError(_no_file(path))
         with path.open("rb") as file:
-            return _decode(file, str(path), os.fstat(file.fileno()).st_size, background, max_pixels)
+            if os.fstat(file.fileno()).st_size <= READ_WHOLE:
+                return _decode_bytes(file.read(), str(path), background, max_pixels)
+            return _decode(file, str(path), background, max_pixels)
     except OSError as error:
         raise ImageError(f"{path} cannot be opened: {error.strerror or error}. Check its permissions.") from error
 
 
-def _decode(
-    file: IO[bytes], name: str, size: int, background: tuple[int, int, int], max_pixels: int
-) -> NDArray[np.uint8]:
-    if size == 0:
+def _no_file(path: Path) -> str:
+    if not path.exists():
+        return f"No image at {path}. Check the path, or whether the data set is unpacked completely."
+    return f"{path} is {'a folder' if path.is_dir() else 'a device or a pipe'}. Expected an image file."
+
+
+def _decode_bytes(data: bytes, name: str, background: tuple[int, int, int], max_pixels: int) -> NDArray[np.uint8]:
+    if not data:
         raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
+    pixels = decode_plain_jpeg(data, max_pixels)
+    return _decode(io.BytesIO(data), name, background, max_pixels) if pixels is None else pixels
+
+
+def _decode(file: IO[bytes], name: str, background: tuple[int, int, int], max_pixels: int) -> NDArray[np.uint8]:
     try:
         image: Image.Image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -131,14 +145,15 @@ def _as_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
 
 
 def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize as the published numbers were made: Pillow's bilinear filter, antialiased when shrinking.
+    """Resize as the published numbers were made: Pillow's bilinear filter, antialiased when shrinking; see
+    :mod:`crosscam.data.resizing`.
 
     Args:
         image: (H, W, 3) uint8.
         height: the wanted height in pixels.
         width: the wanted width; the aspect ratio is not kept.
     Returns:
-        (height, width, 3) uint8.
+        (height, width, 3) uint8; the array is the caller's own.
     Raises:
         ValueError: another shape or dtype, or a size below 1.
     """
@@ -146,7 +161,12 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
         raise ValueError(f"Expected an image (H, W, 3) uint8, found {image.shape} {image.dtype}.")
     if height < 1 or width < 1:
         raise ValueError(f"Expected a size of at least 1 x 1 pixels, found height {height}, width {width}.")
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR), dtype=np.uint8)
+    if image.shape[:2] == (height, width):
+        return image.copy()
+    # torch wants strides that go forward and memory that may be written.
+    whole = np.require(image, requirements=("C", "W"))
+    resized: NDArray[np.uint8] = resize_bytes(torch.from_numpy(whole).unsqueeze(0), height, width)[0].numpy()
+    return resized
 
 
 def natural_key(text: str) -> tuple[tuple[str | int, ...], str]:

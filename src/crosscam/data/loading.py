@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from crosscam.data.images import decode_image, resize_image
+from crosscam.data.resizing import resize_bytes
 from crosscam.errors import DataError, ImageError
 
 Cache = Literal["auto", "memory", "stream"]
@@ -32,7 +33,7 @@ class ImageFiles(Dataset[Tensor]):
 
     Args:
         paths: the files.
-        height, width: size in pixels at which all images are kept; larger and smaller ones are resized by Pillow.
+        height, width: size in pixels at which all images are kept; larger and smaller ones are resized.
     """
 
     def __init__(self, paths: Sequence[Path], height: int, width: int) -> None:
@@ -46,6 +47,13 @@ class ImageFiles(Dataset[Tensor]):
         """(height, width, 3) uint8 image."""
         return torch.from_numpy(resize_image(decode_image(self.paths[index]), self.height, self.width))
 
+    def read(self, indices: Sequence[int]) -> Tensor:
+        """(B, height, width, 3) uint8 images; those of one size are resized together, where it costs less."""
+        images = [decode_image(self.paths[i]) for i in indices]
+        if len({image.shape for image in images}) == 1:
+            return resize_bytes(torch.from_numpy(np.stack(images)), self.height, self.width)
+        return torch.from_numpy(np.stack([resize_image(image, self.height, self.width) for image in images]))
+
     def batches(self, order: Sequence[NDArray[np.int64]], workers: int = 2) -> Iterator[Tensor]:
         """(B, height, width, 3) uint8 batches in the given order, decoded by worker processes.
 
@@ -53,29 +61,28 @@ class ImageFiles(Dataset[Tensor]):
             DataError: an image that cannot be read.
         """
         batches = [b.tolist() for b in order]
-        for batch in DataLoader(_Answers(self), batch_sampler=batches, num_workers=workers, collate_fn=_stack):
+        for batch in DataLoader(_Answers(self), batch_sampler=batches, num_workers=workers, collate_fn=_as_it_is):
             if isinstance(batch, str):
                 raise DataError(f"An image cannot be read. {batch} {DOCTOR_HINT}")
             yield batch
 
 
 class _Answers(Dataset["Tensor | str"]):
-    """The same images, with the message in place of one that cannot be read: an exception would leave a worker process
-    as a page of traceback."""
+    """The same images by the batch, with a message in place of a batch that cannot be read: an exception would leave a
+    worker process as a page of traceback."""
 
     def __init__(self, files: ImageFiles) -> None:
         self.files = files
 
-    def __getitem__(self, index: int) -> Tensor | str:
+    def __getitems__(self, indices: list[int]) -> Tensor | str:
         try:
-            return self.files[index]
+            return self.files.read(indices)
         except ImageError as error:
             return str(error)
 
 
-def _stack(answers: list[Tensor | str]) -> Tensor | str:
-    images = [a for a in answers if not isinstance(a, str)]
-    return torch.stack(images) if len(images) == len(answers) else next(a for a in answers if isinstance(a, str))
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 class ImagesInMemory:
@@ -110,7 +117,7 @@ class ImagesInMemory:
         """(B, height, width, 3) uint8 batches in the given order; ``workers`` has no use here."""
         del workers
         for indices in order:
-            yield self.images[torch.from_numpy(np.ascontiguousarray(indices))]
+            yield self.images.index_select(0, torch.from_numpy(np.ascontiguousarray(indices)))
 
 
 Images = ImageFiles | ImagesInMemory
@@ -127,7 +134,7 @@ def open_images(
     """Images of a data set, in memory if they fit.
 
     Files that all have one size not above the wanted one are kept at that size (Market-1501: 128 x 64) and enlarged
-    later on the device, where it costs less; all others are resized here, by Pillow.
+    later on the device, where it costs less; all others are resized here.
 
     Args:
         paths: image files.

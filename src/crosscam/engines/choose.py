@@ -189,6 +189,9 @@ class Runner:
 
     def _running(self, pixels: Pixels, expected: int) -> Engine:
         if self._engine is None and self.wanted == "auto":
+            if self._for_few is not None and expected < WORTH_MEASURING:
+                # Looking for what another process may have remembered costs a tracker milliseconds at every frame.
+                return self._for_few
             name = remembered(self._network())
             if name is None and expected >= WORTH_MEASURING:
                 return self.choose(pixels)

@@ -41,8 +41,7 @@ class PixelsToDescriptors(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 RGB at the model's input size -> (B, D) float32, each of length 1."""
         # Normalised in float32: bf16 would round the mean by more than a tenth of a level.
-        images = (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
-        images = images.to(self.dtype)
+        images = self.normalised(pixels).to(self.dtype)
         if self.flip:
             # One pass over both keeps the weights in the graph once.
             images = torch.cat((images, images.flip(3)))
@@ -51,6 +50,20 @@ class PixelsToDescriptors(nn.Module):
             plain, mirrored = descriptor.chunk(2)
             descriptor = plain + mirrored
         return normalize(descriptor, dim=1)
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(B, H, W, 3) uint8 -> (B, 3, H, W) float32."""
+        return (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
+
+
+class RowsToDescriptors(PixelsToDescriptors):
+    """The same numbers for torch itself: by rows of 3 W numbers, which a processor goes through much faster."""
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """See :class:`PixelsToDescriptors`."""
+        rows = pixels.flatten(2)
+        mean, scale = (values.flatten().repeat(pixels.shape[2]) for values in (self.mean, self.scale))
+        return ((rows.to(mean.dtype) - mean) * scale).view(pixels.shape).permute(0, 3, 1, 2)
 
 
 def write_onnx(model: nn.Module, path: Path, height: int, width: int, *, flip: bool, batch: int | None = None) -> None:

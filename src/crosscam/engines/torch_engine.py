@@ -1,4 +1,4 @@
-"""PyTorch as an engine: convolutions and batch normalisations fused, channels_last, bf16 where the chip has it."""
+"""PyTorch as an engine: batch normalisations fused away, channels_last, bf16 where the chip has it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch.nn.functional import normalize
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from crosscam.engines.contract import Descriptors, Pixels
-from crosscam.engines.graph import PixelsToDescriptors
+from crosscam.engines.graph import RowsToDescriptors
 from crosscam.errors import EngineError
+from crosscam.models.parts import PartLinear, PartUnits
 from crosscam.training.allocator import keep_freed_memory
 from crosscam.training.precision import uses_bf16
 
@@ -63,7 +64,7 @@ class TorchEngine:
         self.device = torch.device(device)
         copied = fused(model.eval(), size).to(self.device, torch.bfloat16 if bf16 else None)
         copied = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        network = PixelsToDescriptors(copied, flip=flip).to(self.device)
+        network = RowsToDescriptors(copied, flip=flip).to(self.device)
         self._run = torch.compile(network, dynamic=True) if compiled else network
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -87,10 +88,10 @@ def chip_has_bf16(device: str) -> bool:
 
 
 def fused(model: nn.Module, size: tuple[int, int]) -> nn.Module:
-    """A copy in which each batch normalisation that directly follows a convolution is part of it.
+    """A copy in which each batch normalisation is part of the convolution, or the layers of parts, that it follows.
 
-    Which ones do is read from the order in which a module holds its children; a picture of noise then tells whether
-    the copy still gives what the model gives, and if not, the copy is unfused.
+    Which convolution that is, is read from the order in which a module holds its children; a picture of noise then
+    tells whether the copy still gives what the model gives, and if not, the copy is unfused.
     """
     copied = copy.deepcopy(model)
     if _fuse_children(copied) and not _same_on_noise(model, copied, size):
@@ -108,7 +109,21 @@ def _fuse_children(module: nn.Module) -> int:
             setattr(module, name, fuse_conv_bn_eval(conv, norm))
             setattr(module, norm_name, nn.Identity())
             count += 1
+    if isinstance(module, PartUnits) and isinstance(module.norm, nn.BatchNorm1d):
+        _fuse_parts(module.linear, module.norm)
+        setattr(module, "norm", nn.Identity())  # noqa: B010
+        count += 1
     return count + sum(_fuse_children(child) for _, child in children)
+
+
+@torch.no_grad()
+def _fuse_parts(linear: PartLinear, norm: nn.BatchNorm1d) -> None:
+    """Let the layers of P parts give what their normalisation would make of it, by its running statistics."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).view_as(linear.bias)
+    linear.bias.copy_((linear.bias - norm.running_mean.view_as(scale)) * scale + norm.bias.view_as(scale))
+    linear.weight.mul_(scale.unsqueeze(1))
 
 
 def _same_on_noise(model: nn.Module, copied: nn.Module, size: tuple[int, int]) -> bool:

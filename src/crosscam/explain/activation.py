@@ -29,7 +29,8 @@ from torch.nn.functional import interpolate
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.parts import pool_stripes
 from crosscam.models.relation import RelationOutput
-from crosscam.models.rrid import RRID, ScaleBranch
+from crosscam.models.rrid import RRID
+from crosscam.models.scale import ScaleBranch
 
 Branch = Literal["whole", "residual"]
 Maps = tuple[Tensor, ...]

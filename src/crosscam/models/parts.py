@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, max_pool2d
 
 from crosscam.models.backbones import STRIDE
 
@@ -32,16 +33,34 @@ def pool_stripes(feature_map: Tensor, num_parts: int, pooling: LocalPooling = "m
     Raises:
         ValueError: the stripes do not tile the map.
     """
-    b, c, h, w = feature_map.shape
+    # Numbers also while a graph is traced, which must know the windows of its pooling layers.
+    h, w = int(feature_map.shape[2]), int(feature_map.shape[3])
     if h % num_parts:
         raise ValueError(
             f"A feature map of {h} rows cannot be cut into {num_parts} equal stripes. "
             f"Take an image height divisible by 16 x {num_parts}."
         )
-    stripes = feature_map.reshape(b, c, num_parts, h // num_parts * w)
+    # Pooling layers, not reductions over the same places: those go through a channels_last map many times slower.
+    pool = max_pool2d if pooling == "max" else avg_pool2d
+    return pool(feature_map, (h // num_parts, w)).flatten(2).transpose(1, 2)
+
+
+def merge_stripes(stripes: Tensor, num_parts: int, pooling: LocalPooling = "max") -> Tensor:
+    """Stripes of a coarser scale out of those of a finer one, without the map.
+
+    Args:
+        stripes: (B, F, C) as :func:`pool_stripes` gave them, F a multiple of ``num_parts``.
+        num_parts: P of the coarser scale.
+        pooling: as the stripes were pooled.
+    Returns:
+        (B, P, C), as if pooled from the map.
+    """
+    b, fine, c = stripes.shape
+    if fine == num_parts:
+        return stripes
+    groups = stripes.reshape(b, num_parts, fine // num_parts, c)
     # max(dim), not amax: on ties only one place receives the gradient, as in max pooling.
-    pooled = stripes.max(dim=3).values if pooling == "max" else stripes.mean(dim=3)
-    return pooled.transpose(1, 2)
+    return groups.max(dim=2).values if pooling == "max" else groups.mean(dim=2)
 
 
 def check_stripes(height: int, width: int, num_parts: int, last_stride: int, setting: str) -> None:

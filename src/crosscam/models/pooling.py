@@ -39,13 +39,12 @@ def contrastive_feature(parts: Tensor, contrast: Contrast = "rest_mean") -> tupl
 
 def pool_map(feature_map: Tensor, pooling: GlobalPooling) -> Tensor:
     """(B, C, H, W) -> (B, C) by ``"gap"`` (mean), ``"gmp"`` (maximum) or ``"gap+gmp"`` (their sum)."""
-    flat = feature_map.flatten(2)
     if pooling == "gap":
-        return flat.mean(dim=2)
+        return pool_stripes(feature_map, 1, "avg").squeeze(1)
     if pooling == "gmp":
-        return flat.max(dim=2).values
+        return pool_stripes(feature_map, 1, "max").squeeze(1)
     if pooling == "gap+gmp":
-        return flat.mean(dim=2) + flat.max(dim=2).values
+        return pool_map(feature_map, "gap") + pool_map(feature_map, "gmp")
     raise ValueError(f"Unknown pooling {pooling!r} of a map. Known: gap, gmp, gap+gmp.")
 
 
@@ -107,8 +106,15 @@ class GlobalContrastivePooling(nn.Module):
 
     def forward(self, feature_map: Tensor) -> GlobalOutput:
         """(B, C, H, W) feature map -> (B, c) global contrastive feature."""
-        stripes = pool_stripes(feature_map, self.num_parts, "max")
-        both = self.project(torch.stack(contrastive_feature(stripes, self.contrast), dim=1))
+        return self.of_stripes(pool_stripes(feature_map, self.num_parts, "max"))
+
+    def contrasted(self, stripes: Tensor) -> Tensor:
+        """(B, P, C) max-pooled stripes -> (B, 2, C): p_max and p_cont before they are projected."""
+        return torch.stack(contrastive_feature(stripes, self.contrast), dim=1)
+
+    def of_stripes(self, stripes: Tensor) -> GlobalOutput:
+        """The same from (B, P, C) max-pooled stripes."""
+        both = self.project(self.contrasted(stripes))
         p_max, p_cont = both.unbind(dim=1)
         q0 = p_max + self.residual(both.flatten(1).unsqueeze(1)).squeeze(1)
         return GlobalOutput(q0=q0, p_max=p_max, p_cont=p_cont)

@@ -84,6 +84,9 @@ class RelationModule(nn.Module):
         if self.relation == "none":
             return RelationOutput(q=p)
         r = self.rest(one_vs_rest_mean(parts))
-        evidence = torch.cat((p, r), dim=2) if self.relation == "one_vs_rest" else r
-        added = self.residual(evidence)
+        added = self.residual(self.evidence(p, r))
         return RelationOutput(q=p + added, p=p, r=r, added=added)
+
+    def evidence(self, p: Tensor, r: Tensor) -> Tensor:
+        """What R_p sees of (B, P, c) projected parts and rests: T(p_i, r_i), or r_i alone."""
+        return torch.cat((p, r), dim=2) if self.relation == "one_vs_rest" else r

@@ -5,94 +5,19 @@ Source: Park & Ham, AAAI 2020, Fig. 1. RRID-S has the scale of six stripes, RRID
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from torch import Tensor, nn
 
 from crosscam.models.backbones import ResNet, build_backbone, check_backbone
+from crosscam.models.grouped import can_be_grouped
 from crosscam.models.output import Block, Layout, ReidOutput
-from crosscam.models.parts import GammaInit, LocalPooling, check_stripes, part_classifiers, pool_stripes
-from crosscam.models.pooling import Contrast, GlobalContrastivePooling, GlobalPooling, PooledFeature
+from crosscam.models.parts import GammaInit, LocalPooling, PartUnits, check_stripes, pool_stripes
+from crosscam.models.pooling import Contrast, GlobalContrastivePooling, GlobalPooling
 from crosscam.models.relation import Relation, RelationModule
-
-Classifiers = Literal["all", "descriptor"]
-
-
-@dataclass(frozen=True)
-class ScaleOutput:
-    """What one scale gives: local features (B, c) top to bottom, global features (none or one), logits (B, K)."""
-
-    local_features: tuple[Tensor, ...]
-    global_features: tuple[Tensor, ...]
-    logits: tuple[Tensor, ...]
-
-
-class ScaleBranch(nn.Module):
-    """Stripes of one scale: local relational features, a global feature, and their classifiers.
-
-    Args:
-        num_parts: P, number of stripes.
-        in_features: C of the feature map.
-        dim: c, length of each feature.
-        num_ids: K; 0 for no classifiers.
-        relation, local_pooling, global_pooling, contrast, gamma_init: see the modules of those names;
-            ``relation=None`` leaves the local features out (Table 2, first row).
-        classifiers: ``"all"``: one for each projected feature, as in the authors' code (3P + 3 with relation and
-            GCP); ``"descriptor"``: one for each feature of the descriptor, as in eq. (5).
-    """
-
-    def __init__(
-        self,
-        num_parts: int,
-        in_features: int,
-        dim: int,
-        num_ids: int,
-        *,
-        relation: Relation | None = "one_vs_rest",
-        local_pooling: LocalPooling = "max",
-        global_pooling: GlobalPooling = "gcp",
-        contrast: Contrast = "rest_mean",
-        classifiers: Classifiers = "all",
-        gamma_init: GammaInit = "ones",
-    ) -> None:
-        super().__init__()
-        self.num_parts = num_parts
-        self.local_pooling = local_pooling
-        self.local = None
-        if relation is not None:
-            self.local = RelationModule(num_parts, in_features, dim, relation, gamma_init)
-        self.globe: GlobalContrastivePooling | PooledFeature | None = None
-        if global_pooling == "gcp":
-            self.globe = GlobalContrastivePooling(num_parts, in_features, dim, contrast, gamma_init)
-        elif global_pooling != "none":
-            self.globe = PooledFeature(in_features, dim, global_pooling, gamma_init)
-        everything = classifiers == "all"
-        local_groups = 0 if relation is None else 3 if everything and relation != "none" else 1
-        global_groups = 0 if global_pooling == "none" else 3 if everything and global_pooling == "gcp" else 1
-        self.local_classifiers = nn.ModuleList(
-            part_classifiers(num_parts, dim, num_ids) for _ in range(local_groups if num_ids else 0)
-        )
-        self.global_classifiers = nn.ModuleList(
-            part_classifiers(1, dim, num_ids) for _ in range(global_groups if num_ids else 0)
-        )
-
-    def forward(self, feature_map: Tensor) -> ScaleOutput:
-        """(B, C, H, W) feature map -> features and logits of this scale."""
-        locals_: tuple[Tensor, ...] = ()
-        globals_: tuple[Tensor, ...] = ()
-        logits: list[Tensor] = []
-        if self.local is not None:
-            found = self.local(pool_stripes(feature_map, self.num_parts, self.local_pooling))
-            locals_ = found.q.unbind(dim=1)
-            for classify, features in zip(self.local_classifiers, (found.q, found.p, found.r), strict=False):
-                logits.extend(classify(features).unbind(dim=1))
-        if self.globe is not None:
-            whole = self.globe(feature_map)
-            globals_ = (whole.q0,)
-            for classify, features in zip(self.global_classifiers, (whole.q0, whole.p_max, whole.p_cont), strict=False):
-                logits.append(classify(features.unsqueeze(1)).squeeze(1))
-        return ScaleOutput(locals_, globals_, tuple(logits))
+from crosscam.models.scale import Classifiers, ScaleBranch, together
 
 
 class RRID(nn.Module):
@@ -107,6 +32,8 @@ class RRID(nn.Module):
 
     Attributes:
         layout: the descriptor's blocks; local features of all scales, then the global ones (``differences.md`` row 24).
+        grouped: whether a training step applies the layers of all scales at once, see :mod:`crosscam.models.grouped`;
+            None: on every device but the CPU.
 
     Raises:
         ValueError: an argument that is not one of its choices, or nothing left to describe.
@@ -142,6 +69,7 @@ class RRID(nn.Module):
             raise ValueError(f"scales={scales}: expected different numbers of stripes, each at least {1 + compares}.")
         self.backbone = backbone
         self.scales = scales
+        self.grouped: bool | None = None
         self.branches = nn.ModuleList(
             ScaleBranch(
                 num_parts,
@@ -164,12 +92,29 @@ class RRID(nn.Module):
     def forward(self, images: Tensor) -> ReidOutput:
         """(B, 3, H, W) normalised images, H divisible by 16 x each scale -> embeddings and logits."""
         feature_map = self.backbone(images)
-        found = [branch(feature_map) for branch in self.branches]
+        branches = [cast(ScaleBranch, branch) for branch in self.branches]
+        # The finest common stripes are pooled once; the stripes of every scale are made of them.
+        kinds = sorted({kind for branch in branches for kind in branch.poolings})
+        cells = {kind: pool_stripes(feature_map, math.lcm(*self.scales), kind) for kind in kinds}
+        grouped = feature_map.device.type != "cpu" if self.grouped is None else self.grouped
+        if grouped and self.training and self._can_be_grouped():
+            found = together(branches, cells)
+        else:
+            found = [branch(feature_map, cells) for branch in branches]
         return ReidOutput(
             embeddings=tuple(f for s in found for f in s.local_features)
             + tuple(f for s in found for f in s.global_features),
             logits=tuple(f for s in found for f in s.logits),
         )
+
+    def _can_be_grouped(self) -> bool:
+        standard = all(
+            isinstance(b.local, RelationModule)
+            and b.local.relation != "none"
+            and isinstance(b.globe, GlobalContrastivePooling)
+            for b in self.branches
+        )
+        return standard and can_be_grouped([m for m in self.branches.modules() if isinstance(m, PartUnits)])
 
 
 def rrid_layout(scales: tuple[int, ...], dim: int, *, has_local: bool, has_global: bool) -> Layout:

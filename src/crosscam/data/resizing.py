@@ -1,0 +1,77 @@
+"""One resize for single images and for batches: Pillow's bilinear filter, antialiased when shrinking.
+
+On the CPU torch computes it on bytes, in whole numbers and with Pillow's rounding after each direction: the same pixels
+as Pillow's for the usual enlargements (Market-1501's 128 x 64 to 384 x 128), and elsewhere within one level. Other
+devices compute Pillow's own sums. Rows come first, then columns; Pillow itself may begin with the columns since version
+13, where that is less work, which is another level at some places.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+# Pillow keeps weights as whole numbers of this many binary places.
+_PLACES = 22
+
+
+def resize_bytes(images: Tensor, height: int, width: int) -> Tensor:
+    """Resize a batch of whole levels to whole levels.
+
+    Args:
+        images: (B, H, W, 3) uint8, on any device.
+        height, width: in pixels.
+    Returns:
+        (B, height, width, 3) uint8, contiguous; the same tensor if it has that size.
+    """
+    if tuple(images.shape[1:3]) == (height, width):
+        return images
+    planes = images.permute(0, 3, 1, 2)
+    if images.device.type == "cpu":
+        planes = interpolate(planes, (height, width), mode="bilinear", antialias=True)
+    else:
+        planes = resize_by_products(planes, height, width)
+    return planes.permute(0, 2, 3, 1).contiguous()
+
+
+def resize_by_products(planes: Tensor, height: int, width: int) -> Tensor:
+    """Pillow's sums as two matrix products, for devices on which torch does not resize bytes.
+
+    float64 holds the sums of Pillow's whole numbers exactly; a device without it rounds ties by chance.
+
+    Args:
+        planes: (B, 3, H, W) uint8.
+        height, width: in pixels.
+    Returns:
+        (B, 3, height, width) uint8.
+    """
+    kind = torch.float32 if planes.device.type == "mps" else torch.float64
+    across = torch.from_numpy(_weights(planes.shape[3], width)).to(planes.device, kind)
+    down = torch.from_numpy(_weights(planes.shape[2], height)).to(planes.device, kind)
+    rows = _levels(planes.to(kind) @ across.T)
+    return _levels(down @ rows).to(torch.uint8)
+
+
+def _levels(sums: Tensor) -> Tensor:
+    return sums.add_(0.5).floor_().clamp_(0, 255)
+
+
+@lru_cache(maxsize=256)
+def _weights(size: int, wanted: int) -> NDArray[np.float64]:
+    """(wanted, size): how much each old pixel counts for each new one; rows sum to about 1."""
+    scale = size / wanted
+    support = max(scale, 1.0)
+    centre = (np.arange(wanted)[:, None] + 0.5) * scale
+    place = np.arange(size)[None]
+    first = np.maximum(np.trunc(centre - support + 0.5), 0)
+    last = np.minimum(np.trunc(centre + support + 0.5), size)
+    triangle = np.maximum(1 - np.abs(place - centre + 0.5) / support, 0)
+    triangle[(place < first) | (place >= last)] = 0
+    share = triangle / triangle.sum(axis=1, keepdims=True)
+    whole: NDArray[np.float64] = np.floor(share * 2.0**_PLACES + 0.5)
+    return whole / 2.0**_PLACES
