@@ -224,7 +224,7 @@ def images_in() -> str:
         rest = f"{speed[pillow]:,}", f"{ratio[pillow]:.1f}", f"{speed['crosscam_from_memory']:,}"
         rows.append((row["file_size"], f"{speed['torchvision']:,}", f"{speed['crosscam']:,}", *times, *rest))
     height, width = found["size"]
-    note = f"To {height} x {width}, batches of {found['batch']}; usual chain: {found['usual_chain']}; aim {found['target']}."
+    note = f"To {height} x {width}, batches of {found['batch']}, aim {found['target']}; usual: {found['usual_chain']}."
     return table(head, rows) + f"\n\n{note} {short_machine(found)}"
 
 
