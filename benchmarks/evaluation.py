@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from crosscam.retrieval import counting
 from crosscam.retrieval.distances import pairwise_distances
@@ -245,10 +246,8 @@ def has_numba() -> bool:
 
 
 def set_threads(count: int) -> None:
-    if has_numba():
-        import numba
-
-        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    """The loops take as many threads as torch does."""
+    torch.set_num_threads(count)
 
 
 def processor_name() -> str:
