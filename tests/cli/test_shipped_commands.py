@@ -1,0 +1,67 @@
+"""The network that comes with the package, and several data sets as one, from the command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from crosscam.data.readers import read_dataset
+
+Run = Callable[[str], tuple[int, str, str]]
+
+
+def test_a_folder_of_own_pictures(crosscam: Run, place: Path) -> None:
+    status, out, err = crosscam("demo --photos people/bounding_box_test --out own --json")
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    names = [p.name for p in (place / "people" / "bounding_box_test").glob("*.jpg")]
+    assert found["entries"] == len(names)
+    assert found["pairs"]
+    for pair in found["pairs"]:
+        first, second = Path(pair["first"]).name, Path(pair["second"]).name
+        assert {first, second} <= set(names)
+        assert first.split("_")[1][:2] != second.split("_")[1][:2]
+    page = (place / "own" / "pairs.html").read_text(encoding="utf-8")
+    assert "likely" in page or "undecided" in page
+    status, _, err = crosscam("demo --photos people/bounding_box_test --out own")
+    assert status == 0
+    assert "crosscam serve --gallery own/gallery --model rrid-mini" in " ".join(err.split())
+
+
+def test_options_that_do_not_go_together(crosscam: Run) -> None:
+    status, _, err = crosscam("demo --photos people --set train.epochs=2")
+    assert status == 2
+    assert "--photos trains nothing" in err
+    status, _, err = crosscam("demo --camids _c([0-9])")
+    assert status == 2
+    assert "--camids tells the cameras of --photos" in err
+
+
+def test_the_shipped_network_stands_for_a_run_folder(crosscam: Run, place: Path) -> None:
+    status, _, _ = crosscam("evaluate rrid-mini --data people --json")
+    assert status == 0
+    assert (place / "rrid-mini-scores-rendered.json").is_file()
+    pictures = sorted((place / "people" / "query").glob("*.jpg"))[:2]
+    status, _, _ = crosscam(f"explain rrid-mini {pictures[0]} {pictures[1]} --out why.html")
+    assert status == 0
+    assert "p4.local1" in (place / "why.html").read_text(encoding="utf-8")
+
+
+def test_join(crosscam: Run, place: Path) -> None:
+    shutil.copytree(place / "people", place / "others")
+    status, out, _ = crosscam("data join both.csv people others --json")
+    assert status == 0
+    one, both = read_dataset(place / "people"), read_dataset(place / "both.csv")
+    for subset, samples in one.subsets.items():
+        assert len(both.subsets[subset]) == 2 * len(samples)
+    ids = {s.pid for s in one.train if s.pid > 0}
+    assert len({s.pid for s in both.train if s.pid > 0}) == 2 * len(ids)
+    assert json.loads(out)["out"] == "both.csv"
+    status, _, err = crosscam("data join twice.csv people people")
+    assert status == 2
+    assert "is in data sets 1 and 2" in err
+    status, _, _ = crosscam("data join alone.csv people")
+    assert status == 0
+    assert len(read_dataset(place / "alone.csv").train) == len(one.train)
