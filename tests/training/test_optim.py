@@ -98,24 +98,3 @@ def test_the_cosine_falls_from_one_to_its_floor() -> None:
 def test_a_warm_up_longer_than_the_training_never_ends() -> None:
     schedule = Schedule(name="cosine", warmup_epochs=10, warmup_start=0.0)
     assert learning_rate_factor(schedule, 2, 2, 1.0) == pytest.approx(0.2)
-
-
-@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
-def test_one_pass_over_the_weights_gives_what_many_give(name: str) -> None:
-    """Against torch's plainest optimiser, a loop over single weights."""
-    settings = replace(Optim(), name=name)
-    models = []
-    for plain in (False, True):
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(5, 7), nn.Linear(7, 3))
-        optimizer = build_optimizer(model, settings)
-        assert optimizer.param_groups[0]["fused"]
-        for group in optimizer.param_groups:
-            group.update(fused=not plain, foreach=False)
-        for step in range(5):
-            optimizer.zero_grad()
-            model(torch.full((2, 5), 0.1 * step)).square().sum().backward()
-            optimizer.step()
-        models.append(model)
-    for quick, plain_one in zip(*(model.parameters() for model in models), strict=True):
-        torch.testing.assert_close(quick, plain_one, rtol=1e-5, atol=1e-6)

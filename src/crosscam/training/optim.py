@@ -24,20 +24,13 @@ def build_optimizer(model: nn.Module, settings: Optim) -> torch.optim.Optimizer:
     ]
     groups = [g for g in groups if g["params"]]
     decay = settings.weight_decay
-    # One pass over weights, gradients and momenta; elsewhere at least few launches.
-    fused = all(p.device.type in ("cpu", "cuda") for p in backbone + head)
     if settings.name == "sgd":
         return torch.optim.SGD(
-            groups,
-            momentum=settings.momentum,
-            weight_decay=decay,
-            nesterov=settings.nesterov,
-            foreach=not fused,
-            fused=fused,
+            groups, momentum=settings.momentum, weight_decay=decay, nesterov=settings.nesterov, foreach=True
         )
     if settings.name == "adam":
-        return torch.optim.Adam(groups, weight_decay=decay, foreach=not fused, fused=fused)
-    return torch.optim.AdamW(groups, weight_decay=decay, foreach=not fused, fused=fused)
+        return torch.optim.Adam(groups, weight_decay=decay, foreach=True)
+    return torch.optim.AdamW(groups, weight_decay=decay, foreach=True)
 
 
 def learning_rate_factor(schedule: Schedule, epoch: int, epochs: int, share: float = 0.0) -> float:
