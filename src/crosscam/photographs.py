@@ -68,7 +68,7 @@ def tell_cameras(paths: Sequence[Path], folder: Path, rule: CamidRule, notes: li
     if rule is not None:
         camids = camids_by_rule(paths, rule, folder, notes)
     elif all(NAMED_CAMERA.search(path.name) for path in paths):
-        camids = [int(match[1]) for path in paths if (match := NAMED_CAMERA.search(path.name))]
+        camids = camids_by_rule(paths, NAMED_CAMERA.pattern, folder, notes)
         notes.append(f"Cameras by file names: {', '.join(map(str, sorted(set(camids))))}.")
     else:
         names = sorted({path.parent for path in paths})
