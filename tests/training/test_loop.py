@@ -9,10 +9,13 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_training import Interruption, kill_at, same_weights, small_recipe, trained
 
+from crosscam.data.augment import prepare
+from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
 from crosscam.losses import Loss
@@ -380,3 +383,42 @@ def test_data_that_cannot_make_a_batch_is_refused(rendered: ReidDataset, tmp_pat
             train(small_recipe(*settings), dataset, tmp_path / "run")
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_the_projection_is_fitted_to_the_training_images(rendered: ReidDataset, tmp_path: Path, average: float) -> None:
+    recipe = small_recipe("model.project=3", f"train.ema={average}", "evaluation.every=0")
+    model = trained(recipe, rendered, tmp_path / "whole")
+    images = open_images([s.path for s in rendered.train], recipe.data.height, recipe.data.width)
+    blocks = []
+    with torch.no_grad():
+        for pixels in images.batches([np.arange(len(images))]):
+            blocks = model(prepare(pixels, recipe.data.height, recipe.data.width)).embeddings
+    assert len(blocks) == 3
+    for block in blocks:
+        assert block.shape == (len(images), 3)
+        assert block.mean(dim=0).abs().max() < 1e-3
+        variances = torch.cov(block.T)
+        assert variances.diagonal().min() > 0.5
+        assert (variances - torch.diag(variances.diagonal())).abs().max() < 1e-3
+    with pytest.raises(Interruption):
+        train(recipe, rendered, tmp_path / "killed", listeners=kill_at(2, 1))
+    resumed = trained(recipe, rendered, tmp_path / "killed", resume=True)
+    assert same_weights(resumed.state_dict(), model.state_dict())
+
+
+def test_a_network_is_scored_in_mid_training_with_a_projection_of_its_own(
+    rendered: ReidDataset, tmp_path: Path
+) -> None:
+    fitted: list[torch.Tensor] = []
+
+    def score(model: torch.nn.Module) -> dict[str, float]:
+        assert isinstance(model, RRID)
+        assert model.projection is not None
+        fitted.append(model.projection.linear.bias.clone())
+        return {"mAP": 0.5}
+
+    train(small_recipe("model.project=3"), rendered, tmp_path / "run", evaluate=score)
+    assert len(fitted) == 2
+    assert fitted[0].abs().max() > 0
+    assert not torch.equal(*fitted)

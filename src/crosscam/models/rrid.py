@@ -16,6 +16,7 @@ from crosscam.models.grouped import can_be_grouped
 from crosscam.models.output import Block, Layout, ReidOutput
 from crosscam.models.parts import GammaInit, LocalPooling, PartUnits, check_stripes, pool_stripes
 from crosscam.models.pooling import Contrast, GlobalContrastivePooling, GlobalPooling
+from crosscam.models.projection import BlockProjection
 from crosscam.models.relation import Relation, RelationModule
 from crosscam.models.scale import Classifiers, ScaleBranch, together
 
@@ -28,6 +29,7 @@ class RRID(nn.Module):
         num_ids: K, identities to classify; 0 for a network that only describes.
         scales: number of stripes of each branch, in the order of the descriptor; (6, 4, 2) for RRID-F, (6,) for RRID-S.
         dim: c, 256 in the paper.
+        project: length to which each block is projected outside of training, see :class:`BlockProjection`; 0 for none.
         Others: see :class:`ScaleBranch`.
 
     Attributes:
@@ -46,6 +48,7 @@ class RRID(nn.Module):
         *,
         scales: tuple[int, ...] = (6, 4, 2),
         dim: int = 256,
+        project: int = 0,
         relation: Relation | None = "one_vs_rest",
         local_pooling: LocalPooling = "max",
         global_pooling: GlobalPooling = "gcp",
@@ -85,9 +88,12 @@ class RRID(nn.Module):
             )
             for num_parts in scales
         )
-        self.layout = rrid_layout(scales, dim, has_local=relation is not None, has_global=global_pooling != "none")
+        self.layout = rrid_layout(
+            scales, project or dim, has_local=relation is not None, has_global=global_pooling != "none"
+        )
         if not self.layout:
             raise ValueError("A network without local and without global features describes nothing. Keep one of them.")
+        self.projection = BlockProjection(len(self.layout), dim, project) if project else None
 
     def forward(self, images: Tensor) -> ReidOutput:
         """(B, 3, H, W) normalised images, H divisible by 16 x each scale -> embeddings and logits."""
@@ -101,9 +107,12 @@ class RRID(nn.Module):
             found = together(branches, cells)
         else:
             found = [branch(feature_map, cells) for branch in branches]
+        embeddings = tuple(f for s in found for f in s.local_features)
+        embeddings += tuple(f for s in found for f in s.global_features)
+        if self.projection is not None and not self.training:
+            embeddings = self.projection(embeddings)
         return ReidOutput(
-            embeddings=tuple(f for s in found for f in s.local_features)
-            + tuple(f for s in found for f in s.global_features),
+            embeddings=embeddings,
             logits=tuple(f for s in found for f in s.logits),
         )
 
@@ -147,6 +156,7 @@ class RRIDModel:
     pretrained: str | None = None
     scales: tuple[int, ...] = (6, 4, 2)
     dim: int = 256
+    project: int = 0
     local_features: bool = True
     relation: Relation = "one_vs_rest"
     local_pooling: LocalPooling = "max"
@@ -168,6 +178,8 @@ class RRIDModel:
             )
         if self.dim < 1:
             raise ValueError(f"model.dim={self.dim}: expected at least 1.")
+        if not 0 <= self.project <= self.dim:
+            raise ValueError(f"model.project={self.project}: expected from 0 (none) to model.dim={self.dim}.")
         if not self.local_features and self.global_pooling == "none":
             raise ValueError("model.local_features=false and model.global_pooling=none leave no descriptor. Keep one.")
         for num_parts in self.scales:
@@ -181,6 +193,7 @@ class RRIDModel:
             num_ids,
             scales=self.scales,
             dim=self.dim,
+            project=self.project,
             relation=self.relation if self.local_features else None,
             local_pooling=self.local_pooling,
             global_pooling=self.global_pooling,

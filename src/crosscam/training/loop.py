@@ -47,6 +47,7 @@ from crosscam.training.run import (
     total_cpu_seconds,
 )
 from crosscam.training.stopping import stop_requests
+from crosscam.training.whitening import PROJECTION, fit_projection
 from crosscam.training.whole_batch import WholeBatchNorm, whole_output
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -148,13 +149,32 @@ def _train_epochs(
         if begin_epoch(recipe.model, run.model, run.epoch, resumed=run.batch > 0) or network is None:
             network = DistributedDataParallel(run.model) if job.world.size > 1 else run.model
         _train_epoch(run, job, network, images, stop)
-        record = _epoch_record(run, job, evaluate)
+        scored = evaluate is not None and _is_scored(recipe, run.epoch)
+        if scored or run.epoch == recipe.train.epochs:
+            _fit_projection(run, job, images)
+        record = _epoch_record(run, job, evaluate if scored else None)
         run.epoch, run.batch, run.sums = run.epoch + 1, 0, {}
         if book is not None:
             book.write(record)
             save_epoch(run, recipe, job.dataset, job.folder, record)
         if job.listeners.epoch:
             job.listeners.epoch(record)
+
+
+def _is_scored(recipe: Recipe, epoch: int) -> bool:
+    every = recipe.evaluation.every
+    return bool(every) and (epoch % every == 0 or epoch == recipe.train.epochs)
+
+
+def _fit_projection(run: Run, job: Job, images: Images) -> None:
+    """Fit the projection of the model to use, where it has one, and keep it in the run."""
+    model = _model_of_all(run, job.world)
+    if fit_projection(model, job.recipe, images):
+        found = {k: v for k, v in model.state_dict().items() if k.startswith(PROJECTION)}
+        job.world.take_from_first(found.values())
+        for kept in (run.model.state_dict(), *([] if run.average is None else [run.average])):
+            for name, value in found.items():
+                kept[name].copy_(value)
 
 
 def _start(job: Job, resume: bool) -> Run | None:
@@ -293,7 +313,6 @@ def _epoch_record(run: Run, job: Job, evaluate: Evaluate | None) -> dict[str, fl
         "seconds": seconds,
         "cpu_seconds": total_cpu_seconds(run),
     }
-    every = recipe.evaluation.every
-    if evaluate is not None and every and (run.epoch % every == 0 or run.epoch == recipe.train.epochs):
+    if evaluate is not None:
         record.update(evaluate(_model_of_all(run, job.world)))
     return record

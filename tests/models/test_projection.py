@@ -1,0 +1,70 @@
+"""Blocks that are whitened one by one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from crosscam.models.backbones import ResNet, ResNetShape
+from crosscam.models.projection import VARIANCE_FLOOR, BlockProjection
+from crosscam.models.rrid import RRID, RRIDModel
+
+TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
+
+
+def correlated(count: int, num_blocks: int, dim: int) -> Tensor:
+    """Descriptors of length 1 whose numbers depend on each other and do not lie around zero."""
+    generator = torch.Generator().manual_seed(0)
+    mixed = torch.randn(count, num_blocks * dim, generator=generator, dtype=torch.float64)
+    mixing = torch.randn(num_blocks * dim, num_blocks * dim, generator=generator, dtype=torch.float64)
+    return normalize(mixed @ mixing + 3, dim=1)
+
+
+def test_projected_blocks_are_uncorrelated_and_of_equal_variance() -> None:
+    found = correlated(2000, 3, 8)
+    projection = BlockProjection(3, 8, 4).double()
+    projection.fit(found)
+    for block, seen in zip(projection(tuple(found.split(8, dim=1))), found.split(8, dim=1), strict=True):
+        assert block.shape == (2000, 4)
+        assert block.mean(dim=0).abs().max() < 1e-9
+        covariance = torch.cov(block.T)
+        # By numpy's other way to the same variances: singular values.
+        variances = torch.linalg.svdvals(seen - seen.mean(dim=0))[:4].square() / 1999
+        floor = VARIANCE_FLOOR * torch.cov(seen.T).diagonal().mean()
+        torch.testing.assert_close(covariance, torch.diag(variances / (variances + floor)), rtol=1e-6, atol=1e-9)
+
+
+def test_until_it_is_fitted_it_takes_the_first_numbers() -> None:
+    found = correlated(5, 3, 8).float()
+    blocks = tuple(found.split(8, dim=1))
+    for block, before in zip(BlockProjection(3, 8, 4)(blocks), blocks, strict=True):
+        torch.testing.assert_close(block, before[:, :4])
+
+
+def test_the_length_of_a_descriptor_does_not_count() -> None:
+    found = correlated(50, 2, 6)
+    projection = BlockProjection(2, 6, 6).double()
+    projection.fit(found)
+    blocks = tuple(found.split(6, dim=1))
+    for once, longer in zip(projection(blocks), projection(tuple(5 * b for b in blocks)), strict=True):
+        torch.testing.assert_close(once, longer)
+
+
+def test_rrid_projects_outside_of_training_alone() -> None:
+    torch.manual_seed(0)
+    model = RRID(ResNet(TINY), 5, scales=(4, 2), dim=6, project=2)
+    images = torch.randn(4, 3, 64, 32)
+    assert [b.name for b in model.layout] == [b.name for b in RRID(ResNet(TINY), 5, scales=(4, 2), dim=6).layout]
+    assert model.layout[-1].stop == 16
+    assert model.train()(images).descriptor.shape == (4, 48)
+    assert model.eval()(images).descriptor.shape == (4, 16)
+    trained = [p for name, p in model.named_parameters() if name.startswith("projection.")]
+    assert trained
+    assert not any(p.requires_grad for p in trained)
+
+
+def test_a_projection_longer_than_the_block_is_refused() -> None:
+    with pytest.raises(ValueError, match="model.project=65: expected from 0 .none. to model.dim=64"):
+        RRIDModel(backbone="resnet18-half", scales=(4, 2), dim=64, project=65).check(128, 64)
