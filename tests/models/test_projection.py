@@ -66,5 +66,5 @@ def test_rrid_projects_outside_of_training_alone() -> None:
 
 
 def test_a_projection_longer_than_the_block_is_refused() -> None:
-    with pytest.raises(ValueError, match="model.project=65: expected from 0 .none. to model.dim=64"):
+    with pytest.raises(ValueError, match=r"model\.project=65: expected from 0 .none. to model\.dim=64"):
         RRIDModel(backbone="resnet18-half", scales=(4, 2), dim=64, project=65).check(128, 64)

@@ -36,7 +36,8 @@ class BlockProjection(nn.Module):
     def forward(self, embeddings: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """L embeddings (B, c) -> L embeddings (B, out_features)."""
         whole = normalize(torch.cat(embeddings, dim=1), dim=1)
-        return self.linear(whole.view(len(whole), len(embeddings), -1)).unbind(dim=1)
+        projected: Tensor = self.linear(whole.view(len(whole), len(embeddings), -1))
+        return projected.unbind(dim=1)
 
     @torch.no_grad()
     def fit(self, descriptors: Tensor) -> None:

@@ -302,7 +302,6 @@ def _seed(*place: int) -> int:
 
 
 def _epoch_record(run: Run, job: Job, evaluate: Evaluate | None) -> dict[str, float]:
-    recipe = job.recipe
     images, seconds = run.sums["images"], run.sums["seconds"]
     record = {
         "epoch": run.epoch,

@@ -35,7 +35,8 @@ def fit_projection(model: nn.Module, recipe: Recipe, images: Images) -> bool:
     data, size = recipe.data, recipe.evaluation.batch_size
     order = [np.sort(chosen)[i : i + size] for i in range(0, len(chosen), size)]
     device = next(model.parameters()).device
-    projection, model.projection = model.eval().projection, None
+    projection, model.projection = model.projection, None
+    model.eval()
     try:
         found = [
             describe(model, prepare(pixels.to(device), data.height, data.width), flip=False)
