@@ -5,39 +5,50 @@
 Trains the steps that have no run folder yet (TRAIN: a data set of two cameras or more), and scores each on EXAM, whose
 people and cameras are not in TRAIN: the descriptor as it is, with its blocks whitened, and with its blocks whitened to
 512 numbers in all. VIPeR is not for this: whoever chooses by it cannot be examined by it. Writes
-``benchmarks/results/mini_steps.json``, and prints its table.
+``benchmarks/results/mini_steps.json`` and prints a line for each step.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
-from crosscam.data.loading import open_images
+from crosscam.data.augment import prepare
+from crosscam.data.joining import join
+from crosscam.data.loading import Images, open_images
 from crosscam.data.readers import read_dataset
-from crosscam.data.records import ReidDataset
-from crosscam.experiment import TestImages
-from crosscam.models.rrid import RRID, RRIDModel
+from crosscam.data.records import ReidDataset, Sample
+from crosscam.data.render import render_dataset
+from crosscam.extraction import load_model
+from crosscam.models.projection import BlockProjection
+from crosscam.models.rrid import RRIDModel
 from crosscam.models.systems import layout_of
-from crosscam.recipes.catalogue import build_model, find_recipe
+from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.training.checkpoint import WEIGHTS, load_recipe, load_weights
+from crosscam.retrieval.metrics import evaluate_descriptors
+from crosscam.scoring import ranking_labels
+from crosscam.training.checkpoint import STATE, load_recipe, load_weights
 from crosscam.training.loop import train
 from crosscam.training.provenance import versions
-from crosscam.training.whitening import fit_projection
+from crosscam.training.whitening import training_descriptors
 
 RESULT = Path(__file__).parent / "results" / "mini_steps.json"
 NUMBERS = 512
+KINDS = ("plain", "whitened", "short")
 # What all steps share: six passes at full size, mild changes of the images.
 BASE = (
-    "name=mini-step",
     "model.backbone=resnet18-half-ibn",
     "model.scales=4,2",
     "model.dim=128",
@@ -60,7 +71,22 @@ BASE = (
     "train.ema=0",
     "evaluation.every=0",
 )
-STEPS: dict[str, tuple[str, ...]] = {}
+RENDERED = Path("data/rendered")
+RENDERED_SEEDS = (1, 2, 3)
+RENDERED_TRAINING = ("model.dim=256", "data.augment.jitter=0.3", "data.augment.blur=0.2", "train.epochs=4")
+STRONG = ("data.augment.jitter=0.5", "data.augment.tint=0.3", "data.augment.grey=0.1", "data.augment.blur=0.2")
+WIDE = "basic:stem=48,planes=48.96.192.192,out=48.96.192.192,depths=2.2.2.2,ibn"
+STEPS: dict[str, tuple[str, ...]] = {
+    "base": (),
+    "six stripes, no IBN": ("model.backbone=resnet18-half", "model.scales=6", "model.dim=256"),
+    "256 numbers a block": ("model.dim=256",),
+    "four stripes alone": ("model.scales=4", "model.dim=256"),
+    "two stripes alone": ("model.scales=2", "model.dim=256"),
+    "wide": ("model.scales=4", "model.dim=256", f"model.backbone={WIDE}"),
+    "rendered people first": ("model.dim=256", f"model.pretrained={RENDERED / 'backbone.safetensors'}"),
+    "strong colours": STRONG,
+    "strong colours, 16 passes": (*STRONG, "train.epochs=16"),
+}
 
 
 def recipe_of(step: str) -> Recipe:
@@ -68,59 +94,76 @@ def recipe_of(step: str) -> Recipe:
     return with_settings(find_recipe("rrid-mini"), [*BASE, *STEPS[step]])
 
 
+def make_rendered_backbone(runs: Path) -> None:
+    """A backbone that has learned to tell drawn people apart, in ImageNet's place."""
+    parts = []
+    for seed in RENDERED_SEEDS:
+        folder = RENDERED / f"r{seed}"
+        if not folder.exists():
+            render_dataset(folder, ids=600, cameras=4, images=2, collide=0.3, seed=seed, test_share=0.02)
+        parts.append(read_dataset(folder))
+    folder, recipe = runs / "rendered-training", with_settings(find_recipe("rrid-mini"), [*BASE, *RENDERED_TRAINING])
+    train(recipe, join(parts), folder, resume=folder.exists())
+    start = "backbone."
+    weights = {k.removeprefix(start): v for k, v in load_weights(folder).items() if k.startswith(start)}
+    save_file(weights, RENDERED / "backbone.safetensors")
+
+
 def trained(step: str, dataset: ReidDataset, runs: Path) -> Path:
-    """The run folder of a step; it is trained, or trained on, if it is not finished."""
-    folder = runs / step
-    train(recipe_of(step), dataset, folder, resume=folder.exists())
+    """The run folder of a step, which is trained if there is none."""
+    folder, recipe = runs / step.replace(", ", "-").replace(" ", "-"), recipe_of(step)
+    source = getattr(recipe.model, "pretrained", None)
+    if source and not Path(source).exists():
+        make_rendered_backbone(runs)
+    if not folder.exists() or (folder / STATE).exists():
+        train(recipe, dataset, folder, resume=folder.exists())
+    if replace(load_recipe(folder), description="") != replace(recipe, description=""):
+        raise SystemExit(f"{folder} was trained by another recipe. Give another --runs.")
     return folder
 
 
-def scored(folder: Path, dataset: ReidDataset, exam: TestImages) -> dict[str, Any]:
-    """Scores of a network by what is done to its descriptor."""
+def scored(folder: Path, dataset: ReidDataset, exam: ReidDataset) -> dict[str, Any]:
+    """Scores of a network by what is done to its descriptor; every image is described once."""
     recipe = load_recipe(folder)
     assert isinstance(recipe.model, RRIDModel)
-    plain = replace(recipe, model=replace(recipe.model, project=0))
-    blocks = len(layout_of(build_model(plain, 0, pretrained=False)))
-    images = open_images([s.path for s in dataset.train], recipe.data.height, recipe.data.width)
-    found: dict[str, Any] = {"parameters": 0}
-    for name, project in (
-        ("plain", 0),
-        ("whitened", recipe.model.dim),
-        ("short", min(recipe.model.dim, NUMBERS // blocks)),
-    ):
-        model = projected(folder, plain, project)
-        fit_projection(model, plain, images)
-        result = exam.score(model).result
-        found[name] = {"mAP": result.mAP, "rank1": result.rank1, "numbers": layout_of(model)[-1].stop}
-        found["parameters"] = sum(p.numel() for p in model.parameters())
+    model = load_model(folder, recipe).eval()
+    seen = training_descriptors(model, recipe, opened(recipe, dataset.train))
+    test = [both_ways(model, recipe, opened(recipe, samples)) for samples in (exam.query, exam.gallery)]
+    dim, blocks = recipe.model.dim, len(layout_of(model))
+    lengths = (0, dim, min(dim, NUMBERS // blocks))
+    found: dict[str, Any] = {}
+    for name, length in zip(KINDS, lengths, strict=True):
+        project = BlockProjection(blocks, dim, length) if length else None
+        if project is not None:
+            project.fit(seen)
+        query, gallery = (descriptors(rows, project, dim) for rows in test)
+        result = evaluate_descriptors(query, gallery, *ranking_labels(exam))
+        found[name] = {"mAP": result.mAP, "rank1": result.rank1, "numbers": query.shape[1]}
     return found
 
 
-def projected(folder: Path, plain: Recipe, project: int) -> RRID:
-    """The trained network without classifiers, with a projection that is not fitted yet."""
-    assert isinstance(plain.model, RRIDModel)
-    model = replace(plain.model, project=project).build(0, pretrained=False)
-    unused = ("_classifiers.", "projection.")
-    weights = {k: v for k, v in load_weights(folder).items() if not any(part in k for part in unused)}
-    missing, unknown = model.load_state_dict(weights, strict=False)
-    assert not unknown
-    assert all(name.startswith("projection.") for name in missing)
-    return model
+def opened(recipe: Recipe, samples: Sequence[Sample]) -> Images:
+    """The images of some samples at the recipe's size."""
+    return open_images([s.path for s in samples], recipe.data.height, recipe.data.width)
 
 
-def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """The steps as a table, scores in percent."""
-    kinds = ("plain", "whitened", "short")
-    lines = [
-        "| step | settings | parameters | numbers | mAP / rank-1 | whitened | whitened, 512 numbers |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for step, row in rows.items():
-        cells = [f"{100 * row[k]['mAP']:.1f} / {100 * row[k]['rank1']:.1f}" for k in kinds]
-        settings = ", ".join(f"`{s}`" for s in row["settings"]) or "-"
-        head = [step, settings, f"{row['parameters']:,}", f"{row['plain']['numbers']:,}"]
-        lines.append(f"| {' | '.join([*head, *cells])} |")
-    return "\n".join(lines)
+@torch.no_grad()
+def both_ways(model: nn.Module, recipe: Recipe, images: Images) -> Tensor:
+    """(2, N, D) descriptors of the images and of their mirror images, not projected."""
+    data, size = recipe.data, recipe.evaluation.batch_size
+    order = [np.arange(i, min(i + size, len(images))) for i in range(0, len(images), size)]
+    rows = []
+    for pixels in images.batches(order):
+        given = prepare(pixels, data.height, data.width)
+        rows.append(torch.stack([model(given).descriptor, model(given.flip(3)).descriptor]))
+    return torch.cat(rows, dim=1)
+
+
+def descriptors(rows: Tensor, project: BlockProjection | None, dim: int) -> NDArray[np.float32]:
+    """(2, N, D) descriptors of images and mirror images -> (N, D') as they are compared."""
+    if project is not None:
+        rows = torch.stack([torch.cat(project(one.split(dim, dim=1)), dim=1) for one in rows])
+    return normalize(rows.mean(dim=0), dim=1).numpy()
 
 
 def main() -> None:
@@ -131,17 +174,15 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/mini-steps"))
     parser.add_argument("--only", nargs="+", choices=list(STEPS), default=list(STEPS))
     args = parser.parse_args()
-    torch.set_num_threads(torch.get_num_threads())
     dataset, exam = read_dataset(args.train), read_dataset(args.exam)
     result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"rows": {}}
-    test = TestImages(exam, recipe_of(args.only[0]))
     for step in args.only:
         folder = trained(step, dataset, args.runs)
-        assert (folder / WEIGHTS).is_file()
-        result["rows"][step] = {"settings": list(STEPS[step]), **scored(folder, dataset, test)}
+        result["rows"][step] = {"settings": list(STEPS[step]), **scored(folder, dataset, exam)}
         result |= {"train": dataset.fingerprint(), "exam": exam.fingerprint(), "versions": versions()}
         RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(table(result["rows"]))
+        row = result["rows"][step]
+        print(step, *(f"{k} mAP {100 * row[k]['mAP']:.1f} rank-1 {100 * row[k]['rank1']:.1f}" for k in KINDS), sep="; ")
 
 
 if __name__ == "__main__":

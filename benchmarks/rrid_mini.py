@@ -1,11 +1,12 @@
 """What the network that comes with the package is worth: scores, size, speed.
 
-    python benchmarks/rrid_mini.py data/VIPeR [more data sets] [--peers FOLDER] [--model rrid-mini] [--note TEXT]
+    python benchmarks/rrid_mini.py data/VIPeR [more data sets] [--again RUN ...] [--peers FOLDER] [--note TEXT]
 
 Every data set is scored on its query and gallery; VIPeR on all 632 people, camera A against camera B. With ``--peers``
 the folder of OpenVINO's person-reidentification-retail networks, each as ``NAME/NAME.xml``, is scored on the same
-images. Intervals are 95 %, by bootstrap over the tested identities. Writes ``benchmarks/results/rrid_mini.json``; each
-call adds to its ``looks``: how often an exam was looked at.
+images, and with ``--again`` run folders of the same recipe and other seeds. Intervals are 95 %, by bootstrap over the
+tested identities. Writes ``benchmarks/results/rrid_mini.json``; each call adds to its ``looks``: how often an exam was
+looked at.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from numpy.typing import NDArray
 from crosscam.data.images import decode_image
 from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.experiment import TestImages, ranking_labels, untrained_model
+from crosscam.experiment import untrained_model
 from crosscam.extraction import Extractor
 from crosscam.retrieval.intervals import mean_interval
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
+from crosscam.scoring import TestImages, ranking_labels
 from crosscam.shipped import run_folder
 from crosscam.training.checkpoint import WEIGHTS
 from crosscam.training.provenance import versions
@@ -68,11 +70,13 @@ def scores(name: str, dataset: ReidDataset, result: RankingResult) -> Row:
     }
 
 
-def own_scores(extractor: Extractor, dataset: ReidDataset) -> list[Row]:
-    """The network, its untrained self, and raw pixels."""
+def own_scores(extractor: Extractor, again: Sequence[Path], dataset: ReidDataset) -> list[Row]:
+    """The network, the same recipe with other seeds, the untrained network, and raw pixels."""
     test = TestImages(dataset, extractor.recipe)
+    others = [Extractor.load(run, engine="torch") for run in again]
     found = [
         ("rrid-mini", test.score(extractor.model)),
+        *((f"rrid-mini, seed {other.recipe.train.seed}", test.score(other.model)) for other in others),
         ("rrid-mini, untrained", test.score(untrained_model(extractor.recipe, 0))),
         ("raw pixels", test.score_pixels()),
     ]
@@ -131,6 +135,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--peers", type=Path)
     parser.add_argument("--model", type=Path, default=Path("rrid-mini"))
+    parser.add_argument("--again", type=Path, nargs="+", default=[])
     parser.add_argument("--note", default="")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
@@ -138,7 +143,7 @@ def main() -> None:
     rows: list[Row] = []
     datasets = [read_exam(path) for path in options.data]
     for dataset in datasets:
-        rows += own_scores(extractor, dataset)
+        rows += own_scores(extractor, options.again, dataset)
         rows += peer_scores(options.peers, dataset) if options.peers else []
     speed = images_per_second(options.model, [s.path for s in datasets[0].gallery])
     looks = json.loads(options.out.read_text())["looks"] if options.out.is_file() else []

@@ -321,6 +321,17 @@ def mini_scores() -> str:
     return table(head, rows)
 
 
+def mini_steps() -> str:
+    """What each step of its recipe brought."""
+    head = ("training", "settings", "numbers", "mAP / rank-1, %", "blocks whitened", "whitened to at most 512")
+    rows = []
+    for step, row in read("mini_steps")["rows"].items():
+        cells = [f"{100 * row[k]['mAP']:.1f} / {100 * row[k]['rank1']:.1f}" for k in ("plain", "whitened", "short")]
+        settings = ", ".join(f"`{s}`" for s in row["settings"])
+        rows.append((step, settings, f"{row['plain']['numbers']:,}", *cells))
+    return table(head, rows)
+
+
 def mini_looks() -> str:
     """Each time that the exams were scored."""
     rows = [
@@ -352,6 +363,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "city-keeping": ("growth", city_keeping),
     "rrid-mini-size": ("rrid_mini", mini_size),
     "rrid-mini-scores": ("rrid_mini", mini_scores),
+    "rrid-mini-steps": ("mini_steps", mini_steps),
     "rrid-mini-looks": ("rrid_mini", mini_looks),
 }
 

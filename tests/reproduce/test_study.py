@@ -11,12 +11,12 @@ from small_study import BUDGET, RELATION, TINY
 
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError
-from crosscam.experiment import TestImages, ranking_labels
 from crosscam.extraction import load_model
 from crosscam.reproduce import study as module
 from crosscam.reproduce.rows import ROWS
 from crosscam.reproduce.study import RESULT, WHOLE, Budget, Study, held
 from crosscam.retrieval.metrics import evaluate_descriptors
+from crosscam.scoring import TestImages, ranking_labels
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.listeners import Listeners, StepReport
 

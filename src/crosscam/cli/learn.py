@@ -14,20 +14,13 @@ from tyro.conf import Positional
 from crosscam.cli.options import General, Reading, Settings, Unset, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json, show_text, table, training_listeners
 from crosscam.data.records import ReidDataset
-from crosscam.experiment import (
-    REPORT,
-    Reranking,
-    Scored,
-    TestImages,
-    run_experiment,
-    save_scores,
-    write_run_report,
-)
+from crosscam.experiment import REPORT, run_experiment, save_scores, write_run_report
 from crosscam.extraction import load_model
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import RECIPES, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import flatten, recipe_to_json, with_settings
+from crosscam.scoring import Reranking, Scored, TestImages
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.distributed import is_first_process, joined_world
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from crosscam.experiment import Scored
+from crosscam.scoring import Scored
 from crosscam.training.listeners import Listeners, StepReport
 
 # Progress and remarks go to standard error, so that standard output holds results alone.

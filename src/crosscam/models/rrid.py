@@ -147,6 +147,7 @@ class RRIDModel:
         backbone: its name.
         last_stride: stride of its last stage.
         pretrained: a file of ImageNet weights in torchvision's layout, ``"download"``, or None for random weights.
+        project: length of each block of the finished descriptor, whitened at the end of the training; 0 leaves ``dim``.
         local_features: whether the stripes enter the descriptor (Table 2).
     """
 

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from crosscam.data.augment import prepare
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, pids_of
-from crosscam.experiment import Scored, TestImages
 from crosscam.explain.activation import activation_maps
 from crosscam.explain.focus import part_focus, stripe_block
 from crosscam.models.systems import layout_of
@@ -33,6 +32,7 @@ from crosscam.report.page import scores_html
 from crosscam.report.shell import html_page, origin_html, write_page
 from crosscam.report.strips import Kind, distinct_first, query_strip
 from crosscam.retrieval.distances import pairwise_distances
+from crosscam.scoring import Scored, TestImages
 from crosscam.training.checkpoint import write_atomically, write_text
 from crosscam.training.provenance import versions
 

@@ -23,13 +23,14 @@ from numpy.typing import NDArray
 
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError
-from crosscam.experiment import TestImages, ranking_labels, untrained_model
+from crosscam.experiment import untrained_model
 from crosscam.extraction import load_model
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.rows import Row, Scale, recipe_of
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
+from crosscam.scoring import TestImages, ranking_labels
 from crosscam.training.checkpoint import check_same_training, write_atomically, write_text
 from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history

@@ -19,13 +19,13 @@ from crosscam.data.loading import open_images
 from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset, Sample, pids_of
 from crosscam.errors import DataError
-from crosscam.experiment import ranking_labels
 from crosscam.extraction import extract, load_model
 from crosscam.reproduce.rows import Row
 from crosscam.reproduce.study import Study, held, save_arrays
 from crosscam.reproduce.tables import Table, Value, percent, spread
 from crosscam.retrieval.intervals import mean_interval
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
+from crosscam.scoring import ranking_labels
 from crosscam.training.checkpoint import load_recipe, write_atomically, write_text
 
 HALVES = 10

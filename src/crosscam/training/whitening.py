@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from crosscam.data.augment import prepare
 from crosscam.data.loading import Images
@@ -31,18 +31,26 @@ def fit_projection(model: nn.Module, recipe: Recipe, images: Images) -> bool:
     """
     if not isinstance(model, RRID) or model.projection is None:
         return False
+    projection, model.projection = model.projection, None
+    try:
+        found = training_descriptors(model, recipe, images)
+    finally:
+        model.projection = projection
+    projection.fit(found)
+    return True
+
+
+@torch.no_grad()
+def training_descriptors(model: nn.Module, recipe: Recipe, images: Images) -> Tensor:
+    """(N, D) descriptors of at most ``FIT_IMAGES`` images, chosen by the recipe's seed; mirror images do not count."""
     chosen = np.random.default_rng([recipe.train.seed, len(images)]).permutation(len(images))[:FIT_IMAGES]
     data, size = recipe.data, recipe.evaluation.batch_size
     order = [np.sort(chosen)[i : i + size] for i in range(0, len(chosen), size)]
     device = next(model.parameters()).device
-    projection, model.projection = model.projection, None
     model.eval()
-    try:
-        found = [
+    return torch.cat(
+        [
             describe(model, prepare(pixels.to(device), data.height, data.width), flip=False)
             for pixels in images.batches(order)
         ]
-    finally:
-        model.projection = projection
-    projection.fit(torch.cat(found))
-    return True
+    )
