@@ -1,0 +1,120 @@
+"""``crosscam gallery search``."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from crosscam.cli.gallery_options import Choosing, Place
+from crosscam.cli.options import General, Unset, best_device
+from crosscam.cli.show import say, show_json, table
+from crosscam.data.images import decode_image
+from crosscam.errors import CrosscamError
+from crosscam.gallery.calibrated import calibration_of
+from crosscam.gallery.filling import make_thumbnail, matching_extractor
+from crosscam.gallery.interface import Gallery
+from crosscam.gallery.places import open_gallery
+from crosscam.gallery.records import Hit, unit_mean
+from crosscam.gallery.weights import block_weights, parse_weights
+from crosscam.report.hits import when, write_hits
+from crosscam.retrieval.calibration import Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Find the entries nearest to pictures."""
+
+    gallery: Place
+    """The gallery."""
+    run_folder: Positional[Path]
+    """Run folder of the gallery's model."""
+    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE...", help_behavior_hint="(one or more)")]
+    """Pictures of the one to find; several of one person are one query, the mean of their descriptors."""
+    k: int = 20
+    """Hits."""
+    parts: Unset[str] = None
+    """Weights of body parts, such as torso=2,feet=0: head, torso, legs, feet, whole, or blocks by name."""
+    pool_tracks: bool = False
+    """Count the pictures of a track as one, by the mean of their descriptors."""
+    rerank: int = 0
+    """Re-rank this many first hits by their k-reciprocal neighbours."""
+    approximate: bool = False
+    """Look into the likely lists alone; needs 'crosscam gallery index' once."""
+    html: Unset[Path] = None
+    """Also write the hits as a page with their pictures."""
+    choosing: Choosing = field(default_factory=Choosing)
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Describe, search, show."""
+        if not self.pictures:
+            raise CrosscamError("No picture to search for. Give at least one after the run folder.")
+        weights = parse_weights(self.parts) if self.parts else None
+        images = [decode_image(path) for path in self.pictures]
+        with open_gallery(self.gallery) as gallery:
+            block_weights(weights, gallery.layout)
+            query = unit_mean(matching_extractor(gallery, self.run_folder, best_device())(images))
+            (hits,) = gallery.search(
+                query,
+                self.k,
+                model=gallery.model.fingerprint,
+                where=self.choosing.where,
+                weights=weights,
+                pool_tracks=self.pool_tracks,
+                rerank_first=self.rerank,
+                approximate=self.approximate,
+            )
+            if self.html:
+                thumbnails = gallery.thumbnails([hit.entry.id for hit in hits])
+                subtitle = f"{self.gallery}, {len(gallery):,} entries" + (f"; {self.parts}" if self.parts else "")
+                pictures = [make_thumbnail(image) for image in images]
+                write_hits(self.html, pictures, hits, thumbnails, gallery.layout, subtitle=subtitle)
+            self._show(gallery, hits, *self._judge(gallery, hits))
+
+    def _judge(self, gallery: Gallery, hits: list[Hit]) -> tuple[list[Verdict | None], str]:
+        """Same, unsure or other for each hit, and what that rests on or why there are no verdicts."""
+        if self.parts or self.rerank:
+            return [None] * len(hits), "No verdicts: weights and re-ranking change the distances that were calibrated."
+        calibration, reason = calibration_of(gallery)
+        if calibration is None:
+            return [None] * len(hits), f"No verdicts: {reason}"
+        # Nobody says which camera took the query.
+        return [calibration.verdict(hit.distance, None, hit.entry.camid) for hit in hits], calibration.rests_on()
+
+    def _show(self, gallery: Gallery, hits: list[Hit], verdicts: list[Verdict | None], rests_on: str) -> None:
+        if self.general.json:
+            names = [block.name for block in gallery.layout]
+            show_json([_as_json(hit, names) | {"verdict": v} for hit, v in zip(hits, verdicts, strict=True)])
+            return
+        rows = [
+            (
+                str(rank),
+                f"{hit.distance:.4f}",
+                verdict or "",
+                str(hit.entry.id),
+                "" if hit.entry.pid is None else str(hit.entry.pid),
+                str(hit.entry.camid),
+                when(hit.entry.time),
+                hit.entry.track or "",
+                hit.entry.path,
+            )
+            for rank, (hit, verdict) in enumerate(zip(hits, verdicts, strict=True), start=1)
+        ]
+        table(("rank", "distance", "verdict", "entry", "id", "camera", "time", "track", "picture"), rows)
+        say(rests_on)
+        if self.html:
+            say(f"Written to {self.html}.")
+
+
+def _as_json(hit: Hit, names: list[str]) -> dict[str, Any]:
+    parts = dict(zip(names, hit.contributions.tolist(), strict=True))
+    return dataclasses.asdict(hit.entry) | {
+        "distance": hit.distance,
+        "reranked": hit.reranked,
+        "pooled": hit.pooled,
+        "contributions": parts,
+    }

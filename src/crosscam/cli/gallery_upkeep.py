@@ -1,0 +1,137 @@
+"""``crosscam gallery compact, index, info, verify, export, backup``: what looks after a gallery."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from crosscam.cli.gallery_options import Choosing, Place, index_text, tell
+from crosscam.cli.options import General
+from crosscam.cli.show import OUT, show_json, table
+from crosscam.gallery.places import open_gallery
+from crosscam.report.hits import when
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compact:
+    """Give the places of forgotten entries back to the disk."""
+
+    gallery: Place
+    """The gallery."""
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Compact and count."""
+        with open_gallery(self.gallery, write=True) as gallery:
+            freed = gallery.compact()
+        tell(self.general, {"bytes": freed}, f"{freed / 1e6:,.1f} MB given back.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """Build the index of the approximate search, and measure its recall against the exact one."""
+
+    gallery: Place
+    """The gallery."""
+    recall: float = 0.99
+    """Least share of the true first ten that is to be found."""
+    seed: int = 0
+    """Of the samples."""
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Build and tell."""
+        with open_gallery(self.gallery, write=True) as gallery:
+            found = gallery.build_index(recall=self.recall, seed=self.seed)
+        tell(self.general, dataclasses.asdict(found), index_text(found))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Tell what a gallery holds."""
+
+    gallery: Place
+    """The gallery."""
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Look and show."""
+        with open_gallery(self.gallery) as gallery:
+            found = gallery.info()
+        if self.general.json:
+            show_json(dataclasses.asdict(found) | {"dim": found.dim})
+            return
+        size = "unknown" if found.bytes is None else f"{found.bytes / 1e6:,.1f} MB"
+        rows = [
+            ("model", f"{found.model.name}, fingerprint {found.model.fingerprint}"),
+            ("descriptor", f"{found.dim:,} numbers in {len(found.layout)} blocks"),
+            ("entries", f"{found.entries:,}, and {found.wiped:,} wiped places that compact gives back"),
+            ("people, tracks", f"{found.people:,}, {found.tracks:,}"),
+            ("cameras", ", ".join(f"{camid}: {count:,}" for camid, count in found.cameras) or "none"),
+            ("times", "none" if found.times is None else " to ".join(map(when, found.times))),
+            ("added", "never" if found.added is None else " to ".join(map(when, found.added))),
+            ("size", size),
+            ("index", "none; the search is exact" if found.index is None else index_text(found.index)),
+        ]
+        table(("", found.place), rows, numbers=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify:
+    """Read everything in a gallery and compare it with its checksums. The exit status is 1 if something is wrong."""
+
+    gallery: Place
+    """The gallery."""
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Read and tell."""
+        with open_gallery(self.gallery) as gallery:
+            found = gallery.verify()
+        if self.general.json:
+            show_json(dataclasses.asdict(found) | {"sound": found.sound})
+        else:
+            for problem in found.problems:
+                OUT.print(problem, markup=False)
+            OUT.print(f"{found.entries:,} entries read, {'all sound' if found.sound else 'not sound'}.", markup=False)
+        if not found.sound:
+            sys.exit(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write entries and descriptors as a table for other programs."""
+
+    gallery: Place
+    """The gallery."""
+    out: Positional[Path]
+    """The .parquet or .npz file to write."""
+    choosing: Choosing = field(default_factory=Choosing)
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Write and count."""
+        with open_gallery(self.gallery) as gallery:
+            count = gallery.export(self.out, self.choosing.where)
+        tell(self.general, {"out": str(self.out), "entries": count}, f"{count:,} entries written to {self.out}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backup:
+    """Copy a gallery as it stands; the copy is a gallery itself, and forgets nothing by itself."""
+
+    gallery: Place
+    """The gallery."""
+    out: Positional[Path]
+    """Folder to make."""
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Copy and count."""
+        with open_gallery(self.gallery) as gallery:
+            count = gallery.backup(self.out)
+        tell(self.general, {"out": str(self.out), "entries": count}, f"{count:,} entries copied to {self.out}.")
