@@ -50,6 +50,8 @@ class BlockProjection(nn.Module):
         mean = blocks.mean(dim=1, keepdim=True)
         centred = blocks - mean
         variances, directions = torch.linalg.eigh(centred.transpose(1, 2) @ centred / (len(descriptors) - 1))
+        # The sign of a direction is nobody's; its largest entry is made positive, so that every machine finds the same.
+        directions *= directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
         kept = self.linear.weight.shape[2]
         floor = VARIANCE_FLOOR * variances.mean(dim=1, keepdim=True)
         # Strongest first; eigh sorts the other way.
