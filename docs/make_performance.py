@@ -299,12 +299,22 @@ def mini_size() -> str:
     """What the shipped network takes."""
     found = read("rrid_mini")
     speed = found["images_per_second"]
-    head = ("weights", "parameters", "descriptor", "input", *(f"images/s, {name}" for name in speed))
     height, width = found["input"]
-    cells = (f"{found['megabytes']:.2f} MB", f"{found['parameters']:,}", f"{found['dim']}", f"{height} x {width}")
-    row = (*cells, *(f"{value:.0f}" for value in speed.values()))
+    size = table(
+        ("weights", "parameters", "descriptor", "input"),
+        [(f"{found['megabytes']:.2f} MB", f"{found['parameters']:,}", f"{found['dim']}", f"{height} x {width}")],
+    )
+    by_engine = found["scores_by_engine"]
+    data = next(iter(by_engine.values()))["data"]
+    engines = table(
+        ("engine", "images/s", f"rank-1 on {data}, %", "mAP, %"),
+        [
+            (name, f"{value:.0f}", f"{100 * by_engine[name]['rank1']:.1f}", f"{100 * by_engine[name]['mAP']:.1f}")
+            for name, value in speed.items()
+        ],
+    )
     note = f"Mirror pass included; {found['threads']} threads of {found['cores']} cores, {found['machine']}."
-    return table(head, [row]) + f"\n\n{note}"
+    return f"{size}\n\n{engines}\n\n{note}"
 
 
 def mini_scores() -> str:
