@@ -52,6 +52,19 @@ def test_the_length_of_a_descriptor_does_not_count() -> None:
         torch.testing.assert_close(once, longer)
 
 
+def test_what_all_embeddings_grow_by_is_what_a_projected_block_grows_by() -> None:
+    found = correlated(50, 2, 6)
+    projection = BlockProjection(2, 6, 3).double()
+    projection.fit(found)
+    blocks = tuple(block.clone().requires_grad_() for block in (7 * found).split(6, dim=1))
+    towards = torch.randn(3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    projected = projection(blocks)[1]
+    gradients = torch.autograd.grad((projected @ towards).sum(), blocks, allow_unused=True)
+    assert gradients[0] is None or gradients[0].abs().max() == 0, "another block has no part in it"
+    rate = (gradients[1] * blocks[1]).sum(dim=1)
+    torch.testing.assert_close(rate, (projected - projection.linear.bias[1]) @ towards)
+
+
 def test_rrid_projects_outside_of_training_alone() -> None:
     torch.manual_seed(0)
     model = RRID(ResNet(TINY), 5, scales=(4, 2), dim=6, project=2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from crosscam.models.parts import PartLinear
 
@@ -35,7 +34,9 @@ class BlockProjection(nn.Module):
 
     def forward(self, embeddings: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """L embeddings (B, c) -> L embeddings (B, out_features)."""
-        whole = normalize(torch.cat(embeddings, dim=1), dim=1)
+        whole = torch.cat(embeddings, dim=1)
+        # A constant for whoever asks what grows with a place of the map: all that grows together would else cancel out.
+        whole = whole / torch.linalg.vector_norm(whole, dim=1, keepdim=True).clamp(min=1e-12).detach()
         projected: Tensor = self.linear(whole.view(len(whole), len(embeddings), -1))
         return projected.unbind(dim=1)
 
