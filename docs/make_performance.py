@@ -304,6 +304,10 @@ def mini_size() -> str:
         ("weights", "parameters", "descriptor", "input"),
         [(f"{found['megabytes']:.2f} MB", f"{found['parameters']:,}", f"{found['dim']}", f"{height} x {width}")],
     )
+    note = f"Mirror pass included; {found['threads']} threads of {found['cores']} cores, {found['machine']}."
+    if "scores_by_engine" not in found:
+        engines = table(("engine", "images/s"), [(name, f"{value:.0f}") for name, value in speed.items()])
+        return f"{size}\n\n{engines}\n\n{note}"
     by_engine = found["scores_by_engine"]
     data = next(iter(by_engine.values()))["data"]
     engines = table(
@@ -313,7 +317,6 @@ def mini_size() -> str:
             for name, value in speed.items()
         ],
     )
-    note = f"Mirror pass included; {found['threads']} threads of {found['cores']} cores, {found['machine']}."
     return f"{size}\n\n{engines}\n\n{note}"
 
 

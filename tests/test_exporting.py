@@ -109,6 +109,19 @@ def test_other_systems_are_exported_too(tmp_path: Path, system: str, batch: int 
     assert Extractor.load(tmp_path / "model.onnx").layout == extractor.layout
 
 
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+def test_projected_blocks_are_exported_for_any_number_of_pictures(tmp_path: Path, suffix: str) -> None:
+    settings = [f"model.backbone={TINY}", "model.dim=8", "model.project=3", "data.height=64", "data.width=32"]
+    recipe = with_settings(find_recipe("demo"), settings)
+    extractor = Extractor.load(save_run(tmp_path / "run", recipe), engine="torch")
+    export_model(extractor, tmp_path / f"model{suffix}")
+    loaded = Extractor.load(tmp_path / f"model{suffix}")
+    assert loaded.dim == 8 * 3
+    pictures = list(np.random.default_rng(0).integers(0, 256, (33, 64, 32, 3), dtype=np.uint8))
+    for count in (1, 3, 33):
+        np.testing.assert_allclose(loaded(pictures[:count]), extractor(pictures[:count]), atol=1e-4)
+
+
 def card_with(run: Path, precision: str, **checks: object) -> ModelCard:
     card = Extractor.load(run).card
     checks = {"compared_on": "x", "cosine_min": 1.0, "same_nearest": 1.0, **checks}

@@ -17,7 +17,7 @@ LENGTHS = {
     "rrid-f-paper": 3840,
     "rrid-s-paper": 1792,
     "rrid-s-scratch": 1792,
-    "rrid-mini": 510,
+    "rrid-mini": 512,
     "demo": 128 * (4 + 2 + 2),
     # The paper's Table 1.
     "svdnet": 2048,

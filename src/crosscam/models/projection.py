@@ -37,7 +37,8 @@ class BlockProjection(nn.Module):
         whole = torch.cat(embeddings, dim=1)
         # A constant for whoever asks what grows with a place of the map: all that grows together would else cancel out.
         whole = whole / torch.linalg.vector_norm(whole, dim=1, keepdim=True).clamp(min=1e-12).detach()
-        projected: Tensor = self.linear(whole.view(len(whole), len(embeddings), -1))
+        # Numbers of the weights, not of the images: an exported graph must take batches of any length.
+        projected: Tensor = self.linear(whole.unflatten(1, self.linear.weight.shape[:2]))
         return projected.unbind(dim=1)
 
     @torch.no_grad()
