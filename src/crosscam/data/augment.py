@@ -1,8 +1,8 @@
-"""Resize, flip, erase, shift, recolour, blur and normalise whole batches of images, on any device.
+"""Resize, flip, erase, shift, recolour, blur and normalise whole batches of images, and change what is behind a person.
 
-Images come as uint8 and stay in the range 0 to 255 until :func:`normalise`, as whole bytes where nothing else is asked
-for: a quarter of the memory to go through. Random choices are drawn from the generator that the caller passes, so that
-a batch can be made again.
+All of it works on any device. Images come as uint8 and stay in the range 0 to 255 until :func:`normalise`, as whole
+bytes where nothing else is asked for: a quarter of the memory to go through. Random choices are drawn from the generator
+that the caller passes, so that a batch can be made again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from crosscam.data.background import change_backgrounds
 from crosscam.data.resizing import resize_bytes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -44,6 +45,8 @@ class Augment:
         tint: largest change of each colour channel on its own, as a factor 1 +- tint: another camera's white balance.
         grey: probability of an image without colour.
         blur: probability of an image out of focus.
+        background: probability that the person stands before another image's background, see
+            :mod:`crosscam.data.background`.
     """
 
     flip: float = 0.5
@@ -54,6 +57,7 @@ class Augment:
     tint: float = 0.0
     grey: float = 0.0
     blur: float = 0.0
+    background: float = 0.0
 
 
 def resize(images: Tensor, height: int, width: int) -> Tensor:
@@ -102,8 +106,8 @@ def prepare(images: Tensor, height: int, width: int) -> Tensor:
 def augment(images: Tensor, height: int, width: int, settings: Augment, generator: torch.Generator) -> Tensor:
     """(B, H, W, 3) uint8 -> (B, 3, height, width) float32 for training.
 
-    The order is that of the authors' code: resize, erase, flip, normalise; changes of colour, focus and place come
-    before erasing.
+    The order is that of the authors' code: resize, erase, flip, normalise; changes of colour, focus, background and
+    place come before erasing.
     """
     out = resize_bytes(images, height, width).permute(0, 3, 1, 2)
     if settings.jitter or settings.tint or settings.grey or settings.blur:
@@ -116,6 +120,8 @@ def augment(images: Tensor, height: int, width: int, settings: Augment, generato
         out = random_grey(out, settings.grey, generator)
     if settings.blur:
         out = random_blur(out, settings.blur, generator)
+    if settings.background:
+        out = random_background(out, settings.background, generator)
     if settings.shift:
         out = random_shift(out, settings.shift, generator)
     if settings.erase != "none":
@@ -224,6 +230,20 @@ def random_blur(images: Tensor, probability: float, generator: torch.Generator) 
     taps = (taps / taps.sum(dim=1, keepdim=True)).T.view(len(place), -1, 1, 1, 1)
     out = images.clone()
     out[fire] = _weighted_shifts(_weighted_shifts(images[fire], taps, 2), taps, 3)
+    return out
+
+
+def random_background(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Put each person of (B, 3, H, W) before the background of another of these images with the given probability.
+
+    A batch that is divided among processes takes backgrounds from its own part.
+    """
+    b = len(images)
+    fire = _uniform(images, generator, b) < probability
+    away = 1 + (_uniform(images, generator, b) * (b - 1)).long()
+    other = (torch.arange(b, device=images.device) + away) % b
+    out = images.float().clone()
+    out[fire] = change_backgrounds(out[fire], out[other[fire]])
     return out
 
 

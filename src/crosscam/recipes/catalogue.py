@@ -84,23 +84,24 @@ RRID_MINI = Recipe(
     name="rrid-mini",
     description="The small network that comes with crosscam (4 and 2 stripes, 512 numbers), for unseen cameras.",
     data=Data(
-        height=192,
-        width=64,
+        height=128,
+        width=48,
         sampler="identities",
-        batch_ids=24,
+        batch_ids=16,
         batch_images=4,
-        augment=Augment(
-            erase="correct", erase_probability=0.3, shift=0.05, jitter=0.3, tint=0.15, grey=0.05, blur=0.15
-        ),
-        small_until=0.7,
-        small=(128, 48),
+        augment=Augment(erase="none", shift=0.05, jitter=0.4, tint=0.2, grey=0.05, blur=0.2, background=0.5),
     ),
-    model=RRIDModel(backbone="resnet18-half-ibn", scales=(4, 2), dim=64),
-    loss=Loss(margin=0.3, label_smoothing=0.1, cross_entropy_weight=2.0),
+    model=RRIDModel(
+        backbone="basic:stem=32,planes=32.64.128.192,out=32.64.128.192,depths=2.2.2.2,ibn",
+        scales=(4, 2),
+        dim=256,
+        project=64,
+    ),
+    loss=Loss(margin=1.2, label_smoothing=0.1, cross_entropy_weight=2.0),
     optim=Optim(name="adamw", lr_backbone=2e-3, lr_head=2e-3, weight_decay=0.05),
     schedule=Schedule(name="cosine", warmup_epochs=2),
-    train=Train(epochs=45, precision="auto"),
-    evaluation=Evaluation(every=15),
+    train=Train(epochs=44, precision="auto"),
+    evaluation=Evaluation(every=11),
 )
 
 RECIPES: dict[str, Recipe] = {

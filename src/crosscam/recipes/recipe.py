@@ -195,6 +195,7 @@ class Recipe:
             ("data.augment.tint", augment.tint, 0, 1),
             ("data.augment.grey", augment.grey, 0, 1),
             ("data.augment.blur", augment.blur, 0, 1),
+            ("data.augment.background", augment.background, 0, 1),
             ("data.small_until", self.data.small_until, 0, 1),
             # A triplet needs two identities in a batch.
             ("data.batch_ids", self.data.batch_ids, 2, math.inf),
