@@ -2,12 +2,14 @@
 
     python benchmarks/rrid_mini.py data/VIPeR [more data sets] [--again RUN ...] [--peers FOLDER] [--note TEXT]
 
-Every data set is scored on its query and gallery; VIPeR on all 632 people, camera A against camera B. With ``--peers``
-the folder of OpenVINO's person-reidentification-retail networks, each as ``NAME/NAME.xml``, is scored on the same
-images, and with ``--again`` run folders of the same recipe and other seeds. Intervals are 95 %, by bootstrap over the
-tested identities. Speed, and scores by every engine, are of the last data set's images; int8 is calibrated on those of
-the one before it. Writes ``benchmarks/results/rrid_mini.json``; each call adds to its ``looks``: how often an exam was
-looked at.
+Every data set is scored on its query and gallery; VIPeR on all 632 people, camera A against camera B, and once more on
+every second of them, the half that no choice was made by. With ``--peers`` the folder of OpenVINO's
+person-reidentification-retail networks, each as ``NAME/NAME.xml``, is scored on the same images, and with ``--again``
+run folders of the same recipe and other seeds. Rows named "adapted" or "whitened" are of descriptors fitted to the
+exam's own pictures without their labels, as ``crosscam adapt`` does it; where there are too few pictures, there is no
+such row. Intervals are 95 %, by bootstrap over the tested identities. Speed, and scores by every engine, are of the
+last data set's images; int8 is calibrated on those of the one before it. Writes ``benchmarks/results/rrid_mini.json``;
+each call adds to its ``looks``: how often an exam was looked at.
 """
 
 from __future__ import annotations
@@ -18,19 +20,25 @@ import os
 import statistics
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import normalize
 
+from crosscam.adapting import PICTURES_PER_NUMBER, adapt
 from crosscam.data.images import decode_image
 from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset, Sample
+from crosscam.errors import DataError
 from crosscam.experiment import untrained_model
 from crosscam.extraction import Extractor
+from crosscam.models.projection import BlockProjection
 from crosscam.retrieval.intervals import mean_interval
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
 from crosscam.scoring import TestImages, ranking_labels
@@ -44,10 +52,15 @@ SPEED_PICTURES = 512
 Row = dict[str, Any]
 
 
-def read_exam(path: Path) -> ReidDataset:
-    """All people of VIPeR; any other data set as it is."""
+def read_exams(path: Path) -> list[ReidDataset]:
+    """All people of VIPeR, and every second of them; any other data set as it is."""
     found = recognise(path)
-    return read_dataset(path, protocol="all") if found and found[0] == "viper" else read_dataset(path)
+    if not found or found[0] != "viper":
+        return [read_dataset(path)]
+    everyone = read_dataset(path, protocol="all")
+    half = set(sorted({s.pid for s in everyone.query})[1::2])
+    query, gallery = (tuple(s for s in samples if s.pid in half) for samples in (everyone.query, everyone.gallery))
+    return [everyone, replace(everyone, name="viper-second-half", query=query, gallery=gallery)]
 
 
 def scores(name: str, dataset: ReidDataset, result: RankingResult) -> Row:
@@ -84,6 +97,19 @@ def own_scores(extractor: Extractor, again: Sequence[Path], dataset: ReidDataset
     return [scores(name, dataset, scored.result) for name, scored in found]
 
 
+def adapted_scores(source: Path, dataset: ReidDataset) -> list[Row]:
+    """The network fitted to the exam's pictures without their labels; nothing where they are too few."""
+    with TemporaryDirectory() as place:
+        try:
+            adapt(source, [s.path for s in (*dataset.query, *dataset.gallery)], Path(place))
+        except DataError as error:
+            print(f"{dataset.name}: not adapted. {error}")
+            return []
+        extractor = Extractor.load(place, engine="torch")
+    result = TestImages(dataset, extractor.recipe).score(extractor.model).result
+    return [scores("rrid-mini, adapted", dataset, result)]
+
+
 def peer_scores(folder: Path, dataset: ReidDataset) -> list[Row]:
     """OpenVINO's networks: 256 x 128, BGR, 0 to 255."""
     import openvino
@@ -97,9 +123,21 @@ def peer_scores(folder: Path, dataset: ReidDataset) -> list[Row]:
             found = np.stack(descriptors).astype(np.float32)
             return found / np.linalg.norm(found, axis=1, keepdims=True)
 
-        result = evaluate_descriptors(describe(dataset.query), describe(dataset.gallery), *ranking_labels(dataset))
-        rows.append(scores(xml.stem, dataset, result))
+        found = describe(dataset.query), describe(dataset.gallery)
+        rows.append(scores(xml.stem, dataset, evaluate_descriptors(*found, *ranking_labels(dataset))))
+        if sum(map(len, found)) >= PICTURES_PER_NUMBER * found[0].shape[1]:
+            result = evaluate_descriptors(*whitened(*found), *ranking_labels(dataset))
+            rows.append(scores(f"{xml.stem}, whitened", dataset, result))
     return rows
+
+
+def whitened(query: NDArray[np.float32], gallery: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+    """Descriptors of one block, fitted to themselves as ``crosscam adapt`` fits a network's blocks."""
+    both = torch.from_numpy(np.concatenate([query, gallery]))
+    projection = BlockProjection(1, both.shape[1], both.shape[1])
+    projection.fit(both)
+    rows = normalize(projection((both,))[0], dim=1).numpy()
+    return rows[: len(query)], rows[len(query) :]
 
 
 def to_peer(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -153,9 +191,10 @@ def main() -> None:
     options = parser.parse_args()
     extractor = Extractor.load(options.model, engine="torch")
     rows: list[Row] = []
-    datasets = [read_exam(path) for path in options.data]
+    datasets = [dataset for path in options.data for dataset in read_exams(path)]
     for dataset in datasets:
         rows += own_scores(extractor, options.again, dataset)
+        rows += adapted_scores(options.model, dataset)
         rows += peer_scores(options.peers, dataset) if options.peers else []
     pictures = [s.path for s in datasets[-1].gallery]
     engines = opened(options.model, [s.path for s in datasets[-2 if len(datasets) > 1 else -1].gallery][:128])

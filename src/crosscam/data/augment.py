@@ -1,8 +1,8 @@
 """Resize, flip, erase, shift, recolour, blur and normalise whole batches of images, and change what is behind a person.
 
 All of it works on any device. Images come as uint8 and stay in the range 0 to 255 until :func:`normalise`, as whole
-bytes where nothing else is asked for: a quarter of the memory to go through. Random choices are drawn from the generator
-that the caller passes, so that a batch can be made again.
+bytes where nothing else is asked for: a quarter of the memory to go through. Random choices are drawn from the
+generator that the caller passes, so that a batch can be made again.
 """
 
 from __future__ import annotations
