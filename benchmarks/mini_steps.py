@@ -53,6 +53,7 @@ BASE = (
     "model.scales=4,2",
     "model.dim=128",
     "model.project=0",
+    "model.whiten=true",
     "data.height=192",
     "data.width=64",
     "data.small_until=0",
@@ -90,19 +91,46 @@ STEPS: dict[str, tuple[str, ...]] = {
     "strong colours": STRONG,
     "strong colours, 16 passes": (*STRONG, "train.epochs=16"),
 }
-# The recipe as it is now, with eight passes, and what it loses or gains without one thing.
-SHORT = ("model.project=0", "train.epochs=8", "schedule.warmup_epochs=1", "evaluation.every=0")
-RECIPE_STEPS: dict[str, tuple[str, ...]] = {
-    "recipe, 8 passes": (),
-    "recipe, own backgrounds": ("data.augment.background=0",),
-    "recipe, with erasing": ("data.augment.erase=correct", "data.augment.erase_probability=0.3"),
-    "recipe, 64 numbers a block": ("model.dim=64",),
+# What the later steps share: eight passes, no erasing, people before other backgrounds.
+LATER = (
+    "model.backbone=basic:stem=32,planes=32.64.128.192,out=32.64.128.192,depths=2.2.2.2,ibn",
+    "model.scales=4,2",
+    "model.dim=256",
+    "model.project=0",
+    "model.whiten=true",
+    "data.height=128",
+    "data.width=48",
+    "data.small_until=0",
+    "data.small=128,48",
+    "data.batch_ids=16",
+    "data.augment.erase=none",
+    "data.augment.erase_probability=0.3",
+    "data.augment.shift=0.05",
+    "data.augment.jitter=0.4",
+    "data.augment.tint=0.2",
+    "data.augment.grey=0.05",
+    "data.augment.blur=0.2",
+    "data.augment.background=0.5",
+    "loss.margin=1.2",
+    "loss.label_smoothing=0.1",
+    "optim.weight_decay=0.05",
+    "schedule.warmup_epochs=1",
+    "train.epochs=8",
+    "evaluation.every=0",
+)
+LATER_STEPS: dict[str, tuple[str, ...]] = {
+    "other backgrounds": (),
+    "own backgrounds": ("data.augment.background=0",),
+    "own backgrounds, erasing": (
+        "data.augment.background=0",
+        "data.augment.erase=correct",
+    ),
 }
 
 
 def recipe_of(step: str) -> Recipe:
     """The recipe of one step."""
-    settings = [*BASE, *STEPS[step]] if step in STEPS else [*SHORT, *RECIPE_STEPS[step]]
+    settings = [*BASE, *STEPS[step]] if step in STEPS else [*LATER, *LATER_STEPS[step]]
     return with_settings(find_recipe("rrid-mini"), settings)
 
 
@@ -184,13 +212,13 @@ def main() -> None:
     parser.add_argument("train", type=Path)
     parser.add_argument("exam", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/mini-steps"))
-    parser.add_argument("--only", nargs="+", choices=(every := [*STEPS, *RECIPE_STEPS]), default=every)
+    parser.add_argument("--only", nargs="+", choices=(every := [*STEPS, *LATER_STEPS]), default=every)
     args = parser.parse_args()
     dataset, exam = read_dataset(args.train), read_dataset(args.exam)
     result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"rows": {}}
     for step in args.only:
         folder = trained(step, dataset, args.runs)
-        result["rows"][step] = {"settings": list((STEPS | RECIPE_STEPS)[step]), **scored(folder, dataset, exam)}
+        result["rows"][step] = {"settings": list((STEPS | LATER_STEPS)[step]), **scored(folder, dataset, exam)}
         result |= {"train": dataset.fingerprint(), "exam": exam.fingerprint(), "versions": versions()}
         RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         row = result["rows"][step]

@@ -5,9 +5,9 @@
 Every data set is scored on its query and gallery; VIPeR on all 632 people, camera A against camera B, and once more on
 every second of them, the half that no choice was made by. With ``--peers`` the folder of OpenVINO's
 person-reidentification-retail networks, each as ``NAME/NAME.xml``, is scored on the same images, and with ``--again``
-run folders of the same recipe and other seeds. Rows named "adapted" or "whitened" are of descriptors fitted to the
-exam's own pictures without their labels, as ``crosscam adapt`` does it; where there are too few pictures, there is no
-such row. Intervals are 95 %, by bootstrap over the tested identities. Speed, and scores by every engine, are of the
+run folders of the same recipe and other seeds. Rows named "whitened" are of the same descriptors, each block whitened
+over the exam's own pictures without their labels; where there are too few pictures, there is no such row. Intervals are
+95 %, by bootstrap over the tested identities. Speed, and scores by every engine, are of the
 last data set's images; int8 is calibrated on those of the one before it. Writes ``benchmarks/results/rrid_mini.json``;
 each call adds to its ``looks``: how often an exam was looked at.
 """
@@ -23,7 +23,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -31,11 +30,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
-from crosscam.adapting import PICTURES_PER_NUMBER, adapt
 from crosscam.data.images import decode_image
 from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.errors import DataError
 from crosscam.experiment import untrained_model
 from crosscam.extraction import Extractor
 from crosscam.models.projection import BlockProjection
@@ -49,6 +46,8 @@ from crosscam.training.provenance import versions
 RESULT = Path(__file__).parent / "results" / "rrid_mini.json"
 ENGINES = ("torch", "torch-bf16", "openvino", "openvino-bf16", "openvino-int8")
 SPEED_PICTURES = 512
+# A block of c numbers has c directions; their variances want a few pictures each.
+PICTURES_PER_NUMBER = 2
 Row = dict[str, Any]
 
 
@@ -94,20 +93,11 @@ def own_scores(extractor: Extractor, again: Sequence[Path], dataset: ReidDataset
         ("rrid-mini, untrained", test.score(untrained_model(extractor.recipe, 0))),
         ("raw pixels", test.score_pixels()),
     ]
-    return [scores(name, dataset, scored.result) for name, scored in found]
-
-
-def adapted_scores(source: Path, dataset: ReidDataset) -> list[Row]:
-    """The network fitted to the exam's pictures without their labels; nothing where they are too few."""
-    with TemporaryDirectory() as place:
-        try:
-            adapt(source, [s.path for s in (*dataset.query, *dataset.gallery)], Path(place))
-        except DataError as error:
-            print(f"{dataset.name}: not adapted. {error}")
-            return []
-        extractor = Extractor.load(place, engine="torch")
-    result = TestImages(dataset, extractor.recipe).score(extractor.model).result
-    return [scores("rrid-mini, adapted", dataset, result)]
+    query, gallery = (extractor([s.path for s in samples]) for samples in (dataset.query, dataset.gallery))
+    return [
+        *(scores(name, dataset, scored.result) for name, scored in found),
+        *whitened_scores("rrid-mini", dataset, query, gallery, blocks=len(extractor.layout)),
+    ]
 
 
 def peer_scores(folder: Path, dataset: ReidDataset) -> list[Row]:
@@ -125,19 +115,23 @@ def peer_scores(folder: Path, dataset: ReidDataset) -> list[Row]:
 
         found = describe(dataset.query), describe(dataset.gallery)
         rows.append(scores(xml.stem, dataset, evaluate_descriptors(*found, *ranking_labels(dataset))))
-        if sum(map(len, found)) >= PICTURES_PER_NUMBER * found[0].shape[1]:
-            result = evaluate_descriptors(*whitened(*found), *ranking_labels(dataset))
-            rows.append(scores(f"{xml.stem}, whitened", dataset, result))
+        rows += whitened_scores(xml.stem, dataset, *found, blocks=1)
     return rows
 
 
-def whitened(query: NDArray[np.float32], gallery: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
-    """Descriptors of one block, fitted to themselves as ``crosscam adapt`` fits a network's blocks."""
+def whitened_scores(
+    name: str, dataset: ReidDataset, query: NDArray[np.float32], gallery: NDArray[np.float32], blocks: int
+) -> list[Row]:
+    """Blocks of equal length, whitened over the exam's own pictures; nothing where they are too few."""
     both = torch.from_numpy(np.concatenate([query, gallery]))
-    projection = BlockProjection(1, both.shape[1], both.shape[1])
+    length = both.shape[1] // blocks
+    if len(both) < PICTURES_PER_NUMBER * length:
+        return []
+    projection = BlockProjection(blocks, length, length)
     projection.fit(both)
-    rows = normalize(projection((both,))[0], dim=1).numpy()
-    return rows[: len(query)], rows[len(query) :]
+    rows = normalize(torch.cat(projection(both.split(length, dim=1)), dim=1), dim=1).numpy()
+    result = evaluate_descriptors(rows[: len(query)], rows[len(query) :], *ranking_labels(dataset))
+    return [scores(f"{name}, whitened", dataset, result)]
 
 
 def to_peer(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -194,7 +188,6 @@ def main() -> None:
     datasets = [dataset for path in options.data for dataset in read_exams(path)]
     for dataset in datasets:
         rows += own_scores(extractor, options.again, dataset)
-        rows += adapted_scores(options.model, dataset)
         rows += peer_scores(options.peers, dataset) if options.peers else []
     pictures = [s.path for s in datasets[-1].gallery]
     engines = opened(options.model, [s.path for s in datasets[-2 if len(datasets) > 1 else -1].gallery][:128])

@@ -303,7 +303,6 @@ SECTIONS: dict[str, list[Case]] = {
         Case("A link to nothing", "train demo --data broken --out runs/broken", train_with("broken", vanish), TINY),
         Case("No pictures to describe", "extract run empty out.npz"),
         Case("A picture that cannot be read", "extract run torn out.npz"),
-        Case("A block longer than the network makes it", "adapt run people/query adapted --length 99"),
     ],
     "Calibration": [
         Case("Too few labelled pictures", "calibrate run --data people"),

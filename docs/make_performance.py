@@ -305,9 +305,6 @@ def mini_size() -> str:
         [(f"{found['megabytes']:.2f} MB", f"{found['parameters']:,}", f"{found['dim']}", f"{height} x {width}")],
     )
     note = f"Mirror pass included; {found['threads']} threads of {found['cores']} cores, {found['machine']}."
-    if "scores_by_engine" not in found:
-        engines = table(("engine", "images/s"), [(name, f"{value:.0f}") for name, value in speed.items()])
-        return f"{size}\n\n{engines}\n\n{note}"
     by_engine = found["scores_by_engine"]
     data = next(iter(by_engine.values()))["data"]
     engines = table(
@@ -345,8 +342,31 @@ def mini_steps() -> str:
     return table(head, rows)
 
 
+TRAININGS = (
+    ("rrid_mini_first", "first"),
+    ("rrid_mini_strong", "second: wide, strong colours"),
+    ("rrid_mini_whitened", "third, blocks whitened"),
+    ("rrid_mini", "third, in the package"),
+)
+
+
+def mini_trainings() -> str:
+    """Whole trainings for it, seed by seed."""
+    data = ("viper-all", "viper-second-half", "market1501", "cuhk01", "cuhk03")
+    rows = []
+    for name, title in TRAININGS:
+        scores = {(row["model"], row["data"]): row for row in read(name)["scores"]}
+        for seed, model in enumerate(("rrid-mini", "rrid-mini, seed 1")):
+            found = [scores.get((model, each)) for each in data]
+            if any(found):
+                cells = [f"{100 * row['rank1']:.1f} / {100 * row['mAP']:.1f}" if row else "-" for row in found]
+                rows.append((title, str(seed), *cells))
+    return table(("training", "seed", *(f"{each}, %" for each in data)), rows)
+
+
 def mini_looks() -> str:
     """Each time that the exams were scored."""
+    looks = {(look["time"], look["model"]): look for name, _ in TRAININGS for look in read(name)["looks"]}
     rows = [
         (
             look["time"],
@@ -355,7 +375,7 @@ def mini_looks() -> str:
             ", ".join(f"{100 * r:.1f}" for r in look["rank1"]),
             look["note"],
         )
-        for look in read("rrid_mini")["looks"]
+        for _, look in sorted(looks.items())
     ]
     return table(("when (UTC)", "weights", "data", "rank-1, %", "why"), rows)
 
@@ -377,6 +397,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "rrid-mini-size": ("rrid_mini", mini_size),
     "rrid-mini-scores": ("rrid_mini", mini_scores),
     "rrid-mini-steps": ("mini_steps", mini_steps),
+    "rrid-mini-trainings": ("rrid_mini", mini_trainings),
     "rrid-mini-looks": ("rrid_mini", mini_looks),
 }
 

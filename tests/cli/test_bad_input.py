@@ -38,7 +38,6 @@ EXPECTED = {
     "A link to nothing": ("1 of 16", "No image at broken/", "Check the path"),
     "No pictures to describe": ("No pictures in empty", "Expected files in .jpg"),
     "A picture that cannot be read": ("1 of 32 images", "torn/", "Copy or download it again"),
-    "A block longer than the network makes it": ("length=99", "a block of run has 4 numbers", "Give 1 to 4"),
     "No run folder": ("No recipe.json in nowhere", "Expected a run folder"),
     "A run folder without weights": ("No weights.safetensors in bare", "Expected a run folder"),
     "Weights of another recipe": ("mixed/weights.safetensors does not fit its recipe", "of one training together"),

@@ -167,20 +167,6 @@ def test_extract_one_picture(crosscam: Run, place: Path) -> None:
         assert saved["descriptors"].shape[0] == 1
 
 
-def test_adapt_writes_a_run_folder(crosscam: Run, place: Path) -> None:
-    status, out, err = crosscam("adapt run people/query short --length 2 --json")
-    assert status == 0, err
-    told = json.loads(out)
-    assert (told["out"], told["pictures"]) == ("short", 8)
-    assert crosscam("extract short people/query short.npz")[0] == 0
-    with np.load(place / "short.npz") as saved:
-        assert saved["descriptors"].shape == (8, told["numbers"])
-    status, out, err = crosscam("adapt run people all --dataset")
-    assert (status, out) == (0, "")
-    assert "all describes by" in err
-    assert "fitted to 32 pictures" in " ".join(err.split())
-
-
 def test_extract_tells_of_files_that_are_no_pictures(crosscam: Run, place: Path) -> None:
     status, _, err = crosscam("extract run people out.npz")
     assert status == 0

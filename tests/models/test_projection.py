@@ -36,6 +36,21 @@ def test_projected_blocks_are_uncorrelated_and_of_equal_variance() -> None:
         torch.testing.assert_close(covariance, torch.diag(variances / (variances + floor)), rtol=1e-6, atol=1e-9)
 
 
+def test_without_whitening_inner_products_are_kept_as_nearly_as_can_be() -> None:
+    found = correlated(200, 2, 8)
+    whole, cut = BlockProjection(2, 8, 8).double(), BlockProjection(2, 8, 3).double()
+    for projection in (whole, cut):
+        projection.fit(found, whiten=False)
+        assert projection.linear.bias.abs().max() == 0
+    blocks = found.split(8, dim=1)
+    for block, same, short in zip(blocks, whole(tuple(blocks)), cut(tuple(blocks)), strict=True):
+        torch.testing.assert_close(same @ same.T, block @ block.T)
+        # By numpy's other way: the nearest matrix of rank three.
+        left, strengths, right = torch.linalg.svd(block, full_matrices=False)
+        nearest = left[:, :3] * strengths[:3] @ right[:3]
+        torch.testing.assert_close(short @ short.T, nearest @ nearest.T)
+
+
 def test_until_it_is_fitted_it_takes_the_first_numbers() -> None:
     found = correlated(5, 3, 8).float()
     blocks = tuple(found.split(8, dim=1))

@@ -1,4 +1,4 @@
-"""``crosscam extract``, ``adapt`` and ``import-authors``."""
+"""``crosscam extract`` and ``import-authors``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from crosscam.adapting import adapt
 from crosscam.cli.options import General, Reading, Unset, best_device
 from crosscam.cli.show import bars, counting, say, show_json
 from crosscam.data.images import decode_image, list_images, path_key
@@ -53,7 +52,7 @@ class Extract:
         check_name(self.out)
         if self.part_size < 1:
             raise DataError(f"--part-size {self.part_size}: expected at least 1.")
-        entries = entries_at(self.pictures, self.reading, dataset=self.dataset)
+        entries = self._entries()
         with joined_world() as world:
             extractor = self._open(entries)
             if self.ray is None:
@@ -74,6 +73,16 @@ class Extract:
                 )
         if world.rank == 0:
             self._tell(done, extractor)
+
+    def _entries(self) -> list[Entry]:
+        if self.dataset or is_table(self.pictures):
+            return entries_of(self.reading.read_and_note(self.pictures))
+        if self.pictures.suffix == ".txt" and self.pictures.is_file():
+            return entries_of_list(self.pictures)
+        paths, others = find_pictures(self.pictures)
+        if others and is_first_process():
+            say(f"note: {len(others):,} files are no pictures by their names and were left out. First: {others[0]}.")
+        return [Entry(path) for path in paths]
 
     def _open(self, entries: Sequence[Entry]) -> Extractor:
         calibration = None
@@ -117,18 +126,6 @@ def readable(paths: Sequence[Path], count: int) -> list[Path]:
     return found
 
 
-def entries_at(place: Path, reading: Reading, *, dataset: bool) -> list[Entry]:
-    """The pictures of a folder, a list, a table or a data set, as they are to be described."""
-    if dataset or is_table(place):
-        return entries_of(reading.read_and_note(place))
-    if place.suffix == ".txt" and place.is_file():
-        return entries_of_list(place)
-    paths, others = find_pictures(place)
-    if others and is_first_process():
-        say(f"note: {len(others):,} files are no pictures by their names and were left out. First: {others[0]}.")
-    return [Entry(path) for path in paths]
-
-
 def find_pictures(place: Path) -> tuple[list[Path], list[Path]]:
     """The pictures of a folder and all its folders in natural order, or the one picture; and all other files.
 
@@ -145,38 +142,6 @@ def find_pictures(place: Path) -> tuple[list[Path], list[Path]]:
     if not pictures:
         raise DataError(f"No pictures in {place} or its folders. Expected files in .jpg, .png, .bmp, .webp or .tif.")
     return pictures, others
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adapt:
-    """Fit an RRID's descriptor to pictures of your own cameras; nobody has to label them, and nothing is trained."""
-
-    run_folder: Positional[Path]
-    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
-    pictures: Positional[Path]
-    """A folder, searched with all its folders; a .txt file with a path in each line; or a table."""
-    out: Positional[Path]
-    """Run folder to write; it stands wherever the network's own does."""
-    dataset: bool = False
-    """PICTURES is a data set: the pictures of all its subsets are taken, and their identities left alone."""
-    length: Unset[int] = None
-    """Numbers of each block of the descriptor afterwards; by default as many as the network has."""
-    reading: Reading = field(default_factory=Reading)
-    general: General = field(default_factory=General)
-
-    def run(self) -> None:
-        """Describe, fit, save."""
-        entries = entries_at(self.pictures, self.reading, dataset=self.dataset)
-        with bars(self.general.json) as progress:
-            paths = [entry.path for entry in entries]
-            done = adapt(self.run_folder, paths, self.out, length=self.length, progress=counting(progress, "reading"))
-        if self.general.json:
-            show_json({"out": str(self.out), "pictures": done.pictures, "numbers": done.numbers})
-        else:
-            say(
-                f"{self.out} describes by {done.numbers:,} numbers, {done.length} a block, fitted to "
-                f"{done.pictures:,} pictures. Descriptors of {self.run_folder} cannot be compared with its own."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

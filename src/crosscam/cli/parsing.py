@@ -17,7 +17,7 @@ from tyro.conf import subcommand
 from crosscam.cli.calibrate import Calibrate
 from crosscam.cli.data import DataGroup, Doctor, Holdout, Join, Render
 from crosscam.cli.demo import Demo
-from crosscam.cli.describe import Adapt, Extract, ImportAuthors
+from crosscam.cli.describe import Extract, ImportAuthors
 from crosscam.cli.explain import Explain
 from crosscam.cli.export import Export
 from crosscam.cli.gallery import GALLERY_COMMANDS, GalleryGroup
@@ -35,7 +35,6 @@ Command = (
     | Train
     | Evaluate
     | Extract
-    | Adapt
     | Export
     | Explain
     | ImportAuthors
@@ -52,7 +51,6 @@ _SUBCOMMANDS = (
     | Annotated[Train, subcommand("train")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Extract, subcommand("extract")]
-    | Annotated[Adapt, subcommand("adapt")]
     | Annotated[Export, subcommand("export")]
     | Annotated[Explain, subcommand("explain")]
     | Annotated[ImportAuthors, subcommand("import-authors")]
@@ -69,7 +67,6 @@ COMMANDS: dict[str, Any] = {
     "train": Train,
     "evaluate": Evaluate,
     "extract": Extract,
-    "adapt": Adapt,
     "export": Export,
     "explain": Explain,
     "import-authors": ImportAuthors,

@@ -1,4 +1,4 @@
-"""A shorter descriptor whose blocks keep their names: each block is whitened by a projection of its own."""
+"""A shorter descriptor whose blocks keep their names: each block has a projection of its own."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ VARIANCE_FLOOR = 0.02
 
 
 class BlockProjection(nn.Module):
-    """Blocks of c numbers -> blocks of fewer, uncorrelated and of equal variance over the images it was fitted to.
+    """Blocks of c numbers -> blocks of fewer, along the strongest directions over the images it was fitted to.
 
-    The descriptor is scaled to length 1 first. No gradient reaches these weights: :meth:`fit` finds them, from the
-    descriptors of training images. Until then they take the first numbers of each block.
-    Source: PCA whitening of descriptors (Jégou & Chum, ECCV 2012), block by block.
+    The descriptor is scaled to length 1 first. Whitened blocks are uncorrelated and of equal variance; others are
+    turned and cut alone: distances stay what they were, as nearly as so many numbers can keep them. No gradient reaches
+    these weights: :meth:`fit` finds them, from the descriptors of training images. Until then they take the first
+    numbers of each block.
+    Source: PCA whitening of descriptors (Jégou & Chum, ECCV 2012), block by block; without whitening the truncated
+    singular value decomposition (Eckart & Young 1936).
 
     Args:
         num_blocks: L.
@@ -42,14 +45,15 @@ class BlockProjection(nn.Module):
         return projected.unbind(dim=1)
 
     @torch.no_grad()
-    def fit(self, descriptors: Tensor) -> None:
-        """Whiten each block over these images, along its strongest directions.
+    def fit(self, descriptors: Tensor, *, whiten: bool = True) -> None:
+        """Find each block's strongest directions over these images.
 
         Args:
             descriptors: (N, L c), of length 1, as the network gives them before this projection; N >= 2.
+            whiten: whether the mean is taken out and all directions are made equally long.
         """
         blocks = descriptors.double().view(len(descriptors), *self.linear.weight.shape[:2]).transpose(0, 1)
-        mean = blocks.mean(dim=1, keepdim=True)
+        mean = blocks.mean(dim=1, keepdim=True) * whiten
         centred = blocks - mean
         variances, directions = torch.linalg.eigh(centred.transpose(1, 2) @ centred / (len(descriptors) - 1))
         # The sign of a direction is nobody's; its largest entry is made positive, so that every machine finds the same.
@@ -58,6 +62,8 @@ class BlockProjection(nn.Module):
         floor = VARIANCE_FLOOR * variances.mean(dim=1, keepdim=True)
         # Strongest first; eigh sorts the other way.
         scales = (variances.clamp(min=0) + floor)[:, -kept:].flip(1).rsqrt()
-        weight = directions[:, :, -kept:].flip(2) * scales.unsqueeze(1)
+        weight = directions[:, :, -kept:].flip(2)
+        if whiten:
+            weight = weight * scales.unsqueeze(1)
         self.linear.weight.copy_(weight)
         self.linear.bias.copy_(-(mean @ weight).squeeze(1))

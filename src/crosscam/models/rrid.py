@@ -147,7 +147,8 @@ class RRIDModel:
         backbone: its name.
         last_stride: stride of its last stage.
         pretrained: a file of ImageNet weights in torchvision's layout, ``"download"``, or None for random weights.
-        project: length of each block of the finished descriptor, whitened at the end of the training; 0 leaves ``dim``.
+        project: length of each block of the finished descriptor, found at the end of the training; 0 leaves ``dim``.
+        whiten: whether the shorter blocks are whitened, see :class:`BlockProjection`.
         local_features: whether the stripes enter the descriptor (Table 2).
     """
 
@@ -158,6 +159,7 @@ class RRIDModel:
     scales: tuple[int, ...] = (6, 4, 2)
     dim: int = 256
     project: int = 0
+    whiten: bool = True
     local_features: bool = True
     relation: Relation = "one_vs_rest"
     local_pooling: LocalPooling = "max"

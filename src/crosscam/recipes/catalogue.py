@@ -96,6 +96,7 @@ RRID_MINI = Recipe(
         scales=(4, 2),
         dim=256,
         project=64,
+        whiten=False,
     ),
     loss=Loss(margin=1.2, label_smoothing=0.1, cross_entropy_weight=2.0),
     optim=Optim(name="adamw", lr_backbone=2e-3, lr_head=2e-3, weight_decay=0.05),
