@@ -407,6 +407,19 @@ def test_the_projection_is_fitted_to_the_training_images(rendered: ReidDataset, 
     assert same_weights(resumed.state_dict(), model.state_dict())
 
 
+def test_blocks_can_be_cut_without_being_whitened(rendered: ReidDataset, tmp_path: Path) -> None:
+    settings = "model.project=3", "evaluation.every=0", "train.epochs=1"
+    whitened = trained(small_recipe(*settings), rendered, tmp_path / "whitened")
+    cut = trained(small_recipe(*settings, "model.whiten=false"), rendered, tmp_path / "cut")
+    before, after = whitened.state_dict(), cut.state_dict()
+    # The setting is of the last step alone.
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"projection.linear.weight", "projection.linear.bias"}
+    assert after["projection.linear.bias"].abs().max() == 0
+    directions = after["projection.linear.weight"]
+    torch.testing.assert_close(directions.transpose(1, 2) @ directions, torch.eye(3).expand(len(directions), 3, 3))
+
+
 def test_a_network_is_scored_in_mid_training_with_a_projection_of_its_own(
     rendered: ReidDataset, tmp_path: Path
 ) -> None:
