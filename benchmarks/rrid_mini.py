@@ -3,7 +3,7 @@
     python benchmarks/rrid_mini.py data/VIPeR [more data sets] [--again RUN ...] [--peers FOLDER] [--note TEXT]
 
 Every data set is scored on its query and gallery; VIPeR on all 632 people, camera A against camera B, and once more on
-every second of them, the half that no choice was made by. With ``--peers`` the folder of OpenVINO's
+every second of them, the half that no recipe was tuned by. With ``--peers`` the folder of OpenVINO's
 person-reidentification-retail networks, each as ``NAME/NAME.xml``, is scored on the same images, and with ``--again``
 run folders of the same recipe and other seeds. Rows named "whitened" are of the same descriptors, each block whitened
 over the exam's own pictures without their labels; where there are too few pictures, there is no such row. Intervals are
