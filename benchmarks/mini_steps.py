@@ -121,17 +121,17 @@ LATER = (
 LATER_STEPS: dict[str, tuple[str, ...]] = {
     "other backgrounds": (),
     "own backgrounds": ("data.augment.background=0",),
-    "own backgrounds, erasing": (
-        "data.augment.background=0",
-        "data.augment.erase=correct",
-    ),
+    "own backgrounds, erasing": ("data.augment.background=0", "data.augment.erase=correct"),
 }
+# Each step: what it shares with others, and what it changes.
+ALL = {step: (BASE, changes) for step, changes in STEPS.items()}
+ALL |= {step: (LATER, changes) for step, changes in LATER_STEPS.items()}
 
 
 def recipe_of(step: str) -> Recipe:
     """The recipe of one step."""
-    settings = [*BASE, *STEPS[step]] if step in STEPS else [*LATER, *LATER_STEPS[step]]
-    return with_settings(find_recipe("rrid-mini"), settings)
+    shared, changes = ALL[step]
+    return with_settings(find_recipe("rrid-mini"), [*shared, *changes])
 
 
 def make_rendered_backbone(runs: Path) -> None:
@@ -212,13 +212,13 @@ def main() -> None:
     parser.add_argument("train", type=Path)
     parser.add_argument("exam", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/mini-steps"))
-    parser.add_argument("--only", nargs="+", choices=(every := [*STEPS, *LATER_STEPS]), default=every)
+    parser.add_argument("--only", nargs="+", choices=list(ALL), default=list(ALL))
     args = parser.parse_args()
     dataset, exam = read_dataset(args.train), read_dataset(args.exam)
     result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"rows": {}}
     for step in args.only:
         folder = trained(step, dataset, args.runs)
-        result["rows"][step] = {"settings": list((STEPS | LATER_STEPS)[step]), **scored(folder, dataset, exam)}
+        result["rows"][step] = {"settings": list(ALL[step][1]), **scored(folder, dataset, exam)}
         result |= {"train": dataset.fingerprint(), "exam": exam.fingerprint(), "versions": versions()}
         RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         row = result["rows"][step]

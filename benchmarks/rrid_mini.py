@@ -7,9 +7,9 @@ every second of them, the half that no recipe was tuned by. With ``--peers`` the
 person-reidentification-retail networks, each as ``NAME/NAME.xml``, is scored on the same images, and with ``--again``
 run folders of the same recipe and other seeds. Rows named "whitened" are of the same descriptors, each block whitened
 over the exam's own pictures without their labels; where there are too few pictures, there is no such row. Intervals are
-95 %, by bootstrap over the tested identities. Speed, and scores by every engine, are of the
-last data set's images; int8 is calibrated on those of the one before it. Writes ``benchmarks/results/rrid_mini.json``;
-each call adds to its ``looks``: how often an exam was looked at.
+95 %, by bootstrap over the tested identities. Speed, and scores by every engine, are of the last data set's images;
+int8 is calibrated on those of the one before it. Writes ``benchmarks/results/rrid_mini.json``; each call adds to its
+``looks``: how often an exam was looked at.
 """
 
 from __future__ import annotations
@@ -93,10 +93,10 @@ def own_scores(extractor: Extractor, again: Sequence[Path], dataset: ReidDataset
         ("rrid-mini, untrained", test.score(untrained_model(extractor.recipe, 0))),
         ("raw pixels", test.score_pixels()),
     ]
-    query, gallery = (extractor([s.path for s in samples]) for samples in (dataset.query, dataset.gallery))
+    own = found[0][1]
     return [
         *(scores(name, dataset, scored.result) for name, scored in found),
-        *whitened_scores("rrid-mini", dataset, query, gallery, blocks=len(extractor.layout)),
+        *whitened_scores("rrid-mini", dataset, own.query, own.gallery, blocks=len(extractor.layout)),
     ]
 
 

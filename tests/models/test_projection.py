@@ -38,9 +38,9 @@ def test_projected_blocks_are_uncorrelated_and_of_equal_variance() -> None:
 
 def test_without_whitening_inner_products_are_kept_as_nearly_as_can_be() -> None:
     found = correlated(200, 2, 8)
-    whole, cut = BlockProjection(2, 8, 8).double(), BlockProjection(2, 8, 3).double()
+    whole, cut = (BlockProjection(2, 8, length, whiten=False).double() for length in (8, 3))
     for projection in (whole, cut):
-        projection.fit(found, whiten=False)
+        projection.fit(found)
         assert projection.linear.bias.abs().max() == 0
     blocks = found.split(8, dim=1)
     for block, same, short in zip(blocks, whole(tuple(blocks)), cut(tuple(blocks)), strict=True):

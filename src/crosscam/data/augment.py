@@ -242,7 +242,7 @@ def random_background(images: Tensor, probability: float, generator: torch.Gener
     fire = _uniform(images, generator, b) < probability
     away = 1 + (_uniform(images, generator, b) * (b - 1)).long()
     other = (torch.arange(b, device=images.device) + away) % b
-    out = images.float().clone()
+    out = images.to(torch.float32, copy=True)
     out[fire] = change_backgrounds(out[fire], out[other[fire]])
     return out
 

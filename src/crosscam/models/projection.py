@@ -25,10 +25,12 @@ class BlockProjection(nn.Module):
         num_blocks: L.
         in_features: c.
         out_features: length of each block afterwards, at most c.
+        whiten: whether :meth:`fit` takes the mean out and makes all directions equally long.
     """
 
-    def __init__(self, num_blocks: int, in_features: int, out_features: int) -> None:
+    def __init__(self, num_blocks: int, in_features: int, out_features: int, *, whiten: bool = True) -> None:
         super().__init__()
+        self.whiten = whiten
         self.linear = PartLinear(num_blocks, in_features, out_features)
         with torch.no_grad():
             self.linear.weight.copy_(torch.eye(in_features, out_features).expand_as(self.linear.weight))
@@ -45,25 +47,22 @@ class BlockProjection(nn.Module):
         return projected.unbind(dim=1)
 
     @torch.no_grad()
-    def fit(self, descriptors: Tensor, *, whiten: bool = True) -> None:
+    def fit(self, descriptors: Tensor) -> None:
         """Find each block's strongest directions over these images.
 
         Args:
             descriptors: (N, L c), of length 1, as the network gives them before this projection; N >= 2.
-            whiten: whether the mean is taken out and all directions are made equally long.
         """
         blocks = descriptors.double().view(len(descriptors), *self.linear.weight.shape[:2]).transpose(0, 1)
-        mean = blocks.mean(dim=1, keepdim=True) * whiten
+        mean = blocks.mean(dim=1, keepdim=True) * self.whiten
         centred = blocks - mean
         variances, directions = torch.linalg.eigh(centred.transpose(1, 2) @ centred / (len(descriptors) - 1))
         # The sign of a direction is nobody's; its largest entry is made positive, so that every machine finds the same.
         directions *= directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
-        kept = self.linear.weight.shape[2]
-        floor = VARIANCE_FLOOR * variances.mean(dim=1, keepdim=True)
+        if self.whiten:
+            floor = VARIANCE_FLOOR * variances.mean(dim=1, keepdim=True)
+            directions *= (variances.clamp(min=0) + floor).rsqrt().unsqueeze(1)
         # Strongest first; eigh sorts the other way.
-        scales = (variances.clamp(min=0) + floor)[:, -kept:].flip(1).rsqrt()
-        weight = directions[:, :, -kept:].flip(2)
-        if whiten:
-            weight = weight * scales.unsqueeze(1)
+        weight = directions[:, :, -self.linear.weight.shape[2] :].flip(2)
         self.linear.weight.copy_(weight)
         self.linear.bias.copy_(-(mean @ weight).squeeze(1))

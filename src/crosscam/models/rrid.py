@@ -30,6 +30,7 @@ class RRID(nn.Module):
         scales: number of stripes of each branch, in the order of the descriptor; (6, 4, 2) for RRID-F, (6,) for RRID-S.
         dim: c, 256 in the paper.
         project: length to which each block is projected outside of training, see :class:`BlockProjection`; 0 for none.
+        whiten: whether those blocks are whitened.
         Others: see :class:`ScaleBranch`.
 
     Attributes:
@@ -49,6 +50,7 @@ class RRID(nn.Module):
         scales: tuple[int, ...] = (6, 4, 2),
         dim: int = 256,
         project: int = 0,
+        whiten: bool = True,
         relation: Relation | None = "one_vs_rest",
         local_pooling: LocalPooling = "max",
         global_pooling: GlobalPooling = "gcp",
@@ -93,7 +95,7 @@ class RRID(nn.Module):
         )
         if not self.layout:
             raise ValueError("A network without local and without global features describes nothing. Keep one of them.")
-        self.projection = BlockProjection(len(self.layout), dim, project) if project else None
+        self.projection = BlockProjection(len(self.layout), dim, project, whiten=whiten) if project else None
 
     def forward(self, images: Tensor) -> ReidOutput:
         """(B, 3, H, W) normalised images, H divisible by 16 x each scale -> embeddings and logits."""
@@ -197,6 +199,7 @@ class RRIDModel:
             scales=self.scales,
             dim=self.dim,
             project=self.project,
+            whiten=self.whiten,
             relation=self.relation if self.local_features else None,
             local_pooling=self.local_pooling,
             global_pooling=self.global_pooling,

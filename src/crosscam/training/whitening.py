@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from crosscam.data.augment import prepare
 from crosscam.data.loading import Images
 from crosscam.engines.torch_engine import describe
-from crosscam.models.rrid import RRID, RRIDModel
+from crosscam.models.rrid import RRID
 from crosscam.recipes.recipe import Recipe
 
 # How the names of its weights begin.
@@ -36,8 +36,7 @@ def fit_projection(model: nn.Module, recipe: Recipe, images: Images) -> bool:
         found = training_descriptors(model, recipe, images)
     finally:
         model.projection = projection
-    assert isinstance(recipe.model, RRIDModel)
-    projection.fit(found, whiten=recipe.model.whiten)
+    projection.fit(found)
     return True
 
 
