@@ -18,8 +18,9 @@ from crosscam.models.aligned_reid import (
     part_costs,
     shortest_path,
 )
-from crosscam.models.backbones import ResNet, ResNetShape, build_backbone
+from crosscam.models.backbones import build_backbone
 from crosscam.models.output import ReidOutput
+from crosscam.models.resnet import ResNet, ResNetShape
 
 TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 

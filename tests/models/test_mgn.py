@@ -8,9 +8,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crosscam.losses import batch_hard_triplet, mgn_loss
-from crosscam.models.backbones import ResNet, ResNetShape, build_backbone
-from crosscam.models.mgn import MGN, BranchedResNet, MGNModel
+from crosscam.models.backbones import build_backbone
+from crosscam.models.mgn import MGN, BranchedBackbone, MGNModel
 from crosscam.models.output import ReidOutput
+from crosscam.models.resnet import ResNet, ResNetShape
 
 TINY = ResNetShape("basic", (1, 1, 2, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 
@@ -112,7 +113,7 @@ def test_branches_start_alike_and_part():
     x = torch.randn(1, 3, 64, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = resnet(x)
-        branched = BranchedResNet(resnet, 3).eval()
+        branched = BranchedBackbone(resnet, 3).eval()
         first, second, third = branched(x)
     assert torch.equal(first, expected)
     assert torch.equal(second, third)

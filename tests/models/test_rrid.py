@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, ResNetShape, build_backbone
+from crosscam.models.backbones import build_backbone
 from crosscam.models.parts import pool_stripes
+from crosscam.models.resnet import ResNet, ResNetShape
 from crosscam.models.rrid import RRID
 
 TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from crosscam.losses import classification_loss
-from crosscam.models.backbones import ResNet, ResNetShape, build_backbone
+from crosscam.models.backbones import build_backbone
+from crosscam.models.resnet import ResNet, ResNetShape
 from crosscam.models.svdnet import (
     RestraintRelaxation,
     SVDNet,

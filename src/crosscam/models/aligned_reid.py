@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from crosscam.models.backbones import ResNet, build_backbone, check_backbone
+from crosscam.models.backbones import build_backbone, check_backbone
+from crosscam.models.feature_map import Backbone
 from crosscam.models.output import Block, Layout, ReidOutput
 from crosscam.models.parts import check_stripes, pool_stripes
 from crosscam.models.pooling import pool_map
@@ -43,7 +44,7 @@ class AlignedReID(nn.Module):
     """
 
     def __init__(
-        self, backbone: ResNet, num_ids: int, *, num_parts: int = 8, local_dim: int = 128, keep_local: bool = False
+        self, backbone: Backbone, num_ids: int, *, num_parts: int = 8, local_dim: int = 128, keep_local: bool = False
     ) -> None:
         super().__init__()
         channels = backbone.out_channels

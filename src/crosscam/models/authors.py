@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crosscam.errors import CheckpointError
-from crosscam.models.backbones import Four, ResNet, ResNetShape
 from crosscam.models.inert_pickle import show
+from crosscam.models.resnet import Four, ResNet, ResNetShape
 from crosscam.models.rrid import RRID
 from crosscam.models.torch_files import read_tensors
 

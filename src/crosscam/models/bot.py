@@ -10,7 +10,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, check_backbone
+from crosscam.models.backbones import build_backbone, check_backbone
+from crosscam.models.feature_map import Backbone
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.parts import check_stripes
 from crosscam.models.pooling import pool_map
@@ -30,7 +31,7 @@ class BoT(nn.Module):
         layout: one global block of the backbone's width (2,048 for a ResNet-50).
     """
 
-    def __init__(self, backbone: ResNet, num_ids: int) -> None:
+    def __init__(self, backbone: Backbone, num_ids: int) -> None:
         super().__init__()
         self.backbone = backbone
         width = backbone.out_channels

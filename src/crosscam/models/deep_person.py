@@ -14,7 +14,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, check_backbone
+from crosscam.models.backbones import build_backbone, check_backbone
+from crosscam.models.feature_map import Backbone
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.parts import PartUnits, check_stripes, part_classifiers, pool_stripes
 from crosscam.models.pooling import pool_map
@@ -38,7 +39,7 @@ class DeepPerson(nn.Module):
     """
 
     def __init__(
-        self, backbone: ResNet, num_ids: int, *, num_parts: int = 8, hidden: int = 256, dim: int = 2048
+        self, backbone: Backbone, num_ids: int, *, num_parts: int = 8, hidden: int = 256, dim: int = 2048
     ) -> None:
         super().__init__()
         channels = backbone.out_channels

@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, check_backbone
+from crosscam.models.backbones import build_backbone, check_backbone
+from crosscam.models.feature_map import Backbone
 from crosscam.models.output import ReidOutput
 from crosscam.models.parts import check_stripes, pool_stripes
 from crosscam.models.pcb import reduction_unit, stripe_layout
@@ -55,7 +56,7 @@ class HPM(nn.Module):
     """
 
     def __init__(
-        self, backbone: ResNet, num_ids: int, *, scales: tuple[int, ...] = (1, 2, 4, 8), dim: int = 256
+        self, backbone: Backbone, num_ids: int, *, scales: tuple[int, ...] = (1, 2, 4, 8), dim: int = 256
     ) -> None:
         super().__init__()
         if not scales or len(set(scales)) < len(scales) or min(scales) < 1:

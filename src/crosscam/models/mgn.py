@@ -13,7 +13,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, check_backbone
+from crosscam.models.backbones import build_backbone, check_backbone
+from crosscam.models.feature_map import Backbone
 from crosscam.models.output import ReidOutput
 from crosscam.models.parts import check_stripes, pool_stripes
 from crosscam.models.pcb import reduction_unit, stripe_layout
@@ -22,14 +23,14 @@ from crosscam.models.pooling import pool_map
 GlobalClassifiers = Literal["pooled", "reduced"]
 
 
-class BranchedResNet(nn.Module):
-    """A ResNet that parts into branches after the first block of its third stage (``conv4_1``).
+class BranchedBackbone(nn.Module):
+    """A backbone that parts into branches after its first block at 1/16 of the image's size (ResNet's ``conv4_1``).
 
     Source: Wang et al., ACM Multimedia 2018, Table 1. The branches start with the same weights. The first keeps the
     stride of the last stage, the others have none, so that their maps are twice as high and wide.
 
     Args:
-        resnet: a backbone whose last stride is 2; its layers are taken over, and copied for each branch.
+        backbone: a backbone whose last stride is 2; its layers are taken over, and copied for each branch.
         num_branches: how many.
 
     Attributes:
@@ -39,20 +40,16 @@ class BranchedResNet(nn.Module):
         ValueError: the last stride is not 2.
     """
 
-    def __init__(self, resnet: ResNet, num_branches: int) -> None:
+    def __init__(self, backbone: Backbone, num_branches: int) -> None:
         super().__init__()
-        if not _strided(resnet.layer4):
+        self.trunk, own = backbone.parted()
+        if not _strided(own):
             raise ValueError("The backbone has last_stride=1. MGN's global branch needs last_stride=2.")
-        third = list(resnet.layer3)
-        self.trunk = nn.Sequential(
-            resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool, resnet.layer1, resnet.layer2, third[0]
-        )
-        own = nn.Sequential(nn.Sequential(*third[1:]), resnet.layer4)
         self.branches = nn.ModuleList(deepcopy(own) for _ in range(num_branches))
         for branch in list(self.branches)[1:]:
             for convolution in _strided(branch):
                 convolution.stride = (1, 1)
-        self.out_channels = resnet.out_channels
+        self.out_channels = backbone.out_channels
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, H, W) normalised images -> one map a branch: (B, C, H/32, W/32), then (B, C, H/16, W/16)."""
@@ -82,7 +79,7 @@ class MGN(nn.Module):
         classifier_bias: see above.
 
     Attributes:
-        backbone: a :class:`BranchedResNet`, from images to one map a branch.
+        backbone: a :class:`BranchedBackbone`, from images to one map a branch.
         layout: the descriptor's blocks: every branch's global feature, then every branch's stripes.
 
     Raises:
@@ -91,7 +88,7 @@ class MGN(nn.Module):
 
     def __init__(
         self,
-        backbone: ResNet,
+        backbone: Backbone,
         num_ids: int,
         *,
         scales: tuple[int, ...] = (1, 2, 3),
@@ -104,7 +101,7 @@ class MGN(nn.Module):
             raise ValueError(f"Unknown global_classifiers={global_classifiers!r}. Known: pooled, reduced.")
         if not scales or len(set(scales)) < len(scales) or min(scales) < 1:
             raise ValueError(f"scales={scales}: expected different numbers of stripes, each at least 1.")
-        self.backbone = BranchedResNet(backbone, len(scales))
+        self.backbone = BranchedBackbone(backbone, len(scales))
         self.scales = scales
         self.classifies_pooled = global_classifiers == "pooled"
         channels = backbone.out_channels

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from crosscam.models.backbones import STRIDE
+from crosscam.models.feature_map import STRIDE
 from crosscam.models.hacnn import conv_unit
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.parts import PartUnits, part_classifiers

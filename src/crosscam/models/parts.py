@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d
 
-from crosscam.models.backbones import STRIDE
+from crosscam.models.feature_map import STRIDE
 
 LocalPooling = Literal["max", "avg"]
 GammaInit = Literal["ones", "uniform"]

@@ -13,7 +13,8 @@ from typing import Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, check_backbone
+from crosscam.models.backbones import build_backbone, check_backbone
+from crosscam.models.feature_map import Backbone
 from crosscam.models.output import Block, Layout, ReidOutput
 from crosscam.models.parts import check_stripes, part_classifiers, pool_stripes
 
@@ -124,7 +125,7 @@ class PCB(nn.Module):
 
     def __init__(
         self,
-        backbone: ResNet,
+        backbone: Backbone,
         num_ids: int,
         *,
         num_parts: int = 6,
@@ -169,7 +170,7 @@ class PCBRPP(nn.Module):
 
     def __init__(
         self,
-        backbone: ResNet,
+        backbone: Backbone,
         num_ids: int,
         *,
         num_parts: int = 6,

@@ -11,7 +11,8 @@ from typing import Literal, cast, get_args
 
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, check_backbone
+from crosscam.models.backbones import build_backbone, check_backbone
+from crosscam.models.feature_map import Backbone
 from crosscam.models.grouped import can_be_grouped
 from crosscam.models.output import Block, Layout, ReidOutput
 from crosscam.models.parts import GammaInit, LocalPooling, PartUnits, check_stripes, pool_stripes
@@ -44,7 +45,7 @@ class RRID(nn.Module):
 
     def __init__(
         self,
-        backbone: ResNet,
+        backbone: Backbone,
         num_ids: int,
         *,
         scales: tuple[int, ...] = (6, 4, 2),

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from crosscam.models.backbones import ResNet, build_backbone, check_backbone
+from crosscam.models.backbones import build_backbone, check_backbone
+from crosscam.models.feature_map import Backbone
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.parts import PartLinear, check_stripes
 from crosscam.models.pooling import pool_map
@@ -42,7 +43,7 @@ class SVDNet(nn.Module):
         ValueError: ``dim`` above the map's channels.
     """
 
-    def __init__(self, backbone: ResNet, num_ids: int, *, dim: int = 2048, dropout: float = 0.5) -> None:
+    def __init__(self, backbone: Backbone, num_ids: int, *, dim: int = 2048, dropout: float = 0.5) -> None:
         super().__init__()
         channels = backbone.out_channels
         if not 1 <= dim <= channels:

@@ -10,7 +10,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from crosscam.models.backbones import ResNet, build_backbone, check_backbone
+from crosscam.models.backbones import build_backbone, check_backbone
+from crosscam.models.feature_map import Backbone
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.parts import check_stripes
 from crosscam.models.pooling import pool_map
@@ -32,7 +33,7 @@ class TriNet(nn.Module):
         layout: one global block.
     """
 
-    def __init__(self, backbone: ResNet, *, hidden: int = 1024, dim: int = 128) -> None:
+    def __init__(self, backbone: Backbone, *, hidden: int = 1024, dim: int = 128) -> None:
         super().__init__()
         self.backbone = backbone
         first = nn.Linear(backbone.out_channels, hidden, bias=False)

@@ -1,0 +1,41 @@
+"""What a backbone is: from images to a feature map."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+# A map has 1/16 of the image's height and width (last stride 1).
+STRIDE = 16
+
+
+class Backbone(nn.Module, ABC):
+    """The convolutional part of an image classifier.
+
+    Attributes:
+        out_channels: C of the feature map.
+    """
+
+    out_channels: int
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images -> (B, C, H/16, W/16) feature map; half of that with a last stride of 2."""
+
+    @property
+    @abstractmethod
+    def stages(self) -> Sequence[Sequence[nn.Module]]:
+        """The modules from the image on, stage by stage; ``train.frozen_stages`` counts them."""
+
+    @abstractmethod
+    def parted(self) -> tuple[nn.Sequential, nn.Sequential]:
+        """The same layers in two: up to the first block at 1/16 of the image's size, and the rest (for MGN)."""
+
+
+def init_convolutions(module: nn.Module) -> None:
+    """Random weights for all convolutions (He et al., ICCV 2015, by the fan out)."""
+    for m in module.modules():
+        if isinstance(m, nn.Conv2d):
+            nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
