@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional as F
 
 from crosscam.errors import CheckpointError
 from crosscam.models.backbones import build_backbone
 from crosscam.models.pretrained import load_pretrained
-from crosscam.models.resnet import RESNETS, InstanceBatchNorm, ResNet, ResNetShape
+from crosscam.models.resnet import RESNETS, InstanceBatchNorm, PointwiseConv2d, ResNet, ResNetShape
 
 DEPTHS = {
     "resnet18-half": (2, 2, 2, 2),
@@ -171,3 +174,31 @@ def test_imagenet_files_that_do_not_fit_say_why(tmp_path: Path):
 def test_nothing_is_published_for_the_half_width_network():
     with pytest.raises(CheckpointError, match="No ImageNet weights are published for resnet18-half"):
         load_pretrained(ResNet(TINY), "resnet18-half", "download")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("channels", [3, 4, 8, 12])
+def test_a_strided_1x1_convolution_is_the_same_for_few_channels(channels: int):
+    torch.manual_seed(0)
+    layer, x = PointwiseConv2d(channels, 8, 2).double(), torch.randn(2, channels, 9, 6, dtype=torch.float64)
+    torch.testing.assert_close(layer(x), F.conv2d(x, layer.weight, stride=2))
+
+
+def test_gradients_of_tiny_networks_are_the_same_each_time():
+    """oneDNN's weight gradient of a strided 1x1 convolution of 4 channels writes beyond its memory on AVX2."""
+    script = """
+import torch
+from crosscam.models.backbones import build_backbone
+torch.manual_seed(0)
+net = build_backbone("basic:stem=4,planes=4.4.8.8,out=4.4.8.8,depths=1.1.1.1").to(memory_format=torch.channels_last)
+images = torch.randn(8, 3, 64, 32).contiguous(memory_format=torch.channels_last)
+seen = set()
+for size in range(100):
+    net.zero_grad()
+    kept = [torch.empty(17 + size) for _ in range(20)]
+    net(images).square().sum().backward()
+    seen.add(sum(p.grad.double().sum().item() for p in net.parameters()))
+assert len(seen) == 1, seen
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]

@@ -15,11 +15,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from crosscam.models.feature_map import Backbone, init_convolutions
 
 BlockName = Literal["basic", "bottleneck"]
 Four = tuple[int, int, int, int]
+# Numbers in a vector of AVX2.
+_VECTOR = 8
 
 
 @dataclass(frozen=True)
@@ -175,7 +178,24 @@ class ResNet(Backbone):
 def _projection(inplanes: int, outplanes: int, stride: int) -> nn.Module | None:
     if stride == 1 and inplanes == outplanes:
         return None
-    return nn.Sequential(nn.Conv2d(inplanes, outplanes, 1, stride, bias=False), nn.BatchNorm2d(outplanes))
+    return nn.Sequential(PointwiseConv2d(inplanes, outplanes, stride), nn.BatchNorm2d(outplanes))
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1x1 convolution without bias, with a stride.
+
+    Of few channels, the weight gradient of oneDNN (AVX2, channels_last; seen in torch 2.13) writes beyond its memory
+    when there is a stride: numbers change from run to run, or the process ends. There the rows are picked first.
+    """
+
+    def __init__(self, inplanes: int, outplanes: int, stride: int) -> None:
+        super().__init__(inplanes, outplanes, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inplanes, H, W) -> (B, outplanes, H / stride, W / stride)."""
+        if self.in_channels % _VECTOR:
+            return conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], self.weight)
+        return conv2d(x, self.weight, None, self.stride)
 
 
 def _standard(block: BlockName, depths: Four, width: int = 64, instance: bool = False) -> ResNetShape:

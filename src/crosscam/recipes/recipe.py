@@ -63,6 +63,32 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Distill:
+    """What is learned from other networks, the teachers, beside the labels.
+
+    Attributes:
+        teachers: exported files (``.onnx``, OpenVINO's ``.xml``) or run folders; none for a training by labels alone.
+            A teacher sees each picture as it is, whatever the augmentation makes of it for the network.
+        input: what teachers that are files take: colour order, height x width, and ``255`` (0 to 255), ``1`` (0 to 1)
+            or ``imagenet`` (mean and deviation of ImageNet taken out).
+        similarity: weight of the loss on all pairwise similarities of a batch, see
+            :func:`crosscam.training.distillation.similarity_loss`.
+        mapping: weight of the loss on linear maps of the descriptor to each teacher's, see
+            :class:`crosscam.training.distillation.Distiller`.
+        unlabelled: a text file that lists more pictures, one a line, paths counted from its folder; they are learned
+            from the teachers alone.
+        unlabelled_images: how many of them are added to each batch, at random.
+    """
+
+    teachers: tuple[str, ...] = ()
+    input: str = "rgb 256x128 imagenet"
+    similarity: float = 0.0
+    mapping: float = 0.0
+    unlabelled: str | None = None
+    unlabelled_images: int = 0
+
+
+@dataclass(frozen=True)
 class Optim:
     """The optimiser.
 
@@ -114,6 +140,8 @@ class Train:
         accumulate: batches whose gradients make one step.
         ema: decay of a moving average of the weights, which is then what is saved; 0 for none.
         checkpoint_steps: also save every so many steps within an epoch; 0 for the ends of epochs only.
+        frozen_stages: first stages of the backbone that keep the weights and statistics they start with; see
+            ``Backbone.stages``.
         sync_batch_norm: with several processes, batch normalisation over the whole batch instead of each one's part.
     """
 
@@ -124,6 +152,7 @@ class Train:
     accumulate: int = 1
     ema: float = 0.0
     checkpoint_steps: int = 0
+    frozen_stages: int = 0
     sync_batch_norm: bool = False
 
 
@@ -157,6 +186,7 @@ class Recipe:
     data: Data = field(default_factory=Data)
     model: ModelSettings = field(default_factory=RRIDModel)
     loss: Loss = field(default_factory=Loss)
+    distill: Distill = field(default_factory=Distill)
     optim: Optim = field(default_factory=Optim)
     schedule: Schedule = field(default_factory=Schedule)
     train: Train = field(default_factory=Train)
@@ -164,12 +194,31 @@ class Recipe:
 
     def __post_init__(self) -> None:
         self._check_ranges()
+        self._check_distillation()
         sizes = [(self.data.height, self.data.width)] + ([self.data.small] if self.data.small_until else [])
         for height, width in sizes:
             try:
                 self.model.check(height, width)
             except ValueError as error:
                 raise RecipeError(str(error)) from error
+
+    def _check_distillation(self) -> None:
+        distill = self.distill
+        weighs = distill.similarity > 0 or distill.mapping > 0
+        if bool(distill.teachers) != weighs:
+            raise RecipeError(
+                f"distill.teachers={','.join(distill.teachers) or 'none'} with distill.similarity={distill.similarity} "
+                f"and distill.mapping={distill.mapping}: give teachers and a weight above 0, or neither."
+            )
+        if (distill.unlabelled is None) != (distill.unlabelled_images == 0):
+            raise RecipeError(
+                f"distill.unlabelled={distill.unlabelled} with distill.unlabelled_images={distill.unlabelled_images}: "
+                "give a list of pictures and how many of them a batch takes, or neither."
+            )
+        if distill.unlabelled is not None and not distill.teachers:
+            raise RecipeError(
+                "distill.unlabelled: pictures without labels are learned from distill.teachers. Give one."
+            )
 
     def _check_ranges(self) -> None:
         for name, value, low, high in self._ranges():
@@ -202,6 +251,9 @@ class Recipe:
             ("data.batch_images", self.data.batch_images, 1, math.inf),
             ("loss.margin", self.loss.margin, 0, math.inf),
             ("loss.cross_entropy_weight", self.loss.cross_entropy_weight, 0, math.inf),
+            ("distill.similarity", self.distill.similarity, 0, math.inf),
+            ("distill.mapping", self.distill.mapping, 0, math.inf),
+            ("distill.unlabelled_images", self.distill.unlabelled_images, 0, math.inf),
             ("optim.weight_decay", self.optim.weight_decay, 0, math.inf),
             ("schedule.gamma", self.schedule.gamma, 0, 1),
             ("schedule.warmup_epochs", self.schedule.warmup_epochs, 0, math.inf),
@@ -209,6 +261,7 @@ class Recipe:
             ("schedule.floor", self.schedule.floor, 0, 1),
             ("train.epochs", train.epochs, 1, math.inf),
             ("train.seed", train.seed, 0, math.inf),
+            ("train.frozen_stages", train.frozen_stages, 0, math.inf),
             ("train.accumulate", train.accumulate, 1, math.inf),
             ("train.checkpoint_steps", train.checkpoint_steps, 0, math.inf),
             ("evaluation.every", self.evaluation.every, 0, math.inf),

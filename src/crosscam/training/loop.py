@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,14 @@ from crosscam.data.augment import PartGenerator, augment
 from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
+from crosscam.models.output import ReidOutput
 from crosscam.models.systems import begin_epoch
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.training import checkpoint
 from crosscam.training.allocator import keep_freed_memory
 from crosscam.training.distributed import Split, World, joined_world
+from crosscam.training.freezing import freeze_stages
 from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import Logbook, read_history
 from crosscam.training.objective import compute_loss
@@ -47,6 +49,7 @@ from crosscam.training.run import (
     total_cpu_seconds,
 )
 from crosscam.training.stopping import stop_requests
+from crosscam.training.teachers import teacher_rows, unlabelled_paths
 from crosscam.training.whitening import PROJECTION, fit_projection
 from crosscam.training.whole_batch import WholeBatchNorm, whole_output
 
@@ -65,6 +68,13 @@ class Job:
     world: World
     listeners: Listeners
     bf16: bool
+    unlabelled: tuple[Path, ...] = ()
+    taught: tuple[Tensor, ...] = ()
+
+    @property
+    def paths(self) -> list[Path]:
+        """The training images, and behind them those without labels."""
+        return [*(s.path for s in self.dataset.train), *self.unlabelled]
 
 
 def train(
@@ -95,24 +105,27 @@ def train(
             stop.
     """
     labels = checked_labels(recipe, dataset)
+    unlabelled = tuple(unlabelled_paths(recipe.distill))
     if not resume:
         checkpoint.check_free(folder)
     with joined_world() as world:
         bf16 = uses_bf16(recipe.train.precision, world.device)
+        if recipe.distill.teachers and world.size > 1:
+            raise TrainingError("Several processes cannot learn from distill.teachers. Train in one process.")
         return _train_joined(
-            Job(recipe, dataset, labels, folder, world, listeners or Listeners(), bf16), resume, evaluate
+            Job(recipe, dataset, labels, folder, world, listeners or Listeners(), bf16, unlabelled), resume, evaluate
         )
 
 
 def _train_joined(job: Job, resume: bool, evaluate: Evaluate | None) -> nn.Module:
     """The training of a process that has joined the others."""
     recipe, dataset, folder, world = job.recipe, job.dataset, job.folder, job.world
-    run = _start(job, resume)
-    if run is None:
+    started = _start(job, resume)
+    if started is None:
         return _finished(job)
+    run, job = started
     world.barrier()
-    data = recipe.data
-    paths = [s.path for s in dataset.train]
+    data, paths = recipe.data, job.paths
     images = open_images(paths, data.height, data.width, data.cache, job.listeners.reading)
     if world.rank == 0:
         # Not before: images that cannot be read must not leave a folder that looks like a training.
@@ -177,8 +190,8 @@ def _fit_projection(run: Run, job: Job, images: Images) -> None:
                 kept[name].copy_(value)
 
 
-def _start(job: Job, resume: bool) -> Run | None:
-    """A new run, or the saved one; None if it is finished already."""
+def _start(job: Job, resume: bool) -> tuple[Run, Job] | None:
+    """A new run, or the saved one, and the job with what its teachers say; None if it is finished already."""
     recipe, folder, world = job.recipe, job.folder, job.world
     # Every process has looked at the folder before the first one writes to it.
     world.barrier()
@@ -187,14 +200,23 @@ def _start(job: Job, resume: bool) -> Run | None:
     if resume and state is None and (folder / checkpoint.PROVENANCE).exists():
         checkpoint.check_same_training(folder, recipe, job.dataset.fingerprint())
         return None
-    run = new_run(recipe, int(job.labels.max()) + 1, world.device, world.size, pretrained=state is None)
+    if recipe.distill.teachers:
+        job = replace(job, taught=teacher_rows(recipe.distill, job.paths, folder, job.listeners.reading))
+    run = new_run(
+        recipe,
+        int(job.labels.max()) + 1,
+        world.device,
+        world.size,
+        pretrained=state is None,
+        teacher_dims=[rows.shape[1] for rows in job.taught],
+    )
     if state is not None:
         restore(run, state, world.device)
     if not world.same((run.epoch, run.batch, run.step)):
         raise CheckpointError(
             f"The processes found different states in {folder}. It must be on a disk that they share."
         )
-    return run
+    return run, job
 
 
 def _finished(job: Job) -> nn.Module:
@@ -206,12 +228,13 @@ def _finished(job: Job) -> nn.Module:
 def _train_epoch(run: Run, job: Job, model: nn.Module, images: Images, stop: Callable[[], bool]) -> None:
     """What is left of the current epoch; saves in between as the recipe says, and when asked to stop."""
     recipe, world = job.recipe, job.world
-    order = epoch_batches(recipe, job.labels, run.epoch)
+    order = _epoch_order(job, run.epoch)
     if not order:
         raise DataError(
             f"{job.dataset.root} has too few images for one batch. Set data.batch_ids or data.batch_images lower."
         )
     model.train()
+    freeze_stages(run.model, recipe)
     splits = [world.split(len(batch), recipe.data.batch_images) for batch in order]
     began = last = time.perf_counter()
     seen = 0
@@ -221,8 +244,7 @@ def _train_epoch(run: Run, job: Job, model: nn.Module, images: Images, stop: Cal
         ends_step = (run.batch + 1) % recipe.train.accumulate == 0 or run.batch + 1 == len(order)
         factor = learning_rate_factor(recipe.schedule, run.epoch, recipe.train.epochs, run.batch / len(order))
         set_learning_rate(run.optimizer, factor)
-        pids = torch.from_numpy(job.labels[indices])
-        loss = _train_batch(run, job, model, pixels, pids, splits[run.batch], ends_step)
+        loss = _train_batch(run, job, model, pixels, indices, splits[run.batch], ends_step)
         run.images_seen += len(indices)
         run.batch, seen, now = run.batch + 1, seen + len(indices), time.perf_counter()
         run.sums["seconds"] = run.sums.get("seconds", 0.0) + now - last
@@ -246,33 +268,63 @@ def _save_within_epoch(run: Run, job: Job, num_batches: int, stop: bool) -> None
         )
 
 
+def _epoch_order(job: Job, epoch: int) -> list[NDArray[np.int64]]:
+    """The batches of an epoch; behind the labelled images of each stand those without labels."""
+    order = epoch_batches(job.recipe, job.labels, epoch)
+    count = job.recipe.distill.unlabelled_images
+    if not job.unlabelled:
+        return order
+    rng = np.random.default_rng([job.recipe.train.seed, epoch, count])
+    first = len(job.labels)
+    return [np.concatenate([b, first + rng.integers(len(job.unlabelled), size=count)]) for b in order]
+
+
 def _train_batch(
-    run: Run, job: Job, model: nn.Module, pixels: Tensor, pids: Tensor, split: Split, ends_step: bool
+    run: Run, job: Job, model: nn.Module, pixels: Tensor, indices: NDArray[np.int64], split: Split, ends_step: bool
 ) -> float:
     """Forward, backward and, at the end of an accumulation, one step; the loss of the whole batch.
 
     Args:
         pixels: of this process's rows.
-        pids: of all rows.
+        indices: of all rows.
         split: which rows are this process's.
     """
     recipe, device = job.recipe, job.world.device
+    pids = torch.from_numpy(job.labels[indices[indices < len(job.labels)]])
     inputs = _augmented(run, job, pixels, split)
     waits = isinstance(model, DistributedDataParallel) and not ends_step
     together = WholeBatchNorm() if recipe.train.sync_batch_norm and split.shared else nullcontext()
     with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
         with torch.autocast(device.type, torch.bfloat16, enabled=job.bf16), together:
-            output = model(inputs)
-        loss = compute_loss(recipe.loss, whole_output(output, split), pids.to(device, non_blocking=True))
-        values = torch.stack((loss.total, loss.triplet, loss.cross_entropy)).detach().float().tolist()
+            output = whole_output(model(inputs), split)
+        loss = compute_loss(recipe.loss, _first(output, len(pids)), pids.to(device, non_blocking=True))
+        total = loss.total
+        if run.distiller is not None:
+            rows = torch.from_numpy(indices)
+            total = total + run.distiller(output.descriptor, [t[rows].to(device) for t in job.taught])
+            run.sums["distillation"] = run.sums.get("distillation", 0.0) + float((total - loss.total).detach()) * len(
+                pids
+            )
+        values = torch.stack((total, loss.triplet, loss.cross_entropy)).detach().float().tolist()
         _check_finite(values, run)
-        (loss.total / recipe.train.accumulate).backward()  # type: ignore[no-untyped-call]
+        (total / recipe.train.accumulate).backward()  # type: ignore[no-untyped-call]
     for name, value in zip(TERMS, values, strict=True):
         run.sums[name] = run.sums.get(name, 0.0) + value * len(pids)
     run.sums["images"] = run.sums.get("images", 0.0) + len(pids)
     if ends_step:
         take_step(run, recipe)
     return float(values[0])
+
+
+def _first(output: ReidOutput, count: int) -> ReidOutput:
+    """The output for the first images of a batch."""
+    if all(len(e) == count for e in output.embeddings):
+        return output
+    return ReidOutput(
+        tuple(e[:count] for e in output.embeddings),
+        tuple(x[:count] for x in output.logits),
+        {k: v[:count] for k, v in output.extras.items()},
+    )
 
 
 def _augmented(run: Run, job: Job, pixels: Tensor, split: Split) -> Tensor:
@@ -306,7 +358,7 @@ def _epoch_record(run: Run, job: Job, evaluate: Evaluate | None) -> dict[str, fl
     record = {
         "epoch": run.epoch,
         "step": run.step,
-        **{name: run.sums[name] / images for name in TERMS},
+        **{name: run.sums[name] / images for name in (*TERMS, "distillation") if name in run.sums},
         "lr": run.optimizer.param_groups[-1]["lr"],
         "images_per_second": images / seconds,
         "seconds": seconds,

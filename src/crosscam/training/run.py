@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from crosscam.data.records import ReidDataset
 from crosscam.errors import TrainingError
+from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json
 from crosscam.training import checkpoint
+from crosscam.training.distillation import Distiller
 from crosscam.training.optim import build_optimizer
 from crosscam.training.provenance import provenance_of
 
@@ -38,6 +40,7 @@ class Run:
         cpu_seconds: processor time of earlier processes of this run.
         cpu_start: the process's own when it took up this run; a process may train several.
         processes: how many train together.
+        distiller: the losses of the teachers with their maps; None without teachers.
     """
 
     model: nn.Module
@@ -51,9 +54,18 @@ class Run:
     cpu_seconds: float = 0.0
     cpu_start: float = field(default_factory=time.process_time)
     processes: int = 1
+    distiller: Distiller | None = None
 
 
-def new_run(recipe: Recipe, num_ids: int, device: torch.device, processes: int, *, pretrained: bool = True) -> Run:
+def new_run(
+    recipe: Recipe,
+    num_ids: int,
+    device: torch.device,
+    processes: int,
+    *,
+    pretrained: bool = True,
+    teacher_dims: Sequence[int] = (),
+) -> Run:
     """A run before its first step; the seed alone decides the weights.
 
     Args:
@@ -62,19 +74,36 @@ def new_run(recipe: Recipe, num_ids: int, device: torch.device, processes: int, 
         device: where to train.
         processes: how many train together.
         pretrained: False for a run that is restored next.
+        teacher_dims: length of each teacher's descriptors; their maps are trained at the rate of the head.
     """
     torch.manual_seed(recipe.train.seed)
     model = build_model(recipe, num_ids, pretrained=pretrained).to(device)
     if recipe.train.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = {k: v.clone() for k, v in model.state_dict().items()} if recipe.train.ema else None
-    return Run(model, build_optimizer(model, recipe.optim), average, processes=processes)
+    optimizer, distiller = build_optimizer(model, recipe.optim), _distiller(recipe, model, teacher_dims)
+    if distiller is not None and recipe.distill.mapping:
+        rate = recipe.optim.lr_head
+        optimizer.add_param_group({"params": list(distiller.to(device).parameters()), "lr": rate, "base_lr": rate})
+    return Run(model, optimizer, average, processes=processes, distiller=distiller)
+
+
+def _distiller(recipe: Recipe, model: nn.Module, teacher_dims: Sequence[int]) -> Distiller | None:
+    if not teacher_dims:
+        return None
+    projection = getattr(model, "projection", None)
+    layout = layout_of(model)
+    dim = layout[-1].stop if projection is None else projection.linear.weight[..., 0].numel()
+    distill = recipe.distill
+    return Distiller(dim, teacher_dims, similarity=distill.similarity, mapping=distill.mapping)
 
 
 def restore(run: Run, state: Mapping[str, Any], device: torch.device) -> None:
     """Put a new run to where ``state`` was taken."""
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
+    if run.distiller is not None:
+        run.distiller.load_state_dict(state["distiller"])
     if state["average"] is not None:
         run.average = {k: v.to(device) for k, v in state["average"].items()}
     run.epoch, run.batch, run.step = state["epoch"], state["batch"], state["step"]
@@ -98,6 +127,7 @@ def save_state(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path) -> 
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
         "average": run.average,
+        "distiller": None if run.distiller is None else run.distiller.state_dict(),
         "epoch": run.epoch,
         "batch": run.batch,
         "step": run.step,
