@@ -111,8 +111,12 @@ def _write_array(archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[in
     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
+        written = 0
         for piece in pieces:
             file.write(np.ascontiguousarray(piece, dtype=dtype).tobytes())
+            written += len(piece) if shape else 1
+    if written != (shape[0] if shape else 1):
+        raise DataError(f"{written:,} of {shape[0] if shape else 1:,} {name} were there to be written. Extract again.")
 
 
 def _pyarrow() -> Any:

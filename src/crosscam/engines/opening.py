@@ -45,12 +45,14 @@ class Network:
         card: its card.
         device: ``"cpu"``, ``"cuda"``, ...
         calibration: (N, H, W, 3) uint8 images for int8, at the model's input size; None for none.
+        folder: its run folder, where what is found out about it is kept; None without one.
     """
 
     model: nn.Module
     card: ModelCard
     device: str = "cpu"
     calibration: Pixels | None = None
+    folder: Path | None = None
 
 
 def check_name(name: str) -> None:

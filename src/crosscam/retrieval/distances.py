@@ -106,7 +106,7 @@ def centred_distances(q: Tensor, g: Tensor, g_square: Tensor, squared: bool) -> 
     for part, values in _pair_blocks(q, g, rows, columns):
         square[rows[part], columns[part]] = values
     square.clamp_(min=0.0)
-    return (square if squared else square.sqrt_()).to(torch.float32)
+    return (square if squared else square_root(square)).to(torch.float32)
 
 
 def _finish_compiled(
@@ -125,7 +125,7 @@ def _finish_compiled(
         limits = (q_square[row] + g_square) * (CANCELLATION * 1.001)
         columns = torch.nonzero(values < limits)[:, 0]
         for part, exact in _pair_blocks(q, g, torch.full_like(columns, int(row)), columns):
-            products[row, columns[part]] = exact if squared else exact.sqrt()
+            products[row, columns[part]] = exact if squared else square_root(exact)
     return products
 
 
@@ -155,6 +155,14 @@ def _pair_blocks(q: Tensor, g: Tensor, rows: Tensor, columns: Tensor) -> Iterato
     for first in range(0, len(rows), step):
         part = slice(first, first + step)
         yield part, square_norms(q[rows[part]] - g[columns[part]])
+
+
+def square_root(x: Tensor) -> Tensor:
+    """Square roots of a tensor, which may be overwritten; on a CPU rounded correctly, as numba's and numpy's are."""
+    if x.device.type != "cpu":
+        return x.sqrt_()
+    values = x.numpy()
+    return torch.from_numpy(np.sqrt(values, out=values))
 
 
 def square_norms(x: Tensor) -> Tensor:

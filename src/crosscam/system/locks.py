@@ -118,12 +118,13 @@ def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def held(file: Path, *, wait: bool) -> Iterator[bool]:
+def held(file: Path, *, wait: bool, remove: bool = False) -> Iterator[bool]:
     """Hold a lock file for the time of the block; False if another process holds it.
 
     Args:
-        file: the lock file; it stays.
+        file: the lock file.
         wait: until it is free.
+        remove: the lock file at the end.
     """
     lock = Lock(file)
     if not lock.take(wait=wait):
@@ -132,4 +133,4 @@ def held(file: Path, *, wait: bool) -> Iterator[bool]:
     try:
         yield True
     finally:
-        lock.release()
+        lock.release(remove=remove)
