@@ -61,13 +61,16 @@ def run_experiment(
         Scores of the trained network, of the same network before training, and of raw pixels; empty without a test
         split, and in all processes but the first. They are also in ``scores.json`` and ``report.html`` of the folder.
     Raises:
+        BusyError: another process trains there.
         CrosscamError: as the parts raise it.
     """
     # What is quick to find out comes before all images are read.
     checked_labels(recipe, dataset)
     if not resume:
         check_free(folder)
-    with joined_world() as world:
+    with joined_world() as world, world.only_writer(folder, folder=True):
+        if not resume:
+            check_free(folder)
         test = TestImages(dataset, recipe, world=world) if dataset.query and dataset.gallery else None
 
         def evaluate(model: nn.Module) -> Mapping[str, float]:

@@ -23,6 +23,7 @@ from crosscam.errors import DataError, EngineError
 from crosscam.extraction import AnyPicture, Extractor
 from crosscam.retrieval.metrics import evaluate_descriptors
 from crosscam.system.files import copy_bytes, write_atomically
+from crosscam.system.locks import only_writer
 
 Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -61,10 +62,24 @@ def export_model(
         EngineError: the file does not give what the network gives, a package is missing, or the network cannot be
             written; nothing is written then.
         DataError: int8 without pictures, or a data set whose pictures cannot be read.
+        BusyError: another process writes the file.
         ValueError: a file of another ending.
     """
     if path.suffix not in SUFFIXES.values():
         raise ValueError(f"{path} cannot be written. Expected a name that ends in .onnx, or in .xml for OpenVINO.")
+    with only_writer(path):
+        return _export(extractor, path, int8, batch, dataset, calibration, most_lost)
+
+
+def _export(
+    extractor: Extractor,
+    path: Path,
+    int8: bool,
+    batch: int | None,
+    dataset: ReidDataset | None,
+    calibration: Sequence[AnyPicture] | None,
+    most_lost: float,
+) -> ModelCard:
     network = Network(extractor.model, extractor.card)
     if int8:
         pictures = _calibration(dataset, calibration)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ WITHOUT_FCNTL = "import sys; sys.modules['fcntl'] = None\n"
 
 HOLD = """
 import sys
+import threading
 from pathlib import Path
 from crosscam.system.locks import only_writer
 with only_writer(Path(sys.argv[1]), folder=sys.argv[2] == "folder"):
@@ -85,3 +87,24 @@ def test_without_fcntl_there_is_still_one_writer(tmp_path: Path) -> None:
     again = subprocess.run(command, capture_output=True, text=True, input="")
     assert (again.stdout, again.returncode) == ("held\n", 0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_block_within_a_block_of_the_same_place(tmp_path: Path) -> None:
+    with only_writer(tmp_path / "run", folder=True):
+        with only_writer(tmp_path / "run", folder=True):
+            assert (tmp_path / "run" / FOLDER_LOCK).exists()
+        assert (tmp_path / "run" / FOLDER_LOCK).exists()
+        refused: list[str] = []
+
+        def somebody_else() -> None:
+            try:
+                with only_writer(tmp_path / "run", folder=True):
+                    refused.append("no")
+            except BusyError as error:
+                refused.append(str(error))
+
+        thread = threading.Thread(target=somebody_else)
+        thread.start()
+        thread.join()
+        assert "is being written by process" in refused[0]
+    assert not (tmp_path / "run" / FOLDER_LOCK).exists()

@@ -59,11 +59,15 @@ class Demo:
         if self.photos is not None:
             if self.set:
                 raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")
-            self._search_photos(self.photos, self.out or Path("runs/photos"))
+            out = self.out or Path("runs/photos")
+            with only_writer(out, folder=True):
+                self._search_photos(self.photos, out)
         else:
             if self.camids is not None:
                 raise CrosscamError("--camids tells the cameras of --photos. Give both, or none.")
-            self._learn_drawn(self.out or Path("runs/demo"))
+            out = self.out or Path("runs/demo")
+            with only_writer(out, folder=True):
+                self._learn_drawn(out)
 
     def _search_photos(self, folder: Path, out: Path) -> None:
         notes: list[str] = []
@@ -126,13 +130,12 @@ class Demo:
     def _people(self, out: Path) -> ReidDataset:
         """The drawn data set; half a one, left by a kill, is drawn again."""
         data = out / "people"
-        with only_writer(data):
-            if not data.exists():
-                with folder_in_place(data) as part, bars(self.general.json) as progress:
-                    drawn = counting(progress, "drawing people")
-                    render_dataset(
-                        part, ids=self.ids, cameras=4, images=4, collide=0.3, seed=0, test_share=0.2, progress=drawn
-                    )
+        if not data.exists():
+            with folder_in_place(data) as part, bars(self.general.json) as progress:
+                drawn = counting(progress, "drawing people")
+                render_dataset(
+                    part, ids=self.ids, cameras=4, images=4, collide=0.3, seed=0, test_share=0.2, progress=drawn
+                )
         dataset = read_dataset(data)
         found = len({s.pid for samples in dataset.subsets.values() for s in samples if s.pid > 0})
         if found != self.ids:

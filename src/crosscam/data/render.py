@@ -16,6 +16,7 @@ from crosscam.data.render_image import Track, draw_track
 from crosscam.errors import DataError
 from crosscam.system.cores import available_cores
 from crosscam.system.files import write_atomically, write_text
+from crosscam.system.locks import FOLDER_LOCK, only_writer
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 IDENTITIES_FILE = "identities.json"
@@ -98,17 +99,20 @@ def render_dataset(
     Raises:
         ValueError: an argument out of its range.
         DataError: the folder is not empty, or cannot be written.
+        BusyError: another process draws there.
     """
     _check_arguments(ids, cameras, images, collide, test_share, group, processes)
     out = Path(out)
     people = draw_identities(ids, test_share, collide, seed, group)
     jobs = list(_plan(people, cameras, images, seed))
-    try:
-        _make_folders(out)
-        _write_identities(out, people, jobs, collide, seed, cameras)
-        _run(out, people, jobs, cameras, seed, processes or available_cores(), progress)
-    except OSError as error:
-        raise DataError(f"Cannot write the rendered data set to {out}: {error.strerror or error}.") from error
+    _check_empty(out)
+    with only_writer(out, folder=True):
+        try:
+            _make_folders(out)
+            _write_identities(out, people, jobs, collide, seed, cameras)
+            _run(out, people, jobs, cameras, seed, processes or available_cores(), progress)
+        except OSError as error:
+            raise DataError(f"Cannot write the rendered data set to {out}: {error.strerror or error}.") from error
     return _summary(out, people, jobs, cameras)
 
 
@@ -130,9 +134,13 @@ def _check_arguments(
         raise ValueError(f"test_share must lie between 0 and 1, got {test_share}.")
 
 
-def _make_folders(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+def _check_empty(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(path.name != FOLDER_LOCK for path in out.iterdir())):
         raise DataError(f"{out} exists and is not an empty folder. Give a new folder, or empty this one first.")
+
+
+def _make_folders(out: Path) -> None:
+    _check_empty(out)
     for folder in (TRAIN, QUERY, GALLERY):
         (out / folder).mkdir(parents=True, exist_ok=True)
 

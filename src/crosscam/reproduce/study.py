@@ -30,7 +30,7 @@ from crosscam.reproduce.rows import Row, Scale, recipe_of
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
 from crosscam.scoring import TestImages, ranking_labels
 from crosscam.system.files import write_atomically, write_text
-from crosscam.system.locks import held
+from crosscam.system.locks import held, only_writer
 from crosscam.training.checkpoint import check_same_training
 from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
@@ -99,7 +99,10 @@ class Study:
         text = json.dumps(wanted, indent=2) + "\n"
         path = folder / STUDY
         if not path.exists():
-            write_atomically(path, lambda temporary: write_text(temporary, text))
+            folder.mkdir(parents=True, exist_ok=True)
+            with held(folder / LOCK, wait=True, remove=True):
+                if not path.exists():
+                    write_atomically(path, lambda temporary: write_text(temporary, text))
         found = _read_json(path)
         for name, value in json.loads(text).items():
             if found.get(name) != value:
@@ -144,8 +147,9 @@ class Study:
                 return False
             if not (folder / RESULT).exists():
                 listeners = listen(f"{row.name}, seed {seed}") if listen else None
-                train(recipe, self.dataset, folder, resume=True, listeners=listeners)
-                score_run(folder, recipe, self.dataset, with_untrained=seed == 0)
+                with only_writer(folder, folder=True):
+                    train(recipe, self.dataset, folder, resume=True, listeners=listeners)
+                    score_run(folder, recipe, self.dataset, with_untrained=seed == 0)
         return True
 
     def result(self, row: str, seed: int) -> RowResult | None:

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -18,6 +19,8 @@ from crosscam.errors import BusyError, StorageError
 from crosscam.system.files import clear_unfinished
 
 FOLDER_LOCK = ".crosscam.lock"
+# Places whose lock is held by what called; another thread of this process is somebody else.
+_mine: ContextVar[frozenset[tuple[int, str]]] = ContextVar("places", default=frozenset())
 _UNKNOWN, _SIGNED = "another process", "process "
 
 
@@ -91,7 +94,7 @@ class Lock:
 def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
     """Keep every other crosscam process from writing to a place, for the time of the block.
 
-    What killed writers left unfinished there is removed first.
+    What killed writers left unfinished there is removed first. A block within a block of the same place is the same.
 
     Args:
         place: a file that is written, or a folder.
@@ -100,6 +103,10 @@ def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
         BusyError: another process writes there; the message says which.
         StorageError: nothing can be written there.
     """
+    key = (os.getpid(), os.path.abspath(place))
+    if key in _mine.get():
+        yield
+        return
     try:
         (place if folder else place.parent).mkdir(parents=True, exist_ok=True)
         lock = Lock(place / FOLDER_LOCK if folder else place.with_name(f".{place.name}.lock"))
@@ -110,10 +117,12 @@ def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
         ) from error
     if not taken:
         raise BusyError(f"{place} is being written by {lock.holder()}. Wait until it is done, or choose another place.")
+    before = _mine.set(_mine.get() | {key})
     try:
         clear_unfinished(place, folder=folder)
         yield
     finally:
+        _mine.reset(before)
         lock.release(remove=True)
 
 

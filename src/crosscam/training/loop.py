@@ -91,6 +91,7 @@ def train(
     Raises:
         DataError: too few identities, or unreadable images.
         CheckpointError: ``folder`` holds another training.
+        BusyError: another process trains there.
         TrainingError: the loss is not finite, the disk is full, another process is lost, or the training was asked to
             stop.
     """
@@ -99,9 +100,12 @@ def train(
         checkpoint.check_free(folder)
     with joined_world() as world:
         bf16 = uses_bf16(recipe.train.precision, world.device)
-        return _train_joined(
-            Job(recipe, dataset, labels, folder, world, listeners or Listeners(), bf16), resume, evaluate
-        )
+        job = Job(recipe, dataset, labels, folder, world, listeners or Listeners(), bf16)
+        with world.only_writer(folder, folder=True):
+            if not resume:
+                # Once more: another training may have ended since.
+                checkpoint.check_free(folder)
+            return _train_joined(job, resume, evaluate)
 
 
 def _train_joined(job: Job, resume: bool, evaluate: Evaluate | None) -> nn.Module:
