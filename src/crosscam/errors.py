@@ -1,12 +1,17 @@
 """The exceptions that crosscam raises on purpose.
 
 Each message is one line: what is wrong, where, what was expected, what was found, and the next step.
-A bad argument to a function is a plain ``ValueError``. The command line prints the line and exits with 2.
+A bad argument to a function is an :class:`ArgumentError`, which is a ``ValueError``. The command line prints the line
+and exits with 2; whatever else is raised is a fault of crosscam's, and shows its traceback.
 """
 
 
 class CrosscamError(Exception):
     """Anything a user can cause and mend."""
+
+
+class ArgumentError(CrosscamError, ValueError):
+    """A value that a function or an option does not take."""
 
 
 class DataError(CrosscamError):

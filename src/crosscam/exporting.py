@@ -19,7 +19,7 @@ from crosscam.engines.onnx_engine import OnnxEngine, write_card
 from crosscam.engines.opening import Network, open_engine, write_fp32, write_int8
 from crosscam.engines.openvino_engine import OpenVinoEngine, write_openvino
 from crosscam.engines.quantise import AGREEMENT, CALIBRATION_IMAGES, neighbour_agreement
-from crosscam.errors import DataError, EngineError
+from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.extraction import AnyPicture, Extractor
 from crosscam.retrieval.metrics import evaluate_descriptors
 from crosscam.system.files import copy_bytes, write_atomically
@@ -66,7 +66,7 @@ def export_model(
         ValueError: a file of another ending.
     """
     if path.suffix not in SUFFIXES.values():
-        raise ValueError(f"{path} cannot be written. Expected a name that ends in .onnx, or in .xml for OpenVINO.")
+        raise ArgumentError(f"{path} cannot be written. Expected a name that ends in .onnx, or in .xml for OpenVINO.")
     with only_writer(path):
         return _export(extractor, path, int8, batch, dataset, calibration, most_lost)
 

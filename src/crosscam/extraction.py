@@ -23,7 +23,7 @@ from crosscam.engines.choose import MEASURED_IMAGES, Measurement, Runner
 from crosscam.engines.contract import Pixels
 from crosscam.engines.opening import Network, int8_fingerprint, is_exported, open_exported
 from crosscam.engines.torch_engine import describe
-from crosscam.errors import DataError, EngineError
+from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
@@ -168,7 +168,9 @@ class Extractor:
             return self
         found, card = open_exported(path, engine, device)
         if flip is not None and flip != card.flip:
-            raise ValueError(f"{path} was exported {'with' if card.flip else 'without'} the mirror pass. Export again.")
+            raise ArgumentError(
+                f"{path} was exported {'with' if card.flip else 'without'} the mirror pass. Export again."
+            )
         self = cls.__new__(cls)
         self.recipe, self.flip, self._card = card.recipe, card.flip, card
         self._model, self._device, self._calibration, self._runner = None, device, None, Runner.of(found)
@@ -245,7 +247,7 @@ class Extractor:
             ValueError: an array that is not (H, W, 3) uint8, or one path instead of a list.
         """
         if isinstance(pictures, str | os.PathLike | bytes):
-            raise ValueError(f"Expected a list of pictures, found {pictures!r:.80}. Put it into a list.")
+            raise ArgumentError(f"Expected a list of pictures, found {pictures!r:.80}. Put it into a list.")
         size = batch_size or self.batch_size
         rows = [np.empty((0, self.dim), np.float32)]
         for start in range(0, len(pictures), size):
@@ -360,7 +362,9 @@ class Extractor:
             else:
                 array = decode_image(picture if isinstance(picture, bytes) else Path(picture))
             if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-                raise ValueError(f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}.")
+                raise ArgumentError(
+                    f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}."
+                )
             return resize_image(array, data.height, data.width)
 
         if isinstance(pictures, np.ndarray) or len(pictures) <= FEW:

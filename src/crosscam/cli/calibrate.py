@@ -88,7 +88,7 @@ def _trained_on(source: Path) -> str | None:
     """Fingerprint of the data that a network was trained on, where the run folder tells."""
     try:
         text = (run_folder(source) / PROVENANCE).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return None
     try:
         value = json.loads(text)["data"]["fingerprint"]

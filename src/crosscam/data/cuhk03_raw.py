@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 from crosscam.system.files import folder_in_place
 from crosscam.system.locks import only_writer
 
@@ -97,7 +97,7 @@ def read_test_set(mat: Path, boxes: str, split: int) -> ClassicSplit:
     with _open(mat) as file:
         cells = _cells(file, mat, "testsets")
         if not 0 <= split < len(cells):
-            raise ValueError(f"CUHK03 has the test sets 0 to {len(cells) - 1}, found split={split}.")
+            raise ArgumentError(f"CUHK03 has the test sets 0 to {len(cells) - 1}, found split={split}.")
         # HDF5 holds MATLAB arrays transposed: 2 x 100 here.
         people = np.asarray(cells[split]).T.astype(int)
         sizes = [pair.shape[1] for pair in _cells(file, mat, boxes)]

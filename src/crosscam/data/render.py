@@ -13,7 +13,7 @@ from pathlib import Path
 from crosscam.data.render_camera import draw_cameras
 from crosscam.data.render_identities import MAX_IDS, SHARING_GROUP, Identity, draw_identities, draw_stranger
 from crosscam.data.render_image import Track, draw_track
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 from crosscam.system.cores import available_cores
 from crosscam.system.files import write_atomically, write_text
 from crosscam.system.locks import FOLDER_LOCK, only_writer
@@ -127,11 +127,11 @@ def _check_arguments(
         ("processes", 1 if processes is None else processes, 1, 1024),
     ):
         if not low <= value <= high:
-            raise ValueError(f"{name} must be from {low} to {high}, got {value}.")
+            raise ArgumentError(f"{name} must be from {low} to {high}, got {value}.")
     if not 0.0 <= collide <= 1.0:
-        raise ValueError(f"collide is a share of the identities, from 0 to 1, got {collide}.")
+        raise ArgumentError(f"collide is a share of the identities, from 0 to 1, got {collide}.")
     if not 0.0 < test_share < 1.0:
-        raise ValueError(f"test_share must lie between 0 and 1, got {test_share}.")
+        raise ArgumentError(f"test_share must lie between 0 and 1, got {test_share}.")
 
 
 def _check_empty(out: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 from crosscam.data.images import decode_image
 from crosscam.data.market1501 import read_market1501
 from crosscam.data.records import Sample
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 from crosscam.system.files import write_atomically
 
 CELL_WIDTH, CELL_HEIGHT = 64, 128
@@ -36,7 +36,7 @@ def contact_sheet(
         DataError: the folder holds no identity, or the file cannot be written.
     """
     if identities < 1 or images_per_camera < 1:
-        raise ValueError(
+        raise ArgumentError(
             f"A contact sheet needs at least one identity and one image, got {identities}, {images_per_camera}."
         )
     dataset = read_market1501(Path(dataset_folder))

@@ -20,7 +20,7 @@ from crosscam.engines.onnx_engine import OnnxEngine, read_card
 from crosscam.engines.openvino_engine import OpenVinoEngine, read_openvino_card
 from crosscam.engines.quantise import quantise
 from crosscam.engines.torch_engine import TorchEngine, chip_has_bf16
-from crosscam.errors import EngineError, StorageError
+from crosscam.errors import ArgumentError, EngineError, StorageError
 from crosscam.system.files import copy_bytes, write_atomically
 
 ENGINES = (
@@ -64,7 +64,7 @@ def check_name(name: str) -> None:
     if name not in ("auto", *ENGINES):
         near = difflib.get_close_matches(name, ENGINES, 1)
         hint = f"Did you mean {near[0]}? " if near else ""
-        raise ValueError(f"Unknown engine {name!r}. {hint}Known: auto, {', '.join(ENGINES)}.")
+        raise ArgumentError(f"Unknown engine {name!r}. {hint}Known: auto, {', '.join(ENGINES)}.")
 
 
 def candidates(device: str, *, int8: bool) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from crosscam.errors import CheckpointError
+from crosscam.errors import ArgumentError, CheckpointError
 
 BackboneName = Literal["resnet18-half", "resnet18-half-ibn", "resnet18", "resnet34", "resnet50", "resnet101"]
 BlockName = Literal["basic", "bottleneck"]
@@ -203,11 +203,11 @@ def backbone_shape(name: str) -> ResNetShape:
         return BACKBONES[name]
     spelled = _SPELLED.fullmatch(name)
     if spelled is None:
-        raise ValueError(f"Unknown backbone {name!r}. Known: {', '.join(BACKBONES)}.")
+        raise ArgumentError(f"Unknown backbone {name!r}. Known: {', '.join(BACKBONES)}.")
     block, stem, *lists, ibn = spelled.groups()
     planes, out, depths = ((int(a), int(b), int(c), int(d)) for a, b, c, d in (text.split(".") for text in lists))
     if 0 in (int(stem), *planes, *out, *depths):
-        raise ValueError(f"Backbone {name!r} has a size of zero. Every size is at least 1.")
+        raise ArgumentError(f"Backbone {name!r} has a size of zero. Every size is at least 1.")
     return ResNetShape("basic" if block == "basic" else "bottleneck", depths, int(stem), planes, out, ibn is not None)
 
 
@@ -246,9 +246,9 @@ def check_backbone(name: str, last_stride: int) -> None:
     try:
         backbone_shape(name)
     except ValueError as error:
-        raise ValueError(f"model.backbone: {error}") from error
+        raise ArgumentError(f"model.backbone: {error}") from error
     if last_stride not in (1, 2):
-        raise ValueError(f"model.last_stride={last_stride}: expected from 1 to 2.")
+        raise ArgumentError(f"model.last_stride={last_stride}: expected from 1 to 2.")
 
 
 def load_imagenet(backbone: ResNet, name: str, source: str) -> None:

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from crosscam.errors import ArgumentError
 from crosscam.models.backbones import ResNet, build_backbone, check_backbone
 from crosscam.models.output import ReidOutput
 from crosscam.models.parts import check_stripes, pool_stripes
@@ -42,7 +43,7 @@ class BranchedResNet(nn.Module):
     def __init__(self, resnet: ResNet, num_branches: int) -> None:
         super().__init__()
         if not _strided(resnet.layer4):
-            raise ValueError("The backbone has last_stride=1. MGN's global branch needs last_stride=2.")
+            raise ArgumentError("The backbone has last_stride=1. MGN's global branch needs last_stride=2.")
         third = list(resnet.layer3)
         self.trunk = nn.Sequential(
             resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool, resnet.layer1, resnet.layer2, third[0]
@@ -101,9 +102,9 @@ class MGN(nn.Module):
     ) -> None:
         super().__init__()
         if global_classifiers not in get_args(GlobalClassifiers):
-            raise ValueError(f"Unknown global_classifiers={global_classifiers!r}. Known: pooled, reduced.")
+            raise ArgumentError(f"Unknown global_classifiers={global_classifiers!r}. Known: pooled, reduced.")
         if not scales or len(set(scales)) < len(scales) or min(scales) < 1:
-            raise ValueError(f"scales={scales}: expected different numbers of stripes, each at least 1.")
+            raise ArgumentError(f"scales={scales}: expected different numbers of stripes, each at least 1.")
         self.backbone = BranchedResNet(backbone, len(scales))
         self.scales = scales
         self.classifies_pooled = global_classifiers == "pooled"

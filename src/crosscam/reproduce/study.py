@@ -103,7 +103,7 @@ class Study:
             with held(folder / LOCK, wait=True, remove=True):
                 if not path.exists():
                     write_atomically(path, lambda temporary: write_text(temporary, text))
-        found = _read_json(path)
+        found = read_json(path)
         for name, value in json.loads(text).items():
             if found.get(name) != value:
                 raise CheckpointError(
@@ -157,7 +157,7 @@ class Study:
         folder = self.run_folder(row, seed)
         if not (folder / RESULT).exists():
             return None
-        values = _read_json(folder / RESULT)
+        values = read_json(folder / RESULT)
         with np.load(folder / QUERIES) as arrays:
             names = [n.removeprefix("ap/") for n in arrays if n.startswith("ap/")]
             precision = {n: arrays[f"ap/{n}"] for n in names}
@@ -238,7 +238,12 @@ def save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON document of a study.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return values

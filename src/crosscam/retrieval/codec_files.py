@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 from crosscam.retrieval.compression import Codec, Half, Int8, Principal
 from crosscam.retrieval.product_quantiser import ProductQuantiser
 from crosscam.system.files import write_atomically
@@ -66,7 +66,7 @@ def _planned(codec: Any, prefix: str, tensors: dict[str, np.ndarray]) -> dict[st
     """The codec's kind and plain values; its arrays are added to ``tensors``."""
     kind = next((name for name, known in KINDS.items() if type(codec) is known), None)
     if kind is None:
-        raise ValueError(f"{type(codec).__name__} is no codec of crosscam. Known: {', '.join(KINDS)}.")
+        raise ArgumentError(f"{type(codec).__name__} is no codec of crosscam. Known: {', '.join(KINDS)}.")
     plan: dict[str, Any] = {"kind": kind}
     for field in fields(codec):
         value = getattr(codec, field.name)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crosscam.errors import ArgumentError
 from crosscam.retrieval.counting import uses_compiled
 from crosscam.retrieval.products import inner_products
 
@@ -72,7 +73,7 @@ def distance_blocks(
     if block_size is None:
         block_size = max(1, BLOCK_ELEMENTS // max(1, len(g)))
     if block_size < 1:
-        raise ValueError(f"block_size is {block_size}; expected at least 1.")
+        raise ArgumentError(f"block_size is {block_size}; expected at least 1.")
     mean = centre_of(g).to(g.dtype).to(g.device)
     g = g - mean
     g_square = square_norms(g)
@@ -175,7 +176,7 @@ def _as_matrices(query: Descriptors, gallery: Descriptors) -> tuple[Tensor, Tens
     q = query.detach() if isinstance(query, Tensor) else torch.from_numpy(np.ascontiguousarray(query))
     g = gallery.detach() if isinstance(gallery, Tensor) else torch.from_numpy(np.ascontiguousarray(gallery))
     if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1]:
-        raise ValueError(
+        raise ArgumentError(
             f"Query descriptors are {tuple(q.shape)} and gallery descriptors {tuple(g.shape)}. "
             "Expected (Q, D) and (G, D) from one model."
         )
@@ -196,9 +197,9 @@ def first_not_finite(x: Tensor) -> int | None:
     return int((~finite).nonzero()[0])
 
 
-def not_finite(name: str, row: int) -> ValueError:
+def not_finite(name: str, row: int) -> ArgumentError:
     """What to raise for it; ``name`` is query or gallery."""
-    return ValueError(
+    return ArgumentError(
         f"The descriptor of {name} {row} is not finite. Expected finite numbers; "
         "check the image and the weights it was computed with."
     )

@@ -74,12 +74,17 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     path = folder / METRICS
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Remove it; only its curve is lost.") from error
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except ValueError as error:
+            record = json.loads(line)
+            record["epoch"] + 0
+            records.append(record)
+        except (ValueError, TypeError, LookupError) as error:
             if number == len(lines):
                 break
             raise CheckpointError(f"{path}, line {number} is damaged ({error}). Take the line out.") from error

@@ -31,6 +31,7 @@ from crosscam.training.allocator import keep_freed_memory
 from crosscam.training.distributed import Split, World, joined_world
 from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import Logbook, read_history
+from crosscam.training.neighbours import Neighbours
 from crosscam.training.objective import compute_loss
 from crosscam.training.optim import learning_rate_factor, set_learning_rate
 from crosscam.training.plan import checked_labels, epoch_batches, input_size
@@ -146,7 +147,7 @@ def _train_epochs(
     run: Run, job: Job, images: Images, evaluate: Evaluate | None, book: Logbook | None, stop: Callable[[], bool]
 ) -> None:
     """All epochs that are left, each written down by the process that has the book."""
-    recipe = job.recipe
+    recipe, neighbours = job.recipe, Neighbours()
     network: nn.Module | None = None
     while run.epoch <= recipe.train.epochs:
         # Before the wrapping, which must know what is trained.
@@ -163,6 +164,8 @@ def _train_epochs(
             save_epoch(run, recipe, job.dataset, job.folder, record)
         if job.listeners.epoch:
             job.listeners.epoch(record)
+        if (text := neighbours.noticed()) is not None:
+            job.listeners.tell(text)
 
 
 def _is_scored(recipe: Recipe, epoch: int) -> bool:
@@ -193,7 +196,7 @@ def _start(job: Job, resume: bool) -> Run | None:
         return None
     run = new_run(recipe, int(job.labels.max()) + 1, world.device, world.size, pretrained=state is None)
     if state is not None:
-        restore(run, state, world.device)
+        job.listeners.tell(restore(run, state, world.device))
     if not world.same((run.epoch, run.batch, run.step)):
         raise CheckpointError(
             f"The processes found different states in {folder}. It must be on a disk that they share."
