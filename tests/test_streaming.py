@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,13 +15,13 @@ import torch
 
 from crosscam.data.records import ReidDataset
 from crosscam.descriptor_files import Entry, check_name
-from crosscam.errors import DataError
+from crosscam.errors import BusyError, DataError
 from crosscam.extraction import Extractor
+from crosscam.parts_on_disk import Part, PartsOnDisk
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.streaming import (
     Job,
-    Part,
     Summary,
     describe_part,
     describe_stream,
@@ -224,3 +226,153 @@ def test_a_job_file_tells_what_is_under_way(extractor: Extractor, entries: list[
 
     describe_stream(entries, tmp_path / "out.npz", fingerprint="f", run=look)
     assert seen["fingerprint"] == "f"
+
+
+def stopped(extractor: Extractor, entries: list[Entry], out: Path, after: int) -> None:
+    """An extraction that is killed after some parts of four pictures."""
+
+    def run(jobs: Iterable[Job]) -> Iterator[tuple[int, Part]]:
+        for count, (number, paths) in enumerate(jobs):
+            if count == after:
+                raise Killed
+            yield number, describe_part(extractor, paths)
+
+    with pytest.raises(Killed):
+        describe_stream(entries, out, fingerprint="f", run=run, part_size=4)
+
+
+def gone_on(extractor: Extractor, entries: list[Entry], out: Path) -> list[int]:
+    """Parts that the next call describes; its result is compared with what the pictures give."""
+    described = []
+
+    def run(jobs: Iterable[Job]) -> Iterator[tuple[int, Part]]:
+        for number, part in run_here(extractor, 1)(jobs):
+            described.append(number)
+            yield number, part
+
+    describe_stream(entries, out, fingerprint="f", run=run, part_size=4)
+    with np.load(out) as saved:
+        assert list(saved["paths"]) == [str(e.path) for e in entries]
+        np.testing.assert_allclose(saved["descriptors"], extractor([e.path for e in entries]), atol=2e-6)
+    return described
+
+
+@pytest.mark.parametrize("fault", ["gone", "torn", "flipped", "another's", "empty"])
+def test_a_part_that_is_broken_is_made_again(
+    extractor: Extractor, entries: list[Entry], tmp_path: Path, fault: str
+) -> None:
+    out = tmp_path / "out.npz"
+    stopped(extractor, entries, out, after=4)
+    part = PartsOnDisk(entries, tmp_path / "out.npz.parts", 4).file(1)
+    data = part.read_bytes()
+    if fault == "gone":
+        part.unlink()
+    elif fault == "torn":
+        part.write_bytes(data[: len(data) // 2])
+    elif fault == "flipped":
+        place = data.index(b"descriptors.npy") + 400
+        part.write_bytes(data[:place] + bytes([data[place] ^ 64]) + data[place + 1 :])
+    elif fault == "another's":
+        part.write_bytes(part.with_name("000002.npz").read_bytes())
+    else:
+        part.write_bytes(b"")
+    assert gone_on(extractor, entries, out) == [1, 4, 5, 6]
+
+
+def test_a_part_that_is_lost_before_the_joining_is_made_again(
+    extractor: Extractor, entries: list[Entry], tmp_path: Path
+) -> None:
+    described = []
+
+    def run(jobs: Iterable[Job]) -> Iterator[tuple[int, Part]]:
+        for number, part in run_here(extractor, 1)(jobs):
+            if described == [0, 1, 2, 3]:
+                (tmp_path / "out.npz.parts/000001.npz").unlink()
+            described.append(number)
+            yield number, part
+
+    done = describe_stream(entries, tmp_path / "out.npz", fingerprint="f", run=run, part_size=4)
+    assert (done.described, described) == (25, [0, 1, 2, 3, 4, 5, 6, 1])
+    with np.load(tmp_path / "out.npz") as saved:
+        np.testing.assert_allclose(saved["descriptors"], extractor([e.path for e in entries]), atol=2e-6)
+
+
+@pytest.mark.parametrize("change", ["another picture", "a later time"])
+def test_a_picture_that_changed_since_is_described_again(
+    extractor: Extractor, entries: list[Entry], tmp_path: Path, change: str
+) -> None:
+    for number, entry in enumerate(entries):
+        (tmp_path / f"{number}.jpg").write_bytes(entry.path.read_bytes())
+    own = [Entry(tmp_path / f"{number}.jpg") for number in range(len(entries))]
+    stopped(extractor, own, tmp_path / "out.npz", after=4)
+    if change == "another picture":
+        own[5].path.write_bytes(entries[20].path.read_bytes())
+    else:
+        os.utime(own[5].path, (1, 1))
+    assert gone_on(extractor, own, tmp_path / "out.npz") == [1, 4, 5, 6]
+
+
+def test_a_picture_that_is_there_now_is_described(extractor: Extractor, entries: list[Entry], tmp_path: Path) -> None:
+    own = [*entries[:5], Entry(tmp_path / "late.jpg", 1, 1), *entries[6:]]
+    stopped(extractor, own, tmp_path / "out.npz", after=4)
+    own[5].path.write_bytes(entries[5].path.read_bytes())
+    assert gone_on(extractor, own, tmp_path / "out.npz") == [1, 4, 5, 6]
+
+
+def test_one_extraction_at_a_time(extractor: Extractor, entries: list[Entry], tmp_path: Path) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def wait(jobs: Iterable[Job]) -> Iterator[tuple[int, Part]]:
+        began.set()
+        assert go_on.wait(30)
+        yield from run_here(extractor, 1)(jobs)
+
+    out = tmp_path / "out.npz"
+    first = threading.Thread(target=lambda: describe_stream(entries, out, fingerprint="f", run=wait, part_size=4))
+    first.start()
+    assert began.wait(30)
+    with pytest.raises(BusyError, match=r"out\.npz is being written by process \d+"):
+        describe_stream(entries, out, fingerprint="f", run=run_here(extractor, 1), part_size=4)
+    go_on.set()
+    first.join()
+    assert gone_on(extractor, entries, out) == list(range(7))
+    assert [p.name for p in tmp_path.iterdir()] == ["out.npz"]
+
+
+def test_an_extraction_does_not_go_on_by_another_engine(
+    extractor: Extractor, entries: list[Entry], tmp_path: Path
+) -> None:
+    stopped(extractor, entries, tmp_path / "out.npz", after=2)
+    with pytest.raises(DataError, match=r"differs in engine\."):
+        describe_stream(
+            entries, tmp_path / "out.npz", fingerprint="f", run=run_here(extractor, 1), part_size=4, engine="openvino"
+        )
+
+
+@pytest.mark.parametrize(("value", "fault"), [(float("nan"), "is not finite"), (0.0, "has length 0")])
+def test_a_descriptor_that_says_nothing_is_not_written(
+    extractor: Extractor,
+    entries: list[Entry],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    value: float,
+    fault: str,
+) -> None:
+    whole = Extractor.pixels
+
+    def spoiled(self: Extractor, pixels: np.ndarray, expected: int = 0) -> np.ndarray:
+        rows = whole(self, pixels, expected)
+        rows[3:] = value
+        return rows
+
+    monkeypatch.setattr(Extractor, "pixels", spoiled)
+    expected = rf"The descriptor of .*{entries[3].path.name} {fault}; .*Look at the weights"
+    with pytest.raises(DataError, match=expected):
+        stream(extractor, entries, tmp_path / "out.npz")
+    assert not (tmp_path / "out.npz").exists()
+    with pytest.raises(DataError, match=expected):
+        extractor([e.path for e in entries])
+    with pytest.raises(DataError, match=expected):
+        extractor.files([e.path for e in entries])
+    with pytest.raises(DataError, match=f"The descriptor of picture 3 {fault}"):
+        extractor([np.zeros((8, 4, 3), np.uint8)] * 5)

@@ -8,7 +8,8 @@ from typing import Any
 
 from crosscam.errors import EngineError
 from crosscam.extraction import Extractor
-from crosscam.streaming import Job, Part, RunJobs, describe_part
+from crosscam.parts_on_disk import Part
+from crosscam.streaming import Job, RunJobs, describe_part
 
 
 def run_on_ray(address: str, open_extractor: Callable[[], Extractor], expected: int) -> RunJobs:

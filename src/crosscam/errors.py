@@ -1,12 +1,17 @@
 """The exceptions that crosscam raises on purpose.
 
 Each message is one line: what is wrong, where, what was expected, what was found, and the next step.
-A bad argument to a function is a plain ``ValueError``. The command line prints the line and exits with 2.
+A bad argument to a function is an :class:`ArgumentError`, which is a ``ValueError``. The command line prints the line
+and exits with 2; whatever else is raised is a fault of crosscam's, and shows its traceback.
 """
 
 
 class CrosscamError(Exception):
     """Anything a user can cause and mend."""
+
+
+class ArgumentError(CrosscamError, ValueError):
+    """A value that a function or an option does not take."""
 
 
 class DataError(CrosscamError):
@@ -37,11 +42,19 @@ class EngineError(CrosscamError):
     """An engine that cannot run here, or a model file that is damaged or does not give what its network gives."""
 
 
+class StorageError(CrosscamError):
+    """A file that cannot be written: a full disk, a folder that is somebody else's."""
+
+
+class BusyError(CrosscamError):
+    """A place that another process is writing to."""
+
+
 class GalleryError(CrosscamError):
     """A gallery that is missing, damaged, taken, or not opened for what is asked of it."""
 
 
-class GalleryBusyError(GalleryError):
+class GalleryBusyError(GalleryError, BusyError):
     """A gallery that another process is writing."""
 
 

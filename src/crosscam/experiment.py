@@ -20,7 +20,8 @@ from crosscam.report.page import ReportContent, write_report
 from crosscam.report.strips import RankStrip, rank_strips
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.scoring import Scored, TestImages
-from crosscam.training.checkpoint import check_free, write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
+from crosscam.training.checkpoint import check_free
 from crosscam.training.distributed import joined_world
 from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
@@ -60,13 +61,16 @@ def run_experiment(
         Scores of the trained network, of the same network before training, and of raw pixels; empty without a test
         split, and in all processes but the first. They are also in ``scores.json`` and ``report.html`` of the folder.
     Raises:
+        BusyError: another process trains there.
         CrosscamError: as the parts raise it.
     """
     # What is quick to find out comes before all images are read.
     checked_labels(recipe, dataset)
     if not resume:
         check_free(folder)
-    with joined_world() as world:
+    with joined_world() as world, world.only_writer(folder, folder=True):
+        if not resume:
+            check_free(folder)
         test = TestImages(dataset, recipe, world=world) if dataset.query and dataset.gallery else None
 
         def evaluate(model: nn.Module) -> Mapping[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,10 +19,11 @@ from crosscam.engines.onnx_engine import OnnxEngine, write_card
 from crosscam.engines.opening import Network, open_engine, write_fp32, write_int8
 from crosscam.engines.openvino_engine import OpenVinoEngine, write_openvino
 from crosscam.engines.quantise import AGREEMENT, CALIBRATION_IMAGES, neighbour_agreement
-from crosscam.errors import DataError, EngineError
+from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.extraction import AnyPicture, Extractor
 from crosscam.retrieval.metrics import evaluate_descriptors
-from crosscam.training.checkpoint import write_atomically
+from crosscam.system.files import copy_bytes, write_atomically
+from crosscam.system.locks import only_writer
 
 Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -62,10 +62,24 @@ def export_model(
         EngineError: the file does not give what the network gives, a package is missing, or the network cannot be
             written; nothing is written then.
         DataError: int8 without pictures, or a data set whose pictures cannot be read.
+        BusyError: another process writes the file.
         ValueError: a file of another ending.
     """
     if path.suffix not in SUFFIXES.values():
-        raise ValueError(f"{path} cannot be written. Expected a name that ends in .onnx, or in .xml for OpenVINO.")
+        raise ArgumentError(f"{path} cannot be written. Expected a name that ends in .onnx, or in .xml for OpenVINO.")
+    with only_writer(path):
+        return _export(extractor, path, int8, batch, dataset, calibration, most_lost)
+
+
+def _export(
+    extractor: Extractor,
+    path: Path,
+    int8: bool,
+    batch: int | None,
+    dataset: ReidDataset | None,
+    calibration: Sequence[AnyPicture] | None,
+    most_lost: float,
+) -> ModelCard:
     network = Network(extractor.model, extractor.card)
     if int8:
         pictures = _calibration(dataset, calibration)
@@ -86,10 +100,10 @@ def export_model(
         _refuse_unlike(card, path, most_lost)
         if path.suffix == ".xml":
             write_openvino(graph, written, card)
-            write_atomically(path.with_suffix(".bin"), lambda p: _copy(written.with_suffix(".bin"), p))
+            write_atomically(path.with_suffix(".bin"), lambda p: copy_bytes(written.with_suffix(".bin"), p))
         else:
             write_card(written, card)
-        write_atomically(path, lambda p: _copy(written, p))
+        write_atomically(path, lambda p: copy_bytes(written, p))
     return card
 
 
@@ -98,12 +112,6 @@ def open_file(path: Path) -> Engine:
     if path.suffix == ".onnx" and find_spec("onnxruntime") is not None:
         return OnnxEngine(path)
     return OpenVinoEngine(path)
-
-
-def _copy(source: Path, target: Path) -> None:
-    # Not copyfile's: onto a full disk this raises the system's own error.
-    with open(source, "rb") as read, open(target, "wb") as write:
-        shutil.copyfileobj(read, write)
 
 
 def _calibration(dataset: ReidDataset | None, given: Sequence[AnyPicture] | None) -> Sequence[AnyPicture]:

@@ -23,11 +23,13 @@ from crosscam.engines.choose import MEASURED_IMAGES, Measurement, Runner
 from crosscam.engines.contract import Pixels
 from crosscam.engines.opening import Network, int8_fingerprint, is_exported, open_exported
 from crosscam.engines.torch_engine import describe
-from crosscam.errors import DataError, EngineError
+from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
+from crosscam.shipped import run_folder
+from crosscam.system.cores import available_cores
 from crosscam.training.checkpoint import load_recipe, load_weights_into
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
@@ -77,6 +79,26 @@ def extract(
     return np.concatenate(rows)
 
 
+def check_descriptors(rows: NDArray[np.float32], names: Sequence[object]) -> None:
+    """Refuse descriptors that say nothing: they would be ranked like any others.
+
+    Args:
+        rows: (N, D).
+        names: of the N pictures, for the message.
+    Raises:
+        DataError: one is not finite, or has length 0.
+    """
+    lengths = np.abs(rows).max(axis=1, initial=0.0)
+    for fault, bad in (("is not finite", ~np.isfinite(rows).all(axis=1)), ("has length 0", lengths == 0)):
+        if bad.any():
+            name = names[int(bad.argmax())]
+            shown = str(name) if isinstance(name, str | os.PathLike) else f"picture {int(bad.argmax())}"
+            raise DataError(
+                f"The descriptor of {shown} {fault}; nothing of it is written. Look at the weights: a training "
+                "that went astray, or a damaged file, gives such numbers. Train again, or copy the file again."
+            )
+
+
 class Extractor:
     """A trained model that turns pictures of persons into descriptors.
 
@@ -103,6 +125,7 @@ class Extractor:
         self.flip = flip
         self._model: nn.Module | None = model.eval()
         self._device = device
+        self._folder: Path | None = None
         self._card: ModelCard | None = None
         self._runner = Runner(engine, lambda: self._network)
         self._calibration = None if calibration is None else self.decoded(calibration)
@@ -125,7 +148,8 @@ class Extractor:
                 does. In an exported file this is settled.
             device: ``"cpu"``, ``"cuda"``, ...
             engine: one of :data:`crosscam.engines.opening.ENGINES`, or ``"auto"``: the fastest that gives what the
-                network gives, measured once when a call brings many pictures and remembered; ``"torch"`` until then.
+                network gives, measured once when a call brings many pictures and kept beside the run, in
+                ``engines.json``; ``"torch"`` for few.
             calibration: about 128 pictures of the kind that will come, for engines in int8. With ``"auto"`` they make
                 int8 a candidate.
         Raises:
@@ -138,13 +162,19 @@ class Extractor:
             recipe = load_recipe(path)
             model = load_model(path, recipe)
             flip = flip is None or flip
-            return cls(model, recipe, flip=flip, engine=engine, device=device, calibration=calibration)
+            self = cls(model, recipe, flip=flip, engine=engine, device=device, calibration=calibration)
+            # A network of the package is in a folder that is not the user's.
+            self._folder = path if run_folder(path) == path else None
+            return self
         found, card = open_exported(path, engine, device)
         if flip is not None and flip != card.flip:
-            raise ValueError(f"{path} was exported {'with' if card.flip else 'without'} the mirror pass. Export again.")
+            raise ArgumentError(
+                f"{path} was exported {'with' if card.flip else 'without'} the mirror pass. Export again."
+            )
         self = cls.__new__(cls)
         self.recipe, self.flip, self._card = card.recipe, card.flip, card
         self._model, self._device, self._calibration, self._runner = None, device, None, Runner.of(found)
+        self._folder = None
         return self
 
     @property
@@ -172,6 +202,11 @@ class Extractor:
     def engine(self) -> str:
         """The engine in use, or ``"auto"`` as long as none has been chosen."""
         return self._runner.name
+
+    @property
+    def used(self) -> str:
+        """The engine that described last, or ``"auto"`` if nothing was described."""
+        return self._runner.used
 
     @property
     def measured(self) -> Mapping[str, Measurement]:
@@ -208,14 +243,17 @@ class Extractor:
             (N, D) float32, each row of length 1, in the order of the pictures.
         Raises:
             ImageError: a picture that cannot be read.
+            DataError: a descriptor that is not finite or has length 0.
             ValueError: an array that is not (H, W, 3) uint8, or one path instead of a list.
         """
         if isinstance(pictures, str | os.PathLike | bytes):
-            raise ValueError(f"Expected a list of pictures, found {pictures!r:.80}. Put it into a list.")
+            raise ArgumentError(f"Expected a list of pictures, found {pictures!r:.80}. Put it into a list.")
         size = batch_size or self.batch_size
         rows = [np.empty((0, self.dim), np.float32)]
         for start in range(0, len(pictures), size):
-            rows.append(self.pixels(self.decoded(pictures[start : start + size]), len(pictures)))
+            some = pictures[start : start + size]
+            rows.append(self.pixels(self.decoded(some), len(pictures)))
+            check_descriptors(rows[-1], list(some))
         return np.concatenate(rows)
 
     def pixels(self, pixels: Pixels, expected: int = 0) -> NDArray[np.float32]:
@@ -289,12 +327,14 @@ class Extractor:
             if batch.shape[1:3] != (data.height, data.width):
                 full = resize(batch, data.height, data.width).permute(0, 2, 3, 1).to(torch.uint8)
             rows.append(self.pixels(full.contiguous().numpy(), len(paths)))
+            done = sum(map(len, rows))
+            check_descriptors(rows[-1], paths[done - len(full) : done])
             if progress:
-                progress(sum(map(len, rows)), len(paths))
+                progress(done, len(paths))
         return np.concatenate(rows)
 
     def tune(self, pictures: Iterable[AnyPicture]) -> str:
-        """Measure the engines on some pictures now, take the fastest, and remember it; its name."""
+        """Measure the engines on some pictures now, and keep the fastest for any number of pictures; its name."""
         self._runner.choose(self.decoded(list(islice(pictures, MEASURED_IMAGES))))
         return self.engine
 
@@ -305,7 +345,7 @@ class Extractor:
 
     @property
     def _network(self) -> Network:
-        return Network(self.model, self.card, self._device, self._calibration)
+        return Network(self.model, self.card, self._device, self._calibration, self._folder)
 
     def decoded(self, pictures: Sequence[AnyPicture] | NDArray[np.uint8]) -> Pixels:
         """Pictures as :meth:`pixels` takes them: (N, height, width, 3) uint8, decoded and resized in parallel.
@@ -322,14 +362,16 @@ class Extractor:
             else:
                 array = decode_image(picture if isinstance(picture, bytes) else Path(picture))
             if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-                raise ValueError(f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}.")
+                raise ArgumentError(
+                    f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}."
+                )
             return resize_image(array, data.height, data.width)
 
         if isinstance(pictures, np.ndarray) or len(pictures) <= FEW:
             # A tracker calls for every frame: threads would take longer to start than this.
             found = [read(picture) for picture in pictures]
         else:
-            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            with ThreadPoolExecutor(available_cores()) as pool:
                 found = list(pool.map(read, pictures))
         return np.stack(found) if found else np.empty((0, data.height, data.width, 3), np.uint8)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, softplus
 
+from crosscam.errors import ArgumentError
 from crosscam.models.aligned_reid import part_costs, shortest_path
 from crosscam.models.output import ReidOutput
 
@@ -43,7 +44,7 @@ def batch_hard_triplet(embeddings: Tensor, pids: Tensor, margin: float) -> Tenso
         ValueError: fewer than two embeddings, or lengths that differ.
     """
     if embeddings.shape[-2] != len(pids) or len(pids) < 2:
-        raise ValueError(
+        raise ArgumentError(
             f"{embeddings.shape[-2]} embeddings and {len(pids)} identities: expected equal numbers, at least 2."
         )
     hardest_positive, hardest_negative = _hardest(
@@ -114,7 +115,7 @@ def rrid_loss(
     elif triplet_on == "descriptor":
         triplet = batch_hard_triplet(output.descriptor, pids, margin)
     else:
-        raise ValueError(f"triplet_on is 'blocks' or 'descriptor', not {triplet_on!r}.")
+        raise ArgumentError(f"triplet_on is 'blocks' or 'descriptor', not {triplet_on!r}.")
     ce = cross_entropy_sum(output.logits, pids, label_smoothing)
     return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
 
@@ -141,7 +142,7 @@ def batch_hard_soft_margin(embeddings: Tensor, pids: Tensor) -> Tensor:
         ValueError: fewer than two embeddings, or lengths that differ.
     """
     if embeddings.dim() != 2 or len(embeddings) != len(pids) or len(pids) < 2:
-        raise ValueError(
+        raise ArgumentError(
             f"Embeddings of shape {tuple(embeddings.shape)}, {len(pids)} identities: expected (B, D) and B, at least 2."
         )
     hardest_positive, hardest_negative = _hardest(embeddings.unsqueeze(0), pids)
@@ -207,7 +208,9 @@ def bnneck_loss(
         ValueError: an output without that extra.
     """
     if "before_neck" not in output.extras:
-        raise ValueError("The output has no extra 'before_neck'. This loss is for a model with a normalisation neck.")
+        raise ArgumentError(
+            "The output has no extra 'before_neck'. This loss is for a model with a normalisation neck."
+        )
     triplet = batch_hard_triplet(output.extras["before_neck"], pids, margin)
     ce = cross_entropy_sum(output.logits, pids, label_smoothing)
     return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
@@ -235,7 +238,7 @@ def aligned_reid_loss(
         ValueError: an output without local features, or see :func:`batch_hard_triplet`.
     """
     if "local" not in output.extras:
-        raise ValueError("The output has no extras['local']. Expected the output of AlignedReID.")
+        raise ArgumentError("The output has no extras['local']. Expected the output of AlignedReID.")
     whole, local = output.embeddings[0], output.extras["local"]
     global_triplet = batch_hard_triplet(whole, pids, margin)
     positive, negative, has_negative = hard_pairs(whole, pids)

@@ -14,8 +14,8 @@ from torch import nn
 from crosscam.data.augment import resize
 from crosscam.data.loading import Images, Progress, open_images
 from crosscam.data.records import ReidDataset, camids_of, pids_of
-from crosscam.errors import DataError
-from crosscam.extraction import extract
+from crosscam.errors import ArgumentError, DataError
+from crosscam.extraction import check_descriptors, extract
 from crosscam.models.systems import layout_of, own_distances
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
@@ -141,7 +141,11 @@ class TestImages:
         flip = how.get("flip")
         mirror = self.recipe.evaluation.flip if flip is None else flip
         both = self._gathered(lambda images: self._describe(model, images, mirror, how.get("progress")))
-        return None if both is None else self._ranked(model, name, *both, mirror, how.get("ap"), how.get("reranking"))
+        if both is None:
+            return None
+        for rows, samples in zip(both, (self.dataset.query, self.dataset.gallery), strict=True):
+            check_descriptors(rows, [s.path for s in samples])
+        return self._ranked(model, name, *both, mirror, how.get("ap"), how.get("reranking"))
 
     def _gathered(
         self, describe: Callable[[Images], NDArray[np.float32]]
@@ -221,7 +225,7 @@ class TestImages:
 
 def _alone(scored: Scored | None) -> Scored:
     if scored is None:
-        raise ValueError("Only the first of several processes has the scores. Call score_together in all of them.")
+        raise ArgumentError("Only the first of several processes has the scores. Call score_together in all of them.")
     return scored
 
 

@@ -2,7 +2,8 @@
 
 Parts stand in ``OUT.parts`` until all are there, and are then joined into OUT. Each part is written beside its place
 and moved into it, so that a kill loses at most the parts in work. The same call goes on where an earlier one stopped,
-if pictures and model are the same.
+if pictures and model are the same. A lock keeps everybody else out; a part that is broken, or one of whose pictures has
+changed since, is described again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import csv
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,27 +27,15 @@ from crosscam.data.loading import Progress
 from crosscam.data.records import ReidDataset
 from crosscam.descriptor_files import Entry, write_joined
 from crosscam.errors import DataError, ImageError
-from crosscam.extraction import Extractor
-from crosscam.training.checkpoint import write_atomically, write_text
+from crosscam.extraction import Extractor, check_descriptors
+from crosscam.parts_on_disk import NEXT_STEP, Part, PartsOnDisk, Stamp, stamp_of
+from crosscam.system.files import write_atomically, write_text
 from crosscam.training.distributed import World
 
 PART_SIZE = 4096
 JOB = "job.json"
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """What came of one part's pictures.
-
-    Attributes:
-        kept: (n,) places of the pictures that were described, within the part.
-        descriptors: (n, D) float32.
-        failures: place and reason of each picture that could not be read.
-    """
-
-    kept: NDArray[np.int64]
-    descriptors: NDArray[np.float32]
-    failures: tuple[tuple[int, str], ...] = ()
+# Times that parts are described which turn out broken, or whose pictures change while they are described.
+ROUNDS = 3
 
 
 Job = tuple[int, list[Path]]
@@ -98,31 +87,40 @@ def describe_part(extractor: Extractor, paths: Sequence[Path], expected: int = 0
         extractor: what describes.
         paths: the files.
         expected: pictures of the whole extraction; many are worth choosing an engine for.
+    Raises:
+        DataError: a descriptor is not finite or has length 0.
     """
     height, width = extractor.recipe.data.height, extractor.recipe.data.width
     size = extractor.batch_size
 
-    def read(path: Path) -> NDArray[np.uint8] | str:
+    def read(path: Path) -> tuple[Stamp, NDArray[np.uint8] | str]:
+        stamp = stamp_of(path)
         try:
-            return resize_image(decode_image(path), height, width)
+            return stamp, resize_image(decode_image(path), height, width)
         except ImageError as error:
-            return str(error)
+            return stamp, str(error)
 
     rows = [np.empty((0, extractor.dim), np.float32)]
     kept: list[int] = []
     failures: list[tuple[int, str]] = []
+    stamps: list[Stamp] = []
     with ThreadPoolExecutor() as pool:
         starts = range(0, len(paths), size)
         coming = [pool.submit(read, path) for path in paths[:size]]
         for start in starts:
-            answers = [future.result() for future in coming]
+            read_now = [future.result() for future in coming]
+            answers = [answer for _, answer in read_now]
+            stamps += [stamp for stamp, _ in read_now]
             coming = [pool.submit(read, path) for path in paths[start + size : start + 2 * size]]
             good = [(start + i, a) for i, a in enumerate(answers) if not isinstance(a, str)]
             failures += [(start + i, a) for i, a in enumerate(answers) if isinstance(a, str)]
             kept += [i for i, _ in good]
             if good:
-                rows.append(extractor.pixels(np.stack([a for _, a in good]), expected))
-    return Part(np.array(kept, np.int64), np.concatenate(rows), tuple(failures))
+                found = extractor.pixels(np.stack([a for _, a in good]), expected)
+                check_descriptors(found, [paths[i] for i, _ in good])
+                rows.append(found)
+    seen = np.array(stamps, np.int64).reshape(-1, 2)
+    return Part(np.array(kept, np.int64), np.concatenate(rows), tuple(failures), seen)
 
 
 def run_here(extractor: Extractor, expected: int) -> RunJobs:
@@ -142,6 +140,7 @@ def describe_stream(
     fingerprint: str,
     run: RunJobs,
     part_size: int = PART_SIZE,
+    engine: str = "",
     progress: Progress | None = None,
     world: World | None = None,
 ) -> Summary:
@@ -153,125 +152,107 @@ def describe_stream(
         fingerprint: of the model; it is saved with the descriptors.
         run: describes parts, in any order: here (:func:`run_here`) or on other machines.
         part_size: pictures of a part; a kill loses at most the parts in work.
+        engine: what describes, as it was asked for: an extraction does not go on by another one.
         progress: called with (done, all).
         world: processes that share the parts, and see the same disk; all of them must call. The first one joins the
             parts, the others are done before.
     Raises:
-        DataError: OUT.parts holds an extraction of something else, or OUT cannot be written as what it is called.
-        TrainingError: the disk is full; the same call goes on from there.
+        BusyError: another process writes OUT.
+        DataError: OUT.parts holds an extraction of something else, OUT cannot be written as what it is called, or a
+            descriptor is not finite or has length 0.
+        StorageError: the disk is full; the same call goes on from there.
     """
     world = world or World(0, 1, torch.device("cpu"))
-    folder = out.with_name(f"{out.name}.parts")
-    _open_job(folder, entries, fingerprint, part_size, world)
-    numbers = range(-(-len(entries) // part_size))
-    missing = [n for n in numbers if not _part_file(folder, n).is_file()]
-    # Everybody has looked before anybody writes.
-    world.barrier()
-    sizes = {n: min(part_size, len(entries) - n * part_size) for n in numbers}
-    done = len(entries) - sum(sizes[n] for n in missing)
-    resumed = done
-    mine = missing[world.rank :: world.size]
-    jobs = ((n, [e.path for e in entries[n * part_size : (n + 1) * part_size]]) for n in mine)
-    for number, part in run(jobs):
-        _save_part(_part_file(folder, number), part)
-        # Nobody is ahead by more than a part, so nobody's patience ends.
+    with world.only_writer(out):
+        parts = PartsOnDisk(entries, out.with_name(f"{out.name}.parts"), part_size)
+        job = {"fingerprint": fingerprint, "entries": _digest(entries), "part_size": part_size, "engine": engine}
+        _open_job(parts.folder, job, world)
+        missing = _missing(parts, world)
+        resumed = len(entries) - sum(len(parts.pictures(n)) for n in missing)
+        for _ in range(ROUNDS):
+            _describe_missing(parts, missing, run, world, progress)
+            # A part that was spoiled on the way, or whose pictures changed meanwhile, is made again.
+            missing = _missing(parts, world)
+            if not missing:
+                break
+        else:
+            raise DataError(
+                f"Part {missing[0]} of {out} is not whole after {ROUNDS} tries: its pictures change, or the disk "
+                f"spoils what is written. First picture: {parts.pictures(missing[0])[0].path}."
+            )
+        failures = tuple(parts.failures())
+        failures_file = _failures_file(out) if failures else None
         world.barrier()
-        at = missing.index(number) - world.rank
-        done += sum(sizes[n] for n in missing[at : at + world.size])
-        if progress:
-            progress(done, len(entries))
-    if len(mine) * world.size < len(missing):
-        # Others have a part more.
-        world.barrier()
-    parts = _Parts(entries, folder, part_size)
-    failures = tuple(parts.failures())
-    failures_file = _failures_file(out) if failures else None
-    world.barrier()
-    if world.rank == 0:
-        write_joined(out, parts, fingerprint)
-        _write_failures(_failures_file(out), failures)
-        shutil.rmtree(folder)
+        if world.rank == 0:
+            write_joined(out, parts, fingerprint)
+            _write_failures(_failures_file(out), failures)
+            shutil.rmtree(parts.folder)
     return Summary(len(entries) - len(failures), resumed, failures, failures_file)
 
 
-def _open_job(folder: Path, entries: Sequence[Entry], fingerprint: str, part_size: int, world: World) -> None:
+def _missing(parts: PartsOnDisk, world: World) -> list[int]:
+    """Parts that have to be described, as the first process finds them."""
+    world.barrier()
+    found = torch.zeros(len(parts.numbers), dtype=torch.uint8)
+    if world.rank == 0:
+        found = torch.tensor([not parts.is_good(n) for n in parts.numbers], dtype=torch.uint8)
+    found = found.to(world.device)
+    world.take_from_first([found])
+    return [int(n) for n in found.nonzero()[:, 0]]
+
+
+def _describe_missing(
+    parts: PartsOnDisk, missing: Sequence[int], run: RunJobs, world: World, progress: Progress | None
+) -> None:
+    """Describe some parts, a share in each process."""
+    done = total = len(parts.all_entries)
+    done -= sum(len(parts.pictures(n)) for n in missing)
+    mine = missing[world.rank :: world.size]
+    for number, part in run((n, [e.path for e in parts.pictures(n)]) for n in mine):
+        parts.save(number, part)
+        # Nobody is ahead by more than a part, so nobody's patience ends.
+        world.barrier()
+        at = missing.index(number) - world.rank
+        done += sum(len(parts.pictures(n)) for n in missing[at : at + world.size])
+        if progress:
+            progress(done, total)
+    if len(mine) * world.size < len(missing):
+        # Others have a part more.
+        world.barrier()
+
+
+def _open_job(folder: Path, job: Mapping[str, object], world: World) -> None:
     """Begin the folder of parts, or check that it is of the same extraction; the first process does so first."""
     if world.rank:
         world.barrier()
-    _begin_or_check(folder, entries, fingerprint, part_size)
+    _begin_or_check(folder, job)
     if world.rank == 0:
         world.barrier()
 
 
-def _begin_or_check(folder: Path, entries: Sequence[Entry], fingerprint: str, part_size: int) -> None:
+def _digest(entries: Sequence[Entry]) -> str:
     digest = hashlib.sha256()
     for entry in entries:
         digest.update(repr(entry).encode("utf-8", "surrogateescape"))
-    job = {"fingerprint": fingerprint, "entries": digest.hexdigest(), "part_size": part_size}
+    return digest.hexdigest()
+
+
+def _begin_or_check(folder: Path, job: Mapping[str, object]) -> None:
     try:
         found = json.loads((folder / JOB).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        write_atomically(folder / JOB, lambda path: write_text(path, json.dumps(job)))
+        # Parts without a job are of nobody knows what.
+        shutil.rmtree(folder, ignore_errors=True)
+        write_atomically(folder / JOB, lambda path: write_text(path, json.dumps(job)), next_step=NEXT_STEP)
         return
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / JOB} cannot be read ({error}). Remove {folder}, or choose another name.") from error
-    if found != job:
-        changed = [name for name in job if found.get(name) != job[name]]
+    changed = [name for name in job if not isinstance(found, dict) or found.get(name) != job[name]]
+    if changed:
         raise DataError(
             f"{folder} holds an unfinished extraction that differs in {', '.join(changed)}. "
             "Remove that folder to start again, or choose another name for the result."
         )
-
-
-def _part_file(folder: Path, number: int) -> Path:
-    return folder / f"{number:06d}.npz"
-
-
-def _save_part(path: Path, part: Part) -> None:
-    places, reasons = zip(*part.failures, strict=True) if part.failures else ((), ())
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.savez(
-                file,
-                kept=part.kept,
-                descriptors=part.descriptors,
-                failed=np.array(places, np.int64),
-                reasons=np.array(reasons, np.str_),
-            )
-
-    write_atomically(path, write)
-
-
-class _Parts:
-    """The parts on disk, read one at a time."""
-
-    def __init__(self, entries: Sequence[Entry], folder: Path, part_size: int) -> None:
-        self.all_entries, self.part_size = entries, part_size
-        self.files = sorted(folder.glob("*.npz"))
-
-    def _read(self, number: int, name: str) -> NDArray[np.generic]:
-        with np.load(self.files[number]) as part:
-            found: NDArray[np.generic] = part[name]
-        return found
-
-    def entries(self) -> Iterator[list[Entry]]:
-        """The described pictures of each part."""
-        for number in range(len(self.files)):
-            first = number * self.part_size
-            yield [self.all_entries[first + int(i)] for i in self._read(number, "kept")]
-
-    def rows(self) -> Iterator[NDArray[np.float32]]:
-        """(n, D) descriptors of each part."""
-        for number in range(len(self.files)):
-            yield self._read(number, "descriptors").astype(np.float32)
-
-    def failures(self) -> Iterator[tuple[Path, str]]:
-        """Path and reason of each picture that could not be read."""
-        for number in range(len(self.files)):
-            first = number * self.part_size
-            pairs = zip(self._read(number, "failed"), self._read(number, "reasons"), strict=True)
-            yield from ((self.all_entries[first + int(i)].path, str(reason)) for i, reason in pairs)
 
 
 def _failures_file(out: Path) -> Path:

@@ -11,7 +11,7 @@ from PIL import Image
 from crosscam.data.market1501 import read_market1501
 from crosscam.data.records import Sample
 from crosscam.data.render import RenderSummary, render_dataset
-from crosscam.errors import DataError
+from crosscam.errors import DataError, StorageError
 
 
 def render(out: Path, **changes: float | int | None) -> RenderSummary:
@@ -169,7 +169,7 @@ def test_an_empty_folder_is_accepted(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"^Cannot write the rendered data set to [^\n]*$"):
+    with pytest.raises(StorageError, match=r"^Cannot write [^\n]*set \(Not a directory\)[^\n]*$"):
         render(tmp_path / "file" / "set")
 
 

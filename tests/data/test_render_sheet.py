@@ -36,7 +36,7 @@ def test_identities_limit_the_rows(folder: Path, tmp_path: Path) -> None:
 def test_bad_arguments_and_folders_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one identity"):
         contact_sheet(folder, tmp_path / "sheet.png", identities=0)
-    with pytest.raises(DataError, match="Cannot write the contact sheet"):
-        contact_sheet(folder, tmp_path / "missing" / "sheet.png")
+    with pytest.raises(DataError, match=r"Cannot write .*sheet\.png"):
+        contact_sheet(folder, next(p for p in folder.rglob("*") if p.is_file()) / "sheet.png")
     with pytest.raises(DataError):
         contact_sheet(tmp_path / "nothing", tmp_path / "sheet.png")

@@ -336,9 +336,37 @@ def test_auto_waits_for_many_images_and_then_keeps_its_choice(
     few(PIXELS, choose.WORTH_MEASURING)
     assert few.name == "onnxruntime"
     assert set(few.measured) == {"torch", "onnxruntime"}
+    # Few pictures are described by torch whatever was chosen, unless somebody asked for the choice.
     later = choose.Runner("auto", lambda: network)
     np.testing.assert_allclose(later(PIXELS, 1), by_hand(network), atol=1e-4)
+    assert (later.name, later.used) == ("auto", "torch")
+    speeds["torch"] = 30.0
+    assert later(PIXELS, choose.WORTH_MEASURING) is not None
     assert later.name == "onnxruntime"
+    assert choose.Runner("auto", lambda: network).choose(PIXELS).name == "torch"
+    third = choose.Runner("auto", lambda: network)
+    third(PIXELS, 1)
+    assert third.name == "torch"
+
+
+def test_a_choice_stays_beside_the_run_whatever_the_clock_says_next(
+    network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(choose, "candidates", lambda *_, **__: ["torch", "onnxruntime"])
+    network = replace(network, folder=tmp_path / "run")
+    speeds = {"torch": 10.0, "onnxruntime": 20.0}
+    monkeypatch.setattr(choose, "measure", lambda engines, _: {n: Measurement(speeds[n], 1.0, 1.0) for n in engines})
+    for place, threads in (("a", "1"), ("b", "7")):
+        # Another cache, another number of threads, another verdict of the clock.
+        monkeypatch.setenv("CROSSCAM_CACHE", str(tmp_path / place))
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        runner = choose.Runner("auto", lambda: network)
+        runner(PIXELS, choose.WORTH_MEASURING)
+        assert runner.used == "onnxruntime"
+        speeds["torch"] = 40.0
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["engines.json"]
+    # Two that measured at the same time: the first to write wins.
+    assert remember(network, "torch", {}) == "onnxruntime"
 
 
 def test_pixels_are_normalised_by_rows_to_the_same_numbers(network: Network) -> None:
@@ -349,7 +377,7 @@ def test_pixels_are_normalised_by_rows_to_the_same_numbers(network: Network) -> 
 
 def test_a_tracker_does_not_ask_the_disk_at_every_frame(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(choose, "remembered", lambda _: asked.append(1))
+    monkeypatch.setattr(choose, "remembered", lambda *_, **__: asked.append(1))
     runner = choose.Runner("auto", lambda: network)
     for _ in range(3):
         runner(PIXELS, 1)

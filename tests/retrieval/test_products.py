@@ -5,49 +5,65 @@ import pytest
 import torch
 
 from crosscam.retrieval import distances as module
-from crosscam.retrieval import products
-from crosscam.retrieval.distances import pairwise_distances
-from crosscam.retrieval.products import by_convolution, by_matrix_product, fastest_product, inner_products
+from crosscam.retrieval.distances import distance_blocks, pairwise_distances
+from crosscam.retrieval.products import inner_products
 
 GENERATOR = torch.Generator().manual_seed(0)
-SIZES = [(1, 1, 1), (7, 13, 5), (33, 70, 128), (1, 50, 3840), (64, 1, 17)]
+SIZES = [(1, 1, 1), (7, 13, 5), (33, 70, 128), (1, 50, 3840), (64, 1, 17), (0, 5, 3), (20, 0, 3)]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("way", [by_matrix_product, by_convolution])
-def test_both_ways_give_the_products(way, size) -> None:
+def test_the_products_are_exact(size) -> None:
     rows, columns, dim = size
     q, g = torch.randn(rows, dim, generator=GENERATOR), torch.randn(columns, dim, generator=GENERATOR)
-    found = way(q, g)
+    found = inner_products(q, g)
     assert found.is_contiguous()
     exact = q.double() @ g.double().T
     np.testing.assert_allclose(found.numpy(), exact.numpy(), rtol=0, atol=2e-6 * dim**0.5 + 1e-5)
 
 
+@pytest.mark.parametrize("dim", [17, 512, 1792])
+def test_a_product_is_the_same_in_every_block_and_number_of_threads(dim: int) -> None:
+    q, g = torch.randn(300, dim, generator=GENERATOR), torch.randn(700, dim, generator=GENERATOR)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        whole = inner_products(q, g)
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for rows in (slice(0, 300), slice(0, 1), slice(3, 5), slice(10, 25), slice(17, 300)):
+                for columns in (slice(0, 700), slice(0, 1), slice(5, 9), slice(100, 131), slice(13, 700)):
+                    found = inner_products(q[rows], g[columns])
+                    assert torch.equal(found, whole[rows, columns]), (threads, rows, columns)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("squared", [False, True])
+def test_a_distance_is_the_same_in_every_block(squared: bool) -> None:
+    query, gallery = torch.randn(90, 64, generator=GENERATOR), torch.randn(40_000, 64, generator=GENERATOR)
+    whole = pairwise_distances(query, gallery, squared=squared)  # so many that numba finishes them
+    for block_size in (1, 7, 89):
+        for first, block in distance_blocks(query, gallery, squared=squared, block_size=block_size):
+            assert torch.equal(block, whole[first : first + len(block)])
+
+
 def test_strided_descriptors_are_taken_as_they_are() -> None:
     q, g = torch.randn(9, 40, generator=GENERATOR)[:, ::2], torch.randn(20, 11, generator=GENERATOR).T
-    torch.testing.assert_close(by_convolution(q, g), by_matrix_product(q, g))
+    torch.testing.assert_close(inner_products(q, g), q @ g.T)
 
 
-def test_large_products_are_exact_whatever_was_asked_for_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "WORTH_IT", 0)
+def test_products_are_exact_whatever_was_asked_for_elsewhere() -> None:
     q, g = torch.randn(64, 512, generator=GENERATOR), torch.randn(128, 512, generator=GENERATOR)
     expected = (q.double() @ g.double().T).float()
-    for way in (by_convolution, by_matrix_product):
-        monkeypatch.setattr(products, "fastest_product", lambda way=way: way)
-        torch.set_float32_matmul_precision("medium")
-        try:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                found = inner_products(q, g)
-            assert torch.get_float32_matmul_precision() == "medium"
-        finally:
-            torch.set_float32_matmul_precision("highest")
-        torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
-
-
-def test_the_way_is_found_once() -> None:
-    assert fastest_product() in (by_convolution, by_matrix_product)
-    assert fastest_product() is fastest_product()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = inner_products(q, g)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("squared", [False, True])
@@ -61,7 +77,7 @@ def test_the_compiled_finish_gives_the_plain_ones_distances(monkeypatch: pytest.
     plain = pairwise_distances(query, gallery, squared=squared)
     monkeypatch.setattr(module, "uses_compiled", lambda _: True)
     compiled = pairwise_distances(query, gallery, squared=squared)
-    np.testing.assert_allclose(compiled, plain, rtol=1e-6, atol=1e-6)
+    assert (compiled == plain).all()
     assert (np.diag(compiled)[:10] == 0).all()
     exact = np.sqrt(((query[10:20].astype(np.float64) - gallery[10:20]) ** 2).sum(1))
     np.testing.assert_allclose(np.diag(compiled)[10:20], exact**2 if squared else exact, rtol=3e-3)

@@ -8,82 +8,34 @@ import json
 import os
 import pickle
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from small_training import same_weights, small_recipe, trained
+from safetensors.torch import save_file
+from small_training import Interruption, kill_at, same_weights, small_recipe, trained
 
 from crosscam.data.records import ReidDataset
-from crosscam.errors import CheckpointError, TrainingError
+from crosscam.errors import BusyError, CheckpointError, CrosscamError, TrainingError
 from crosscam.models.rrid import RRID
+from crosscam.system.locks import FOLDER_LOCK
 from crosscam.training import checkpoint, logbook
 from crosscam.training.checkpoint import (
-    cannot_write,
     check_same_training,
     load_state,
     load_weights,
     save_state,
     save_weights,
-    write_atomically,
-    write_text,
 )
+from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import Logbook, read_history
 from crosscam.training.loop import train
 
 
 def full_disk(*arguments: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_a_file_is_replaced_only_when_it_is_complete(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, lambda p: write_text(p, "old"))
-
-    def half(temporary: Path) -> None:
-        temporary.write_text("ne")
-        assert path.read_text() == "old"
-        full_disk()
-
-    with pytest.raises(TrainingError, match=r"file \(No space left on device\).*Free some space") as caught:
-        write_atomically(path, half)
-    assert "\n" not in str(caught.value)
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    write_atomically(path, lambda p: write_text(p, "new"))
-    assert path.read_text() == "new"
-
-
-def test_the_bytes_are_on_the_disk_before_they_take_their_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done: list[str] = []
-    sync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("fsync"), sync(handle)))
-    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("replace"), replace(a, b)))
-    write_atomically(tmp_path / "file", lambda p: write_text(p, "x"))
-    assert done == ["fsync", "replace", "fsync"]
-
-
-def test_a_leftover_of_a_kill_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "file.tmp").write_text("half of something much longer")
-    write_atomically(tmp_path / "file", lambda p: write_text(p, "whole"))
-    assert (tmp_path / "file").read_text() == "whole"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_the_systems_own_error_is_told() -> None:
-    def close_the_archive() -> None:
-        try:
-            full_disk()
-        finally:
-            raise RuntimeError("unexpected pos 768 vs 662\nand more")
-
-    with pytest.raises(RuntimeError) as caught:
-        close_the_archive()
-    assert "(No space left on device)" in str(cannot_write(Path("state.pt"), caught.value))
-    assert "(two lines)" in str(cannot_write(Path("state.pt"), RuntimeError("two\nlines")))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +56,7 @@ def test_a_disk_that_fills_up_leaves_the_last_good_files(
         nonlocal calls
         calls += path.name == name
         if path.name == name and calls == 2:
-            before.update({p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()})
+            before.update({p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.name != FOLDER_LOCK})
             write(path, full_disk)
         write(path, fill)  # type: ignore[arg-type]
 
@@ -113,7 +65,7 @@ def test_a_disk_that_fills_up_leaves_the_last_good_files(
         with pytest.raises(TrainingError, match="No space left on device") as caught:
             train(recipe, rendered, folder)
     assert "\n" not in str(caught.value)
-    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()} == before
+    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file() and p.name != FOLDER_LOCK} == before
     found = trained(recipe, rendered, folder, resume=True)
     assert same_weights(found.state_dict(), whole.state_dict())
     assert [r["epoch"] for r in read_history(folder)] == [1, 2]
@@ -261,3 +213,75 @@ def test_a_full_disk_stops_the_logbook_with_one_line(tmp_path: Path, monkeypatch
         monkeypatch.setattr(os, "fsync", full_disk)
         with pytest.raises(TrainingError, match=r"metrics\.jsonl \(No space left on device\)"):
             book.write(record(2))
+
+
+def changed(path: Path, name: str = "") -> None:
+    """Flip one number, in a file that can still be read."""
+    if path.name == checkpoint.STATE:
+        state = torch.load(path, weights_only=True)
+        first = next(v for v in state[name or "model"].values() if v.dtype.is_floating_point)
+        first[(0,) * first.dim()] += 0.5
+        torch.save(state, path)
+    else:
+        data = bytearray(path.read_bytes())
+        data[-5] ^= 64
+        path.write_bytes(bytes(data))
+
+
+def test_a_state_whose_numbers_were_changed_is_not_taken_up(rendered: ReidDataset, tmp_path: Path) -> None:
+    recipe = small_recipe("train.ema=0.9")
+    with pytest.raises(Interruption):
+        train(recipe, rendered, tmp_path, listeners=kill_at(2, 1))
+    state = torch.load(tmp_path / checkpoint.STATE, weights_only=True)
+    assert load_state(tmp_path, recipe, rendered.fingerprint()) is not None
+    for name in ("model", "average"):
+        changed(tmp_path / checkpoint.STATE, name)
+        with pytest.raises(CheckpointError, match=r"state\.pt is damaged: its numbers are not those"):
+            train(recipe, rendered, tmp_path, resume=True)
+        torch.save(state, tmp_path / checkpoint.STATE)
+    moment = next(iter(state["optimizer"]["state"].values()))
+    number = next(v for v in moment.values() if torch.is_tensor(v) and v.dim())
+    number[(0,) * number.dim()] += 1e-3
+    torch.save(state, tmp_path / checkpoint.STATE)
+    with pytest.raises(CheckpointError, match=r"state\.pt is damaged"):
+        load_state(tmp_path, recipe, rendered.fingerprint())
+    # One of an earlier version says nothing of its numbers.
+    del state[checkpoint.DIGEST]
+    torch.save(state, tmp_path / checkpoint.STATE)
+    assert load_state(tmp_path, recipe, rendered.fingerprint()) is not None
+
+
+def test_weights_whose_numbers_were_changed_are_not_read(tmp_path: Path) -> None:
+    tensors = {"a": torch.randn(3, 4), "b": torch.arange(5), "c": torch.tensor(2.0, dtype=torch.bfloat16)}
+    save_weights(tmp_path, tensors)
+    assert same_weights(load_weights(tmp_path), tensors)
+    changed(tmp_path / checkpoint.WEIGHTS)
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors is damaged: its numbers"):
+        load_weights(tmp_path)
+    save_file(tensors, tmp_path / checkpoint.WEIGHTS)  # as an earlier version wrote it
+    assert same_weights(load_weights(tmp_path), tensors)
+
+
+def test_the_second_training_of_a_folder_is_refused(rendered: ReidDataset, tmp_path: Path) -> None:
+    refused: list[BaseException] = []
+
+    def begin_another(report: object) -> None:
+        if refused:
+            return
+        for resume in (False, True):
+            thread = threading.Thread(target=start, args=(resume,))
+            thread.start()
+            thread.join()
+
+    def start(resume: bool) -> None:
+        try:
+            train(small_recipe("model.dim=4"), rendered, tmp_path / "run", resume=resume)
+        except CrosscamError as error:
+            refused.append(error)
+
+    train(small_recipe(), rendered, tmp_path / "run", listeners=Listeners(step=begin_another))
+    assert len(refused) == 2
+    assert all("run is being written by process" in str(e) or "already holds a training" in str(e) for e in refused)
+    assert any(isinstance(e, BusyError) for e in refused)
+    assert load_weights(tmp_path / "run")
+    assert checkpoint.load_recipe(tmp_path / "run").model == small_recipe().model

@@ -19,7 +19,9 @@ from crosscam.retrieval.calibrating import calibrate, pictures_to_calibrate
 from crosscam.retrieval.calibration import Calibration, Origin, Thresholds
 from crosscam.retrieval.open_set import OperatingPoint
 from crosscam.shipped import run_folder
-from crosscam.training.checkpoint import PROVENANCE, write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
+from crosscam.system.locks import only_writer
+from crosscam.training.checkpoint import PROVENANCE
 
 SHOWN_CAMERA_PAIRS = 12
 
@@ -57,20 +59,21 @@ class Calibrate:
         dataset = self.reading.read_and_note(self.data)
         samples, which = pictures_to_calibrate(dataset, _trained_on(self.run_folder))
         say(f"note: calibrating on {which}: {len(samples):,} pictures. Their people must not have been trained on.")
-        with bars(self.general.json) as progress:
-            descriptors = extractor.files([s.path for s in samples], counting(progress, "describing"))
-        origin = Origin(dataset.name, dataset.fingerprint(), extractor.fingerprint, extractor.flip)
-        found = calibrate(
-            descriptors,
-            pids_of(samples),
-            camids_of(samples),
-            origin,
-            fmr=self.fmr,
-            fnmr=self.fnmr,
-            prior=self.prior,
-        )
         out = self.out or output_of(self.run_folder, "calibration.json")
-        write_atomically(out, lambda path: write_text(path, found.to_json()))
+        with only_writer(out):
+            with bars(self.general.json) as progress:
+                descriptors = extractor.files([s.path for s in samples], counting(progress, "describing"))
+            origin = Origin(dataset.name, dataset.fingerprint(), extractor.fingerprint, extractor.flip)
+            found = calibrate(
+                descriptors,
+                pids_of(samples),
+                camids_of(samples),
+                origin,
+                fmr=self.fmr,
+                fnmr=self.fnmr,
+                prior=self.prior,
+            )
+            write_atomically(out, lambda path: write_text(path, found.to_json()))
         if self.gallery is not None:
             with open_gallery(self.gallery, write=True) as gallery:
                 gallery.set_document(CALIBRATION, json.loads(found.to_json()))
@@ -85,7 +88,7 @@ def _trained_on(source: Path) -> str | None:
     """Fingerprint of the data that a network was trained on, where the run folder tells."""
     try:
         text = (run_folder(source) / PROVENANCE).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, UnicodeDecodeError):
         return None
     try:
         value = json.loads(text)["data"]["fingerprint"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.retrieval.calibration import Calibration
 from crosscam.shipped import run_folder
+from crosscam.system.files import folder_in_place
+from crosscam.system.locks import only_writer
 from crosscam.training.distributed import num_processes
 
 MINI = Path("rrid-mini")
@@ -58,11 +59,15 @@ class Demo:
         if self.photos is not None:
             if self.set:
                 raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")
-            self._search_photos(self.photos, self.out or Path("runs/photos"))
+            out = self.out or Path("runs/photos")
+            with only_writer(out, folder=True):
+                self._search_photos(self.photos, out)
         else:
             if self.camids is not None:
                 raise CrosscamError("--camids tells the cameras of --photos. Give both, or none.")
-            self._learn_drawn(self.out or Path("runs/demo"))
+            out = self.out or Path("runs/demo")
+            with only_writer(out, folder=True):
+                self._learn_drawn(out)
 
     def _search_photos(self, folder: Path, out: Path) -> None:
         notes: list[str] = []
@@ -126,14 +131,11 @@ class Demo:
         """The drawn data set; half a one, left by a kill, is drawn again."""
         data = out / "people"
         if not data.exists():
-            part = out / "people.part"
-            shutil.rmtree(part, ignore_errors=True)
-            with bars(self.general.json) as progress:
+            with folder_in_place(data) as part, bars(self.general.json) as progress:
                 drawn = counting(progress, "drawing people")
                 render_dataset(
                     part, ids=self.ids, cameras=4, images=4, collide=0.3, seed=0, test_share=0.2, progress=drawn
                 )
-            part.rename(data)
         dataset = read_dataset(data)
         found = len({s.pid for samples in dataset.subsets.values() for s in samples if s.pid > 0})
         if found != self.ids:

@@ -38,8 +38,8 @@ class Extract:
     no_flip: bool = False
     """Leave mirror images out: half the work for a somewhat worse descriptor."""
     engine: str = "auto"
-    """auto (measured once and remembered), torch, torch-bf16, torch-compiled, onnxruntime, openvino or openvino-bf16;
-    onnxruntime-int8 or openvino-int8 are calibrated on some of the pictures."""
+    """auto (measured once and kept beside the run), torch, torch-bf16, torch-compiled, onnxruntime, openvino or
+    openvino-bf16; onnxruntime-int8 or openvino-int8 are calibrated on some of the pictures."""
     part_size: int = PART_SIZE
     """Pictures that are saved together; a kill loses at most so many."""
     ray: Unset[str] = None
@@ -68,6 +68,7 @@ class Extract:
                     fingerprint=extractor.fingerprint,
                     run=run,
                     part_size=self.part_size,
+                    engine=self.engine,
                     progress=counting(progress, "describing"),
                     world=world,
                 )
@@ -102,13 +103,14 @@ class Extract:
                     "numbers": extractor.dim,
                     "failures": len(done.failures),
                     "resumed": done.resumed,
-                    "engine": extractor.engine,
+                    "engine": extractor.used,
                     "fingerprint": extractor.fingerprint,
                 }
             )
         elif not done.failures:
             earlier = f" ({done.resumed:,} by an earlier call)" if done.resumed else ""
-            say(f"{done.described:,} pictures{earlier}, {extractor.dim:,} numbers each, written to {self.out}.")
+            engine = f" by {extractor.used}" if extractor.used != "auto" else ""
+            say(f"{done.described:,} pictures{earlier}, {extractor.dim:,} numbers each{engine}, written to {self.out}.")
         if done.failures:
             raise DataError(
                 f"{len(done.failures):,} of {total:,} images cannot be read; {done.failures_file} lists them, and the "

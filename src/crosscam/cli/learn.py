@@ -133,7 +133,12 @@ class Evaluate:
         recipe = load_recipe(self.run_folder)
         dataset = self.reading.read_and_note(self.data)
         flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
-        with joined_world() as world, bars(self.general.json or world.rank > 0) as progress:
+        out = self.out or output_of(self.run_folder, f"scores-{dataset.name}.json")
+        with (
+            joined_world() as world,
+            world.only_writer(out),
+            bars(self.general.json or world.rank > 0) as progress,
+        ):
             model = load_model(self.run_folder, recipe).to(world.device)
             test = TestImages(dataset, recipe, counting(progress, "reading images"), world)
             scored = test.score_together(model, flip=flip, ap=ap, progress=counting(progress, "describing"))
@@ -142,7 +147,6 @@ class Evaluate:
             scores = [scored]
             if self.rerank:
                 scores.append(test.reranked(scored, Reranking(self.k1, self.k2, self.lambda_value)))
-        out = self.out or output_of(self.run_folder, f"scores-{dataset.name}.json")
         save_scores(out, scores)
         if self.report:
             write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout_of(model))

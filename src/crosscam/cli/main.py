@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import torch
@@ -11,31 +13,52 @@ import torch
 import crosscam
 from crosscam.cli.parsing import parse
 from crosscam.cli.show import say, show_text
+from crosscam.cli.streams import flush_output, forget_output, prepare_streams
 from crosscam.errors import CrosscamError, StoppedError
+from crosscam.system.cores import available_cores
+
+# A disk's troubles, which the system tells without the name of a file.
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG}
+REPORT = "crosscam: This is a fault of crosscam, not yours. Please report it, with the lines above and the command."
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Parse, run, and end with 0; with 2 and one line for what the user can mend; with 130 after Ctrl-C."""
+    """Parse, run, and end with 0; with 2 and one line for what the user can mend; with 130 after Ctrl-C.
+
+    Anything else that is raised is a fault of crosscam's: its traceback is shown, and the status is 1.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    prepare_streams()
     try:
-        if words == ["--version"]:
-            show_text(f"crosscam {crosscam.__version__}\n")
-        else:
-            command = parse(words)
-            _use_all_cores()
-            command.run()
-        # What is still buffered is written here, where a closed pipe is expected.
-        sys.stdout.flush()
+        try:
+            _run(words)
+        finally:
+            # What is still buffered is written here, where a closed pipe is expected.
+            flush_output()
     except BrokenPipeError:
-        _forget_output()
+        forget_output()
     except KeyboardInterrupt:
         _end("stopped.", 130)
     except StoppedError as stop:
         _end(str(stop), 130)
-    except (CrosscamError, ValueError, OSError) as error:
+    except Exception as error:
         if "--debug" in words:
             raise
-        _end(_one_line(error), 2)
+        line = _one_line(error)
+        if line is not None:
+            _end(line, 2)
+        traceback.print_exception(error)
+        say(REPORT)
+        sys.exit(1)
+
+
+def _run(words: list[str]) -> None:
+    if words == ["--version"]:
+        show_text(f"crosscam {crosscam.__version__}\n")
+        return
+    command = parse(words)
+    _use_all_cores()
+    command.run()
 
 
 def _end(text: str, status: int) -> None:
@@ -43,15 +66,15 @@ def _end(text: str, status: int) -> None:
     sys.exit(status)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception) -> str | None:
+    """What the user can mend; None for a fault of crosscam's own."""
+    if isinstance(error, CrosscamError):
+        return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}. Check the path, and who may read and write there."
-    return str(error)
-
-
-def _forget_output() -> None:
-    """Standard output was closed by its reader, as by ``| head``; the interpreter must not try again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, OSError) and error.errno in DISK:
+        return f"Cannot write ({error.strerror}). Free some space, or choose another place."
+    return None
 
 
 def _use_all_cores() -> None:
@@ -60,8 +83,7 @@ def _use_all_cores() -> None:
     # torchrun sets OMP_NUM_THREADS by itself; alone, it is what the user wants.
     if "OMP_NUM_THREADS" in os.environ and not processes:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(max(1, cores // max(1, processes)))
+    torch.set_num_threads(max(1, available_cores() // max(1, processes)))
 
 
 if __name__ == "__main__":

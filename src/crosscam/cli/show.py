@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,9 +17,20 @@ from rich.table import Table
 from crosscam.scoring import Scored
 from crosscam.training.listeners import Listeners, StepReport
 
+
+class _Console(Console):
+    """A console whose reader may go away: rich would end the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Standard error is dropped, and the work goes on; without standard output there is no work left."""
+        if not self.stderr:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
 # Progress and remarks go to standard error, so that standard output holds results alone.
-OUT = Console(highlight=False, soft_wrap=True)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+OUT = _Console(highlight=False, soft_wrap=True)
+ERR = _Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def show_json(value: Any) -> None:
@@ -130,4 +143,8 @@ def training_listeners(progress: Progress, quiet: bool = False) -> Listeners:
                 f"{record['images_per_second']:5.0f} images/s{scores}"
             )
 
-    return Listeners(reading=counting(progress, "reading images"), step=step, epoch=epoch)
+    def note(text: str) -> None:
+        if not quiet:
+            say(f"note: {text}")
+
+    return Listeners(reading=counting(progress, "reading images"), step=step, epoch=epoch, note=note)

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 
 Colour = Literal["rgb", "bgr"]
 
@@ -28,24 +28,24 @@ def crop_boxes(frame: NDArray[np.uint8], boxes: ArrayLike, colour: Colour = "rgb
         ValueError: no such frame or boxes, or a box that holds no pixel of the frame.
     """
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        raise ValueError(f"A frame is an (H, W, 3) uint8 array; this one is {frame.shape} {frame.dtype}.")
+        raise ArgumentError(f"A frame is an (H, W, 3) uint8 array; this one is {frame.shape} {frame.dtype}.")
     edges = np.asarray(boxes, dtype=np.float64)
     if edges.size == 0:
         return []
     if edges.ndim != 2 or edges.shape[1] != 4:
-        raise ValueError(f"Boxes are (N, 4): left, top, right, bottom in pixels; these are {edges.shape}.")
+        raise ArgumentError(f"Boxes are (N, 4): left, top, right, bottom in pixels; these are {edges.shape}.")
     if colour not in ("rgb", "bgr"):
-        raise ValueError(f"Unknown colour {colour!r}. Known: rgb, bgr.")
+        raise ArgumentError(f"Unknown colour {colour!r}. Known: rgb, bgr.")
     rgb = frame if colour == "rgb" else frame[:, :, ::-1]
     height, width = frame.shape[:2]
     crops = []
     for number, box in enumerate(edges):
         if not np.isfinite(box).all():
-            raise ValueError(f"Box {number} is {box.tolist()}. Expected four finite numbers.")
+            raise ArgumentError(f"Box {number} is {box.tolist()}. Expected four finite numbers.")
         left, top = np.floor(np.maximum(box[:2], 0)).astype(int)
         right, bottom = np.ceil(np.minimum(box[2:], (width, height))).astype(int)
         if right <= left or bottom <= top:
-            raise ValueError(
+            raise ArgumentError(
                 f"Box {number} is {box.tolist()}, which holds no pixel of a frame of {width} x {height}. "
                 "Expected left, top, right, bottom; leave boxes outside the frame out."
             )

@@ -9,7 +9,7 @@ from crosscam.data.images import list_images
 from crosscam.data.market1501 import read_named_images
 from crosscam.data.records import ReidDataset
 from crosscam.data.viper import two_camera_dataset
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 
 PROTOCOLS = ("485/486", "871/100", "all")
 
@@ -40,7 +40,7 @@ def read_cuhk01(root: Path, *, protocol: str = "485/486", split: int = 0) -> Rei
         DataError: no images, or too few identities for the protocol.
     """
     if protocol not in PROTOCOLS:
-        raise ValueError(f"Unknown protocol {protocol!r} for CUHK01. Expected one of {', '.join(PROTOCOLS)}.")
+        raise ArgumentError(f"Unknown protocol {protocol!r} for CUHK01. Expected one of {', '.join(PROTOCOLS)}.")
     notes: list[str] = []
     samples = read_named_images(_image_folder(root), _parse_name, notes)
     num_ids = len({s.pid for s in samples})

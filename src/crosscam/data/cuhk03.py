@@ -18,7 +18,7 @@ from crosscam.data.cuhk03_raw import MAT_NAME, extract_images, read_config, read
 from crosscam.data.images import list_images
 from crosscam.data.market1501 import is_market_layout, read_market1501, read_named_images
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 
 BOXES = ("labeled", "detected")
 PROTOCOLS = ("767/700", "cuhk03")
@@ -57,11 +57,11 @@ def read_cuhk03(
         DataError: ``boxes`` is not stated, or a file is missing or not as expected.
     """
     if boxes not in (None, *BOXES):
-        raise ValueError(f"Unknown boxes {boxes!r}. Expected labeled or detected.")
+        raise ArgumentError(f"Unknown boxes {boxes!r}. Expected labeled or detected.")
     if protocol not in PROTOCOLS:
-        raise ValueError(f"Unknown protocol {protocol!r} for CUHK03. Expected one of {', '.join(PROTOCOLS)}.")
+        raise ArgumentError(f"Unknown protocol {protocol!r} for CUHK03. Expected one of {', '.join(PROTOCOLS)}.")
     if protocol == "767/700" and split:
-        raise ValueError(f"The protocol 767/700 has one split, found split={split}. Leave it out.")
+        raise ArgumentError(f"The protocol 767/700 has one split, found split={split}. Leave it out.")
     mat = path if path.is_file() else path / MAT_NAME
     if is_market_layout(path) or any(is_market_layout(path / name) for name in BOXES):
         if protocol == "cuhk03":

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from crosscam.data.images import natural_key, path_key
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 
 
 def shuffle_pids(pids: Iterable[int], seed: int) -> list[int]:
@@ -61,10 +61,10 @@ def holdout(
         )
     if num_train_ids is None:
         if not 0 < test_share < 1:
-            raise ValueError(f"test_share must lie between 0 and 1, found {test_share}.")
+            raise ArgumentError(f"test_share must lie between 0 and 1, found {test_share}.")
         num_train_ids = min(max(len(pids) - round(len(pids) * test_share), 1), len(pids) - 1)
     if not 0 < num_train_ids < len(pids):
-        raise ValueError(
+        raise ArgumentError(
             f"num_train_ids={num_train_ids}: expected 1 to {len(pids) - 1}, since {dataset.root} has {len(pids)} "
             "training identities and at least one is tested."
         )

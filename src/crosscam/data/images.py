@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from crosscam.data.jpeg import decode_plain_jpeg
 from crosscam.data.resizing import resize_bytes
-from crosscam.errors import ImageError
+from crosscam.errors import ArgumentError, ImageError
 
 # Only these decoders are tried: a person image has no reason to be a PostScript or a medical file.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
@@ -158,9 +158,9 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
         ValueError: another shape or dtype, or a size below 1.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"Expected an image (H, W, 3) uint8, found {image.shape} {image.dtype}.")
+        raise ArgumentError(f"Expected an image (H, W, 3) uint8, found {image.shape} {image.dtype}.")
     if height < 1 or width < 1:
-        raise ValueError(f"Expected a size of at least 1 x 1 pixels, found height {height}, width {width}.")
+        raise ArgumentError(f"Expected a size of at least 1 x 1 pixels, found height {height}, width {width}.")
     if image.shape[:2] == (height, width):
         return image.copy()
     # torch wants strides that go forward and memory that may be written.

@@ -17,7 +17,7 @@ from crosscam.data.msmt17 import is_msmt17, read_msmt17
 from crosscam.data.records import ReidDataset
 from crosscam.data.table import CamidRule, is_table, read_table
 from crosscam.data.viper import is_viper, read_viper
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def read_dataset(
     if kind is not None and kind not in READERS:
         near = difflib.get_close_matches(kind, READERS, 1)
         hint = f"Did you mean {near[0]}? " if near else ""
-        raise ValueError(f"Unknown kind of data set {kind!r}. {hint}Expected one of {', '.join(READERS)}.")
+        raise ArgumentError(f"Unknown kind of data set {kind!r}. {hint}Expected one of {', '.join(READERS)}.")
     try:
         return _read(root, kind, options)
     except OSError as error:
@@ -159,5 +159,5 @@ def _read(path: Path, kind: str | None, options: ReadOptions) -> ReidDataset:
     kind, root = found
     for option in fields(options):
         if getattr(options, option.name) is not None and option.name not in READERS[kind].takes:
-            raise ValueError(f"{option.name} means nothing for {kind} ({root}). Leave it out.")
+            raise ArgumentError(f"{option.name} means nothing for {kind} ({root}). Leave it out.")
     return READERS[kind].read(root, options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +13,10 @@ from pathlib import Path
 from crosscam.data.render_camera import draw_cameras
 from crosscam.data.render_identities import MAX_IDS, SHARING_GROUP, Identity, draw_identities, draw_stranger
 from crosscam.data.render_image import Track, draw_track
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
+from crosscam.system.cores import available_cores
+from crosscam.system.files import write_atomically, write_text
+from crosscam.system.locks import FOLDER_LOCK, only_writer
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 IDENTITIES_FILE = "identities.json"
@@ -97,17 +99,20 @@ def render_dataset(
     Raises:
         ValueError: an argument out of its range.
         DataError: the folder is not empty, or cannot be written.
+        BusyError: another process draws there.
     """
     _check_arguments(ids, cameras, images, collide, test_share, group, processes)
     out = Path(out)
     people = draw_identities(ids, test_share, collide, seed, group)
     jobs = list(_plan(people, cameras, images, seed))
-    try:
-        _make_folders(out)
-        _write_identities(out, people, jobs, collide, seed, cameras)
-        _run(out, people, jobs, cameras, seed, processes or _processors(), progress)
-    except OSError as error:
-        raise DataError(f"Cannot write the rendered data set to {out}: {error.strerror or error}.") from error
+    _check_empty(out)
+    with only_writer(out, folder=True):
+        try:
+            _make_folders(out)
+            _write_identities(out, people, jobs, collide, seed, cameras)
+            _run(out, people, jobs, cameras, seed, processes or available_cores(), progress)
+        except OSError as error:
+            raise DataError(f"Cannot write the rendered data set to {out}: {error.strerror or error}.") from error
     return _summary(out, people, jobs, cameras)
 
 
@@ -122,20 +127,20 @@ def _check_arguments(
         ("processes", 1 if processes is None else processes, 1, 1024),
     ):
         if not low <= value <= high:
-            raise ValueError(f"{name} must be from {low} to {high}, got {value}.")
+            raise ArgumentError(f"{name} must be from {low} to {high}, got {value}.")
     if not 0.0 <= collide <= 1.0:
-        raise ValueError(f"collide is a share of the identities, from 0 to 1, got {collide}.")
+        raise ArgumentError(f"collide is a share of the identities, from 0 to 1, got {collide}.")
     if not 0.0 < test_share < 1.0:
-        raise ValueError(f"test_share must lie between 0 and 1, got {test_share}.")
+        raise ArgumentError(f"test_share must lie between 0 and 1, got {test_share}.")
 
 
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _check_empty(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(path.name != FOLDER_LOCK for path in out.iterdir())):
+        raise DataError(f"{out} exists and is not an empty folder. Give a new folder, or empty this one first.")
 
 
 def _make_folders(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out} exists and is not an empty folder. Give a new folder, or empty this one first.")
+    _check_empty(out)
     for folder in (TRAIN, QUERY, GALLERY):
         (out / folder).mkdir(parents=True, exist_ok=True)
 
@@ -169,7 +174,8 @@ def _write_identities(
         "cameras": [asdict(camera) for camera in draw_cameras(cameras, seed)],
         "identities": rows,
     }
-    (out / IDENTITIES_FILE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(table, indent=1) + "\n"
+    write_atomically(out / IDENTITIES_FILE, lambda path: write_text(path, text), error=DataError)
 
 
 def _summary(out: Path, people: tuple[Identity, ...], jobs: list[_Job], cameras: int) -> RenderSummary:

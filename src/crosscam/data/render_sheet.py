@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 from crosscam.data.images import decode_image
 from crosscam.data.market1501 import read_market1501
 from crosscam.data.records import Sample
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
+from crosscam.system.files import write_atomically
 
 CELL_WIDTH, CELL_HEIGHT = 64, 128
 GAP, MARGIN = 2, 34
@@ -35,7 +36,7 @@ def contact_sheet(
         DataError: the folder holds no identity, or the file cannot be written.
     """
     if identities < 1 or images_per_camera < 1:
-        raise ValueError(
+        raise ArgumentError(
             f"A contact sheet needs at least one identity and one image, got {identities}, {images_per_camera}."
         )
     dataset = read_market1501(Path(dataset_folder))
@@ -54,10 +55,7 @@ def contact_sheet(
             for place, sample in enumerate(first, start=camids.index(camid) * images_per_camera):
                 image = Image.fromarray(decode_image(sample.path)).resize((CELL_WIDTH, CELL_HEIGHT))
                 sheet.paste(image, (MARGIN + place * (CELL_WIDTH + GAP), 16 + row * (CELL_HEIGHT + GAP)))
-    try:
-        sheet.save(out_png)
-    except OSError as error:
-        raise DataError(f"Cannot write the contact sheet {out_png}: {error.strerror or error}.") from error
+    write_atomically(Path(out_png), lambda path: sheet.save(path, "PNG"), error=DataError)
     return tuple(pids)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.errors import ArgumentError
+
 Batches = list[NDArray[np.int64]]
 
 
@@ -33,7 +35,7 @@ def identity_batches(labels: NDArray[np.int64], num_ids: int, num_instances: int
     """
     groups = [_groups(np.flatnonzero(labels == label), num_instances, rng) for label in np.unique(labels)]
     if len(groups) < num_ids:
-        raise ValueError(f"A batch takes {num_ids} identities, but the training set has {len(groups)}.")
+        raise ArgumentError(f"A batch takes {num_ids} identities, but the training set has {len(groups)}.")
     batches: Batches = []
     left = np.array([len(g) for g in groups])
     while (left > 0).sum() >= num_ids:
@@ -67,7 +69,7 @@ def anchor_batches(labels: NDArray[np.int64], batch_size: int, num_instances: in
         ValueError: a batch size that is not a multiple of K.
     """
     if batch_size % num_instances:
-        raise ValueError(
+        raise ArgumentError(
             f"The batch size ({batch_size}) must be a multiple of the images per anchor ({num_instances})."
         )
     order = np.argsort(labels, kind="stable")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import math
 import os
@@ -14,7 +13,8 @@ from typing import get_args
 
 from crosscam.data.images import natural_key, path_key
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
+from crosscam.system.files import write_atomically
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLITS = ("train", "query", "gallery")
@@ -81,7 +81,7 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
     """
     path = Path(os.path.abspath(path))
     if path.suffix.lower() not in TABLE_SUFFIXES:
-        raise ValueError(f"A table is saved as {', '.join(TABLE_SUFFIXES)}; found {path.name!r}.")
+        raise ArgumentError(f"A table is saved as {', '.join(TABLE_SUFFIXES)}; found {path.name!r}.")
     samples = [(split, s) for split, subset in dataset.subsets.items() for s in subset]
     columns: dict[str, list[object]] = {
         "path": [_relative(s.path, path.parent) for _, s in samples],
@@ -95,16 +95,7 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
         columns["track"] = [s.track for _, s in samples]
     if dataset.protocol != "market1501":
         columns["protocol"] = [dataset.protocol] * len(samples)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_columns(part, path.suffix.lower(), columns)
-        os.replace(part, path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+    write_atomically(path, lambda part: _write_columns(part, path.suffix.lower(), columns), error=DataError)
 
 
 def numbered(values: Sequence[str], what: str, notes: list[str]) -> list[int]:
@@ -144,9 +135,9 @@ def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: l
     try:
         pattern = re.compile(rule)
     except re.error as error:
-        raise ValueError(f"camids={rule!r} is not a regular expression: {error}.") from error
+        raise ArgumentError(f"camids={rule!r} is not a regular expression: {error}.") from error
     if pattern.groups != 1:
-        raise ValueError(f"camids={rule!r} has {pattern.groups} groups. Expected one, around the camera.")
+        raise ArgumentError(f"camids={rule!r} has {pattern.groups} groups. Expected one, around the camera.")
     found = [match[1] if (match := pattern.search(path.name)) else None for path in paths]
     lost = [path for path, camera in zip(paths, found, strict=True) if camera is None]
     if lost:
@@ -177,7 +168,7 @@ def _camids(path: Path, columns: _Columns, paths: Sequence[Path], rule: CamidRul
     if "camid" not in columns:
         return camids_by_rule(paths, rule, path, notes)
     if rule is not None:
-        raise ValueError(f"{path} has a camid column already. Remove it, or leave camids out.")
+        raise ArgumentError(f"{path} has a camid column already. Remove it, or leave camids out.")
     return numbered(_filled(path, columns, "camid"), "cameras", notes)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from crosscam.data.holdout import shuffle_pids
 from crosscam.data.market1501 import read_named_images
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 
 PROTOCOLS = ("316/316", "all")
 
@@ -36,7 +36,7 @@ def read_viper(root: Path, *, protocol: str = "316/316", split: int = 0) -> Reid
         DataError: no images.
     """
     if protocol not in PROTOCOLS:
-        raise ValueError(f"Unknown protocol {protocol!r} for VIPeR. Expected one of {', '.join(PROTOCOLS)}.")
+        raise ArgumentError(f"Unknown protocol {protocol!r} for VIPeR. Expected one of {', '.join(PROTOCOLS)}.")
     notes: list[str] = ["A pid is the number in the file name plus 1."]
     samples = [
         Sample(s.path, s.pid + 1, camid)

@@ -1,28 +1,34 @@
-"""``engine="auto"``: measure briefly which engine is the fastest here for a network, and remember."""
+"""``engine="auto"``: measure briefly which engine is the fastest here for a network, and keep that beside the run.
+
+A measurement is a matter of the clock, and engines differ in the last digits. So the first choice for a network on a
+kind of processor holds, whoever measures next; only :meth:`Runner.choose` replaces it.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from crosscam.engines.contract import Descriptors, Engine, Pixels, cache_folder, num_threads
+from crosscam.engines.contract import Descriptors, Engine, Pixels, cache_folder
 from crosscam.engines.opening import Network, candidates, check_name, open_engine
 from crosscam.engines.quantise import AGREEMENT, neighbour_agreement
-from crosscam.errors import EngineError
+from crosscam.errors import EngineError, StorageError
+from crosscam.system.files import write_atomically, write_text
+from crosscam.system.locks import held
 
 # Rounding alone moves a descriptor far less; int8 is judged by ranks, and may move it further.
 COSINE = 0.999
 INT8_COSINE = 0.98
 MEASURED_IMAGES = 32
 ROUNDS = 3
+ENGINES_FILE = "engines.json"
 # Fewer images than this are described before an engine has been found and warmed up.
 WORTH_MEASURING = 2_000
 
@@ -94,46 +100,69 @@ def _judged(name: str, images_per_second: float, expected: Descriptors, rows: De
     return Measurement(images_per_second, cosine, agreement, refused)
 
 
-def remembered(network: Network) -> str | None:
-    """The engine that was chosen for this network on this machine before, or None."""
-    name = _memory().get(_key(network), {}).get("engine")
-    return name if name in candidates(network.device, int8=network.calibration is not None) else None
+def remembered(network: Network, *, for_few: bool = False) -> str | None:
+    """The engine that was chosen for this network on this kind of processor before, or None.
+
+    Args:
+        network: what is run.
+        for_few: count only a choice that was asked for, and so holds for any number of pictures.
+    """
+    for path in _memory_files(network):
+        found = _memory(path).get(_key(network))
+        if isinstance(found, dict) and (found.get("asked") or not for_few):
+            name = found.get("engine")
+            if name in candidates(network.device, int8=network.calibration is not None):
+                return str(name)
+    return None
 
 
-def remember(network: Network, engine: str, found: Mapping[str, Measurement]) -> None:
-    """Keep a choice for the next time; where the cache folder cannot be written, it is forgotten."""
-    memory = _memory() | {_key(network): {"engine": engine, "measured": {name: asdict(m) for name, m in found.items()}}}
-    path = _memory_file()
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(memory, indent=1), encoding="utf-8")
-        os.replace(part, path)
+def remember(network: Network, engine: str, found: Mapping[str, Measurement], *, asked: bool = False) -> str:
+    """Keep a choice for the next time, beside the run, or in the cache folder; where neither can be written, nowhere.
+
+    Args:
+        network: what is run.
+        engine: the choice.
+        found: what was measured.
+        asked: replace an earlier choice; without it, an earlier one holds.
+    Returns:
+        The choice that holds.
+    """
+    kept = {"engine": engine, "asked": asked, "measured": {name: asdict(m) for name, m in found.items()}}
+    for path in _memory_files(network):
+        with suppress(StorageError, OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with held(path.with_name(f".{path.name}.lock"), wait=True, remove=True):
+                earlier = remembered(network)
+                if earlier is not None and not asked:
+                    return earlier
+                text = json.dumps(_memory(path) | {_key(network): kept}, indent=1)
+                write_atomically(path, partial(_write, text))
+            return engine
+    return engine
 
 
-def _memory_file() -> Path:
-    return cache_folder() / "engines.json"
+def _write(text: str, path: Path) -> None:
+    write_text(path, text)
 
 
-def _memory() -> dict[str, Any]:
+def _memory_files(network: Network) -> list[Path]:
+    """Where choices are kept, first the place that is written if it can be."""
+    beside = [] if network.folder is None else [network.folder / ENGINES_FILE]
+    return [*beside, cache_folder() / ENGINES_FILE]
+
+
+def _memory(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(_memory_file().read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
 def _key(network: Network) -> str:
-    """A network on a machine: another chip, count of threads or version of a runtime is measured again."""
-    versions = []
-    for package in ("torch", "onnxruntime", "openvino"):
-        try:
-            versions.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            versions.append(f"no {package}")
+    """A network on a kind of processor; not the number of threads, so that the same command takes the same way."""
     int8 = "int8" if network.calibration is not None else "fp32"
-    machine = f"{platform.node()}|{platform.machine()}|{_chip()}|{num_threads()}|{network.device}"
-    return "|".join((network.card.fingerprint, int8, machine, *versions))
+    return "|".join((network.card.fingerprint, int8, platform.machine(), _chip(), network.device))
 
 
 def _chip() -> str:
@@ -149,7 +178,8 @@ class Runner:
     """Runs a network by one engine, opened when it is needed; ``"auto"`` stays open until it has measured.
 
     Args:
-        wanted: an engine's name, or ``"auto"``: what was chosen before, else torch, until one call brings many images.
+        wanted: an engine's name, or ``"auto"``: torch, until one call brings many images; then what was chosen before,
+            or else what is the fastest now. A choice that was asked for (:meth:`choose`) holds from the first image.
         network: gives what to run.
 
     Attributes:
@@ -176,15 +206,25 @@ class Runner:
         """The engine in use, or ``"auto"`` as long as none has been chosen."""
         return self._engine.name if self._engine else self.wanted
 
+    @property
+    def used(self) -> str:
+        """The engine that described last, or ``"auto"`` if none has."""
+        running = self._engine or self._for_few
+        return running.name if running else self.wanted
+
     def __call__(self, pixels: Pixels, expected: int) -> Descriptors:
         """Describe a batch, of ``expected`` images that will come in all."""
         return self._running(pixels, expected)(pixels)
 
     def choose(self, pixels: Pixels) -> Engine:
-        """Measure the engines now, take the fastest that is right, and remember it."""
+        """Measure the engines now, take the fastest that is right, and keep it in place of an earlier choice."""
+        return self._choose(pixels, asked=True)
+
+    def _choose(self, pixels: Pixels, *, asked: bool) -> Engine:
         network = self._network()
-        self._engine, self.measured = choose_engine(network, pixels[:MEASURED_IMAGES])
-        remember(network, self._engine.name, self.measured)
+        fastest, self.measured = choose_engine(network, pixels[:MEASURED_IMAGES])
+        name = remember(network, fastest.name, self.measured, asked=asked)
+        self._engine = fastest if name == fastest.name else open_engine(name, network)
         return self._engine
 
     def _running(self, pixels: Pixels, expected: int) -> Engine:
@@ -192,9 +232,9 @@ class Runner:
             if self._for_few is not None and expected < WORTH_MEASURING:
                 # Looking for what another process may have remembered costs a tracker milliseconds at every frame.
                 return self._for_few
-            name = remembered(self._network())
+            name = remembered(self._network(), for_few=expected < WORTH_MEASURING)
             if name is None and expected >= WORTH_MEASURING:
-                return self.choose(pixels)
+                return self._choose(pixels, asked=False)
             if name is None:
                 # A later call may bring more.
                 self._for_few = self._for_few or open_engine("torch", self._network())

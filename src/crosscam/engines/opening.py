@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +20,8 @@ from crosscam.engines.onnx_engine import OnnxEngine, read_card
 from crosscam.engines.openvino_engine import OpenVinoEngine, read_openvino_card
 from crosscam.engines.quantise import quantise
 from crosscam.engines.torch_engine import TorchEngine, chip_has_bf16
-from crosscam.errors import EngineError
+from crosscam.errors import ArgumentError, EngineError, StorageError
+from crosscam.system.files import copy_bytes, write_atomically
 
 ENGINES = (
     "torch",
@@ -45,12 +45,14 @@ class Network:
         card: its card.
         device: ``"cpu"``, ``"cuda"``, ...
         calibration: (N, H, W, 3) uint8 images for int8, at the model's input size; None for none.
+        folder: its run folder, where what is found out about it is kept; None without one.
     """
 
     model: nn.Module
     card: ModelCard
     device: str = "cpu"
     calibration: Pixels | None = None
+    folder: Path | None = None
 
 
 def check_name(name: str) -> None:
@@ -62,7 +64,7 @@ def check_name(name: str) -> None:
     if name not in ("auto", *ENGINES):
         near = difflib.get_close_matches(name, ENGINES, 1)
         hint = f"Did you mean {near[0]}? " if near else ""
-        raise ValueError(f"Unknown engine {name!r}. {hint}Known: auto, {', '.join(ENGINES)}.")
+        raise ArgumentError(f"Unknown engine {name!r}. {hint}Known: auto, {', '.join(ENGINES)}.")
 
 
 def candidates(device: str, *, int8: bool) -> list[str]:
@@ -153,21 +155,10 @@ def _kept(name: str, write: Callable[[Path], None], open_it: Callable[[Path], En
         temporary = Path(folder) / name
         write(temporary)
         # Without a cache folder that can be written, the graph is made again next time.
-        with suppress(OSError):
-            _move_beside(temporary, path)
+        with suppress(StorageError):
+            write_atomically(path, lambda beside: copy_bytes(temporary, beside))
             return open_it(path)
         return open_it(temporary)
-
-
-def _move_beside(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(source.read_bytes())
-        os.replace(part, target)
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def int8_fingerprint(card: ModelCard, calibration: Pixels) -> str:

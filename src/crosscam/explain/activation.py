@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from crosscam.errors import ArgumentError
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.parts import pool_stripes
 from crosscam.models.relation import RelationOutput
@@ -49,7 +50,7 @@ def feature_maps(model: nn.Module, images: Tensor, *, flip: bool = True) -> Tens
         ValueError: the model has no backbone.
     """
     if not has_feature_map(model):
-        raise ValueError(f"{type(model).__name__} has no backbone, so there is no feature map to look at.")
+        raise ArgumentError(f"{type(model).__name__} has no backbone, so there is no feature map to look at.")
     found: Tensor | Maps = model.backbone(_seen(images, flip))  # type: ignore[operator]
     return found
 
@@ -125,7 +126,7 @@ def stripe_shares(contributions: Tensor, num_parts: int) -> Tensor:
     """
     height = contributions.shape[-2]
     if height % num_parts:
-        raise ValueError(f"A map of {height} rows cannot be cut into {num_parts} equal stripes.")
+        raise ArgumentError(f"A map of {height} rows cannot be cut into {num_parts} equal stripes.")
     rows = contributions.clamp(min=0).sum(dim=-1)
     mass = rows.reshape(*rows.shape[:-1], num_parts, height // num_parts).sum(dim=-1)
     shares: Tensor = mass / mass.sum(dim=-1, keepdim=True)
@@ -145,7 +146,7 @@ def relation_output(model: nn.Module, feature_map: Tensor, num_parts: int) -> Re
             if local is not None and local.relation != "none":
                 output: RelationOutput = local(pool_stripes(feature_map, num_parts, branch.local_pooling))
                 return output
-    raise ValueError(
+    raise ArgumentError(
         f"This model has no relation between {num_parts} stripes. Take an RRID trained with model.relation=one_vs_rest "
         f"or rest_only and {num_parts} among its model.scales."
     )
@@ -162,7 +163,7 @@ def _block_features(
     if branch == "residual":
         for block in blocks:
             if block.kind != "local":
-                raise ValueError(f"Block {block.name} stands for the whole image. Only stripes have a relation.")
+                raise ArgumentError(f"Block {block.name} stands for the whole image. Only stripes have a relation.")
         one = maps if isinstance(maps, Tensor) else maps[0]  # RRID has one map, and others have no relation
         scales = {block.num_parts: relation_output(model, one, block.num_parts) for block in blocks}
         return [_residual(scales[block.num_parts], block) for block in blocks]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from crosscam.errors import ArgumentError
 from crosscam.explain.activation import feature_maps, place_contributions, stripe_shares
 from crosscam.models.output import Block
 from crosscam.models.parts import pool_stripes
@@ -64,7 +65,7 @@ def part_focus(
     for images in batches:
         found = feature_maps(model, images, flip=flip)
         if not isinstance(found, Tensor):
-            raise ValueError("This model has several feature maps, and no relation on one. Take an RRID.")
+            raise ArgumentError("This model has several feature maps, and no relation on one. Take an RRID.")
         adds = place_contributions(model, images, [block], flip=flip, branch="residual", maps=found)
         all_of_q = place_contributions(model, images, [block], flip=flip, maps=found)
         places.append(adds[:, 0])
@@ -95,7 +96,7 @@ def stripe_block(model: nn.Module, num_parts: int, part: int) -> Block:
     """
     stripes = [b for b in layout_of(model) if b.kind == "local" and b.num_parts == num_parts]
     if not 0 <= part < len(stripes):
-        raise ValueError(f"The descriptor has no stripe {part + 1} of {num_parts}.")
+        raise ArgumentError(f"The descriptor has no stripe {part + 1} of {num_parts}.")
     return stripes[part]
 
 

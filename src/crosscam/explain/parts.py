@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.errors import ArgumentError
 from crosscam.models.output import Block, Layout
 
 Array = NDArray[np.float64]
@@ -44,9 +45,9 @@ def part_contributions(query: NDArray[np.floating], matches: NDArray[np.floating
         ValueError: shapes that do not fit, or a layout that leaves out or repeats a part of the descriptor.
     """
     if matches.ndim != 2:
-        raise ValueError(f"matches must be (N, D), found shape {matches.shape}.")
+        raise ArgumentError(f"matches must be (N, D), found shape {matches.shape}.")
     if query.shape not in (matches.shape, matches.shape[1:]):
-        raise ValueError(
+        raise ArgumentError(
             f"query must be (D,) or (N, D) for matches of shape {matches.shape}, found shape {query.shape}."
         )
     _check_cover(layout, matches.shape[1])
@@ -68,7 +69,7 @@ def body_profile(contributions: Array, layout: Layout) -> BodyProfile:
         ValueError: another number of blocks than columns.
     """
     if contributions.ndim != 2 or contributions.shape[1] != len(layout):
-        raise ValueError(
+        raise ArgumentError(
             f"contributions must be (N, {len(layout)}) for this layout, found shape {contributions.shape}."
         )
     is_local = np.array([block.kind == "local" for block in layout], dtype=bool)
@@ -86,13 +87,13 @@ def _check_cover(layout: Layout, length: int) -> None:
     position = 0
     for block in sorted(layout, key=lambda b: b.start):
         if block.start != position or block.stop <= block.start:
-            raise ValueError(
+            raise ArgumentError(
                 f"Block {block.name} of the layout is {block.start}:{block.stop}, expected it to start at {position}; "
                 "the blocks must cover the descriptor once."
             )
         position = block.stop
     if position != length:
-        raise ValueError(f"The layout covers {position} numbers, but the descriptors have {length}.")
+        raise ArgumentError(f"The layout covers {position} numbers, but the descriptors have {length}.")
 
 
 def _finest_edges(local: list[Block]) -> Array:
@@ -108,6 +109,6 @@ def _overlap(block: Block, edges: Array) -> Array:
     inside = np.clip(np.minimum(bottom, edges[1:]) - np.maximum(top, edges[:-1]), 0.0, None)
     total = inside.sum()
     if total <= 0:
-        raise ValueError(f"Block {block.name} has no rows: {block.rows}, expected top < bottom within 0 and 1.")
+        raise ArgumentError(f"Block {block.name} has no rows: {block.rows}, expected top < bottom within 0 and 1.")
     share: Array = inside / total
     return share

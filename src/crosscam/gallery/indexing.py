@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from crosscam.errors import GalleryError
+from crosscam.errors import ArgumentError, GalleryError
 from crosscam.gallery.inverted import (
     INDEX,
     ROWS_AT_ONCE,
@@ -30,7 +30,7 @@ def build_index(store: Store, searcher: Searcher, recall: float, seed: int) -> I
     """See :meth:`crosscam.gallery.Gallery.build_index`."""
     snapshot = store.snapshot()
     if not 0 < recall <= 1:
-        raise ValueError(f"recall is {recall}. Expected a share above 0, at most 1.")
+        raise ArgumentError(f"recall is {recall}. Expected a share above 0, at most 1.")
     if len(snapshot) < LEAST_ENTRIES:
         raise GalleryError(
             f"{store.folder} has {len(snapshot):,} entries. An index is for {LEAST_ENTRIES:,} and more; "

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.errors import GalleryError, ModelMismatchError
+from crosscam.errors import ArgumentError, GalleryError, ModelMismatchError
 from crosscam.gallery import writing
 from crosscam.gallery.backup import backup
 from crosscam.gallery.checking import verify
@@ -196,14 +196,16 @@ class LocalGallery:
         """Remove entries for good."""
         self._store.must_write()
         if where.everything:
-            raise ValueError("Nothing says what to forget. Give a condition; all is forgotten by deleting the gallery.")
+            raise ArgumentError(
+                "Nothing says what to forget. Give a condition; all is forgotten by deleting the gallery."
+            )
         return writing.forget(self._store, where)
 
     def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
         """Forget what is older than ``keep``."""
         before = (clock.time() if now is None else now) - seconds(keep)
         if by not in ("added", "time"):
-            raise ValueError(f"by is {by!r}. Expected 'added' or 'time'.")
+            raise ArgumentError(f"by is {by!r}. Expected 'added' or 'time'.")
         by_time = Where(time_to=math.nextafter(before, -math.inf))
         return self.forget(by_time if by == "time" else Where(added_before=before))
 
@@ -278,7 +280,7 @@ def check_layout(layout: Layout) -> None:
     names = {block.name for block in layout}
     covers = all(b.start == end and b.dim > 0 for b, end in zip(layout, ends, strict=False))
     if not layout or len(names) < len(layout) or not covers:
-        raise ValueError("The blocks of a layout must have different names and cover the descriptor once, in order.")
+        raise ArgumentError("The blocks of a layout must have different names and cover the descriptor once, in order.")
 
 
 def check_model(model: ModelIdentity, fingerprint: str, place: str) -> None:
@@ -302,5 +304,5 @@ def seconds(keep: str) -> float:
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([smhdw])\s*", keep)
     if not match:
-        raise ValueError(f"{keep!r} is no time span. Expected a number and s, m, h, d or w, such as 30d.")
+        raise ArgumentError(f"{keep!r} is no time span. Expected a number and s, m, h, d or w, such as 30d.")
     return float(match[1]) * _SECONDS[match[2]]

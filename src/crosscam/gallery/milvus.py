@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.errors import GalleryBusyError, GalleryError
+from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
 from crosscam.gallery.exporting import Part, export_entries
 from crosscam.gallery.local import EVERYTHING, check_layout, check_model, seconds
 from crosscam.gallery.milvus_tables import (
@@ -181,7 +181,7 @@ class MilvusGallery:
         request = Request(k, where, block_weights(weights, self.layout), rerank_first=rerank_first)
         wanted = max(k, rerank_first)
         if wanted > MOST_HITS:
-            raise ValueError(f"Milvus gives at most {MOST_HITS:,} hits, asked for were {wanted:,}.")
+            raise ArgumentError(f"Milvus gives at most {MOST_HITS:,} hits, asked for were {wanted:,}.")
         limit = min(MOST_HITS, wanted + FURTHER_HITS)
         results = []
         for query, wide in zip(queries, query_rows(queries, request.weights, self.layout), strict=True):
@@ -243,7 +243,9 @@ class MilvusGallery:
         """Remove entries; Milvus gives their bytes up at its compaction."""
         self._must_write()
         if where.everything:
-            raise ValueError("Nothing says what to forget. Give a condition; all is forgotten by deleting the gallery.")
+            raise ArgumentError(
+                "Nothing says what to forget. Give a condition; all is forgotten by deleting the gallery."
+            )
         ids = self.ids(where)
         for first in range(0, len(ids), AT_ONCE):
             self._client.delete(self._address.collection, ids=ids[first : first + AT_ONCE])

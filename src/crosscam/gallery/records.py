@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.errors import ArgumentError
 from crosscam.models.output import Layout
 
 
@@ -127,7 +128,7 @@ class Where:
             for field in (name, f"not_{name}"):
                 value: Iterable[object] | str | int | None = getattr(self, field)
                 if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
-                    raise ValueError(f"{field} is {value!r}. Expected several values, as in {field}=({value!r},).")
+                    raise ArgumentError(f"{field} is {value!r}. Expected several values, as in {field}=({value!r},).")
                 if value is not None:
                     object.__setattr__(self, field, tuple(value))
 
@@ -223,11 +224,11 @@ def unit_mean(descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
         ValueError: no descriptor, or descriptors that cancel out.
     """
     if descriptors.ndim != 2 or not len(descriptors):
-        raise ValueError(f"Expected (N, D) descriptors with N >= 1, found shape {descriptors.shape}.")
+        raise ArgumentError(f"Expected (N, D) descriptors with N >= 1, found shape {descriptors.shape}.")
     mean = descriptors.astype(np.float64).mean(axis=0)
     length = float(np.linalg.norm(mean))
     if length < 1e-6:
-        raise ValueError(f"The mean of these {len(descriptors)} descriptors has no direction: they cancel out.")
+        raise ArgumentError(f"The mean of these {len(descriptors)} descriptors has no direction: they cancel out.")
     result: NDArray[np.float32] = (mean / length)[None].astype(np.float32)
     return result
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.errors import ArgumentError
 from crosscam.models.output import Layout
 
 Rows = NDArray[np.float32]
@@ -29,12 +30,12 @@ def check_descriptors(descriptors: Floats, layout: Layout, what: str) -> Rows:
     """(N, D) float32 of length 1, or ValueError with the first row at fault."""
     dim = layout[-1].stop
     if descriptors.ndim != 2 or descriptors.shape[1] != dim:
-        raise ValueError(f"The {what} must be (N, {dim}) for this gallery, found shape {descriptors.shape}.")
+        raise ArgumentError(f"The {what} must be (N, {dim}) for this gallery, found shape {descriptors.shape}.")
     rows = np.ascontiguousarray(descriptors, np.float32)
     lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))
     wrong = np.flatnonzero(~(np.abs(lengths - 1) <= LENGTH_TOLERANCE))
     if len(wrong):
-        raise ValueError(
+        raise ArgumentError(
             f"Row {wrong[0]} of the {what} has length {lengths[wrong[0]]:.4g}. Expected 1, as an Extractor gives it."
         )
     return rows

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.errors import GalleryBusyError, GalleryError
+from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
 from crosscam.gallery.inverted import UNLISTED, InvertedLists
 from crosscam.gallery.pooling import PooledTracks, pool_tracks
 from crosscam.gallery.records import Hit, Where
@@ -47,9 +47,9 @@ class Request:
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.rerank_first < 0:
-            raise ValueError(f"Expected k >= 1 and rerank_first >= 0, found {self.k} and {self.rerank_first}.")
+            raise ArgumentError(f"Expected k >= 1 and rerank_first >= 0, found {self.k} and {self.rerank_first}.")
         if self.pooled and self.approximate:
-            raise ValueError("Pooled tracks are searched exactly. Leave one of pool_tracks and approximate out.")
+            raise ArgumentError("Pooled tracks are searched exactly. Leave one of pool_tracks and approximate out.")
 
 
 class Searcher:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.errors import ArgumentError
 from crosscam.models.output import Block, Layout
 
 PARTS: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -43,12 +44,12 @@ def block_weights(weights: Mapping[str, float] | None, layout: Layout) -> NDArra
     known = [*PARTS, WHOLE, *(block.name for block in layout)]
     for name, value in given.items():
         if name not in known:
-            raise ValueError(f"No part {name!r}. Known: {', '.join(known)}.")
+            raise ArgumentError(f"No part {name!r}. Known: {', '.join(known)}.")
         if not math.isfinite(value) or value < 0:
-            raise ValueError(f"The weight of {name} is {value}. Expected a number from 0 up.")
+            raise ArgumentError(f"The weight of {name} is {value}. Expected a number from 0 up.")
     result = np.array([_weight(block, given) for block in layout])
     if not result.any():
-        raise ValueError("These weights leave nothing to compare. Give at least one part a weight above 0.")
+        raise ArgumentError("These weights leave nothing to compare. Give at least one part a weight above 0.")
     return result
 
 
@@ -66,7 +67,7 @@ def parse_weights(text: str) -> dict[str, float]:
         except ValueError:
             number = math.nan
         if not sign or math.isnan(number) or name in found:
-            raise ValueError(f"{item!r} in {text!r} is no weight. Expected each part once, as in torso=2,feet=0.")
+            raise ArgumentError(f"{item!r} in {text!r} is no weight. Expected each part once, as in torso=2,feet=0.")
         found[name] = number
     return found
 

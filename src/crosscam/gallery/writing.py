@@ -15,7 +15,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.errors import GalleryError
+from crosscam.errors import ArgumentError, GalleryError
 from crosscam.gallery.inverted import INDEX
 from crosscam.gallery.records import NewEntry, Where
 from crosscam.gallery.rows import Rows, widen
@@ -212,14 +212,14 @@ def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], 
         ValueError: counts that differ, or a value of another kind.
     """
     if len(entries) != count or len(thumbnails) != count:
-        raise ValueError(
+        raise ArgumentError(
             f"Expected an entry and a thumbnail for each of {count} rows, found {len(entries)} and {len(thumbnails)}."
         )
     for place, entry in enumerate(entries):
         if not isinstance(entry.path, str) or "\0" in entry.path:
-            raise ValueError(f"Entry {place} has the path {entry.path!r}. Expected a text.")
+            raise ArgumentError(f"Entry {place} has the path {entry.path!r}. Expected a text.")
         for name, value in (("camid", entry.camid), ("pid", entry.pid)):
             if value is not None and not -(2**63) < value < 2**63:
-                raise ValueError(f"Entry {place} has {name} {value}. Expected a whole number of 64 bits.")
+                raise ArgumentError(f"Entry {place} has {name} {value}. Expected a whole number of 64 bits.")
         if entry.time is not None and not np.isfinite(entry.time):
-            raise ValueError(f"Entry {place} has the time {entry.time}. Expected seconds, or None.")
+            raise ArgumentError(f"Entry {place} has the time {entry.time}. Expected seconds, or None.")

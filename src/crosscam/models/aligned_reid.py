@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from crosscam.errors import ArgumentError
 from crosscam.models.backbones import build_backbone, check_backbone
 from crosscam.models.feature_map import Backbone
 from crosscam.models.output import Block, Layout, ReidOutput
@@ -134,7 +135,7 @@ def local_distances(query: Tensor, gallery: Tensor) -> Tensor:
         ValueError: shapes that do not fit.
     """
     if query.dim() != 3 or gallery.dim() != 3 or query.shape[2] != gallery.shape[2]:
-        raise ValueError(
+        raise ArgumentError(
             f"Local features of queries are {tuple(query.shape)}, of the gallery {tuple(gallery.shape)}. "
             "Expected (Q, P, d) and (G, R, d) from one model."
         )
@@ -177,9 +178,9 @@ def aligned_distances(query: Tensor, gallery: Tensor, layout: Layout) -> Tensor:
     """
     first, *local = layout
     if not local or any(block.kind != "local" or block.dim != local[0].dim for block in local):
-        raise ValueError("The layout has no local blocks of equal length. Build the model with keep_local=True.")
+        raise ArgumentError("The layout has no local blocks of equal length. Build the model with keep_local=True.")
     if query.shape[1:] != (local[-1].stop,) or gallery.shape[1:] != (local[-1].stop,):
-        raise ValueError(
+        raise ArgumentError(
             f"Descriptors are {tuple(query.shape)} and {tuple(gallery.shape)}; the layout has {local[-1].stop} numbers."
         )
     whole, parts = [], []

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crosscam.errors import CheckpointError
+from crosscam.errors import ArgumentError, CheckpointError
 from crosscam.models.inert_pickle import show
 from crosscam.models.resnet import Four, ResNet, ResNetShape
 from crosscam.models.rrid import RRID
@@ -176,7 +176,7 @@ def _sources(model: RRID) -> dict[str, _Source]:
         units, local_classifiers, global_classifiers = _branch_names(num_parts)
         own = branch.state_dict()
         if {name.split(".linear")[0] for name in own if ".linear.weight" in name} != set(units):
-            raise ValueError(
+            raise ArgumentError(
                 "The authors' checkpoints hold one-vs.-rest relations and global contrastive pooling. "
                 "Build the model with relation='one_vs_rest' and global_pooling='gcp'."
             )

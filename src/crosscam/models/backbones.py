@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from crosscam.errors import ArgumentError
 from crosscam.models.efficientnet import EfficientNetLite0
 from crosscam.models.feature_map import Backbone
 from crosscam.models.mobilenet import MobileNetV2
@@ -37,7 +38,7 @@ def build_backbone(name: str, last_stride: int = 1, pretrained: str | None = Non
     else:
         shape = resnet_shape(name)
         if shape is None:
-            raise ValueError(f"Unknown backbone {name!r}. Known: {', '.join((*RESNETS, *BACKBONES))}.")
+            raise ArgumentError(f"Unknown backbone {name!r}. Known: {', '.join((*RESNETS, *BACKBONES))}.")
         backbone = ResNet(shape, last_stride)
     if pretrained is not None:
         load_pretrained(backbone, name, pretrained)
@@ -54,9 +55,9 @@ def check_backbone(name: str, last_stride: int) -> None:
         try:
             known = resnet_shape(name) is not None
         except ValueError as error:
-            raise ValueError(f"model.backbone: {error}") from error
+            raise ArgumentError(f"model.backbone: {error}") from error
         if not known:
             names = ", ".join((*RESNETS, *BACKBONES))
-            raise ValueError(f"model.backbone: Unknown backbone {name!r}. Known: {names}.")
+            raise ArgumentError(f"model.backbone: Unknown backbone {name!r}. Known: {names}.")
     if last_stride not in (1, 2):
-        raise ValueError(f"model.last_stride={last_stride}: expected from 1 to 2.")
+        raise ArgumentError(f"model.last_stride={last_stride}: expected from 1 to 2.")

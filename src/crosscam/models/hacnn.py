@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample, interpolate, normalize
 
+from crosscam.errors import ArgumentError
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.parts import PartUnits, part_classifiers
 from crosscam.models.pooling import pool_map
@@ -59,7 +60,7 @@ class HACNN(nn.Module):
     ) -> None:
         super().__init__()
         if not channels or any(c < REDUCTION or c % REDUCTION for c in channels) or num_regions < 1:
-            raise ValueError(
+            raise ArgumentError(
                 f"channels={channels} and num_regions={num_regions}: "
                 f"expected multiples of {REDUCTION} and at least 1 region."
             )
@@ -255,7 +256,7 @@ class HACNNModel:
             ValueError: they do not; the message names the setting to change.
         """
         if min(height, width) < 16:
-            raise ValueError(f"Images of {height} x {width} are too small for HA-CNN. Take at least 16 x 16.")
+            raise ArgumentError(f"Images of {height} x {width} are too small for HA-CNN. Take at least 16 x 16.")
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> HACNN:
         """The network for K identities; 0 for a network that only describes."""

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from crosscam.errors import ArgumentError
 from crosscam.models.backbones import build_backbone, check_backbone
 from crosscam.models.feature_map import Backbone
 from crosscam.models.output import ReidOutput
@@ -60,7 +61,7 @@ class HPM(nn.Module):
     ) -> None:
         super().__init__()
         if not scales or len(set(scales)) < len(scales) or min(scales) < 1:
-            raise ValueError(f"scales={scales}: expected different numbers of stripes, each at least 1.")
+            raise ArgumentError(f"scales={scales}: expected different numbers of stripes, each at least 1.")
         self.backbone = backbone
         self.scales = scales
         num_parts = sum(scales)

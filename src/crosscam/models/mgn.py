@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from crosscam.errors import ArgumentError
 from crosscam.models.backbones import build_backbone, check_backbone
 from crosscam.models.feature_map import Backbone
 from crosscam.models.output import ReidOutput
@@ -44,7 +45,7 @@ class BranchedBackbone(nn.Module):
         super().__init__()
         self.trunk, own = backbone.parted()
         if not _strided(own):
-            raise ValueError("The backbone has last_stride=1. MGN's global branch needs last_stride=2.")
+            raise ArgumentError("The backbone has last_stride=1. MGN's global branch needs last_stride=2.")
         self.branches = nn.ModuleList(deepcopy(own) for _ in range(num_branches))
         for branch in list(self.branches)[1:]:
             for convolution in _strided(branch):
@@ -98,9 +99,9 @@ class MGN(nn.Module):
     ) -> None:
         super().__init__()
         if global_classifiers not in get_args(GlobalClassifiers):
-            raise ValueError(f"Unknown global_classifiers={global_classifiers!r}. Known: pooled, reduced.")
+            raise ArgumentError(f"Unknown global_classifiers={global_classifiers!r}. Known: pooled, reduced.")
         if not scales or len(set(scales)) < len(scales) or min(scales) < 1:
-            raise ValueError(f"scales={scales}: expected different numbers of stripes, each at least 1.")
+            raise ArgumentError(f"scales={scales}: expected different numbers of stripes, each at least 1.")
         self.backbone = BranchedBackbone(backbone, len(scales))
         self.scales = scales
         self.classifies_pooled = global_classifiers == "pooled"

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from crosscam.errors import ArgumentError
 from crosscam.models.feature_map import STRIDE
 from crosscam.models.hacnn import conv_unit
 from crosscam.models.output import Block, ReidOutput
@@ -157,9 +158,9 @@ class OSNetModel:
             ValueError: they do not; the message names the setting to change.
         """
         if self.width not in WIDTHS:
-            raise ValueError(f"model.width={self.width}: expected one of {', '.join(map(str, WIDTHS))}.")
+            raise ArgumentError(f"model.width={self.width}: expected one of {', '.join(map(str, WIDTHS))}.")
         if min(height, width) < STRIDE or height % STRIDE or width % STRIDE:
-            raise ValueError(
+            raise ArgumentError(
                 f"Images of {height} x {width} do not give OSNet a whole map at 1/{STRIDE} of their size. "
                 f"Take multiples of {STRIDE}."
             )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d
 
+from crosscam.errors import ArgumentError
 from crosscam.models.feature_map import STRIDE
 
 LocalPooling = Literal["max", "avg"]
@@ -36,7 +37,7 @@ def pool_stripes(feature_map: Tensor, num_parts: int, pooling: LocalPooling = "m
     # Numbers also while a graph is traced, which must know the windows of its pooling layers.
     h, w = int(feature_map.shape[2]), int(feature_map.shape[3])
     if h % num_parts:
-        raise ValueError(
+        raise ArgumentError(
             f"A feature map of {h} rows cannot be cut into {num_parts} equal stripes. "
             f"Take an image height divisible by 16 x {num_parts}."
         )
@@ -77,12 +78,12 @@ def check_stripes(height: int, width: int, num_parts: int, last_stride: int, set
     """
     stride = STRIDE * last_stride
     if height <= 0 or height % (stride * num_parts):
-        raise ValueError(
+        raise ArgumentError(
             f"An image height of {height} cannot be cut into {num_parts} stripes at 1/{stride} of its size. "
             f"Take a multiple of {stride * num_parts}, or change {setting}."
         )
     if width <= 0 or width % stride:
-        raise ValueError(f"An image width of {width} is not a multiple of {stride}. Take one.")
+        raise ArgumentError(f"An image width of {width} is not a multiple of {stride}. Take one.")
 
 
 class PartLinear(nn.Module):

@@ -13,6 +13,7 @@ from typing import Literal, Self, get_args
 import torch
 from torch import Tensor, nn
 
+from crosscam.errors import ArgumentError
 from crosscam.models.backbones import build_backbone, check_backbone
 from crosscam.models.feature_map import Backbone
 from crosscam.models.output import Block, Layout, ReidOutput
@@ -85,7 +86,7 @@ class PartHead(nn.Module):
     ) -> None:
         super().__init__()
         if num_parts < 1:
-            raise ValueError(f"num_parts={num_parts}: expected at least 1.")
+            raise ArgumentError(f"num_parts={num_parts}: expected at least 1.")
         self.dropout = nn.Dropout(dropout)
         count = 1 if shared_reduction else num_parts
         self.reductions = nn.ModuleList(reduction_unit(in_features, dim) for _ in range(count))
@@ -205,7 +206,7 @@ class PCBRPP(nn.Module):
             ValueError: an unknown stage.
         """
         if stage not in get_args(RppStage):
-            raise ValueError(f"Unknown stage {stage!r}. Known: {', '.join(get_args(RppStage))}.")
+            raise ArgumentError(f"Unknown stage {stage!r}. Known: {', '.join(get_args(RppStage))}.")
         self.stage = stage
         self.refined.fill_(stage != "stripes")
         self.assignment.requires_grad_(stage != "stripes")

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from crosscam.errors import ArgumentError
 from crosscam.models.parts import GammaInit, PartUnits, pool_stripes
 
 GlobalPooling = Literal["gcp", "gap", "gmp", "gap+gmp", "none"]
@@ -30,7 +31,7 @@ def contrastive_feature(parts: Tensor, contrast: Contrast = "rest_mean") -> tupl
     """
     num_parts = parts.shape[1]
     if num_parts < 2:
-        raise ValueError("Global contrastive pooling contrasts parts. It needs at least two.")
+        raise ArgumentError("Global contrastive pooling contrasts parts. It needs at least two.")
     p_max = parts.max(dim=1).values
     if contrast == "rest_mean":
         return p_max, (parts.sum(dim=1) - p_max) / (num_parts - 1)
@@ -45,7 +46,7 @@ def pool_map(feature_map: Tensor, pooling: GlobalPooling) -> Tensor:
         return pool_stripes(feature_map, 1, "max").squeeze(1)
     if pooling == "gap+gmp":
         return pool_map(feature_map, "gap") + pool_map(feature_map, "gmp")
-    raise ValueError(f"Unknown pooling {pooling!r} of a map. Known: gap, gmp, gap+gmp.")
+    raise ArgumentError(f"Unknown pooling {pooling!r} of a map. Known: gap, gmp, gap+gmp.")
 
 
 @dataclass(frozen=True)

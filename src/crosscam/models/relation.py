@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from crosscam.errors import ArgumentError
 from crosscam.models.parts import GammaInit, PartUnits
 
 Relation = Literal["one_vs_rest", "rest_only", "none"]
@@ -27,7 +28,7 @@ def one_vs_rest_mean(parts: Tensor) -> Tensor:
     """
     num_parts = parts.shape[1]
     if num_parts < 2:
-        raise ValueError("One part has no rest. The one-vs.-rest relation needs at least two parts.")
+        raise ArgumentError("One part has no rest. The one-vs.-rest relation needs at least two parts.")
     return (parts.sum(dim=1, keepdim=True) - parts) / (num_parts - 1)
 
 

@@ -11,8 +11,13 @@ from typing import Literal, cast, get_args
 
 from torch import Tensor, nn
 
+<<<<<<< HEAD
 from crosscam.models.backbones import build_backbone, check_backbone
 from crosscam.models.feature_map import Backbone
+=======
+from crosscam.errors import ArgumentError
+from crosscam.models.backbones import ResNet, build_backbone, check_backbone
+>>>>>>> faults-ag
 from crosscam.models.grouped import can_be_grouped
 from crosscam.models.output import Block, Layout, ReidOutput
 from crosscam.models.parts import GammaInit, LocalPooling, PartUnits, check_stripes, pool_stripes
@@ -69,10 +74,12 @@ class RRID(nn.Module):
             ("gamma_init", gamma_init, get_args(GammaInit)),
         ):
             if value not in choices:
-                raise ValueError(f"Unknown {name}={value!r}. Known: {', '.join(map(str, choices))}.")
+                raise ArgumentError(f"Unknown {name}={value!r}. Known: {', '.join(map(str, choices))}.")
         compares = relation in ("one_vs_rest", "rest_only") or global_pooling == "gcp"
         if not scales or len(set(scales)) < len(scales) or min(scales) < 1 + compares:
-            raise ValueError(f"scales={scales}: expected different numbers of stripes, each at least {1 + compares}.")
+            raise ArgumentError(
+                f"scales={scales}: expected different numbers of stripes, each at least {1 + compares}."
+            )
         self.backbone = backbone
         self.scales = scales
         self.grouped: bool | None = None
@@ -95,7 +102,9 @@ class RRID(nn.Module):
             scales, project or dim, has_local=relation is not None, has_global=global_pooling != "none"
         )
         if not self.layout:
-            raise ValueError("A network without local and without global features describes nothing. Keep one of them.")
+            raise ArgumentError(
+                "A network without local and without global features describes nothing. Keep one of them."
+            )
         self.projection = BlockProjection(len(self.layout), dim, project, whiten=whiten) if project else None
 
     def forward(self, images: Tensor) -> ReidOutput:
@@ -179,15 +188,17 @@ class RRIDModel:
         """
         check_backbone(self.backbone, self.last_stride)
         if not self.scales or min(self.scales) < 2 or len(set(self.scales)) < len(self.scales):
-            raise ValueError(
+            raise ArgumentError(
                 f"model.scales={self.scales}: give different scales, at least one, each of 2 stripes or more."
             )
         if self.dim < 1:
-            raise ValueError(f"model.dim={self.dim}: expected at least 1.")
+            raise ArgumentError(f"model.dim={self.dim}: expected at least 1.")
         if not 0 <= self.project <= self.dim:
-            raise ValueError(f"model.project={self.project}: expected from 0 (none) to model.dim={self.dim}.")
+            raise ArgumentError(f"model.project={self.project}: expected from 0 (none) to model.dim={self.dim}.")
         if not self.local_features and self.global_pooling == "none":
-            raise ValueError("model.local_features=false and model.global_pooling=none leave no descriptor. Keep one.")
+            raise ArgumentError(
+                "model.local_features=false and model.global_pooling=none leave no descriptor. Keep one."
+            )
         for num_parts in self.scales:
             check_stripes(height, width, num_parts, self.last_stride, "model.scales")
 

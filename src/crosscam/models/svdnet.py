@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from crosscam.errors import ArgumentError
 from crosscam.models.backbones import build_backbone, check_backbone
 from crosscam.models.feature_map import Backbone
 from crosscam.models.output import Block, ReidOutput
@@ -47,7 +48,7 @@ class SVDNet(nn.Module):
         super().__init__()
         channels = backbone.out_channels
         if not 1 <= dim <= channels:
-            raise ValueError(
+            raise ArgumentError(
                 f"dim={dim} weight vectors of {channels} numbers cannot be orthogonal. "
                 f"Take dim from 1 to {channels}, or a wider backbone."
             )

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from crosscam.data.images import decode_image
 from crosscam.data.records import Sample
+from crosscam.errors import ArgumentError
 from crosscam.report.comparison import REASONS, ComparedQuery, ModelRow, row_facts
 from crosscam.report.overlay import with_heat
 from crosscam.report.strip_view import who
@@ -39,7 +40,7 @@ def contact_picture(title: str, note: str, entries: Sequence[ComparedQuery], col
         ValueError: no query.
     """
     if not entries:
-        raise ValueError("There is no query to draw.")
+        raise ArgumentError("There is no query to draw.")
     columns = max(1, min(columns, len(entries)))
     names = _name_width(entries)
     width, height = _entry_size(entries, names)

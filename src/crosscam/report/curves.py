@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from crosscam.errors import ArgumentError
+
 WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 40
 NUM_STYLES = 5
@@ -34,7 +36,7 @@ def nice_ticks(low: float, high: float, target: int = 5) -> list[float]:
         ValueError: ``low`` is above ``high`` or one of them is not finite.
     """
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
-        raise ValueError(f"Ticks need finite low <= high, found {low} and {high}.")
+        raise ArgumentError(f"Ticks need finite low <= high, found {low} and {high}.")
     if low == high:
         high = low + (abs(low) or 1.0)
     raw = (high - low) / max(target, 1)
@@ -73,9 +75,9 @@ def line_chart(
     """
     for s in series:
         if len(s.x) != len(s.y):
-            raise ValueError(f"Series {s.name} has {len(s.x)} x values and {len(s.y)} y values.")
+            raise ArgumentError(f"Series {s.name} has {len(s.x)} x values and {len(s.y)} y values.")
         if s.errors and len(s.errors) != len(s.x):
-            raise ValueError(f"Series {s.name} has {len(s.x)} points and {len(s.errors)} error bars.")
+            raise ArgumentError(f"Series {s.name} has {len(s.x)} points and {len(s.errors)} error bars.")
     points = [(x, y) for s in series for x, y in zip(s.x, s.y, strict=True) if math.isfinite(y)]
     head = f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
     if not points:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.data.records import JUNK_PID, ReidDataset, Sample, camids_of, pids_of
+from crosscam.errors import ArgumentError
 from crosscam.explain.parts import part_contributions
 from crosscam.models.output import Layout
 
@@ -104,7 +105,7 @@ def rank_strips(
     _check_rows("query_descriptors", query_descriptors, num_query)
     _check_rows("gallery_descriptors", gallery_descriptors, num_gallery)
     if top < 1 or num_hardest < 0 or num_easiest < 0:
-        raise ValueError(
+        raise ArgumentError(
             f"Expected top >= 1, num_hardest >= 0 and num_easiest >= 0, found {top}, {num_hardest}, {num_easiest}."
         )
     scored = np.flatnonzero(~np.isnan(average_precision))
@@ -210,10 +211,10 @@ def distinct_first(order: Iterable[int], pids: NDArray[np.int64], count: int, ta
 def _check_shape(name: str, array: NDArray[np.floating], shape: tuple[int, ...]) -> None:
     """Refuse an array that does not fit the data set."""
     if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape} for this data set, found {array.shape}.")
+        raise ArgumentError(f"{name} must have shape {shape} for this data set, found {array.shape}.")
 
 
 def _check_rows(name: str, array: NDArray[np.floating], rows: int) -> None:
     """Refuse descriptors that are not one row per image."""
     if array.ndim != 2 or len(array) != rows:
-        raise ValueError(f"{name} must be ({rows}, D) for this data set, found shape {array.shape}.")
+        raise ArgumentError(f"{name} must be ({rows}, D) for this data set, found shape {array.shape}.")

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from crosscam.data.augment import prepare
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, pids_of
+from crosscam.errors import ArgumentError
 from crosscam.explain.activation import activation_maps
 from crosscam.explain.focus import part_focus, stripe_block
 from crosscam.models.systems import layout_of
@@ -33,7 +34,7 @@ from crosscam.report.shell import html_page, origin_html, write_page
 from crosscam.report.strips import Kind, distinct_first, query_strip
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.scoring import Scored, TestImages
-from crosscam.training.checkpoint import write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
 from crosscam.training.provenance import versions
 
 Listener = Callable[[str], None]
@@ -212,7 +213,7 @@ def _rule(count: int, seed: int) -> str:
 def _score_all(models: Sequence[NamedModel], dataset: ReidDataset, listener: Listener | None) -> list[Scored]:
     names = [m.name for m in models]
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"Expected models with different names, found {names}.")
+        raise ArgumentError(f"Expected models with different names, found {names}.")
     scored = []
     opened: dict[tuple[int, int], TestImages] = {}
     for named in models:

@@ -8,14 +8,12 @@ lock while it is made.
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +29,9 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.rows import Row, Scale, recipe_of
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
 from crosscam.scoring import TestImages, ranking_labels
-from crosscam.training.checkpoint import check_same_training, write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
+from crosscam.system.locks import held, only_writer
+from crosscam.training.checkpoint import check_same_training
 from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
 from crosscam.training.loop import train
@@ -99,8 +99,11 @@ class Study:
         text = json.dumps(wanted, indent=2) + "\n"
         path = folder / STUDY
         if not path.exists():
-            write_atomically(path, lambda temporary: write_text(temporary, text))
-        found = _read_json(path)
+            folder.mkdir(parents=True, exist_ok=True)
+            with held(folder / LOCK, wait=True, remove=True):
+                if not path.exists():
+                    write_atomically(path, lambda temporary: write_text(temporary, text))
+        found = read_json(path)
         for name, value in json.loads(text).items():
             if found.get(name) != value:
                 raise CheckpointError(
@@ -144,8 +147,9 @@ class Study:
                 return False
             if not (folder / RESULT).exists():
                 listeners = listen(f"{row.name}, seed {seed}") if listen else None
-                train(recipe, self.dataset, folder, resume=True, listeners=listeners)
-                score_run(folder, recipe, self.dataset, with_untrained=seed == 0)
+                with only_writer(folder, folder=True):
+                    train(recipe, self.dataset, folder, resume=True, listeners=listeners)
+                    score_run(folder, recipe, self.dataset, with_untrained=seed == 0)
         return True
 
     def result(self, row: str, seed: int) -> RowResult | None:
@@ -153,7 +157,7 @@ class Study:
         folder = self.run_folder(row, seed)
         if not (folder / RESULT).exists():
             return None
-        values = _read_json(folder / RESULT)
+        values = read_json(folder / RESULT)
         with np.load(folder / QUERIES) as arrays:
             names = [n.removeprefix("ap/") for n in arrays if n.startswith("ap/")]
             precision = {n: arrays[f"ap/{n}"] for n in names}
@@ -234,22 +238,14 @@ def save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON document of a study.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return values
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Remove it; it is made again.") from error
-
-
-@contextmanager
-def held(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold a lock for the time of the block; False if another process holds it. A process that dies lets go of it."""
-    file: BinaryIO
-    with open(path, "wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True

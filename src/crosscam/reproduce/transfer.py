@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +20,14 @@ from crosscam.data.records import ReidDataset, Sample, pids_of
 from crosscam.errors import DataError
 from crosscam.extraction import extract, load_model
 from crosscam.reproduce.rows import Row
-from crosscam.reproduce.study import Study, held, save_arrays
+from crosscam.reproduce.study import Study, read_json, save_arrays
 from crosscam.reproduce.tables import Table, Value, percent, spread
 from crosscam.retrieval.intervals import mean_interval
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
 from crosscam.scoring import ranking_labels
-from crosscam.training.checkpoint import load_recipe, write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
+from crosscam.system.locks import held
+from crosscam.training.checkpoint import load_recipe
 
 HALVES = 10
 ALL, HALF = "all", "halves"
@@ -126,7 +127,7 @@ def _line(
     paths = [path for _, path in done if path.exists()]
     if not paths:
         return None
-    values: list[dict[str, Any]] = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    values = [read_json(path) for path in paths]
     pids = pids_of(exam[ALL][0].query)
     first = np.stack([np.load(path.with_suffix(".npz"))["first"] for path in paths])
     interval = mean_interval(np.where(first > 0, first == 1, np.nan).astype(np.float64), pids)

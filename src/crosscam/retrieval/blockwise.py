@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crosscam.errors import ArgumentError
 from crosscam.retrieval.counting import Matches, Places, add_strangers, count_closer, join_places
 from crosscam.retrieval.distances import (
     Descriptors,
@@ -101,7 +102,7 @@ def places_by_blocks(query: Descriptors, gallery: Descriptors, matches: Matches)
     q = query.detach() if isinstance(query, Tensor) else torch.from_numpy(np.ascontiguousarray(query))
     gallery = gallery if isinstance(gallery, Tensor | np.ndarray) else np.asarray(gallery)
     if q.ndim != 2 or gallery.ndim != 2 or q.shape[1] != gallery.shape[1]:
-        raise ValueError(
+        raise ArgumentError(
             f"Query descriptors are {tuple(q.shape)} and gallery descriptors {tuple(gallery.shape)}. "
             "Expected (Q, D) and (G, D) from one model."
         )
@@ -173,7 +174,7 @@ def _count_strangers(
         else:
             finite = add_strangers(distances.numpy(), offsets - offsets[0], lower, limits.numpy(), counts)
         if not finite:
-            raise ValueError("Distances hold NaN. Expected numbers; look for descriptors that are not finite.")
+            raise ArgumentError("Distances hold NaN. Expected numbers; look for descriptors that are not finite.")
     return counts
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscam.data.records import JUNK_PID, ReidDataset, Sample
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 from crosscam.retrieval.calibration import Calibration, CameraThresholds, Origin, Thresholds
 from crosscam.retrieval.labels import Ints
 from crosscam.retrieval.likelihood import log_likelihood_ratio
@@ -91,7 +91,7 @@ def calibrate(
     """
     for name, value in (("fmr", fmr), ("fnmr", fnmr), ("prior", prior)):
         if not 0 < value < 1:
-            raise ValueError(f"{name} is {value}. Expected a number between 0 and 1.")
+            raise ArgumentError(f"{name} is {value}. Expected a number between 0 and 1.")
     data = labelled(descriptors, pids, camids)
     chosen, left_out = _cameras_with_enough(data, fmr, fnmr)
     counts = count_pairs(data, chosen)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 from crosscam.retrieval.open_set import DetPoint, OperatingPoint
 from crosscam.retrieval.pair_counts import Cameras
 
@@ -128,7 +128,7 @@ class Calibration:
         """
         prior = self.prior if prior is None else prior
         if not 0 < prior < 1:
-            raise ValueError(f"prior is {prior}. Expected a number between 0 and 1.")
+            raise ArgumentError(f"prior is {prior}. Expected a number between 0 and 1.")
         centres, ratios = (np.array(column) for column in zip(*self.steps, strict=True))
         log_odds = float(np.interp(distance, centres, ratios)) + math.log(prior / (1 - prior))
         # Either form alone overflows at one end.
@@ -161,7 +161,7 @@ class Calibration:
         try:
             found = json.loads(text)
             if found.pop("format") != FORMAT:
-                raise ValueError("another format")
+                raise ArgumentError("another format")
             return _from_dict(found)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -189,7 +189,7 @@ def _from_dict(found: dict[str, Any]) -> Calibration:
     )
     limits = [calibration.pooled, calibration.within, *(c.thresholds for c in calibration.cameras)]
     if not calibration.steps or any(t is not None and not 0 <= t.same <= t.other for t in limits):
-        raise ValueError("thresholds or probabilities are missing or out of order")
+        raise ArgumentError("thresholds or probabilities are missing or out of order")
     return calibration
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crosscam.errors import ArgumentError
 from crosscam.retrieval.distances import pairwise_distances
 
 Rows = NDArray[np.float32]
@@ -164,12 +165,12 @@ def fit_principal(descriptors: Rows, dim: int, *, whiten: float = 0.0) -> Princi
     """
     x = torch.from_numpy(_checked(descriptors)).double()
     if not 1 <= dim <= min(x.shape[1], len(x) - 1):
-        raise ValueError(
+        raise ArgumentError(
             f"dim is {dim}. Expected 1 to {min(x.shape[1], len(x) - 1)} for {len(x)} descriptors of {x.shape[1]} "
             "numbers; choose a smaller one or fit on more descriptors."
         )
     if not 0.0 <= whiten <= 1.0:
-        raise ValueError(f"whiten is {whiten}. Expected 0 (not at all) to 1 (wholly).")
+        raise ArgumentError(f"whiten is {whiten}. Expected 0 (not at all) to 1 (wholly).")
     centre = x.mean(dim=0)
     x = x - centre
     values, vectors = torch.linalg.eigh(x.T @ x / len(x))
@@ -214,7 +215,7 @@ def search(
     """
     wanted = min(len(codes), max(k, looked_at) if exact is not None else k)
     if not 1 <= k <= len(codes):
-        raise ValueError(f"k is {k}. Expected 1 to {len(codes)}, the number of images kept.")
+        raise ArgumentError(f"k is {k}. Expected 1 to {len(codes)}, the number of images kept.")
     best = torch.empty(len(queries), 0)
     index = torch.empty(len(queries), 0, dtype=torch.int64)
     for first in range(0, len(codes), BLOCK_ROWS):
@@ -241,7 +242,7 @@ def _projected(descriptors: Rows, centre: Rows, basis: Rows) -> Rows:
 def _checked(descriptors: Rows) -> Rows:
     x = np.ascontiguousarray(descriptors, dtype=np.float32)
     if x.ndim != 2 or not len(x):
-        raise ValueError(f"Descriptors have shape {x.shape}. Expected (N, D) with at least one row.")
+        raise ArgumentError(f"Descriptors have shape {x.shape}. Expected (N, D) with at least one row.")
     if not np.isfinite(x).all():
-        raise ValueError("Descriptors hold NaN or infinity. Expected finite numbers; check the images they are of.")
+        raise ArgumentError("Descriptors hold NaN or infinity. Expected finite numbers; check the images they are of.")
     return x

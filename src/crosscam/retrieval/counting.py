@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID
+from crosscam.errors import ArgumentError
 from crosscam.retrieval.labels import Ints, Labels
 
 Floats = NDArray[np.floating[Any]]
@@ -206,7 +207,7 @@ def raise_if_nan(distances: Floats, first_query: int = 0) -> None:
     for row, values in enumerate(distances):
         is_nan = np.isnan(values)
         if is_nan.any():
-            raise ValueError(
+            raise ArgumentError(
                 f"Distances hold NaN, first at query {first_query + row}, gallery {int(is_nan.argmax())}. "
                 "Expected numbers; look for descriptors that are not finite."
             )

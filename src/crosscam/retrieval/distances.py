@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crosscam.errors import ArgumentError
 from crosscam.retrieval.counting import uses_compiled
 from crosscam.retrieval.products import inner_products
 
@@ -72,7 +73,7 @@ def distance_blocks(
     if block_size is None:
         block_size = max(1, BLOCK_ELEMENTS // max(1, len(g)))
     if block_size < 1:
-        raise ValueError(f"block_size is {block_size}; expected at least 1.")
+        raise ArgumentError(f"block_size is {block_size}; expected at least 1.")
     mean = centre_of(g).to(g.dtype).to(g.device)
     g = g - mean
     g_square = square_norms(g)
@@ -106,7 +107,7 @@ def centred_distances(q: Tensor, g: Tensor, g_square: Tensor, squared: bool) -> 
     for part, values in _pair_blocks(q, g, rows, columns):
         square[rows[part], columns[part]] = values
     square.clamp_(min=0.0)
-    return (square if squared else square.sqrt_()).to(torch.float32)
+    return (square if squared else square_root(square)).to(torch.float32)
 
 
 def _finish_compiled(
@@ -125,7 +126,7 @@ def _finish_compiled(
         limits = (q_square[row] + g_square) * (CANCELLATION * 1.001)
         columns = torch.nonzero(values < limits)[:, 0]
         for part, exact in _pair_blocks(q, g, torch.full_like(columns, int(row)), columns):
-            products[row, columns[part]] = exact if squared else exact.sqrt()
+            products[row, columns[part]] = exact if squared else square_root(exact)
     return products
 
 
@@ -157,6 +158,14 @@ def _pair_blocks(q: Tensor, g: Tensor, rows: Tensor, columns: Tensor) -> Iterato
         yield part, square_norms(q[rows[part]] - g[columns[part]])
 
 
+def square_root(x: Tensor) -> Tensor:
+    """Square roots of a tensor, which may be overwritten; on a CPU rounded correctly, as numba's and numpy's are."""
+    if x.device.type != "cpu":
+        return x.sqrt_()
+    values = x.numpy()
+    return torch.from_numpy(np.sqrt(values, out=values))
+
+
 def square_norms(x: Tensor) -> Tensor:
     """(N,) squared length of each row."""
     norms: Tensor = torch.linalg.vector_norm(x, dim=1)
@@ -167,7 +176,7 @@ def _as_matrices(query: Descriptors, gallery: Descriptors) -> tuple[Tensor, Tens
     q = query.detach() if isinstance(query, Tensor) else torch.from_numpy(np.ascontiguousarray(query))
     g = gallery.detach() if isinstance(gallery, Tensor) else torch.from_numpy(np.ascontiguousarray(gallery))
     if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1]:
-        raise ValueError(
+        raise ArgumentError(
             f"Query descriptors are {tuple(q.shape)} and gallery descriptors {tuple(g.shape)}. "
             "Expected (Q, D) and (G, D) from one model."
         )
@@ -188,9 +197,9 @@ def first_not_finite(x: Tensor) -> int | None:
     return int((~finite).nonzero()[0])
 
 
-def not_finite(name: str, row: int) -> ValueError:
+def not_finite(name: str, row: int) -> ArgumentError:
     """What to raise for it; ``name`` is query or gallery."""
-    return ValueError(
+    return ArgumentError(
         f"The descriptor of {name} {row} is not finite. Expected finite numbers; "
         "check the image and the weights it was computed with."
     )

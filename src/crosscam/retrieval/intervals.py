@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.errors import ArgumentError
+
 Values = NDArray[np.float64]
 RESAMPLES = 10_000
 
@@ -71,10 +73,12 @@ def paired_difference(
     """
     a, b = np.atleast_2d(a), np.atleast_2d(b)
     if a.shape[1] != len(pids) or b.shape[1] != len(pids) or not len(a) or not len(b):
-        raise ValueError(f"Values of {a.shape} and {b.shape} for {len(pids)} queries: expected (trainings, queries).")
+        raise ArgumentError(
+            f"Values of {a.shape} and {b.shape} for {len(pids)} queries: expected (trainings, queries)."
+        )
     counted = ~(np.isnan(a).any(axis=0) | np.isnan(b).any(axis=0))
     if not counted.any():
-        raise ValueError("No query is counted, so there is no mean.")
+        raise ArgumentError("No query is counted, so there is no mean.")
     _, identity = np.unique(pids[counted], return_inverse=True)
     sums_a, sums_b, counts = (_per_identity(x[:, counted], identity) for x in (a, b, np.ones((1, len(pids)))))
     rng = np.random.default_rng(seed)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from crosscam.errors import ArgumentError
+
 Ints = NDArray[np.int64]
 
 
@@ -41,9 +43,9 @@ def check_labels(
         ValueError: no query, no gallery image, a length that differs, or labels that are not integers.
     """
     if shape[1] == 0:
-        raise ValueError("The gallery is empty. Expected at least one gallery image to rank.")
+        raise ArgumentError("The gallery is empty. Expected at least one gallery image to rank.")
     if shape[0] == 0:
-        raise ValueError("There are no queries. Expected at least one query image.")
+        raise ArgumentError("There are no queries. Expected at least one query image.")
     return Labels(
         query_pids=_label_array("query_pids", query_pids, shape[0], "queries"),
         gallery_pids=_label_array("gallery_pids", gallery_pids, shape[1], "gallery images"),
@@ -55,9 +57,11 @@ def check_labels(
 def _label_array(name: str, labels: ArrayLike | Tensor, length: int, what: str) -> Ints:
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
     if array.shape != (length,):
-        raise ValueError(f"{name} has shape {array.shape}. Expected ({length},): one for each of the {length} {what}.")
+        raise ArgumentError(
+            f"{name} has shape {array.shape}. Expected ({length},): one for each of the {length} {what}."
+        )
     if not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(
+        raise ArgumentError(
             f"{name} holds {array.dtype}. Expected whole numbers; number the identities and cameras first."
         )
     return array.astype(np.int64)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from crosscam.data.records import RankingProtocol
+from crosscam.errors import ArgumentError
 from crosscam.retrieval.blockwise import counts_on_device, places_by_blocks
 from crosscam.retrieval.counting import Floats, Matches, Places, count_closer, find_matches, join_places
 from crosscam.retrieval.distances import Descriptors, distance_blocks
@@ -80,7 +81,7 @@ class RankingResult:
             ValueError: the curve does not reach the rank.
         """
         if not 1 <= rank <= len(self.cmc):
-            raise ValueError(f"Rank {rank} is not in the CMC, which has ranks 1 to {len(self.cmc)}; raise max_rank.")
+            raise ArgumentError(f"Rank {rank} is not in the CMC, which has ranks 1 to {len(self.cmc)}; raise max_rank.")
         return float(self.cmc[rank - 1])
 
     def to_dict(self) -> dict[str, Any]:
@@ -138,7 +139,7 @@ def evaluate_ranking(
     distances = distances if isinstance(distances, Tensor) else np.asarray(distances)
     shape = tuple(distances.shape)
     if len(shape) != 2:
-        raise ValueError(f"Distances have shape {shape}. Expected (queries, gallery images).")
+        raise ArgumentError(f"Distances have shape {shape}. Expected (queries, gallery images).")
     labels = check_labels(shape, query_pids, gallery_pids, query_camids, gallery_camids)
     return _evaluate(_row_blocks(distances), labels, ap, protocol, max_rank)
 
@@ -213,9 +214,9 @@ def _evaluate(
 def _check_variant(ap: AveragePrecision, protocol: RankingProtocol, max_rank: int) -> None:
     for name, value, allowed in (("ap", ap, AveragePrecision), ("protocol", protocol, RankingProtocol)):
         if value not in get_args(allowed):
-            raise ValueError(f"{name} is {value!r}. Expected one of {', '.join(get_args(allowed))}.")
+            raise ArgumentError(f"{name} is {value!r}. Expected one of {', '.join(get_args(allowed))}.")
     if max_rank < 1:
-        raise ValueError(f"max_rank is {max_rank}. Expected at least 1.")
+        raise ArgumentError(f"max_rank is {max_rank}. Expected at least 1.")
 
 
 def _score(
@@ -279,7 +280,7 @@ def _raise_if_all_skipped(matches: Matches) -> None:
     if len(matches.columns):
         return
     same_camera = np.count_nonzero(np.diff(matches.same_offsets))
-    raise ValueError(
+    raise ArgumentError(
         f"Every query was skipped: none of the {len(matches.per_query)} queries has a gallery image of its pid from "
         f"another camera ({same_camera} have one from their own camera). Check pids and camids of query and gallery."
     )

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crosscam.errors import ArgumentError
 from crosscam.retrieval.counting import Matches, Places
 from crosscam.retrieval.labels import Ints
 
@@ -31,7 +32,7 @@ def count_closer_on_device(distances: Tensor, matches: Matches, first_query: int
     if (nan_rows := torch.isnan(distances).any(dim=1)).any():
         row = int(nan_rows.nonzero()[0])
         column = int(torch.isnan(distances[row]).nonzero()[0])
-        raise ValueError(
+        raise ArgumentError(
             f"Distances hold NaN, first at query {first_query + row}, gallery {column}. "
             "Expected numbers; look for descriptors that are not finite."
         )

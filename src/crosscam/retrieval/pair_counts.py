@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID
+from crosscam.errors import ArgumentError
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.retrieval.labels import Ints, check_labels
 
@@ -88,12 +89,12 @@ def labelled(descriptors: NDArray[np.float32], pids: ArrayLike, camids: ArrayLik
     """
     x = np.ascontiguousarray(descriptors, dtype=np.float32)
     if x.ndim != 2:
-        raise ValueError(f"Descriptors have shape {x.shape}. Expected (N, D).")
+        raise ArgumentError(f"Descriptors have shape {x.shape}. Expected (N, D).")
     labels = check_labels((len(x), len(x)), pids, pids, camids, camids)
     lengths = np.linalg.norm(x, axis=1)
     if np.abs(lengths - 1).max() > 1e-3 or not np.isfinite(lengths).all():
         row = int(np.argmax(np.nan_to_num(np.abs(lengths - 1), nan=np.inf)))
-        raise ValueError(f"Descriptor {row} has length {lengths[row]:.4g}. Expected 1, as an Extractor gives them.")
+        raise ArgumentError(f"Descriptor {row} has length {lengths[row]:.4g}. Expected 1, as an Extractor gives them.")
     keep = labels.gallery_pids != JUNK_PID
     pid, camera = labels.gallery_pids[keep], labels.gallery_camids[keep]
     is_person = pid != DISTRACTOR_PID

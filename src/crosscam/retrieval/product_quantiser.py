@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crosscam.errors import ArgumentError
 from crosscam.retrieval.compression import BLOCK_ROWS, Codes, Rows, decoded_distances
 from crosscam.retrieval.counting import uses_compiled
 
@@ -81,9 +82,11 @@ def fit_product_quantiser(descriptors: Rows, num_bytes: int, *, seed: int = 0) -
     """
     x = torch.from_numpy(np.ascontiguousarray(descriptors, dtype=np.float32))
     if len(x) < CENTRES:
-        raise ValueError(f"There are {len(x)} descriptors. Expected at least {CENTRES} to fit centres on.")
+        raise ArgumentError(f"There are {len(x)} descriptors. Expected at least {CENTRES} to fit centres on.")
     if num_bytes < 1 or x.shape[1] % num_bytes:
-        raise ValueError(f"num_bytes is {num_bytes}. Expected a divisor of the {x.shape[1]} numbers of a descriptor.")
+        raise ArgumentError(
+            f"num_bytes is {num_bytes}. Expected a divisor of the {x.shape[1]} numbers of a descriptor."
+        )
     generator = torch.Generator().manual_seed(seed)
     return ProductQuantiser(torch.stack([_k_means(part, generator) for part in _parts(x, num_bytes)]).numpy())
 

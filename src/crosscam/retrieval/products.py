@@ -1,27 +1,22 @@
-"""Matrix products of descriptors in full single precision, by the faster of the two ways that torch has on a CPU.
+"""Matrix products of descriptors in full single precision, the same digits in every process.
 
-``torch.mm`` goes to the BLAS that torch was built with, a 1x1 convolution to oneDNN. On some processors one is twice as
-fast as the other; ``benchmarks/descriptors_to_scores.py`` prints both.
+``torch.mm``, always. On a CPU its sums do not depend on which other rows and columns are multiplied beside them, nor on
+the number of threads, as long as there are some of each; few are filled up. A 1x1 convolution of oneDNN's is faster on
+some processors, but sums differently with another number of threads; ``docs/log.md``.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from functools import lru_cache
-
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import pad
 
-Product = Callable[[Tensor, Tensor], Tensor]
-# Below this many multiplications, finding out costs more than it brings.
-WORTH_IT = 2_000_000_000
-TRIAL = (256, 2048, 1024)
+# Fewer rows or columns than this go through other code of the matrix product, which rounds differently.
+LEAST = 16
 
 
 def inner_products(q: Tensor, g: Tensor) -> Tensor:
-    """(Q, D) and (G, D) -> (Q, G) inner products; float32 on a CPU takes the faster way, all else ``torch.mm``.
+    """(Q, D) and (G, D) -> (Q, G) inner products.
 
     Reduced precision that the caller may have asked for elsewhere (autocast, coarse products) is set aside.
     """
@@ -29,37 +24,13 @@ def inner_products(q: Tensor, g: Tensor) -> Tensor:
     torch.set_float32_matmul_precision("highest")
     try:
         with torch.autocast(q.device.type, enabled=False):
-            if q.device.type == "cpu" and q.dtype == torch.float32 and len(q) * g.numel() >= WORTH_IT:
-                return fastest_product()(q, g)
-            return by_matrix_product(q, g)
+            if q.device.type == "cpu" and q.dtype == torch.float32 and min(len(q), len(g)) < LEAST:
+                return torch.mm(_filled(q), _filled(g).T)[: len(q), : len(g)].contiguous()
+            return torch.mm(q, g.T)
     finally:
         torch.set_float32_matmul_precision(precision)
 
 
-def by_matrix_product(q: Tensor, g: Tensor) -> Tensor:
-    """(Q, G) by the BLAS of torch."""
-    return torch.mm(q, g.T)
-
-
-def by_convolution(q: Tensor, g: Tensor) -> Tensor:
-    """(Q, G) by oneDNN: the queries are the pixels of one image, the gallery the filters of a 1x1 convolution."""
-    pixels = q.contiguous().view(1, len(q), 1, q.shape[1]).permute(0, 3, 1, 2)
-    out = conv2d(pixels, g.contiguous().view(*g.shape, 1, 1))
-    return out.permute(0, 2, 3, 1).reshape(len(q), len(g))
-
-
-@lru_cache(maxsize=1)
-def fastest_product() -> Product:
-    """Which way this process takes: both are tried once, for some hundredths of a second."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return by_matrix_product
-    rows, columns, dim = TRIAL
-    q, g = torch.ones(rows, dim), torch.ones(columns, dim)
-    ways = (by_matrix_product, by_convolution)
-    return min(ways, key=lambda way: min(_seconds(way, q, g) for _ in range(3)))
-
-
-def _seconds(way: Product, q: Tensor, g: Tensor) -> float:
-    start = time.perf_counter()
-    way(q, g)
-    return time.perf_counter() - start
+def _filled(x: Tensor) -> Tensor:
+    """(N, D) with rows of zeros up to the least number."""
+    return pad(x, (0, 0, 0, max(0, LEAST - len(x))))

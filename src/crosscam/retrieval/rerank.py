@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crosscam.errors import ArgumentError
 from crosscam.retrieval.distances import Descriptors, distance_blocks, pair_distances
 from crosscam.retrieval.labels import Ints
 from crosscam.retrieval.neighbours import nearest
@@ -113,24 +114,26 @@ def rerank(
 def _check_parameters(num_query: int, num_images: int, k1: int, k2: int, lambda_value: float) -> None:
     if num_query == 0 or num_query == num_images:
         what = "queries" if num_query == 0 else "gallery images"
-        raise ValueError(f"There are no {what}. Expected at least one descriptor of each.")
+        raise ArgumentError(f"There are no {what}. Expected at least one descriptor of each.")
     for name, value, most in (("k1", k1, num_images - 1), ("k2", k2, num_images)):
         if not 1 <= value <= most:
-            raise ValueError(
+            raise ArgumentError(
                 f"{name} is {value}. Expected 1 to {most} for {num_query} queries and {num_images - num_query} "
                 f"gallery images; choose a smaller {name} or a larger gallery."
                 if value > most
                 else f"{name} is {value}. Expected at least 1."
             )
     if not 0.0 <= lambda_value <= 1.0:
-        raise ValueError(f"lambda_value is {lambda_value}. Expected 0 (neighbourhoods only) to 1 (original distance).")
+        raise ArgumentError(
+            f"lambda_value is {lambda_value}. Expected 0 (neighbourhoods only) to 1 (original distance)."
+        )
 
 
 def _side_by_side(query: Descriptors, gallery: Descriptors) -> Tensor:
     """(Q + G, D) on the queries' device."""
     q, g = (x.detach() if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x)) for x in (query, gallery))
     if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1]:
-        raise ValueError(
+        raise ArgumentError(
             f"Query descriptors are {tuple(q.shape)} and gallery descriptors {tuple(g.shape)}. "
             "Expected (Q, D) and (G, D) from one model."
         )

@@ -3,84 +3,44 @@
 A run folder holds ``weights.safetensors``, ``recipe.json`` and ``provenance.json``, readable without crosscam; and,
 until the training is done, ``state.pt`` with everything needed to go on. Each file is written beside its place, flushed
 to disk and moved over the old one, so that a kill at any instant leaves the last good one. ``state.pt`` is complete in
-itself: resuming reads nothing else.
+itself: resuming reads nothing else. Weights and state carry a digest of their numbers, which is checked.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crosscam.errors import CheckpointError, RecipeError, TrainingError
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import flatten, recipe_from_json, recipe_to_json
 from crosscam.shipped import SHIPPED, run_folder
+from crosscam.system import files
+from crosscam.system.files import write_text
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
 PROVENANCE = "provenance.json"
 STATE = "state.pt"
+DIGEST = "crosscam.digest"
+RESUME = "Free some space, or choose another place; a training goes on with --resume."
+write_atomically = partial(files.write_atomically, next_step=RESUME, error=TrainingError)
 _EXPECTED = f"Expected a run folder as 'crosscam train' leaves it, or a shipped network: {', '.join(SHIPPED)}."
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path``, flush it to disk and move it into place; its folder is made.
-
-    Raises:
-        TrainingError: the disk is full or cannot be written; what stood at ``path`` is untouched.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        # Some writers make files for their owner alone; a run folder is as readable as any other file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise cannot_write(path, error) from error
-
-
-def cannot_write(path: Path, error: Exception) -> TrainingError:
-    """What to raise where a file cannot be written, most often for want of space."""
-    # When a write fails, torch raises once more while it closes the archive; the system's own error is the one to tell.
-    first: BaseException | None = error
-    while first is not None and not isinstance(first, OSError):
-        first = first.__context__
-    reason = " ".join(str(first.strerror or first if isinstance(first, OSError) else error).split())
-    return TrainingError(
-        f"Cannot write {path} ({reason}). What stood there is untouched. Free some space, or choose another place; "
-        "a training goes on with --resume."
-    )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
     """Write the weights of a model as safetensors."""
     tensors = {name: value.detach().contiguous().cpu() for name, value in weights.items()}
-    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path))
+    write_atomically(folder / WEIGHTS, lambda path: _write_tensors(path, tensors))
 
 
 def save_recipe(folder: Path, recipe: Recipe) -> None:
@@ -96,18 +56,46 @@ def save_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write all that a training needs to go on."""
-    write_atomically(folder / STATE, lambda path: _write_state(path, state))
+    whole = {**state, DIGEST: digest_of(state)}
+    write_atomically(folder / STATE, lambda path: _write_state(path, whole))
+
+
+def digest_of(value: object) -> str:
+    """SHA-256 of nested mappings and sequences of tensors and plain values, whatever file they lie in."""
+    digest = hashlib.sha256()
+    _add_to(digest, value)
+    return digest.hexdigest()
+
+
+def _add_to(digest: Any, value: object) -> None:
+    if isinstance(value, Tensor):
+        tensor = value.detach().cpu().contiguous()
+        digest.update(f"tensor {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    elif isinstance(value, Mapping):
+        digest.update(f"mapping {len(value)} ".encode())
+        for key in sorted(value, key=repr):
+            digest.update(f"{key!r}: ".encode())
+            _add_to(digest, value[key])
+    elif isinstance(value, list | tuple):
+        digest.update(f"list {len(value)} ".encode())
+        for item in value:
+            _add_to(digest, item)
+    else:
+        digest.update(f"{value!r} ".encode())
+
+
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        save_file(dict(tensors), path, metadata={DIGEST: digest_of(tensors)})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
 
 
 def _write_state(path: Path, state: Mapping[str, Any]) -> None:
     # Through a file of Python's, a full disk is told as such, and not as an unexpected position in the archive.
     with open(path, "wb") as file:
         torch.save(dict(state), file)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, for :func:`write_atomically`."""
-    path.write_text(text, encoding="utf-8")
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
@@ -120,9 +108,17 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"No {WEIGHTS} in {folder}. {_EXPECTED}")
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            digest = (file.metadata() or {}).get(DIGEST)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Train again, or copy the file again.") from error
+    # Files of earlier versions have none.
+    if digest is not None and digest != digest_of(weights):
+        raise CheckpointError(
+            f"{path} is damaged: its numbers are not those that were written. Train again, or copy the file again."
+        )
+    return weights
 
 
 def load_weights_into(model: nn.Module, folder: Path, recipe: Recipe, leave_out: str | None = None) -> None:
@@ -192,6 +188,13 @@ def load_state(folder: Path, recipe: Recipe, data_fingerprint: str) -> dict[str,
         ) from error
     if not isinstance(state, dict) or not {"recipe", "data", "epoch", "step"} <= set(state):
         raise CheckpointError(f"{path} is not the state of a crosscam training. Start in another folder.")
+    # States of earlier versions have none.
+    digest = state.pop(DIGEST, None)
+    if digest is not None and digest != digest_of(state):
+        raise CheckpointError(
+            f"{path} is damaged: its numbers are not those that were written. Copy it again from where it is whole, or "
+            "start in another folder."
+        )
     _check_same(folder, recipe_from_json(state["recipe"]), recipe, state["data"], data_fingerprint)
     return state
 

@@ -9,9 +9,10 @@ import signal
 import threading
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,7 +20,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crosscam.errors import TrainingError
+from crosscam.errors import BusyError, CrosscamError, TrainingError
+from crosscam.system.locks import only_writer
 
 PATIENCE = "CROSSCAM_PATIENCE"
 PATIENCE_SECONDS = 600.0
@@ -109,6 +111,20 @@ class World:
         largest = mine.clone()
         dist.all_reduce(largest, dist.ReduceOp.MAX)
         return not self.any(not torch.equal(mine, largest))
+
+    @contextmanager
+    def only_writer(self, place: Path, *, folder: bool = False) -> Iterator[None]:
+        """:func:`crosscam.system.locks.only_writer` for all processes, taken by the first; all of them must ask."""
+        with ExitStack() as stack:
+            refused: CrosscamError | None = None
+            if self.rank == 0:
+                try:
+                    stack.enter_context(only_writer(place, folder=folder))
+                except CrosscamError as error:
+                    refused = error
+            if self.any(refused is not None):
+                raise refused or BusyError(f"{place} cannot be written: the first process says why.")
+            yield
 
     def take_from_first(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors by those of the first process, in place."""

@@ -35,8 +35,15 @@ class Listeners:
         reading: (images done, all) while images are decoded.
         step: after each batch.
         epoch: the record of each epoch, as in ``metrics.jsonl``.
+        note: a sentence that the user should read.
     """
 
     reading: Progress | None = None
     step: Callable[[StepReport], None] | None = None
     epoch: Callable[[Mapping[str, float]], None] | None = None
+    note: Callable[[str], None] | None = None
+
+    def tell(self, text: str) -> None:
+        """Pass on a note, if anybody listens."""
+        if self.note:
+            self.note(text)

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from crosscam.errors import CheckpointError
-from crosscam.training.checkpoint import cannot_write, write_atomically, write_text
+from crosscam.errors import CheckpointError, TrainingError
+from crosscam.system.files import cannot_write, write_text
+from crosscam.training.checkpoint import RESUME, write_atomically
 
 METRICS = "metrics.jsonl"
 Record = Mapping[str, float]
@@ -48,7 +49,7 @@ class Logbook:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise cannot_write(self.path, error) from error
+            raise cannot_write(self.path, error, RESUME, TrainingError) from error
         if self._board is not None:
             for name, value in record.items():
                 self._board.add_scalar(name, value, record["epoch"])
@@ -73,12 +74,17 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     path = folder / METRICS
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise CheckpointError(f"{path} is damaged ({error}). Remove it; only its curve is lost.") from error
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except ValueError as error:
+            record = json.loads(line)
+            record["epoch"] + 0
+            records.append(record)
+        except (ValueError, TypeError, LookupError) as error:
             if number == len(lines):
                 break
             raise CheckpointError(f"{path}, line {number} is damaged ({error}). Take the line out.") from error

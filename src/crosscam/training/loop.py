@@ -33,6 +33,7 @@ from crosscam.training.distributed import Split, World, joined_world
 from crosscam.training.freezing import freeze_stages
 from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import Logbook, read_history
+from crosscam.training.neighbours import Neighbours
 from crosscam.training.objective import compute_loss
 from crosscam.training.optim import learning_rate_factor, set_learning_rate
 from crosscam.training.plan import checked_labels, epoch_batches, input_size
@@ -101,6 +102,7 @@ def train(
     Raises:
         DataError: too few identities, or unreadable images.
         CheckpointError: ``folder`` holds another training.
+        BusyError: another process trains there.
         TrainingError: the loss is not finite, the disk is full, another process is lost, or the training was asked to
             stop.
     """
@@ -112,9 +114,12 @@ def train(
         bf16 = uses_bf16(recipe.train.precision, world.device)
         if recipe.distill.teachers and world.size > 1:
             raise TrainingError("Several processes cannot learn from distill.teachers. Train in one process.")
-        return _train_joined(
-            Job(recipe, dataset, labels, folder, world, listeners or Listeners(), bf16, unlabelled), resume, evaluate
-        )
+        job = Job(recipe, dataset, labels, folder, world, listeners or Listeners(), bf16, unlabelled)
+        with world.only_writer(folder, folder=True):
+            if not resume:
+                # Once more: another training may have ended since.
+                checkpoint.check_free(folder)
+            return _train_joined(job, resume, evaluate)
 
 
 def _train_joined(job: Job, resume: bool, evaluate: Evaluate | None) -> nn.Module:
@@ -155,7 +160,7 @@ def _train_epochs(
     run: Run, job: Job, images: Images, evaluate: Evaluate | None, book: Logbook | None, stop: Callable[[], bool]
 ) -> None:
     """All epochs that are left, each written down by the process that has the book."""
-    recipe = job.recipe
+    recipe, neighbours = job.recipe, Neighbours()
     network: nn.Module | None = None
     while run.epoch <= recipe.train.epochs:
         # Before the wrapping, which must know what is trained.
@@ -172,6 +177,8 @@ def _train_epochs(
             save_epoch(run, recipe, job.dataset, job.folder, record)
         if job.listeners.epoch:
             job.listeners.epoch(record)
+        if (text := neighbours.noticed()) is not None:
+            job.listeners.tell(text)
 
 
 def _is_scored(recipe: Recipe, epoch: int) -> bool:
@@ -211,7 +218,7 @@ def _start(job: Job, resume: bool) -> tuple[Run, Job] | None:
         teacher_dims=[rows.shape[1] for rows in job.taught],
     )
     if state is not None:
-        restore(run, state, world.device)
+        job.listeners.tell(restore(run, state, world.device))
     if not world.same((run.epoch, run.batch, run.step)):
         raise CheckpointError(
             f"The processes found different states in {folder}. It must be on a disk that they share."

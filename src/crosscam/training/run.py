@@ -98,8 +98,8 @@ def _distiller(recipe: Recipe, model: nn.Module, teacher_dims: Sequence[int]) ->
     return Distiller(dim, teacher_dims, similarity=distill.similarity, mapping=distill.mapping)
 
 
-def restore(run: Run, state: Mapping[str, Any], device: torch.device) -> None:
-    """Put a new run to where ``state`` was taken."""
+def restore(run: Run, state: Mapping[str, Any], device: torch.device) -> str:
+    """Put a new run to where ``state`` was taken; a sentence about the number of threads it goes on with."""
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     if run.distiller is not None:
@@ -111,6 +111,8 @@ def restore(run: Run, state: Mapping[str, Any], device: torch.device) -> None:
     if state.get("processes", run.processes) == run.processes:
         # The number of threads changes the order of sums, and so the last bits.
         torch.set_num_threads(state["threads"])
+        return f"Going on with {state['threads']} threads, as the training began, so that its numbers stay the same."
+    return f"Going on with {torch.get_num_threads()} threads in each of {run.processes} processes."
 
 
 def save_state(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path) -> None:
