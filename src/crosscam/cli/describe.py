@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,8 +11,10 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, best_device
 from crosscam.cli.show import bars, counting, say, show_json
-from crosscam.data.images import decode_image, list_images, path_key
+from crosscam.data.images import decode_image
 from crosscam.data.table import is_table
+from crosscam.data.text_files import is_list
+from crosscam.data.walk import find_files
 from crosscam.descriptor_files import Entry, check_name
 from crosscam.engines.quantise import CALIBRATION_IMAGES
 from crosscam.errors import DataError, ImageError
@@ -77,7 +78,7 @@ class Extract:
     def _entries(self) -> list[Entry]:
         if self.dataset or is_table(self.pictures):
             return entries_of(self.reading.read_and_note(self.pictures))
-        if self.pictures.suffix == ".txt" and self.pictures.is_file():
+        if is_list(self.pictures):
             return entries_of_list(self.pictures)
         paths, others = find_pictures(self.pictures)
         if others and is_first_process():
@@ -130,18 +131,16 @@ def find_pictures(place: Path) -> tuple[list[Path], list[Path]]:
     """The pictures of a folder and all its folders in natural order, or the one picture; and all other files.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or a folder that cannot be read.
     """
     if place.is_file():
         return [place], []
     if not place.is_dir():
         raise DataError(f"No file or folder {place}. Give a picture or a folder of pictures.")
-    found = [list_images(Path(folder)) for folder, _, _ in os.walk(place)]
-    pictures = sorted((p for images, _ in found for p in images), key=path_key)
-    others = sorted((p for _, rest in found for p in rest), key=path_key)
-    if not pictures:
+    found = find_files(place)
+    if not found.pictures:
         raise DataError(f"No pictures in {place} or its folders. Expected files in .jpg, .png, .bmp, .webp or .tif.")
-    return pictures, others
+    return found.pictures, found.others
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,4 +130,6 @@ def training_listeners(progress: Progress, quiet: bool = False) -> Listeners:
                 f"{record['images_per_second']:5.0f} images/s{scores}"
             )
 
-    return Listeners(reading=counting(progress, "reading images"), step=step, epoch=epoch)
+    return Listeners(
+        reading=counting(progress, "reading images"), step=step, epoch=epoch, note=lambda text: say(f"note: {text}")
+    )

@@ -35,8 +35,10 @@ class Listeners:
         reading: (images done, all) while images are decoded.
         step: after each batch.
         epoch: the record of each epoch, as in ``metrics.jsonl``.
+        note: a sentence on the training, said once when it begins or goes on.
     """
 
     reading: Progress | None = None
     step: Callable[[StepReport], None] | None = None
     epoch: Callable[[Mapping[str, float]], None] | None = None
+    note: Callable[[str], None] | None = None
