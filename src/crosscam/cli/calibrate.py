@@ -15,7 +15,8 @@ from crosscam.extraction import Extractor
 from crosscam.gallery import open_gallery
 from crosscam.gallery.calibrated import CALIBRATION
 from crosscam.gallery.filling import matching_extractor
-from crosscam.retrieval.calibrating import calibrate, pictures_to_calibrate
+from crosscam.outputs import check_file
+from crosscam.retrieval.calibrating import calibrate, check_calibration, pictures_to_calibrate
 from crosscam.retrieval.calibration import Calibration, Origin, Thresholds
 from crosscam.retrieval.open_set import OperatingPoint
 from crosscam.shipped import run_folder
@@ -49,35 +50,33 @@ class Calibrate:
 
     def run(self) -> None:
         """Describe, count pairs, save."""
+        out = self.out or output_of(self.run_folder, "calibration.json")
+        check_file(out)
         if self.gallery is None:
             extractor = Extractor.load(self.run_folder, flip=not self.no_flip, device=best_device())
         else:
-            with open_gallery(self.gallery) as gallery:
+            # For writing, as it will be: a gallery that cannot be written is told of now.
+            with open_gallery(self.gallery, write=True) as gallery:
                 extractor = matching_extractor(gallery, self.run_folder, best_device())
         dataset = self.reading.read_and_note(self.data)
         samples, which = pictures_to_calibrate(dataset, _trained_on(self.run_folder))
         say(f"note: calibrating on {which}: {len(samples):,} pictures. Their people must not have been trained on.")
+        labels = pids_of(samples), camids_of(samples)
+        check_calibration(dataset.name, *labels, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
         with bars(self.general.json) as progress:
             descriptors = extractor.files([s.path for s in samples], counting(progress, "describing"))
         origin = Origin(dataset.name, dataset.fingerprint(), extractor.fingerprint, extractor.flip)
-        found = calibrate(
-            descriptors,
-            pids_of(samples),
-            camids_of(samples),
-            origin,
-            fmr=self.fmr,
-            fnmr=self.fnmr,
-            prior=self.prior,
-        )
-        out = self.out or output_of(self.run_folder, "calibration.json")
-        write_atomically(out, lambda path: write_text(path, found.to_json()))
-        if self.gallery is not None:
-            with open_gallery(self.gallery, write=True) as gallery:
-                gallery.set_document(CALIBRATION, json.loads(found.to_json()))
+        found = calibrate(descriptors, *labels, origin, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
+        # What was computed is shown, whatever becomes of the file.
         if self.general.json:
             show_text(found.to_json())
         else:
             _show(found)
+        write_atomically(out, lambda path: write_text(path, found.to_json()))
+        if self.gallery is not None:
+            with open_gallery(self.gallery, write=True) as gallery:
+                gallery.set_document(CALIBRATION, json.loads(found.to_json()))
+        if not self.general.json:
             say(f"Written to {out}{f' and kept with {self.gallery}' if self.gallery else ''}.")
 
 

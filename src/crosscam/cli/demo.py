@@ -17,6 +17,7 @@ from crosscam.demonstration import demonstrate
 from crosscam.errors import CrosscamError, DataError
 from crosscam.experiment import REPORT
 from crosscam.extraction import Extractor
+from crosscam.outputs import check_folder
 from crosscam.photographs import CALIBRATION, search_photographs, tell_cameras
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
@@ -55,6 +56,7 @@ class Demo:
             raise CrosscamError(
                 "The demo works in one process. torchrun is for 'crosscam train', 'evaluate' and 'extract'."
             )
+        check_folder(self.out or Path("runs"))
         if self.photos is not None:
             if self.set:
                 raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")

@@ -11,6 +11,7 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, best_device
 from crosscam.cli.show import bars, counting, say, show_json
+from crosscam.data.cells import refuse_for_parquet
 from crosscam.data.images import decode_image
 from crosscam.data.table import is_table
 from crosscam.data.text_files import is_list
@@ -19,6 +20,7 @@ from crosscam.descriptor_files import Entry, check_name
 from crosscam.engines.quantise import CALIBRATION_IMAGES
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
+from crosscam.outputs import check_file, check_folder
 from crosscam.streaming import PART_SIZE, Summary, describe_stream, entries_of, entries_of_list, run_here
 from crosscam.training.distributed import is_first_process, joined_world
 from crosscam.training.imported import import_run
@@ -51,9 +53,12 @@ class Extract:
     def run(self) -> None:
         """Describe and save."""
         check_name(self.out)
+        check_file(self.out)
         if self.part_size < 1:
             raise DataError(f"--part-size {self.part_size}: expected at least 1.")
         entries = self._entries()
+        if self.out.suffix != ".npz":
+            refuse_for_parquet([text for e in entries for text in (str(e.path), e.track or "")])
         with joined_world() as world:
             extractor = self._open(entries)
             if self.ray is None:
@@ -155,6 +160,7 @@ class ImportAuthors:
 
     def run(self) -> None:
         """Read, convert, save."""
+        check_folder(self.out)
         found = import_run(self.file, self.out)
         if self.general.json:
             show_json({"out": str(self.out), "backbone": found.backbone, "scales": found.scales, "ids": found.num_ids})

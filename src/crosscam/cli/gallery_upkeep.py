@@ -13,6 +13,7 @@ from crosscam.cli.gallery_options import Choosing, Place, index_text, tell
 from crosscam.cli.options import General
 from crosscam.cli.show import OUT, show_json, table
 from crosscam.gallery.places import open_gallery
+from crosscam.outputs import check_file, check_folder
 from crosscam.report.hits import when
 
 
@@ -115,6 +116,7 @@ class Export:
 
     def run(self) -> None:
         """Write and count."""
+        check_file(self.out)
         with open_gallery(self.gallery) as gallery:
             count = gallery.export(self.out, self.choosing.where)
         tell(self.general, {"out": str(self.out), "entries": count}, f"{count:,} entries written to {self.out}.")
@@ -132,6 +134,7 @@ class Backup:
 
     def run(self) -> None:
         """Copy and count."""
+        check_folder(self.out)
         with open_gallery(self.gallery) as gallery:
             count = gallery.backup(self.out)
         tell(self.general, {"out": str(self.out), "entries": count}, f"{count:,} entries copied to {self.out}.")

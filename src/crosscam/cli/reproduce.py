@@ -17,6 +17,7 @@ from crosscam.cli.options import General, Reading, Settings, Unset, best_device
 from crosscam.cli.show import OUT, bars, fitting, say, show_json, show_text, table, training_listeners
 from crosscam.errors import DataError, RecipeError
 from crosscam.extraction import load_model
+from crosscam.outputs import check_folder
 from crosscam.reproduce.collision import Collision, collision_charts, collision_tables, fill
 from crosscam.reproduce.figures import Figure, NamedModel, figure_activation, figure_strips
 from crosscam.reproduce.rows import ROWS, TABLE1, TABLE2, Row, Scale
@@ -87,6 +88,7 @@ class Reproduce:
         """Fill, then show."""
         if self.seeds < 1:
             raise RecipeError(f"--seeds {self.seeds}: expected at least 1.")
+        check_folder(self.out or Path("runs"))
         if self.what == "collision":
             self._run_collision()
             return

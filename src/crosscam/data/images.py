@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from crosscam.data.grey_levels import as_8_bits, has_16_bits, scale_transparent_value
 from crosscam.data.jpeg import decode_plain_jpeg
 from crosscam.data.resizing import resize_bytes
 from crosscam.errors import ImageError
@@ -111,6 +112,7 @@ def _decode(file: IO[bytes], name: str, background: tuple[int, int, int], max_pi
             )
         try:
             image.load()
+            scale_transparent_value(image, file)
             return np.array(_as_rgb(_upright(image), background), dtype=np.uint8)
         except Exception as error:  # the same for damaged pixel data
             raise ImageError(_damaged(name, error)) from error
@@ -133,10 +135,8 @@ def _upright(image: Image.Image) -> Image.Image:
 def _as_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow's own conversion clips at 255 instead of scaling.
-        values = np.asarray(image).astype(np.int64)
-        return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if has_16_bits(image):
+        return as_8_bits(image, background)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         below = Image.new("RGBA", rgba.size, (*background, 255))

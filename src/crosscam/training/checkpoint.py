@@ -21,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from crosscam.errors import CheckpointError, RecipeError, TrainingError
+from crosscam.recipes.limits import flatten
 from crosscam.recipes.recipe import Recipe
-from crosscam.recipes.settings import flatten, recipe_from_json, recipe_to_json
+from crosscam.recipes.settings import recipe_from_json, recipe_to_json
 from crosscam.shipped import SHIPPED, run_folder
 
 WEIGHTS = "weights.safetensors"
