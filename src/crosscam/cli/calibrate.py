@@ -9,7 +9,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, best_device, output_of
-from crosscam.cli.show import OUT, bars, counting, say, show_text, table
+from crosscam.cli.show import bars, counting, print_plain, say, show_text, table
 from crosscam.data.records import camids_of, pids_of
 from crosscam.extraction import Extractor
 from crosscam.gallery import open_gallery
@@ -103,14 +103,14 @@ def _show(found: Calibration) -> None:
     head = ("pairs", "same below", "other from", "# of one person", "# of two people")
     table(head, rows, "Distances")
     if len(found.cameras) > SHOWN_CAMERA_PAIRS:
-        OUT.print(f"and {len(found.cameras) - SHOWN_CAMERA_PAIRS:,} more camera pairs in the file.")
+        print_plain(f"and {len(found.cameras) - SHOWN_CAMERA_PAIRS:,} more camera pairs in the file.")
     table(
         ("let through (FMR)", "distance", "missed (FNMR)", "95 % interval"),
         [_open_set_row(point) for point in found.open_set],
         "Across cameras, one threshold for all",
     )
     for sentence in (found.rests_on(), *found.notes):
-        OUT.print(sentence, markup=False)
+        print_plain(sentence)
 
 
 def _threshold_row(name: str, limits: Thresholds) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg, subcommand
 
 from crosscam.cli.options import General, Reading, Unset
-from crosscam.cli.show import OUT, bars, counting, say, show_json, table
+from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
 from crosscam.data.doctor import as_text, examine_dataset
 from crosscam.data.holdout import holdout
 from crosscam.data.joining import join
@@ -42,7 +42,7 @@ class Doctor:
         if self.general.json:
             show_json(found.to_dict())
         else:
-            OUT.print(as_text(found), markup=False)
+            print_plain(as_text(found))
         if not found.healthy:
             sys.exit(1)
 

@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from crosscam.cli.gallery_options import Choosing, Place, index_text, tell
 from crosscam.cli.options import General
-from crosscam.cli.show import OUT, show_json, table
+from crosscam.cli.show import print_plain, show_json, table
 from crosscam.gallery.places import open_gallery
 from crosscam.outputs import check_file, check_folder
 from crosscam.report.hits import when
@@ -97,8 +97,8 @@ class Verify:
             show_json(dataclasses.asdict(found) | {"sound": found.sound})
         else:
             for problem in found.problems:
-                OUT.print(problem, markup=False)
-            OUT.print(f"{found.entries:,} entries read, {'all sound' if found.sound else 'not sound'}.", markup=False)
+                print_plain(problem)
+            print_plain(f"{found.entries:,} entries read, {'all sound' if found.sound else 'not sound'}.")
         if not found.sound:
             sys.exit(1)
 

@@ -87,7 +87,13 @@ def is_unicode(text: str | Path) -> bool:
 
 def printable(text: str | Path) -> str:
     r"""A text as UTF-8 can hold it: bytes of a file name that are not UTF-8 are spelled as ``\xff``."""
-    return os.fsencode(str(text)).decode("utf-8", "backslashreplace") if not is_unicode(text) else str(text)
+    if is_unicode(text):
+        return str(text)
+    try:
+        data = str(text).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character of UTF-16, which no file name of Linux gives
+        data = str(text).encode("utf-8", "backslashreplace")
+    return data.decode("utf-8", "backslashreplace")
 
 
 def refuse_names(names: Iterable[str | Path], what: str, instead: str) -> None:

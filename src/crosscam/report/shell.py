@@ -9,6 +9,7 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
+from crosscam.data.text_files import printable
 from crosscam.errors import CrosscamError
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -84,7 +85,7 @@ def write_page(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(printable(text), encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
         with suppress(OSError):

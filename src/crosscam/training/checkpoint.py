@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from crosscam.data.text_files import printable
 from crosscam.errors import CheckpointError, RecipeError, TrainingError
 from crosscam.recipes.limits import flatten
 from crosscam.recipes.recipe import Recipe
@@ -107,8 +108,8 @@ def _write_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, for :func:`write_atomically`."""
-    path.write_text(text, encoding="utf-8")
+    """Write UTF-8 text, for :func:`write_atomically`; file names in it need not be UTF-8."""
+    path.write_text(printable(text), encoding="utf-8")
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
