@@ -50,5 +50,5 @@ def test_folders_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
     for check in (check_file, check_folder):
-        with pytest.raises(DataError, match="Read-only file system. Nothing was done"):
+        with pytest.raises(DataError, match=r"Read-only file system\. Nothing was done"):
             check(tmp_path / "run")

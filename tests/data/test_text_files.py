@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from crosscam.data.msmt17 import read_msmt17
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.data.table import read_table, write_table
-from crosscam.data.text_files import is_list, printable, read_text, refuse_names
+from crosscam.data.text_files import is_list, read_text, refuse_names
 from crosscam.errors import DataError
 from crosscam.streaming import entries_of_list
+from crosscam.system.names import printable
 from crosscam.web.settings import read_tokens
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32")

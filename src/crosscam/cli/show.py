@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from crosscam.data.text_files import printable
 from crosscam.scoring import Scored
+from crosscam.system.names import printable
 from crosscam.training.listeners import Listeners, StepReport
 
 # Progress and remarks go to standard error, so that standard output holds results alone.

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscam.data.text_files import is_unicode
 from crosscam.errors import DataError
+from crosscam.system.names import is_unicode
 
 Colour = Literal["rgb", "bgr"]
 

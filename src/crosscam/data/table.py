@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import re
@@ -17,6 +16,7 @@ from crosscam.data.labels import numbered, read_label, whole_number
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
 from crosscam.data.text_files import path_in
 from crosscam.errors import DataError
+from crosscam.system.files import write_atomically
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLITS = ("train", "query", "gallery")
@@ -102,16 +102,7 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
         columns["track"] = [s.track for _, s in samples]
     if dataset.protocol != "market1501":
         columns["protocol"] = [dataset.protocol] * len(samples)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_cells(part, path.suffix.lower(), columns)
-        os.replace(part, path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+    write_atomically(path, lambda part: write_cells(part, path.suffix.lower(), columns), error=DataError)
 
 
 def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: list[str]) -> list[int]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from crosscam.errors import DataError
+from crosscam.system.names import is_unicode, printable
 
 # UTF-32's mark begins as UTF-16's does.
 _MARKS = (
@@ -74,26 +75,6 @@ def path_in(folder: Path, name: str, *, exact: bool = False) -> Path:
     if name == name.strip() or os.path.lexists(whole):
         return whole
     return whole if exact and not os.path.lexists(trimmed) else trimmed
-
-
-def is_unicode(text: str | Path) -> bool:
-    """Whether a text can be kept as UTF-8; a file name need not be."""
-    try:
-        str(text).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def printable(text: str | Path) -> str:
-    r"""A text as UTF-8 can hold it: bytes of a file name that are not UTF-8 are spelled as ``\xff``."""
-    if is_unicode(text):
-        return str(text)
-    try:
-        data = str(text).encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # half a character of UTF-16, which no file name of Linux gives
-        data = str(text).encode("utf-8", "backslashreplace")
-    return data.decode("utf-8", "backslashreplace")
 
 
 def refuse_names(names: Iterable[str | Path], what: str, instead: str) -> None:
