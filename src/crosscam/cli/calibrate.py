@@ -15,12 +15,12 @@ from crosscam.extraction import Extractor
 from crosscam.gallery import open_gallery
 from crosscam.gallery.calibrated import CALIBRATION
 from crosscam.gallery.filling import matching_extractor
-from crosscam.outputs import check_file
 from crosscam.retrieval.calibrating import calibrate, check_calibration, pictures_to_calibrate
 from crosscam.retrieval.calibration import Calibration, Origin, Thresholds
 from crosscam.retrieval.open_set import OperatingPoint
 from crosscam.shipped import run_folder
 from crosscam.system.files import write_atomically, write_text
+from crosscam.system.outputs import check_file
 from crosscam.training.checkpoint import PROVENANCE
 
 SHOWN_CAMERA_PAIRS = 12

@@ -20,7 +20,7 @@ from crosscam.data.render import render_dataset
 from crosscam.data.render_identities import SHARING_GROUP
 from crosscam.data.render_sheet import contact_sheet
 from crosscam.data.table import write_table
-from crosscam.outputs import check_file, check_folder
+from crosscam.system.outputs import check_file, check_folder
 
 
 @dataclass(frozen=True, kw_only=True)

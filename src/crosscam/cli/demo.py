@@ -16,7 +16,6 @@ from crosscam.demonstration import demonstrate
 from crosscam.errors import CrosscamError, DataError
 from crosscam.experiment import REPORT
 from crosscam.extraction import Extractor
-from crosscam.outputs import check_folder
 from crosscam.photographs import CALIBRATION, search_photographs, tell_cameras
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
@@ -24,6 +23,7 @@ from crosscam.retrieval.calibration import Calibration
 from crosscam.shipped import run_folder
 from crosscam.system.files import folder_in_place
 from crosscam.system.locks import only_writer
+from crosscam.system.outputs import check_folder
 from crosscam.training.distributed import num_processes
 
 MINI = Path("rrid-mini")

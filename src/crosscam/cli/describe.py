@@ -20,8 +20,8 @@ from crosscam.descriptor_files import Entry, check_name
 from crosscam.engines.quantise import CALIBRATION_IMAGES
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
-from crosscam.outputs import check_file, check_folder
 from crosscam.streaming import PART_SIZE, Summary, describe_stream, entries_of, entries_of_list, run_here
+from crosscam.system.outputs import check_file, check_folder
 from crosscam.training.distributed import is_first_process, joined_world
 from crosscam.training.imported import import_run
 

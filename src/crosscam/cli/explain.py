@@ -15,8 +15,8 @@ from crosscam.cli.show import say, show_json, table
 from crosscam.errors import CrosscamError
 from crosscam.explain.pair import PairExplanation, explain_pair
 from crosscam.extraction import Extractor
-from crosscam.outputs import check_file
 from crosscam.report.pair_page import write_pair_page
+from crosscam.system.outputs import check_file
 from crosscam.training.provenance import versions
 
 Weights = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="BLOCK=WEIGHT")]

@@ -13,7 +13,7 @@ from crosscam.cli.show import say, show_json, table
 from crosscam.errors import DataError
 from crosscam.exporting import MOST_LOST_MAP, SUFFIXES, Format, export_model
 from crosscam.extraction import Extractor
-from crosscam.outputs import check_file
+from crosscam.system.outputs import check_file
 
 
 @dataclass(frozen=True, kw_only=True)

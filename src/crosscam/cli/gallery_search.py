@@ -20,9 +20,9 @@ from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import open_gallery
 from crosscam.gallery.records import Hit, unit_mean
 from crosscam.gallery.weights import block_weights, parse_weights
-from crosscam.outputs import check_file
 from crosscam.report.hits import when, write_hits
 from crosscam.retrieval.calibration import Verdict
+from crosscam.system.outputs import check_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from crosscam.cli.gallery_options import Choosing, Place, index_text, tell
 from crosscam.cli.options import General
 from crosscam.cli.show import print_plain, show_json, table
 from crosscam.gallery.places import open_gallery
-from crosscam.outputs import check_file, check_folder
 from crosscam.report.hits import when
+from crosscam.system.outputs import check_file, check_folder
 
 
 @dataclass(frozen=True, kw_only=True)

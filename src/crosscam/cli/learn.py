@@ -17,12 +17,12 @@ from crosscam.data.records import ReidDataset
 from crosscam.experiment import REPORT, run_experiment, save_scores, write_run_report
 from crosscam.extraction import load_model
 from crosscam.models.systems import layout_of
-from crosscam.outputs import check_file, check_folder
 from crosscam.recipes.catalogue import RECIPES, find_recipe
 from crosscam.recipes.limits import flatten
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json, with_settings
 from crosscam.scoring import Reranking, Scored, TestImages, check_scoring
+from crosscam.system.outputs import check_file, check_folder
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.distributed import is_first_process, joined_world
 

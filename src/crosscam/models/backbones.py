@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.errors import CheckpointError
+from crosscam.system.names import is_unicode
 
 BackboneName = Literal["resnet18-half", "resnet18-half-ibn", "resnet18", "resnet34", "resnet50", "resnet101"]
 BlockName = Literal["basic", "bottleneck"]
@@ -293,9 +294,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"No weights file {path}. Give a path, or 'download' for torchvision's ImageNet weights.")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+            from safetensors.torch import load, load_file
 
-            return load_file(path)
+            return load_file(path) if is_unicode(path) else load(path.read_bytes())
         state: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor, nn
 
 from crosscam.errors import CheckpointError, RecipeError, TrainingError
@@ -26,6 +26,7 @@ from crosscam.recipes.settings import recipe_from_json, recipe_to_json
 from crosscam.shipped import SHIPPED, run_folder
 from crosscam.system import files
 from crosscam.system.files import write_text
+from crosscam.system.names import is_unicode
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
@@ -60,7 +61,11 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
-        save_file(dict(tensors), path)
+        # safetensors takes no path that is not UTF-8, but gives and takes bytes.
+        if is_unicode(path):
+            save_file(dict(tensors), path)
+        else:
+            path.write_bytes(save(dict(tensors)))
     except SafetensorError as error:
         raise OSError(str(error)) from error
 
@@ -81,7 +86,7 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"No {WEIGHTS} in {folder}. {_EXPECTED}")
     try:
-        return load_file(path)
+        return load_file(path) if is_unicode(path) else load(path.read_bytes())
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Train again, or copy the file again.") from error
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from crosscam.errors import DataError
+from crosscam.system.files import unfinished_name
 
 _BLOCK = b"\0" * 4096
 
@@ -55,8 +56,13 @@ def _try(folder: Path, name: str) -> None:
             os.lstat(there)
         except FileNotFoundError:
             there = there.parent
-    with tempfile.NamedTemporaryFile(dir=there, prefix=f".{name}.", suffix=".part") as file:
-        file.write(_BLOCK)
+    trial = unfinished_name(there / name)
+    try:
+        with open(trial, "xb") as file:
+            file.write(_BLOCK)
+    finally:
+        with suppress(OSError):
+            trial.unlink()
 
 
 def _refusal(path: Path, error: OSError) -> DataError:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crosscam.errors import DataError
-from crosscam.outputs import check_file, check_folder
+from crosscam.system.outputs import check_file, check_folder
 
 
 def test_what_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
@@ -45,10 +45,10 @@ def test_folders_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
         with pytest.raises(DataError, match="cannot be written: Not a directory"):
             check_folder(tmp_path / place)
 
-    def refuse(**_: object) -> None:
+    def refuse(*_: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
     for check in (check_file, check_folder):
         with pytest.raises(DataError, match=r"Read-only file system\. Nothing was done"):
             check(tmp_path / "run")
