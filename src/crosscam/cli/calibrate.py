@@ -11,6 +11,7 @@ from tyro.conf import Positional
 from crosscam.cli.options import General, Reading, Unset, best_device, output_of
 from crosscam.cli.show import bars, counting, print_plain, say, show_text, table
 from crosscam.data.records import camids_of, pids_of
+from crosscam.data.text_files import read_text
 from crosscam.extraction import Extractor
 from crosscam.gallery import open_gallery
 from crosscam.gallery.calibrated import CALIBRATION
@@ -83,12 +84,11 @@ class Calibrate:
 
 def _trained_on(source: Path) -> str | None:
     """Fingerprint of the data that a network was trained on, where the run folder tells."""
-    try:
-        text = (run_folder(source) / PROVENANCE).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    file = run_folder(source) / PROVENANCE
+    if not file.is_file():
         return None
     try:
-        value = json.loads(text)["data"]["fingerprint"]
+        value = json.loads(read_text(file))["data"]["fingerprint"]
     except (ValueError, LookupError, TypeError):
         return None
     return str(value)

@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor, nn
 
-from crosscam.errors import CheckpointError, RecipeError, TrainingError
+from crosscam.data.text_files import read_text
+from crosscam.errors import CheckpointError, DataError, RecipeError, TrainingError
 from crosscam.recipes.limits import flatten
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_from_json, recipe_to_json
@@ -123,8 +124,8 @@ def load_recipe(folder: Path) -> Recipe:
     if not path.is_file():
         raise CheckpointError(f"No {RECIPE} in {folder}. {_EXPECTED}")
     try:
-        return recipe_from_json(path.read_text(encoding="utf-8"))
-    except (RecipeError, UnicodeDecodeError) as error:
+        return recipe_from_json(read_text(path))
+    except (RecipeError, DataError) as error:
         raise CheckpointError(f"{path} is not a recipe: {error}") from error
 
 
@@ -169,9 +170,9 @@ def check_same_training(folder: Path, recipe: Recipe, data_fingerprint: str) -> 
         CheckpointError: it is not, or its files cannot be read.
     """
     try:
-        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        provenance = json.loads(read_text(folder / PROVENANCE))
         data = provenance["data"]["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (DataError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / PROVENANCE} cannot be read ({error}). Start in another folder.") from error
     _check_same(folder, load_recipe(folder), recipe, data, data_fingerprint)
 
