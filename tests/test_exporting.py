@@ -16,6 +16,7 @@ from PIL import Image
 from crosscam import exporting
 from crosscam.data.records import ReidDataset
 from crosscam.engines.card import ModelCard
+from crosscam.engines.opening import Network, write_fp32
 from crosscam.errors import DataError, EngineError
 from crosscam.exporting import _refuse_unlike, drawn_noise, export_model
 from crosscam.extraction import Extractor
@@ -230,3 +231,36 @@ def test_the_page_s_example_runs_with_nothing_but_onnxruntime_and_numpy(run: Pat
     np.testing.assert_allclose(np.load(tmp_path / "out.npy"), extractor(pixels), atol=1e-4)
     # Where images shrink, Pillow may begin with the other direction, and a level differs here and there.
     np.testing.assert_allclose(np.load(tmp_path / "read.npy"), extractor([tmp_path / "a.png"]), atol=2e-3)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".xml"])
+@pytest.mark.parametrize("batch", [None, 3])
+def test_a_file_takes_no_images(run: Path, tmp_path: Path, suffix: str, batch: int | None) -> None:
+    extractor = Extractor.load(run, engine="torch")
+    path = tmp_path / f"model{suffix}"
+    export_model(extractor, path, batch=batch)
+    none, some = np.empty((0, 64, 32, 3), np.uint8), drawn_noise(3, (64, 32))
+    loaded = Extractor.load(path)
+    for found in (loaded.pixels(none), extractor.pixels(none), exporting.open_file(path)(none)):
+        assert found.shape == (0, extractor.dim)
+        assert found.dtype == np.float32
+    np.testing.assert_allclose(loaded.pixels(some), extractor.pixels(some), atol=1e-5)
+    if batch is None:
+        # And without crosscam around it.
+        if suffix == ".onnx":
+            session = pytest.importorskip("onnxruntime").InferenceSession(str(path))
+            raw = session.run(None, {"images": none})[0]
+        else:
+            raw = pytest.importorskip("openvino").Core().compile_model(str(path), "CPU")([none])[0]
+        assert raw.shape == (0, extractor.dim)
+
+
+def test_taking_no_images_changes_no_descriptor(run: Path, tmp_path: Path) -> None:
+    session = pytest.importorskip("onnxruntime").InferenceSession
+    extractor = Extractor.load(run, engine="torch")
+    write_fp32(Network(extractor.model, extractor.card), tmp_path / "plain.onnx")
+    export_model(extractor, tmp_path / "model.onnx")
+    plain, changed = session(str(tmp_path / "plain.onnx")), session(str(tmp_path / "model.onnx"))
+    for count in (1, 2, 7):
+        pixels = drawn_noise(count, (64, 32))
+        assert np.array_equal(plain.run(None, {"images": pixels})[0], changed.run(None, {"images": pixels})[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosscam.data.crops import crop_boxes, video_frames
+from crosscam.data.crops import crop_boxes, upright, video_frames
 from crosscam.data.images import decode_image
 from crosscam.data.records import ReidDataset
 from crosscam.errors import DataError
@@ -54,6 +56,12 @@ def test_crops_hold_each_pixel_that_a_box_touches(boxes: list[tuple[float, float
         ([[5, 5, 5, 9]], "Box 0 is"),
         ([[9, 9, 5, 12]], "Box 0 is"),
         ([[0, 0, float("nan"), 5]], "four finite numbers"),
+        ([[1e30, 0, 2e30, 5]], "Box 0 is .* holds no pixel"),
+        ([[0, -(2.0**80), 5, -(2.0**70)]], "Box 0 is .* holds no pixel"),
+        ([[2**63, 0, 2**63 + 5, 5]], "Box 0 is .* holds no pixel"),
+        (np.array([[2**63, 0, 2**64 - 1, 5]], np.uint64), "Box 0 is .* holds no pixel"),
+        ([[0, 0, float("inf"), 5]], "four finite numbers"),
+        ([[1e308, 0, 1.5e308, 5]], "Box 0 is .* holds no pixel"),
         ([0, 0, 5, 5], r"Boxes are \(N, 4\)"),
         ([[0, 0, 5]], r"Boxes are \(N, 4\)"),
     ],
@@ -61,6 +69,11 @@ def test_crops_hold_each_pixel_that_a_box_touches(boxes: list[tuple[float, float
 def test_boxes_that_hold_nothing_are_refused(boxes: list[object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         crop_boxes(FRAME, boxes)
+
+
+def test_a_box_far_larger_than_the_frame_is_the_frame() -> None:
+    (crop,) = crop_boxes(FRAME, [[-1e30, -(2.0**63), 2.0**64, 1e300]])
+    assert np.array_equal(crop, FRAME)
 
 
 def test_frames_and_colours_that_are_none_are_refused() -> None:
@@ -137,6 +150,46 @@ def test_a_video_is_described_frame_by_frame(extractor: Extractor, tmp_path: Pat
     by_mapping = list(extractor.video(tmp_path / "v.mkv", {2: box}))
     assert [number for number, _ in by_mapping] == [2]
     assert np.array_equal(by_mapping[0][1], extractor.boxes(frames[2], box))
+
+
+# Display matrices of a container: a, b, c, d; and what a viewer shows.
+TURNS = {
+    (1, 0, 0, 1): lambda f: f,
+    (0, 1, -1, 0): lambda f: np.rot90(f, -1),
+    (-1, 0, 0, -1): lambda f: np.rot90(f, 2),
+    (0, -1, 1, 0): lambda f: np.rot90(f, 1),
+    (-1, 0, 0, 1): lambda f: f[:, ::-1],
+    (1, 0, 0, -1): lambda f: f[::-1],
+    (0, 1, 1, 0): lambda f: f.swapaxes(0, 1),
+}
+
+
+def test_frames_are_turned_as_the_display_matrix_says() -> None:
+    for matrix, expected in TURNS.items():
+        assert np.array_equal(upright(FRAME, matrix), expected(FRAME))
+    nearly = [round(65536 * v) for v in (0.02, 0.999, -0.999, 0.02)]
+    assert np.array_equal(upright(FRAME, nearly), np.rot90(FRAME, -1))
+
+
+def test_a_video_filmed_on_its_side_comes_upright(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    frame = np.zeros((32, 64, 3), np.uint8)
+    frame[:16, :32] = (255, 0, 0)
+    frame[16:, 32:] = (0, 255, 0)
+    with av.open(str(tmp_path / "v.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    data = (tmp_path / "v.mp4").read_bytes()
+    (flat,) = video_frames(tmp_path / "v.mp4")
+    place = data.index(struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30), data.index(b"tkhd"))
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9.mp4"))
+    for (a, b, c, d), expected in TURNS.items():
+        turned = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+        odd.write_bytes(data[:place] + turned + data[place + 36 :])
+        (found,) = video_frames(odd)
+        assert np.array_equal(found, expected(flat))
 
 
 def test_videos_that_are_none_are_told_in_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.explain.pair import explain_pair
 from crosscam.extraction import Extractor
-from crosscam.gallery.filling import fill, make_thumbnail
+from crosscam.gallery.filling import fill, kept_name, make_thumbnail
 from crosscam.gallery.identity import identify_model
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import Hit, Where
@@ -62,7 +62,7 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
     if not place.exists():
         create_gallery(str(place), extractor.layout, identify_model(run, extractor)).close()
     with open_gallery(str(place), write=True) as gallery:
-        fill(gallery, extractor, [s for s in dataset.gallery if s.pid != JUNK_PID])
+        fill(gallery, extractor, [s for s in dataset.gallery if s.pid != JUNK_PID], spell_names=True)
         others = {(s.pid, s.camid) for s in dataset.gallery if s.pid != DISTRACTOR_PID}
         query = next(s for s in dataset.query if any(p == s.pid and c != s.camid for p, c in others))
         # As in every ranking here: whom the same camera saw is no news.
@@ -74,6 +74,8 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
         subtitle = f"{len(gallery):,} pictures of drawn people; cameras other than the query's."
         write_hits(run / HITS, [picture], hits, thumbnails, gallery.layout, subtitle=subtitle)
         entries = len(gallery)
-    pair = explain_pair(extractor, query.path, Path(hits[0].entry.path))
-    write_pair_page(run / WHY, pair, {"query": query.path.name, "match": Path(hits[0].entry.path).name})
+    # A gallery spells names that are not UTF-8.
+    nearest = next(s.path for s in dataset.gallery if kept_name(s.path) == hits[0].entry.path)
+    pair = explain_pair(extractor, query.path, nearest)
+    write_pair_page(run / WHY, pair, {"query": query.path.name, "match": nearest.name})
     return Demonstration(place, entries, query, tuple(hits), run / HITS, run / WHY)

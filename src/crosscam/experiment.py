@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ def run_experiment(
     resume: bool = False,
     listeners: Listeners | None = None,
     provenance: Mapping[str, str] | None = None,
+    show: Callable[[list[Scored]], None] | None = None,
 ) -> list[Scored]:
     """Train, score and report.
 
@@ -57,6 +58,7 @@ def run_experiment(
         resume: go on with an interrupted training.
         listeners: told of the progress.
         provenance: more lines for the report, for example the command.
+        show: gets the scores as soon as they are known, before they are written.
     Returns:
         Scores of the trained network, of the same network before training, and of raw pixels; empty without a test
         split, and in all processes but the first. They are also in ``scores.json`` and ``report.html`` of the folder.
@@ -82,6 +84,8 @@ def run_experiment(
             recipe, dataset, folder, resume=resume, evaluate=evaluate if test else None, listeners=listeners
         )
         if test is None:
+            if show:
+                show([])
             return []
         first = world.rank == 0
         # What is scored is what was saved, so that anyone who loads the folder gets these scores.
@@ -93,6 +97,8 @@ def run_experiment(
             test.score_pixels_together(),
         ]
         found = [s for s in scores if s is not None]
+        if show:
+            show(found)
         if first:
             save_scores(folder / SCORES, found)
             layout = layout_of(trained)

@@ -15,6 +15,7 @@ from crosscam.data.images import resize_image
 from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.engines.card import ModelCard, derived_fingerprint
 from crosscam.engines.contract import Descriptors, Engine, Pixels
+from crosscam.engines.no_images import let_take_none
 from crosscam.engines.onnx_engine import OnnxEngine, write_card
 from crosscam.engines.opening import Network, open_engine, write_fp32, write_int8
 from crosscam.engines.openvino_engine import OpenVinoEngine, write_openvino
@@ -87,6 +88,8 @@ def _export(
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.onnx"
         (write_int8 if int8 else write_fp32)(network, graph, batch)
+        if batch is None:
+            let_take_none(graph, *extractor.card.size)
         card = extractor.card
         if int8:
             card = replace(

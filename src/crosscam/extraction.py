@@ -265,6 +265,8 @@ class Extractor:
         Returns:
             (B, D) float32, each row of length 1.
         """
+        if not len(pixels):
+            return np.empty((0, self.dim), np.float32)
         return self._runner(pixels, max(expected, len(pixels)))
 
     def folder(self, folder: str | os.PathLike[str]) -> tuple[list[Path], NDArray[np.float32]]:

@@ -114,7 +114,9 @@ def search_photographs(
     if not place.exists():
         create_gallery(str(place), extractor.layout, identify_model(source, extractor)).close()
     with open_gallery(str(place), write=True) as gallery:
-        filled = fill(gallery, extractor, samples, labelled=False, skip_damaged=True, progress=progress)
+        filled = fill(
+            gallery, extractor, samples, labelled=False, skip_damaged=True, spell_names=True, progress=progress
+        )
         if len(gallery) < 2:
             raise DataError(f"{len(gallery)} of {len(samples)} pictures can be read. Pairs take at least two.")
         pairs = similar_pairs(gallery, shown)

@@ -13,14 +13,14 @@ from torch import nn
 
 from crosscam.data.augment import resize
 from crosscam.data.loading import Images, Progress, open_images
-from crosscam.data.records import ReidDataset, camids_of, pids_of
+from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_queries
 from crosscam.errors import ArgumentError, DataError
 from crosscam.extraction import check_descriptors, extract
 from crosscam.models.systems import layout_of, own_distances
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors, evaluate_ranking
-from crosscam.retrieval.rerank import rerank
+from crosscam.retrieval.rerank import check_parameters, rerank
 from crosscam.training.distributed import World
 
 PIXEL_SIZE = (64, 32)
@@ -82,6 +82,38 @@ class Scored:
         }
 
 
+def check_scoring(recipe: Recipe, dataset: ReidDataset, model: nn.Module, reranking: Reranking | None) -> None:
+    """Refuse a scoring that would fail at its end, before an image is read.
+
+    Raises:
+        DataError: no query or no gallery, no query with a match, or re-ranking of a system with its own distance.
+        ValueError: parameters of re-ranking that so many images do not allow.
+    """
+    _check_test_split(dataset)
+    if reranking is None:
+        return
+    layout = layout_of(model)
+    some = torch.ones(1, layout[-1].stop)
+    if own_distances(recipe.model, some, some, layout) is not None:
+        raise _no_reranking(recipe)
+    num_query, num_images = len(dataset.query), len(dataset.query) + len(dataset.gallery)
+    check_parameters(num_query, num_images, reranking.k1, reranking.k2, reranking.lambda_value)
+
+
+def _check_test_split(dataset: ReidDataset) -> None:
+    for subset in ("query", "gallery"):
+        if not dataset.subsets[subset]:
+            raise DataError(
+                f"The {subset} of {dataset.root} is empty, so nothing can be scored. "
+                "'crosscam data holdout' cuts a test split out of training identities."
+            )
+    if len(unmatched_queries(dataset)) == len(dataset.query):
+        raise DataError(
+            f"No query of {dataset.root} has a gallery image of its pid from another camera, so nothing can be scored. "
+            "Check pids and camids of query and gallery; 'crosscam data doctor' shows them."
+        )
+
+
 class How(TypedDict, total=False):
     """How a model is scored, where that is not as its recipe says.
 
@@ -108,7 +140,7 @@ class TestImages:
         world: processes that share the work; each decodes and describes a part of both subsets, in the batches that one
             process would make, so that the scores are the same.
     Raises:
-        DataError: there is no query or no gallery, or an image cannot be read.
+        DataError: there is no query or no gallery, no query has a match, or an image cannot be read.
     """
 
     __test__ = False  # The name begins as a test's, but this is none.
@@ -116,12 +148,7 @@ class TestImages:
     def __init__(
         self, dataset: ReidDataset, recipe: Recipe, progress: Progress | None = None, world: World | None = None
     ) -> None:
-        for subset in ("query", "gallery"):
-            if not dataset.subsets[subset]:
-                raise DataError(
-                    f"The {subset} of {dataset.root} is empty, so nothing can be scored. "
-                    "'crosscam data holdout' cuts a test split out of training identities."
-                )
+        _check_test_split(dataset)
         self.dataset = dataset
         self.recipe = recipe
         self.world = world or World(0, 1, torch.device("cpu"))

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from crosscam.data.images import decode_image, resize_image
 from crosscam.data.loading import Progress
 from crosscam.data.records import ReidDataset
+from crosscam.data.text_files import path_in, read_lines
 from crosscam.descriptor_files import Entry, write_joined
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor, check_descriptors
@@ -70,11 +71,7 @@ def entries_of_list(file: Path) -> list[Entry]:
     Raises:
         DataError: it cannot be read, or names none.
     """
-    try:
-        lines = file.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {error.strerror or error}.") from error
-    entries = [Entry(file.parent / line.strip()) for line in lines if line.strip()]
+    entries = [Entry(path_in(file.parent, line)) for _, line in read_lines(file)]
     if not entries:
         raise DataError(f"{file} names no pictures. Expected one path in each line.")
     return entries

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from crosscam import evaluate_ranking
+from crosscam.data import findings
 from crosscam.data.doctor import OFFICIAL, Counts, Examination, as_text, examine, examine_dataset, table_rows
 from crosscam.data.findings import NUM_EXAMPLES, Finding
-from crosscam.data.records import ReidDataset, Sample
+from crosscam.data.records import ReidDataset, Sample, unmatched_queries
 from crosscam.errors import DataError
+from crosscam.scoring import ranking_labels
 
 
 def draw(path: Path, seed: int) -> None:
@@ -179,3 +184,30 @@ def test_published_counts() -> None:
     assert images["cuhk03-detected"] == (7_365, 1_400, 5_332)
     assert images["dukemtmc-reid"] == (16_522, 2_228, 17_661)
     assert images["msmt17"][1:] == (11_659, 82_161)
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_unmatched_queries_are_those_that_ranking_skips(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def some(name: str, count: int) -> tuple[Sample, ...]:
+        labels = zip(rng.integers(-1, 3, count).tolist(), rng.integers(0, 3, count).tolist(), strict=True)
+        return tuple(Sample(Path(f"{name}{i}.jpg"), pid, camid) for i, (pid, camid) in enumerate(labels))
+
+    dataset = ReidDataset("t", Path("."), query=some("q", 6), gallery=some("g", 8))
+    distances = rng.random((6, 8))
+    try:
+        skipped = evaluate_ranking(distances, *ranking_labels(dataset)).num_skipped
+    except ValueError:
+        skipped = 6
+    assert len(unmatched_queries(dataset)) == skipped
+    assert sum(f.count for f in findings.unmatched_queries(dataset)) == skipped
+
+
+def test_queries_of_nobody_are_told_of() -> None:
+    samples = [Sample(Path(f"{pid}_{camid}.jpg"), pid, camid) for pid in (-1, 0, 1) for camid in (1, 2)]
+    dataset = ReidDataset("t", Path("."), query=tuple(samples[::2]), gallery=tuple(samples[1::2]))
+    (finding,) = findings.unmatched_queries(dataset)
+    assert (finding.count, finding.severity) == (2, "warning")
+    assert "2 of them have pid -1 (junk) or 0 (distractor)" in finding.what

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from crosscam.data.holdout import holdout
+from crosscam.data.labels import numbered
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.data.table import camids_by_rule, numbered, read_table, write_table
+from crosscam.data.table import camids_by_rule, read_table, write_table
 from crosscam.errors import DataError
 
 
@@ -207,7 +208,7 @@ def test_parquet_whole_numbers_stored_as_floats(tmp_path: Path) -> None:
 
 def test_numbered() -> None:
     notes: list[str] = []
-    assert numbered(["0002", "-1", "2"], "identities", notes) == [2, -1, 2]
+    assert numbered(["0002", "-1", "3"], "identities", notes) == [2, -1, 3]
     assert notes == []
     assert numbered(["9" * 30, "8"], "identities", notes) == [2, 1]
     assert len(notes) == 1

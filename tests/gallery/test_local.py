@@ -332,3 +332,25 @@ def test_read_only_folder(tmp_path: Path) -> None:
 
 def test_time_spans() -> None:
     assert [seconds(text) for text in ("90s", "2m", "1.5h", "30d", " 2 w ")] == [90, 120, 5400, 2_592_000, 1_209_600]
+
+
+def test_labels_of_entries_are_whole_numbers_however_they_come(tmp_path: Path) -> None:
+    with LocalGallery.create(tmp_path / "g", LAYOUT, MODEL) as gallery:
+        entries = [NewEntry("a", 3.0, -1.0), NewEntry("b", np.uint64(4), np.int8(7))]  # type: ignore[arg-type]
+        gallery.add(some_descriptors(2), entries, model=MODEL.fingerprint)
+        assert [(e.camid, e.pid) for e in gallery.entries()] == [(3, -1), (4, 7)]
+        gallery.update([1.0], pid=8.0, camid=2.0)  # type: ignore[arg-type, list-item]
+        found = gallery.entries(Where(pids=(8.0,)))  # type: ignore[arg-type]
+        assert [(e.camid, e.pid) for e in found] == [(2, 8)]
+        assert all(type(value) is int for e in gallery.entries() for value in (e.camid, e.pid))
+        for wrong in (7.5, float("nan"), 2**63, "7", True):
+            with pytest.raises(ValueError, match="Entry 0 has pid"):
+                gallery.update([1], pid=wrong)  # type: ignore[arg-type]
+            with pytest.raises(ValueError, match="Entry 0 has camid"):
+                gallery.add(some_descriptors(1), [NewEntry("c", wrong)], model=MODEL.fingerprint)  # type: ignore[arg-type]
+            with pytest.raises(ValueError, match="pids is"):
+                Where(pids=(wrong,))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="id is 1267650600228229401496703205376"):
+            gallery.thumbnails([2**100])
+        with pytest.raises(ValueError, match="Entry 0 has camid None"):
+            gallery.add(some_descriptors(1), [NewEntry("c", None)], model=MODEL.fingerprint)  # type: ignore[arg-type]

@@ -9,7 +9,8 @@ import torch
 
 from crosscam.errors import RecipeError
 from crosscam.recipes.catalogue import RECIPES, build_model, find_recipe
-from crosscam.recipes.settings import flatten, recipe_to_json, with_settings
+from crosscam.recipes.limits import flatten
+from crosscam.recipes.settings import recipe_to_json, with_settings
 
 LENGTHS = {
     "rrid-f": 3840,

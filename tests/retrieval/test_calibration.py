@@ -288,3 +288,20 @@ def test_no_more_camera_pairs_than_fit_into_memory(monkeypatch: pytest.MonkeyPat
 def test_a_calibration_cannot_be_changed(found: Calibration) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.fmr = 0.5  # type: ignore[misc]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_pairs_are_counted_from_labels_alone_as_from_descriptors(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 40))
+    pids, camids = rng.integers(-1, 6, count), rng.integers(0, 3, count)
+    rows = np.zeros((count, 4), np.float32)
+    rows[:, 0] = 1
+    data = labelled(rows, pids, camids)
+    counts = count_pairs(data, [])
+    told: list[tuple[int, int]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calibrating, "_refuse_too_few", lambda name, g, i, *rates: told.append((g, i)))
+        calibrating.check_calibration("t", pids, camids, fmr=0.1, fnmr=0.1, prior=0.1)
+    assert told == [(int(counts.genuine.sum()), int(counts.impostor.sum()))]

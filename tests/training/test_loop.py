@@ -25,7 +25,7 @@ from crosscam.training import checkpoint, loop
 from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import read_history
 from crosscam.training.loop import train
-from crosscam.training.plan import epoch_batches, input_size
+from crosscam.training.plan import epoch_batches, input_size, unseen_note
 
 
 @pytest.fixture(scope="module")
@@ -435,3 +435,27 @@ def test_a_network_is_scored_in_mid_training_with_a_projection_of_its_own(
     assert len(fitted) == 2
     assert fitted[0].abs().max() > 0
     assert not torch.equal(*fitted)
+
+
+def test_an_epoch_of_a_part_of_the_pictures_says_so() -> None:
+    labels = np.repeat(np.arange(16), [400, *[4] * 15])
+    recipe = small_recipe("data.batch_ids=16", "data.batch_images=4", "data.sampler=identities")
+    note = unseen_note(recipe, labels, 1)
+    assert note is not None
+    assert "64 of the 460 training images" in note
+    assert "one identity has 400." in note
+    assert unseen_note(small_recipe("data.sampler=anchors"), labels, 1) is None
+    assert unseen_note(small_recipe("data.sampler=shuffled"), labels, 1) is None
+    assert unseen_note(recipe, np.repeat(np.arange(16), 8), 1) is None
+
+
+def test_it_says_so_once(rendered: ReidDataset, tmp_path: Path) -> None:
+    first = rendered.train[0].pid
+    some = [s for s in rendered.train if s.pid == first or s.camid == rendered.train[0].camid]
+    lone = [s for i, s in enumerate(some) if s.pid == first or some[i - 1].pid != s.pid]
+    uneven = replace(rendered, train=tuple(lone) + tuple(s for s in rendered.train if s.pid == first) * 8)
+    said: list[str] = []
+    recipe = small_recipe("data.batch_ids=8", "data.batch_images=2", "data.sampler=identities", "train.epochs=2")
+    train(recipe, uneven, tmp_path / "run", listeners=Listeners(note=said.append))
+    assert len(said) == 1
+    assert "An epoch shows" in said[0]

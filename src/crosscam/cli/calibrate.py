@@ -9,18 +9,20 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, best_device, output_of
-from crosscam.cli.show import OUT, bars, counting, say, show_text, table
+from crosscam.cli.show import bars, counting, print_plain, say, show_text, table
 from crosscam.data.records import camids_of, pids_of
+from crosscam.data.text_files import read_text
 from crosscam.extraction import Extractor
 from crosscam.gallery import open_gallery
 from crosscam.gallery.calibrated import CALIBRATION
 from crosscam.gallery.filling import matching_extractor
-from crosscam.retrieval.calibrating import calibrate, pictures_to_calibrate
+from crosscam.retrieval.calibrating import calibrate, check_calibration, pictures_to_calibrate
 from crosscam.retrieval.calibration import Calibration, Origin, Thresholds
 from crosscam.retrieval.open_set import OperatingPoint
 from crosscam.shipped import run_folder
 from crosscam.system.files import write_atomically, write_text
 from crosscam.system.locks import only_writer
+from crosscam.system.outputs import check_file
 from crosscam.training.checkpoint import PROVENANCE
 
 SHOWN_CAMERA_PAIRS = 12
@@ -51,47 +53,44 @@ class Calibrate:
 
     def run(self) -> None:
         """Describe, count pairs, save."""
+        out = self.out or output_of(self.run_folder, "calibration.json")
+        check_file(out)
         if self.gallery is None:
             extractor = Extractor.load(self.run_folder, flip=not self.no_flip, device=best_device())
         else:
-            with open_gallery(self.gallery) as gallery:
+            # For writing, as it will be: a gallery that cannot be written is told of now.
+            with open_gallery(self.gallery, write=True) as gallery:
                 extractor = matching_extractor(gallery, self.run_folder, best_device())
         dataset = self.reading.read_and_note(self.data)
         samples, which = pictures_to_calibrate(dataset, _trained_on(self.run_folder))
         say(f"note: calibrating on {which}: {len(samples):,} pictures. Their people must not have been trained on.")
+        labels = pids_of(samples), camids_of(samples)
+        check_calibration(dataset.name, *labels, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
         out = self.out or output_of(self.run_folder, "calibration.json")
-        with only_writer(out):
-            with bars(self.general.json) as progress:
-                descriptors = extractor.files([s.path for s in samples], counting(progress, "describing"))
-            origin = Origin(dataset.name, dataset.fingerprint(), extractor.fingerprint, extractor.flip)
-            found = calibrate(
-                descriptors,
-                pids_of(samples),
-                camids_of(samples),
-                origin,
-                fmr=self.fmr,
-                fnmr=self.fnmr,
-                prior=self.prior,
-            )
-            write_atomically(out, lambda path: write_text(path, found.to_json()))
-        if self.gallery is not None:
-            with open_gallery(self.gallery, write=True) as gallery:
-                gallery.set_document(CALIBRATION, json.loads(found.to_json()))
+        with only_writer(out), bars(self.general.json) as progress:
+            descriptors = extractor.files([s.path for s in samples], counting(progress, "describing"))
+        origin = Origin(dataset.name, dataset.fingerprint(), extractor.fingerprint, extractor.flip)
+        found = calibrate(descriptors, *labels, origin, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
+        # What was computed is shown, whatever becomes of the file.
         if self.general.json:
             show_text(found.to_json())
         else:
             _show(found)
+        write_atomically(out, lambda path: write_text(path, found.to_json()))
+        if self.gallery is not None:
+            with open_gallery(self.gallery, write=True) as gallery:
+                gallery.set_document(CALIBRATION, json.loads(found.to_json()))
+        if not self.general.json:
             say(f"Written to {out}{f' and kept with {self.gallery}' if self.gallery else ''}.")
 
 
 def _trained_on(source: Path) -> str | None:
     """Fingerprint of the data that a network was trained on, where the run folder tells."""
-    try:
-        text = (run_folder(source) / PROVENANCE).read_text(encoding="utf-8")
-    except (FileNotFoundError, UnicodeDecodeError):
+    file = run_folder(source) / PROVENANCE
+    if not file.is_file():
         return None
     try:
-        value = json.loads(text)["data"]["fingerprint"]
+        value = json.loads(read_text(file))["data"]["fingerprint"]
     except (ValueError, LookupError, TypeError):
         return None
     return str(value)
@@ -107,14 +106,14 @@ def _show(found: Calibration) -> None:
     head = ("pairs", "same below", "other from", "# of one person", "# of two people")
     table(head, rows, "Distances")
     if len(found.cameras) > SHOWN_CAMERA_PAIRS:
-        OUT.print(f"and {len(found.cameras) - SHOWN_CAMERA_PAIRS:,} more camera pairs in the file.")
+        print_plain(f"and {len(found.cameras) - SHOWN_CAMERA_PAIRS:,} more camera pairs in the file.")
     table(
         ("let through (FMR)", "distance", "missed (FNMR)", "95 % interval"),
         [_open_set_row(point) for point in found.open_set],
         "Across cameras, one threshold for all",
     )
     for sentence in (found.rests_on(), *found.notes):
-        OUT.print(sentence, markup=False)
+        print_plain(sentence)
 
 
 def _threshold_row(name: str, limits: Thresholds) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg, subcommand
 
 from crosscam.cli.options import General, Reading, Unset
-from crosscam.cli.show import OUT, bars, counting, say, show_json, table
+from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
 from crosscam.data.doctor import as_text, examine_dataset
 from crosscam.data.holdout import holdout
 from crosscam.data.joining import join
@@ -20,6 +20,7 @@ from crosscam.data.render import render_dataset
 from crosscam.data.render_identities import SHARING_GROUP
 from crosscam.data.render_sheet import contact_sheet
 from crosscam.data.table import write_table
+from crosscam.system.outputs import check_file, check_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class Doctor:
         if self.general.json:
             show_json(found.to_dict())
         else:
-            OUT.print(as_text(found), markup=False)
+            print_plain(as_text(found))
         if not found.healthy:
             sys.exit(1)
 
@@ -72,6 +73,8 @@ class Render:
 
     def run(self) -> None:
         """Draw and show what was drawn."""
+        check_folder(self.out)
+        check_file(self.sheet)
         with bars(self.general.json) as progress:
             drawn = render_dataset(
                 self.out,
@@ -114,6 +117,7 @@ class Holdout:
 
     def run(self) -> None:
         """Cut, write and count."""
+        check_file(self.out)
         dataset = self.reading.read(self.path)
         cut = holdout(dataset, num_train_ids=self.train_ids, test_share=self.test_share, seed=self.seed)
         for note in cut.notes:
@@ -137,6 +141,7 @@ class Join:
 
     def run(self) -> None:
         """Join, write and count."""
+        check_file(self.out)
         datasets = [self.reading.read(path) for path in self.paths]
         joined = join(datasets, self.out.stem) if len(datasets) > 1 else datasets[0]
         for note in joined.notes:

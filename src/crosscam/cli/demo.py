@@ -23,6 +23,7 @@ from crosscam.retrieval.calibration import Calibration
 from crosscam.shipped import run_folder
 from crosscam.system.files import folder_in_place
 from crosscam.system.locks import only_writer
+from crosscam.system.outputs import check_folder
 from crosscam.training.distributed import num_processes
 
 MINI = Path("rrid-mini")
@@ -56,6 +57,7 @@ class Demo:
             raise CrosscamError(
                 "The demo works in one process. torchrun is for 'crosscam train', 'evaluate' and 'extract'."
             )
+        check_folder(self.out or Path("runs"))
         if self.photos is not None:
             if self.set:
                 raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")

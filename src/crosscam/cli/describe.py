@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,13 +11,17 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, best_device
 from crosscam.cli.show import bars, counting, say, show_json
-from crosscam.data.images import decode_image, list_images, path_key
+from crosscam.data.cells import refuse_for_parquet
+from crosscam.data.images import decode_image
 from crosscam.data.table import is_table
+from crosscam.data.text_files import is_list
+from crosscam.data.walk import find_files
 from crosscam.descriptor_files import Entry, check_name
 from crosscam.engines.quantise import CALIBRATION_IMAGES
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
 from crosscam.streaming import PART_SIZE, Summary, describe_stream, entries_of, entries_of_list, run_here
+from crosscam.system.outputs import check_file, check_folder
 from crosscam.training.distributed import is_first_process, joined_world
 from crosscam.training.imported import import_run
 
@@ -50,9 +53,12 @@ class Extract:
     def run(self) -> None:
         """Describe and save."""
         check_name(self.out)
+        check_file(self.out)
         if self.part_size < 1:
             raise DataError(f"--part-size {self.part_size}: expected at least 1.")
         entries = self._entries()
+        if self.out.suffix != ".npz":
+            refuse_for_parquet([text for e in entries for text in (str(e.path), e.track or "")])
         with joined_world() as world:
             extractor = self._open(entries)
             if self.ray is None:
@@ -78,7 +84,7 @@ class Extract:
     def _entries(self) -> list[Entry]:
         if self.dataset or is_table(self.pictures):
             return entries_of(self.reading.read_and_note(self.pictures))
-        if self.pictures.suffix == ".txt" and self.pictures.is_file():
+        if is_list(self.pictures):
             return entries_of_list(self.pictures)
         paths, others = find_pictures(self.pictures)
         if others and is_first_process():
@@ -132,18 +138,16 @@ def find_pictures(place: Path) -> tuple[list[Path], list[Path]]:
     """The pictures of a folder and all its folders in natural order, or the one picture; and all other files.
 
     Raises:
-        DataError: there are none.
+        DataError: there are none, or a folder that cannot be read.
     """
     if place.is_file():
         return [place], []
     if not place.is_dir():
         raise DataError(f"No file or folder {place}. Give a picture or a folder of pictures.")
-    found = [list_images(Path(folder)) for folder, _, _ in os.walk(place)]
-    pictures = sorted((p for images, _ in found for p in images), key=path_key)
-    others = sorted((p for _, rest in found for p in rest), key=path_key)
-    if not pictures:
+    found = find_files(place)
+    if not found.pictures:
         raise DataError(f"No pictures in {place} or its folders. Expected files in .jpg, .png, .bmp, .webp or .tif.")
-    return pictures, others
+    return found.pictures, found.others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +162,7 @@ class ImportAuthors:
 
     def run(self) -> None:
         """Read, convert, save."""
+        check_folder(self.out)
         found = import_run(self.file, self.out)
         if self.general.json:
             show_json({"out": str(self.out), "backbone": found.backbone, "scales": found.scales, "ids": found.num_ids})

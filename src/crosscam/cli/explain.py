@@ -16,6 +16,7 @@ from crosscam.errors import CrosscamError
 from crosscam.explain.pair import PairExplanation, explain_pair
 from crosscam.extraction import Extractor
 from crosscam.report.pair_page import write_pair_page
+from crosscam.system.outputs import check_file
 from crosscam.training.provenance import versions
 
 Weights = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="BLOCK=WEIGHT")]
@@ -44,8 +45,13 @@ class Explain:
     def run(self) -> None:
         """Explain and show."""
         weights = dict(_weight(text) for text in self.weight)
+        check_file(self.out)
         extractor = Extractor.load(self.run_folder, flip=not self.no_flip, device=best_device())
         pair = explain_pair(extractor, self.query, self.match, weights=weights, maps_of=self.maps)
+        if self.general.json:
+            show_json(pair.to_dict() | ({"out": str(self.out)} if self.out else {}))
+        else:
+            _show(pair)
         if self.out:
             provenance = {
                 "recipe": extractor.recipe.name,
@@ -56,12 +62,8 @@ class Explain:
                 **versions(),
             }
             write_pair_page(self.out, pair, provenance)
-        if self.general.json:
-            show_json(pair.to_dict() | ({"out": str(self.out)} if self.out else {}))
-            return
-        _show(pair)
-        if self.out:
-            say(f"The page is {self.out}.")
+            if not self.general.json:
+                say(f"The page is {self.out}.")
 
 
 def _weight(text: str) -> tuple[str, float]:

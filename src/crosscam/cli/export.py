@@ -13,6 +13,7 @@ from crosscam.cli.show import say, show_json, table
 from crosscam.errors import DataError
 from crosscam.exporting import MOST_LOST_MAP, SUFFIXES, Format, export_model
 from crosscam.extraction import Extractor
+from crosscam.system.outputs import check_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class Export:
         out = self.out or output_of(self.run_folder, f"model{'-int8' if self.int8 else ''}{suffix}")
         if out.suffix != suffix:
             raise DataError(f"{out} cannot be written. Expected a name that ends in {suffix}, or another --format.")
+        check_file(out)
         extractor = Extractor.load(self.run_folder, flip=not self.no_flip, engine="torch")
         card = export_model(
             extractor,

@@ -22,6 +22,7 @@ from crosscam.gallery.records import Hit, unit_mean
 from crosscam.gallery.weights import block_weights, parse_weights
 from crosscam.report.hits import when, write_hits
 from crosscam.retrieval.calibration import Verdict
+from crosscam.system.outputs import check_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ class Search:
         if not self.pictures:
             raise CrosscamError("No picture to search for. Give at least one after the run folder.")
         weights = parse_weights(self.parts) if self.parts else None
+        check_file(self.html)
         images = [decode_image(path) for path in self.pictures]
         with open_gallery(self.gallery) as gallery:
             block_weights(weights, gallery.layout)
@@ -68,12 +70,14 @@ class Search:
                 rerank_first=self.rerank,
                 approximate=self.approximate,
             )
+            self._show(gallery, hits, *self._judge(gallery, hits))
             if self.html:
                 thumbnails = gallery.thumbnails([hit.entry.id for hit in hits])
                 subtitle = f"{self.gallery}, {len(gallery):,} entries" + (f"; {self.parts}" if self.parts else "")
                 pictures = [make_thumbnail(image) for image in images]
                 write_hits(self.html, pictures, hits, thumbnails, gallery.layout, subtitle=subtitle)
-            self._show(gallery, hits, *self._judge(gallery, hits))
+                if not self.general.json:
+                    say(f"Written to {self.html}.")
 
     def _judge(self, gallery: Gallery, hits: list[Hit]) -> tuple[list[Verdict | None], str]:
         """Same, unsure or other for each hit, and what that rests on or why there are no verdicts."""
@@ -106,8 +110,6 @@ class Search:
         ]
         table(("rank", "distance", "verdict", "entry", "id", "camera", "time", "track", "picture"), rows)
         say(rests_on)
-        if self.html:
-            say(f"Written to {self.html}.")
 
 
 def _as_json(hit: Hit, names: list[str]) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from tyro.conf import Positional
 
 from crosscam.cli.gallery_options import Choosing, Place, index_text, tell
 from crosscam.cli.options import General
-from crosscam.cli.show import OUT, show_json, table
+from crosscam.cli.show import print_plain, show_json, table
 from crosscam.gallery.places import open_gallery
 from crosscam.report.hits import when
+from crosscam.system.outputs import check_file, check_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +97,8 @@ class Verify:
             show_json(dataclasses.asdict(found) | {"sound": found.sound})
         else:
             for problem in found.problems:
-                OUT.print(problem, markup=False)
-            OUT.print(f"{found.entries:,} entries read, {'all sound' if found.sound else 'not sound'}.", markup=False)
+                print_plain(problem)
+            print_plain(f"{found.entries:,} entries read, {'all sound' if found.sound else 'not sound'}.")
         if not found.sound:
             sys.exit(1)
 
@@ -115,6 +116,7 @@ class Export:
 
     def run(self) -> None:
         """Write and count."""
+        check_file(self.out)
         with open_gallery(self.gallery) as gallery:
             count = gallery.export(self.out, self.choosing.where)
         tell(self.general, {"out": str(self.out), "entries": count}, f"{count:,} entries written to {self.out}.")
@@ -132,6 +134,7 @@ class Backup:
 
     def run(self) -> None:
         """Copy and count."""
+        check_folder(self.out)
         with open_gallery(self.gallery) as gallery:
             count = gallery.backup(self.out)
         tell(self.general, {"out": str(self.out), "entries": count}, f"{count:,} entries copied to {self.out}.")

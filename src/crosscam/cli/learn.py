@@ -18,9 +18,11 @@ from crosscam.experiment import REPORT, run_experiment, save_scores, write_run_r
 from crosscam.extraction import load_model
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import RECIPES, find_recipe
+from crosscam.recipes.limits import flatten
 from crosscam.recipes.recipe import Recipe
-from crosscam.recipes.settings import flatten, recipe_to_json, with_settings
-from crosscam.scoring import Reranking, Scored, TestImages
+from crosscam.recipes.settings import recipe_to_json, with_settings
+from crosscam.scoring import Reranking, Scored, TestImages, check_scoring
+from crosscam.system.outputs import check_file, check_folder
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.distributed import is_first_process, joined_world
 
@@ -77,6 +79,7 @@ class Train:
         """Train, score, report."""
         recipe = with_settings(find_recipe(self.recipe), self.set)
         out = self.out or Path("runs") / recipe.name
+        check_folder(out)
         dataset = self.reading.read_and_note(self.data)
         scores = run_shown(recipe, dataset, out, resume=self.resume, json=self.general.json)
         if not is_first_process():
@@ -92,12 +95,15 @@ def run_shown(recipe: Recipe, dataset: ReidDataset, out: Path, *, resume: bool, 
     with bars(json or not first) as progress:
         listeners = training_listeners(progress, json or not first)
         command = {"command": shlex.join(["crosscam", *sys.argv[1:]])}
-        scores = run_experiment(recipe, dataset, out, resume=resume, listeners=listeners, provenance=command)
-    if json and first:
-        show_json({"folder": str(out), "scores": [s.to_dict() for s in scores]})
-    elif scores and first:
-        score_table(scores, f"{recipe.name} on {dataset.name}")
-    return scores
+
+        def show(scores: list[Scored]) -> None:
+            if json and first:
+                show_json({"folder": str(out), "scores": [s.to_dict() for s in scores]})
+            elif scores and first:
+                progress.stop()
+                score_table(scores, f"{recipe.name} on {dataset.name}")
+
+        return run_experiment(recipe, dataset, out, resume=resume, listeners=listeners, provenance=command, show=show)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,24 +139,29 @@ class Evaluate:
         recipe = load_recipe(self.run_folder)
         dataset = self.reading.read_and_note(self.data)
         flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
+        reranking = Reranking(self.k1, self.k2, self.lambda_value) if self.rerank else None
         out = self.out or output_of(self.run_folder, f"scores-{dataset.name}.json")
+        for place in (out, self.report):
+            check_file(place)
         with (
             joined_world() as world,
             world.only_writer(out),
             bars(self.general.json or world.rank > 0) as progress,
         ):
             model = load_model(self.run_folder, recipe).to(world.device)
+            check_scoring(recipe, dataset, model, reranking)
             test = TestImages(dataset, recipe, counting(progress, "reading images"), world)
             scored = test.score_together(model, flip=flip, ap=ap, progress=counting(progress, "describing"))
             if scored is None:
                 return
             scores = [scored]
-            if self.rerank:
-                scores.append(test.reranked(scored, Reranking(self.k1, self.k2, self.lambda_value)))
-        save_scores(out, scores)
-        if self.report:
-            write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout_of(model))
+            if reranking is not None:
+                scores.append(test.reranked(scored, reranking))
+        # What was computed is shown, whatever becomes of the files.
         if self.general.json:
             show_json({"out": str(out), "scores": [s.to_dict() for s in scores]})
         else:
             score_table(scores, f"{recipe.name} on {dataset.name}")
+        save_scores(out, scores)
+        if self.report:
+            write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout_of(model))

@@ -24,6 +24,7 @@ from crosscam.reproduce.study import Budget, Study
 from crosscam.reproduce.tables import Table, tables_of
 from crosscam.reproduce.transfer import examine, read_exam, transfer_table
 from crosscam.reproduce.writing import as_json, write_tables
+from crosscam.system.outputs import check_folder
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.listeners import Listeners
 from crosscam.training.provenance import versions
@@ -87,6 +88,7 @@ class Reproduce:
         """Fill, then show."""
         if self.seeds < 1:
             raise RecipeError(f"--seeds {self.seeds}: expected at least 1.")
+        check_folder(self.out or Path("runs"))
         if self.what == "collision":
             self._run_collision()
             return

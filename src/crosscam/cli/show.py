@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from crosscam.scoring import Scored
+from crosscam.system.names import printable
 from crosscam.training.listeners import Listeners, StepReport
 
 
@@ -40,23 +41,28 @@ def show_json(value: Any) -> None:
 
 def show_text(text: str) -> None:
     """Print a finished text on standard output as it is."""
-    sys.stdout.write(text)
+    sys.stdout.write(printable(text))
 
 
 def say(text: str) -> None:
     """Print a line of remark on standard error; the text is shown as it is."""
-    ERR.print(text, markup=False)
+    ERR.print(printable(text), markup=False)
+
+
+def print_plain(text: str) -> None:
+    """Print a line on standard output as it is."""
+    OUT.print(printable(text), markup=False)
 
 
 def table(
     columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None, *, numbers: bool = True
 ) -> None:
     """Print a table on standard output; with ``numbers``, all but the first column are set to the right."""
-    drawn = Table(title=title, title_justify="left", header_style="bold")
+    drawn = Table(title=None if title is None else printable(title), title_justify="left", header_style="bold")
     for place, name in enumerate(columns):
         drawn.add_column(name, justify="right" if numbers and place else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(printable, row))
     OUT.print(drawn)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from crosscam.data import records
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 
 NUM_EXAMPLES = 5
@@ -134,7 +135,7 @@ def cameras(dataset: ReidDataset) -> list[Finding]:
                 len(everything),
                 "One camera took all images, so no query has a match from another camera.",
                 (),
-                "State the cameras if there are several; else score with the protocol allshots.",
+                "State the cameras if there are several; ranking compares across cameras only.",
             )
         )
     return findings
@@ -171,16 +172,14 @@ def single_image_ids(dataset: ReidDataset) -> list[Finding]:
 
 
 def unmatched_queries(dataset: ReidDataset) -> list[Finding]:
-    """Queries whose identity no other camera saw in the gallery."""
-    if not dataset.gallery:
-        return []
-    cameras: dict[int, set[int]] = defaultdict(set)
-    for s in dataset.gallery:
-        cameras[s.pid].add(s.camid)
-    unmatched = [s for s in dataset.query if not cameras[s.pid] - {s.camid}]
+    """Queries that ranking skips: see :func:`crosscam.data.records.unmatched_queries`."""
+    unmatched = records.unmatched_queries(dataset) if dataset.gallery else []
     if not unmatched:
         return []
     what = f"{len(unmatched):,} of {len(dataset.query):,} queries have no match from another camera."
+    unnamed = sum(s.pid in (JUNK_PID, DISTRACTOR_PID) for s in unmatched)
+    if unnamed:
+        what += f" {unnamed:,} of them have pid -1 (junk) or 0 (distractor), which match nobody."
     cure = "Ranking skips and counts them; add gallery images of them, or remove them from the query."
     examples = _some(_name(s.path, dataset.root) for s in unmatched)
     severity: Severity = "error" if len(unmatched) == len(dataset.query) else "warning"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from crosscam.data.images import natural_key, path_key
-from crosscam.data.records import ReidDataset, Sample
+from crosscam.data.records import ReidDataset, Sample, unmatched_queries
 from crosscam.errors import ArgumentError, DataError
 
 
@@ -88,10 +88,7 @@ def holdout(
 
 
 def _unmatched_note(dataset: ReidDataset) -> tuple[str, ...]:
-    seen: dict[int, set[int]] = defaultdict(set)
-    for s in dataset.gallery:
-        seen[s.pid].add(s.camid)
-    unmatched = sum(not (seen[s.pid] - {s.camid}) for s in dataset.query)
+    unmatched = len(unmatched_queries(dataset))
     if not unmatched:
         return ()
     return (f"{unmatched:,} of {len(dataset.query):,} queries have no match from another camera and are not scored.",)

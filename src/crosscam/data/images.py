@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from crosscam.data.grey_levels import as_8_bits, has_16_bits, scale_transparent_value
 from crosscam.data.jpeg import decode_plain_jpeg
 from crosscam.data.resizing import resize_bytes
 from crosscam.errors import ArgumentError, ImageError
@@ -111,6 +112,7 @@ def _decode(file: IO[bytes], name: str, background: tuple[int, int, int], max_pi
             )
         try:
             image.load()
+            scale_transparent_value(image, file)
             return np.array(_as_rgb(_upright(image), background), dtype=np.uint8)
         except Exception as error:  # the same for damaged pixel data
             raise ImageError(_damaged(name, error)) from error
@@ -133,10 +135,8 @@ def _upright(image: Image.Image) -> Image.Image:
 def _as_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow's own conversion clips at 255 instead of scaling.
-        values = np.asarray(image).astype(np.int64)
-        return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if has_16_bits(image):
+        return as_8_bits(image, background)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         below = Image.new("RGBA", rgba.size, (*background, 255))
@@ -169,15 +169,24 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
     return resized
 
 
-def natural_key(text: str) -> tuple[tuple[str | int, ...], str]:
+NaturalKey = tuple[tuple[str | tuple[int, str], ...], str]
+
+
+def natural_key(text: str) -> NaturalKey:
     """Sort key that puts ``img2`` before ``img10``; equal texts alone are equal."""
-    parts = re.split(r"([0-9]+)", text)
-    return tuple(int(part) if i % 2 else part for i, part in enumerate(parts)), text
+    parts = re.split(r"0*([0-9]+)", text)
+    # A number by its length and then its digits: Python refuses to make one of thousands of digits.
+    return tuple((len(part), part) if i % 2 else part for i, part in enumerate(parts)), text
 
 
-def path_key(path: Path) -> tuple[tuple[str | int, ...], str]:
+def path_key(path: Path) -> NaturalKey:
     """The order in which all samples of a data set stand: natural, by path."""
     return natural_key(path.as_posix())
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file is an image by its name; hidden files are none."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -191,6 +200,5 @@ def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     with os.scandir(folder) as entries:
         names = sorted((e.name for e in entries if not e.is_dir()), key=natural_key)
     for name in names:
-        is_image = os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
-        (images if is_image else others).append(folder / name)
+        (images if is_image_name(name) else others).append(folder / name)
     return images, others

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from crosscam.data.images import list_images
+from crosscam.data.labels import read_label
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.errors import DataError
 
@@ -60,7 +61,9 @@ def _read_subset(folder: Path, notes: list[str]) -> tuple[Sample, ...]:
 def parse_market_name(name: str) -> tuple[int, int] | None:
     """pid and camid of a file name such as ``0002_c1s1_000451_03.jpg``; None for other names."""
     match = _NAME.match(name)
-    return (int(match[1]), int(match[2])) if match else None
+    pid, camid = (read_label(match[1]), read_label(match[2])) if match else ("", "")
+    # More than 63 bits are the digits of a time or a hash: a name.
+    return (pid, camid) if isinstance(pid, int) and isinstance(camid, int) else None
 
 
 def read_named_images(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from crosscam.data.images import path_key
 from crosscam.data.records import ReidDataset, Sample
+from crosscam.data.text_files import read_lines
 from crosscam.errors import DataError
 
 _FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
@@ -54,22 +55,22 @@ def _image_folders(root: Path) -> tuple[Path, Path]:
 
 
 def _read_list(path: Path, folder: Path, first_pid: int) -> list[Sample]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be read: {error}. Unpack MSMT17 again.") from error
     samples = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, line in read_lines(path):
         name, _, pid = line.strip().rpartition(" ")
         fields = name.rpartition("/")[2].split("_")
-        if not pid.isdecimal() or len(fields) < 3 or not fields[2].isdecimal():
+        numbers = (_number(pid), _number(fields[2])) if len(fields) > 2 else (None, None)
+        if numbers[0] is None or numbers[1] is None:
             raise DataError(
                 f"{path}, line {number}: {line!r}. Expected an image such as 0000/0000_000_01_....jpg, "
                 "whose third field is the camera, and its identity."
             )
-        samples.append(Sample(folder / name, int(pid) + first_pid, int(fields[2])))
+        samples.append(Sample(folder / name, numbers[0] + first_pid, numbers[1]))
     if samples and not samples[0].path.is_file():
         raise DataError(f"{path.name} names {samples[0].path}, which does not exist. Unpack MSMT17 again.")
     return samples
+
+
+def _number(text: str) -> int | None:
+    """A number as MSMT17 writes it; none of its numbers has more than nine digits."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None

@@ -148,7 +148,8 @@ def read_dataset(
     try:
         return _read(root, kind, options)
     except OSError as error:
-        raise DataError(f"{root} cannot be read: {error.strerror or error}. Check its permissions.") from error
+        place = root if error.filename is None else os.fsdecode(error.filename)
+        raise DataError(f"{place} cannot be read: {error.strerror or error}. Check its permissions.") from error
 
 
 def _read(path: Path, kind: str | None, options: ReadOptions) -> ReidDataset:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from crosscam.data.labels import whole_numbers
 
 JUNK_PID = -1
 DISTRACTOR_PID = 0
@@ -71,18 +74,31 @@ class ReidDataset:
         for subset, samples in self.subsets.items():
             for s in samples:
                 path = s.path.relative_to(self.root) if s.path.is_relative_to(self.root) else s.path
-                digest.update(f"{subset}|{path.as_posix()}|{s.pid}|{s.camid}\n".encode())
+                digest.update(f"{subset}|{path.as_posix()}|{s.pid}|{s.camid}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:16]
+
+
+def unmatched_queries(dataset: ReidDataset) -> list[Sample]:
+    """Queries without a match, by the ranking's own rule: the same identity at another camera of the gallery.
+
+    Junk and distractors match nobody. :func:`crosscam.retrieval.counting.find_matches` ranks by the same rule.
+    """
+    cameras: dict[int, set[int]] = defaultdict(set)
+    for s in dataset.gallery:
+        cameras[s.pid].add(s.camid)
+    return [
+        s for s in dataset.query if s.pid in (JUNK_PID, DISTRACTOR_PID) or not cameras.get(s.pid, set()) - {s.camid}
+    ]
 
 
 def pids_of(samples: tuple[Sample, ...]) -> NDArray[np.int64]:
     """(N,) identities of the samples."""
-    return np.array([s.pid for s in samples], dtype=np.int64)
+    return whole_numbers([s.pid for s in samples], "pid")
 
 
 def camids_of(samples: tuple[Sample, ...]) -> NDArray[np.int64]:
     """(N,) cameras of the samples."""
-    return np.array([s.camid for s in samples], dtype=np.int64)
+    return whole_numbers([s.camid for s in samples], "camid")
 
 
 def labels_of(samples: tuple[Sample, ...]) -> NDArray[np.int64]:

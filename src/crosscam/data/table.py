@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from crosscam.data.images import natural_key, path_key
+from crosscam.data.cells import Cells, read_cells, refuse_for_parquet, write_cells
+from crosscam.data.images import path_key
+from crosscam.data.labels import numbered, read_label, whole_number
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
+from crosscam.data.text_files import path_in
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.files import write_atomically
 
@@ -22,8 +24,6 @@ CamidRule = int | str | None
 
 # A constant column "protocol" is written only where the ranking protocol is not the usual one.
 _COLUMNS = ("path", "pid", "camid", "split", "time", "track", "protocol")
-_INTEGER = re.compile(r"-?[0-9]{1,18}")
-_Columns = dict[str, list[str]]
 
 
 def is_table(path: Path) -> bool:
@@ -43,31 +43,33 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
     Raises:
         DataError: a missing column or value, an unknown split, or no row; the message gives the line.
     """
-    columns = _read_columns(path)
+    cells = read_cells(path, _COLUMNS)
+    columns = cells.columns
     notes: list[str] = []
     for name in ("path", "pid"):
         if name not in columns:
             raise DataError(
                 f"{path} has no column {name!r}. Expected path,pid,camid[,split,time,track], "
-                f"found {','.join(columns) or 'nothing'}."
+                f"found {','.join((*columns, *cells.unused)) or 'nothing'}."
             )
     if not columns["path"]:
         raise DataError(f"{path} has no rows. Expected one row for each image.")
-    unused = [name for name in columns if name not in _COLUMNS]
-    if unused:
-        notes.append(f"Columns not used: {', '.join(unused)}.")
-    paths = [_image_path(path, row, value) for row, value in enumerate(columns["path"])]
-    pids = numbered(_filled(path, columns, "pid"), "identities", notes)
-    samples = zip(paths, pids, _camids(path, columns, paths, camids, notes), *_times_tracks(path, columns), strict=True)
-    splits = _splits(path, columns, notes)
+    if cells.unused:
+        notes.append(f"Columns not used: {', '.join(cells.unused)}.")
+    if cells.comments:
+        notes.append(f"Lines that begin with # and are no rows: {cells.comments:,}.")
+    paths = [_image_path(cells, row, value) for row, value in enumerate(columns["path"])]
+    pids = numbered(columns["pid"], "identities", notes, cells.where)
+    samples = list(zip(paths, pids, _camids(cells, paths, camids, notes), *_times_tracks(cells), strict=True))
+    splits = _splits(cells, notes)
+    _check_pids(cells, splits, pids)
     subsets: dict[str, list[Sample]] = defaultdict(list)
     for split, fields in zip(splits, samples, strict=True):
         subsets[split].append(Sample(*fields))
-    _check_pids(path, subsets)
     if not any(p.is_file() for p in (paths[0], paths[-1])):
         raise DataError(f"{path} names {paths[0]}, which does not exist. Paths count from the table's folder.")
     train, query, gallery = (tuple(sorted(subsets[name], key=lambda s: path_key(s.path))) for name in SPLITS)
-    return ReidDataset(path.stem, _root(path, paths), train, query, gallery, _protocol(path, columns), tuple(notes))
+    return ReidDataset(path.stem, _root(path, paths), train, query, gallery, _protocol(cells), tuple(notes))
 
 
 def write_table(dataset: ReidDataset, path: Path) -> None:
@@ -83,6 +85,11 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
     if path.suffix.lower() not in TABLE_SUFFIXES:
         raise ArgumentError(f"A table is saved as {', '.join(TABLE_SUFFIXES)}; found {path.name!r}.")
     samples = [(split, s) for split, subset in dataset.subsets.items() for s in subset]
+    blank = next((s for _, s in samples if s.track and not s.track.strip()), None)
+    if blank is not None:
+        raise DataError(f"{blank.path} has a track whose name is blank ({blank.track!r}). A table cannot hold it.")
+    if path.suffix.lower() == ".parquet":
+        refuse_for_parquet([text for _, s in samples for text in (str(s.path), s.track or "")])
     columns: dict[str, list[object]] = {
         "path": [_relative(s.path, path.parent) for _, s in samples],
         "pid": [s.pid for _, s in samples],
@@ -95,18 +102,7 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
         columns["track"] = [s.track for _, s in samples]
     if dataset.protocol != "market1501":
         columns["protocol"] = [dataset.protocol] * len(samples)
-    write_atomically(path, lambda part: _write_columns(part, path.suffix.lower(), columns), error=DataError)
-
-
-def numbered(values: Sequence[str], what: str, notes: list[str]) -> list[int]:
-    """Whole numbers as they are; any other values numbered from 1 in natural order, with a note."""
-    if all(_INTEGER.fullmatch(v) for v in values):
-        return [int(v) for v in values]
-    names = sorted(set(values), key=natural_key)
-    number = {name: i for i, name in enumerate(names, start=1)}
-    shown = ", ".join(f"{name} = {i}" for name, i in list(number.items())[:5])
-    notes.append(f"{len(names):,} {what} have names and were numbered: {shown}{', ...' if len(names) > 5 else ''}.")
-    return [number[v] for v in values]
+    write_atomically(path, lambda part: write_cells(part, path.suffix.lower(), columns), error=DataError)
 
 
 def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: list[str]) -> list[int]:
@@ -128,10 +124,13 @@ def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: l
             "a regular expression with one group over the file name, such as camids='_c([0-9]+)', or, in a table, a "
             "column camid."
         )
-    if isinstance(rule, str) and _INTEGER.fullmatch(rule):  # as a command line gives it
-        rule = int(rule)
-    if isinstance(rule, int):
-        return [rule] * len(paths)
+    if not isinstance(rule, str):
+        return [whole_number(rule, "camids")] * len(paths)
+    if rule.strip().lstrip("+-").replace(".", "0").isdecimal():  # a number, as a command line gives it
+        label = read_label(rule)
+        if isinstance(label, str):
+            raise ValueError(f"camids={rule!r}: expected a whole number of at most 63 bits, or a regular expression.")
+        return [label] * len(paths)
     try:
         pattern = re.compile(rule)
     except re.error as error:
@@ -144,77 +143,65 @@ def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: l
         raise DataError(
             f"camids={rule!r} finds no camera in {len(lost):,} of {len(paths):,} file names, such as {lost[0].name}."
         )
-    return numbered([camera or "" for camera in found], "cameras", notes)
+    return numbered([camera or "" for camera in found], "cameras", notes, lambda place: str(paths[place]))
 
 
-def _line(row: int) -> str:
-    return f"line {row + 2}"  # the header is line 1
+def _image_path(cells: Cells, row: int, value: str) -> Path:
+    if not value.strip() or "\0" in value:
+        raise DataError(f"{cells.where(row)}: no image path.")
+    return Path(os.path.abspath(path_in(cells.path.parent, value, exact=True)))
 
 
-def _filled(path: Path, columns: Mapping[str, list[str]], name: str) -> list[str]:
-    for row, value in enumerate(columns[name]):
-        if not value:
-            raise DataError(f"{path}, {_line(row)}: no {name}. Fill it in; crosscam never guesses it.")
-    return columns[name]
-
-
-def _image_path(table: Path, row: int, value: str) -> Path:
-    if not value or "\0" in value:
-        raise DataError(f"{table}, {_line(row)}: no image path.")
-    return Path(os.path.abspath(table.parent / value))
-
-
-def _camids(path: Path, columns: _Columns, paths: Sequence[Path], rule: CamidRule, notes: list[str]) -> list[int]:
-    if "camid" not in columns:
-        return camids_by_rule(paths, rule, path, notes)
+def _camids(cells: Cells, paths: Sequence[Path], rule: CamidRule, notes: list[str]) -> list[int]:
+    if "camid" not in cells.columns:
+        return camids_by_rule(paths, rule, cells.path, notes)
     if rule is not None:
-        raise ArgumentError(f"{path} has a camid column already. Remove it, or leave camids out.")
-    return numbered(_filled(path, columns, "camid"), "cameras", notes)
+        raise ArgumentError(f"{cells.path} has a camid column already. Remove it, or leave camids out.")
+    return numbered(cells.columns["camid"], "cameras", notes, cells.where)
 
 
-def _times_tracks(path: Path, columns: _Columns) -> tuple[list[float | None], list[str | None]]:
-    count = len(columns["path"])
+def _times_tracks(cells: Cells) -> tuple[list[float | None], list[str | None]]:
+    nothing = [""] * len(cells.columns["path"])
     times: list[float | None] = []
-    for row, value in enumerate(columns.get("time", [""] * count)):
+    for row, value in enumerate(cells.columns.get("time", nothing)):
         try:
-            time = float(value) if value else None
+            time = float(value) if value.strip() else None
         except ValueError:
             time = math.nan
         if time is not None and not math.isfinite(time):
-            raise DataError(f"{path}, {_line(row)}: time {value!r}. Expected seconds, or nothing.")
+            raise DataError(f"{cells.where(row)}: time {value.strip()!r}. Expected seconds, or nothing.")
         times.append(time)
-    return times, [value or None for value in columns.get("track", [""] * count)]
+    return times, [value if value.strip() else None for value in cells.columns.get("track", nothing)]
 
 
-def _splits(path: Path, columns: _Columns, notes: list[str]) -> list[str]:
-    if "split" not in columns:
+def _splits(cells: Cells, notes: list[str]) -> list[str]:
+    if "split" not in cells.columns:
         notes.append("The table has no split column: every image is for training. `crosscam data holdout` cuts a test.")
-        return ["train"] * len(columns["path"])
-    splits = [value.lower() for value in columns["split"]]
+        return ["train"] * len(cells.columns["path"])
+    splits = [value.strip().lower() for value in cells.columns["split"]]
     for row, value in enumerate(splits):
         if value not in SPLITS:
-            raise DataError(f"{path}, {_line(row)}: split {value!r}. Expected train, query or gallery.")
+            raise DataError(f"{cells.where(row)}: split {value!r}. Expected train, query or gallery.")
     return splits
 
 
-def _check_pids(path: Path, subsets: Mapping[str, Iterable[Sample]]) -> None:
-    for split, samples in subsets.items():
-        for s in samples:
-            if s.pid < JUNK_PID or (split != "gallery" and s.pid in (JUNK_PID, DISTRACTOR_PID)):
-                raise DataError(
-                    f"{path}: {s.path.name} in {split} has pid {s.pid}. Number identities from 1: "
-                    "0 is a distractor and -1 junk, both for the gallery only."
-                )
+def _check_pids(cells: Cells, splits: Sequence[str], pids: Sequence[int]) -> None:
+    for row, (split, pid) in enumerate(zip(splits, pids, strict=True)):
+        if pid < JUNK_PID or (split != "gallery" and pid in (JUNK_PID, DISTRACTOR_PID)):
+            raise DataError(
+                f"{cells.where(row)}: pid {pid} in {split}. Number identities from 1: "
+                "0 is a distractor and -1 junk, both for the gallery only."
+            )
 
 
-def _protocol(path: Path, columns: _Columns) -> RankingProtocol:
-    values = set(columns.get("protocol", ["market1501"]))
+def _protocol(cells: Cells) -> RankingProtocol:
+    values = {value.strip() for value in cells.columns.get("protocol", ["market1501"])}
     for protocol in get_args(RankingProtocol):
         if values == {protocol}:
             found: RankingProtocol = protocol
             return found
     raise DataError(
-        f"{path}: protocol {', '.join(sorted(values))}. Expected one of "
+        f"{cells.path}: protocol {', '.join(sorted(values))}. Expected one of "
         f"{', '.join(get_args(RankingProtocol))}, the same in every line."
     )
 
@@ -234,57 +221,3 @@ def _relative(path: Path, folder: Path) -> str:
         return Path(os.path.relpath(path, folder)).as_posix()
     except ValueError:  # another drive
         return path.as_posix()
-
-
-def _read_columns(path: Path) -> _Columns:
-    if path.suffix.lower() == ".parquet":
-        return _read_parquet(path)
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            lines = [line for line in csv.reader(file, delimiter=delimiter) if line]
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as a table: {error}.") from error
-    if not lines:
-        raise DataError(f"{path} is empty. Expected a header path,pid,camid[,split,time,track].")
-    header = [name.strip().lower() for name in lines[0]]
-    if len(set(header)) < len(header):
-        raise DataError(f"{path} names a column twice: {','.join(header)}.")
-    for row, line in enumerate(lines[1:]):
-        if len(line) != len(header):
-            raise DataError(f"{path}, {_line(row)}: {len(line)} values for {len(header)} columns ({','.join(header)}).")
-    return {name: [line[i].strip() for line in lines[1:]] for i, name in enumerate(header)}
-
-
-def _read_parquet(path: Path) -> _Columns:
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise DataError(f"Reading {path} needs pyarrow: pip install 'crosscam[data]'.") from error
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {error}.") from error
-    return {name.lower(): [_text(v) for v in table.column(name).to_pylist()] for name in table.column_names}
-
-
-def _text(value: object) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    # A column of whole numbers with a gap is stored as floats.
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _write_columns(path: Path, suffix: str, columns: Mapping[str, list[object]]) -> None:
-    if suffix == ".parquet":
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise DataError(f"Writing {path} needs pyarrow: pip install 'crosscam[data]'.") from error
-        pyarrow.parquet.write_table(pyarrow.table(dict(columns)), path)
-        return
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crosscam.data.holdout import shuffle_pids
+from crosscam.data.labels import LARGEST, read_label
 from crosscam.data.market1501 import read_named_images
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.errors import ArgumentError, DataError
@@ -51,7 +52,9 @@ def read_viper(root: Path, *, protocol: str = "316/316", split: int = 0) -> Reid
 
 def _parse_name(name: str) -> tuple[int, int] | None:
     match = _NAME.match(name)
-    return (int(match[1]), 0) if match else None
+    pid = read_label(match[1]) if match else ""
+    # One less than the largest number: a pid is one more than what stands in the name.
+    return (pid, 0) if isinstance(pid, int) and pid < LARGEST else None
 
 
 def two_camera_dataset(

@@ -52,7 +52,13 @@ def num_threads() -> int:
 
 
 def in_batches_of(size: int | None, run: Callable[[Pixels], Descriptors], pixels: Pixels) -> Descriptors:
-    """Run a model that takes a fixed number of images; the last batch is filled up, and the filling cut off."""
+    """Run a model that takes a fixed number of images; the last batch is filled up, and the filling cut off.
+
+    Without images, (0, D).
+    """
+    if not len(pixels):
+        # The runtimes refuse empty batches; one black image tells the length of a descriptor.
+        return in_batches_of(size, run, np.zeros((1, *pixels.shape[1:]), np.uint8))[:0]
     if size is None or len(pixels) == size:
         return run(pixels)
     rows = []

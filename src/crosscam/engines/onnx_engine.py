@@ -14,6 +14,7 @@ from crosscam.engines.card import ModelCard, card_from_texts, card_to_texts
 from crosscam.engines.contract import Descriptors, Pixels, in_batches_of, num_threads, runtime
 from crosscam.engines.graph import INPUT
 from crosscam.errors import EngineError
+from crosscam.system.names import is_unicode
 
 
 class OnnxEngine:
@@ -35,7 +36,7 @@ class OnnxEngine:
         options.log_severity_level = 3
         wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
         providers = [p for p in [*wanted, "CPUExecutionProvider"] if p in ort.get_available_providers()]
-        self._session: Any = opened(path, lambda: ort.InferenceSession(os.fspath(path), options, providers=providers))
+        self._session: Any = opened(path, lambda: ort.InferenceSession(_openable(path), options, providers=providers))
         batch = self._session.get_inputs()[0].shape[0]
         self._batch = batch if isinstance(batch, int) else None
 
@@ -46,6 +47,11 @@ class OnnxEngine:
     def _describe(self, pixels: Pixels) -> Descriptors:
         found: Descriptors = self._session.run(None, {INPUT: np.ascontiguousarray(pixels)})[0]
         return found
+
+
+def _openable(path: Path) -> str | bytes:
+    """What ONNX Runtime opens: it takes no path that is not UTF-8, but bytes."""
+    return os.fspath(path) if is_unicode(path) else path.read_bytes()
 
 
 def opened(path: Path, open_it: Callable[[], Any]) -> Any:
@@ -86,5 +92,5 @@ def read_card(path: Path) -> ModelCard:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     providers = ["CPUExecutionProvider"]
-    session = opened(path, lambda: ort.InferenceSession(os.fspath(path), options, providers=providers))
+    session = opened(path, lambda: ort.InferenceSession(_openable(path), options, providers=providers))
     return card_from_texts(session.get_modelmeta().custom_metadata_map, str(path))

@@ -71,6 +71,8 @@ class TorchEngine:
 
     def __call__(self, pixels: Pixels) -> Descriptors:
         """See :class:`crosscam.engines.contract.Engine`."""
+        if not len(pixels):
+            return self(np.zeros((1, *pixels.shape[1:]), np.uint8))[:0]
         with torch.inference_mode():
             try:
                 found: Tensor = self._run(torch.from_numpy(pixels).to(self.device))

@@ -16,12 +16,14 @@ from PIL import Image
 from crosscam.data.images import decode_image
 from crosscam.data.loading import Progress
 from crosscam.data.records import Sample
+from crosscam.data.text_files import refuse_names
 from crosscam.errors import ImageError
 from crosscam.extraction import Extractor
 from crosscam.gallery.identity import identify_model
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.records import NewEntry, name_of
 from crosscam.system.cores import available_cores
+from crosscam.system.names import printable
 
 THUMBNAIL_HEIGHT = 160
 THUMBNAIL_WIDTH = 160
@@ -52,6 +54,7 @@ def fill(
     labelled: bool = True,
     thumbnails: bool = True,
     skip_damaged: bool = False,
+    spell_names: bool = False,
     progress: Progress | None = None,
 ) -> Filled:
     """Add pictures; a second call after an interruption goes on where the first one stopped.
@@ -63,12 +66,17 @@ def fill(
         labelled: whether the samples' pid means anything.
         thumbnails: keep a small copy of each picture.
         skip_damaged: leave pictures that cannot be read out, and tell which, instead of stopping.
+        spell_names: keep names that are not UTF-8 as they are shown (``\\xff``), instead of refusing them.
         progress: called with (done, all).
     Raises:
+        DataError: names that are not UTF-8, which a gallery's database cannot hold; nothing is added.
         ImageError: a picture that cannot be read; what came before it is in the gallery.
     """
+    if not spell_names:
+        instead = "Rename the files; nothing was added."
+        refuse_names((t for s in samples for t in (os.path.abspath(s.path), s.track or "")), "a gallery", instead)
     known = {entry.path for entry in gallery.entries()}
-    new = [s for s in samples if _place(s.path) not in known]
+    new = [s for s in samples if kept_name(s.path) not in known]
     ids: list[int] = []
     damaged: list[tuple[Path, str]] = []
     with ThreadPoolExecutor(max_workers=available_cores()) as pool:
@@ -135,8 +143,10 @@ def _read(path: Path, thumbnails: bool) -> tuple[_Picture | None, str]:
 
 def _entry(sample: Sample, labelled: bool) -> NewEntry:
     pid = sample.pid if labelled else None
-    return NewEntry(_place(sample.path), sample.camid, pid, sample.time, sample.track)
+    track = None if sample.track is None else printable(sample.track)
+    return NewEntry(kept_name(sample.path), sample.camid, pid, sample.time, track)
 
 
-def _place(path: Path) -> str:
-    return name_of(os.path.abspath(path))
+def kept_name(path: Path) -> str:
+    """The path of a picture as a gallery keeps it."""
+    return printable(name_of(os.path.abspath(path)))

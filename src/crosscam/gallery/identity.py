@@ -6,6 +6,7 @@ from pathlib import Path
 
 from crosscam.extraction import Extractor
 from crosscam.gallery.records import ModelIdentity
+from crosscam.system.names import printable
 
 
 def identify_model(source: Path, extractor: Extractor) -> ModelIdentity:
@@ -16,4 +17,4 @@ def identify_model(source: Path, extractor: Extractor) -> ModelIdentity:
         extractor: opened from it; its fingerprint is that of the weights, the input size, the layout and the mirror
             pass, the same for a run folder, its copies, and its exported files.
     """
-    return ModelIdentity(extractor.fingerprint, f"{extractor.recipe.name} in {source.name}")
+    return ModelIdentity(extractor.fingerprint, printable(f"{extractor.recipe.name} in {source.name}"))

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError, GalleryError, ModelMismatchError
 from crosscam.gallery import writing
 from crosscam.gallery.backup import backup
@@ -190,7 +191,7 @@ class LocalGallery:
             return 0
         kept = {"path": "", "camid": 0, **changes}
         writing.refuse_new([NewEntry(**kept)], [None], 1)  # type: ignore[arg-type]
-        return writing.update(self._store, [int(i) for i in ids], dict(changes))
+        return writing.update(self._store, [whole_number(i, "id") for i in ids], dict(changes))
 
     def forget(self, where: Where) -> int:
         """Remove entries for good."""

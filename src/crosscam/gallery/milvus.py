@@ -233,6 +233,8 @@ class MilvusGallery:
         self._must_write()
         none = {"pid": NO_PID, "time": NO_TIME, "track": ""}
         given = {"path": path, "pid": pid, "camid": camid, "time": time, "track": track}
+        kept = {"path": "", "camid": 0, **{n: v for n, v in given.items() if not isinstance(v, Keep)}}
+        refuse_new([NewEntry(**kept)], [None], 1)  # type: ignore[arg-type]
         changes = {n: none[n] if v is None else v for n, v in given.items() if not isinstance(v, Keep)}
         records = self._records(sorted(set(ids)), (*FIELDS, "row", "thumbnail")) if changes else []
         for first in range(0, len(records), AT_ONCE):

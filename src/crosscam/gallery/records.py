@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError
 from crosscam.models.output import Layout
 
@@ -130,7 +131,8 @@ class Where:
                 if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
                     raise ArgumentError(f"{field} is {value!r}. Expected several values, as in {field}=({value!r},).")
                 if value is not None:
-                    object.__setattr__(self, field, tuple(value))
+                    kept = tuple(value) if name == "tracks" else tuple(whole_number(v, field) for v in value)
+                    object.__setattr__(self, field, kept)
 
     @property
     def everything(self) -> bool:

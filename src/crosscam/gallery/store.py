@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from crosscam.data.labels import whole_number
 from crosscam.errors import GalleryBusyError, GalleryError
 from crosscam.gallery.database import DATABASE, Database, Slot
 from crosscam.gallery.inverted import INDEX, InvertedLists
@@ -135,11 +136,12 @@ class Store:
 
     def slots(self, ids: Sequence[int]) -> list[Slot]:
         """Where entries lie, in the order of the ids; GalleryError for an unknown one."""
+        numbers = [whole_number(i, "id") for i in ids]
         with self.lock:
             self.must_be_open()
-            found = self.database.slots(ids)
-        self._all_there(ids, found)
-        return [found[int(i)] for i in ids]
+            found = self.database.slots(numbers)
+        self._all_there(numbers, found)
+        return [found[i] for i in numbers]
 
     def lists(self) -> InvertedLists | None:
         """The index of the approximate search, None where there is none."""

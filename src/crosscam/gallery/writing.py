@@ -15,6 +15,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError, GalleryError
 from crosscam.gallery.inverted import INDEX
 from crosscam.gallery.records import NewEntry, Where
@@ -76,6 +77,9 @@ def update(store: Store, ids: Sequence[int], changes: dict[str, object]) -> int:
         store.slots(ids)
         with store.database.transaction() as connection:
             columns = {name: value for name, value in changes.items() if name in CHANGEABLE}
+            for name in {"pid", "camid"} & columns.keys():
+                # A whole float is a whole number, here and in the database.
+                columns[name] = None if columns[name] is None else int(columns[name])  # type: ignore[call-overload]
             if "track" in changes:
                 track = changes["track"]
                 columns["track"] = store.database.track_codes([None if track is None else str(track)])[0]
@@ -219,7 +223,12 @@ def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], 
         if not isinstance(entry.path, str) or "\0" in entry.path:
             raise ArgumentError(f"Entry {place} has the path {entry.path!r}. Expected a text.")
         for name, value in (("camid", entry.camid), ("pid", entry.pid)):
-            if value is not None and not -(2**63) < value < 2**63:
-                raise ArgumentError(f"Entry {place} has {name} {value}. Expected a whole number of 64 bits.")
+            if value is not None or name == "camid":
+                try:
+                    whole_number(value, name)
+                except ValueError as error:
+                    raise ArgumentError(
+                        f"Entry {place} has {name} {value!r}. Expected a whole number of at most 63 bits and a sign."
+                    ) from error
         if entry.time is not None and not np.isfinite(entry.time):
             raise ArgumentError(f"Entry {place} has the time {entry.time}. Expected seconds, or None.")

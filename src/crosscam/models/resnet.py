@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
 
+from crosscam.errors import ArgumentError
 from crosscam.models.feature_map import Backbone, init_convolutions
 
 BlockName = Literal["basic", "bottleneck"]
@@ -231,5 +232,5 @@ def resnet_shape(name: str) -> ResNetShape | None:
     block, stem, *lists, ibn = spelled.groups()
     planes, out, depths = ((int(a), int(b), int(c), int(d)) for a, b, c, d in (text.split(".") for text in lists))
     if 0 in (int(stem), *planes, *out, *depths):
-        raise ValueError(f"Backbone {name!r} has a size of zero. Every size is at least 1.")
+        raise ArgumentError(f"Backbone {name!r} has a size of zero. Every size is at least 1.")
     return ResNetShape("basic" if block == "basic" else "bottleneck", depths, int(stem), planes, out, ibn is not None)

@@ -11,13 +11,9 @@ from typing import Literal, cast, get_args
 
 from torch import Tensor, nn
 
-<<<<<<< HEAD
+from crosscam.errors import ArgumentError
 from crosscam.models.backbones import build_backbone, check_backbone
 from crosscam.models.feature_map import Backbone
-=======
-from crosscam.errors import ArgumentError
-from crosscam.models.backbones import ResNet, build_backbone, check_backbone
->>>>>>> faults-ag
 from crosscam.models.grouped import can_be_grouped
 from crosscam.models.output import Block, Layout, ReidOutput
 from crosscam.models.parts import GammaInit, LocalPooling, PartUnits, check_stripes, pool_stripes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,6 +12,7 @@ from crosscam.data.loading import Cache
 from crosscam.errors import RecipeError
 from crosscam.models.rrid import RRIDModel
 from crosscam.models.systems import ModelSettings
+from crosscam.recipes.limits import flatten, too_large
 
 Precision = Literal["fp32", "bf16", "auto"]
 LossName = Literal["rrid", "classification", "soft-margin", "mgn", "bnneck", "aligned-reid"]
@@ -195,6 +197,9 @@ class Recipe:
     def __post_init__(self) -> None:
         self._check_ranges()
         self._check_distillation()
+        large = too_large(flatten(dataclasses.asdict(self)))
+        if large:
+            raise RecipeError(large)
         sizes = [(self.data.height, self.data.width)] + ([self.data.small] if self.data.small_until else [])
         for height, width in sizes:
             try:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from crosscam.errors import RecipeError
 from crosscam.models.systems import SYSTEMS, ModelSettings
+from crosscam.recipes.limits import flatten
 from crosscam.recipes.recipe import Recipe
 
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
@@ -68,17 +69,6 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 def setting_names(recipe: Recipe) -> list[str]:
     """Dotted names of all settings."""
     return list(flatten(dataclasses.asdict(recipe)))
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level of dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
 
 
 class Text(str):

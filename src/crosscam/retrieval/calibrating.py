@@ -12,10 +12,10 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscam.data.records import JUNK_PID, ReidDataset, Sample
-from crosscam.errors import ArgumentError, DataError
+from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
+from crosscam.errors import DataError
 from crosscam.retrieval.calibration import Calibration, CameraThresholds, Origin, Thresholds
-from crosscam.retrieval.labels import Ints
+from crosscam.retrieval.labels import Ints, check_labels
 from crosscam.retrieval.likelihood import log_likelihood_ratio
 from crosscam.retrieval.open_set import (
     MIN_ERRORS,
@@ -63,6 +63,39 @@ def pictures_to_calibrate(dataset: ReidDataset, trained_on: str | None = None) -
     return chosen, "query and gallery" if test else "all pictures, as there is no query and gallery"
 
 
+def check_calibration(name: str, pids: ArrayLike, camids: ArrayLike, *, fmr: float, fnmr: float, prior: float) -> None:
+    """Refuse, before a picture is described, what :func:`calibrate` cannot learn from.
+
+    Args:
+        name: of the data, for messages.
+        pids: (N,) integers; -1 is junk and left out, 0 a distractor.
+        camids: (N,) integers.
+        fmr, fnmr, prior: as there.
+    Raises:
+        ValueError: a rate or prior not between 0 and 1, or arrays that do not fit.
+        DataError: too few pairs for the wanted rates.
+    """
+    for what, value in (("fmr", fmr), ("fnmr", fnmr), ("prior", prior)):
+        if not 0 < value < 1:
+            raise ValueError(f"{what} is {value}. Expected a number between 0 and 1.")
+    count = len(np.atleast_1d(np.asarray(pids)))
+    labels = check_labels((count, count), pids, pids, camids, camids)
+    keep = labels.query_pids != JUNK_PID
+    pid, camid = labels.query_pids[keep], labels.query_camids[keep]
+    across = _pairs(np.zeros_like(pid)) - _pairs(camid)
+    of_one = _pairs(pid) - _pairs(pid, camid)
+    nobody = pid == DISTRACTOR_PID
+    # Two distractors may be one person or two, and are never compared.
+    of_nobody = _pairs(pid[nobody]) - _pairs(pid[nobody], camid[nobody])
+    _refuse_too_few(name, of_one - of_nobody, across - of_one, fmr, fnmr)
+
+
+def _pairs(*labels: Ints) -> int:
+    """Pairs of pictures that have all labels in common."""
+    counts = np.unique(np.stack(labels), axis=1, return_counts=True)[1].astype(np.int64)
+    return int((counts * (counts - 1) // 2).sum())
+
+
 def calibrate(
     descriptors: NDArray[np.float32],
     pids: ArrayLike,
@@ -89,14 +122,10 @@ def calibrate(
         ValueError: a rate or prior not between 0 and 1, or arrays that do not fit.
         DataError: too few pairs for the wanted rates.
     """
-    for name, value in (("fmr", fmr), ("fnmr", fnmr), ("prior", prior)):
-        if not 0 < value < 1:
-            raise ArgumentError(f"{name} is {value}. Expected a number between 0 and 1.")
+    check_calibration(origin.data, pids, camids, fmr=fmr, fnmr=fnmr, prior=prior)
     data = labelled(descriptors, pids, camids)
     chosen, left_out = _cameras_with_enough(data, fmr, fnmr)
     counts = count_pairs(data, chosen)
-    genuine, impostor = int(counts.genuine.sum()), int(counts.impostor.sum())
-    _refuse_too_few(origin.data, genuine, impostor, fmr, fnmr)
     pooled = _thresholds(counts.genuine, counts.impostor, fmr, fnmr)
     notes = list(left_out)
     within = None

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from crosscam.data.labels import whole_numbers
 from crosscam.errors import ArgumentError
 
 Ints = NDArray[np.int64]
@@ -40,7 +41,7 @@ def check_labels(
     """The labels of a (Q, G) ``shape`` as int64 arrays.
 
     Raises:
-        ValueError: no query, no gallery image, a length that differs, or labels that are not integers.
+        ValueError: no query, no gallery image, a length that differs, or labels that are no whole numbers.
     """
     if shape[1] == 0:
         raise ArgumentError("The gallery is empty. Expected at least one gallery image to rank.")
@@ -55,13 +56,14 @@ def check_labels(
 
 
 def _label_array(name: str, labels: ArrayLike | Tensor, length: int, what: str) -> Ints:
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if isinstance(labels, Tensor):
+        values = labels.detach().cpu()
+        # numpy has no bfloat16.
+        array = (values.double() if values.is_floating_point() else values).numpy()
+    else:
+        array = labels if isinstance(labels, np.ma.MaskedArray) else np.asarray(labels)
     if array.shape != (length,):
         raise ArgumentError(
             f"{name} has shape {array.shape}. Expected ({length},): one for each of the {length} {what}."
         )
-    if not np.issubdtype(array.dtype, np.integer):
-        raise ArgumentError(
-            f"{name} holds {array.dtype}. Expected whole numbers; number the identities and cameras first."
-        )
-    return array.astype(np.int64)
+    return whole_numbers(array, name)

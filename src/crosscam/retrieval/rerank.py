@@ -85,7 +85,7 @@ def rerank(
         ValueError: a parameter out of range, or descriptors as in ``pairwise_distances``.
     """
     num_query, num_images = len(query_descriptors), len(query_descriptors) + len(gallery_descriptors)
-    _check_parameters(num_query, num_images, k1, k2, lambda_value)
+    check_parameters(num_query, num_images, k1, k2, lambda_value)
     everyone = _side_by_side(query_descriptors, gallery_descriptors)
 
     result = np.empty((num_query, num_images - num_query), dtype=np.float32)
@@ -111,7 +111,12 @@ def rerank(
     return torch.from_numpy(result).to(everyone.device) if isinstance(query_descriptors, Tensor) else result
 
 
-def _check_parameters(num_query: int, num_images: int, k1: int, k2: int, lambda_value: float) -> None:
+def check_parameters(num_query: int, num_images: int, k1: int, k2: int, lambda_value: float) -> None:
+    """Refuse parameters that :func:`rerank` cannot use for so many queries and images, queries counted.
+
+    Raises:
+        ValueError: no query or no gallery image, or a parameter out of range.
+    """
     if num_query == 0 or num_query == num_images:
         what = "queries" if num_query == 0 else "gallery images"
         raise ArgumentError(f"There are no {what}. Expected at least one descriptor of each.")

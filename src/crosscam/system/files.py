@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from crosscam.errors import CrosscamError, StorageError
+from crosscam.system.names import printable
 
 NEXT_STEP = "Free some space, or choose another place."
 _UNFINISHED = re.compile(r"(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
@@ -61,8 +62,8 @@ def write_atomically(
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, for :func:`write_atomically`."""
-    path.write_text(text, encoding="utf-8")
+    """Write UTF-8 text, for :func:`write_atomically`; file names in it need not be UTF-8."""
+    path.write_text(printable(text), encoding="utf-8")
 
 
 def copy_bytes(source: Path, target: Path) -> None:

@@ -16,16 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, load_file, save, save_file
 from torch import Tensor, nn
 
-from crosscam.errors import CheckpointError, RecipeError, TrainingError
+from crosscam.data.text_files import read_text
+from crosscam.errors import CheckpointError, DataError, RecipeError, TrainingError
+from crosscam.recipes.limits import flatten
 from crosscam.recipes.recipe import Recipe
-from crosscam.recipes.settings import flatten, recipe_from_json, recipe_to_json
+from crosscam.recipes.settings import recipe_from_json, recipe_to_json
 from crosscam.shipped import SHIPPED, run_folder
 from crosscam.system import files
 from crosscam.system.files import write_text
+from crosscam.system.names import is_unicode
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
@@ -87,7 +90,12 @@ def _add_to(digest: Any, value: object) -> None:
 
 def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
-        save_file(dict(tensors), path, metadata={DIGEST: digest_of(tensors)})
+        metadata = {DIGEST: digest_of(tensors)}
+        # safetensors takes no path that is not UTF-8, but gives and takes bytes.
+        if is_unicode(path):
+            save_file(dict(tensors), path, metadata=metadata)
+        else:
+            path.write_bytes(save(dict(tensors), metadata=metadata))
     except SafetensorError as error:
         raise OSError(str(error)) from error
 
@@ -108,9 +116,8 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"No {WEIGHTS} in {folder}. {_EXPECTED}")
     try:
-        with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            digest = (file.metadata() or {}).get(DIGEST)
+        weights = load_file(path) if is_unicode(path) else load(path.read_bytes())
+        digest = _metadata(path).get(DIGEST)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Train again, or copy the file again.") from error
     # Files of earlier versions have none.
@@ -119,6 +126,13 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
             f"{path} is damaged: its numbers are not those that were written. Train again, or copy the file again."
         )
     return weights
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself: its header is JSON behind the header's length in 8 bytes."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return dict(header.get("__metadata__", {}))
 
 
 def load_weights_into(model: nn.Module, folder: Path, recipe: Recipe, leave_out: str | None = None) -> None:
@@ -153,8 +167,8 @@ def load_recipe(folder: Path) -> Recipe:
     if not path.is_file():
         raise CheckpointError(f"No {RECIPE} in {folder}. {_EXPECTED}")
     try:
-        return recipe_from_json(path.read_text(encoding="utf-8"))
-    except (RecipeError, UnicodeDecodeError) as error:
+        return recipe_from_json(read_text(path))
+    except (RecipeError, DataError) as error:
         raise CheckpointError(f"{path} is not a recipe: {error}") from error
 
 
@@ -206,9 +220,9 @@ def check_same_training(folder: Path, recipe: Recipe, data_fingerprint: str) -> 
         CheckpointError: it is not, or its files cannot be read.
     """
     try:
-        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        provenance = json.loads(read_text(folder / PROVENANCE))
         data = provenance["data"]["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (DataError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / PROVENANCE} cannot be read ({error}). Start in another folder.") from error
     _check_same(folder, load_recipe(folder), recipe, data, data_fingerprint)
 

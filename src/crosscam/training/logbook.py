@@ -12,6 +12,7 @@ from typing import Any
 
 from crosscam.errors import CheckpointError, TrainingError
 from crosscam.system.files import cannot_write, write_text
+from crosscam.system.names import is_unicode
 from crosscam.training.checkpoint import RESUME, write_atomically
 
 METRICS = "metrics.jsonl"
@@ -32,7 +33,8 @@ class Logbook:
         text = "".join(json.dumps(r) + "\n" for r in kept)
         write_atomically(self.path, lambda path: write_text(path, text))
         self._board: Any = None
-        if find_spec("tensorboard"):
+        # TensorBoard takes no path that is not UTF-8; all that it shows is in metrics.jsonl, too.
+        if find_spec("tensorboard") and is_unicode(folder):
             from torch.utils.tensorboard import SummaryWriter
 
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=keep_epochs + 1)

@@ -36,7 +36,7 @@ from crosscam.training.logbook import Logbook, read_history
 from crosscam.training.neighbours import Neighbours
 from crosscam.training.objective import compute_loss
 from crosscam.training.optim import learning_rate_factor, set_learning_rate
-from crosscam.training.plan import checked_labels, epoch_batches, input_size
+from crosscam.training.plan import checked_labels, epoch_batches, input_size, unseen_note
 from crosscam.training.precision import uses_bf16
 from crosscam.training.run import (
     Run,
@@ -135,6 +135,7 @@ def _train_joined(job: Job, resume: bool, evaluate: Evaluate | None) -> nn.Modul
     if world.rank == 0:
         # Not before: images that cannot be read must not leave a folder that looks like a training.
         checkpoint.save_recipe(folder, recipe)
+        _say_what_is_unseen(job, run.epoch)
     keep_freed_memory()
     with Logbook(folder, run.epoch - 1) if world.rank == 0 else nullcontext() as book, stop_requests() as stop:
         if book is not None and run.epoch > recipe.train.epochs:
@@ -146,6 +147,12 @@ def _train_joined(job: Job, resume: bool, evaluate: Evaluate | None) -> nn.Modul
     model = _model_of_all(run, world)
     world.barrier()
     return model
+
+
+def _say_what_is_unseen(job: Job, epoch: int) -> None:
+    note = unseen_note(job.recipe, job.labels, epoch)
+    if note and job.listeners.note:
+        job.listeners.note(note)
 
 
 def _model_of_all(run: Run, world: World) -> nn.Module:

@@ -10,6 +10,9 @@ from crosscam.data.samplers import Batches, anchor_batches, identity_batches, sh
 from crosscam.errors import DataError
 from crosscam.recipes.recipe import Recipe
 
+# A few images are left over at the end of nearly every epoch of identity batches.
+LEAST_SHOWN = 0.9
+
 
 def checked_labels(recipe: Recipe, dataset: ReidDataset) -> NDArray[np.int64]:
     """(N,) class numbers of the training images.
@@ -52,6 +55,25 @@ def epoch_batches(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> Batc
         batches = shuffled_batches(labels, ids * images, images, rng)
     # One image cannot be normalised.
     return [b for b in batches if len(b) >= 2]
+
+
+def unseen_note(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> str | None:
+    """One sentence where an epoch shows clearly fewer images than there are; None else.
+
+    Every batch takes images of P identities, so that an epoch ends when fewer than P have images left.
+    """
+    if recipe.data.sampler == "anchors":
+        return None  # each image is once an anchor
+    batches = epoch_batches(recipe, labels, epoch)
+    seen = len(np.unique(np.concatenate(batches))) if batches else 0
+    if not batches or seen >= LEAST_SHOWN * len(labels):
+        return None
+    most = int(np.bincount(labels).max())
+    return (
+        f"An epoch shows {seen:,} of the {len(labels):,} training images; each epoch draws others. It ends when fewer "
+        f"than data.batch_ids={recipe.data.batch_ids} identities have images left, and one identity has {most:,}. "
+        "Lower data.batch_ids, train for more epochs, or take data.sampler=anchors."
+    )
 
 
 def input_size(recipe: Recipe, epoch: int) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from crosscam.data.loading import Progress
 from crosscam.data.resizing import resize_bytes
 from crosscam.errors import RecipeError, TrainingError
 from crosscam.recipes.recipe import Distill
-from crosscam.training.checkpoint import write_atomically
+from crosscam.system.files import write_atomically
 
 KEPT = "teachers.npz"
 _BATCH = 16

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crosscam.errors import WebError
+from crosscam.data.text_files import read_lines
+from crosscam.errors import DataError, WebError
 
 LEAST_TOKEN = 16
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -119,11 +120,11 @@ def read_tokens(file: Path) -> dict[str, str]:
         WebError: the file cannot be read, or a token is too short.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise WebError(f"{file} cannot be read ({error}). Expected a text file with one token a line.") from error
+        lines = read_lines(file)
+    except DataError as error:
+        raise WebError(f"{str(error).rstrip('.')}. Expected a text file with one token a line.") from error
     tokens: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         words = line.split()
         if not words or line.startswith("#"):
             continue

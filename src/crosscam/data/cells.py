@@ -1,0 +1,141 @@
+"""Cells of a table, each column as texts, with the line of the file where each row begins."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crosscam.data.text_files import read_text, refuse_names
+from crosscam.errors import DataError
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What stands in a table.
+
+    Attributes:
+        path: the file.
+        columns: the cells of each column that was wanted, by its name in small letters; spaces as they are.
+        lines: where each row begins: the file's line, or the row of a Parquet file; both from 1.
+        unused: names of the other columns.
+        comments: lines that begin with #, and are no rows.
+    """
+
+    path: Path
+    columns: dict[str, list[str]]
+    lines: Sequence[int]
+    unused: tuple[str, ...] = ()
+    comments: int = 0
+
+    def where(self, row: int) -> str:
+        """Where a row stands, for messages."""
+        kind = "row" if self.path.suffix.lower() == ".parquet" else "line"
+        return f"{self.path}, {kind} {self.lines[row]}"
+
+
+def read_cells(path: Path, wanted: Collection[str]) -> Cells:
+    """Read the wanted columns of a .csv, .tsv or .parquet file.
+
+    Raises:
+        DataError: it cannot be read, is empty, names a column twice, or has a row of another length.
+    """
+    return _read_parquet(path, wanted) if path.suffix.lower() == ".parquet" else _read_csv(path, wanted)
+
+
+def write_cells(path: Path, suffix: str, columns: Mapping[str, list[object]]) -> None:
+    """Write columns so that :func:`read_cells` gives the same cells.
+
+    Raises:
+        DataError: Parquet without pyarrow, or with texts that are not UTF-8.
+    """
+    if suffix == ".parquet":
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise DataError(f"Writing {path} needs pyarrow: pip install 'crosscam[data]'.") from error
+        pyarrow.parquet.write_table(pyarrow.table(dict(columns)), path)
+        return
+    # A carriage return in a name would end the row unless it is quoted.
+    odd = any("\r" in cell for cells in columns.values() for cell in cells if isinstance(cell, str))
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(
+            file,
+            delimiter="\t" if suffix == ".tsv" else ",",
+            lineterminator="\n",
+            quoting=csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL,
+        )
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def refuse_for_parquet(texts: Sequence[str]) -> None:
+    """Refuse, before the work, texts that Parquet cannot hold.
+
+    Raises:
+        DataError: texts that are not UTF-8.
+    """
+    refuse_names(texts, "Parquet", "Write .csv or .npz, or rename the files.")
+
+
+def _read_csv(path: Path, wanted: Collection[str]) -> Cells:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    rows: list[tuple[int, list[str]]] = []
+    comments, ended = 0, 0
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
+    try:
+        for cells in reader:
+            line, ended = ended + 1, reader.line_num
+            # A path may begin with #, too: what has all cells is a row.
+            if cells and cells[0].startswith("#") and (not rows or len(cells) != len(rows[0][1])):
+                comments += 1
+            elif cells and (len(cells) > 1 or cells[0].strip()):
+                rows.append((line, cells))
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not a table: {error}.") from error
+    if not rows:
+        raise DataError(f"{path} is empty. Expected a header path,pid,camid[,split,time,track].")
+    header = _header(path, rows[0][1])
+    for line, cells in rows[1:]:
+        if len(cells) != len(header):
+            raise DataError(f"{path}, line {line}: {len(cells)} values for {len(header)} columns ({','.join(header)}).")
+    columns = {name: [cells[i] for _, cells in rows[1:]] for i, name in enumerate(header) if name in wanted}
+    unused = tuple(name for name in header if name not in wanted)
+    return Cells(path, columns, [line for line, _ in rows[1:]], unused, comments)
+
+
+def _header(path: Path, names: Sequence[str]) -> list[str]:
+    header = [name.strip().lower() for name in names]
+    if len(set(header)) < len(header):
+        raise DataError(f"{path} names a column twice: {','.join(header)}.")
+    return header
+
+
+def _read_parquet(path: Path, wanted: Collection[str]) -> Cells:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise DataError(f"Reading {path} needs pyarrow: pip install 'crosscam[data]'.") from error
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        header = _header(path, names)
+        chosen = [(key, name) for key, name in zip(header, names, strict=True) if key in wanted]
+        table = file.read(columns=[name for _, name in chosen])
+        columns = {key: [_text(value) for value in table.column(name).to_pylist()] for key, name in chosen}
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}.") from error
+    unused = tuple(key for key in header if key not in wanted)
+    return Cells(path, columns, range(1, file.metadata.num_rows + 1), unused)
+
+
+def _text(value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return os.fsdecode(value) if isinstance(value, bytes) else str(value)

@@ -1,0 +1,179 @@
+"""Identities and cameras: the one reading of cells, folder and file names, and Python arrays.
+
+A label is a whole number, however it is written (``7``, ``007``, ``7.0``), or a name. Numbers below 1 keep their
+meaning (:mod:`crosscam.data.records`), names are numbered, and what says that nothing is known (``nan``, ``None``) is
+refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crosscam.data.images import natural_key
+from crosscam.errors import DataError
+
+What = Literal["identities", "cameras"]
+
+# What pandas, R and databases write where a value is missing.
+_MISSING = frozenset({"", "nan", "NaN", "NAN", "-nan", "-NaN", "None", "none", "NONE", "null", "Null", "NULL"}) | {
+    *("NA", "N/A", "n/a", "<NA>", "NaT", "#N/A", "#NA", "#NULL!", "undefined")
+}
+_WHOLE = re.compile(r"([+-]?)([0-9]+)(\.0*)?")
+# With the sign in the exponent, as numpy and pandas write floats; 2e10 is a name.
+_SCIENTIFIC = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?[eE][+-][0-9]{1,3}")
+_INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
+LARGEST = 2**63 - 1
+# Above this, neighbouring whole numbers are one and the same float.
+LARGEST_FLOAT = 2**53
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that nothing is known."""
+    return cell.strip() in _MISSING
+
+
+def read_label(text: str) -> int | str:
+    """The label that a cell or a name spells: a whole number of at most 63 bits, or the name.
+
+    >>> read_label("007"), read_label("-1.0"), read_label("zoe"), read_label("1.5")
+    (7, -1, 'zoe', '1.5')
+
+    Raises:
+        ValueError: nothing is known, it is infinite, or it was written as a float that cannot hold it.
+    """
+    cell = text.strip()
+    if cell in _MISSING:
+        raise ValueError(f"{cell!r} says that it is not known" if cell else "it is empty")
+    if _INFINITE.fullmatch(cell):
+        raise ValueError(f"{cell!r} is no number of a person or camera")
+    whole, scientific = _WHOLE.fullmatch(cell), _SCIENTIFIC.fullmatch(cell)
+    if whole is None and scientific is None:
+        return cell
+    if whole is not None:
+        sign, spelled, point = whole.groups()
+        digits = spelled.lstrip("0") or "0"
+        # Python refuses to turn thousands of digits into a number, and they are a name anyway.
+        value = int(sign + digits) if len(digits) <= 20 else LARGEST + 1
+        name = sign.replace("+", "") + digits
+    else:
+        exact = Decimal(cell)
+        if exact != exact.to_integral_value():
+            return cell
+        value, point, name = int(exact), ".", cell
+    if point and abs(value) > LARGEST_FLOAT:
+        raise ValueError(f"{cell!r} was saved as a float, which does not tell such large numbers apart; save it whole")
+    return value if abs(value) <= LARGEST else name
+
+
+def numbered(
+    values: Sequence[str],
+    what: What,
+    notes: list[str],
+    where: Callable[[int], str] = lambda place: f"value {place + 1}",
+) -> list[int]:
+    """Numbers of identities or cameras: whole numbers as they are; with names among them, all are numbered from 1.
+
+    The numbers that have a meaning keep it beside names: identities -1 (junk) and 0 (distractor), and negative cameras
+    (unknown). Names are numbered in natural order, with a note. Two spellings of one number are one label, with a note.
+
+    Args:
+        values: cells or names.
+        what: what they tell, for the notes.
+        notes: gets the sentences.
+        where: tells the user where the value of a place stands.
+    Raises:
+        DataError: a value that is missing or no number that can be kept; the message says where.
+    """
+    labels = [_read_at(value, what, place, where) for place, value in enumerate(values)]
+    _note_spellings(values, labels, what, notes)
+    if all(isinstance(label, int) for label in labels):
+        return [int(label) for label in labels]
+    least = 1 if what == "identities" else 0
+    kept = {label for label in labels if isinstance(label, int) and label < least}
+    names = sorted(set(labels) - kept, key=lambda label: natural_key(str(label)))
+    number: dict[int | str, int] = {int(label): int(label) for label in kept}
+    number |= {name: i for i, name in enumerate(names, start=1)}
+    shown = ", ".join(f"{name} = {number[name]}" for name in names[:5])
+    notes.append(f"{len(names):,} {what} have names and were numbered: {shown}{', ...' if len(names) > 5 else ''}.")
+    return [number[label] for label in labels]
+
+
+def _read_at(value: str, what: What, place: int, where: Callable[[int], str]) -> int | str:
+    try:
+        return read_label(value)
+    except ValueError as error:
+        name = {"identities": "pid", "cameras": "camid"}[what]
+        if is_missing(value):
+            told = f" ({error})" if value.strip() else ""
+            raise DataError(f"{where(place)}: no {name}{told}. Fill it in; crosscam never guesses it.") from error
+        raise DataError(f"{where(place)}: {name}: {error}. Expected a whole number or a name.") from error
+
+
+def _note_spellings(values: Sequence[str], labels: Sequence[int | str], what: What, notes: list[str]) -> None:
+    spellings: dict[int | str, set[str]] = {}
+    for value, label in zip(values, labels, strict=True):
+        spellings.setdefault(label, set()).add(value.strip())
+    several = [" = ".join(sorted(texts, key=natural_key)) for texts in spellings.values() if len(texts) > 1]
+    if several:
+        shown = ", ".join(several[:3]) + (", ..." if len(several) > 3 else "")
+        notes.append(f"{len(several):,} {what} are spelled in several ways; each is one: {shown}.")
+
+
+def whole_number(value: object, name: str) -> int:
+    """One identity or camera that a program gives, as a number of at most 63 bits and a sign.
+
+    Raises:
+        ValueError: it is missing, fractional, too large, or no number.
+    """
+    if isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {value}. Expected a whole number.")
+    if isinstance(value, int | np.integer):
+        number = int(value)
+        if not -LARGEST - 1 <= number <= LARGEST:
+            raise ValueError(f"{name} is {number}. Expected a whole number of at most 63 bits and a sign.")
+        return number
+    if isinstance(value, float | np.floating):
+        value = float(value)
+        if not np.isfinite(value) or value != np.floor(value):
+            raise ValueError(f"{name} is {value}. Expected a whole number.")
+        if abs(value) > LARGEST_FLOAT:
+            raise ValueError(f"{name} is {value}: a float does not tell such large numbers apart. Give whole numbers.")
+        return int(value)
+    raise ValueError(
+        f"{name} is {value!r}, of the type {type(value).__name__}. Expected whole numbers; number the identities and "
+        "cameras first."
+    )
+
+
+def whole_numbers(values: ArrayLike, name: str) -> NDArray[np.int64]:
+    """Identities or cameras that a program gives, of any shape, as int64; whole floats are whole numbers.
+
+    Raises:
+        ValueError: a value that is missing, fractional or too large, with its place; or not numbers at all.
+    """
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} is masked in places: nothing is known there. Leave these rows out.")
+    array: NDArray[Any] = np.asarray(values)
+    if array.dtype.kind == "i":
+        return array.astype(np.int64)
+    if array.dtype.kind == "u" and array.max(initial=0) <= LARGEST:
+        return array.astype(np.int64)
+    if array.size == 0:
+        return np.empty(array.shape, np.int64)
+    if array.dtype.kind == "f":
+        exact = array.astype(np.float64)
+        # NaN and infinity fail one of these.
+        if bool(((exact == np.floor(exact)) & (np.abs(exact) <= LARGEST_FLOAT)).all()):
+            return exact.astype(np.int64)
+    elif array.dtype.kind not in "uO":
+        raise ValueError(
+            f"{name} holds {array.dtype}. Expected whole numbers; number the identities and cameras first."
+        )
+    flat = [whole_number(value, f"{name}[{place}]") for place, value in enumerate(array.ravel())]
+    return np.array(flat, np.int64).reshape(array.shape)
