@@ -393,3 +393,30 @@ def test_bytes_are_augmented_as_numbers_are(settings: Augment) -> None:
     out = random_erase(out, settings.erase_probability, settings.erase, random)
     out = normalise(random_flip(out, settings.flip, random))
     assert torch.equal(augment(images, 48, 32, settings, generator(3)), out)
+
+
+@pytest.mark.parametrize("fill", ["colour", "pixels", "mean"])
+def test_patches_are_made_of_what_the_setting_says(fill: str) -> None:
+    images = torch.full((64, 3, 40, 20), 7, dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    found = random_erase(images, 1.0, "correct", generator, (0.1, 0.4), fill)  # type: ignore[arg-type]
+    shares, levels = [], []
+    for image in found:
+        changed = (image != 7).any(dim=0)
+        shares.append(float(changed.float().mean()))
+        levels.append(len(torch.unique(image[:, changed].T, dim=0)))
+        if fill == "mean":
+            assert image[:, changed].T.tolist() == [[124, 116, 104]] * int(changed.sum())
+    assert min(shares) > 0.07
+    assert 0.3 < max(shares) < 0.45
+    assert all(n == 1 for n in levels) if fill != "pixels" else min(levels) > 20
+
+
+def test_a_shift_in_pixels_is_the_same_both_ways() -> None:
+    images = torch.zeros(400, 3, 32, 16, dtype=torch.uint8)
+    images[:, :, 16, 8] = 255
+    moved = random_shift(images, 0.0, torch.Generator().manual_seed(0), 5)
+    places = moved[:, 0].nonzero()
+    assert len(places) == 400
+    assert set((places[:, 1] - 16).tolist()) == set(range(-5, 6))
+    assert set((places[:, 2] - 8).tolist()) == set(range(-5, 6))

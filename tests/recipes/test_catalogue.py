@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -137,8 +138,9 @@ def test_the_seed_decides_the_weights() -> None:
         ("optim.lr_head=0", "optim.lr_head=0.0 must be greater than 0"),
         ("optim.lr_backbone=-1", "optim.lr_backbone=-1.0 must be greater than 0"),
         ("optim.clip_norm=0", "optim.clip_norm=0.0 must be greater than 0"),
-        ("optim.momentum=1", "optim.momentum=1.0 must lie in [0, 1)"),
-        ("schedule.milestones=60,40", "schedule.milestones=(60, 40): give rising epochs"),
+        ("optim.name=sgd optim.momentum=1", "optim.momentum=1.0 must lie in [0, 1)"),
+        ("schedule.name=steps schedule.milestones=60,40", "schedule.milestones=(60, 40): give rising epochs"),
+        ("data.augment.erase_area=0.4,0.1", "expected two rising shares between 0 and 1"),
         ("train.epochs=0", "train.epochs=0: expected at least 1"),
         ("train.seed=-1", "train.seed=-1: expected at least 0"),
         ("train.accumulate=0", "train.accumulate=0: expected at least 1"),
@@ -149,14 +151,14 @@ def test_the_seed_decides_the_weights() -> None:
 )
 def test_settings_that_cannot_work_are_refused_with_one_line(setting: str, expected: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        with_settings(find_recipe("demo"), [setting])
+        with_settings(find_recipe("demo"), setting.split())
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_the_small_size_is_checked_only_where_it_is_used() -> None:
     demo = find_recipe("demo")
-    assert with_settings(demo, ["data.small=100,50"]).data.small == (100, 50)
+    assert replace(demo, data=replace(demo.data, small=(100, 50))).data.small == (100, 50)
     with pytest.raises(RecipeError, match="image height of 100"):
         with_settings(demo, ["data.small=100,64", "data.small_until=0.5"])
 

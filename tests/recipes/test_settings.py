@@ -6,11 +6,14 @@ import dataclasses
 import json
 
 import pytest
+from torch import nn
 
 from crosscam.errors import RecipeError
 from crosscam.recipes.catalogue import RECIPES, find_recipe
+from crosscam.recipes.choices import SGD, MGNLoss, Steps
 from crosscam.recipes.recipe import Data, Recipe
 from crosscam.recipes.settings import recipe_from_json, recipe_to_json, setting_names, with_settings
+from crosscam.training.optim import build_optimizer
 
 DEMO = RECIPES["demo"]
 
@@ -28,7 +31,10 @@ def test_json_gives_every_recipe_back(recipe: Recipe) -> None:
 
 
 def test_json_gives_back_values_that_are_not_the_defaults() -> None:
-    changed = with_settings(DEMO, ["optim.clip_norm=2", "model.pretrained=a.pth", "data.small=64,32", "train.seed=7"])
+    changed = with_settings(
+        DEMO,
+        ["optim.clip_norm=2", "model.pretrained=a.pth", "data.small=64,32", "data.small_until=0.5", "train.seed=7"],
+    )
     again = recipe_from_json(recipe_to_json(changed))
     assert again == changed
     assert isinstance(again.data.small, tuple)
@@ -51,7 +57,7 @@ def test_json_gives_back_values_that_are_not_the_defaults() -> None:
         ("model.scales=8,4,2", (8, 4, 2)),
         ("model.scales=(4, 2)", (4, 2)),
         ("model.scales=[2]", (2,)),
-        ("data.small=64,32", (64, 32)),
+        ("schedule.warmup_epochs=3", 3.0),
         ("train.channels_last=false", False),
         ("train.channels_last=True", True),
         ("optim.clip_norm=none", None),
@@ -156,3 +162,59 @@ def test_an_unknown_recipe_is_answered_with_the_nearest_name() -> None:
         find_recipe("rridf")
     with pytest.raises(RecipeError, match="Known: rrid-f, "):
         find_recipe("?")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting", "message"),
+    [
+        ("mgn", "loss.label_smoothing=0.3", r"smoothing changes nothing with loss\.name=mgn\. Its settings: margin\."),
+        ("mgn", "loss.cross_entropy_weight=9", r"changes nothing with loss\.name=mgn"),
+        ("pcb", "loss.margin=9", r"changes nothing with loss\.name=classification\. Its settings: label_smoothing\."),
+        ("osnet", "loss.triplet_on=descriptor", r"changes nothing with loss\.name=classification"),
+        ("trinet", "loss.margin=9", r"changes nothing with loss\.name=soft-margin\. Its settings: none\."),
+        ("trinet", "optim.momentum=0.5", r"changes nothing with optim\.name=adam\. Its settings: lr_backbone, .*betas"),
+        ("rrid-f", "optim.betas=0.5,0.9", r"changes nothing with optim\.name=sgd"),
+        ("rrid-f", "schedule.floor=0.1", r"changes nothing with schedule\.name=steps"),
+        ("demo", "schedule.gamma=0.5", r"changes nothing with schedule\.name=cosine"),
+        ("pcb", "data.augment.erase_probability=0.3", r"changes nothing with data\.augment\.erase=none"),
+        ("rrid-f", "data.small=64,32", r"changes nothing with data\.small_until=0"),
+        ("rrid-f", "schedule.warmup_start=0.5", r"changes nothing with schedule\.warmup_epochs=0"),
+        ("rrid-f", "model.whiten=false", r"changes nothing with model\.project=0"),
+    ],
+)  # fmt: skip
+def test_settings_without_effect_are_refused(recipe: str, setting: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        with_settings(find_recipe(recipe), [setting])
+
+
+def test_another_choice_brings_its_own_settings_and_keeps_the_shared_ones() -> None:
+    changed = with_settings(
+        find_recipe("demo"),
+        ["optim.momentum=0.5", "optim.name=sgd", "loss.name=mgn", "loss.margin=0.7", "schedule.name=steps"],
+    )
+    assert changed.optim == SGD(lr_backbone=2e-3, lr_head=2e-3, momentum=0.5, weight_decay=0.02)
+    assert changed.loss == MGNLoss(margin=0.7)
+    assert changed.schedule == Steps(warmup_epochs=1)
+    assert recipe_from_json(recipe_to_json(changed)) == changed
+
+
+def test_recipes_of_version_0_1_are_read() -> None:
+    """Every loss, optimiser and schedule had all settings then."""
+    values = json.loads(recipe_to_json(find_recipe("trinet")))
+    values["loss"] |= {"margin": 1.2, "cross_entropy_weight": 2.0, "label_smoothing": 0.0, "triplet_on": "blocks"}
+    values["optim"] |= {"momentum": 0.9, "nesterov": False}
+    del values["optim"]["betas"]
+    values["schedule"] = {"name": "exponential", "milestones": [84], "gamma": 0.1, "warmup_epochs": 0.0,
+                          "warmup_start": 0.1, "floor": 1e-3}  # fmt: skip
+    assert recipe_from_json(json.dumps(values)) == find_recipe("trinet")
+    values["loss"]["alpha"] = 1
+    with pytest.raises(RecipeError, match=r"Unknown setting loss\.alpha"):
+        recipe_from_json(json.dumps(values))
+
+
+def test_adams_betas_reach_the_optimiser() -> None:
+    recipe = with_settings(find_recipe("trinet"), ["optim.betas=0.5,0.9"])
+    (group, *_) = build_optimizer(nn.Linear(2, 2), recipe.optim).param_groups
+    assert group["betas"] == (0.5, 0.9)
+    with pytest.raises(RecipeError, match=r"optim\.betas=.* must lie in \[0, 1\)"):
+        with_settings(find_recipe("trinet"), ["optim.betas=0.5,1"])

@@ -15,11 +15,14 @@ from crosscam.models.pcb import PCBRPP
 from crosscam.models.svdnet import SVDNet
 from crosscam.models.systems import SYSTEMS
 from crosscam.recipes.catalogue import RECIPES
-from crosscam.recipes.recipe import Recipe, Schedule
+from crosscam.recipes.choices import (
+    LOSSES,
+    Exponential,
+)
+from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.systems import SYSTEM_RECIPES, scaled_down
 from crosscam.training.listeners import Listeners
 from crosscam.training.loop import train
-from crosscam.training.objective import LOSSES
 from crosscam.training.optim import learning_rate_factor
 
 
@@ -80,7 +83,7 @@ def test_svdnet_decomposes_once_when_an_epoch_is_resumed() -> None:
 
 
 def test_exponential_schedule() -> None:
-    schedule = Schedule(name="exponential", milestones=(10,), floor=1e-3)
+    schedule = Exponential(constant_epochs=10)
     assert learning_rate_factor(schedule, 10, 30) == 1.0
     assert learning_rate_factor(schedule, 21, 30) == pytest.approx(1e-3**0.5)
     assert learning_rate_factor(schedule, 30, 30, share=1.0) == pytest.approx(1e-3)

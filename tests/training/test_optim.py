@@ -13,7 +13,12 @@ import torch
 from torch import nn
 
 from crosscam.recipes.catalogue import build_model, find_recipe
-from crosscam.recipes.recipe import Optim, Schedule
+from crosscam.recipes.choices import (
+    SGD,
+    AdamW,
+    Cosine,
+    Steps,
+)
 from crosscam.recipes.settings import with_settings
 from crosscam.training.optim import build_optimizer, learning_rate_factor, set_learning_rate
 
@@ -58,7 +63,7 @@ def test_the_backbone_and_the_rest_are_two_groups_of_all_weights() -> None:
 
 
 def test_sgd_is_the_authors() -> None:
-    optimizer = build_optimizer(Small(), Optim())
+    optimizer = build_optimizer(Small(), SGD())
     assert isinstance(optimizer, torch.optim.SGD)
     for group in optimizer.param_groups:
         assert (group["momentum"], group["dampening"], group["nesterov"]) == (0.9, 0, False)
@@ -66,7 +71,7 @@ def test_sgd_is_the_authors() -> None:
 
 def test_a_step_moves_each_group_by_its_own_rate() -> None:
     model = Small()
-    optimizer = build_optimizer(model, Optim(lr_backbone=0.5, lr_head=0.25, weight_decay=0.0))
+    optimizer = build_optimizer(model, SGD(lr_backbone=0.5, lr_head=0.25, weight_decay=0.0))
     before = [p.detach().clone() for p in model.parameters()]
     set_learning_rate(optimizer, 0.1)
     for p in model.parameters():
@@ -74,18 +79,18 @@ def test_a_step_moves_each_group_by_its_own_rate() -> None:
     optimizer.step()
     moved = [float(b - p.detach()) for b, p in zip(before, model.parameters(), strict=True)]
     assert moved == pytest.approx([0.05, 0.025])
-    assert isinstance(build_optimizer(model, Optim(name="adamw")), torch.optim.AdamW)
+    assert isinstance(build_optimizer(model, AdamW()), torch.optim.AdamW)
 
 
 def test_the_warm_up_rises_in_a_line_and_then_hands_over() -> None:
-    schedule = Schedule(name="steps", milestones=(5,), warmup_epochs=2, warmup_start=0.1)
+    schedule = Steps(milestones=(5,), warmup_epochs=2, warmup_start=0.1)
     factors = [learning_rate_factor(schedule, 1 + i // 4, 8, i % 4 / 4) for i in range(8)]
     assert factors == pytest.approx([0.1 + 0.9 * i / 8 for i in range(8)])
     assert [learning_rate_factor(schedule, e, 8) for e in (3, 4, 5, 6)] == pytest.approx([1, 1, 0.1, 0.1])
 
 
 def test_the_cosine_falls_from_one_to_its_floor() -> None:
-    schedule = Schedule(name="cosine", floor=0.2, warmup_epochs=2)
+    schedule = Cosine(floor=0.2, warmup_epochs=2)
     assert learning_rate_factor(schedule, 3, 12) == pytest.approx(1)
     assert learning_rate_factor(schedule, 8, 12) == pytest.approx(0.6)
     assert learning_rate_factor(schedule, 12, 12, 1.0) == pytest.approx(0.2)
@@ -96,5 +101,5 @@ def test_the_cosine_falls_from_one_to_its_floor() -> None:
 
 
 def test_a_warm_up_longer_than_the_training_never_ends() -> None:
-    schedule = Schedule(name="cosine", warmup_epochs=10, warmup_start=0.0)
+    schedule = Cosine(warmup_epochs=10, warmup_start=0.0)
     assert learning_rate_factor(schedule, 2, 2, 1.0) == pytest.approx(0.2)

@@ -29,6 +29,7 @@ BLUR_REACH = 3
 _IN_CACHE = 2**18
 
 Erase = Literal["authors", "correct", "none"]
+EraseFill = Literal["colour", "pixels", "mean"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,11 @@ class Augment:
         erase: ``"authors"`` pastes the erased patch as the authors' code does, at (h, w) of the patch and not at a free
             place, so that the top left is never hit (``differences.md`` row 22); ``"correct"`` anywhere.
         erase_probability: how often; 0.75 is what the authors' code amounts to, 0.5 the usual value.
+        erase_area: smallest and largest patch, as shares of the image; 0.02 to 0.4 in Zhong et al. 2017.
+        erase_fill: what a patch is made of: ``"colour"``: one random colour (the authors' code); ``"pixels"``: a random
+            level for each number (Zhong et al.'s best); ``"mean"``: ImageNet's mean (Zhong et al.; bag of tricks).
         shift: largest shift in each direction, as a share of the image's sides; what comes in is black.
+        shift_pixels: the same in pixels, added to that.
         jitter: largest change of brightness, contrast and saturation, as a factor 1 +- jitter.
         tint: largest change of each colour channel on its own, as a factor 1 +- tint: another camera's white balance.
         grey: probability of an image without colour.
@@ -52,7 +57,10 @@ class Augment:
     flip: float = 0.5
     erase: Erase = "authors"
     erase_probability: float = 0.75
+    erase_area: tuple[float, float] = (0.02, 0.2)
+    erase_fill: EraseFill = "colour"
     shift: float = 0.0
+    shift_pixels: int = 0
     jitter: float = 0.0
     tint: float = 0.0
     grey: float = 0.0
@@ -122,10 +130,12 @@ def augment(images: Tensor, height: int, width: int, settings: Augment, generato
         out = random_blur(out, settings.blur, generator)
     if settings.background:
         out = random_background(out, settings.background, generator)
-    if settings.shift:
-        out = random_shift(out, settings.shift, generator)
+    if settings.shift or settings.shift_pixels:
+        out = random_shift(out, settings.shift, generator, settings.shift_pixels)
     if settings.erase != "none":
-        out = random_erase(out, settings.erase_probability, settings.erase, generator)
+        out = random_erase(
+            out, settings.erase_probability, settings.erase, generator, settings.erase_area, settings.erase_fill
+        )
     if settings.flip:
         out = random_flip(out, settings.flip, generator)
     return normalise(out)
@@ -137,26 +147,33 @@ def random_flip(images: Tensor, probability: float, generator: torch.Generator) 
     return torch.where(flip.view(-1, 1, 1, 1), images.flip(3), images)
 
 
-def random_erase(images: Tensor, probability: float, placement: Erase, generator: torch.Generator) -> Tensor:
-    """Paste a patch of one random colour over each image with the given probability.
+def random_erase(
+    images: Tensor,
+    probability: float,
+    placement: Erase,
+    generator: torch.Generator,
+    area: tuple[float, float] = ERASE_AREA,
+    fill: EraseFill = "colour",
+) -> Tensor:
+    """Paste a patch over each image with the given probability.
 
-    Source: Zhong et al. 2017 (random erasing), with area 0.02 to 0.2 of the image and aspect 0.3 to 1/0.3. An image for
-    which ten draws of area and aspect give no patch that fits is left as it is.
+    Source: Zhong et al., AAAI 2020 (random erasing, 2017), with aspect 0.3 to 1/0.3. An image for which ten draws of
+    area and aspect give no patch that fits is left as it is.
 
     Args:
         images: (B, 3, H, W), 0 to 255, of any type.
         probability: how often an image is erased.
         placement: ``"correct"`` or ``"authors"``, see :class:`Augment`.
         generator: source of all choices.
+        area: smallest and largest patch, as shares of the image.
+        fill: what the patch is made of, see :class:`Augment`.
     """
     b, _, height, width = images.shape
     fire = _uniform(images, generator, b) < probability
-    area = (
-        height * width * (ERASE_AREA[0] + (ERASE_AREA[1] - ERASE_AREA[0]) * _uniform(images, generator, b, ERASE_TRIES))
-    )
+    pixels = height * width * (area[0] + (area[1] - area[0]) * _uniform(images, generator, b, ERASE_TRIES))
     aspect = ERASE_ASPECT + (1 / ERASE_ASPECT - ERASE_ASPECT) * _uniform(images, generator, b, ERASE_TRIES)
-    h = (area * aspect).sqrt().round()
-    w = (area / aspect).sqrt().round()
+    h = (pixels * aspect).sqrt().round()
+    w = (pixels / aspect).sqrt().round()
     fits = (h < height) & (w < width)
     first = fits.int().argmax(dim=1, keepdim=True)
     h, w = h.gather(1, first).squeeze(1), w.gather(1, first).squeeze(1)
@@ -166,9 +183,14 @@ def random_erase(images: Tensor, probability: float, placement: Erase, generator
     else:
         top = (_uniform(images, generator, b) * (height - h + 1)).floor()
         left = (_uniform(images, generator, b) * (width - w + 1)).floor()
-    colour = (_uniform(images, generator, b, 3) * 256).floor().view(b, 3, 1, 1).to(images.dtype)
+    if fill == "mean":
+        patch = (torch.tensor(IMAGENET_MEAN, device=images.device) * 255).round().view(1, 3, 1, 1).to(images.dtype)
+    else:
+        size = (height, width) if fill == "pixels" else (1, 1)
+        levels = _uniform(images, generator, b, 3 * size[0] * size[1])
+        patch = (levels * 256).floor().view(b, 3, *size).to(images.dtype)
     inside = _between(height, top, h, images).unsqueeze(2) & _between(width, left, w, images).unsqueeze(1)
-    return torch.where((inside & fire.view(b, 1, 1)).unsqueeze(1), colour, images)
+    return torch.where((inside & fire.view(b, 1, 1)).unsqueeze(1), patch, images)
 
 
 def _between(size: int, start: Tensor, length: Tensor, like: Tensor) -> Tensor:
@@ -177,10 +199,10 @@ def _between(size: int, start: Tensor, length: Tensor, like: Tensor) -> Tensor:
     return (place >= start.unsqueeze(1)) & (place < (start + length).unsqueeze(1))
 
 
-def random_shift(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Shift each image of (B, 3, H, W) by up to ``share`` of its sides; what comes in is black."""
+def random_shift(images: Tensor, share: float, generator: torch.Generator, pixels: int = 0) -> Tensor:
+    """Shift each image of (B, 3, H, W) by up to ``share`` of its sides and ``pixels``; what comes in is black."""
     b, _, height, width = images.shape
-    dy, dx = round(share * height), round(share * width)
+    dy, dx = round(share * height) + pixels, round(share * width) + pixels
     padded = pad(images, (dx, dx, dy, dy))
     y = (_uniform(images, generator, b) * (2 * dy + 1)).long()
     x = (_uniform(images, generator, b) * (2 * dx + 1)).long()

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscam.data.images import natural_key
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 
 What = Literal["identities", "cameras"]
 
@@ -49,9 +49,9 @@ def read_label(text: str) -> int | str:
     """
     cell = text.strip()
     if cell in _MISSING:
-        raise ValueError(f"{cell!r} says that it is not known" if cell else "it is empty")
+        raise ArgumentError(f"{cell!r} says that it is not known" if cell else "it is empty")
     if _INFINITE.fullmatch(cell):
-        raise ValueError(f"{cell!r} is no number of a person or camera")
+        raise ArgumentError(f"{cell!r} is no number of a person or camera")
     whole, scientific = _WHOLE.fullmatch(cell), _SCIENTIFIC.fullmatch(cell)
     if whole is None and scientific is None:
         return cell
@@ -67,7 +67,9 @@ def read_label(text: str) -> int | str:
             return cell
         value, point, name = int(exact), ".", cell
     if point and abs(value) > LARGEST_FLOAT:
-        raise ValueError(f"{cell!r} was saved as a float, which does not tell such large numbers apart; save it whole")
+        raise ArgumentError(
+            f"{cell!r} was saved as a float, which does not tell such large numbers apart; save it whole"
+        )
     return value if abs(value) <= LARGEST else name
 
 
@@ -132,20 +134,22 @@ def whole_number(value: object, name: str) -> int:
         ValueError: it is missing, fractional, too large, or no number.
     """
     if isinstance(value, bool | np.bool_):
-        raise ValueError(f"{name} is {value}. Expected a whole number.")
+        raise ArgumentError(f"{name} is {value}. Expected a whole number.")
     if isinstance(value, int | np.integer):
         number = int(value)
         if not -LARGEST - 1 <= number <= LARGEST:
-            raise ValueError(f"{name} is {number}. Expected a whole number of at most 63 bits and a sign.")
+            raise ArgumentError(f"{name} is {number}. Expected a whole number of at most 63 bits and a sign.")
         return number
     if isinstance(value, float | np.floating):
         value = float(value)
         if not np.isfinite(value) or value != np.floor(value):
-            raise ValueError(f"{name} is {value}. Expected a whole number.")
+            raise ArgumentError(f"{name} is {value}. Expected a whole number.")
         if abs(value) > LARGEST_FLOAT:
-            raise ValueError(f"{name} is {value}: a float does not tell such large numbers apart. Give whole numbers.")
+            raise ArgumentError(
+                f"{name} is {value}: a float does not tell such large numbers apart. Give whole numbers."
+            )
         return int(value)
-    raise ValueError(
+    raise ArgumentError(
         f"{name} is {value!r}, of the type {type(value).__name__}. Expected whole numbers; number the identities and "
         "cameras first."
     )
@@ -158,7 +162,7 @@ def whole_numbers(values: ArrayLike, name: str) -> NDArray[np.int64]:
         ValueError: a value that is missing, fractional or too large, with its place; or not numbers at all.
     """
     if np.ma.is_masked(values):
-        raise ValueError(f"{name} is masked in places: nothing is known there. Leave these rows out.")
+        raise ArgumentError(f"{name} is masked in places: nothing is known there. Leave these rows out.")
     array: NDArray[Any] = np.asarray(values)
     if array.dtype.kind == "i":
         return array.astype(np.int64)
@@ -172,7 +176,7 @@ def whole_numbers(values: ArrayLike, name: str) -> NDArray[np.int64]:
         if bool(((exact == np.floor(exact)) & (np.abs(exact) <= LARGEST_FLOAT)).all()):
             return exact.astype(np.int64)
     elif array.dtype.kind not in "uO":
-        raise ValueError(
+        raise ArgumentError(
             f"{name} holds {array.dtype}. Expected whole numbers; number the identities and cameras first."
         )
     flat = [whole_number(value, f"{name}[{place}]") for place, value in enumerate(array.ravel())]

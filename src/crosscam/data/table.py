@@ -129,7 +129,9 @@ def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: l
     if rule.strip().lstrip("+-").replace(".", "0").isdecimal():  # a number, as a command line gives it
         label = read_label(rule)
         if isinstance(label, str):
-            raise ValueError(f"camids={rule!r}: expected a whole number of at most 63 bits, or a regular expression.")
+            raise ArgumentError(
+                f"camids={rule!r}: expected a whole number of at most 63 bits, or a regular expression."
+            )
         return [label] * len(paths)
     try:
         pattern = re.compile(rule)

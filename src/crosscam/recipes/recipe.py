@@ -12,10 +12,10 @@ from crosscam.data.loading import Cache
 from crosscam.errors import RecipeError
 from crosscam.models.rrid import RRIDModel
 from crosscam.models.systems import ModelSettings
+from crosscam.recipes.choices import SGD, Loss, Optim, RRIDLoss, Schedule, Steps
 from crosscam.recipes.limits import flatten, too_large
 
 Precision = Literal["fp32", "bf16", "auto"]
-LossName = Literal["rrid", "classification", "soft-margin", "mgn", "bnneck", "aligned-reid"]
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,6 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """What is minimised; a loss uses those settings that its function has.
-
-    Attributes:
-        name: ``"rrid"`` (equation (3)), or the loss of another system; see :mod:`crosscam.training.objective`.
-        margin: alpha of the triplet loss.
-        cross_entropy_weight: lambda.
-        label_smoothing: share of the target that is spread over all classes.
-        triplet_on: see :func:`crosscam.losses.rrid_loss`.
-    """
-
-    name: LossName = "rrid"
-    margin: float = 1.2
-    cross_entropy_weight: float = 2.0
-    label_smoothing: float = 0.0
-    triplet_on: Literal["blocks", "descriptor"] = "blocks"
-
-
-@dataclass(frozen=True)
 class Distill:
     """What is learned from other networks, the teachers, beside the labels.
 
@@ -88,46 +69,6 @@ class Distill:
     mapping: float = 0.0
     unlabelled: str | None = None
     unlabelled_images: int = 0
-
-
-@dataclass(frozen=True)
-class Optim:
-    """The optimiser.
-
-    Attributes:
-        name: ``"sgd"``, ``"adam"`` (weight decay added to the gradient) or ``"adamw"`` (decoupled).
-        lr_backbone: learning rate of the backbone.
-        lr_head: learning rate of everything else.
-        weight_decay: on all parameters, as in the authors' code.
-        clip_norm: largest norm of the gradient; None for no limit.
-    """
-
-    name: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr_backbone: float = 1e-3
-    lr_head: float = 1e-2
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 5e-4
-    clip_norm: float | None = None
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The learning rate over the epochs, as a factor.
-
-    Attributes:
-        name: ``"steps"``: times ``gamma`` at the start of each milestone (1-based epochs); ``"cosine"``: from 1 to
-            ``floor`` by half a cosine, after the warm-up; ``"exponential"``: 1 until the first milestone, then down to
-            ``floor`` by a constant factor.
-        warmup_epochs: linear rise from ``warmup_start`` at the beginning; 0 for none.
-    """
-
-    name: Literal["steps", "cosine", "exponential"] = "steps"
-    milestones: tuple[int, ...] = (40, 60)
-    gamma: float = 0.1
-    warmup_epochs: float = 0.0
-    warmup_start: float = 0.1
-    floor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -187,10 +128,10 @@ class Recipe:
     description: str
     data: Data = field(default_factory=Data)
     model: ModelSettings = field(default_factory=RRIDModel)
-    loss: Loss = field(default_factory=Loss)
+    loss: Loss = field(default_factory=RRIDLoss)
     distill: Distill = field(default_factory=Distill)
-    optim: Optim = field(default_factory=Optim)
-    schedule: Schedule = field(default_factory=Schedule)
+    optim: Optim = field(default_factory=SGD)
+    schedule: Schedule = field(default_factory=Steps)
     train: Train = field(default_factory=Train)
     evaluation: Evaluation = field(default_factory=Evaluation)
 
@@ -226,61 +167,84 @@ class Recipe:
             )
 
     def _check_ranges(self) -> None:
-        for name, value, low, high in self._ranges():
-            if not low <= value <= high:
-                limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-                raise RecipeError(f"{name}={value}: expected {limits}.")
-        for name, value in self._positive().items():
-            if not value > 0:
+        values = flatten(dataclasses.asdict(self))
+        for name, value in values.items():
+            if name in _RANGES and value is not None:
+                low, high = _RANGES[name]
+                if not low <= value <= high:
+                    limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+                    raise RecipeError(f"{name}={value}: expected {limits}.")
+            if name in _POSITIVE and value is not None and not value > 0:
                 raise RecipeError(f"{name}={value} must be greater than 0.")
-        for name, value in self._below_one().items():
-            if not 0 <= value < 1:
+            if name in _BELOW_ONE and not all(0 <= v < 1 for v in (value if isinstance(value, tuple) else (value,))):
                 raise RecipeError(f"{name}={value} must lie in [0, 1).")
-        if list(self.schedule.milestones) != sorted(set(self.schedule.milestones)):
-            raise RecipeError(f"schedule.milestones={self.schedule.milestones}: give rising epochs.")
+        milestones = values.get("schedule.milestones", ())
+        if list(milestones) != sorted(set(milestones)):
+            raise RecipeError(f"schedule.milestones={milestones}: give rising epochs.")
+        least, most = self.data.augment.erase_area
+        if not 0 < least <= most < 1:
+            raise RecipeError(f"data.augment.erase_area={least},{most}: expected two rising shares between 0 and 1.")
 
-    def _ranges(self) -> list[tuple[str, float, float, float]]:
-        augment, train = self.data.augment, self.train
-        return [
-            ("data.augment.flip", augment.flip, 0, 1),
-            ("data.augment.erase_probability", augment.erase_probability, 0, 1),
-            ("data.augment.shift", augment.shift, 0, 1),
-            ("data.augment.jitter", augment.jitter, 0, 1),
-            ("data.augment.tint", augment.tint, 0, 1),
-            ("data.augment.grey", augment.grey, 0, 1),
-            ("data.augment.blur", augment.blur, 0, 1),
-            ("data.augment.background", augment.background, 0, 1),
-            ("data.small_until", self.data.small_until, 0, 1),
-            # A triplet needs two identities in a batch.
-            ("data.batch_ids", self.data.batch_ids, 2, math.inf),
-            ("data.batch_images", self.data.batch_images, 1, math.inf),
-            ("loss.margin", self.loss.margin, 0, math.inf),
-            ("loss.cross_entropy_weight", self.loss.cross_entropy_weight, 0, math.inf),
-            ("distill.similarity", self.distill.similarity, 0, math.inf),
-            ("distill.mapping", self.distill.mapping, 0, math.inf),
-            ("distill.unlabelled_images", self.distill.unlabelled_images, 0, math.inf),
-            ("optim.weight_decay", self.optim.weight_decay, 0, math.inf),
-            ("schedule.gamma", self.schedule.gamma, 0, 1),
-            ("schedule.warmup_epochs", self.schedule.warmup_epochs, 0, math.inf),
-            ("schedule.warmup_start", self.schedule.warmup_start, 0, 1),
-            ("schedule.floor", self.schedule.floor, 0, 1),
-            ("train.epochs", train.epochs, 1, math.inf),
-            ("train.seed", train.seed, 0, math.inf),
-            ("train.frozen_stages", train.frozen_stages, 0, math.inf),
-            ("train.accumulate", train.accumulate, 1, math.inf),
-            ("train.checkpoint_steps", train.checkpoint_steps, 0, math.inf),
-            ("evaluation.every", self.evaluation.every, 0, math.inf),
-            ("evaluation.batch_size", self.evaluation.batch_size, 1, math.inf),
-        ]
 
-    def _positive(self) -> dict[str, float]:
-        clip = self.optim.clip_norm
-        rates = {"optim.lr_backbone": self.optim.lr_backbone, "optim.lr_head": self.optim.lr_head}
-        return rates | ({} if clip is None else {"optim.clip_norm": clip})
+_RANGES: dict[str, tuple[float, float]] = {
+    "data.augment.flip": (0, 1),
+    "data.augment.erase_probability": (0, 1),
+    "data.augment.shift": (0, 1),
+    "data.augment.shift_pixels": (0, math.inf),
+    "data.augment.jitter": (0, 1),
+    "data.augment.tint": (0, 1),
+    "data.augment.grey": (0, 1),
+    "data.augment.blur": (0, 1),
+    "data.augment.background": (0, 1),
+    "data.small_until": (0, 1),
+    # A triplet needs two identities in a batch.
+    "data.batch_ids": (2, math.inf),
+    "data.batch_images": (1, math.inf),
+    "loss.margin": (0, math.inf),
+    "loss.cross_entropy_weight": (0, math.inf),
+    "distill.similarity": (0, math.inf),
+    "distill.mapping": (0, math.inf),
+    "distill.unlabelled_images": (0, math.inf),
+    "optim.weight_decay": (0, math.inf),
+    "schedule.gamma": (0, 1),
+    "schedule.warmup_epochs": (0, math.inf),
+    "schedule.warmup_start": (0, 1),
+    "schedule.floor": (0, 1),
+    "schedule.constant_epochs": (0, math.inf),
+    "train.epochs": (1, math.inf),
+    "train.seed": (0, math.inf),
+    "train.frozen_stages": (0, math.inf),
+    "train.accumulate": (1, math.inf),
+    "train.checkpoint_steps": (0, math.inf),
+    "evaluation.every": (0, math.inf),
+    "evaluation.batch_size": (1, math.inf),
+}
+_POSITIVE = ("optim.lr_backbone", "optim.lr_head", "optim.clip_norm")
+_BELOW_ONE = ("loss.label_smoothing", "optim.momentum", "optim.betas", "train.ema")
 
-    def _below_one(self) -> dict[str, float]:
-        return {
-            "loss.label_smoothing": self.loss.label_smoothing,
-            "optim.momentum": self.optim.momentum,
-            "train.ema": self.train.ema,
-        }
+
+def without_effect(recipe: Recipe) -> dict[str, str]:
+    """Settings that change nothing in this recipe as it stands, each with the setting to change first."""
+    augment, model, distill = recipe.data.augment, recipe.model, recipe.distill
+    found: dict[str, str] = {}
+    if augment.erase == "none":
+        why = "data.augment.erase=none"
+        found |= {f"data.augment.{name}": why for name in ("erase_probability", "erase_area", "erase_fill")}
+    if not recipe.data.small_until:
+        found["data.small"] = "data.small_until=0"
+    if not recipe.schedule.warmup_epochs:
+        found["schedule.warmup_start"] = "schedule.warmup_epochs=0"
+    if isinstance(recipe.schedule, Steps) and not recipe.schedule.milestones:
+        found["schedule.gamma"] = "no schedule.milestones"
+    if not distill.teachers:
+        found["distill.input"] = "no distill.teachers"
+    if isinstance(model, RRIDModel):
+        if not model.project:
+            found["model.whiten"] = "model.project=0"
+        if not model.local_features:
+            found |= {f"model.{name}": "model.local_features=false" for name in ("relation", "local_pooling")}
+        if model.global_pooling != "gcp":
+            found["model.contrast"] = f"model.global_pooling={model.global_pooling}"
+    if isinstance(recipe.optim, SGD) and not recipe.optim.momentum:
+        found["optim.nesterov"] = "optim.momentum=0"
+    return found

@@ -12,10 +12,18 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from crosscam.errors import RecipeError
 from crosscam.models.systems import SYSTEMS, ModelSettings
+from crosscam.recipes.choices import LOSSES, OPTIMISERS, SCHEDULES
 from crosscam.recipes.limits import flatten
-from crosscam.recipes.recipe import Recipe
+from crosscam.recipes.recipe import Recipe, without_effect
 
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+CHOICES: dict[str, Mapping[str, type[Any]]] = {"loss": LOSSES, "optim": OPTIMISERS, "schedule": SCHEDULES}
+# Settings that every loss, optimiser and schedule of version 0.1 had.
+_EARLIER = {
+    "loss": {"margin", "cross_entropy_weight", "label_smoothing", "triplet_on"},
+    "optim": {"momentum", "nesterov"},
+    "schedule": {"milestones", "gamma", "floor"},
+}
 TRUTH = {"true": True, "false": False}
 
 
@@ -48,22 +56,58 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         RecipeError: an unknown name (the nearest is named) or a value that does not fit.
     """
     values = dataclasses.asdict(recipe)
-    known = setting_names(recipe)
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise RecipeError(f"--set {setting}: expected name=value, for example train.epochs=5.")
+    pairs = [_pair(setting) for setting in settings]
+    for name, text in pairs:
+        group, _, last = name.partition(".")
+        if last == "name" and group in CHOICES:
+            _choose(values, group, text)
+    known = list(flatten(values))
+    for name, text in pairs:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1) or [k for k in known if k.endswith("." + name)]
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise RecipeError(f"No setting {name!r} in recipe {recipe.name}.{hint} 'crosscam recipes NAME' lists all.")
-        group = values
+            raise RecipeError(_unknown(name, known, recipe.name, values))
+        at = values
         *path, last = name.split(".")
         for part in path:
-            group = group[part]
-        group[last] = Text(text)
+            at = at[part]
+        at[last] = Text(text)
     changed: Recipe = _typed(Recipe, values, "")
+    idle = without_effect(changed)
+    for name, _ in pairs:
+        if name in idle:
+            raise RecipeError(f"{name} changes nothing with {idle[name]}. Change that first, or leave {name} out.")
     return changed
+
+
+def _pair(setting: str) -> tuple[str, str]:
+    name, equals, text = setting.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {setting}: expected name=value, for example train.epochs=5.")
+    return name, text
+
+
+def _choose(values: dict[str, Any], group: str, name: str) -> None:
+    """Take another loss, optimiser or schedule: settings that both have stay, others get its own values."""
+    classes = CHOICES[group]
+    if name not in classes:
+        raise RecipeError(f"{group}.name={name}: expected one of {', '.join(classes)}.")
+    if name != values[group]["name"]:
+        own = dataclasses.asdict(classes[name]())
+        values[group] = own | {k: v for k, v in values[group].items() if k in own and k != "name"}
+
+
+def _unknown(name: str, known: Sequence[str], recipe: str, values: Mapping[str, Any]) -> str:
+    group, _, last = name.partition(".")
+    if any(last in _field_names(kind) for kind in CHOICES.get(group, {}).values()):
+        chosen = values[group]["name"]
+        own = ", ".join(k for k in values[group] if k != "name") or "none"
+        return f"{name} changes nothing with {group}.name={chosen}. Its settings: {own}."
+    near = difflib.get_close_matches(name, known, 1) or [k for k in known if k.endswith("." + name)]
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"No setting {name!r} in recipe {recipe}.{hint} 'crosscam recipes NAME' lists all."
+
+
+def _field_names(kind: Any) -> set[str]:
+    return {f.name for f in dataclasses.fields(kind)}
 
 
 def setting_names(recipe: Recipe) -> list[str]:
@@ -79,6 +123,8 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
     """The value as the annotated type; a wrong one is refused with the setting's name."""
     if kind is ModelSettings:
         kind = _settings_class(value, name)
+    elif name in CHOICES:
+        kind, value = _chosen(value, name)
     if dataclasses.is_dataclass(kind):
         return _typed_dataclass(kind, value, name)
     origin, args = get_origin(kind), get_args(kind)
@@ -124,6 +170,22 @@ def _settings_class(value: Any, name: str) -> type[ModelSettings]:
     if system not in SYSTEMS:
         raise RecipeError(f"{name}.system={system!r}: expected one of {', '.join(SYSTEMS)}.")
     return SYSTEMS[system]
+
+
+def _chosen(value: Any, group: str) -> tuple[type[Any], Any]:
+    """The class of a loss, optimiser or schedule, and its settings.
+
+    Recipes of version 0.1 have the settings of all classes; what the chosen one does not use is left out.
+    """
+    classes = CHOICES[group]
+    name = str(value.get("name")) if isinstance(value, Mapping) else "none"
+    if name not in classes:
+        raise RecipeError(f"{group}.name={name}: expected one of {', '.join(classes)}.")
+    own = _field_names(classes[name])
+    if name == "exponential" and "milestones" in value:
+        first = (*value["milestones"], 0)[0]
+        value = {**value, "constant_epochs": first}
+    return classes[name], {k: v for k, v in value.items() if k in own or k not in _EARLIER[group]}
 
 
 def _typed_dataclass(kind: Any, value: Any, name: str) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 from crosscam.retrieval.calibration import Calibration, CameraThresholds, Origin, Thresholds
 from crosscam.retrieval.labels import Ints, check_labels
 from crosscam.retrieval.likelihood import log_likelihood_ratio
@@ -77,7 +77,7 @@ def check_calibration(name: str, pids: ArrayLike, camids: ArrayLike, *, fmr: flo
     """
     for what, value in (("fmr", fmr), ("fnmr", fnmr), ("prior", prior)):
         if not 0 < value < 1:
-            raise ValueError(f"{what} is {value}. Expected a number between 0 and 1.")
+            raise ArgumentError(f"{what} is {value}. Expected a number between 0 and 1.")
     count = len(np.atleast_1d(np.asarray(pids)))
     labels = check_labels((count, count), pids, pids, camids, camids)
     keep = labels.query_pids != JUNK_PID

@@ -34,7 +34,6 @@ from crosscam.training.freezing import freeze_stages
 from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import Logbook, read_history
 from crosscam.training.neighbours import Neighbours
-from crosscam.training.objective import compute_loss
 from crosscam.training.optim import learning_rate_factor, set_learning_rate
 from crosscam.training.plan import checked_labels, epoch_batches, input_size, unseen_note
 from crosscam.training.precision import uses_bf16
@@ -311,7 +310,7 @@ def _train_batch(
     with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
         with torch.autocast(device.type, torch.bfloat16, enabled=job.bf16), together:
             output = whole_output(model(inputs), split)
-        loss = compute_loss(recipe.loss, _first(output, len(pids)), pids.to(device, non_blocking=True))
+        loss = recipe.loss.compute(_first(output, len(pids)), pids.to(device, non_blocking=True))
         total = loss.total
         if run.distiller is not None:
             rows = torch.from_numpy(indices)

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-from crosscam.recipes.recipe import Optim, Schedule
+from crosscam.recipes.choices import SGD, Adam, Exponential, Optim, Schedule, Steps
 
 
 def build_optimizer(model: nn.Module, settings: Optim) -> torch.optim.Optimizer:
@@ -24,13 +24,12 @@ def build_optimizer(model: nn.Module, settings: Optim) -> torch.optim.Optimizer:
     ]
     groups = [g for g in groups if g["params"]]
     decay = settings.weight_decay
-    if settings.name == "sgd":
+    if isinstance(settings, SGD):
         return torch.optim.SGD(
             groups, momentum=settings.momentum, weight_decay=decay, nesterov=settings.nesterov, foreach=True
         )
-    if settings.name == "adam":
-        return torch.optim.Adam(groups, weight_decay=decay, foreach=True)
-    return torch.optim.AdamW(groups, weight_decay=decay, foreach=True)
+    kind = torch.optim.Adam if isinstance(settings, Adam) else torch.optim.AdamW
+    return kind(groups, betas=settings.betas, weight_decay=decay, foreach=True)
 
 
 def learning_rate_factor(schedule: Schedule, epoch: int, epochs: int, share: float = 0.0) -> float:
@@ -45,10 +44,10 @@ def learning_rate_factor(schedule: Schedule, epoch: int, epochs: int, share: flo
     passed = epoch - 1 + share
     if passed < schedule.warmup_epochs:
         return schedule.warmup_start + (1 - schedule.warmup_start) * passed / schedule.warmup_epochs
-    if schedule.name == "steps":
+    if isinstance(schedule, Steps):
         return schedule.gamma ** bisect.bisect_right(schedule.milestones, epoch)
-    if schedule.name == "exponential":
-        start = schedule.milestones[0] if schedule.milestones else 0
+    if isinstance(schedule, Exponential):
+        start = schedule.constant_epochs
         return float(schedule.floor ** max(0.0, (passed - start) / max(epochs - start, 1e-9)))
     progress = (passed - schedule.warmup_epochs) / max(epochs - schedule.warmup_epochs, 1e-9)
     return schedule.floor + (1 - schedule.floor) * (1 + math.cos(math.pi * progress)) / 2
