@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from crosscam.errors import DataError
 from crosscam.system.files import folder_in_place, write_atomically
 
+NEXT_STEP = "Free some space, and give the same command again: it goes on from there."
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -66,13 +68,13 @@ def write_joined(out: Path, parts: Parts, fingerprint: str) -> None:
         fingerprint: of the model.
     """
     if out.suffix == ".npz":
-        write_atomically(out, lambda path: _write_npz(path, parts, fingerprint))
+        write_atomically(out, lambda path: _write_npz(path, parts, fingerprint), next_step=NEXT_STEP)
         return
     pairs = zip(parts.entries(), parts.rows(), strict=True)
     if out.suffix == ".parquet":
-        write_atomically(out, lambda path: _write_parquet(path, pairs, fingerprint))
+        write_atomically(out, lambda path: _write_parquet(path, pairs, fingerprint), next_step=NEXT_STEP)
         return
-    with folder_in_place(out) as unfinished:
+    with folder_in_place(out, next_step=NEXT_STEP) as unfinished:
         for number, pair in enumerate(pairs):
             write = partial(_write_parquet, pairs=iter([pair]), fingerprint=fingerprint)
             write_atomically(unfinished / f"part-{number:06d}.parquet", write)

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.descriptor_files import Entry
+from crosscam.descriptor_files import NEXT_STEP, Entry
 from crosscam.system.files import write_atomically
 
 Stamp = tuple[int, int]
 GONE: Stamp = (-1, -1)
-NEXT_STEP = "Free some space, and give the same command again: it goes on from there."
 
 
 def _no_stamps() -> NDArray[np.int64]:

@@ -26,10 +26,10 @@ from crosscam.data.images import decode_image, resize_image
 from crosscam.data.loading import Progress
 from crosscam.data.records import ReidDataset
 from crosscam.data.text_files import path_in, read_lines
-from crosscam.descriptor_files import Entry, write_joined
+from crosscam.descriptor_files import NEXT_STEP, Entry, write_joined
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor, check_descriptors
-from crosscam.parts_on_disk import NEXT_STEP, Part, PartsOnDisk, Stamp, stamp_of
+from crosscam.parts_on_disk import Part, PartsOnDisk, Stamp, stamp_of
 from crosscam.system.files import write_atomically, write_text
 from crosscam.training.distributed import World
 

@@ -14,7 +14,7 @@ import pytest
 import crosscam as package
 from crosscam.cli import learn
 from crosscam.cli.parsing import COMMANDS, UsageError, parse
-from crosscam.errors import StoppedError
+from crosscam.errors import ArgumentError, StoppedError
 
 Run = Callable[[str], tuple[int, str, str]]
 
@@ -84,7 +84,7 @@ def test_underscores_are_taken_for_hyphens() -> None:
     [
         (KeyboardInterrupt(), 130, "crosscam: stopped.\n"),
         (StoppedError("Stopped in epoch 3.\nGo on."), 130, "crosscam: Stopped in epoch 3. Go on.\n"),
-        (ValueError("A bad\n  value."), 2, "crosscam: A bad value.\n"),
+        (ArgumentError("A bad\n  value."), 2, "crosscam: A bad value.\n"),
         (BrokenPipeError(), 0, ""),
         (
             PermissionError(13, "Permission denied", "runs/x"),
@@ -100,7 +100,7 @@ def test_exit_status(
         raise raised
 
     monkeypatch.setattr(learn.Recipes, "run", fail)
-    monkeypatch.setattr("crosscam.cli.main._forget_output", lambda: None)
+    monkeypatch.setattr("crosscam.cli.main.forget_output", lambda: None)
     assert crosscam("recipes") == (status, "", said)
 
 
