@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from crosscam.data.records import ReidDataset
-from crosscam.descriptor_files import Entry, check_name
+from crosscam.descriptor_files import UNKNOWN, Entry, check_name, write_joined
 from crosscam.errors import DataError
 from crosscam.extraction import Extractor
 from crosscam.recipes.catalogue import build_model, find_recipe
@@ -224,3 +224,26 @@ def test_a_job_file_tells_what_is_under_way(extractor: Extractor, entries: list[
 
     describe_stream(entries, tmp_path / "out.npz", fingerprint="f", run=look)
     assert seen["fingerprint"] == "f"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_labels_in_a_result_are_whole_or_unknown_or_refused(tmp_path: Path, suffix: str) -> None:
+    def write(entries: list[Entry]) -> Path:
+        class Parts:
+            def entries(self) -> Iterator[list[Entry]]:
+                yield entries
+
+            def rows(self) -> Iterator[np.ndarray]:
+                yield np.ones((len(entries), 4), np.float32)
+
+        write_joined(tmp_path / f"r{suffix}", Parts(), "0" * 16)
+        return tmp_path / f"r{suffix}"
+
+    file = write([Entry(Path("a"), 7.0, 2), Entry(Path("b"), None, -1)])  # type: ignore[arg-type]
+    if suffix == ".npz":
+        assert np.load(file)["pids"].tolist() == [7, UNKNOWN]
+    else:
+        assert pytest.importorskip("pyarrow.parquet").read_table(file)["pid"].to_pylist() == [7, None]
+    for wrong in (7.5, 2**64, float("nan")):
+        with pytest.raises(ValueError, match="pid is"):
+            write([Entry(Path("a"), wrong, 2)])  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crosscam.data.labels import LARGEST_FLOAT
 from crosscam.data.text_files import read_text, refuse_names
 from crosscam.errors import DataError
 
@@ -138,4 +139,7 @@ def _read_parquet(path: Path, wanted: Collection[str]) -> Cells:
 def _text(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_FLOAT:
+        # A column of whole numbers with a gap is stored as floats.
+        return str(int(value))
     return os.fsdecode(value) if isinstance(value, bytes) else str(value)
