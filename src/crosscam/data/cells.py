@@ -104,16 +104,22 @@ def _read_csv(path: Path, wanted: Collection[str]) -> Cells:
     header = _header(path, rows[0][1])
     for line, cells in rows[1:]:
         if len(cells) != len(header):
-            raise DataError(f"{path}, line {line}: {len(cells)} values for {len(header)} columns ({','.join(header)}).")
+            raise DataError(f"{path}, line {line}: {len(cells)} values for {len(header)} columns ({listed(header)}).")
     columns = {name: [cells[i] for _, cells in rows[1:]] for i, name in enumerate(header) if name in wanted}
     unused = tuple(name for name in header if name not in wanted)
     return Cells(path, columns, [line for line, _ in rows[1:]], unused, comments)
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names of columns in one line, for messages."""
+    text = " ".join(",".join(names).split())
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
 def _header(path: Path, names: Sequence[str]) -> list[str]:
     header = [name.strip().lower() for name in names]
     if len(set(header)) < len(header):
-        raise DataError(f"{path} names a column twice: {','.join(header)}.")
+        raise DataError(f"{path} names a column twice: {listed(header)}.")
     return header
 
 
