@@ -284,6 +284,16 @@ SECTIONS: dict[str, list[Case]] = {
             "data doctor gone.csv",
             table("gone.csv", "path,pid,camid\na.jpg,1,1\n"),
         ),
+        Case(
+            "A label that is missing", "data doctor gap.csv", table("gap.csv", "path,pid,camid\na.jpg,nan,1\n")
+        ),
+        Case(
+            "No query with a match",
+            "evaluate run --data people/nobody.csv",
+            table("people/nobody.csv", "path,pid,camid,split\nnobody.csv,1,1,query\nnobody.csv,1,1,gallery\n"),
+        ),
+        Case("A gallery too small for re-ranking", "evaluate run --data people --rerank"),
+        Case("A place that cannot be written", "evaluate run --data people --out people"),
         Case("One identity", "train rrid-s --data lonely", only_training("lonely", first_id)),
         Case(
             "Fewer images than K",
@@ -388,6 +398,7 @@ SECTIONS: dict[str, list[Case]] = {
         Case("A recipe that is unknown", "train rrid --data people"),
         Case("A setting that is unknown", "train rrid-s --data people --set train.epoch=5"),
         Case("A setting's value of the wrong kind", "train rrid-s --data people --set train.epochs=many"),
+        Case("An absurd size", "train rrid-s --data people --set data.width=1000000"),
         Case("A setting's value out of range", "train rrid-s --data people --set train.epochs=0"),
         Case("A height that does not fit the stripes", "train rrid-s --data people --set data.height=100"),
     ],

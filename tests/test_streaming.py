@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from crosscam.data.records import ReidDataset
-from crosscam.descriptor_files import Entry, check_name
+from crosscam.descriptor_files import UNKNOWN, Entry, check_name, write_joined
 from crosscam.errors import BusyError, DataError
 from crosscam.extraction import Extractor
 from crosscam.parts_on_disk import Part, PartsOnDisk
@@ -376,3 +376,26 @@ def test_a_descriptor_that_says_nothing_is_not_written(
         extractor.files([e.path for e in entries])
     with pytest.raises(DataError, match=f"The descriptor of picture 3 {fault}"):
         extractor([np.zeros((8, 4, 3), np.uint8)] * 5)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_labels_in_a_result_are_whole_or_unknown_or_refused(tmp_path: Path, suffix: str) -> None:
+    def write(entries: list[Entry]) -> Path:
+        class Parts:
+            def entries(self) -> Iterator[list[Entry]]:
+                yield entries
+
+            def rows(self) -> Iterator[np.ndarray]:
+                yield np.ones((len(entries), 4), np.float32)
+
+        write_joined(tmp_path / f"r{suffix}", Parts(), "0" * 16)
+        return tmp_path / f"r{suffix}"
+
+    file = write([Entry(Path("a"), 7.0, 2), Entry(Path("b"), None, -1)])  # type: ignore[arg-type]
+    if suffix == ".npz":
+        assert np.load(file)["pids"].tolist() == [7, UNKNOWN]
+    else:
+        assert pytest.importorskip("pyarrow.parquet").read_table(file)["pid"].to_pylist() == [7, None]
+    for wrong in (7.5, 2**64, float("nan")):
+        with pytest.raises(ValueError, match="pid is"):
+            write([Entry(Path("a"), wrong, 2)])  # type: ignore[arg-type]

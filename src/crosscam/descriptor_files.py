@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.data.labels import whole_number
 from crosscam.errors import DataError
 from crosscam.system.files import folder_in_place, write_atomically
 
@@ -62,8 +63,9 @@ def write_joined(out: Path, parts: Parts, fingerprint: str) -> None:
 
     Args:
         out: .npz with ``paths``, ``descriptors`` and ``fingerprint``, and ``pids``, ``camids``, ``times``, ``tracks``
-            where any is known; .parquet with ``path``, ``pid``, ``camid``, ``time``, ``track`` and ``descriptor`` (a
-            list of fixed length, float32) and the fingerprint in its metadata; or a folder of such files, one a part.
+            where any is known (the smallest 64-bit number, NaN or nothing where one is not); .parquet with ``path``,
+            ``pid``, ``camid``, ``time``, ``track`` and ``descriptor`` (a list of fixed length, float32) and the
+            fingerprint in its metadata; or a folder of such files, one a part.
         parts: what to write.
         fingerprint: of the model.
     """
@@ -80,9 +82,12 @@ def write_joined(out: Path, parts: Parts, fingerprint: str) -> None:
             write_atomically(unfinished / f"part-{number:06d}.parquet", write)
 
 
+# What an .npz file holds where a number is not known, as an exported gallery does.
+UNKNOWN = -(2**63)
+
 _COLUMNS: dict[str, tuple[str, Callable[[Entry], Any]]] = {
-    "pids": ("<i8", lambda e: e.pid),
-    "camids": ("<i8", lambda e: e.camid),
+    "pids": ("<i8", lambda e: UNKNOWN if e.pid is None else whole_number(e.pid, "pid")),
+    "camids": ("<i8", lambda e: UNKNOWN if e.camid is None else whole_number(e.camid, "camid")),
     "times": ("<f8", lambda e: np.nan if e.time is None else e.time),
     "tracks": ("<U", lambda e: e.track or ""),
 }
@@ -157,8 +162,8 @@ def _table(pyarrow: Any, schema: Any, entries: Sequence[Entry], rows: NDArray[np
     values = pyarrow.array(rows.reshape(-1), pyarrow.float32())
     columns = [
         pyarrow.array([str(e.path) for e in entries], pyarrow.string()),
-        pyarrow.array([e.pid for e in entries], pyarrow.int64()),
-        pyarrow.array([e.camid for e in entries], pyarrow.int64()),
+        pyarrow.array([None if e.pid is None else whole_number(e.pid, "pid") for e in entries], pyarrow.int64()),
+        pyarrow.array([None if e.camid is None else whole_number(e.camid, "camid") for e in entries], pyarrow.int64()),
         pyarrow.array([e.time for e in entries], pyarrow.float64()),
         pyarrow.array([e.track for e in entries], pyarrow.string()),
         pyarrow.FixedSizeListArray.from_arrays(values, rows.shape[1]),

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crosscam.data.labels import LARGEST_FLOAT
 from crosscam.data.text_files import read_text, refuse_names
 from crosscam.errors import DataError
 
@@ -103,16 +104,22 @@ def _read_csv(path: Path, wanted: Collection[str]) -> Cells:
     header = _header(path, rows[0][1])
     for line, cells in rows[1:]:
         if len(cells) != len(header):
-            raise DataError(f"{path}, line {line}: {len(cells)} values for {len(header)} columns ({','.join(header)}).")
+            raise DataError(f"{path}, line {line}: {len(cells)} values for {len(header)} columns ({listed(header)}).")
     columns = {name: [cells[i] for _, cells in rows[1:]] for i, name in enumerate(header) if name in wanted}
     unused = tuple(name for name in header if name not in wanted)
     return Cells(path, columns, [line for line, _ in rows[1:]], unused, comments)
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names of columns in one line, for messages."""
+    text = " ".join(",".join(names).split())
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
 def _header(path: Path, names: Sequence[str]) -> list[str]:
     header = [name.strip().lower() for name in names]
     if len(set(header)) < len(header):
-        raise DataError(f"{path} names a column twice: {','.join(header)}.")
+        raise DataError(f"{path} names a column twice: {listed(header)}.")
     return header
 
 
@@ -138,4 +145,7 @@ def _read_parquet(path: Path, wanted: Collection[str]) -> Cells:
 def _text(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_FLOAT:
+        # A column of whole numbers with a gap is stored as floats.
+        return str(int(value))
     return os.fsdecode(value) if isinstance(value, bytes) else str(value)

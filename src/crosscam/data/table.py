@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from crosscam.data.cells import Cells, read_cells, refuse_for_parquet, write_cells
+from crosscam.data.cells import Cells, listed, read_cells, refuse_for_parquet, write_cells
 from crosscam.data.images import path_key
 from crosscam.data.labels import numbered, read_label, whole_number
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
@@ -50,7 +50,7 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
         if name not in columns:
             raise DataError(
                 f"{path} has no column {name!r}. Expected path,pid,camid[,split,time,track], "
-                f"found {','.join((*columns, *cells.unused)) or 'nothing'}."
+                f"found {listed((*columns, *cells.unused)) or 'nothing'}."
             )
     if not columns["path"]:
         raise DataError(f"{path} has no rows. Expected one row for each image.")
