@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_gallery import LAYOUT, MODEL, Filled, all_bytes, files_with, filled, some_descriptors, some_entries
+from small_gallery import LAYOUT, MODEL, Filled, all_bytes, files_with, filled
 
 from crosscam.errors import GalleryError
 from crosscam.gallery import Where, open_gallery
-from crosscam.gallery.inverted import INDEX
-from crosscam.gallery.local import LocalGallery
 from crosscam.gallery.rows import widen
 
 F = MODEL.fingerprint
@@ -104,23 +102,6 @@ def test_expire(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'added' or 'time'"):
         gallery.expire("1d", by="seen")  # type: ignore[arg-type]
     gallery.close()
-
-
-def test_an_index_that_may_show_a_descriptor_is_dropped(tmp_path: Path) -> None:
-    """A centre is a mean of pictures; if they are all the same, it is that picture."""
-    rows = np.concatenate([some_descriptors(1500), np.repeat(some_descriptors(1, 99), 400, axis=0)])
-    with LocalGallery.create(tmp_path / "g", LAYOUT, MODEL) as gallery:
-        ids = gallery.add(rows, some_entries(1900), model=F)
-        gallery.build_index()
-        far = int(np.argmax(np.linalg.norm(rows[:1500] - rows[-1], axis=1)))
-        centres = np.load(tmp_path / "g" / INDEX)["centres"]
-        assert (centres @ rows[-1]).max() > 0.999
-        assert (centres @ rows[far]).max() < 0.999
-        gallery.forget(Where(ids=(ids[far],)))
-        assert gallery.info().index is not None
-        gallery.forget(Where(ids=tuple(ids[1500:])))
-        assert gallery.info().index is None
-        assert not (tmp_path / "g" / INDEX).exists()
 
 
 def test_a_search_that_a_forget_overtakes_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,9 +13,7 @@ from starlette.datastructures import QueryParams
 
 from crosscam.errors import WebError
 from crosscam.gallery import open_gallery
-from crosscam.web import views
-from crosscam.web.audit import AuditError, AuditLog
-from crosscam.web.feedback import (
+from crosscam.gallery.feedback import (
     LIMIT,
     Judgement,
     as_document,
@@ -25,6 +23,8 @@ from crosscam.web.feedback import (
     with_judgement,
     without,
 )
+from crosscam.web import views
+from crosscam.web.audit import AuditError, AuditLog
 from crosscam.web.forms import read_form
 from crosscam.web.queries import Query, QueryStore, key_of
 from crosscam.web.state import State

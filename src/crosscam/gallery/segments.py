@@ -80,7 +80,8 @@ class SegmentFiles:
     def thumbnail(self, number: int, at: int, size: int) -> bytes:
         """The bytes of one thumbnail; errors as in :meth:`map`."""
         with open(self.thumbs_file(number), "rb") as file:
-            data = os.pread(file.fileno(), size, at)
+            file.seek(at)
+            data = file.read(size)
         if len(data) != size:
             raise self._short(self.thumbs_file(number), at + size, at + len(data))
         return data
@@ -113,23 +114,42 @@ class SegmentFiles:
     def tidy(self, counted: dict[int, tuple[int, int]]) -> None:
         """Cut off what a crash left: files of no segment, and bytes behind the counted rows and thumbnail bytes.
 
+        Nothing is touched before every counted file was seen to be there and long enough: a database that counts files
+        that are not there may be an older or a damaged one, and what it does not count may be all there is.
+
+        Args:
+            counted: rows and thumbnail bytes by segment, of a state that is final; see :meth:`Store.settle`.
         Raises:
-            GalleryError: a file is missing or too short.
+            GalleryError: a file is missing or too short; nothing was changed.
         """
+        sizes = self.sizes(counted)
+        for file, size in sizes.items():
+            self.check_length(file, size)
         for file in self.folder.iterdir():
             if file.stem.isdecimal() and int(file.stem) not in counted:
                 file.unlink()
+        for file, size in sizes.items():
+            if file.stat().st_size > size:
+                os.truncate(file, size)
+
+    def sizes(self, counted: dict[int, tuple[int, int]]) -> dict[Path, int]:
+        """The files of counted segments, and how many bytes of each count."""
+        sizes: dict[Path, int] = {}
         for number, (rows, thumb_bytes) in counted.items():
-            for file, size in (
-                (self.rows_file(number), rows * self.row_bytes),
-                (self.thumbs_file(number), thumb_bytes),
-            ):
-                try:
-                    self._check_length(file, size)
-                except FileNotFoundError as error:
-                    raise GalleryError(f"{file} is missing. Restore it from a backup.") from error
-                if file.stat().st_size > size:
-                    os.truncate(file, size)
+            sizes[self.rows_file(number)] = rows * self.row_bytes
+            sizes[self.thumbs_file(number)] = thumb_bytes
+        return sizes
+
+    def check_length(self, file: Path, size: int) -> None:
+        """Refuse a file that is missing or shorter than what counts of it.
+
+        Raises:
+            GalleryError: it is.
+        """
+        try:
+            self._check_length(file, size)
+        except FileNotFoundError as error:
+            raise GalleryError(f"{file} is missing. Restore it from a backup.") from error
 
     def _check_length(self, file: Path, size: int) -> None:
         found = file.stat().st_size
@@ -150,6 +170,6 @@ def sync_folder(folder: Path) -> None:
 
 
 def _write_all(handle: int, data: memoryview, at: int) -> None:
+    os.lseek(handle, at, os.SEEK_SET)
     while len(data):
-        done = os.pwrite(handle, data, at)
-        data, at = data[done:], at + done
+        data = data[os.write(handle, data) :]

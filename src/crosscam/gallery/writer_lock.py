@@ -42,5 +42,14 @@ class WriterLock:
 
     def release(self) -> None:
         """Let the next writer in."""
+        if self._handle < 0:
+            return
         os.ftruncate(self._handle, 0)
         os.close(self._handle)
+        self._handle = -1
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the parent's lock, which ends with the last process that has the file open."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1

@@ -85,7 +85,6 @@ def search(
     limit: Annotated[int, Form(ge=1, le=200)] = 20,
     pool_tracks: Annotated[bool, Form(description="Pictures of a track count as one.")] = False,
     rerank_first: Annotated[int, Form(ge=0, le=500, description="Re-rank this many by their neighbours.")] = 0,
-    approximate: Annotated[bool, Form(description="By the index, where there is one.")] = False,
 ) -> s.SearchOut:
     """Who looks like the person on these pictures? What was confirmed for a query is searched with as well."""
     service = service_of(request)
@@ -100,7 +99,6 @@ def search(
         limit=limit,
         pool_tracks=pool_tracks,
         rerank_first=rerank_first,
-        approximate=approximate,
     )
     asked = service.query(query) if query is not None else service.upload(_read(picture))
     return s.SearchOut.of(service.search(asked, options, who_of(request)))

@@ -18,10 +18,7 @@ from crosscam.errors import ImageError, WebError
 from crosscam.extraction import Extractor
 from crosscam.gallery import Entry, Gallery, GalleryInfo, Hit, NewEntry, Where, block_weights, open_gallery, unit_mean
 from crosscam.gallery.calibrated import calibration_of
-from crosscam.gallery.filling import make_thumbnail
-from crosscam.retrieval.calibration import Calibration
-from crosscam.web.audit import AuditLog
-from crosscam.web.feedback import (
+from crosscam.gallery.feedback import (
     DOCUMENT,
     Judgement,
     as_document,
@@ -31,6 +28,9 @@ from crosscam.web.feedback import (
     with_judgement,
     without,
 )
+from crosscam.gallery.filling import make_thumbnail
+from crosscam.retrieval.calibration import Calibration
+from crosscam.web.audit import AuditLog
 from crosscam.web.queries import Query, QueryStore, key_of, preview
 from crosscam.web.search import Found, Options, calibration_holds, judged, what_verdicts_rest_on
 from crosscam.web.settings import Limits
@@ -205,7 +205,6 @@ class Service:
             weights=weights,
             pool_tracks=options.pool_tracks,
             rerank_first=options.rerank_first,
-            approximate=options.approximate,
         )[0]
 
     def explain(self, query: Query, number: int, options: Options, who: str) -> Hit:
@@ -274,7 +273,6 @@ class Service:
         self.audit.write(who, "forget", where=asked)
         with self._writing() as gallery:
             count = gallery.forget(where)
-            self._drop_feedback(gallery)
         self._state.changed()
         self.audit.write(who, "forgotten", where=asked, entries=count)
         return count
@@ -291,18 +289,9 @@ class Service:
                 count = gallery.expire(keep, by=by)
             except ValueError as error:
                 raise WebError(str(error)) from error
-            self._drop_feedback(gallery)
         self._state.changed()
         self.audit.write(who, "expired", keep=keep, by=by, entries=count)
         return count
-
-    def _drop_feedback(self, gallery: Gallery) -> None:
-        judgements = read_judgements(gallery.document(DOCUMENT))
-        if judgements:
-            all_named = named(judgements)
-            gone = all_named - set(gallery.ids(Where(ids=tuple(sorted(all_named)))))
-            if gone:
-                gallery.set_document(DOCUMENT, as_document(without(judgements, gone)))
 
     @contextmanager
     def _writing(self) -> Iterator[Gallery]:
