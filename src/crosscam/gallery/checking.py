@@ -74,7 +74,7 @@ def _segment(store: Store, number: int, rows: int, thumb_bytes: int, slots: list
     try:
         for file, size in store.files.sizes({number: (rows, thumb_bytes)}).items():
             store.files.check_length(file, size)
-        mapped = store.files.map(number, rows)
+        mapped = store.files.map(number, rows).view(np.ndarray)
     except (GalleryError, OSError) as error:
         yield str(error)
         return
