@@ -236,12 +236,12 @@ class Extractor:
 
     def _refuse_fork(self) -> None:
         """Threads do not come along into a forked child: whoever waits for them there waits for ever."""
-        global _used  # noqa: PLW0603 - a fact of the process
+        global _used
         if self._process != os.getpid() and (self._model is None or _threads_left_behind):
             raise EngineError(
-                f"This extractor was loaded in process {self._process}, from which this one ({os.getpid()}) was forked; "
-                "its threads do not exist here. Load it in the process that uses it, or start processes with the "
-                "method 'spawn'."
+                f"This extractor was loaded in process {self._process}, from which this one ({os.getpid()}) was "
+                "forked; its threads do not exist here. Load it in the process that uses it, or start processes with "
+                "the method 'spawn'."
             )
         _used = True
 
@@ -364,7 +364,7 @@ def load_model(folder: Path, recipe: Recipe) -> nn.Module:
 
 def _after_fork() -> None:
     """A forked child has none of its parent's threads; torch would wait for them, so that one thread must do."""
-    global _threads_left_behind  # noqa: PLW0603 - a fact of the process
+    global _threads_left_behind
     if torch.get_num_threads() > 1:
         _threads_left_behind = _used
         torch.set_num_threads(1)

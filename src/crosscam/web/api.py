@@ -21,6 +21,7 @@ MEANINGS = {
     408: "Took too long.",
     409: "The gallery is being written by another program, or is of another model.",
     413: "Too large.",
+    415: "A charset that is not known here; send UTF-8.",
     422: "Read, but not possible: a value out of range, a picture that is none.",
     429: "Too many requests.",
 }
