@@ -120,7 +120,7 @@ def describe(folder: Path) -> str:
         stood = f"epoch {state['epoch']}, batch {state['batch']}"
     # A leftover of an earlier kill is older than the process that was killed last.
     since = marker(folder, BEGAN).stat().st_mtime
-    writing = sorted(p.stem for p in folder.glob("*.tmp") if p.stat().st_mtime >= since)
+    writing = sorted(Path(p.stem).stem for p in folder.glob("*.tmp") if p.stat().st_mtime >= since)
     return stood + "".join(f", writing {name}" for name in writing)
 
 

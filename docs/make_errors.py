@@ -6,6 +6,7 @@ tests/cli/test_bad_input.py runs the same cases.
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import shlex
@@ -13,11 +14,13 @@ import shutil
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
+from unittest import mock
 
 import torch
 from PIL import Image
@@ -53,12 +56,14 @@ class Case:
         command: what is typed; the working folder holds a data set ``people`` and a run folder ``run``.
         prepare: makes what is wrong in the working folder.
         extra: more of the command that the page leaves out.
+        during: what goes on while the command runs.
     """
 
     title: str
     command: str
     prepare: Callable[[], None] = lambda: None
     extra: str = ""
+    during: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 def make_base(folder: Path) -> None:
@@ -93,7 +98,8 @@ def provoke(case: Case, folder: Path) -> tuple[int, str]:
         case.prepare()
     finally:
         os.chdir(before)
-    status, _, err = run(f"{case.command} {case.extra}", folder)
+    with case.during():
+        status, _, err = run(f"{case.command} {case.extra}", folder)
     # Notes of readers stand before the error; a page of errors shows the error alone.
     lines = [line for line in err.splitlines() if not line.startswith("note: ")]
     return status, "\n".join(lines).replace(f"{folder}/", "").replace(f"{folder.resolve()}/", "")
@@ -233,14 +239,21 @@ def evil_state() -> None:
     torch.save({"recipe": Intruder()}, "evil/state.pt")
 
 
-def full(path: str) -> Callable[[], None]:
-    """A full disk under the file that a command writes first: the device that takes nothing."""
+@contextmanager
+def full(name: str) -> Iterator[None]:
+    """A full disk when one file is to take its place."""
+    replace = os.replace
 
-    def prepare() -> None:
-        Path(path).parent.mkdir(exist_ok=True)
-        os.symlink("/dev/full", f"{path}.tmp")
+    def refuse(source: str | Path, target: str | Path) -> None:
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target)
 
-    return prepare
+    with mock.patch("os.replace", refuse):
+        yield
+
+
+full_state, full_result = partial(full, "state.pt"), partial(full, "crowded.npz")
 
 
 def table(name: str, text: str) -> Callable[[], None]:
@@ -361,8 +374,8 @@ SECTIONS: dict[str, list[Case]] = {
         Case("An address without a collection", "gallery info milvus://localhost:19530"),
     ],
     "A full disk": [
-        Case("While training", "train demo --data people --out crowded", full("crowded/state.pt"), TINY),
-        Case("While extracting", "extract run people crowded.npz", full("crowded.npz")),
+        Case("While training", "train demo --data people --out crowded", extra=TINY, during=full_state),
+        Case("While extracting", "extract run people crowded.npz", during=full_result),
     ],
     "Commands and settings": [
         Case("A command that is unknown", "trian"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import DataError
-from crosscam.training.checkpoint import cannot_write, write_atomically
+from crosscam.system.files import folder_in_place, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +72,10 @@ def write_joined(out: Path, parts: Parts, fingerprint: str) -> None:
     if out.suffix == ".parquet":
         write_atomically(out, lambda path: _write_parquet(path, pairs, fingerprint))
         return
-    unfinished = out.with_name(f"{out.name}.part")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    for number, pair in enumerate(pairs):
-        write = partial(_write_parquet, pairs=iter([pair]), fingerprint=fingerprint)
-        write_atomically(unfinished / f"part-{number:06d}.parquet", write)
-    try:
-        unfinished.rename(out)
-    except OSError as error:
-        raise cannot_write(out, error) from error
+    with folder_in_place(out) as unfinished:
+        for number, pair in enumerate(pairs):
+            write = partial(_write_parquet, pairs=iter([pair]), fingerprint=fingerprint)
+            write_atomically(unfinished / f"part-{number:06d}.parquet", write)
 
 
 _COLUMNS: dict[str, tuple[str, Callable[[Entry], Any]]] = {

@@ -37,11 +37,19 @@ class EngineError(CrosscamError):
     """An engine that cannot run here, or a model file that is damaged or does not give what its network gives."""
 
 
+class StorageError(CrosscamError):
+    """A file that cannot be written: a full disk, a folder that is somebody else's."""
+
+
+class BusyError(CrosscamError):
+    """A place that another process is writing to."""
+
+
 class GalleryError(CrosscamError):
     """A gallery that is missing, damaged, taken, or not opened for what is asked of it."""
 
 
-class GalleryBusyError(GalleryError):
+class GalleryBusyError(GalleryError, BusyError):
     """A gallery that another process is writing."""
 
 

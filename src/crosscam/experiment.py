@@ -20,7 +20,8 @@ from crosscam.report.page import ReportContent, write_report
 from crosscam.report.strips import RankStrip, rank_strips
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.scoring import Scored, TestImages
-from crosscam.training.checkpoint import check_free, write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
+from crosscam.training.checkpoint import check_free
 from crosscam.training.distributed import joined_world
 from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +22,7 @@ from crosscam.engines.quantise import AGREEMENT, CALIBRATION_IMAGES, neighbour_a
 from crosscam.errors import DataError, EngineError
 from crosscam.extraction import AnyPicture, Extractor
 from crosscam.retrieval.metrics import evaluate_descriptors
-from crosscam.training.checkpoint import write_atomically
+from crosscam.system.files import copy_bytes, write_atomically
 
 Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -86,10 +85,10 @@ def export_model(
         _refuse_unlike(card, path, most_lost)
         if path.suffix == ".xml":
             write_openvino(graph, written, card)
-            write_atomically(path.with_suffix(".bin"), lambda p: _copy(written.with_suffix(".bin"), p))
+            write_atomically(path.with_suffix(".bin"), lambda p: copy_bytes(written.with_suffix(".bin"), p))
         else:
             write_card(written, card)
-        write_atomically(path, lambda p: _copy(written, p))
+        write_atomically(path, lambda p: copy_bytes(written, p))
     return card
 
 
@@ -98,12 +97,6 @@ def open_file(path: Path) -> Engine:
     if path.suffix == ".onnx" and find_spec("onnxruntime") is not None:
         return OnnxEngine(path)
     return OpenVinoEngine(path)
-
-
-def _copy(source: Path, target: Path) -> None:
-    # Not copyfile's: onto a full disk this raises the system's own error.
-    with open(source, "rb") as read, open(target, "wb") as write:
-        shutil.copyfileobj(read, write)
 
 
 def _calibration(dataset: ReidDataset | None, given: Sequence[AnyPicture] | None) -> Sequence[AnyPicture]:

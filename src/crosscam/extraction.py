@@ -28,6 +28,7 @@ from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
+from crosscam.system.cores import available_cores
 from crosscam.training.checkpoint import load_recipe, load_weights_into
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
@@ -346,7 +347,7 @@ class Extractor:
             # A tracker calls for every frame: threads would take longer to start than this.
             found = [read(picture) for picture in pictures]
         else:
-            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            with ThreadPoolExecutor(available_cores()) as pool:
                 found = list(pool.map(read, pictures))
         return np.stack(found) if found else np.empty((0, data.height, data.width, 3), np.uint8)
 

@@ -27,7 +27,7 @@ from crosscam.data.records import ReidDataset
 from crosscam.descriptor_files import Entry, write_joined
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
-from crosscam.training.checkpoint import write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
 from crosscam.training.distributed import World
 
 PART_SIZE = 4096
@@ -158,7 +158,7 @@ def describe_stream(
             parts, the others are done before.
     Raises:
         DataError: OUT.parts holds an extraction of something else, or OUT cannot be written as what it is called.
-        TrainingError: the disk is full; the same call goes on from there.
+        StorageError: the disk is full; the same call goes on from there.
     """
     world = world or World(0, 1, torch.device("cpu"))
     folder = out.with_name(f"{out.name}.parts")

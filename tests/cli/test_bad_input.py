@@ -82,8 +82,6 @@ EXPECTED = {
 @pytest.fixture(scope="module")
 def found(make_errors: ModuleType) -> Found:
     """What every case printed; no case may run what an unsafe file asks for."""
-    if not Path("/dev/full").exists():
-        pytest.skip("this system has no /dev/full to stand for a full disk")
     result: Found = make_errors.provoke_all()
     return result
 

@@ -244,7 +244,7 @@ def test_demo(crosscam: Run, place: Path, tiny: str) -> None:
     assert "untrained" in out
     assert "mAP went from" in err
     assert (place / "d/report.html").is_file()
-    assert not (place / "d/people.part").exists()
+    assert not (place / "d/people.0123456789ab.tmp").exists()
     for page in ("search.html", "why.html"):
         assert "data:image/jpeg;base64," in (place / "d" / page).read_text(encoding="utf-8")
     assert "crosscam serve --gallery d/gallery --model d" in err
@@ -271,6 +271,6 @@ def test_demo_is_for_one_process(crosscam: Run, place: Path, monkeypatch: pytest
 
 
 def test_demo_draws_again_what_a_kill_left_half_drawn(crosscam: Run, place: Path, tiny: str) -> None:
-    (place / "d/people.part/query").mkdir(parents=True)
+    (place / "d/people.0123456789ab.tmp/query").mkdir(parents=True)
     assert crosscam(f"demo --out d --ids 10 {tiny}")[0] == 0
-    assert not (place / "d/people.part").exists()
+    assert not (place / "d/people.0123456789ab.tmp").exists()

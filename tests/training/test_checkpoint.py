@@ -20,14 +20,11 @@ from crosscam.errors import CheckpointError, TrainingError
 from crosscam.models.rrid import RRID
 from crosscam.training import checkpoint, logbook
 from crosscam.training.checkpoint import (
-    cannot_write,
     check_same_training,
     load_state,
     load_weights,
     save_state,
     save_weights,
-    write_atomically,
-    write_text,
 )
 from crosscam.training.logbook import Logbook, read_history
 from crosscam.training.loop import train
@@ -35,55 +32,6 @@ from crosscam.training.loop import train
 
 def full_disk(*arguments: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_a_file_is_replaced_only_when_it_is_complete(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, lambda p: write_text(p, "old"))
-
-    def half(temporary: Path) -> None:
-        temporary.write_text("ne")
-        assert path.read_text() == "old"
-        full_disk()
-
-    with pytest.raises(TrainingError, match=r"file \(No space left on device\).*Free some space") as caught:
-        write_atomically(path, half)
-    assert "\n" not in str(caught.value)
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    write_atomically(path, lambda p: write_text(p, "new"))
-    assert path.read_text() == "new"
-
-
-def test_the_bytes_are_on_the_disk_before_they_take_their_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done: list[str] = []
-    sync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda handle: (done.append("fsync"), sync(handle)))
-    monkeypatch.setattr(os, "replace", lambda a, b: (done.append("replace"), replace(a, b)))
-    write_atomically(tmp_path / "file", lambda p: write_text(p, "x"))
-    assert done == ["fsync", "replace", "fsync"]
-
-
-def test_a_leftover_of_a_kill_is_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "file.tmp").write_text("half of something much longer")
-    write_atomically(tmp_path / "file", lambda p: write_text(p, "whole"))
-    assert (tmp_path / "file").read_text() == "whole"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_the_systems_own_error_is_told() -> None:
-    def close_the_archive() -> None:
-        try:
-            full_disk()
-        finally:
-            raise RuntimeError("unexpected pos 768 vs 662\nand more")
-
-    with pytest.raises(RuntimeError) as caught:
-        close_the_archive()
-    assert "(No space left on device)" in str(cannot_write(Path("state.pt"), caught.value))
-    assert "(two lines)" in str(cannot_write(Path("state.pt"), RuntimeError("two\nlines")))
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from crosscam.retrieval.calibrating import calibrate, pictures_to_calibrate
 from crosscam.retrieval.calibration import Calibration, Origin, Thresholds
 from crosscam.retrieval.open_set import OperatingPoint
 from crosscam.shipped import run_folder
-from crosscam.training.checkpoint import PROVENANCE, write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
+from crosscam.training.checkpoint import PROVENANCE
 
 SHOWN_CAMERA_PAIRS = 12
 

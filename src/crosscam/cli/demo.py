@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.retrieval.calibration import Calibration
 from crosscam.shipped import run_folder
+from crosscam.system.files import folder_in_place
+from crosscam.system.locks import only_writer
 from crosscam.training.distributed import num_processes
 
 MINI = Path("rrid-mini")
@@ -125,15 +126,13 @@ class Demo:
     def _people(self, out: Path) -> ReidDataset:
         """The drawn data set; half a one, left by a kill, is drawn again."""
         data = out / "people"
-        if not data.exists():
-            part = out / "people.part"
-            shutil.rmtree(part, ignore_errors=True)
-            with bars(self.general.json) as progress:
-                drawn = counting(progress, "drawing people")
-                render_dataset(
-                    part, ids=self.ids, cameras=4, images=4, collide=0.3, seed=0, test_share=0.2, progress=drawn
-                )
-            part.rename(data)
+        with only_writer(data):
+            if not data.exists():
+                with folder_in_place(data) as part, bars(self.general.json) as progress:
+                    drawn = counting(progress, "drawing people")
+                    render_dataset(
+                        part, ids=self.ids, cameras=4, images=4, collide=0.3, seed=0, test_share=0.2, progress=drawn
+                    )
         dataset = read_dataset(data)
         found = len({s.pid for samples in dataset.subsets.values() for s in samples if s.pid > 0})
         if found != self.ids:

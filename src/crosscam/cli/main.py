@@ -12,6 +12,7 @@ import crosscam
 from crosscam.cli.parsing import parse
 from crosscam.cli.show import say, show_text
 from crosscam.errors import CrosscamError, StoppedError
+from crosscam.system.cores import available_cores
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,8 +61,7 @@ def _use_all_cores() -> None:
     # torchrun sets OMP_NUM_THREADS by itself; alone, it is what the user wants.
     if "OMP_NUM_THREADS" in os.environ and not processes:
         return
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(max(1, cores // max(1, processes)))
+    torch.set_num_threads(max(1, available_cores() // max(1, processes)))
 
 
 if __name__ == "__main__":

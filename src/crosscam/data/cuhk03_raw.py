@@ -8,8 +8,6 @@ configuration files name them.
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ import numpy as np
 from PIL import Image
 
 from crosscam.errors import DataError
+from crosscam.system.files import folder_in_place
+from crosscam.system.locks import only_writer
 
 MAT_NAME = "cuhk-03.mat"
 
@@ -117,21 +117,13 @@ def extract_images(mat: Path, boxes: str, folder: Path) -> Path:
     """
     if folder.is_dir() and any(folder.iterdir()):
         return folder
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
-    try:
-        part.mkdir(parents=True)
-        with _open(mat) as file:
+    next_step = f"The images of {mat} go there; name another folder in extract_to."
+    with only_writer(folder):
+        if folder.is_dir() and any(folder.iterdir()):
+            return folder
+        with folder_in_place(folder, next_step=next_step, error=DataError) as part, _open(mat) as file:
             for pair, cell in enumerate(_cells(file, mat, boxes), start=1):
                 _extract_pair(file, mat, pair, cell, part)
-        if folder.is_dir():
-            folder.rmdir()  # empty
-        part.rename(folder)
-    except OSError as error:
-        raise DataError(
-            f"The images of {mat} cannot be written to {folder}: {error}. Name another folder in extract_to."
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return folder
 
 

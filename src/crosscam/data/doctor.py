@@ -17,6 +17,7 @@ from crosscam.data.readers import read_dataset
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.data.table import CamidRule
 from crosscam.errors import ImageError
+from crosscam.system.cores import available_cores
 
 Progress = Callable[[int, int], None]
 
@@ -196,7 +197,7 @@ def _open_all(dataset: ReidDataset, progress: Progress | None) -> tuple[dict[Pat
     paths = list(dict.fromkeys(s.path for samples in dataset.subsets.values() for s in samples))
     digests: dict[Path, bytes] = {}
     faults: dict[Path, str] = {}
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, available_cores())) as pool:
         for done, (path, (digest, fault)) in enumerate(zip(paths, pool.map(_open_one, paths), strict=True), start=1):
             if digest is not None:
                 digests[path] = digest

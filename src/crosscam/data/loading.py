@@ -5,7 +5,6 @@ What cannot be read stops the reading, with the number of bad files and the firs
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from crosscam.data.images import decode_image, resize_image
 from crosscam.data.resizing import resize_bytes
 from crosscam.errors import DataError, ImageError
+from crosscam.system.cores import available_cores
 
 Cache = Literal["auto", "memory", "stream"]
 Progress = Callable[[int, int], None]
@@ -102,7 +102,7 @@ class ImagesInMemory:
             except ImageError as error:
                 failures[index] = str(error)
 
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(available_cores()) as pool:
             for done, _ in enumerate(pool.map(read, range(len(files))), 1):
                 if progress and (done % 256 == 0 or done == len(files)):
                     progress(done, len(files))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,8 @@ from crosscam.data.render_camera import draw_cameras
 from crosscam.data.render_identities import MAX_IDS, SHARING_GROUP, Identity, draw_identities, draw_stranger
 from crosscam.data.render_image import Track, draw_track
 from crosscam.errors import DataError
+from crosscam.system.cores import available_cores
+from crosscam.system.files import write_atomically, write_text
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 IDENTITIES_FILE = "identities.json"
@@ -105,7 +106,7 @@ def render_dataset(
     try:
         _make_folders(out)
         _write_identities(out, people, jobs, collide, seed, cameras)
-        _run(out, people, jobs, cameras, seed, processes or _processors(), progress)
+        _run(out, people, jobs, cameras, seed, processes or available_cores(), progress)
     except OSError as error:
         raise DataError(f"Cannot write the rendered data set to {out}: {error.strerror or error}.") from error
     return _summary(out, people, jobs, cameras)
@@ -127,10 +128,6 @@ def _check_arguments(
         raise ValueError(f"collide is a share of the identities, from 0 to 1, got {collide}.")
     if not 0.0 < test_share < 1.0:
         raise ValueError(f"test_share must lie between 0 and 1, got {test_share}.")
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _make_folders(out: Path) -> None:
@@ -169,7 +166,8 @@ def _write_identities(
         "cameras": [asdict(camera) for camera in draw_cameras(cameras, seed)],
         "identities": rows,
     }
-    (out / IDENTITIES_FILE).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(table, indent=1) + "\n"
+    write_atomically(out / IDENTITIES_FILE, lambda path: write_text(path, text), error=DataError)
 
 
 def _summary(out: Path, people: tuple[Identity, ...], jobs: list[_Job], cameras: int) -> RenderSummary:

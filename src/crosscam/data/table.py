@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import math
 import os
@@ -15,6 +14,7 @@ from typing import get_args
 from crosscam.data.images import natural_key, path_key
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
 from crosscam.errors import DataError
+from crosscam.system.files import write_atomically
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLITS = ("train", "query", "gallery")
@@ -95,16 +95,7 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
         columns["track"] = [s.track for _, s in samples]
     if dataset.protocol != "market1501":
         columns["protocol"] = [dataset.protocol] * len(samples)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_columns(part, path.suffix.lower(), columns)
-        os.replace(part, path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+    write_atomically(path, lambda part: _write_columns(part, path.suffix.lower(), columns), error=DataError)
 
 
 def numbered(values: Sequence[str], what: str, notes: list[str]) -> list[int]:

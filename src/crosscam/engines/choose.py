@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +15,8 @@ from typing import Any
 from crosscam.engines.contract import Descriptors, Engine, Pixels, cache_folder, num_threads
 from crosscam.engines.opening import Network, candidates, check_name, open_engine
 from crosscam.engines.quantise import AGREEMENT, neighbour_agreement
-from crosscam.errors import EngineError
+from crosscam.errors import EngineError, StorageError
+from crosscam.system.files import write_atomically, write_text
 
 # Rounding alone moves a descriptor far less; int8 is judged by ranks, and may move it further.
 COSINE = 0.999
@@ -104,11 +104,8 @@ def remember(network: Network, engine: str, found: Mapping[str, Measurement]) ->
     """Keep a choice for the next time; where the cache folder cannot be written, it is forgotten."""
     memory = _memory() | {_key(network): {"engine": engine, "measured": {name: asdict(m) for name, m in found.items()}}}
     path = _memory_file()
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(memory, indent=1), encoding="utf-8")
-        os.replace(part, path)
+    with suppress(StorageError):
+        write_atomically(path, lambda temporary: write_text(temporary, json.dumps(memory, indent=1)))
 
 
 def _memory_file() -> Path:

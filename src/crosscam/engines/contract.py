@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import EngineError
+from crosscam.system.cores import available_cores
 
 Pixels = NDArray[np.uint8]
 Descriptors = NDArray[np.float32]
@@ -47,7 +48,7 @@ def num_threads() -> int:
     stated = os.environ.get("OMP_NUM_THREADS", "")
     if stated.isdigit() and int(stated) > 0:
         return int(stated)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return available_cores()
 
 
 def in_batches_of(size: int | None, run: Callable[[Pixels], Descriptors], pixels: Pixels) -> Descriptors:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,7 +20,8 @@ from crosscam.engines.onnx_engine import OnnxEngine, read_card
 from crosscam.engines.openvino_engine import OpenVinoEngine, read_openvino_card
 from crosscam.engines.quantise import quantise
 from crosscam.engines.torch_engine import TorchEngine, chip_has_bf16
-from crosscam.errors import EngineError
+from crosscam.errors import EngineError, StorageError
+from crosscam.system.files import copy_bytes, write_atomically
 
 ENGINES = (
     "torch",
@@ -153,21 +153,10 @@ def _kept(name: str, write: Callable[[Path], None], open_it: Callable[[Path], En
         temporary = Path(folder) / name
         write(temporary)
         # Without a cache folder that can be written, the graph is made again next time.
-        with suppress(OSError):
-            _move_beside(temporary, path)
+        with suppress(StorageError):
+            write_atomically(path, lambda beside: copy_bytes(temporary, beside))
             return open_it(path)
         return open_it(temporary)
-
-
-def _move_beside(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(source.read_bytes())
-        os.replace(part, target)
-    finally:
-        with suppress(OSError):
-            part.unlink()
 
 
 def int8_fingerprint(card: ModelCard, calibration: Pixels) -> str:

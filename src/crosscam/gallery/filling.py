@@ -22,6 +22,7 @@ from crosscam.extraction import Extractor
 from crosscam.gallery.identity import identify_model
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.records import NewEntry, name_of
+from crosscam.system.cores import available_cores
 
 THUMBNAIL_HEIGHT = 160
 THUMBNAIL_WIDTH = 160
@@ -71,7 +72,7 @@ def fill(
     new = [s for s in samples if _place(s.path) not in known]
     ids: list[int] = []
     damaged: list[tuple[Path, str]] = []
-    with ThreadPoolExecutor(max_workers=max(1, len(os.sched_getaffinity(0)))) as pool:
+    with ThreadPoolExecutor(max_workers=available_cores()) as pool:
         for first in range(0, len(new), PICTURES_AT_ONCE):
             some = new[first : first + PICTURES_AT_ONCE]
             read = [

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from crosscam.explain.parts import part_contributions
 from crosscam.gallery.rows import Rows, product_error, query_rows
 from crosscam.models.output import Layout
+from crosscam.system.cores import available_cores
 
 Keys = NDArray[np.int64]
 Chunk = tuple[Keys, Callable[[], Iterable[Rows]]]
@@ -132,7 +133,7 @@ def _in_threads(query: Rows, waiting: deque[Chunk]) -> list[tuple[Keys, Rows]]:
                 return
             found.append((keys, np.concatenate([dots(piece, query) for piece in rows()])[None]))
 
-    helpers = [_threads().submit(work) for _ in range(min(_cores(), len(waiting)) - 1)]
+    helpers = [_threads().submit(work) for _ in range(min(available_cores(), len(waiting)) - 1)]
     work()
     for helper in helpers:
         if not helper.cancel():
@@ -150,15 +151,12 @@ def dots(rows: Rows, query: Rows) -> Rows:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, _cores() - 1), thread_name_prefix="crosscam-scan")
+    return ThreadPoolExecutor(max(1, available_cores() - 1), thread_name_prefix="crosscam-scan")
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-# A child process has none of its parent's threads.
-os.register_at_fork(after_in_child=_threads.cache_clear)
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    # A child process has none of its parent's threads.
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def weighted_contributions(

@@ -267,8 +267,8 @@ class Store:
         if child:
             self._forked = True
             self.database.close()
-            if self._writer:
-                self._writer.abandon()
+            # The lock file belongs to the parent; the library closes this process's copy of it.
+            self._writer = None
         self._lock.release()
 
     def _all_there(self, ids: Sequence[int], found: dict[int, object] | dict[int, Entry] | dict[int, Slot]) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from importlib import resources
 from pathlib import Path
 
-from crosscam.errors import CrosscamError
+from crosscam.system.files import write_atomically, write_text
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -79,20 +77,10 @@ def write_page(path: Path, text: str) -> None:
     """Write a page; one that was there is replaced only when the new one is complete.
 
     Raises:
-        CrosscamError: the file cannot be written.
+        StorageError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        reason = error.strerror or str(error)
-        raise CrosscamError(
-            f"Cannot write the report to {path}: {reason}. Give a folder that can be written and has space left."
-        ) from error
+    next_step = "Give a folder that can be written and has space left."
+    write_atomically(path, lambda temporary: write_text(temporary, text), next_step=next_step)
 
 
 def _style(name: str) -> str:

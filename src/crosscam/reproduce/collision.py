@@ -7,7 +7,6 @@ mends it. Drawn people make this a dial: the share of them who wear exactly the 
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ from crosscam.reproduce.rows import ROWS
 from crosscam.reproduce.study import Budget, Study
 from crosscam.reproduce.tables import Table, Value, percent, signed
 from crosscam.retrieval.intervals import Interval, mean_interval, paired_difference
+from crosscam.system.files import folder_in_place
+from crosscam.system.locks import held
 from crosscam.training.listeners import Listeners
 
 DIALS = (0.0, 0.25, 0.5, 0.75)
@@ -71,13 +72,21 @@ def fill(
 def _people(place: Path, plan: Collision, dial: float, draw: int) -> Path:
     """The drawn data set; half a one, left by a kill, is drawn again."""
     data = place / "people"
-    if not data.exists():
-        part = place / "people.part"
-        shutil.rmtree(part, ignore_errors=True)
-        render_dataset(
-            part, ids=plan.ids, cameras=4, images=3, collide=dial, seed=draw, test_share=1 / 3, group=LARGEST_GROUP
-        )
-        part.rename(data)
+    place.mkdir(parents=True, exist_ok=True)
+    # Another process of the same study draws the same people: they are waited for.
+    with held(place / "people.lock", wait=True):
+        if not data.exists():
+            with folder_in_place(data) as part:
+                render_dataset(
+                    part,
+                    ids=plan.ids,
+                    cameras=4,
+                    images=3,
+                    collide=dial,
+                    seed=draw,
+                    test_share=1 / 3,
+                    group=LARGEST_GROUP,
+                )
     return data
 
 

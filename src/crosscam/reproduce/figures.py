@@ -33,7 +33,7 @@ from crosscam.report.shell import html_page, origin_html, write_page
 from crosscam.report.strips import Kind, distinct_first, query_strip
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.scoring import Scored, TestImages
-from crosscam.training.checkpoint import write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
 from crosscam.training.provenance import versions
 
 Listener = Callable[[str], None]

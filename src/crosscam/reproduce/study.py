@@ -8,14 +8,12 @@ lock while it is made.
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +29,9 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.rows import Row, Scale, recipe_of
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
 from crosscam.scoring import TestImages, ranking_labels
-from crosscam.training.checkpoint import check_same_training, write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
+from crosscam.system.locks import held
+from crosscam.training.checkpoint import check_same_training
 from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
 from crosscam.training.loop import train
@@ -240,16 +240,3 @@ def _read_json(path: Path) -> dict[str, Any]:
         return values
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Remove it; it is made again.") from error
-
-
-@contextmanager
-def held(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold a lock for the time of the block; False if another process holds it. A process that dies lets go of it."""
-    file: BinaryIO
-    with open(path, "wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True

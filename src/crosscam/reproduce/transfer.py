@@ -21,12 +21,14 @@ from crosscam.data.records import ReidDataset, Sample, pids_of
 from crosscam.errors import DataError
 from crosscam.extraction import extract, load_model
 from crosscam.reproduce.rows import Row
-from crosscam.reproduce.study import Study, held, save_arrays
+from crosscam.reproduce.study import Study, save_arrays
 from crosscam.reproduce.tables import Table, Value, percent, spread
 from crosscam.retrieval.intervals import mean_interval
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
 from crosscam.scoring import ranking_labels
-from crosscam.training.checkpoint import load_recipe, write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
+from crosscam.system.locks import held
+from crosscam.training.checkpoint import load_recipe
 
 HALVES = 10
 ALL, HALF = "all", "halves"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from crosscam.report.shell import html_page, origin_html, table_html
 from crosscam.reproduce.tables import Table
-from crosscam.training.checkpoint import write_atomically, write_text
+from crosscam.system.files import write_atomically, write_text
 
 
 def write_tables(
@@ -29,7 +29,7 @@ def write_tables(
     Returns:
         The files.
     Raises:
-        TrainingError: they cannot be written.
+        StorageError: they cannot be written.
     """
     texts = {
         folder / f"{name}.md": as_markdown(tables, provenance),

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from crosscam.errors import DataError
 from crosscam.retrieval.compression import Codec, Half, Int8, Principal
 from crosscam.retrieval.product_quantiser import ProductQuantiser
-from crosscam.training.checkpoint import write_atomically
+from crosscam.system.files import write_atomically
 
 KEY = "crosscam.codec"
 KINDS: dict[str, type[Any]] = {"half": Half, "int8": Int8, "principal": Principal, "product": ProductQuantiser}
@@ -29,11 +29,18 @@ def save_codec(codec: Codec, path: Path) -> None:
         path: the file, conventionally ``.safetensors``; it is replaced as a whole.
     Raises:
         ValueError: a codec of another package.
-        TrainingError: the file cannot be written.
+        StorageError: the file cannot be written.
     """
     tensors: dict[str, np.ndarray] = {}
     plan = json.dumps(_planned(codec, "", tensors))
-    write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata={KEY: plan}))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(tensors, temporary, metadata={KEY: plan})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+    write_atomically(path, write)
 
 
 def load_codec(path: Path) -> Codec:

@@ -9,9 +9,8 @@ itself: resuming reads nothing else.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,63 +23,22 @@ from crosscam.errors import CheckpointError, RecipeError, TrainingError
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import flatten, recipe_from_json, recipe_to_json
 from crosscam.shipped import SHIPPED, run_folder
+from crosscam.system import files
+from crosscam.system.files import write_text
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
 PROVENANCE = "provenance.json"
 STATE = "state.pt"
+RESUME = "Free some space, or choose another place; a training goes on with --resume."
+write_atomically = partial(files.write_atomically, next_step=RESUME, error=TrainingError)
 _EXPECTED = f"Expected a run folder as 'crosscam train' leaves it, or a shipped network: {', '.join(SHIPPED)}."
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path``, flush it to disk and move it into place; its folder is made.
-
-    Raises:
-        TrainingError: the disk is full or cannot be written; what stood at ``path`` is untouched.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        # Some writers make files for their owner alone; a run folder is as readable as any other file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise cannot_write(path, error) from error
-
-
-def cannot_write(path: Path, error: Exception) -> TrainingError:
-    """What to raise where a file cannot be written, most often for want of space."""
-    # When a write fails, torch raises once more while it closes the archive; the system's own error is the one to tell.
-    first: BaseException | None = error
-    while first is not None and not isinstance(first, OSError):
-        first = first.__context__
-    reason = " ".join(str(first.strerror or first if isinstance(first, OSError) else error).split())
-    return TrainingError(
-        f"Cannot write {path} ({reason}). What stood there is untouched. Free some space, or choose another place; "
-        "a training goes on with --resume."
-    )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
     """Write the weights of a model as safetensors."""
     tensors = {name: value.detach().contiguous().cpu() for name, value in weights.items()}
-    write_atomically(folder / WEIGHTS, lambda path: save_file(tensors, path))
+    write_atomically(folder / WEIGHTS, lambda path: _write_tensors(path, tensors))
 
 
 def save_recipe(folder: Path, recipe: Recipe) -> None:
@@ -99,15 +57,17 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     write_atomically(folder / STATE, lambda path: _write_state(path, state))
 
 
+def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    try:
+        save_file(dict(tensors), path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+
+
 def _write_state(path: Path, state: Mapping[str, Any]) -> None:
     # Through a file of Python's, a full disk is told as such, and not as an unexpected position in the archive.
     with open(path, "wb") as file:
         torch.save(dict(state), file)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, for :func:`write_atomically`."""
-    path.write_text(text, encoding="utf-8")
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:

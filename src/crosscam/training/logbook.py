@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from crosscam.errors import CheckpointError
-from crosscam.training.checkpoint import cannot_write, write_atomically, write_text
+from crosscam.errors import CheckpointError, TrainingError
+from crosscam.system.files import cannot_write, write_text
+from crosscam.training.checkpoint import RESUME, write_atomically
 
 METRICS = "metrics.jsonl"
 Record = Mapping[str, float]
@@ -48,7 +49,7 @@ class Logbook:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise cannot_write(self.path, error) from error
+            raise cannot_write(self.path, error, RESUME, TrainingError) from error
         if self._board is not None:
             for name, value in record.items():
                 self._board.add_scalar(name, value, record["epoch"])

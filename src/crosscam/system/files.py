@@ -1,0 +1,149 @@
+"""Files and folders that are whole or not there: made beside their place, flushed to disk, and moved into it.
+
+The name of an unfinished one is drawn at random, so that two writers never share one. What a kill leaves of them is
+removed by :func:`clear_unfinished`, which the holder of the place's lock may call.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from crosscam.errors import CrosscamError, StorageError
+
+NEXT_STEP = "Free some space, or choose another place."
+_UNFINISHED = re.compile(r"(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
+
+
+def write_atomically(
+    path: Path,
+    write: Callable[[Path], None],
+    *,
+    next_step: str = NEXT_STEP,
+    error: type[CrosscamError] = StorageError,
+) -> None:
+    """Let ``write`` fill a file beside ``path``, flush it to disk and move it into place; its folder is made.
+
+    A kill at any instant leaves what stood at ``path`` before, or the whole new file.
+
+    Args:
+        path: the file.
+        write: fills the file whose path it is given.
+        next_step: last sentence of the error: what the user can do.
+        error: what is raised when the system refuses to write.
+    Raises:
+        StorageError: or ``error``: the disk is full or cannot be written; what stood at ``path`` is untouched.
+    """
+    temporary = unfinished_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Some writers make files for their owner alone; ours are as readable as any new file of this user's.
+        with open(temporary, "xb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+        write(temporary)
+        temporary.chmod(mode)
+        with open(temporary, "r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except Exception as failure:
+        if system_error(failure) is None:
+            raise
+        raise cannot_write(path, failure, next_step, error) from failure
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, for :func:`write_atomically`."""
+    path.write_text(text, encoding="utf-8")
+
+
+def copy_bytes(source: Path, target: Path) -> None:
+    """Copy what a file holds, for :func:`write_atomically`."""
+    # Not shutil.copyfile: onto a full disk this raises the system's own error.
+    with open(source, "rb") as read, open(target, "wb") as write:
+        shutil.copyfileobj(read, write)
+
+
+@contextmanager
+def folder_in_place(
+    folder: Path, *, next_step: str = NEXT_STEP, error: type[CrosscamError] = StorageError
+) -> Iterator[Path]:
+    """A new folder to fill, moved to ``folder`` when the block ends well and removed when it does not.
+
+    Args:
+        folder: where it goes; it must not exist, or be empty.
+        next_step: see :func:`write_atomically`.
+        error: see :func:`write_atomically`.
+    Raises:
+        StorageError: or ``error``: it cannot be moved there.
+    """
+    unfinished = unfinished_name(folder)
+    try:
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        if folder.is_dir():
+            folder.rmdir()  # Windows moves no folder onto another, not even an empty one.
+        unfinished.rename(folder)
+        sync_folder(folder.parent)
+    except OSError as failure:
+        raise cannot_write(folder, failure, next_step, error) from failure
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def clear_unfinished(place: Path, *, folder: bool = False) -> None:
+    """Remove what killed writers left. Only the holder of the place's lock may call this.
+
+    Args:
+        place: a file; or a folder, all files in which may have been in work.
+        folder: whether it is a folder.
+    """
+    for left in (place if folder else place.parent).iterdir():
+        match = _UNFINISHED.fullmatch(left.name)
+        if match is None or not (folder or match[1] == place.name):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                left.unlink()
+
+
+def unfinished_name(path: Path) -> Path:
+    """A name beside ``path`` that no other writer uses, on this machine or another: NAME.123456789abc.tmp."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")
+
+
+def cannot_write(
+    path: Path, failure: BaseException, next_step: str = NEXT_STEP, error: type[CrosscamError] = StorageError
+) -> CrosscamError:
+    """What to raise where a file cannot be written, most often for want of space."""
+    told = system_error(failure) or failure
+    reason = " ".join(str(getattr(told, "strerror", None) or told).split())
+    return error(f"Cannot write {path} ({reason}). What stood there is untouched. {next_step}")
+
+
+def system_error(failure: BaseException) -> OSError | None:
+    """The system's own error behind a failure: some writers raise another one while they close their file."""
+    found: BaseException | None = failure
+    while found is not None and not isinstance(found, OSError):
+        found = found.__cause__ or found.__context__
+    return found
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush the names of a folder to disk, where the system can (not on Windows)."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,135 @@
+"""One writer at a time: locks that end with their process, however that ends, on every system.
+
+A lock is a small file: inside a folder, ``.crosscam.lock``; beside any other file, ``.NAME.lock``. It is removed when
+it is let go of; one that a kill left is free.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from crosscam.errors import BusyError, StorageError
+from crosscam.system.files import clear_unfinished
+
+FOLDER_LOCK = ".crosscam.lock"
+_UNKNOWN, _SIGNED = "another process", "process "
+
+
+class Lock:
+    """A lock on one lock file. Two of them exclude each other within one process as well.
+
+    Args:
+        file: the lock file; its folder must exist.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._lock = FileLock(file, thread_local=False)
+
+    def take(self, *, wait: bool = False) -> bool:
+        """Take the lock; False if somebody else holds it.
+
+        Args:
+            wait: until it is free.
+        Raises:
+            OSError: the lock file cannot be written.
+        """
+        try:
+            self._lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            return False
+        self._sign()
+        return True
+
+    def holder(self) -> str:
+        """Who holds it, in words, as far as that can be seen."""
+        try:
+            text = self.file.read_text(encoding="utf-8", errors="replace")[:200].strip()
+        except OSError:  # Windows lets nobody else read a locked file.
+            return _UNKNOWN
+        return text if text.startswith(_SIGNED) and "\n" not in text else _UNKNOWN
+
+    def release(self, *, remove: bool = False) -> None:
+        """Let the next one in.
+
+        Args:
+            remove: the lock file, too; a waiting process sees that it holds a removed one, and tries again.
+        """
+        if self._is_ours():
+            with suppress(OSError):
+                if remove:
+                    self.file.unlink()
+                else:
+                    self._write("")
+        self._lock.release()
+
+    def _sign(self) -> None:
+        if self._is_ours():
+            with suppress(OSError):  # Windows lets nobody write a locked file.
+                self._write(f"{_SIGNED}{os.getpid()} on {socket.gethostname()}")
+
+    def _write(self, text: str) -> None:
+        with open(self.file, "r+b") as file:
+            file.write(text.encode())
+            file.truncate()
+
+    def _is_ours(self) -> bool:
+        """Where the system has no locks, the file itself is the lock, and what it says belongs to the library."""
+        with suppress(OSError):
+            content = self.file.read_bytes()
+            return not content or content.startswith(_SIGNED.encode())
+        return False
+
+
+@contextmanager
+def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
+    """Keep every other crosscam process from writing to a place, for the time of the block.
+
+    What killed writers left unfinished there is removed first.
+
+    Args:
+        place: a file that is written, or a folder.
+        folder: whether it is a folder; it is made then.
+    Raises:
+        BusyError: another process writes there; the message says which.
+        StorageError: nothing can be written there.
+    """
+    try:
+        (place if folder else place.parent).mkdir(parents=True, exist_ok=True)
+        lock = Lock(place / FOLDER_LOCK if folder else place.with_name(f".{place.name}.lock"))
+        taken = lock.take()
+    except OSError as error:
+        raise StorageError(
+            f"Cannot write {place} ({error.strerror or error}). Check the path, and who may write there."
+        ) from error
+    if not taken:
+        raise BusyError(f"{place} is being written by {lock.holder()}. Wait until it is done, or choose another place.")
+    try:
+        clear_unfinished(place, folder=folder)
+        yield
+    finally:
+        lock.release(remove=True)
+
+
+@contextmanager
+def held(file: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock file for the time of the block; False if another process holds it.
+
+    Args:
+        file: the lock file; it stays.
+        wait: until it is free.
+    """
+    lock = Lock(file)
+    if not lock.take(wait=wait):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
