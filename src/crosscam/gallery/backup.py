@@ -14,9 +14,10 @@ from typing import IO
 from crosscam.errors import GalleryError
 from crosscam.gallery.checking import all_slots, database_problems
 from crosscam.gallery.database import DATABASE, Slot
-from crosscam.gallery.segments import ZEROS, sync_folder
+from crosscam.gallery.segments import ZEROS
 from crosscam.gallery.store import SEGMENTS, Store
 from crosscam.gallery.writer_lock import WriterLock
+from crosscam.system.files import sync_folder
 
 Piece = tuple[int, int, int | None, str]
 """Place and size in bytes of what an entry has in a file, its CRC, and what to call it."""

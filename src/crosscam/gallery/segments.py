@@ -14,8 +14,10 @@ import numpy as np
 
 from crosscam.errors import GalleryError
 from crosscam.gallery.rows import Rows
+from crosscam.system.files import sync_folder
 
 ZEROS = bytes(1 << 20)
+BINARY = getattr(os, "O_BINARY", 0)  # Windows alone has it
 
 
 class SegmentFiles:
@@ -55,7 +57,7 @@ class SegmentFiles:
             (self.thumbs_file(number), at_byte, memoryview(thumbs)),
         ):
             if new or len(data):
-                handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+                handle = os.open(file, os.O_RDWR | os.O_CREAT | BINARY, 0o666)
                 try:
                     _write_all(handle, data, at)
                     os.fsync(handle)
@@ -95,7 +97,7 @@ class SegmentFiles:
         for file, places in stretches.items():
             if not places:
                 continue
-            handle = os.open(file, os.O_RDWR)
+            handle = os.open(file, os.O_RDWR | BINARY)
             try:
                 for at, size in places:
                     for start in range(0, size, len(ZEROS)):
@@ -158,15 +160,6 @@ class SegmentFiles:
 
     def _short(self, file: Path, size: int, found: int) -> GalleryError:
         return GalleryError(f"{file} is cut short: expected {size:,} bytes, found {found:,}. Restore it from a backup.")
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush the names of a folder's files to disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _write_all(handle: int, data: memoryview, at: int) -> None:

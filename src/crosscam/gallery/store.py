@@ -18,10 +18,11 @@ from crosscam.gallery.checksums import row_sums, segment_sum
 from crosscam.gallery.database import DATABASE, Database, Slot
 from crosscam.gallery.records import Entry, ModelIdentity
 from crosscam.gallery.segment_checks import SegmentChecks
-from crosscam.gallery.segments import SegmentFiles, sync_folder
+from crosscam.gallery.segments import SegmentFiles
 from crosscam.gallery.snapshot import Snapshot, extend, load
 from crosscam.gallery.writer_lock import WriterLock
 from crosscam.models.output import Layout
+from crosscam.system.files import sync_folder
 
 SEGMENTS = "segments"
 SEGMENT_ROWS = 65_536
