@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from crosscam.gallery.inverted import SAMPLED_PER_LIST, num_lists
 from numpy.typing import NDArray
 
 from crosscam.gallery import ModelIdentity, NewEntry, Where
-from crosscam.gallery.inverted import SAMPLED_PER_LIST, num_lists
 from crosscam.gallery.local import LocalGallery
 from crosscam.models.output import Block
 

@@ -42,6 +42,8 @@ def test_forgetting_a_person_leaves_no_byte(tmp_path: Path) -> None:
         assert gallery.forget(Where(pids=(4, 5, 13))) == len(gone)
         # Nothing is closed or compacted yet, and a reader is open.
         assert traces(folder, data, gone) == []
+        for i in gone:
+            assert files_with(all_bytes(folder), data.entries[i].path.encode()) == []
         assert not set(reader.ids()) & {data.ids[i] for i in gone}
         for act in (reader.get, reader.descriptors, reader.thumbnails):
             with pytest.raises(GalleryError, match=f"no entry {data.ids[gone[0]]}. It may have been forgotten"):
@@ -75,6 +77,44 @@ def test_by_id_camera_track_and_time(tmp_path: Path) -> None:
     assert (len(gallery), gallery.compact() > 0, len(gallery.info().cameras)) == (0, True, 0)
     # Ids are never given again.
     assert gallery.add(data.descriptors[:1], data.entries[:1], model=F) == [121]
+    gallery.close()
+
+
+def test_names_that_the_database_moved_about_go_as_well(tmp_path: Path) -> None:
+    """Cells move between pages as entries change; copies that stay behind are not what SQLite overwrites."""
+    gallery, data = filled(tmp_path / "g", 400, segment_rows=64, at_once=100)
+    for i in range(1, 400, 3):
+        gallery.update([i], path=f"{'long ' * (i % 40)}name-{i:05d}.jpg", track=f"somebody-{i:05d}-{'x' * (i % 50)}")
+    gone = tuple(i for i in range(1, 400) if i % 5 != 4)
+    gallery.forget(Where(ids=gone))
+    files = all_bytes(tmp_path / "g")
+    for i in gone:
+        names = [data.entries[i - 1].path, f"name-{i:05d}.jpg", f"somebody-{i:05d}"]
+        assert [n for n in names if files_with(files, n.encode())] == []
+    gallery.close()
+
+
+def test_feedback_goes_with_the_entries_that_it_names(tmp_path: Path) -> None:
+    gallery, _ = filled(tmp_path / "g")
+    said = [
+        {"query": query, "entry": entry, "same": True, "who": "a", "when": "b"}
+        for query, entry in (("e3", 4), ("p12ab", 5), ("e6", 3), ("e8", 9))
+    ]
+    gallery.set_document("feedback", said)
+    assert gallery.forget(Where(ids=(3, 5))) == 2
+    assert gallery.document("feedback") == said[3:]
+    assert files_with(all_bytes(tmp_path / "g"), b"p12ab") == []
+    assert gallery.expire("1s", by="time", now=900.0) > 0
+    assert gallery.document("feedback") is None
+    gallery.close()
+
+
+def test_means_of_tracks_are_not_kept(tmp_path: Path) -> None:
+    gallery, data = filled(tmp_path / "g")
+    gallery.search(data.descriptors[:1], model=F, pool_tracks=True)
+    assert gallery._searcher._pooled[1] is not None
+    gallery.forget(Where(ids=(2,)))
+    assert gallery._searcher._pooled == (None, None)
     gallery.close()
 
 

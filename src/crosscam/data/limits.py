@@ -41,9 +41,9 @@ def scans_fault(data: bytes) -> str | None:
 
 
 def _scans(data: bytes) -> int:
-    """Scans of the first picture in a JPEG file."""
+    """Scans of the first picture in a JPEG file, up to one too many."""
     count, place = 0, 2
-    while (found := _NEXT.search(data, place)) is not None:
+    while count <= MAX_SCANS and (found := _NEXT.search(data, place)) is not None:
         marker, place = found[1][0], found.end()
         if marker == _END:
             break

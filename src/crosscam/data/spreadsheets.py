@@ -9,7 +9,7 @@ import re
 
 # Of other alphabets, spreadsheets take the wide forms for the same signs.
 _SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
-_FORMULA = re.compile(rf"\s*[\"']*\s*[{_SIGNS};|%\t\r\n]")
+_FORMULA = re.compile(rf"[\s\x00-\x1f\u200b-\u200f\ufeff\"']*[{_SIGNS};|%\t\r\n]")
 # Where the system's separator is a semicolon or a tab, a cell ends there, and the next one begins.
 _WITHIN = re.compile(rf"([;\t\r\n|][\s\"]*)(?=[{_SIGNS}])")
 

@@ -95,9 +95,10 @@ def _copy(
     with open(source, "rb") as old, open(target, "wb") as new:
         done = 0
         for at, length, crc, what in pieces:
-            old.seek(at)
-            data = old.read(length)
-            if len(data) != length or zlib.crc32(data) != crc or not done <= at <= size - length:
+            inside = isinstance(at, int) and isinstance(length, int) and length > 0 and done <= at <= size - length
+            old.seek(at if inside else 0)
+            data = old.read(length if inside else 0)
+            if not inside or zlib.crc32(data) != crc:
                 raise refused(f"{what} is not what was added (checksum)")
             _zeros(new, at - done)
             new.write(data)

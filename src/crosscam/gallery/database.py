@@ -172,7 +172,8 @@ class Database:
         """What the rows of the entries of each segment add up to, by number; None where that is not known."""
         if int(self.meta("format")) < FORMAT:
             return dict.fromkeys(self.segments())
-        return dict(self.connection.execute("SELECT number, row_sum FROM segments"))
+        found = dict(self.connection.execute("SELECT number, row_sum FROM segments"))
+        return {number: total if isinstance(total, int) else None for number, total in found.items()}
 
     def model(self) -> ModelIdentity:
         """What made the descriptors."""
@@ -197,7 +198,9 @@ class Database:
 
     def segments(self) -> dict[int, tuple[int, int]]:
         """Counted rows and thumbnail bytes of each segment, by number."""
-        found = self.connection.execute("SELECT number, rows, thumb_bytes FROM segments ORDER BY number")
+        found = self.connection.execute("SELECT number, rows, thumb_bytes FROM segments ORDER BY number").fetchall()
+        if not all(isinstance(value, int) and 0 <= value < 1 << 48 for row in found for value in row):
+            raise sqlite3.DatabaseError("a segment has no number, or no size that a file can have")
         return {number: (rows, thumbs) for number, rows, thumbs in found}
 
     def track_names(self) -> dict[str, int]:

@@ -81,12 +81,13 @@ class SegmentFiles:
 
     def thumbnail(self, number: int, at: int, size: int) -> bytes:
         """The bytes of one thumbnail; errors as in :meth:`map`."""
-        with open(self.thumbs_file(number), "rb") as file:
+        place = self.thumbs_file(number)
+        if not (isinstance(at, int) and isinstance(size, int) and at >= 0 and size >= 0):
+            raise GalleryError(f"{place} cannot hold a thumbnail of {size} bytes at {at}. Restore it from a backup.")
+        self._check_length(place, at + size)
+        with open(place, "rb") as file:
             file.seek(at)
-            data = file.read(size)
-        if len(data) != size:
-            raise self._short(self.thumbs_file(number), at + size, at + len(data))
-        return data
+            return file.read(size)
 
     def wipe(self, number: int, rows: Iterable[int], thumbs: Iterable[tuple[int, int]]) -> None:
         """Overwrite rows, and (start, size) stretches of thumbnails, with zeros on the disk."""

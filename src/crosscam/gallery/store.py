@@ -249,6 +249,8 @@ class Store:
         """The sum of a segment's rows that are what was added; None where one is not."""
         crcs = self.crcs(number)
         rows = self.files.map(number, self.database.segments()[number][0])
+        if not all(isinstance(row, int) and 0 <= row < len(rows) for row in crcs):
+            return None
         if any(zlib.crc32(rows[row]) != crc for row, crc in crcs.items()):
             return None
         numbers = np.array(sorted(crcs), np.int64)

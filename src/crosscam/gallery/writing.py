@@ -136,6 +136,7 @@ def _take_from_sums(store: Store, slots: Sequence[Slot]) -> None:
 def compact(store: Store) -> int:
     """See :meth:`crosscam.gallery.Gallery.compact`."""
     with store.turn():
+        store.snapshot()  # refuses entries that lie nowhere
         counted = store.database.segments()
         holding = dict(store.database.connection.execute("SELECT segment, count(*) FROM entries GROUP BY segment"))
         old = [number for number, (rows, _) in counted.items() if holding.get(number, 0) < rows]

@@ -64,8 +64,8 @@ class AuditLog:
                     if self._in_place():
                         return
                     # Renamed or deleted, as by a program that changes logs over: the line belongs into the new file.
-                    os.close(self._handle)
-                    self._handle = _opened(self.path)
+                    old, self._handle = self._handle, _opened(self.path)
+                    os.close(old)
                     self._append(data)
             except OSError as error:
                 raise AuditError(

@@ -255,7 +255,7 @@ class _Answer:
         self.refusal = None
         kind, body = error_body(scope, refused.status, refused.message)
         headers = {"content-type": kind, "content-length": str(len(body)), **refused.headers}
-        if refused.status in (413, 415):
+        if refused.status in (408, 413, 415):
             headers["connection"] = "close"
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         await self({"type": "http.response.start", "status": refused.status, "headers": raw})
