@@ -57,7 +57,7 @@ def test_a_png_of_one_column_takes_no_time() -> None:
             act()
     with pytest.raises(ValueError, match="a side above"):
         resize_image(pixels, 192, 64)
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 3
 
 
 def test_jpegs_of_many_scans(tmp_path: Path) -> None:
