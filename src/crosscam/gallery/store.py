@@ -27,7 +27,7 @@ from crosscam.system.files import sync_folder
 SEGMENTS = "segments"
 SEGMENT_ROWS = 65_536
 TRIES = 20
-# Of the approximate search of versions before 0.4: means of people and their ids, which nobody may keep.
+# Of the approximate search of earlier versions: means of people and their ids, which nobody may keep.
 FORMER_INDEX = "lists.npz"
 
 
