@@ -1,7 +1,7 @@
-"""Time a gallery: adding, disk, memory, exact and approximate search, with filters and weights, beside faiss.
+"""Time a gallery: adding, disk, memory, exact search, with filters and weights, beside faiss.
 
-    python benchmarks/gallery.py fill search faiss index faiss-ivf forget clean --entries 1000000 --dim 512
-    python benchmarks/gallery.py fill search faiss index faiss-ivf forget clean --entries 200000 --dim 1792
+    python benchmarks/gallery.py fill search faiss forget clean --entries 1000000 --dim 512
+    python benchmarks/gallery.py fill search faiss forget clean --entries 200000 --dim 1792
     python benchmarks/gallery.py engines --entries 100000 --dim 512
     python benchmarks/gallery.py tables              # what is in docs/gallery.md, from the results
 
@@ -31,7 +31,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.gallery import ModelIdentity, NewEntry, Where
-from crosscam.gallery.inverted import SAMPLED_PER_LIST, num_lists
 from crosscam.gallery.local import LocalGallery
 from crosscam.models.output import Block
 
@@ -225,71 +224,19 @@ def selected(faiss: Any, ids: NDArray[np.int64], chosen: NDArray[np.int64]) -> A
     return parameters
 
 
-def index(place: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """The approximate search: its building, and its recall on queries that it never saw."""
-    asked = queries(options.entries, options.dim, options.queries)
-    with LocalGallery.open(place, write=True) as gallery:
-        began = time.perf_counter()
-        info = gallery.build_index()
-        told: dict[str, Any] = {
-            "build_s": round(time.perf_counter() - began, 1),
-            "lists": info.lists,
-            "probes": info.probes,
-            "recall_told": round(info.recall_at_10, 4),
-        }
-        truth = {name: [set(ids_of(h)) for h in run(gallery, asked, *FILTERS[name])] for name in FILTERS}
-        for name, (where, weights) in FILTERS.items():
-            found = [set(ids_of(h)) for h in run(gallery, asked, where, weights, approximate=True)]
-            recall = sum(len(a & b) for a, b in zip(found, truth[name], strict=True)) / sum(map(len, truth[name]))
-            told[name] = {"recall_at_10": round(recall, 4)} | latencies(
-                lambda q, w=where, p=weights: run(gallery, q, w, p, approximate=True),
-                asked,  # type: ignore[misc]
-            )
-        told["memory"] = memory()
-    return told
-
-
 def run(
     gallery: LocalGallery,
     asked: NDArray[np.float32],
     where: Where,
     weights: dict[str, float] | None,
-    approximate: bool = False,
 ) -> Any:
     """One search of ten hits."""
-    return gallery.search(asked, 10, model=MODEL.fingerprint, where=where, weights=weights, approximate=approximate)
+    return gallery.search(asked, 10, model=MODEL.fingerprint, where=where, weights=weights)
 
 
 def ids_of(hits: Any) -> list[int]:
     """Ids of hits."""
     return [hit.entry.id for hit in hits]
-
-
-def faiss_ivf(place: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """faiss's inverted file with as many lists, and as many probes as reach a recall of 0.99."""
-    import faiss
-
-    asked = queries(options.entries, options.dim, options.queries)
-    with LocalGallery.open(place) as gallery:
-        truth = [set(ids_of(hits)) for hits in run(gallery, asked, Where(), None)]
-        ids, lists = np.array(gallery.ids()), num_lists(options.entries)
-        began = time.perf_counter()
-        quantizer = faiss.IndexFlatL2(gallery.dim)
-        inverted = faiss.IndexIVFFlat(quantizer, gallery.dim, lists)
-        sample = np.sort(np.random.default_rng(0).permutation(len(ids))[: SAMPLED_PER_LIST * lists])
-        inverted.train(gallery.descriptors(ids[sample].tolist()))
-        for first in range(0, len(ids), CHUNK):
-            inverted.add(gallery.descriptors(ids[first : first + CHUNK].tolist()))
-    told: dict[str, Any] = {"build_s": round(time.perf_counter() - began, 1), "lists": lists}
-    for probes in (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256):
-        inverted.nprobe = probes
-        found = ids[inverted.search(asked, 10)[1]]
-        recall = np.mean([len(set(a) & b) / len(b) for a, b in zip(found.tolist(), truth, strict=True)])
-        if recall >= 0.99:
-            break
-    told |= {"probes": probes, "recall_at_10": round(float(recall), 4)}
-    faiss.omp_set_num_threads(1)
-    return told | latencies(lambda q: inverted.search(q, 10), asked) | {"memory": memory()}
 
 
 def forget(place: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -392,15 +339,6 @@ def tables(file: Path) -> str:
     row("- faiss flat, after it", lambda f: f"{f['faiss']['batch_ms_per_query']} ms", "faiss")
     row("faiss flat: memory of its own", lambda f: f"{f['faiss']['memory']['own_mb']:,.0f} MB", "faiss")
     row("faiss flat: same ten as here", lambda f: f"{100 * f['faiss']['same_ten']:.0f} % of queries", "faiss")
-    row("index built, lists, probes", lambda f: "{build_s} s, {lists}, {probes}".format(**f["index"]), "index")
-    for name in FILTERS:
-        row(f"approximate, {name}", lambda f, name=name: _recalled(f["index"][name]), "index")  # type: ignore[misc]
-    row(
-        "faiss IVF: built, lists, probes",
-        lambda f: "{build_s} s, {lists}, {probes}".format(**f["faiss-ivf"]),
-        "faiss-ivf",
-    )
-    row("faiss IVF, all entries", lambda f: _recalled(f["faiss-ivf"]), "faiss-ivf")
     row("a person of twenty pictures forgotten", lambda f: f"{f['forget']['forget_person_s']} s", "forget")
     row(
         "compacted; everything read and compared",
@@ -439,10 +377,6 @@ def _times(figures: dict[str, float]) -> str:
     return f"{figures['p50_ms']:.3g} ms, p99 {figures['p99_ms']:.3g}{least}"
 
 
-def _recalled(figures: dict[str, float]) -> str:
-    return f"{_times(figures)}; recall {figures['recall_at_10']:.3f}"
-
-
 def _memory(figures: dict[str, Any]) -> str:
     return f"{figures['memory']['own_mb']:,.0f} MB, {figures['memory']['mapped_mb']:,.0f} MB"
 
@@ -451,8 +385,6 @@ STEPS = {
     "fill": fill,
     "search": search,
     "faiss": faiss,
-    "index": index,
-    "faiss-ivf": faiss_ivf,
     "forget": forget,
     "engines": engines,
 }

@@ -381,7 +381,6 @@ SECTIONS: dict[str, list[Case]] = {
         Case("A folder that is taken by something else", "gallery create people run"),
         Case("Nothing that says whom to forget", "gallery forget g", empty_gallery),
         Case("A time span that is none", "gallery expire g --keep soon"),
-        Case("Too few entries for an index", "gallery index g"),
         Case("An address without a collection", "gallery info milvus://localhost:19530"),
     ],
     "A full disk": [

@@ -38,6 +38,8 @@ Boxes = Mapping[int, ArrayLike] | Callable[[int, NDArray[np.uint8]], ArrayLike]
 
 # Pictures that are decoded one after another.
 FEW = 8
+# Whether an extractor has run in this process, and whether one had run, in several threads, where it was forked.
+_used = _threads_left_behind = False
 
 __all__ = ["Extractor", "describe", "extract", "load_model"]
 
@@ -127,6 +129,7 @@ class Extractor:
         self._device = device
         self._folder: Path | None = None
         self._card: ModelCard | None = None
+        self._process = os.getpid()
         self._runner = Runner(engine, lambda: self._network)
         self._calibration = None if calibration is None else self.decoded(calibration)
 
@@ -172,6 +175,7 @@ class Extractor:
                 f"{path} was exported {'with' if card.flip else 'without'} the mirror pass. Export again."
             )
         self = cls.__new__(cls)
+        self._process = os.getpid()
         self.recipe, self.flip, self._card = card.recipe, card.flip, card
         self._model, self._device, self._calibration, self._runner = None, device, None, Runner.of(found)
         self._folder = None
@@ -265,9 +269,21 @@ class Extractor:
         Returns:
             (B, D) float32, each row of length 1.
         """
+        self._refuse_fork()
         if not len(pixels):
             return np.empty((0, self.dim), np.float32)
         return self._runner(pixels, max(expected, len(pixels)))
+
+    def _refuse_fork(self) -> None:
+        """Threads do not come along into a forked child: whoever waits for them there waits for ever."""
+        global _used
+        if self._process != os.getpid() and (self._model is None or _threads_left_behind):
+            raise EngineError(
+                f"This extractor was loaded in process {self._process}, from which this one ({os.getpid()}) was "
+                "forked; its threads do not exist here. Load it in the process that uses it, or start processes with "
+                "the method 'spawn'."
+            )
+        _used = True
 
     def folder(self, folder: str | os.PathLike[str]) -> tuple[list[Path], NDArray[np.float32]]:
         """The pictures of one folder in natural order, by their names' endings, and their (N, D) descriptors.
@@ -356,6 +372,7 @@ class Extractor:
             ImageError: a picture that cannot be read.
             ValueError: an array that is not (H, W, 3) uint8.
         """
+        self._refuse_fork()
         data = self.recipe.data
 
         def read(picture: AnyPicture) -> Pixels:
@@ -387,3 +404,15 @@ def load_model(folder: Path, recipe: Recipe) -> nn.Module:
     model = build_model(recipe, num_ids=0, pretrained=False)
     load_weights_into(model, folder, recipe, leave_out="_classifiers.")
     return model
+
+
+def _after_fork() -> None:
+    """A forked child has none of its parent's threads; torch would wait for them, so that one thread must do."""
+    global _threads_left_behind
+    if torch.get_num_threads() > 1:
+        _threads_left_behind = _used
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

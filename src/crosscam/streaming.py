@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from crosscam.data.images import decode_image, resize_image
 from crosscam.data.loading import Progress
 from crosscam.data.records import ReidDataset
+from crosscam.data.spreadsheets import harmless
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.descriptor_files import NEXT_STEP, Entry, write_joined
 from crosscam.errors import DataError, ImageError
@@ -267,6 +268,6 @@ def _write_failures(path: Path, failures: Sequence[tuple[Path, str]]) -> None:
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("path", "reason"))
-            writer.writerows(failures)
+            writer.writerows((harmless(str(picture)), harmless(reason)) for picture, reason in failures)
 
     write_atomically(path, write)

@@ -139,10 +139,8 @@ def test_info_verify_export_backup(crosscam: Run, filled: Path) -> None:
 def test_what_is_refused(crosscam: Run, filled: Path) -> None:
     picture = read_dataset(filled / "people").query[0].path
     for command, told in (
-        ("gallery index g", "An index is for 1,000 and more"),
         ("gallery create g run", "g is taken"),
         ("gallery info nowhere", "No gallery at nowhere"),
-        (f"gallery search g run {picture} --approximate", "has no index"),
         (f"gallery search g run {picture} --parts arm=1", "No part 'arm'"),
         (f"gallery search g run {picture} --parts arm", "is no weight"),
         ("gallery search g run", "No picture to search for"),

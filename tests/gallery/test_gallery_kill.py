@@ -1,6 +1,7 @@
 """Kill -9 of a writer at instants that nobody chose: what was acknowledged is there, and nothing happened in part.
 
-``benchmarks/gallery_kill.py`` does it two hundred times, and reads every byte that is left.
+``benchmarks/gallery_kill.py`` does it three hundred times, with a reader beside the writer and with commits that the
+log has and its index has not, and reads every byte that is left; a few of its trials are here.
 """
 
 from __future__ import annotations
@@ -49,6 +50,15 @@ def killed_after(folder: Path, lines: int) -> list[tuple[str, int]]:
         told += process.stdout.readlines()
     assert process.returncode < 0, "it was killed, not done"
     return [(what, int(batch)) for what, batch in (line.split() for line in told)]
+
+
+@pytest.mark.parametrize("verb", ["add", "forget", "expire", "compact", "update", "feedback"])
+def test_a_killed_writer_with_a_reader_beside_it(verb: str) -> None:
+    """One kill, and three orphaned commits: of opening, of the verb's first step, and of what follows it."""
+    benchmark = HERE.parents[1] / "benchmarks" / "gallery_kill.py"
+    command = [sys.executable, str(benchmark), "--kills", "1", "--orphans", "3", "--verbs", verb]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("lines", [4, 5, 9, 22])

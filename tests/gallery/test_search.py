@@ -23,8 +23,8 @@ from small_gallery import (
     unit,
 )
 
-from crosscam.errors import GalleryError, ModelMismatchError
-from crosscam.gallery import Where, block_weights, open_gallery, unit_mean
+from crosscam.errors import ModelMismatchError
+from crosscam.gallery import Where, block_weights, unit_mean
 from crosscam.gallery.local import LocalGallery
 from crosscam.gallery.rows import product_error, query_rows, widen
 
@@ -209,34 +209,3 @@ def test_what_a_search_refuses(opened: tuple[LocalGallery, Filled]) -> None:
         gallery.search(query, 0, model=F)
     with pytest.raises(ValueError, match="No part 'arm'"):
         gallery.search(query, model=F, weights={"arm": 1})
-    with pytest.raises(GalleryError, match="no index"):
-        gallery.search(query, model=F, approximate=True)
-    with pytest.raises(ValueError, match="exactly"):
-        gallery.search(query, model=F, approximate=True, pool_tracks=True)
-
-
-def test_the_approximate_search_finds_nearly_all(tmp_path: Path) -> None:
-    gallery, data = filled(tmp_path / "g", 2000, segment_rows=512, at_once=500)
-    with pytest.raises(ValueError, match="recall"):
-        gallery.build_index(recall=0)
-    info = gallery.build_index()
-    assert info.recall_at_10 >= 0.98
-    assert info.entries == 2000
-    queries = unit(data.descriptors[::40] + 0.05 * some_descriptors(50, 9))
-    with open_gallery(tmp_path / "g") as reader:
-        for where, weights in ((Where(), None), (Where(camids=(1,)), {"legs": 2.0}), (Where(pids=(3,)), None)):
-            exact = reader.search(queries, 10, model=F, where=where, weights=weights)
-            found = reader.search(queries, 10, model=F, where=where, weights=weights, approximate=True)
-            shared = [len({h.entry.id for h in a} & {h.entry.id for h in b}) for a, b in zip(exact, found, strict=True)]
-            # Narrow choices are filled up from further lists.
-            assert [len(hits) for hits in found] == [len(hits) for hits in exact]
-            assert sum(shared) >= 0.9 * sum(len(hits) for hits in exact)
-        # What came after the index is always compared.
-        new = gallery.add(queries[:1], some_entries(1, 5000), model=F)
-        assert reader.search(queries[:1], 1, model=F, approximate=True)[0][0].entry.id == new[0]
-    gallery.close()
-
-
-def test_an_index_is_not_for_a_few(opened: tuple[LocalGallery, Filled]) -> None:
-    with pytest.raises(GalleryError, match="exact search is faster"):
-        opened[0].build_index()

@@ -215,7 +215,6 @@ def test_uploads_that_are_too_much(client: TestClient, bomb: bytes, picture: byt
         ({"query": "e1", "parts": "head=0,torso=0,legs=0,feet=0,whole=0"}, "nothing to compare"),
         ({"query": "e1", "parts": "head=-1"}, "head"),
         ({"query": "e1", "start": 9_990, "limit": 20}, "up to rank 1,000"),
-        ({"query": "e1", "approximate": True}, "index"),
     ],
 )
 def test_searches_that_cannot_be(client: TestClient, data: dict[str, Any], words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 from typing import Any
@@ -132,8 +133,11 @@ def test_wrong_tokens_are_counted(make: Make) -> None:
     strangers = make(host="0.0.0.0", tokens=TOKENS, limits=Limits(failures=3))
     for _ in range(3):
         one_line(strangers.get("/api/v1/info", headers={"authorization": "Bearer nonsense"}), 401)
-    one_line(strangers.get("/api/v1/info", headers={"authorization": f"Bearer {TOKEN}"}), 429)
-    assert strangers.post("/login", data={"token": TOKEN}).status_code == 429
+    one_line(strangers.get("/api/v1/info", headers={"authorization": "Bearer nonsense"}), 429)
+    assert strangers.post("/login", data={"token": "nonsense"}).status_code == 429
+    # Whoever has the right one is let in, though others behind the same address went on guessing.
+    assert strangers.get("/api/v1/info", headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+    assert strangers.post("/login", data={"token": TOKEN}, follow_redirects=False).status_code == 303
 
 
 def test_a_browser_logs_in_and_out(make: Make) -> None:
@@ -160,6 +164,98 @@ def test_a_login_leads_nowhere_else(make: Make, target: str) -> None:
         "/login", data={"token": TOKEN, "next": target}, follow_redirects=False
     )
     assert answer.headers["location"] == "/"
+
+
+CHARSETS = ["punycode", "idna", "utf-7", "utf-16", "zip", "unicode_escape", '"punycode"', "UTF-8; charset=punycode"]
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
+def test_a_charset_that_is_no_text_of_ours(make: Make, charset: str) -> None:
+    """Before any token is asked for, and before the body is read."""
+    strangers = make(host="0.0.0.0", tokens=TOKENS)
+    for kind in ("multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "application/json"):
+        headers = {"content-type": f"{kind}; charset={charset}"}
+        assert "Send UTF-8" in one_line(strangers.post("/login", content=b"x" * 100, headers=headers), 415)
+    for path in ("/upload", "/api/v1/search"):
+        kept = headers | {"authorization": f"Bearer {TOKEN}"}
+        assert strangers.post(path, content=b"x", headers=kept).status_code == 415
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
+def test_a_charset_of_a_part(client: TestClient, charset: str) -> None:
+    part = f'--x\r\nContent-Disposition: form-data; name="query"\r\nContent-Type: text/plain; charset={charset}\r\n\r\n'
+    content = part.encode() + b"e1\r\n--x--\r\n"
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    assert "Send UTF-8" in one_line(client.post("/api/v1/search", content=content, headers=headers), 400)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF8", "ISO-8859-1", "latin-1", "us-ascii", '"utf-8"'])
+def test_charsets_of_ours(client: TestClient, charset: str) -> None:
+    part = f'--x\r\nContent-Disposition: form-data; name="query"\r\nContent-Type: text/plain; charset={charset}\r\n\r\n'
+    content = part.encode() + b"e1\r\n--x--\r\n"
+    headers = {"content-type": f"multipart/form-data; boundary=x; charset={charset}"}
+    assert client.post("/api/v1/search", content=content, headers=headers).status_code == 200
+
+
+def test_a_part_with_endless_headers(client: TestClient) -> None:
+    content = b'--x\r\nContent-Disposition: form-data; name="query"; a="' + b'\\"' * 50_000 + b'"\r\n\r\ne1\r\n--x--'
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    assert client.post("/api/v1/search", content=content, headers=headers).status_code == 400
+    assert client.post("/api/v1/search", headers={"content-type": "a/b; " * 900}).status_code == 415
+
+
+ODD = [
+    "http://[",
+    "[::1",
+    "[",
+    "%ff",
+    "%00",
+    "-1",
+    "9" * 5000,
+    "'",
+    '"\\' * 900,
+    "multipart/form-data; boundary=",
+    "\xff",
+]
+ODD += ["bytes=9-0", "Bearer", "\xb2", "crosscam_session=\xff"]
+NAMES = ["host", "origin", "referer", "cookie", "content-type", "content-length", "range", "authorization", "accept"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_header_reaches_a_traceback(make: Make, name: str) -> None:
+    """The client of the tests passes every error of the application on."""
+    own = {"authorization": f"Bearer {TOKEN}"}
+    for client in (make(), make(host="0.0.0.0", tokens=TOKENS)):
+        for value in ODD:
+            headers = [*((k, v.encode()) for k, v in own.items() if k != name), (name, value.encode("latin-1"))]
+            for method, path in (("GET", "/gallery"), ("POST", "/api/v1/search")):
+                answer = client.request(method, path, headers=headers, follow_redirects=False)
+                assert answer.status_code < 500, (name, value, path)
+
+
+def test_no_parameter_reaches_a_traceback(client: TestClient) -> None:
+    names = ("q", "page", "camid", "track", "entry", "first", "head", "cam", "limit", "start", "next", "query")
+    paths = ("/search", "/explain", "/entries", "/export.csv", "/api/v1/entries", "/api/v1/feedback", "/login")
+    values = (*ODD, "nan", "1e400", "%ed%a0%80", "\ud7ff", "\u0663")
+    every = [(path, name, value) for path in paths for name in names for value in values]
+    for path, name, value in random.Random(0).sample(every, 120):
+        answer = client.get(path, params={"q": "e1", "entry": "2", name: value})
+        assert answer.status_code < 500, (path, name, value)
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://[", "http://[::1", "[", "null", "", "http://127.0.0.1:8700@evil", "http://\xb2"]
+)
+def test_an_origin_that_is_none_is_foreign(client: TestClient, origin: str) -> None:
+    answer = client.post("/api/v1/forget", json={"ids": [1]}, headers={"origin": origin.encode("latin-1")})
+    assert "another site" in one_line(answer, 403)
+
+
+def test_the_health_route_tells_everybody_nothing_else(make: Make) -> None:
+    for client in (make(limits=Limits(waiting=0)), make(host="0.0.0.0", tokens=TOKENS)):
+        answer = client.get("/health", headers={"host": "probe"})
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+        assert client.post("/health", headers={"host": "probe"}).status_code >= 400
 
 
 def test_too_many_requests(make: Make) -> None:

@@ -108,8 +108,11 @@ def test_from_an_upload_to_feedback_and_export(client: TestClient, picture: byte
 def test_names_in_tables_are_no_formulas_and_in_pages_no_markup(client: TestClient, place: Path) -> None:
     with open_gallery(place, write=True) as gallery:
         gallery.update([2], path="/x/=cmd()<img src=x onerror=alert(1)>.jpg", track='"><script>alert(1)</script>')
+    with open_gallery(place, write=True) as gallery:
+        gallery.update([3], path="/x/;=1+1", track="a;@b")
     rows = list(csv.DictReader(io.StringIO(client.get("/export.csv?q=e1").text)))
     assert any(r["name"].startswith("'=cmd()") for r in rows)
+    assert [(r["name"], r["track"]) for r in rows if r["id"] == "3"] == [("';'=1+1", "a;'@b")]
     for page in ("/search?q=e1", "/entries/2", "/export.html?q=e1", "/entries", "/explain?q=e1&entry=2"):
         text = client.get(page, headers=HTML).text
         assert "<script>alert" not in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 
@@ -13,9 +14,7 @@ from starlette.datastructures import QueryParams
 
 from crosscam.errors import WebError
 from crosscam.gallery import open_gallery
-from crosscam.web import views
-from crosscam.web.audit import AuditError, AuditLog
-from crosscam.web.feedback import (
+from crosscam.gallery.feedback import (
     LIMIT,
     Judgement,
     as_document,
@@ -25,6 +24,8 @@ from crosscam.web.feedback import (
     with_judgement,
     without,
 )
+from crosscam.web import views
+from crosscam.web.audit import AuditError, AuditLog
 from crosscam.web.forms import read_form
 from crosscam.web.queries import Query, QueryStore, key_of
 from crosscam.web.state import State
@@ -65,6 +66,29 @@ def test_audit_that_cannot_be_written(tmp_path: Path) -> None:
     log = AuditLog(Path("/dev/full"))
     with pytest.raises(AuditError, match="No space left"):
         log.write("me", "search")
+    log.close()
+
+
+def test_the_audit_log_follows_its_name(tmp_path: Path) -> None:
+    """Programs that change logs over rename the old one; somebody may delete it."""
+    (tmp_path / "logs").mkdir()
+    place = tmp_path / "logs" / "a.jsonl"
+    log = AuditLog(place)
+    log.write("me", "search", n=1)
+    place.rename(tmp_path / "logs" / "old.jsonl")
+    log.write("me", "search", n=2)
+    assert [line["n"] for line in log.last(9)] == [2]
+    place.unlink()
+    assert log.last(9) == []
+    log.write("me", "search", n=3)
+    assert [line["n"] for line in log.last(9)] == [3]
+    assert place.stat().st_mode & 0o777 == 0o600
+    shutil.rmtree(tmp_path / "logs")
+    with pytest.raises(AuditError, match="nothing is answered"):
+        log.write("me", "search", n=4)
+    (tmp_path / "logs").mkdir()
+    log.write("me", "search", n=5)
+    assert [line["n"] for line in log.last(9)] == [5]
     log.close()
 
 

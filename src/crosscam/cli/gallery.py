@@ -1,4 +1,4 @@
-"""``crosscam gallery``: create, add, search, update, forget, expire, compact, index, info, verify, export, backup."""
+"""``crosscam gallery``: create, add, search, update, forget, expire, compact, info, verify, export, backup."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tyro.conf import arg, subcommand
 
 from crosscam.cli.gallery_contents import Add, Create, Expire, Forget, Update
 from crosscam.cli.gallery_search import Search
-from crosscam.cli.gallery_upkeep import Backup, Compact, Export, Index, Info, Verify
+from crosscam.cli.gallery_upkeep import Backup, Compact, Export, Info, Verify
 from crosscam.cli.options import General
 
 GalleryCommand = (
@@ -20,7 +20,6 @@ GalleryCommand = (
     | Annotated[Forget, subcommand("forget")]
     | Annotated[Expire, subcommand("expire")]
     | Annotated[Compact, subcommand("compact")]
-    | Annotated[Index, subcommand("index")]
     | Annotated[Info, subcommand("info")]
     | Annotated[Verify, subcommand("verify")]
     | Annotated[Export, subcommand("export")]
@@ -35,7 +34,6 @@ GALLERY_COMMANDS: dict[str, Any] = {
     "forget": Forget,
     "expire": Expire,
     "compact": Compact,
-    "index": Index,
     "info": Info,
     "verify": Verify,
     "export": Export,

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import say, show_json
-from crosscam.gallery.records import IndexInfo, Where
+from crosscam.gallery.records import Where
 
 Place = Annotated[Positional[str], arg(metavar="GALLERY")]
 
@@ -59,11 +59,3 @@ def tell(general: General, value: dict[str, Any], text: str) -> None:
         show_json(value)
     else:
         say(text)
-
-
-def index_text(index: IndexInfo) -> str:
-    """One line about an approximate index."""
-    return (
-        f"{index.entries:,} entries in {index.lists:,} lists, {index.probes:,} of them looked into; "
-        f"recall of the first ten {100 * index.recall_at_10:.1f} % on {index.queries:,} queries"
-    )

@@ -43,8 +43,6 @@ class Search:
     """Count the pictures of a track as one, by the mean of their descriptors."""
     rerank: int = 0
     """Re-rank this many first hits by their k-reciprocal neighbours."""
-    approximate: bool = False
-    """Look into the likely lists alone; needs 'crosscam gallery index' once."""
     html: Unset[Path] = None
     """Also write the hits as a page with their pictures."""
     choosing: Choosing = field(default_factory=Choosing)
@@ -68,7 +66,6 @@ class Search:
                 weights=weights,
                 pool_tracks=self.pool_tracks,
                 rerank_first=self.rerank,
-                approximate=self.approximate,
             )
             self._show(gallery, hits, *self._judge(gallery, hits))
             if self.html:

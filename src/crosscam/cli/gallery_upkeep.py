@@ -1,4 +1,4 @@
-"""``crosscam gallery compact, index, info, verify, export, backup``: what looks after a gallery."""
+"""``crosscam gallery compact, info, verify, export, backup``: what looks after a gallery."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from crosscam.cli.gallery_options import Choosing, Place, index_text, tell
+from crosscam.cli.gallery_options import Choosing, Place, tell
 from crosscam.cli.options import General
 from crosscam.cli.show import print_plain, show_json, table
 from crosscam.gallery.places import open_gallery
@@ -30,25 +30,6 @@ class Compact:
         with open_gallery(self.gallery, write=True) as gallery:
             freed = gallery.compact()
         tell(self.general, {"bytes": freed}, f"{freed / 1e6:,.1f} MB given back.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Index:
-    """Build the index of the approximate search, and measure its recall against the exact one."""
-
-    gallery: Place
-    """The gallery."""
-    recall: float = 0.99
-    """Least share of the true first ten that is to be found."""
-    seed: int = 0
-    """Of the samples."""
-    general: General = field(default_factory=General)
-
-    def run(self) -> None:
-        """Build and tell."""
-        with open_gallery(self.gallery, write=True) as gallery:
-            found = gallery.build_index(recall=self.recall, seed=self.seed)
-        tell(self.general, dataclasses.asdict(found), index_text(found))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +57,6 @@ class Info:
             ("times", "none" if found.times is None else " to ".join(map(when, found.times))),
             ("added", "never" if found.added is None else " to ".join(map(when, found.added))),
             ("size", size),
-            ("index", "none; the search is exact" if found.index is None else index_text(found.index)),
         ]
         table(("", found.place), rows, numbers=False)
 

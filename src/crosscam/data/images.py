@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from crosscam.data.grey_levels import as_8_bits, has_16_bits, scale_transparent_value
 from crosscam.data.jpeg import decode_plain_jpeg
+from crosscam.data.limits import MAX_SIDE, scans_fault, size_fault
 from crosscam.data.resizing import resize_bytes
 from crosscam.errors import ArgumentError, ImageError
 
@@ -58,7 +58,8 @@ def decode_image(
     Returns:
         (H, W, 3) uint8, RGB, [0, 255]; the array is the caller's own.
     Raises:
-        ImageError: missing, empty, truncated, too large, or not an image in one of ``FORMATS``.
+        ImageError: missing, empty, truncated, too large or too complicated (see :mod:`crosscam.data.limits`), or not an
+            image in one of ``FORMATS``.
     """
     if isinstance(source, bytes):
         return _decode_bytes(source, f"<{len(source)} bytes>", background, max_pixels)
@@ -69,6 +70,10 @@ def decode_image(
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size <= READ_WHOLE:
                 return _decode_bytes(file.read(), str(path), background, max_pixels)
+            if file.read(2) == b"\xff\xd8":  # a JPEG of this size is rare, and its scans are counted in memory
+                file.seek(0)
+                return _decode_bytes(file.read(), str(path), background, max_pixels)
+            file.seek(0)
             return _decode(file, str(path), background, max_pixels)
     except OSError as error:
         raise ImageError(f"{path} cannot be opened: {error.strerror or error}. Check its permissions.") from error
@@ -83,6 +88,9 @@ def _no_file(path: Path) -> str:
 def _decode_bytes(data: bytes, name: str, background: tuple[int, int, int], max_pixels: int) -> NDArray[np.uint8]:
     if not data:
         raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
+    fault = scans_fault(data)
+    if fault:
+        raise ImageError(f"{name} {fault}")
     pixels = decode_plain_jpeg(data, max_pixels)
     return _decode(io.BytesIO(data), name, background, max_pixels) if pixels is None else pixels
 
@@ -105,6 +113,9 @@ def _decode(file: IO[bytes], name: str, background: tuple[int, int, int], max_pi
                 f"{name} has {width:,} x {height:,} pixels, more than the {max_pixels:,} allowed. "
                 "Crop the person out first."
             )
+        fault = size_fault(width, height)
+        if fault:
+            raise ImageError(f"{name} {fault}")
         if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
             raise ImageError(
                 f"{name} has {image.mode!r} pixels (float or 32 bits). "
@@ -155,14 +166,19 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
     Returns:
         (height, width, 3) uint8; the array is the caller's own.
     Raises:
-        ValueError: another shape or dtype, or a size below 1.
+        ValueError: another shape or dtype, a size below 1, or a side above ``MAX_SIDE``.
     """
+    # Here alone: a process that only decodes needs neither the time nor the memory that torch takes.
+    import torch
+
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ArgumentError(f"Expected an image (H, W, 3) uint8, found {image.shape} {image.dtype}.")
     if height < 1 or width < 1:
         raise ArgumentError(f"Expected a size of at least 1 x 1 pixels, found height {height}, width {width}.")
     if image.shape[:2] == (height, width):
         return image.copy()
+    if max(image.shape[:2]) > MAX_SIDE:
+        raise ArgumentError(f"The image {image.shape} has a side above {MAX_SIDE:,} pixels. Crop the person out first.")
     # torch wants strides that go forward and memory that may be written.
     whole = np.require(image, requirements=("C", "W"))
     resized: NDArray[np.uint8] = resize_bytes(torch.from_numpy(whole).unsqueeze(0), height, width)[0].numpy()

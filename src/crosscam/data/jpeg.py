@@ -13,6 +13,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.data.limits import size_fault
+
 Decoder = Callable[[bytes], NDArray[np.uint8]]
 
 _START, _FRAME, _SCAN, _JFIF, _ICC = 0xD8, 0xC0, 0xDA, 0xE0, 0xE2
@@ -35,7 +37,7 @@ def decode_plain_jpeg(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
     if decode is None:
         return None
     size = plain_jpeg_size(data)
-    if size is None or size[0] * size[1] > max_pixels:
+    if size is None or size[0] * size[1] > max_pixels or size_fault(size[1], size[0]):
         return None
     try:
         pixels = decode(data)

@@ -8,31 +8,44 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from crosscam.errors import GalleryError
+from crosscam.gallery import feedback
+from crosscam.gallery.checksums import entry_crc, value_crc
 from crosscam.gallery.records import Entry, ModelIdentity
 from crosscam.models.output import Block, Layout
 
-FORMAT = 1
+FORMAT = 2
 DATABASE = "gallery.sqlite"
 IDS_AT_ONCE = 500
+CHECKED = "id, path, camid, pid, time, tracks.name, added, row_crc, thumb_size, thumb_crc"
+"""What the checksum of an entry covers; where its row and thumbnail lie is covered by their own checksums."""
+ABOUT = ("model", "layout", "segment_rows")
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE documents(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE documents(name TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER) WITHOUT ROWID;
 CREATE TABLE tracks(code INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE segments(number INTEGER PRIMARY KEY, rows INTEGER NOT NULL, thumb_bytes INTEGER NOT NULL);
+CREATE TABLE segments(number INTEGER PRIMARY KEY, rows INTEGER NOT NULL, thumb_bytes INTEGER NOT NULL,
+    row_sum INTEGER);
 CREATE TABLE entries(
     id INTEGER PRIMARY KEY AUTOINCREMENT, segment INTEGER NOT NULL, row INTEGER NOT NULL, camid INTEGER NOT NULL,
     pid INTEGER, time REAL, track INTEGER, added REAL NOT NULL, path TEXT NOT NULL,
-    thumb_at INTEGER, thumb_size INTEGER, row_crc INTEGER NOT NULL, thumb_crc INTEGER);
+    thumb_at INTEGER, thumb_size INTEGER, row_crc INTEGER NOT NULL, thumb_crc INTEGER,
+    entry_crc INTEGER);
 CREATE TABLE wipes(segment INTEGER NOT NULL, row INTEGER NOT NULL, thumb_at INTEGER, thumb_size INTEGER);
 """
+_SINCE_1 = (
+    "ALTER TABLE segments ADD COLUMN row_sum INTEGER",
+    "ALTER TABLE documents ADD COLUMN crc INTEGER",
+    "ALTER TABLE entries ADD COLUMN entry_crc INTEGER",
+)
 
 Slot = tuple[int, int, int, int | None, int | None, int, int | None]
 """id, segment, row, thumb_at, thumb_size, row_crc, thumb_crc."""
@@ -50,7 +63,8 @@ class Database:
             found = int(self.meta("format"))
         except (sqlite3.Error, TypeError, ValueError) as error:
             raise GalleryError(f"{file} cannot be read as a gallery: {error}. Restore it from a backup.") from error
-        if found != FORMAT:
+        if not 1 <= found <= FORMAT:
+            self.connection.close()
             raise GalleryError(f"{file} has format {found}, this crosscam reads {FORMAT}. Install a later crosscam.")
 
     @staticmethod
@@ -74,6 +88,7 @@ class Database:
                 _set_up(connection)
                 connection.executescript(_SCHEMA)
                 rows = [(key, json.dumps(value)) for key, value in about.items()]
+                rows.append(("crc", json.dumps(about_crc(dict(rows)))))
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
             part.rename(file)
         except (sqlite3.Error, OSError) as error:
@@ -105,16 +120,72 @@ class Database:
 
     def meta(self, key: str) -> Any:
         """A value about the gallery."""
-        (text,) = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return json.loads(text)
+        with readable(f"its {key}"):
+            (text,) = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+            return json.loads(text)
+
+    def settle(self) -> None:
+        """Commit something that nobody committed before, so that what is read from now on is final.
+
+        A writer that is killed between the flush of its commit and the note of it in the log's shared index has not
+        committed for those who share that index, but has for whoever builds it anew when all of them are gone. A commit
+        overwrites what that one left in the log; the value differs each time, so that the log's chain of checksums,
+        which decides what a new index takes in, breaks right here.
+
+        Raises:
+            GalleryError: the disk is full or fails.
+        """
+        with self.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO meta VALUES ('writer', ?)", (json.dumps(secrets.token_hex(8)),))
+
+    def upgrade(self, sums: Callable[[int], int | None]) -> None:
+        """Give a gallery of format 1 its checksums.
+
+        Args:
+            sums: the sum of a segment's rows; None where they are damaged, so that it is never vouched for.
+        """
+        if int(self.meta("format")) == FORMAT:
+            return
+        with self.transaction() as connection:
+            for statement in _SINCE_1:
+                connection.execute(statement)
+            for number in self.segments():
+                connection.execute("UPDATE segments SET row_sum = ? WHERE number = ?", (sums(number), number))
+            self.check_entries(None)
+            self.drop_feedback()
+            for name, text in connection.execute("SELECT name, value FROM documents").fetchall():
+                connection.execute("UPDATE documents SET crc = ? WHERE name = ?", (value_crc(name, text), name))
+            texts = dict(connection.execute("SELECT key, value FROM meta"))
+            added = (("crc", about_crc(texts)), ("format", FORMAT))
+            connection.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(key, json.dumps(value)) for key, value in added]
+            )
+
+    def check_entries(self, ids: Sequence[int] | None) -> None:
+        """Within a transaction: the checksums of entries as they are now; None for all."""
+        query = f"SELECT {CHECKED} FROM entries LEFT JOIN tracks ON track = code"
+        found = self.connection.execute(query) if ids is None else self._by_id(f"{query} WHERE id IN", ids)
+        checks = [(entry_crc(fields), fields[0]) for fields in found]
+        self.connection.executemany("UPDATE entries SET entry_crc = ? WHERE id = ?", checks)
+
+    def sums(self) -> dict[int, int | None]:
+        """What the rows of the entries of each segment add up to, by number; None where that is not known."""
+        if int(self.meta("format")) < FORMAT:
+            return dict.fromkeys(self.segments())
+        found = dict(self.connection.execute("SELECT number, row_sum FROM segments"))
+        return {number: total if isinstance(total, int) else None for number, total in found.items()}
 
     def model(self) -> ModelIdentity:
         """What made the descriptors."""
-        return ModelIdentity(**self.meta("model"))
+        with readable("its model"):
+            found = self.meta("model")
+            return ModelIdentity(str(found["fingerprint"]), str(found["name"]))
 
     def layout(self) -> Layout:
         """The blocks of a descriptor."""
-        return tuple(Block(n, a, b, parts, kind, (top, low)) for n, a, b, parts, kind, top, low in self.meta("layout"))
+        with readable("its layout"):
+            found = self.meta("layout")
+            return tuple(Block(n, a, b, parts, kind, (top, low)) for n, a, b, parts, kind, top, low in found)
 
     def data_version(self) -> int:
         """Changes when another connection has changed anything."""
@@ -127,7 +198,9 @@ class Database:
 
     def segments(self) -> dict[int, tuple[int, int]]:
         """Counted rows and thumbnail bytes of each segment, by number."""
-        found = self.connection.execute("SELECT number, rows, thumb_bytes FROM segments ORDER BY number")
+        found = self.connection.execute("SELECT number, rows, thumb_bytes FROM segments ORDER BY number").fetchall()
+        if not all(isinstance(value, int) and 0 <= value < 1 << 48 for row in found for value in row):
+            raise sqlite3.DatabaseError("a segment has no number, or no size that a file can have")
         return {number: (rows, thumbs) for number, rows, thumbs in found}
 
     def track_names(self) -> dict[str, int]:
@@ -171,20 +244,56 @@ class Database:
     def document(self, name: str) -> Any:
         """A document, None where there is none."""
         row = self.connection.execute("SELECT value FROM documents WHERE name = ?", (name,)).fetchone()
-        return json.loads(row[0]) if row else None
+        if row is None:
+            return None
+        with readable(f"the document {name}"):
+            return json.loads(row[0])
 
-    def set_document(self, name: str, value: Any) -> None:
-        """Set, or remove for None."""
-        with self.transaction() as connection:
-            if value is None:
-                connection.execute("DELETE FROM documents WHERE name = ?", (name,))
-            else:
-                connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?)", (name, json.dumps(value)))
+    def put_document(self, name: str, value: Any) -> None:
+        """Within a transaction: set, or remove for None."""
+        if value is None:
+            self.connection.execute("DELETE FROM documents WHERE name = ?", (name,))
+            return
+        text = json.dumps(value)
+        row = (name, text, value_crc(name, text))
+        self.connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", row)
+
+    def drop_feedback(self) -> None:
+        """Within a transaction: feedback goes with the entries that it names."""
+        left = feedback.pruned(self.document(feedback.DOCUMENT), self.slots)
+        if left is not None:
+            self.put_document(feedback.DOCUMENT, left or None)
+
+    def vacuum(self) -> None:
+        """Write the database anew from what is in it.
+
+        ``secure_delete`` overwrites what is removed where it stands; copies that the database made when it moved cells
+        between its pages are not overwritten, and no such copy is in a database that is written anew.
+        """
+        self.connection.execute("VACUUM")
 
     def _by_id(self, query: str, ids: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         for first in range(0, len(ids), IDS_AT_ONCE):
             some = [int(i) for i in ids[first : first + IDS_AT_ONCE]]
             yield from self.connection.execute(f"{query} ({','.join('?' * len(some))})", some)
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """What SQLite gives although nobody can have written it, as an error of the database.
+
+    Raises:
+        sqlite3.DatabaseError: a value of another kind than was written.
+    """
+    try:
+        yield
+    except (TypeError, ValueError, LookupError) as error:
+        raise sqlite3.DatabaseError(f"{what} cannot be read: {error}") from error
+
+
+def about_crc(texts: Mapping[str, str]) -> int:
+    """The checksum of what a gallery says of its model and shape, from its values as JSON."""
+    return value_crc("about", "\n".join(texts[key] for key in ABOUT))
 
 
 def _set_up(connection: sqlite3.Connection) -> None:

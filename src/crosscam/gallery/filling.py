@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crosscam.data.images import decode_image
+from crosscam.data.limits import size_fault
 from crosscam.data.loading import Progress
 from crosscam.data.records import Sample
 from crosscam.data.text_files import refuse_names
@@ -119,11 +120,23 @@ def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> E
 
 
 def make_thumbnail(pixels: NDArray[np.uint8]) -> bytes:
-    """A small JPEG of a picture (H, W, 3), never enlarged."""
+    """A small JPEG of a picture (H, W, 3), never enlarged; errors as :func:`small_jpeg`."""
+    return small_jpeg(pixels, THUMBNAIL_HEIGHT, THUMBNAIL_WIDTH, JPEG_QUALITY)
+
+
+def small_jpeg(pixels: NDArray[np.uint8], height: int, width: int, quality: int) -> bytes:
+    """A JPEG of a picture (H, W, 3) that fits into a size, never enlarged, without anything that its file said.
+
+    Raises:
+        ImageError: a size that no picture of a person has; to shrink it would take minutes.
+    """
+    fault = size_fault(pixels.shape[1], pixels.shape[0])
+    if fault:
+        raise ImageError(f"A picture {fault}")
     picture = Image.fromarray(pixels)
-    picture.thumbnail((THUMBNAIL_WIDTH, THUMBNAIL_HEIGHT), Image.Resampling.BICUBIC)
+    picture.thumbnail((width, height), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    picture.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 

@@ -15,7 +15,6 @@ from crosscam.gallery.records import (
     Entry,
     GalleryInfo,
     Hit,
-    IndexInfo,
     Keep,
     ModelIdentity,
     NewEntry,
@@ -102,7 +101,6 @@ class Gallery(Protocol):
         weights: Mapping[str, float] | None = None,
         pool_tracks: bool = False,
         rerank_first: int = 0,
-        approximate: bool = False,
     ) -> list[list[Hit]]:
         """The nearest entries of each query, exactly, nearest first; equal distances rank by id.
 
@@ -115,12 +113,11 @@ class Gallery(Protocol):
             pool_tracks: pictures of one track at one camera count as one, by the mean of their descriptors; entries
                 without a track stand for themselves.
             rerank_first: re-rank this many first hits by k-reciprocal neighbours; 0 leaves the ranking alone.
-            approximate: look into the likely lists alone; see :meth:`build_index` for the recall.
         Returns:
             Q lists of up to k hits.
         Raises:
             ModelMismatchError: descriptors of another model.
-            GalleryError: ``approximate`` without an index, or damaged files.
+            GalleryError: damaged files.
             ValueError: shapes or numbers out of range, an unknown part.
         """
 
@@ -184,17 +181,6 @@ class Gallery(Protocol):
 
     def compact(self) -> int:
         """Give the places of forgotten entries back to the disk; bytes freed. Readers go on meanwhile."""
-
-    def build_index(self, *, recall: float = 0.99, seed: int = 0) -> IndexInfo:
-        """Sort the entries into lists for the approximate search, and measure its recall against the exact one.
-
-        Args:
-            recall: least recall of the first ten; the number of lists to look into is chosen to reach it on half of
-                the measured queries, and the recall that is told is that of the other half.
-            seed: of the samples.
-        Raises:
-            GalleryError: fewer than 1,000 entries: the exact search is faster.
-        """
 
     def info(self) -> GalleryInfo:
         """Counts, sizes, model, layout."""

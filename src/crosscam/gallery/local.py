@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time as clock
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,13 +20,11 @@ from crosscam.gallery import writing
 from crosscam.gallery.backup import backup
 from crosscam.gallery.checking import verify
 from crosscam.gallery.exporting import ROWS_AT_ONCE, Part, export_entries
-from crosscam.gallery.indexing import build_index
 from crosscam.gallery.records import (
     KEEP,
     Entry,
     GalleryInfo,
     Hit,
-    IndexInfo,
     Keep,
     ModelIdentity,
     NewEntry,
@@ -124,18 +123,17 @@ class LocalGallery:
         weights: Mapping[str, float] | None = None,
         pool_tracks: bool = False,
         rerank_first: int = 0,
-        approximate: bool = False,
     ) -> list[list[Hit]]:
         """The nearest entries of each query."""
         self.check_model(model)
         queries = check_descriptors(descriptors, self.layout, "queries")
         factors = block_weights(weights, self.layout)
-        return self._searcher.search(queries, Request(k, where, factors, pool_tracks, rerank_first, approximate))
+        return self._searcher.search(queries, Request(k, where, factors, pool_tracks, rerank_first))
 
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries by rising id."""
         ids = self.ids(where)[start : None if limit is None else start + limit]
-        with self._store.lock:
+        with self._store.turn():
             found = self._store.database.entries(ids)
         return [found[i] for i in ids if i in found]
 
@@ -152,9 +150,13 @@ class LocalGallery:
         """(N, D) descriptors by id."""
         for _ in range(TRIES):
             snapshot = self._store.snapshot()
-            self._store.slots(ids)
+            slots = self._store.slots(ids)
+            if not np.isin(ids, snapshot.columns["id"]).all():  # added between the two looks
+                continue
             rows = snapshot.rows(snapshot.places(np.asarray(ids, np.int64))) if len(ids) else np.empty((0, self.dim))
             if self._store.generation() == snapshot.generation:
+                for row, slot in zip(rows, slots, strict=True):
+                    self._check(row.tobytes(), slot[5], slot[0], "descriptor")
                 return np.ascontiguousarray(rows[:, : self.dim], np.float32)
         raise GalleryError(f"{self._store.folder} is being changed without a pause. Try again later.")
 
@@ -162,16 +164,27 @@ class LocalGallery:
         """Thumbnails by id."""
         for _ in range(TRIES):
             generation = self._store.generation()
+            slots = self._store.slots(ids)
             try:
                 found = [
                     None if at is None or size is None else self._store.files.thumbnail(number, at, size)
-                    for _, number, _, at, size, _, _ in self._store.slots(ids)
+                    for _, number, _, at, size, _, _ in slots
                 ]
             except FileNotFoundError:  # compacted away meanwhile
                 continue
             if self._store.generation() == generation:
+                for thumbnail, slot in zip(found, slots, strict=True):
+                    if thumbnail is not None:
+                        self._check(thumbnail, slot[6], slot[0], "thumbnail")
                 return found
         raise GalleryError(f"{self._store.folder} is being changed without a pause. Try again later.")
+
+    def _check(self, data: bytes, crc: int | None, id_: int, what: str) -> None:
+        if zlib.crc32(data) != crc:
+            raise GalleryError(
+                f"{self._store.folder}: the {what} of entry {id_} is not what was added (checksum). Forget the entry "
+                "and add it again, or restore the gallery from a backup."
+            )
 
     def update(
         self,
@@ -200,6 +213,7 @@ class LocalGallery:
             raise ArgumentError(
                 "Nothing says what to forget. Give a condition; all is forgotten by deleting the gallery."
             )
+        self._searcher.drop()
         return writing.forget(self._store, where)
 
     def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
@@ -215,14 +229,9 @@ class LocalGallery:
         self._store.must_write()
         return writing.compact(self._store)
 
-    def build_index(self, *, recall: float = 0.99, seed: int = 0) -> IndexInfo:
-        """Sort the entries into lists for the approximate search."""
-        self._store.must_write()
-        return build_index(self._store, self._searcher, recall, seed)
-
     def info(self) -> GalleryInfo:
         """Counts, sizes, model, layout."""
-        snapshot, lists = self._store.snapshot(), self._store.lists()
+        snapshot = self._store.snapshot()
         columns = snapshot.columns
         cameras, counts = np.unique(columns["camid"], return_counts=True)
         times = columns["time"][np.isfinite(columns["time"])]
@@ -239,7 +248,6 @@ class LocalGallery:
             tracks=len(np.unique(tracked[["camid", "track"]])),
             times=(float(times.min()), float(times.max())) if len(times) else None,
             added=(float(columns["added"].min()), float(columns["added"].max())) if len(columns) else None,
-            index=lists.info if lists else None,
         )
 
     def verify(self) -> Verified:
@@ -264,15 +272,13 @@ class LocalGallery:
 
     def document(self, name: str) -> Any:
         """A JSON value kept with the gallery."""
-        with self._store.lock:
-            self._store.must_be_open()
+        with self._store.turn():
             return self._store.database.document(name)
 
     def set_document(self, name: str, value: Any) -> None:
         """Keep a JSON value with the gallery."""
         self._store.must_write()
-        with self._store.lock:
-            self._store.database.set_document(name, value)
+        writing.set_document(self._store, name, value)
 
 
 def check_layout(layout: Layout) -> None:

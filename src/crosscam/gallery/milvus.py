@@ -1,8 +1,8 @@
 """A gallery in a Milvus database, for more entries than one machine holds.
 
 What differs from a folder: Milvus removes the bytes of forgotten entries at its own compaction, which ``forget`` asks
-for and does not wait for; the one writer is kept by a lease that another client could overlook; tracks are not pooled,
-and there is no approximate search. It was tested with Milvus Lite alone; see docs/gallery.md.
+for and does not wait for; the one writer is kept by a lease that another client could overlook; tracks are not pooled.
+It was tested with Milvus Lite alone; see docs/gallery.md.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
+from crosscam.gallery import feedback
 from crosscam.gallery.exporting import Part, export_entries
 from crosscam.gallery.local import EVERYTHING, check_layout, check_model, seconds
 from crosscam.gallery.milvus_tables import (
@@ -40,7 +41,6 @@ from crosscam.gallery.records import (
     Entry,
     GalleryInfo,
     Hit,
-    IndexInfo,
     Keep,
     ModelIdentity,
     NewEntry,
@@ -171,13 +171,12 @@ class MilvusGallery:
         weights: Mapping[str, float] | None = None,
         pool_tracks: bool = False,
         rerank_first: int = 0,
-        approximate: bool = False,
     ) -> list[list[Hit]]:
         """The nearest entries of each query: ranked by Milvus in float32, the first again in float64."""
         self.check_model(model)
         queries = check_descriptors(descriptors, self.layout, "queries")
-        if pool_tracks or approximate:
-            raise GalleryError(f"{self._place} is in Milvus: no pooled tracks and no approximate search there yet.")
+        if pool_tracks:
+            raise GalleryError(f"{self._place} is in Milvus, where tracks cannot be pooled. Search without that.")
         request = Request(k, where, block_weights(weights, self.layout), rerank_first=rerank_first)
         wanted = max(k, rerank_first)
         if wanted > MOST_HITS:
@@ -252,6 +251,9 @@ class MilvusGallery:
         for first in range(0, len(ids), AT_ONCE):
             self._client.delete(self._address.collection, ids=ids[first : first + AT_ONCE])
         if ids:
+            left = feedback.pruned(self.document(feedback.DOCUMENT), lambda n: self.ids(Where(ids=tuple(n))))
+            if left is not None:
+                self.set_document(feedback.DOCUMENT, left or None)
             self.compact()
         return len(ids)
 
@@ -267,10 +269,6 @@ class MilvusGallery:
         self._client.flush(self._address.collection)
         self._client.compact(self._address.collection)
         return 0
-
-    def build_index(self, *, recall: float = 0.99, seed: int = 0) -> IndexInfo:  # noqa: ARG002
-        """Not in Milvus yet."""
-        raise GalleryError(f"{self._place} is in Milvus, whose exact index serves every search; it has no other yet.")
 
     def info(self) -> GalleryInfo:
         """Counts, model, layout; reads every entry."""
@@ -290,7 +288,6 @@ class MilvusGallery:
             tracks=len({(e.camid, e.track) for e in found if e.track}),
             times=(min(times), max(times)) if times else None,
             added=(min(added), max(added)) if added else None,
-            index=None,
         )
 
     def verify(self) -> Verified:

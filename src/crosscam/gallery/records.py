@@ -141,25 +141,6 @@ class Where:
 
 
 @dataclass(frozen=True)
-class IndexInfo:
-    """The index of the approximate search.
-
-    Attributes:
-        lists: number of lists the entries are sorted into.
-        probes: lists that a search looks into; with a filter more, until as many entries are compared.
-        entries: entries in the lists; later ones are all compared, until the index is built again.
-        recall_at_10: share of the true first ten that it found when it was built.
-        queries: on how many queries that was measured.
-    """
-
-    lists: int
-    probes: int
-    entries: int
-    recall_at_10: float
-    queries: int
-
-
-@dataclass(frozen=True)
 class GalleryInfo:
     """The state of a gallery.
 
@@ -175,7 +156,6 @@ class GalleryInfo:
         tracks: tracklets, counted for each camera.
         times: first and last time, None where no entry has one.
         added: when the first and the last entry came in; None for an empty gallery.
-        index: of the approximate search; None without.
     """
 
     place: str
@@ -189,7 +169,6 @@ class GalleryInfo:
     tracks: int
     times: tuple[float, float] | None
     added: tuple[float, float] | None
-    index: IndexInfo | None
 
     @property
     def dim(self) -> int:

@@ -14,8 +14,10 @@ import numpy as np
 
 from crosscam.errors import GalleryError
 from crosscam.gallery.rows import Rows
+from crosscam.system.files import sync_folder
 
 ZEROS = bytes(1 << 20)
+BINARY = getattr(os, "O_BINARY", 0)  # Windows alone has it
 
 
 class SegmentFiles:
@@ -55,7 +57,7 @@ class SegmentFiles:
             (self.thumbs_file(number), at_byte, memoryview(thumbs)),
         ):
             if new or len(data):
-                handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+                handle = os.open(file, os.O_RDWR | os.O_CREAT | BINARY, 0o666)
                 try:
                     _write_all(handle, data, at)
                     os.fsync(handle)
@@ -79,11 +81,13 @@ class SegmentFiles:
 
     def thumbnail(self, number: int, at: int, size: int) -> bytes:
         """The bytes of one thumbnail; errors as in :meth:`map`."""
-        with open(self.thumbs_file(number), "rb") as file:
-            data = os.pread(file.fileno(), size, at)
-        if len(data) != size:
-            raise self._short(self.thumbs_file(number), at + size, at + len(data))
-        return data
+        place = self.thumbs_file(number)
+        if not (isinstance(at, int) and isinstance(size, int) and at >= 0 and size >= 0):
+            raise GalleryError(f"{place} cannot hold a thumbnail of {size} bytes at {at}. Restore it from a backup.")
+        self._check_length(place, at + size)
+        with open(place, "rb") as file:
+            file.seek(at)
+            return file.read(size)
 
     def wipe(self, number: int, rows: Iterable[int], thumbs: Iterable[tuple[int, int]]) -> None:
         """Overwrite rows, and (start, size) stretches of thumbnails, with zeros on the disk."""
@@ -94,7 +98,7 @@ class SegmentFiles:
         for file, places in stretches.items():
             if not places:
                 continue
-            handle = os.open(file, os.O_RDWR)
+            handle = os.open(file, os.O_RDWR | BINARY)
             try:
                 for at, size in places:
                     for start in range(0, size, len(ZEROS)):
@@ -113,23 +117,42 @@ class SegmentFiles:
     def tidy(self, counted: dict[int, tuple[int, int]]) -> None:
         """Cut off what a crash left: files of no segment, and bytes behind the counted rows and thumbnail bytes.
 
+        Nothing is touched before every counted file was seen to be there and long enough: a database that counts files
+        that are not there may be an older or a damaged one, and what it does not count may be all there is.
+
+        Args:
+            counted: rows and thumbnail bytes by segment, of a state that is final; see :meth:`Store.settle`.
         Raises:
-            GalleryError: a file is missing or too short.
+            GalleryError: a file is missing or too short; nothing was changed.
         """
+        sizes = self.sizes(counted)
+        for file, size in sizes.items():
+            self.check_length(file, size)
         for file in self.folder.iterdir():
             if file.stem.isdecimal() and int(file.stem) not in counted:
                 file.unlink()
+        for file, size in sizes.items():
+            if file.stat().st_size > size:
+                os.truncate(file, size)
+
+    def sizes(self, counted: dict[int, tuple[int, int]]) -> dict[Path, int]:
+        """The files of counted segments, and how many bytes of each count."""
+        sizes: dict[Path, int] = {}
         for number, (rows, thumb_bytes) in counted.items():
-            for file, size in (
-                (self.rows_file(number), rows * self.row_bytes),
-                (self.thumbs_file(number), thumb_bytes),
-            ):
-                try:
-                    self._check_length(file, size)
-                except FileNotFoundError as error:
-                    raise GalleryError(f"{file} is missing. Restore it from a backup.") from error
-                if file.stat().st_size > size:
-                    os.truncate(file, size)
+            sizes[self.rows_file(number)] = rows * self.row_bytes
+            sizes[self.thumbs_file(number)] = thumb_bytes
+        return sizes
+
+    def check_length(self, file: Path, size: int) -> None:
+        """Refuse a file that is missing or shorter than what counts of it.
+
+        Raises:
+            GalleryError: it is.
+        """
+        try:
+            self._check_length(file, size)
+        except FileNotFoundError as error:
+            raise GalleryError(f"{file} is missing. Restore it from a backup.") from error
 
     def _check_length(self, file: Path, size: int) -> None:
         found = file.stat().st_size
@@ -140,16 +163,7 @@ class SegmentFiles:
         return GalleryError(f"{file} is cut short: expected {size:,} bytes, found {found:,}. Restore it from a backup.")
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush the names of a folder's files to disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _write_all(handle: int, data: memoryview, at: int) -> None:
+    os.lseek(handle, at, os.SEEK_SET)
     while len(data):
-        done = os.pwrite(handle, data, at)
-        data, at = data[done:], at + done
+        data = data[os.write(handle, data) :]

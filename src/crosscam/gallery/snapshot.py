@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.gallery.database import Database
+from crosscam.gallery.database import Database, readable
 from crosscam.gallery.records import Where
 from crosscam.gallery.rows import Rows
 from crosscam.gallery.scan import Chunk, Keys
@@ -54,6 +54,7 @@ class Snapshot:
         starts: number to the range of its entries in ``columns``.
         tracks: code of each track by its name.
         by_id: (N,) places in ``columns`` by rising id.
+        sums: number to what the rows of its entries add up to; None in galleries of earlier versions.
     """
 
     version: int
@@ -63,6 +64,7 @@ class Snapshot:
     starts: dict[int, tuple[int, int]]
     tracks: dict[str, int]
     by_id: Keys
+    sums: dict[int, int | None]
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -161,7 +163,8 @@ def load(database: Database, files: SegmentFiles, version: int) -> Snapshot:
     try:
         generation = int(database.meta("generation"))
         (count,) = connection.execute("SELECT count(*) FROM entries").fetchone()
-        columns = np.fromiter(connection.execute(_SELECT), COLUMNS, count)
+        with readable("an entry"):
+            columns = np.fromiter(connection.execute(_SELECT), COLUMNS, count)
         return _assemble(version, generation, columns, database, files, {})
     finally:
         _end(connection)
@@ -174,7 +177,8 @@ def extend(old: Snapshot, database: Database, files: SegmentFiles, version: int)
     try:
         if int(database.meta("generation")) == old.generation:
             last = int(old.columns["id"].max(initial=0))
-            new = np.fromiter(connection.execute(f"{_SELECT} WHERE id > ?", (last,)), COLUMNS)
+            with readable("an entry"):
+                new = np.fromiter(connection.execute(f"{_SELECT} WHERE id > ?", (last,)), COLUMNS)
             columns = np.concatenate([old.columns, new]) if len(new) else old.columns
             return _assemble(version, old.generation, columns, database, files, old.segments)
     finally:
@@ -196,12 +200,27 @@ def _assemble(
     counted = database.segments()
     edges = np.searchsorted(columns["segment"], [*counted, np.iinfo(np.int64).max])
     starts = {number: (int(edges[i]), int(edges[i + 1])) for i, number in enumerate(counted)}
+    if not _within(columns, counted, starts):
+        raise sqlite3.DatabaseError("entries lie outside of the counted segments")
     segments = {
         number: mapped[number] if number in mapped and len(mapped[number]) == rows else files.map(number, rows)
         for number, (rows, _) in counted.items()
     }
     by_id = np.argsort(columns["id"], kind="stable")
-    return Snapshot(version, generation, columns, segments, starts, database.track_names(), by_id)
+    return Snapshot(version, generation, columns, segments, starts, database.track_names(), by_id, database.sums())
+
+
+def _within(columns: NDArray[np.void], counted: dict[int, tuple[int, int]], starts: dict[int, tuple[int, int]]) -> bool:
+    """Whether every entry has a row that is counted, and none the row of another."""
+    if sum(last - first for first, last in starts.values()) != len(columns):
+        return False
+    for number, (first, last) in starts.items():
+        rows = columns["row"][first:last]
+        if len(rows) and (rows[0] < 0 or rows[-1] >= counted[number][0] or (np.diff(rows) == 0).any()):
+            return False
+        if len(rows) and (columns["segment"][first] != number or columns["segment"][last - 1] != number):
+            return False
+    return True
 
 
 def _codes(known: dict[str, int], names: tuple[str, ...] | None) -> list[int] | None:
@@ -210,4 +229,4 @@ def _codes(known: dict[str, int], names: tuple[str, ...] | None) -> list[int] | 
 
 def _end(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:
-        connection.execute("COMMIT")
+        connection.execute("ROLLBACK")

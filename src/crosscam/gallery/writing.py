@@ -7,73 +7,75 @@ what to wipe, and wipes then: what is not wiped yet is wiped by the next writer 
 
 from __future__ import annotations
 
+import json
 import time as clock
 import zlib
 from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError, GalleryError
-from crosscam.gallery.inverted import INDEX
+from crosscam.gallery.checksums import entry_crc, row_sums, segment_sum, signed
+from crosscam.gallery.database import Slot
 from crosscam.gallery.records import NewEntry, Where
 from crosscam.gallery.rows import Rows, widen
 from crosscam.gallery.store import Store
 
 _INSERT = (
-    "INSERT INTO entries(segment, row, camid, pid, time, track, added, path, thumb_at, thumb_size, row_crc, thumb_crc) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO entries(id, segment, row, camid, pid, time, track, added, path, thumb_at, thumb_size, row_crc, "
+    "thumb_crc, entry_crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 CHANGEABLE = ("path", "pid", "camid", "time")
 ROWS_AT_ONCE = 4096
-# A centre this close to a forgotten descriptor may be that descriptor.
-NEAR_CENTRE = 1e-3
 
 
 def add(store: Store, descriptors: Rows, entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None]) -> list[int]:
     """See :meth:`crosscam.gallery.Gallery.add`; the arguments are checked."""
     rows = widen(descriptors, store.layout)
-    ids: list[int] = []
     now = clock.time()
-    with store.lock, store.database.transaction() as connection:
+    with store.turn(), store.database.transaction() as connection:
         (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
+        ids = list(range(last + 1, last + 1 + len(entries)))
+        sums = store.database.sums()
         codes = store.database.track_codes([entry.track for entry in entries])
         for number, at_row, at_byte, part in _room(store, len(entries)):
             thumbs = thumbnails[part]
             places = list(accumulate((len(t or b"") for t in thumbs), initial=at_byte))
             store.files.append(number, at_row, rows[part], at_byte, b"".join(t or b"" for t in thumbs))
             records = [
-                (
-                    number,
-                    at_row + i,
-                    int(e.camid),
-                    None if e.pid is None else int(e.pid),
-                    None if e.time is None else float(e.time),
-                    code,
-                    now,
-                    e.path,
-                    None if thumb is None else place,
-                    None if thumb is None else len(thumb),
-                    zlib.crc32(row),
-                    None if thumb is None else zlib.crc32(thumb),
-                )
-                for i, (e, code, row, thumb, place) in enumerate(
-                    zip(entries[part], codes[part], rows[part], thumbs, places[:-1], strict=True)
+                _record(id_, e, now, (number, at_row + i, place, code), row, thumb)
+                for i, (id_, e, code, row, thumb, place) in enumerate(
+                    zip(ids[part], entries[part], codes[part], rows[part], thumbs, places[:-1], strict=True)
                 )
             ]
             connection.executemany(_INSERT, records)
-            counts = (number, at_row + len(records), places[-1])
-            connection.execute("INSERT OR REPLACE INTO segments VALUES (?, ?, ?)", counts)
-        ids = list(range(last + 1, last + 1 + len(entries)))
+            before = sums.get(number, 0)
+            added = segment_sum(row_sums(rows[part]), np.arange(at_row, at_row + len(records)))
+            total = None if before is None else signed(before + added)
+            counts = (number, at_row + len(records), places[-1], total)
+            connection.execute("INSERT OR REPLACE INTO segments VALUES (?, ?, ?, ?)", counts)
     store.changed()
     return ids
 
 
+def _record(
+    id_: int, entry: NewEntry, now: float, lies: tuple[int, int, int, int | None], row: Rows, thumb: bytes | None
+) -> tuple[object, ...]:
+    """What the database keeps of an entry; ``lies`` is its segment, row, the place of its thumbnail, and its track."""
+    segment, number, place, code = lies
+    camid, pid = int(entry.camid), None if entry.pid is None else int(entry.pid)
+    time = None if entry.time is None else float(entry.time)
+    crc = zlib.crc32(row.tobytes())
+    at, size, thumb_crc = (None, None, None) if thumb is None else (place, len(thumb), zlib.crc32(thumb))
+    check = entry_crc((id_, entry.path, camid, pid, time, entry.track, now, crc, size, thumb_crc))
+    return id_, segment, number, camid, pid, time, code, now, entry.path, at, size, crc, thumb_crc, check
+
+
 def update(store: Store, ids: Sequence[int], changes: dict[str, object]) -> int:
     """See :meth:`crosscam.gallery.Gallery.update`."""
-    with store.lock:
+    with store.turn():
         store.slots(ids)
         with store.database.transaction() as connection:
             columns = {name: value for name, value in changes.items() if name in CHANGEABLE}
@@ -85,6 +87,7 @@ def update(store: Store, ids: Sequence[int], changes: dict[str, object]) -> int:
                 columns["track"] = store.database.track_codes([None if track is None else str(track)])[0]
             setting = ", ".join(f"{name} = ?" for name in columns)
             connection.executemany(f"UPDATE entries SET {setting} WHERE id = ?", [(*columns.values(), i) for i in ids])
+            store.database.check_entries(sorted(set(ids)))
             store.database.drop_unused_tracks()
             store.database.bump_generation()
         store.changed()
@@ -93,31 +96,51 @@ def update(store: Store, ids: Sequence[int], changes: dict[str, object]) -> int:
 
 def forget(store: Store, where: Where) -> int:
     """See :meth:`crosscam.gallery.Gallery.forget`."""
-    with store.lock:
-        snapshot = store.snapshot()
-        ids = snapshot.ids(where)
-        if not len(ids):
+    with store.turn():
+        ids = [int(i) for i in store.snapshot().ids(where)]
+        if not ids:
             return 0
-        keys = [(int(i),) for i in ids]
-        lists = store.lists()
-        spoiled = lists is not None and _near_a_centre(store, ids, lists.centres)
+        keys = [(i,) for i in ids]
         with store.database.transaction() as connection:
             connection.executemany(
                 "INSERT INTO wipes SELECT segment, row, thumb_at, thumb_size FROM entries WHERE id = ?", keys
             )
+            _take_from_sums(store, list(store.database.slots(ids).values()))
             connection.executemany("DELETE FROM entries WHERE id = ?", keys)
             store.database.drop_unused_tracks()
+            store.database.drop_feedback()
             store.database.bump_generation()
         store.changed()
-        if spoiled:
-            (store.folder / INDEX).unlink()
         store.wipe()
     return len(ids)
 
 
+def set_document(store: Store, name: str, value: object) -> None:
+    """See :meth:`crosscam.gallery.Gallery.set_document`."""
+    text = json.dumps(value)
+    with store.turn(), store.database.transaction():
+        store.database.put_document(name, json.loads(text))
+
+
+def _take_from_sums(store: Store, slots: Sequence[Slot]) -> None:
+    """Within a transaction: the sums of segments without these entries; none where a row is not what was added."""
+    sums, counted = store.database.sums(), store.database.segments()
+    for number in sorted({slot[1] for slot in slots}):
+        before = sums[number]
+        mine = sorted((slot[2], slot[5]) for slot in slots if slot[1] == number)
+        if before is None:
+            continue
+        numbers = np.array([row for row, _ in mine], np.int64)
+        rows = store.files.map(number, counted[number][0])[numbers]
+        whole = all(zlib.crc32(row) == crc for row, (_, crc) in zip(rows, mine, strict=True))
+        left = signed(before - segment_sum(row_sums(rows), numbers)) if whole else None
+        store.database.connection.execute("UPDATE segments SET row_sum = ? WHERE number = ?", (left, number))
+
+
 def compact(store: Store) -> int:
     """See :meth:`crosscam.gallery.Gallery.compact`."""
-    with store.lock:
+    with store.turn():
+        store.snapshot()  # refuses entries that lie nowhere
         counted = store.database.segments()
         holding = dict(store.database.connection.execute("SELECT segment, count(*) FROM entries GROUP BY segment"))
         old = [number for number, (rows, _) in counted.items() if holding.get(number, 0) < rows]
@@ -127,14 +150,16 @@ def compact(store: Store) -> int:
             try:
                 _move(store, old, new)
             except BaseException as error:
-                # What was copied must not lie about: it may hold somebody who is forgotten next.
+                # What was copied must not lie about: it may hold somebody who is forgotten next. But a commit that
+                # failed may be in the log all the same, where it would count after a crash, until another comes.
+                store.settle()
                 store.files.remove(range(new, new + len(old)))
                 if isinstance(error, OSError):
                     raise GalleryError(f"{store.folder} cannot be compacted: {error}. Nothing was changed.") from error
                 raise
+            for file, size in store.files.sizes(store.database.segments()).items():
+                store.files.check_length(file, size)
             store.files.remove(old)
-        # Names that were moved about within the database's pages go with the pages.
-        store.database.connection.execute("VACUUM")
         store.wipe()
         return before - size_on_disk(store)
 
@@ -170,43 +195,47 @@ def _move(store: Store, old: Sequence[int], first: int) -> None:
     marks = ",".join("?" * len(old))
     connection = store.database.connection
     found = connection.execute(
-        f"SELECT id, segment, row, thumb_at, thumb_size FROM entries WHERE segment IN ({marks}) ORDER BY id", list(old)
+        "SELECT id, segment, row, thumb_at, thumb_size, row_crc, thumb_crc FROM entries "
+        f"WHERE segment IN ({marks}) ORDER BY id",
+        list(old),
     ).fetchall()
     mapped = {number: store.files.map(number, store.database.segments()[number][0]) for number in old}
     moves: list[tuple[int, int, int | None, int]] = []
-    counts: list[tuple[int, int, int]] = []
+    counts: list[tuple[int, int, int, int]] = []
     for start in range(0, len(found), store.segment_rows):
-        number, at_byte = first + start // store.segment_rows, 0
+        number, at_byte, total = first + start // store.segment_rows, 0, 0
         mine = found[start : start + store.segment_rows]
         for at_row in range(0, len(mine), ROWS_AT_ONCE):
             some = mine[at_row : at_row + ROWS_AT_ONCE]
-            rows = np.stack([mapped[segment][row] for _, segment, row, _, _ in some])
-            thumbs = [b"" if not size else store.files.thumbnail(s, at, size) for _, s, _, at, size in some]
+            rows = np.stack([mapped[slot[1]][slot[2]] for slot in some])
+            thumbs = [b"" if not slot[4] else store.files.thumbnail(slot[1], slot[3], slot[4]) for slot in some]
+            for slot, row, thumb in zip(some, rows, thumbs, strict=True):
+                _refuse_damaged(store, slot, row, thumb)
             places = list(accumulate(map(len, thumbs), initial=at_byte))
             store.files.append(number, at_row, rows, at_byte, b"".join(thumbs))
             moves += [
                 (number, at_row + i, None if at is None else places[i], id_)
-                for i, (id_, _, _, at, _) in enumerate(some)
+                for i, (id_, _, _, at, *_) in enumerate(some)
             ]
             at_byte = places[-1]
-        counts.append((number, len(mine), at_byte))
+            total += segment_sum(row_sums(rows), np.arange(at_row, at_row + len(rows)))
+        counts.append((number, len(mine), at_byte, signed(total)))
     with store.database.transaction():
         connection.executemany("UPDATE entries SET segment = ?, row = ?, thumb_at = ? WHERE id = ?", moves)
         connection.execute(f"DELETE FROM segments WHERE number IN ({marks})", list(old))
         connection.execute(f"DELETE FROM wipes WHERE segment IN ({marks})", list(old))
-        connection.executemany("INSERT INTO segments VALUES (?, ?, ?)", counts)
+        connection.executemany("INSERT INTO segments VALUES (?, ?, ?, ?)", counts)
         store.database.bump_generation()
     store.changed()
 
 
-def _near_a_centre(store: Store, ids: NDArray[np.int64], centres: Rows) -> bool:
-    """Whether a forgotten descriptor may be readable as a centre of the index."""
-    snapshot = store.snapshot()
-    for start in range(0, len(ids), ROWS_AT_ONCE):
-        rows = snapshot.rows(snapshot.places(ids[start : start + ROWS_AT_ONCE]))[:, : centres.shape[1]]
-        if (rows @ centres.T).max() > 1 - NEAR_CENTRE:
-            return True
-    return False
+def _refuse_damaged(store: Store, slot: Slot, row: Rows, thumb: bytes) -> None:
+    """Refuse to copy what is not what was added: the copy's checksums would vouch for it."""
+    if zlib.crc32(row.tobytes()) != slot[5] or (slot[3] is not None and zlib.crc32(thumb) != slot[6]):
+        raise GalleryError(
+            f"{store.folder} cannot be compacted: entry {slot[0]} is damaged (checksum). Nothing was changed. "
+            "Forget the entry and add it again, or restore the gallery from a backup."
+        )
 
 
 def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], count: int) -> None:
@@ -220,8 +249,14 @@ def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], 
             f"Expected an entry and a thumbnail for each of {count} rows, found {len(entries)} and {len(thumbnails)}."
         )
     for place, entry in enumerate(entries):
-        if not isinstance(entry.path, str) or "\0" in entry.path:
-            raise ArgumentError(f"Entry {place} has the path {entry.path!r}. Expected a text.")
+        if not isinstance(entry.path, str) or not _is_text(entry.path):
+            raise ArgumentError(
+                f"Entry {place} has the path {entry.path!r}. Expected a text that is UTF-8 without NUL."
+            )
+        if entry.track is not None and not (isinstance(entry.track, str) and _is_text(entry.track)):
+            raise ArgumentError(
+                f"Entry {place} has the track {entry.track!r}. Expected a text that is UTF-8 without NUL."
+            )
         for name, value in (("camid", entry.camid), ("pid", entry.pid)):
             if value is not None or name == "camid":
                 try:
@@ -232,3 +267,12 @@ def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], 
                     ) from error
         if entry.time is not None and not np.isfinite(entry.time):
             raise ArgumentError(f"Entry {place} has the time {entry.time}. Expected seconds, or None.")
+
+
+def _is_text(value: str) -> bool:
+    """Whether SQLite keeps it as it is; names of files that are no UTF-8 come as surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value

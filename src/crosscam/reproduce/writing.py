@@ -10,6 +10,7 @@ from functools import partial
 from html import escape
 from pathlib import Path
 
+from crosscam.data.spreadsheets import harmless
 from crosscam.report.shell import html_page, origin_html, table_html
 from crosscam.reproduce.tables import Table
 from crosscam.system.files import write_atomically, write_text
@@ -74,7 +75,7 @@ def as_csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({k: "" if v is None else v for k, v in record.items()} for record in table.records)
+    writer.writerows({k: harmless(v) for k, v in record.items()} for record in table.records)
     return out.getvalue()
 
 

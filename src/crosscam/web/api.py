@@ -21,6 +21,7 @@ MEANINGS = {
     408: "Took too long.",
     409: "The gallery is being written by another program, or is of another model.",
     413: "Too large.",
+    415: "A charset that is not known here; send UTF-8.",
     422: "Read, but not possible: a value out of range, a picture that is none.",
     429: "Too many requests.",
 }
@@ -85,7 +86,6 @@ def search(
     limit: Annotated[int, Form(ge=1, le=200)] = 20,
     pool_tracks: Annotated[bool, Form(description="Pictures of a track count as one.")] = False,
     rerank_first: Annotated[int, Form(ge=0, le=500, description="Re-rank this many by their neighbours.")] = 0,
-    approximate: Annotated[bool, Form(description="By the index, where there is one.")] = False,
 ) -> s.SearchOut:
     """Who looks like the person on these pictures? What was confirmed for a query is searched with as well."""
     service = service_of(request)
@@ -100,7 +100,6 @@ def search(
         limit=limit,
         pool_tracks=pool_tracks,
         rerank_first=rerank_first,
-        approximate=approximate,
     )
     asked = service.query(query) if query is not None else service.upload(_read(picture))
     return s.SearchOut.of(service.search(asked, options, who_of(request)))

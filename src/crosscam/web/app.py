@@ -9,20 +9,17 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartParser
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
 import crosscam
 from crosscam.errors import CrosscamError, GalleryBusyError, GalleryError, ImageError, ModelMismatchError, WebError
-from crosscam.web import api, pages
+from crosscam.web import api, content, pages
 from crosscam.web.audit import AuditError
 from crosscam.web.guard import Guard, RefusedError, Sessions, error_body, is_api
 from crosscam.web.service import MissingError, Service
 from crosscam.web.settings import Settings
 
-# Uploads stay in memory, which the guard bounds; larger ones would else be written to a temporary file.
-MultiPartParser.spool_max_size = 1 << 31
 LOG = logging.getLogger("crosscam.web")
 STATIC = {"style.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8"}
 # The first that fits decides.
@@ -45,6 +42,7 @@ def create_app(service: Service, settings: Settings, name: str) -> ASGIApp:
         settings: addresses, tokens, limits.
         name: what pages call the gallery; no path.
     """
+    content.install()
     app = FastAPI(
         title="crosscam",
         version=crosscam.__version__,

@@ -6,6 +6,7 @@ lines of several threads or processes do not mix; it is on disk before the answe
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -17,6 +18,7 @@ from crosscam.errors import WebError
 
 FILE = "audit.jsonl"
 TAIL_BYTES = 1_000_000
+TRIES = 3
 
 
 class AuditError(WebError):
@@ -36,7 +38,7 @@ class AuditLog:
         self.path = path
         self._lock = threading.Lock()
         try:
-            self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._handle = _opened(path)
         except OSError as error:
             raise WebError(
                 f"The audit log {path} cannot be written ({error.strerror}). Searches are not served without one; "
@@ -51,25 +53,49 @@ class AuditLog:
             what: the verb, such as "search".
             details: what JSON holds; no descriptors, no pictures.
         Raises:
-            AuditError: the disk is full.
+            AuditError: the disk is full, or the log was moved and cannot be made anew.
         """
         line = {"when": datetime.now(UTC).isoformat(timespec="milliseconds"), "who": who, "what": what, **details}
         data = (json.dumps(line, ensure_ascii=True) + "\n").encode()
+        with self._lock:
+            try:
+                self._append(data)
+                for _ in range(TRIES):
+                    if self._in_place():
+                        return
+                    # Renamed or deleted, as by a program that changes logs over: the line belongs into the new file.
+                    old, self._handle = self._handle, _opened(self.path)
+                    os.close(old)
+                    self._append(data)
+            except OSError as error:
+                raise AuditError(
+                    f"The audit log cannot be written ({error.strerror}), so nothing is answered."
+                ) from error
+        raise AuditError("The audit log is replaced again and again, so nothing is answered.")
+
+    def _append(self, data: bytes) -> None:
+        if os.write(self._handle, data) != len(data):
+            raise OSError(errno.ENOSPC, "the disk is full")
+        os.fsync(self._handle)
+
+    def _in_place(self) -> bool:
+        """Whether the open file is the one that has the log's name."""
         try:
-            with self._lock:
-                written = os.write(self._handle, data)
-                os.fsync(self._handle)
-        except OSError as error:
-            raise AuditError(f"The audit log cannot be written ({error.strerror}), so nothing is answered.") from error
-        if written != len(data):
-            raise AuditError("The audit log cannot be written (the disk is full), so nothing is answered.")
+            return os.path.samestat(os.fstat(self._handle), os.stat(self.path))
+        except FileNotFoundError:
+            return False
 
     def last(self, count: int) -> list[dict[str, Any]]:
         """The last lines, newest first; a line that a crash tore is left out."""
-        with open(self.path, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - TAIL_BYTES))
-            lines = file.read().splitlines()
+        try:
+            with open(self.path, "rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - TAIL_BYTES))
+                lines = file.read().splitlines()
+        except FileNotFoundError:  # moved away, and nothing has happened since
+            return []
+        except OSError as error:
+            raise AuditError(f"The audit log cannot be read ({error.strerror}).") from error
         found = []
         for line in reversed(lines):
             try:
@@ -85,3 +111,7 @@ class AuditLog:
     def close(self) -> None:
         """Give the file back."""
         os.close(self._handle)
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from jinja2 import Environment
 
+from crosscam.data.spreadsheets import harmless
 from crosscam.gallery import Entry
 from crosscam.web import views
 from crosscam.web.search import Found
@@ -39,7 +40,7 @@ def as_csv(found: Found) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
-    writer.writerows([_harmless(value) for value in row] for row in rows)
+    writer.writerows([harmless(value) for value in row] for row in rows)
     return out.getvalue()
 
 
@@ -53,13 +54,6 @@ def _row(
 ) -> tuple[object, ...]:
     known = (entry.id, name_of(entry), entry.camid, entry.time, entry.track, entry.pid)
     return rank, *known, distance, verdict, probability, feedback
-
-
-def _harmless(value: object) -> object:
-    """Spreadsheets run texts that begin as a formula does."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return "" if value is None else value
 
 
 def as_html(templates: Environment, found: Found, service: Service, name: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -14,18 +15,23 @@ from collections.abc import MutableMapping
 from html import escape
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crosscam.web.content import fault_of
 from crosscam.web.rates import Rate
 from crosscam.web.settings import Settings
 
 COOKIE = "crosscam_session"
 SESSION_SECONDS = 12 * 3600
 SESSIONS = 1_000
+LONGEST_COOKIE = 8_000
+NOBODY = "nobody"
+LOGIN_BYTES = 20_000
 LOGIN = "/login"
+HEALTH = "/health"
 SAFE = ("GET", "HEAD")
 COSTLY_PAGES = ("/search", "/explain", "/export")
 HEADERS = {
@@ -42,6 +48,10 @@ HEADERS = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
     "cache-control": "no-store",
 }
+
+
+_HOST = re.compile(r"([a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}(?:%[a-z0-9._-]{1,32})?\])(:[0-9]{0,5})?")
+_ORIGIN = re.compile(r"https?://(.+)")
 
 
 class RefusedError(Exception):
@@ -89,8 +99,8 @@ class Guard:
         self.app, self.settings, self.sessions = app, settings, sessions
         self._costly, self._plain = Rate(settings.limits.rate), Rate(20 * settings.limits.rate)
         self.failures = Rate(settings.limits.failures)
-        self._inside = 0
-        self._room = Room(settings.limits.upload_total)
+        self._inside = self._unknown_inside = 0
+        self._room, self._unknown_room = Room(settings.limits.upload_total), Room(settings.limits.upload_total // 16)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -99,13 +109,15 @@ class Guard:
                 await self.app(scope, receive, send)
             return
         answer = _Answer(send)
+        if scope["path"] == HEALTH and scope["method"] in SAFE:
+            await answer.well(scope)
+            return
         try:
             await self._admit(scope, receive, answer)
         except RefusedError as refused:
             await answer.refuse(scope, refused)
         except TimeoutError:
-            seconds = self.settings.limits.seconds
-            await answer.refuse(scope, RefusedError(408, f"The request took longer than {seconds:g} seconds."))
+            await answer.refuse(scope, RefusedError(408, "The request took too long."))
 
     async def _admit(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         headers = Headers(scope=scope)
@@ -113,23 +125,48 @@ class Guard:
         self._check_origin(scope["method"], headers)
         who, client = self._who(scope, headers)
         self._check_rate(scope, client)
+        fault = fault_of(headers)
+        if fault:
+            raise RefusedError(415, fault)
         scope.setdefault("state", {})["who"] = who
-        if self._inside >= self.settings.limits.waiting:
+        if who == NOBODY:
+            await self._let_in_unknown(scope, headers, receive, answer)
+        else:
+            await self._let_in(scope, headers, receive, answer)
+
+    async def _let_in(self, scope: Scope, headers: Headers, receive: Receive, answer: _Answer) -> None:
+        limits = self.settings.limits
+        if self._inside >= limits.waiting:
             raise RefusedError(429, "Too many requests at once. Try again in a moment.", {"retry-after": "2"})
-        body = _Body(headers, receive, answer, self.settings.limits.upload_bytes, self._room)
+        body = _Body(headers, receive, answer, limits.upload_bytes, self._room)
         self._inside += 1
         try:
-            async with asyncio.timeout(self.settings.limits.seconds):
+            async with asyncio.timeout(limits.seconds):
                 await self.app(scope, body, answer)
         finally:
             self._inside -= 1
             self._room.left += body.seen
 
+    async def _let_in_unknown(self, scope: Scope, headers: Headers, receive: Receive, answer: _Answer) -> None:
+        """The login form, for which nobody needs more than a moment; it takes no room from those who have a token."""
+        limits = self.settings.limits
+        if self._unknown_inside >= max(1, limits.waiting // 8):
+            raise RefusedError(429, "Too many logins at once. Try again in a moment.", {"retry-after": "2"})
+        body = _Body(headers, receive, answer, LOGIN_BYTES, self._unknown_room)
+        self._unknown_inside += 1
+        try:
+            async with asyncio.timeout(limits.head_seconds):
+                await self.app(scope, body, answer)
+        finally:
+            self._unknown_inside -= 1
+            self._unknown_room.left += body.seen
+
     def _check_host(self, headers: Headers) -> None:
         """A foreign name that points to this address is how a web page elsewhere reaches a server on loopback."""
         allowed = self.settings.allowed_hosts
         hosts = headers.getlist("host")
-        name = _without_port(hosts[0]) if len(hosts) == 1 else ""
+        found = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
+        name = found[1] if found else ""
         if not name or (allowed is not None and name not in allowed):
             raise RefusedError(
                 400,
@@ -145,7 +182,8 @@ class Guard:
                 raise RefusedError(403, "Pages of other sites may not use this server.")
             return
         origin = headers.get("origin")
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != headers["host"].lower()
+        own = _ORIGIN.fullmatch((origin or "").lower())
+        foreign = origin is not None and (own is None or own[1] != headers["host"].lower())
         if foreign or site not in ("same-origin", "none"):
             raise RefusedError(403, "This request comes from a page of another site, and is refused.")
 
@@ -156,12 +194,12 @@ class Guard:
             return "local", address
         given = headers.get("authorization", "")
         if given:
-            if self.failures.empty(address):
-                raise RefusedError(429, "Too many wrong tokens. Try again in a minute.", {"retry-after": "60"})
             kind, _, token = given.partition(" ")
+            # The token comes first: whoever has the right one is not shut out by others behind the same address.
             holder = self.settings.holder_of(token.strip()) if kind.lower() == "bearer" else None
             if holder is None:
-                self.failures.take(address)
+                if self.failures.take(address):
+                    raise RefusedError(429, "Too many wrong tokens. Try again in a minute.", {"retry-after": "60"})
                 raise RefusedError(401, "The token is wrong.", {"www-authenticate": "Bearer"})
             return holder, f"token {holder}"
         session = session_of(headers)
@@ -169,7 +207,7 @@ class Guard:
         if holder is not None:
             return holder, f"token {holder}"
         if scope["path"] == LOGIN:
-            return "nobody", address
+            return NOBODY, address
         if scope["method"] in SAFE and not is_api(scope) and "text/html" in headers.get("accept", ""):
             query = scope["query_string"].decode("latin-1")
             target = quote(scope["path"] + (f"?{query}" if query else ""), safe="")
@@ -203,6 +241,13 @@ class _Answer:
             message = {**message, "headers": [*message.get("headers", []), *extra]}
         await self._send(message)
 
+    async def well(self, scope: Scope) -> None:
+        """Say that the server answers, which is all that a probe may know."""
+        body = b'{"status": "ok"}\n'
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self({"type": "http.response.start", "status": 200, "headers": headers})
+        await self({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
     async def refuse(self, scope: Scope, refused: RefusedError) -> None:
         """Answer with a refusal; where an answer has begun, it breaks off."""
         if self.begun:
@@ -210,7 +255,7 @@ class _Answer:
         self.refusal = None
         kind, body = error_body(scope, refused.status, refused.message)
         headers = {"content-type": kind, "content-length": str(len(body)), **refused.headers}
-        if refused.status == 413:
+        if refused.status in (408, 413, 415):
             headers["connection"] = "close"
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
         await self({"type": "http.response.start", "status": refused.status, "headers": raw})
@@ -231,7 +276,7 @@ class _Body:
         self._receive, self._answer, self._limit, self._room = receive, answer, limit, room
         self.seen = 0
         stated = headers.get("content-length", "0")
-        if not stated.isdigit() or int(stated[:18]) > limit or len(stated) > 18:
+        if not (stated.isascii() and stated.isdigit()) or len(stated) > 18 or int(stated) > limit:
             raise self._too_large()
 
     def _too_large(self) -> RefusedError:
@@ -275,13 +320,11 @@ def error_body(scope: Scope | MutableMapping[str, Any], status: int, message: st
 
 def session_of(headers: Headers) -> str | None:
     """The session that a browser's cookie names."""
+    text = headers.get("cookie", "")
+    if len(text) > LONGEST_COOKIE:  # the parser takes its time over what no browser sends
+        return None
     try:
-        cookie = SimpleCookie(headers.get("cookie", ""))
+        cookie = SimpleCookie(text)
     except CookieError:
         return None
     return cookie[COOKIE].value if COOKIE in cookie else None
-
-
-def _without_port(host: str) -> str:
-    name, colon, port = host.rpartition(":")
-    return (name if colon and (port.isdigit() or not port) and not host.endswith("]") else host).lower()

@@ -302,12 +302,10 @@ def log_in(
     """Take the token, and remember the browser."""
     state = request.app.state
     address = request.client.host if request.client else "unknown"
-    if state.failures.empty(address):
-        return HTMLResponse(_templates.get_template("login.html").render(next=next, wrong=True), 429)
     who = state.settings.holder_of(token.strip())
     if who is None:
-        state.failures.take(address)
-        return HTMLResponse(_templates.get_template("login.html").render(next=next, wrong=True), 401)
+        status = 429 if state.failures.take(address) else 401
+        return HTMLResponse(_templates.get_template("login.html").render(next=next, wrong=True), status)
     local = next.startswith("/") and not next.startswith(("//", "/\\")) and next.isprintable()
     response = see(next if local else "/")
     response.set_cookie(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import threading
 import time
 from collections import OrderedDict
@@ -12,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from crosscam.gallery.filling import small_jpeg
 
 PREVIEW_HEIGHT = 384
 PREVIEW_WIDTH = 512
@@ -47,11 +47,7 @@ def key_of(pictures: Sequence[bytes]) -> str:
 
 def preview(image: NDArray[np.uint8], height: int = PREVIEW_HEIGHT, width: int = PREVIEW_WIDTH) -> bytes:
     """A small JPEG of an (H, W, 3) RGB image, without anything that the original file said about itself."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((width, height), Image.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
+    return small_jpeg(image, height, width, quality=85)
 
 
 class QueryStore:

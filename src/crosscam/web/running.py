@@ -9,6 +9,7 @@ import uvicorn
 
 from crosscam.errors import WebError
 from crosscam.web.app import create_app
+from crosscam.web.connections import limited
 from crosscam.web.service import Service
 from crosscam.web.settings import Settings
 
@@ -31,6 +32,8 @@ def run_server(service: Service, settings: Settings, name: str, say: Callable[[s
     shown = f"[{host}]" if ":" in host else host
     config = uvicorn.Config(
         create_app(service, settings, name),
+        http=limited(settings.limits),
+        ws="none",
         log_level="warning",
         access_log=False,
         # Anybody could claim another address in these headers.

@@ -145,7 +145,6 @@ class InfoOut(BaseModel):
     tracks: int
     times: tuple[float, float] | None
     added: tuple[float, float] | None
-    index_recall_at_10: float | None
     calibrated: bool
     uploads: bool
 
@@ -165,7 +164,6 @@ class InfoOut(BaseModel):
             tracks=info.tracks,
             times=info.times,
             added=info.added,
-            index_recall_at_10=info.index.recall_at_10 if info.index else None,
             calibrated=calibrated,
             uploads=uploads,
         )

@@ -22,7 +22,6 @@ class Options:
         limit: hits to give.
         pool_tracks: a track counts as one hit.
         rerank_first: re-rank this many hits by their neighbours; 0 for none.
-        approximate: by the index, where the gallery has one.
     """
 
     cameras: tuple[int, ...] | None = None
@@ -33,7 +32,6 @@ class Options:
     limit: int = 24
     pool_tracks: bool = False
     rerank_first: int = 0
-    approximate: bool = False
 
     def where(self, not_ids: tuple[int, ...]) -> Where:
         """The gallery's conditions."""

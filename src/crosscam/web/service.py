@@ -13,15 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.data.images import decode_image
 from crosscam.errors import ImageError, WebError
 from crosscam.extraction import Extractor
 from crosscam.gallery import Entry, Gallery, GalleryInfo, Hit, NewEntry, Where, block_weights, open_gallery, unit_mean
 from crosscam.gallery.calibrated import calibration_of
-from crosscam.gallery.filling import make_thumbnail
-from crosscam.retrieval.calibration import Calibration
-from crosscam.web.audit import AuditLog
-from crosscam.web.feedback import (
+from crosscam.gallery.feedback import (
     DOCUMENT,
     Judgement,
     as_document,
@@ -31,6 +27,10 @@ from crosscam.web.feedback import (
     with_judgement,
     without,
 )
+from crosscam.gallery.filling import make_thumbnail
+from crosscam.retrieval.calibration import Calibration
+from crosscam.web.audit import AuditLog
+from crosscam.web.decoder import Decoders
 from crosscam.web.queries import Query, QueryStore, key_of, preview
 from crosscam.web.search import Found, Options, calibration_holds, judged, what_verdicts_rest_on
 from crosscam.web.settings import Limits
@@ -64,12 +64,14 @@ class Service:
         self.audit = AuditLog(audit)
         self.queries = QueryStore(limits.queries, limits.query_seconds)
         self._writing_lock = threading.Lock()
-        # One picture is decoded and described at a time: a network uses all cores, and large pictures much memory.
+        self._decoders = Decoders(limits.decoders, limits.decode_seconds, limits.pixels)
+        # Pictures are described one after another: a network uses all cores.
         self.describing_lock = threading.Lock()
         self._state = State(self.gallery)
 
     def close(self) -> None:
         """Give the gallery and the log back."""
+        self._decoders.close()
         self._state.close()
         self.gallery.close()
         self.audit.close()
@@ -120,15 +122,16 @@ class Service:
             raise WebError("Pictures cannot be uploaded: the server was started without --model RUN_FOLDER.")
         if not 1 <= len(pictures) <= self.limits.pictures:
             raise WebError(f"Expected 1 to {self.limits.pictures} pictures, found {len(pictures)}.")
-        with self.describing_lock:
-            images = [self._decoded(n, picture) for n, picture in enumerate(pictures, 1)]
-            return self.extractor(images), images
-
-    def _decoded(self, number: int, data: bytes) -> NDArray[np.uint8]:
-        try:
-            return decode_image(data, max_pixels=self.limits.pixels)
-        except ImageError as error:
-            raise ImageError(f"Picture {number}: {error}") from error
+        # The turn lasts until they are described: large pictures take much memory.
+        with self._decoders.turn() as turn:
+            images = []
+            for number, picture in enumerate(pictures, 1):
+                try:
+                    images.append(turn.decode(picture))
+                except ImageError as error:
+                    raise ImageError(f"Picture {number}: {error}") from error
+            with self.describing_lock:
+                return self.extractor(images), images
 
     def upload(self, pictures: Sequence[bytes]) -> Query:
         """Make a query of uploaded pictures of one person; errors as :meth:`describe`."""
@@ -205,7 +208,6 @@ class Service:
             weights=weights,
             pool_tracks=options.pool_tracks,
             rerank_first=options.rerank_first,
-            approximate=options.approximate,
         )[0]
 
     def explain(self, query: Query, number: int, options: Options, who: str) -> Hit:
@@ -274,7 +276,6 @@ class Service:
         self.audit.write(who, "forget", where=asked)
         with self._writing() as gallery:
             count = gallery.forget(where)
-            self._drop_feedback(gallery)
         self._state.changed()
         self.audit.write(who, "forgotten", where=asked, entries=count)
         return count
@@ -291,18 +292,9 @@ class Service:
                 count = gallery.expire(keep, by=by)
             except ValueError as error:
                 raise WebError(str(error)) from error
-            self._drop_feedback(gallery)
         self._state.changed()
         self.audit.write(who, "expired", keep=keep, by=by, entries=count)
         return count
-
-    def _drop_feedback(self, gallery: Gallery) -> None:
-        judgements = read_judgements(gallery.document(DOCUMENT))
-        if judgements:
-            all_named = named(judgements)
-            gone = all_named - set(gallery.ids(Where(ids=tuple(sorted(all_named)))))
-            if gone:
-                gallery.set_document(DOCUMENT, as_document(without(judgements, gone)))
 
     @contextmanager
     def _writing(self) -> Iterator[Gallery]:

@@ -32,6 +32,12 @@ class Limits:
         rate: searches, changes and explanations per minute for each client; pages and thumbnails twenty times that.
         failures: wrong tokens per minute for each address.
         waiting: requests in the house at once, over all clients.
+        connections: open at once, over all clients.
+        connections_each: likewise, of one address (of IPv6: of one network of 64 bits).
+        head_seconds: from the connection, or the end of the last answer, to the end of a request's headers; and for a
+            login.
+        decode_seconds: to decode the pictures of one request.
+        decoders: processes that decode.
         seconds: for one request.
         queries: uploaded queries kept in memory, the least recently used going first.
         query_seconds: how long an unused one is kept.
@@ -45,6 +51,11 @@ class Limits:
     rate: int = 240
     failures: int = 10
     waiting: int = 512
+    connections: int = 4096
+    connections_each: int = 512
+    head_seconds: float = 10.0
+    decode_seconds: float = 15.0
+    decoders: int = 2
     seconds: float = 120.0
     queries: int = 500
     query_seconds: float = 8 * 3600.0

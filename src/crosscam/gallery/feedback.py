@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,3 +65,18 @@ def named(judgements: Iterable[Judgement]) -> set[int]:
 def without(judgements: Iterable[Judgement], gone: set[int]) -> tuple[Judgement, ...]:
     """Those that do not name a forgotten entry."""
     return tuple(j for j in judgements if j.entry not in gone and entry_of(j.query) not in gone)
+
+
+def pruned(document: Any, known: Callable[[list[int]], Iterable[int]]) -> list[dict[str, Any]] | None:
+    """The document without what names entries that are not in the gallery.
+
+    Args:
+        document: as the gallery keeps it.
+        known: those of some entries that are there.
+    Returns:
+        The new document; None where the old one can stay.
+    """
+    judgements = read_judgements(document)
+    all_named = named(judgements)
+    gone = all_named - set(known(sorted(all_named)))
+    return as_document(without(judgements, gone)) if gone else None

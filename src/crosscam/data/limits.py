@@ -1,0 +1,54 @@
+"""How large and how complicated a picture may be, so that a small file never costs minutes or gigabytes.
+
+All limits are read off the file before any pixel is decoded. They are far beyond any picture of a person.
+"""
+
+from __future__ import annotations
+
+import re
+
+MAX_SIDE = 16_384
+MAX_ASPECT = 100
+MAX_SCANS = 64
+
+_START, _END, _SCAN = b"\xff\xd8", 0xD9, 0xDA
+_ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+# Within the data of a scan, 0xFF is followed by a zero, by a restart marker, or by the marker that ends it.
+_NEXT = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
+
+
+def size_fault(width: int, height: int) -> str | None:
+    """Why a picture of this size is refused, to follow its name; None where it is not."""
+    if max(width, height) > MAX_SIDE:
+        return f"has {width:,} x {height:,} pixels. Expected sides of at most {MAX_SIDE:,}; crop the person out first."
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        return (
+            f"has {width:,} x {height:,} pixels: one side is more than {MAX_ASPECT} times as long as the other. "
+            "Expected a picture of a person; crop it out first."
+        )
+    return None
+
+
+def scans_fault(data: bytes) -> str | None:
+    """Why a JPEG file is refused for its scans, to follow its name; None where it is not, and for other files.
+
+    Each scan costs a pass over the whole picture and takes a few bytes; encoders write about ten.
+    """
+    # The quick count takes in what only looks like a scan, such as a preview within the picture's metadata.
+    if not data.startswith(_START) or data.count(b"\xff\xda") <= MAX_SCANS or _scans(data) <= MAX_SCANS:
+        return None
+    return f"has more than {MAX_SCANS} scans, each a pass over the whole picture. Save it anew as an ordinary JPEG."
+
+
+def _scans(data: bytes) -> int:
+    """Scans of the first picture in a JPEG file, up to one too many."""
+    count, place = 0, 2
+    while count <= MAX_SCANS and (found := _NEXT.search(data, place)) is not None:
+        marker, place = found[1][0], found.end()
+        if marker == _END:
+            break
+        if marker in _ALONE:
+            continue
+        count += marker == _SCAN
+        place += max(2, int.from_bytes(data[place : place + 2], "big"))
+    return count
