@@ -52,6 +52,7 @@ def extract(
     width: int,
     *,
     flip: bool = True,
+    unit: bool = True,
     batch_size: int = 128,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
@@ -62,7 +63,7 @@ def extract(
         images: see :func:`crosscam.data.loading.open_images`.
         height: input height of the model, in pixels.
         width: input width.
-        flip: see :func:`describe`.
+        flip, unit: see :func:`describe`.
         batch_size: images at once.
         progress: called with (done, all).
     Returns:
@@ -74,7 +75,7 @@ def extract(
     rows: list[NDArray[np.float32]] = []
     done = 0
     for pixels in images.batches(order):
-        rows.append(describe(model, prepare(pixels.to(device), height, width), flip=flip).cpu().numpy())
+        rows.append(describe(model, prepare(pixels.to(device), height, width), flip=flip, unit=unit).cpu().numpy())
         done += len(pixels)
         if progress:
             progress(done, len(images))

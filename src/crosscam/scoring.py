@@ -25,7 +25,7 @@ from crosscam.training.distributed import World
 
 PIXEL_SIZE = (64, 32)
 
-Distance = Literal["euclidean", "own"]
+Distance = Literal["euclidean", "euclidean, lengths kept", "own"]
 Labels = NDArray[np.int64]
 
 
@@ -53,7 +53,8 @@ class Scored:
         data_fingerprint: of what was ranked.
         query: (Q, D) descriptors.
         gallery: (G, D) descriptors.
-        distance: ``"euclidean"``, or ``"own"`` for a system that compares descriptors in a way of its own.
+        distance: ``"euclidean"``, of descriptors of length 1 or as they are (``evaluation.normalise``), or ``"own"``
+            for a system that compares descriptors in a way of its own.
     """
 
     name: str
@@ -94,7 +95,7 @@ def check_scoring(recipe: Recipe, dataset: ReidDataset, model: nn.Module, rerank
         return
     layout = layout_of(model)
     some = torch.ones(1, layout[-1].stop)
-    if own_distances(recipe.model, some, some, layout) is not None:
+    if own_distances(recipe.model, some, some, layout) is not None or not recipe.evaluation.normalise:
         raise _no_reranking(recipe)
     num_query, num_images = len(dataset.query), len(dataset.query) + len(dataset.gallery)
     check_parameters(num_query, num_images, reranking.k1, reranking.k2, reranking.lambda_value)
@@ -196,15 +197,19 @@ class TestImages:
         reranking: Reranking | None,
     ) -> Scored:
         settings = self.recipe.evaluation
-        own = own_distances(self.recipe.model, torch.from_numpy(query), torch.from_numpy(gallery), layout_of(model))
+        both = torch.from_numpy(query), torch.from_numpy(gallery)
+        own, kind = own_distances(self.recipe.model, *both, layout_of(model)), "own"
+        if own is None and not settings.normalise:
+            own, kind = torch.cdist(*both), "euclidean, lengths kept"
         if own is None:
             return self._scored(name, query, gallery, flip, ap or settings.ap, reranking)
         if reranking is not None:
             raise _no_reranking(self.recipe)
         variant: Any = ap or settings.ap
+        distance: Any = kind
         labels = ranking_labels(self.dataset)
         result = evaluate_ranking(own, *labels, ap=variant, protocol=self.dataset.protocol)
-        return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, "own")
+        return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, distance)
 
     def reranked(self, scored: Scored, reranking: Reranking) -> Scored:
         """The same descriptors scored again after re-ranking.
@@ -212,7 +217,7 @@ class TestImages:
         Raises:
             DataError: the system has a distance of its own.
         """
-        if scored.distance == "own":
+        if scored.distance != "euclidean":
             raise _no_reranking(self.recipe)
         ap = scored.result.ap
         return self._scored(f"{scored.name}, re-ranked", scored.query, scored.gallery, scored.flip, ap, reranking)
@@ -229,7 +234,8 @@ class TestImages:
 
     def _describe(self, model: nn.Module, images: Images, flip: bool, progress: Progress | None) -> NDArray[np.float32]:
         data, size = self.recipe.data, self.recipe.evaluation.batch_size
-        return extract(model, images, data.height, data.width, flip=flip, batch_size=size, progress=progress)
+        unit = self.recipe.evaluation.normalise
+        return extract(model, images, data.height, data.width, flip=flip, unit=unit, batch_size=size, progress=progress)
 
     def _scored(
         self,

@@ -124,7 +124,7 @@ def test_local_distances_refuse_other_shapes():
 def test_kept_local_features_enter_the_distance():
     model = tiny(keep_local=True).eval()
     assert [b.name for b in model.layout] == ["global", "local1", "local2", "local3", "local4"]
-    assert [(b.start, b.stop) for b in model.layout] == [(0, 8), (8, 13), (13, 18), (18, 23), (23, 28)]
+    assert [(b.start, b.stop) for b in model.layout] == [(0, 8), (8, 16), (16, 24), (24, 32), (32, 40)]
     assert model.layout[2].rows == (0.25, 0.5)
     with torch.no_grad():
         output = model(images())

@@ -102,3 +102,14 @@ def test_starts_from_the_weights_of_a_file(tmp_path):
     model = TriNetModel(backbone="resnet18-half", pretrained=str(tmp_path / "imagenet.safetensors")).build(3)
     loaded = model.backbone.state_dict()
     assert all(torch.equal(loaded[k], v) for k, v in state.items())
+
+
+def test_trinet_can_be_ranked_without_normalising() -> None:
+    """Lengths count: of two descriptors in one direction the nearer one is found first."""
+    from crosscam.engines.torch_engine import describe
+
+    model = tiny().eval()
+    images = torch.randn(3, 3, 64, 32)
+    whole = model(images).descriptor
+    torch.testing.assert_close(describe(model, images, flip=False, unit=False), whole)
+    torch.testing.assert_close(describe(model, images, flip=False), nn.functional.normalize(whole, dim=1))

@@ -7,9 +7,11 @@ import dataclasses
 import pytest
 import torch
 
+from crosscam.errors import RecipeError
 from crosscam.models.systems import layout_of
+from crosscam.recipes.systems import scaled_down
 from crosscam.reproduce import published
-from crosscam.reproduce.rows import CLAIMS, ROWS, TABLE1, TABLE2, Row, recipe_of
+from crosscam.reproduce.rows import CLAIMS, ROWS, TABLE1, TABLE2, Row, check_overrides, recipe_of, skipped_overrides
 
 # The F-dim columns of Tables 1 and 2, read off the paper once more; "bot" and "rest-gmp" are not in them.
 F_DIM_1 = {
@@ -67,12 +69,14 @@ def test_rows_of_both_tables_are_one() -> None:
     assert len(ROWS) == len(TABLE1) + len(TABLE2) - 2
 
 
-def test_rows_of_table_2_differ_from_the_full_model_in_the_model_alone() -> None:
+def test_rows_of_table_2_differ_from_the_full_model_in_the_model_and_lambda_alone() -> None:
     for row in TABLE2:
         full = ROWS["rrid-f" if row.dim == 3840 else "rrid-s"].recipe
-        assert dataclasses.replace(row.recipe, name="", description="", model=full.model) == dataclasses.replace(
-            full, name="", description=""
-        )
+        assert dataclasses.replace(
+            row.recipe, name="", description="", model=full.model, loss=full.loss
+        ) == dataclasses.replace(full, name="", description="")
+        weight = full.loss.cross_entropy_weight
+        assert dataclasses.replace(row.recipe.loss, cross_entropy_weight=weight) == full.loss
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.text)
@@ -96,3 +100,46 @@ def test_every_row_has_a_small_recipe_with_the_same_budget(row: Row) -> None:
     assert (recipe.train.epochs, recipe.train.seed, recipe.optim.weight_decay) == (8, 3, 0.01)
     assert recipe.data.batch_ids * recipe.data.batch_images == 64
     assert recipe_of(row, "paper", 8, 3, ()).train.epochs == row.recipe.train.epochs
+
+
+def test_the_classification_weighs_as_much_for_each_feature_in_every_row() -> None:
+    for row in TABLE2:
+        model = row.recipe.model.build(10)
+        with torch.no_grad():
+            output = model.eval()(torch.zeros(1, 3, 96 if len(row.recipe.model.scales) == 1 else 192, 32))
+        share = row.recipe.loss.cross_entropy_weight * len(output.logits) / len(output.embeddings)
+        assert share == pytest.approx(6.0, abs=1e-3), row.name
+
+
+def test_an_override_that_a_system_lacks_is_left_out_and_told() -> None:
+    overrides = ("model.pretrained=none", "loss.margin=0.7", "data.batch_ids=8")
+    assert skipped_overrides(ROWS["hacnn"], "small", 8, overrides) == ["model.pretrained=none", "loss.margin=0.7"]
+    assert skipped_overrides(ROWS["pcb"], "small", 8, overrides) == ["loss.margin=0.7"]
+    assert skipped_overrides(ROWS["rrid-s"], "small", 8, overrides) == []
+    recipe = recipe_of(ROWS["hacnn"], "small", 8, 0, overrides)
+    assert recipe.data.batch_ids == 8
+    check_overrides(TABLE1, "small", 8, overrides)
+
+
+def test_all_rows_are_checked_before_one_is_trained() -> None:
+    with pytest.raises(RecipeError, match=r"model\.paint=red changes nothing in any row"):
+        check_overrides(TABLE1, "small", 8, ("data.batch_ids=8", "model.paint=red"))
+    with pytest.raises(RecipeError, match=r"Row deep-person: .*model\.num_parts"):
+        check_overrides([ROWS["rrid-s"], ROWS["deep-person"]], "small", 8, ("model.num_parts=7",))
+
+
+def test_another_optimiser_is_chosen_before_its_settings() -> None:
+    recipe = recipe_of(ROWS["rrid-s"], "small", 8, 0, ("optim.momentum=0.5", "optim.name=sgd"))
+    assert (recipe.optim.name, recipe.optim.momentum) == ("sgd", 0.5)
+
+
+@pytest.mark.parametrize("epochs", range(1, 30))
+def test_svdnets_small_plan_has_a_base_phase_at_any_length(epochs: int) -> None:
+    plan = scaled_down(ROWS["svdnet"].recipe, epochs).model.plan
+    assert plan.base >= 1
+    assert plan.epochs == epochs
+    assert plan.iterations >= 1 or epochs < 3
+
+
+def test_figure_4_and_the_tables_say_ours() -> None:
+    assert [ROWS[name].label[:6] for name in ("rrid-s", "rrid-f")] == ["Ours-S", "Ours-F"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from crosscam.reproduce.study import Study
 from crosscam.reproduce.tables import Table, claims_table, published_column, table3, table4, tables_of
 from crosscam.reproduce.writing import as_csv, as_html, as_json, as_markdown, write_tables
 from crosscam.retrieval.intervals import paired_difference
+from crosscam.training.checkpoint import load_recipe
+from crosscam.training.logbook import read_history
 
 
 def record(table: Table, **wanted: object) -> dict[str, object]:
@@ -113,3 +116,40 @@ def test_pages_are_written_whole(finished: Study, tmp_path: Path) -> None:
 
 def test_every_row_of_the_tables_is_known() -> None:
     assert {"svdnet", "rest-gmp", "bot"} <= set(ROWS)
+
+
+def test_notes_say_how_each_row_was_trained(finished: Study) -> None:
+    table, _ = tables_of(finished, "table2")
+    (line,) = [n for n in table.notes if n.startswith("Trained: ")]
+    steps = read_history(finished.run_folder("gmp", 0))[-1]["step"]
+    backbone = load_recipe(finished.run_folder("gmp", 0)).model.backbone
+    assert line == f"Trained: {backbone} from random weights, 96 x 16, {steps} steps: gmp, rm-gmp."
+
+
+@pytest.mark.parametrize(
+    ("share", "collapsed"), [(1.0, True), (0.91, True), (1.09, True), (0.89, False), (1.12, False)]
+)
+def test_a_collapsed_training_is_marked_and_no_claim_rests_on_it(
+    finished: Study, tmp_path: Path, share: float, collapsed: bool
+) -> None:
+    shutil.copytree(finished.folder, tmp_path / "copy")
+    study = Study(tmp_path / "copy", finished.dataset, finished.budget)
+    for row in ("gmp", "rm-gmp"):
+        for seed in (0, 1):
+            _set_triplet(study.run_folder(row, seed), share if (row, seed) == ("gmp", 1) else 0.5)
+    table, claims = tables_of(study, "table2")
+    found = record(table, row="gmp")
+    assert found.get("collapsed", 0) == int(collapsed)
+    assert any("gmp (seed 1). No claim rests" in n for n in table.notes) == collapsed
+    claim = record(claims, better="rm-gmp", worse="gmp")
+    assert (claim["seeds_better"], claim["seeds_worse"]) == (2, 1 if collapsed else 2)
+    assert ("collapsed: 1 of 2" in str(table.cells)) == collapsed
+
+
+def _set_triplet(folder: Path, share: float) -> None:
+    """Let a training end with this share of the margin in each of the seven blocks."""
+    path = folder / "metrics.jsonl"
+    *earlier, last = path.read_text().splitlines()
+    margin = load_recipe(folder).loss.margin
+    text = json.dumps({**json.loads(last), "triplet": share * 7 * margin})
+    path.write_text("\n".join([*earlier, text]) + "\n")

@@ -11,9 +11,10 @@ from pathlib import Path
 from crosscam.data.images import path_key
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.data.text_files import read_lines
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 
 _FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
+PROTOCOLS = ("train+val", "train")
 _TEST_LISTS = ("list_query.txt", "list_gallery.txt")
 
 
@@ -22,21 +23,31 @@ def is_msmt17(root: Path) -> bool:
     return (root / "list_train.txt").is_file() and (root / "list_query.txt").is_file()
 
 
-def read_msmt17(root: Path) -> ReidDataset:
-    """Read MSMT17 by its lists; ``list_val.txt`` belongs to training, as in the published results.
+def read_msmt17(root: Path, *, protocol: str = "train+val") -> ReidDataset:
+    """Read MSMT17 by its lists.
 
     Identities are numbered from 1, and those of the test after those of training, since both lists begin at 0.
 
+    Args:
+        root: the folder of the lists.
+        protocol: ``"train+val"``: ``list_val.txt`` belongs to training, as in the published results; ``"train"``: it is
+            left out, to tune on.
     Raises:
+        ArgumentError: another protocol.
         DataError: a list or image folder is missing, or a line cannot be read.
     """
+    if protocol not in PROTOCOLS:
+        raise ArgumentError(f"MSMT17 has no protocol {protocol!r}. Expected {' or '.join(PROTOCOLS)}.")
     train_folder, test_folder = _image_folders(root)
     train = _read_list(root / "list_train.txt", train_folder, 1)
     notes = []
     if (root / "list_val.txt").is_file():
         val = _read_list(root / "list_val.txt", train_folder, 1)
-        train += val
-        notes.append(f"The {len(val):,} images of list_val.txt count as training, as is usual.")
+        if protocol == "train":
+            notes.append(f"The {len(val):,} images of list_val.txt are left out, as asked.")
+        else:
+            train += val
+            notes.append(f"The {len(val):,} images of list_val.txt count as training, as is usual.")
     first_test_pid = 1 + max((s.pid for s in train), default=0)
     query, gallery = (_read_list(root / name, test_folder, first_test_pid) for name in _TEST_LISTS)
     notes.append(f"Identities are numbered from 1 in training and from {first_test_pid} in the test.")

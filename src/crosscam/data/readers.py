@@ -62,7 +62,9 @@ READERS: dict[str, Reader] = {
     "dukemtmc-reid": Reader(is_dukemtmc_reid, lambda root, _: read_dukemtmc_reid(root)),
     "rendered": Reader(is_rendered, lambda root, _: read_market1501(root, name="rendered")),
     "market1501": Reader(is_market_layout, lambda root, _: read_market1501(root)),
-    "msmt17": Reader(is_msmt17, lambda root, _: read_msmt17(root)),
+    "msmt17": Reader(
+        is_msmt17, lambda root, o: read_msmt17(root, protocol=o.protocol or "train+val"), frozenset({"protocol"})
+    ),
     "viper": Reader(
         is_viper,
         lambda root, o: read_viper(root, protocol=o.protocol or "316/316", split=o.split or 0),

@@ -19,7 +19,7 @@ from crosscam.training.allocator import keep_freed_memory
 from crosscam.training.precision import uses_bf16
 
 
-def describe(model: nn.Module, images: Tensor, *, flip: bool = True) -> Tensor:
+def describe(model: nn.Module, images: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
     """Descriptors of a batch: the mean over the image and its mirror image, then L2-normalised.
 
     Source: ``differences.md`` row 23.
@@ -28,14 +28,15 @@ def describe(model: nn.Module, images: Tensor, *, flip: bool = True) -> Tensor:
         model: in evaluation mode.
         images: (B, 3, H, W) normalised images.
         flip: whether the mirror image counts.
+        unit: whether they are scaled to length 1.
     Returns:
-        (B, D) float32, each of length 1.
+        (B, D) float32.
     """
     images = images.contiguous(memory_format=torch.channels_last)
     descriptor: Tensor = model(images).descriptor
     if flip:
         descriptor = (descriptor + model(images.flip(3)).descriptor) / 2
-    return normalize(descriptor.float(), dim=1)
+    return normalize(descriptor.float(), dim=1) if unit else descriptor.float()
 
 
 class TorchEngine:

@@ -37,8 +37,9 @@ class AlignedReID(nn.Module):
         num_ids: K; 0 for a network that only describes.
         num_parts: P, stripes.
         local_dim: d, length of a stripe's feature.
-        keep_local: append the local features to the descriptor, for :func:`aligned_distances`. By default the local
-            branch serves the training alone and the descriptor is the global feature (C numbers).
+        keep_local: append the stripes of the feature map, P times C numbers, to the descriptor, for
+            :func:`aligned_distances`; the authors' test compares these, and not the projected ones of the training. By
+            default the local branch serves the training alone and the descriptor is the global feature (C numbers).
 
     Attributes:
         layout: block ``"global"``, then ``"local1"`` to ``"localP"`` if they are kept.
@@ -56,7 +57,7 @@ class AlignedReID(nn.Module):
         # The paper's 1x1 convolution; all stripes share it.
         self.local_project = nn.Linear(channels, local_dim)
         self.global_classifiers = nn.ModuleList(nn.Linear(channels, num_ids) for _ in range(1 if num_ids else 0))
-        self.layout = aligned_layout(channels, num_parts if keep_local else 0, local_dim)
+        self.layout = aligned_layout(channels, num_parts if keep_local else 0, channels)
 
     def forward(self, images: Tensor) -> ReidOutput:
         """(B, 3, H, W) normalised images, the map's height divisible by P -> embeddings, logits and local features."""
@@ -64,8 +65,10 @@ class AlignedReID(nn.Module):
         whole = pool_map(feature_map, "gap")
         stripes = pool_stripes(torch.relu(self.local_norm(feature_map)), self.num_parts, "max")
         local = normalize(self.local_project(stripes), dim=2)
+        # As in the authors' code, the test compares the stripes of the map itself.
+        raw = normalize(pool_stripes(feature_map, self.num_parts, "max"), dim=2) if self.keep_local else local
         return ReidOutput(
-            embeddings=(whole, *local.unbind(dim=1)) if self.keep_local else (whole,),
+            embeddings=(whole, *raw.unbind(dim=1)) if self.keep_local else (whole,),
             logits=tuple(classify(whole) for classify in self.global_classifiers),
             extras={"local": local},
         )

@@ -33,7 +33,7 @@ _FIRST_AT_SIXTEENTH = 5
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution without bias, padded so that its output has ceil(size / stride) rows and columns."""
+    """A convolution padded so that its output has ceil(size / stride) rows and columns."""
 
     def __init__(self, inplanes: int, outplanes: int, size: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(inplanes, outplanes, size, stride, groups=groups, bias=False)
@@ -42,10 +42,10 @@ class SameConv2d(nn.Conv2d):
         """(B, inplanes, H, W) -> (B, outplanes, ceil(H / stride), ceil(W / stride))."""
         size, stride = self.kernel_size[0], self.stride[0]
         if stride == 1:
-            return conv2d(x, self.weight, None, 1, size // 2, 1, self.groups)
+            return conv2d(x, self.weight, self.bias, 1, size // 2, 1, self.groups)
         rows, columns = (max((-(-n // stride) - 1) * stride + size - n, 0) for n in x.shape[2:])
         x = pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-        return conv2d(x, self.weight, None, stride, 0, 1, self.groups)
+        return conv2d(x, self.weight, self.bias, stride, 0, 1, self.groups)
 
 
 class MBConv(nn.Module):

@@ -20,7 +20,7 @@ from crosscam.errors import ArgumentError
 from crosscam.models.feature_map import STRIDE
 from crosscam.models.hacnn import conv_unit
 from crosscam.models.output import Block, ReidOutput
-from crosscam.models.parts import PartUnits, part_classifiers
+from crosscam.models.parts import PartLinear, PartUnits
 from crosscam.models.pooling import pool_map
 
 # Channels of the first convolution and of the three stages, and the width multipliers of the paper.
@@ -51,7 +51,10 @@ class OSNet(nn.Module):
         super().__init__()
         self.backbone = omni_scale_stages(channels)
         self.unit = PartUnits(1, channels[-1], dim)
-        self.id_classifiers = part_classifiers(1, dim, num_ids) if num_ids else None
+        # As the authors' code: normal weights, zero bias.
+        nn.init.normal_(self.unit.linear.weight, std=0.01)
+        nn.init.zeros_(self.unit.linear.bias)
+        self.id_classifiers = PartLinear(1, dim, num_ids, std=0.01) if num_ids else None
         self.layout = (Block("global", 0, dim, 1, "global", (0.0, 1.0)),)
 
     def forward(self, images: Tensor) -> ReidOutput:

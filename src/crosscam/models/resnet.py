@@ -183,7 +183,7 @@ def _projection(inplanes: int, outplanes: int, stride: int) -> nn.Module | None:
 
 
 class PointwiseConv2d(nn.Conv2d):
-    """A 1x1 convolution without bias, with a stride.
+    """A 1x1 convolution with a stride; it has no bias, until a normalisation is made part of it.
 
     Of few channels, the weight gradient of oneDNN (AVX2, channels_last; seen in torch 2.13) writes beyond its memory
     when there is a stride: numbers change from run to run, or the process ends. There the rows are picked first.
@@ -195,8 +195,8 @@ class PointwiseConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inplanes, H, W) -> (B, outplanes, H / stride, W / stride)."""
         if self.in_channels % _VECTOR:
-            return conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], self.weight)
-        return conv2d(x, self.weight, None, self.stride)
+            return conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], self.weight, self.bias)
+        return conv2d(x, self.weight, self.bias, self.stride)
 
 
 def _standard(block: BlockName, depths: Four, width: int = 64, instance: bool = False) -> ResNetShape:

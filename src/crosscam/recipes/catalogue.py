@@ -9,6 +9,7 @@ from torch import nn
 
 from crosscam.data.augment import Augment
 from crosscam.errors import RecipeError
+from crosscam.models.pretrained import IMAGENET_PACKAGES
 from crosscam.models.rrid import RRIDModel
 from crosscam.recipes.choices import (
     AdamW,
@@ -117,6 +118,23 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (RRID_F, RRID_S, RRID_F_PAPER, RRID_S_PAPER, RRID_S_SCRATCH, *SYSTEM_RECIPES, RRID_MINI, DEMO)
 }
+
+
+# Recipes that follow a paper whose networks start from ImageNet.
+_FROM_IMAGENET = {"rrid-f", "rrid-s", "rrid-f-paper", "rrid-s-paper"} | {
+    recipe.name for recipe in SYSTEM_RECIPES if hasattr(recipe.model, "pretrained")
+}
+
+
+def random_start(recipe: Recipe) -> str | None:
+    """One sentence where a paper's recipe starts from random weights, and its paper does not; else None."""
+    if recipe.name not in _FROM_IMAGENET or getattr(recipe.model, "pretrained", None) is not None:
+        return None
+    backbone = getattr(recipe.model, "backbone", "")
+    return (
+        f"{recipe.name} starts from random weights, its paper from ImageNet's: expect far lower scores. Give weights "
+        f"with --set model.pretrained=PATH (or imagenet, for {', '.join(IMAGENET_PACKAGES)}; here {backbone})."
+    )
 
 
 def find_recipe(name: str) -> Recipe:

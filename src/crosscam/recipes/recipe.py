@@ -105,12 +105,15 @@ class Evaluation:
 
     Attributes:
         flip: mean over the image and its mirror image.
+        normalise: whether descriptors are scaled to length 1 before they are ranked; TriNet's paper ranks them as they
+            are. It counts for scores alone: what is searched and exported always has length 1.
         ap: ``"step"`` or ``"trapezoid"``.
         every: also score after every so many epochs; 0 for the end only.
         batch_size: images at once.
     """
 
     flip: bool = True
+    normalise: bool = True
     ap: Literal["step", "trapezoid"] = "step"
     every: int = 10
     batch_size: int = 128

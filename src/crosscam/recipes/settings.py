@@ -27,6 +27,10 @@ _EARLIER = {
 TRUTH = {"true": True, "false": False}
 
 
+class UnusedSettingError(RecipeError):
+    """A setting that a recipe does not have, or that changes nothing in it."""
+
+
 def recipe_to_json(recipe: Recipe) -> str:
     """Every setting of the recipe, as readable JSON."""
     return json.dumps(dataclasses.asdict(recipe), indent=2) + "\n"
@@ -64,7 +68,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     known = list(flatten(values))
     for name, text in pairs:
         if name not in known:
-            raise RecipeError(_unknown(name, known, recipe.name, values))
+            raise UnusedSettingError(_unknown(name, known, recipe.name, values))
         at = values
         *path, last = name.split(".")
         for part in path:
@@ -74,7 +78,9 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     idle = without_effect(changed)
     for name, _ in pairs:
         if name in idle:
-            raise RecipeError(f"{name} changes nothing with {idle[name]}. Change that first, or leave {name} out.")
+            raise UnusedSettingError(
+                f"{name} changes nothing with {idle[name]}. Change that first, or leave {name} out."
+            )
     return changed
 
 

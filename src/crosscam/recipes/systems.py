@@ -192,8 +192,9 @@ def scaled_down(recipe: Recipe, epochs: int) -> Recipe:
     if hasattr(model, "backbone"):
         model = replace(model, backbone="resnet18-half", pretrained=None)
     if isinstance(model, SVDNetModel):
+        # A base phase comes first, whatever the length: there must be something to decompose.
         phase = max(1, epochs // 8)
-        iterations = 3
+        iterations = min(3, (epochs - 1) // (2 * phase))
         plan = RestraintRelaxation(epochs - 2 * phase * iterations, phase, phase, iterations)
         model = replace(model, plan=plan)
     if isinstance(model, PCBModel):

@@ -25,19 +25,21 @@ from crosscam.experiment import untrained_model
 from crosscam.extraction import load_model
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
+from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
-from crosscam.reproduce.rows import Row, Scale, recipe_of
+from crosscam.reproduce.rows import Row, Scale, check_overrides, recipe_of, skipped_overrides
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
 from crosscam.scoring import TestImages, ranking_labels
 from crosscam.system.files import write_atomically, write_text
 from crosscam.system.locks import held, only_writer
-from crosscam.training.checkpoint import check_same_training
+from crosscam.training.checkpoint import check_same_training, load_recipe
 from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
 from crosscam.training.loop import train
 
 STUDY, RESULT, QUERIES, LOCK = "study.json", "result.json", "queries.npz", "lock"
 WHOLE = "whole"
+COLLAPSE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,26 @@ class Budget:
         return f"{size}; {', '.join(self.overrides)}" if self.overrides else size
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What stands beside a published number.
+
+    Attributes:
+        start: backbone and first weights.
+        size: height and width of the input.
+        steps: optimiser steps.
+        collapsed: whether the last epoch's triplet loss is within a tenth of what it is where all images are alike.
+    """
+
+    start: str
+    size: tuple[int, int]
+    steps: int
+    collapsed: bool
+
+    def __str__(self) -> str:
+        return f"{self.start}, {self.size[0]} x {self.size[1]}, {self.steps:,} steps"
+
+
 @dataclass(frozen=True, eq=False)
 class RowResult:
     """One row, one seed, scored.
@@ -73,6 +95,7 @@ class RowResult:
         average_precision: (Q,) for each name: ``"whole"`` for the descriptor, and the names of
             :func:`features_of`; NaN if skipped.
         first_match: (Q,) likewise, rank of the first match, 0 if skipped.
+        trained: what the training was.
     """
 
     row: str
@@ -80,6 +103,7 @@ class RowResult:
     values: dict[str, Any]
     average_precision: dict[str, NDArray[np.float64]]
     first_match: dict[str, NDArray[np.int64]]
+    trained: Trained
 
 
 class Study:
@@ -111,6 +135,18 @@ class Study:
                     "Go on with the same settings, or choose another folder with --out."
                 )
 
+    def check(self, rows: Sequence[Row]) -> None:
+        """Whether the budget's overrides fit all rows, before one is trained.
+
+        Raises:
+            RecipeError: one does not.
+        """
+        check_overrides(rows, self.budget.scale, self.budget.epochs, self.budget.overrides)
+
+    def skipped(self, row: Row) -> list[str]:
+        """The budget's overrides that change nothing in a row's system."""
+        return skipped_overrides(row, self.budget.scale, self.budget.epochs, self.budget.overrides)
+
     def recipe(self, row: Row, seed: int) -> Recipe:
         """What is trained for a row."""
         return recipe_of(row, self.budget.scale, self.budget.epochs, seed, self.budget.overrides)
@@ -129,6 +165,7 @@ class Study:
             seeds: how many; 0, 1, ...
             listen: gives the listeners of a training, from its name.
         """
+        self.check(rows)
         wanted = [(row, seed) for seed in range(seeds) for row in rows]
         busy = [(row, seed) for row, seed in wanted if not self._make(row, seed, listen, wait=False)]
         for row, seed in busy:
@@ -162,13 +199,25 @@ class Study:
             names = [n.removeprefix("ap/") for n in arrays if n.startswith("ap/")]
             precision = {n: arrays[f"ap/{n}"] for n in names}
             first = {n: arrays[f"first/{n}"] for n in names}
-        return RowResult(row, seed, values, precision, first)
+        return RowResult(row, seed, values, precision, first, trained_of(folder))
 
     def results(self, row: str) -> list[RowResult]:
         """All finished results of a row, by seed."""
         found = sorted(int(p.parent.name.removeprefix("seed")) for p in (self.folder / row).glob(f"seed*/{RESULT}"))
         results = (self.result(row, seed) for seed in found)
         return [r for r in results if r is not None]
+
+
+def trained_of(folder: Path) -> Trained:
+    """What the training of a run folder was, from its recipe, weights' names and history."""
+    recipe, last = load_recipe(folder), read_history(folder)[-1]
+    backbone = getattr(recipe.model, "backbone", f"{recipe.model.system}'s own network")
+    first = getattr(recipe.model, "pretrained", None)
+    start = f"{backbone} from {f'weights of {first}' if first else 'random weights'}"
+    layout = layout_of(build_model(recipe, 0, pretrained=False))
+    expected = recipe.loss.collapsed_triplet(len(layout))
+    collapsed = expected is not None and abs(last["triplet"] - expected) <= COLLAPSE_SHARE * expected
+    return Trained(start, (recipe.data.height, recipe.data.width), int(last["step"]), collapsed)
 
 
 def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrained: bool) -> None:

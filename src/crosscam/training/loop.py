@@ -25,7 +25,7 @@ from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
 from crosscam.models.output import ReidOutput
 from crosscam.models.systems import begin_epoch
-from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.catalogue import build_model, random_start
 from crosscam.recipes.recipe import Recipe
 from crosscam.training import checkpoint
 from crosscam.training.allocator import keep_freed_memory
@@ -124,6 +124,9 @@ def train(
 def _train_joined(job: Job, resume: bool, evaluate: Evaluate | None) -> nn.Module:
     """The training of a process that has joined the others."""
     recipe, dataset, folder, world = job.recipe, job.dataset, job.folder, job.world
+    note = random_start(recipe)
+    if note:
+        job.listeners.tell(note)
     started = _start(job, resume)
     if started is None:
         return _finished(job)
@@ -150,8 +153,8 @@ def _train_joined(job: Job, resume: bool, evaluate: Evaluate | None) -> nn.Modul
 
 def _say_what_is_unseen(job: Job, epoch: int) -> None:
     note = unseen_note(job.recipe, job.labels, epoch)
-    if note and job.listeners.note:
-        job.listeners.note(note)
+    if note:
+        job.listeners.tell(note)
 
 
 def _model_of_all(run: Run, world: World) -> nn.Module:

@@ -19,6 +19,7 @@ from crosscam.data.augment import normalise
 from crosscam.data.images import decode_image
 from crosscam.data.loading import Progress
 from crosscam.data.resizing import resize_bytes
+from crosscam.data.text_files import path_in, read_lines
 from crosscam.errors import RecipeError, TrainingError
 from crosscam.recipes.recipe import Distill
 from crosscam.system.files import write_atomically
@@ -194,8 +195,7 @@ def unlabelled_paths(distill: Distill) -> list[Path]:
     listing = Path(distill.unlabelled)
     if not listing.is_file():
         raise RecipeError(f"distill.unlabelled: no file {listing}. Expected a text file, one picture a line.")
-    lines = listing.read_text(encoding="utf-8-sig").split("\n")
-    paths = [listing.parent / line.rstrip("\r") for line in lines if line.strip()]
+    paths = [path_in(listing.parent, line) for _, line in read_lines(listing)]
     if not paths:
         raise RecipeError(f"distill.unlabelled: {listing} lists no pictures.")
     missing = [path for path in paths if not path.is_file()]
