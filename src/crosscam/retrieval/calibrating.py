@@ -122,8 +122,8 @@ def calibrate(
         ValueError: a rate or prior not between 0 and 1, or arrays that do not fit.
         DataError: too few pairs for the wanted rates.
     """
-    check_calibration(origin.data, pids, camids, fmr=fmr, fnmr=fnmr, prior=prior)
     data = labelled(descriptors, pids, camids)
+    check_calibration(origin.data, pids, camids, fmr=fmr, fnmr=fnmr, prior=prior)
     chosen, left_out = _cameras_with_enough(data, fmr, fnmr)
     counts = count_pairs(data, chosen)
     pooled = _thresholds(counts.genuine, counts.impostor, fmr, fnmr)
