@@ -120,7 +120,7 @@ def main() -> None:
         ids = "10" if options.toy else "60"
         run([*CROSSCAM, "data", "render", "people", "--ids", ids, "--cameras", "3", "--images", "3"], "crosscam", place)
         run([*CROSSCAM, "gallery", "create", "gallery", "rrid-mini"], "crosscam", place)
-        run([*CROSSCAM, "gallery", "add", "gallery", "rrid-mini", "people/bounding_box_test"], "crosscam", place)
+        run([*CROSSCAM, "gallery", "add", "gallery", "rrid-mini", "people"], "crosscam", place)
         print("| work | way | quiet, s | beside neighbours, s | times as long |")
         print("|---|---|---|---|---|")
         for work, call in works(place, toy=options.toy, tests=options.tests).items():
