@@ -117,7 +117,7 @@ def main() -> None:
     found: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        ids = "10" if options.toy else "60"
+        ids = "40" if options.toy else "80"
         run([*CROSSCAM, "data", "render", "people", "--ids", ids, "--cameras", "3", "--images", "3"], "crosscam", place)
         run([*CROSSCAM, "gallery", "create", "gallery", "rrid-mini"], "crosscam", place)
         run([*CROSSCAM, "gallery", "add", "gallery", "rrid-mini", "people"], "crosscam", place)
