@@ -177,7 +177,7 @@ def cases(place: Path) -> list[Case]:
         done = ended(begin([*CROSSCAM, "gallery", "create", f"add{number}", "rrid-mini"], place))
         if done.status:
             raise SystemExit(done.last)
-        command = [*CROSSCAM, "gallery", "add", f"add{number}", "rrid-mini", "people/bounding_box_train"]
+        command = [*CROSSCAM, "gallery", "add", f"add{number}", "rrid-mini", "people", "--subset", "train"]
         return command, command
 
     def gallery(path: Path) -> str:
