@@ -182,7 +182,9 @@ def charsets(target: Target) -> dict[str, Any]:
                 part = b'--xx\r\nContent-Disposition: form-data; name="token"\r\n' + inner + b"\r\n"
                 body = part + b"a" * size + b"\r\n--xx--\r\n"
                 kind = b"multipart/form-data; boundary=xx" + (b"; charset=" + charset.encode() if outside else b"")
-                head = b"POST /login HTTP/1.1\r\nConnection: close\r\nHost: " + target.host.encode()
+                path = "/login" if outside else "/api/v1/search"
+                who = "" if outside else f"\r\nAuthorization: Bearer {target.token}"
+                head = f"POST {path} HTTP/1.1\r\nConnection: close\r\nHost: {target.host}{who}".encode()
                 head += b"\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n" % (kind, len(body))
                 statuses[target.raw(head + body)] += 1
     return {"statuses": dict(statuses)}
