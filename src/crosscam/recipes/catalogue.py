@@ -69,6 +69,32 @@ RRID_S_SCRATCH = Recipe(
     train=Train(epochs=28, precision="auto"),
     evaluation=Evaluation(every=14),
 )
+# From ImageNet on two CPU cores: the paper's ratio of learning rates, its warm-up left to the head, the first stages as
+# ImageNet left them (their backward pass is most of a step).
+RRID_S_LITE = Recipe(
+    name="rrid-s-lite",
+    description="RRID-S on a MobileNetV2 from ImageNet, for a CPU: 192 x 64, ten epochs.",
+    data=Data(
+        height=192,
+        width=64,
+        sampler="identities",
+        batch_ids=16,
+        batch_images=4,
+        augment=Augment(erase="correct", erase_probability=0.4, shift=0.05),
+    ),
+    model=RRIDModel(backbone="mobilenet-v2-trunk", pretrained="imagenet", scales=(6,)),
+    loss=RRIDLoss(margin=0.3, label_smoothing=0.1),
+    optim=AdamW(lr_backbone=3e-4, lr_head=3e-3, weight_decay=0.02),
+    schedule=Cosine(warmup_epochs=1),
+    train=Train(epochs=10, precision="auto", frozen_stages=3),
+    evaluation=Evaluation(every=0),
+)
+RRID_F_LITE = replace(
+    RRID_S_LITE,
+    name="rrid-f-lite",
+    description="RRID-F on a MobileNetV2 from ImageNet, for a CPU: 192 x 64, ten epochs.",
+    model=RRIDModel(backbone="mobilenet-v2-trunk", pretrained="imagenet", scales=(6, 4, 2)),
+)
 DEMO = Recipe(
     name="demo",
     description="A small RRID (2 and 4 stripes, half-width ResNet-18) that learns rendered pedestrians in minutes.",
@@ -116,7 +142,18 @@ RRID_MINI = Recipe(
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
-    for recipe in (RRID_F, RRID_S, RRID_F_PAPER, RRID_S_PAPER, RRID_S_SCRATCH, *SYSTEM_RECIPES, RRID_MINI, DEMO)
+    for recipe in (
+        RRID_F,
+        RRID_S,
+        RRID_F_PAPER,
+        RRID_S_PAPER,
+        RRID_S_SCRATCH,
+        RRID_S_LITE,
+        RRID_F_LITE,
+        *SYSTEM_RECIPES,
+        RRID_MINI,
+        DEMO,
+    )
 }
 
 
