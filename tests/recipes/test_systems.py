@@ -14,13 +14,14 @@ from crosscam.extraction import Extractor
 from crosscam.models.pcb import PCBRPP
 from crosscam.models.svdnet import SVDNet
 from crosscam.models.systems import SYSTEMS
-from crosscam.recipes.catalogue import RECIPES
+from crosscam.recipes.catalogue import RECIPES, find_recipe
 from crosscam.recipes.choices import (
     LOSSES,
     Exponential,
 )
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.systems import SYSTEM_RECIPES, scaled_down
+from crosscam.training.freezing import freeze_stages
 from crosscam.training.listeners import Listeners
 from crosscam.training.loop import train
 from crosscam.training.optim import learning_rate_factor
@@ -87,3 +88,24 @@ def test_exponential_schedule() -> None:
     assert learning_rate_factor(schedule, 10, 30) == 1.0
     assert learning_rate_factor(schedule, 21, 30) == pytest.approx(1e-3**0.5)
     assert learning_rate_factor(schedule, 30, 30, share=1.0) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize(
+    "name", [r.name for r in SYSTEM_RECIPES if hasattr(r.model, "pretrained")] + ["rrid-s", "rrid-f"]
+)
+def test_every_system_from_imagenet_takes_a_small_backbone_and_freezes_its_stages(name: str) -> None:
+    recipe = scaled_down(find_recipe(name), 4, imagenet=True)
+    assert (recipe.model.backbone, recipe.model.pretrained) == ("mobilenet-v2-trunk", "imagenet")
+    model = recipe.model.build(5, pretrained=False).train()
+    # The bag of tricks' neck has a bias that is never trained.
+    trained = [n for n, p in model.named_parameters() if p.requires_grad]
+    freeze_stages(model, recipe)
+    frozen = [n for n in trained if not model.get_parameter(n).requires_grad]
+    assert frozen
+    assert all(n.startswith("backbone.") for n in frozen)
+    images = torch.randn(4, 3, recipe.data.height, recipe.data.width)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    recipe.loss.compute(model(images), torch.tensor([0, 0, 1, 1])).total.backward()
+    moved = {k.rpartition(".")[0] for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved
+    assert not any(n.startswith(f"{m}.") for m in moved for n in frozen), "statistics of frozen stages stay"

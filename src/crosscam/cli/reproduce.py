@@ -70,9 +70,10 @@ class Reproduce:
     seeds: int = 1
     """Trainings of each row: seeds 0, 1, ...; for collision, draws of people."""
     scale: Scale = "paper"
-    """paper: the systems' own recipes. small: the same systems at a size that a CPU trains, with one budget."""
+    """paper: the systems' own recipes. small: the same systems at a size that a CPU trains, with one budget. lite: the
+    same from ImageNet (MobileNetV2)."""
     epochs: int = 10
-    """Epochs of the small scale."""
+    """Epochs of the small scales."""
     recipe_override: Settings = ()
     """Change a setting of every recipe, for example train.precision=bf16; may be given several times."""
     show: bool = False

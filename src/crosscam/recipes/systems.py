@@ -179,10 +179,15 @@ _SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def scaled_down(recipe: Recipe, epochs: int) -> Recipe:
-    """The same system on a half-width ResNet-18 at 128 x 64, with one optimiser and one budget for all.
+_HALF_RESNET = {"backbone": "resnet18-half", "pretrained": None}
 
-    HA-CNN and OSNet, which have no ResNet, get half of their channels.
+
+def scaled_down(recipe: Recipe, epochs: int, *, imagenet: bool = False) -> Recipe:
+    """The same system on a small backbone at 128 x 64, with one optimiser and one budget for all.
+
+    The backbone is a half-width ResNet-18 from random weights or, with ``imagenet``, a MobileNetV2 from ImageNet whose
+    first three stages stay as they are. HA-CNN and OSNet, which have a network of their own, get half of its channels
+    and start from random weights.
 
     Stripes that 128 rows cannot hold (six) ask for 192 rows; the loss stays the system's own, and so does the kind of
     its batches.
@@ -190,7 +195,8 @@ def scaled_down(recipe: Recipe, epochs: int) -> Recipe:
     model: Any = recipe.model
     model = replace(model, **_SMALL.get(recipe.name, {}))
     if hasattr(model, "backbone"):
-        model = replace(model, backbone="resnet18-half", pretrained=None)
+        small = {"backbone": "mobilenet-v2-trunk", "pretrained": "imagenet"} if imagenet else _HALF_RESNET
+        model = replace(model, **small)
     if isinstance(model, SVDNetModel):
         # A base phase comes first, whatever the length: there must be something to decompose.
         phase = max(1, epochs // 8)
@@ -201,9 +207,10 @@ def scaled_down(recipe: Recipe, epochs: int) -> Recipe:
         model = replace(model, stripe_epochs=epochs * 6 // 10, assignment_epochs=max(1, epochs // 10))
     parts = {6, 3} & set(getattr(model, "scales", ()) or (getattr(model, "num_parts", 1),))
     sampler = recipe.data.sampler
+    pretrained = getattr(model, "pretrained", None) is not None
     return replace(
         recipe,
-        name=f"{recipe.name}-small",
+        name=f"{recipe.name}-{'lite' if imagenet else 'small'}",
         data=replace(
             recipe.data,
             height=192 if parts else 128,
@@ -214,8 +221,8 @@ def scaled_down(recipe: Recipe, epochs: int) -> Recipe:
             augment=Augment(erase="correct", erase_probability=0.3),
         ),
         model=model,
-        optim=AdamW(lr_backbone=2e-3, lr_head=2e-3, weight_decay=0.02),
+        optim=AdamW(lr_backbone=3e-4 if pretrained else 2e-3, lr_head=2e-3, weight_decay=0.02),
         schedule=Cosine(warmup_epochs=1),
-        train=Train(epochs=epochs, precision="auto"),
+        train=Train(epochs=epochs, precision="auto", frozen_stages=3 if pretrained else 0),
         evaluation=Evaluation(every=0),
     )

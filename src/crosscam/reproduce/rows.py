@@ -17,7 +17,7 @@ from crosscam.recipes.systems import scaled_down
 from crosscam.reproduce import published
 from crosscam.reproduce.published import Scores
 
-Scale = Literal["paper", "small"]
+Scale = Literal["paper", "small", "lite"]
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,9 @@ def recipe_of(row: Row, scale: Scale, epochs: int, seed: int, overrides: tuple[s
 
     Args:
         row: one of ``ROWS``.
-        scale: ``"paper"``: the recipe as it is; ``"small"``: see :func:`crosscam.recipes.systems.scaled_down`.
-        epochs: of the small scale.
+        scale: ``"paper"``: the recipe as it is; ``"small"``, and ``"lite"`` from ImageNet: see
+            :func:`crosscam.recipes.systems.scaled_down`.
+        epochs: of the small scales.
         seed: of this training.
         overrides: ``name=value`` each, applied last, to every row alike; those that change nothing in this row's system
             are left out, see :func:`skipped_overrides`.
@@ -201,7 +202,7 @@ def check_overrides(rows: Sequence[Row], scale: Scale, epochs: int, overrides: t
 
 
 def _overridden(row: Row, scale: Scale, epochs: int, overrides: tuple[str, ...]) -> tuple[Recipe, list[str]]:
-    recipe = row.recipe if scale == "paper" else scaled_down(row.recipe, epochs)
+    recipe = row.recipe if scale == "paper" else scaled_down(row.recipe, epochs, imagenet=scale == "lite")
     # Another loss or optimiser first: its settings are new.
     ordered = sorted(overrides, key=lambda o: not o.partition("=")[0].endswith(".name"))
     kept: list[str] = []

@@ -47,8 +47,9 @@ class Budget:
     """What every row of a study gets alike.
 
     Attributes:
-        scale: ``"paper"``: the systems' own recipes; ``"small"``: the same systems at a size that a CPU trains.
-        epochs: of the small scale.
+        scale: ``"paper"``: the systems' own recipes; ``"small"``: the same systems at a size that a CPU trains;
+            ``"lite"``: likewise, from ImageNet.
+        epochs: of the small scales.
         overrides: settings that are changed in every recipe, ``name=value`` each.
     """
 
@@ -60,7 +61,8 @@ class Budget:
         if self.scale == "paper":
             size = "the systems' own recipes"
         else:
-            size = f"half-width ResNet-18, {self.epochs} epochs, one optimiser for all"
+            network = "MobileNetV2 from ImageNet" if self.scale == "lite" else "half-width ResNet-18"
+            size = f"{network}, {self.epochs} epochs, one optimiser for all"
         return f"{size}; {', '.join(self.overrides)}" if self.overrides else size
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from crosscam.errors import RecipeError
-from crosscam.models.feature_map import Backbone
 from crosscam.recipes.recipe import Recipe
 
 
@@ -20,13 +19,13 @@ def freeze_stages(model: nn.Module, recipe: Recipe) -> None:
     count = recipe.train.frozen_stages
     if not count:
         return
-    backbone = getattr(model, "backbone", None)
-    if not isinstance(backbone, Backbone):
+    stages = getattr(getattr(model, "backbone", None), "stages", None)
+    if stages is None:
         raise RecipeError(
             f"train.frozen_stages={count}: the backbone of {recipe.model.system} is not one in stages. Set it to 0."
         )
-    if count > len(backbone.stages):
-        raise RecipeError(f"train.frozen_stages={count}: the backbone has {len(backbone.stages)} stages.")
-    for stage in backbone.stages[:count]:
+    if count > len(stages):
+        raise RecipeError(f"train.frozen_stages={count}: the backbone has {len(stages)} stages.")
+    for stage in stages[:count]:
         for module in stage:
             module.requires_grad_(False).eval()
