@@ -21,6 +21,7 @@ from crosscam.recipes.catalogue import RECIPES, find_recipe
 from crosscam.recipes.limits import flatten
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json, with_settings
+from crosscam.reproduce.published import beside
 from crosscam.scoring import Reranking, Scored, TestImages, check_scoring
 from crosscam.system.outputs import check_file, check_folder
 from crosscam.training.checkpoint import load_recipe
@@ -162,6 +163,9 @@ class Evaluate:
             show_json({"out": str(out), "scores": [s.to_dict() for s in scores]})
         else:
             score_table(scores, f"{recipe.name} on {dataset.name}")
+            published = beside(dataset)
+            if published:
+                say(f"note: {published}")
         save_scores(out, scores)
         if self.report:
             write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout_of(model))

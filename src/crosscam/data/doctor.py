@@ -185,11 +185,16 @@ def as_text(examination: Examination) -> str:
     return "\n".join(lines)
 
 
-def _count(name: str, samples: tuple[Sample, ...], official: Counts | None) -> SubsetCounts:
+def counted(samples: Sequence[Sample]) -> Counts:
+    """The counts of a subset, as ``OFFICIAL`` has them."""
     junk = sum(s.pid == JUNK_PID for s in samples)
     people = {s.pid for s in samples} - {JUNK_PID, DISTRACTOR_PID}
-    counts = Counts(len(people), len(samples) - junk, len({s.camid for s in samples}))
-    return SubsetCounts(name, counts, junk, sum(s.pid == DISTRACTOR_PID for s in samples), official)
+    return Counts(len(people), len(samples) - junk, len({s.camid for s in samples}))
+
+
+def _count(name: str, samples: tuple[Sample, ...], official: Counts | None) -> SubsetCounts:
+    junk = sum(s.pid == JUNK_PID for s in samples)
+    return SubsetCounts(name, counted(samples), junk, sum(s.pid == DISTRACTOR_PID for s in samples), official)
 
 
 def _open_all(dataset: ReidDataset, progress: Progress | None) -> tuple[dict[Path, bytes], dict[Path, str]]:

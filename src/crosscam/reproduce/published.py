@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from crosscam.data.doctor import OFFICIAL, counted
+from crosscam.data.records import ReidDataset
+
 
 @dataclass(frozen=True)
 class Published:
@@ -41,6 +44,19 @@ TABLE1: dict[str, Scores] = {
     "rrid-s": _scores((88.0, 94.8), (73.5, 76.6), (69.5, 72.5), (77.1, 89.3)),
     "rrid-f": _scores((88.9, 95.2), (75.6, 77.9), (69.6, 74.4), (78.6, 89.7)),
 }
+
+
+def beside(dataset: ReidDataset) -> str | None:
+    """One sentence with the published scores on a data set, if its test split is whole; None otherwise."""
+    official = OFFICIAL.get(dataset.name)
+    column = {name: scores[dataset.name] for name, scores in TABLE1.items() if dataset.name in scores}
+    if official is None or not column:
+        return None
+    if any(counted(dataset.subsets[subset]) != official[subset] for subset in ("query", "gallery")):
+        return None
+    rows = ", ".join(f"{name} {p.mAP:.1f} / {p.rank1:.1f}" for name, p in column.items())
+    return f"Published on {dataset.name}, mAP / rank-1 of large networks from ImageNet (Park & Ham, Table 1): {rows}."
+
 
 TABLE2: dict[str, Scores] = {
     "gf-gap": _scores((74.5, 88.2), (57.0, 60.6), (54.3, 58.4), (62.9, 79.6)),
