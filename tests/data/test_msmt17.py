@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from crosscam.data.msmt17 import is_msmt17, read_msmt17
+from crosscam.data.readers import read_dataset
 from crosscam.errors import DataError
 
 LISTS = {
@@ -61,3 +62,14 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (root / "test").rename(root / "tests")
     with pytest.raises(DataError, match="no images"):
         read_msmt17(root)
+
+
+def test_the_validation_list_can_be_left_out(tmp_path: Path) -> None:
+    root = make(tmp_path)
+    dataset = read_dataset(root, protocol="train")
+    assert [(s.pid, s.camid) for s in dataset.train] == [(1, 5), (3, 1)]
+    assert dataset.query == read_msmt17(root).query
+    assert any("list_val.txt are left out" in note for note in dataset.notes)
+    assert read_dataset(root, protocol="train+val").train == read_msmt17(root).train
+    with pytest.raises(ValueError, match=r"no protocol 'val'\. Expected train\+val or train"):
+        read_dataset(root, protocol="val")

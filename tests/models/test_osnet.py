@@ -264,3 +264,16 @@ def test_settings_that_cannot_be_built_are_refused(setting, expected):
         with_settings(find_recipe("osnet"), [setting])
     assert expected in str(caught.value)
     assert with_settings(find_recipe("osnet"), ["model.width=0.25", "data.height=128"]).model == OSNetModel(width=0.25)
+
+
+def test_first_weights_are_those_of_the_authors_code():
+    """Convolutions by He et al. (fan out); linear layers normal with deviation 0.01, without bias."""
+    torch.manual_seed(0)
+    model = OSNet(50)
+    convolution = model.backbone[0][0]
+    fan_out = convolution.out_channels * 49
+    assert convolution.weight.std().item() == pytest.approx(math.sqrt(2 / fan_out), rel=0.05)
+    for linear in (model.unit.linear, model.id_classifiers):
+        assert linear.weight.std().item() == pytest.approx(0.01, rel=0.05)
+        assert abs(linear.weight.mean().item()) < 1e-3
+        assert not linear.bias.any()

@@ -459,3 +459,13 @@ def test_it_says_so_once(rendered: ReidDataset, tmp_path: Path) -> None:
     train(recipe, uneven, tmp_path / "run", listeners=Listeners(note=said.append))
     assert len(said) == 1
     assert "An epoch shows" in said[0]
+
+
+def test_a_papers_recipe_from_random_weights_says_so_once(rendered: ReidDataset, tmp_path: Path) -> None:
+    notes: list[str] = []
+    recipe = replace(small_recipe("train.epochs=1"), name="rrid-f")
+    train(recipe, rendered, tmp_path / "run", listeners=Listeners(note=notes.append))
+    assert len([n for n in notes if n.startswith("rrid-f starts from random weights, its paper from ImageNet's")]) == 1
+    notes.clear()
+    train(small_recipe("train.epochs=1"), rendered, tmp_path / "demo", listeners=Listeners(note=notes.append))
+    assert not any("random weights" in n for n in notes)
