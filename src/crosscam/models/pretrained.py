@@ -86,7 +86,7 @@ def load_pretrained(backbone: nn.Module, name: str, source: str) -> None:
         CheckpointError: no such file or package, or it does not fit.
     """
     if source == "imagenet":
-        state = _read_state(_packaged_file(name))
+        state = _read_state(packaged_file(name))
     elif source == "download":
         state = _download(name)
     else:
@@ -140,7 +140,7 @@ def _without_head(state: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[s
     return state
 
 
-def _packaged_file(name: str) -> Path:
+def packaged_file(name: str) -> Path:
     """The file of an installed package, its digest checked."""
     if name not in IMAGENET_PACKAGES:
         raise CheckpointError(

@@ -239,8 +239,8 @@ def claims_table(study: Study) -> Table:
 
 
 EQUAL_SHARE = (
-    "In every row the cross-entropy weighs as much for each feature of the descriptor: rows without the relation module "
-    "or GCP have fewer classifiers, and a larger lambda."
+    "In every row the cross-entropy weighs as much for each feature of the descriptor: rows without the relation "
+    "module or GCP have fewer classifiers, and a larger lambda."
 )
 # Table 3 compares rows that differ in the relation module alone.
 WITHOUT_RELATION, WITH_RELATION = "gmp", "rm-gmp"
