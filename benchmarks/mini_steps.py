@@ -53,11 +53,9 @@ BASE = (
     "model.scales=4,2",
     "model.dim=128",
     "model.project=0",
-    "model.whiten=true",
     "data.height=192",
     "data.width=64",
     "data.small_until=0",
-    "data.small=128,48",
     "data.batch_ids=16",
     "data.augment.erase=correct",
     "data.augment.erase_probability=0.3",
@@ -97,14 +95,11 @@ LATER = (
     "model.scales=4,2",
     "model.dim=256",
     "model.project=0",
-    "model.whiten=true",
     "data.height=128",
     "data.width=48",
     "data.small_until=0",
-    "data.small=128,48",
     "data.batch_ids=16",
     "data.augment.erase=none",
-    "data.augment.erase_probability=0.3",
     "data.augment.shift=0.05",
     "data.augment.jitter=0.4",
     "data.augment.tint=0.2",
@@ -121,7 +116,11 @@ LATER = (
 LATER_STEPS: dict[str, tuple[str, ...]] = {
     "other backgrounds": (),
     "own backgrounds": ("data.augment.background=0",),
-    "own backgrounds, erasing": ("data.augment.background=0", "data.augment.erase=correct"),
+    "own backgrounds, erasing": (
+        "data.augment.background=0",
+        "data.augment.erase=correct",
+        "data.augment.erase_probability=0.3",
+    ),
 }
 # Each step: what it shares with others, and what it changes.
 ALL = {step: (BASE, changes) for step, changes in STEPS.items()}

@@ -284,9 +284,7 @@ SECTIONS: dict[str, list[Case]] = {
             "data doctor gone.csv",
             table("gone.csv", "path,pid,camid\na.jpg,1,1\n"),
         ),
-        Case(
-            "A label that is missing", "data doctor gap.csv", table("gap.csv", "path,pid,camid\na.jpg,nan,1\n")
-        ),
+        Case("A label that is missing", "data doctor gap.csv", table("gap.csv", "path,pid,camid\na.jpg,nan,1\n")),
         Case(
             "No query with a match",
             "evaluate run --data people/nobody.csv",
