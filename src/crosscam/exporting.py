@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +43,7 @@ def export_model(
     dataset: ReidDataset | None = None,
     calibration: Sequence[AnyPicture] | None = None,
     most_lost: float = MOST_LOST_MAP,
+    compared: Callable[[ModelCard], None] = lambda card: None,
 ) -> ModelCard:
     """Write a network with its preprocessing as .onnx or, for OpenVINO, as .xml and .bin.
 
@@ -57,6 +58,7 @@ def export_model(
         dataset: pictures to compare on: the change of mAP is measured on its query and gallery.
         calibration: pictures that int8 ranges are taken from; by default some of the data set's training subset.
         most_lost: mAP that int8 may cost, as a fraction.
+        compared: called with what was measured before anything is refused or written, so that it can be shown.
     Returns:
         what is known of the file; ``checks`` holds the figures.
     Raises:
@@ -69,7 +71,7 @@ def export_model(
     if path.suffix not in SUFFIXES.values():
         raise ArgumentError(f"{path} cannot be written. Expected a name that ends in .onnx, or in .xml for OpenVINO.")
     with only_writer(path):
-        return _export(extractor, path, int8, batch, dataset, calibration, most_lost)
+        return _export(extractor, path, int8, batch, dataset, calibration, most_lost, compared)
 
 
 def _export(
@@ -80,6 +82,7 @@ def _export(
     dataset: ReidDataset | None,
     calibration: Sequence[AnyPicture] | None,
     most_lost: float,
+    compared: Callable[[ModelCard], None],
 ) -> ModelCard:
     network = Network(extractor.model, extractor.card)
     if int8:
@@ -100,6 +103,7 @@ def _export(
             written = Path(folder) / "model.xml"
             write_openvino(graph, written, card)
         card = replace(card, checks=_checks(extractor, open_file(written), dataset))
+        compared(card)
         _refuse_unlike(card, path, most_lost)
         if path.suffix == ".xml":
             write_openvino(graph, written, card)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,7 @@ def search_photographs(
     calibration: Calibration | None = None,
     notes: Sequence[str] = (),
     progress: Progress | None = None,
+    found: Callable[[Searched], None] = lambda searched: None,
 ) -> Searched:
     """Examine pictures, keep them in a gallery and find those that look most alike across cameras.
 
@@ -105,11 +106,12 @@ def search_photographs(
         calibration: what the distances of this network mean, for a verdict beside each pair.
         notes: sentences for the page.
         progress: called with (done, all) while pictures are described.
+        found: called with the result before the page is written, so that it can be shown.
     Raises:
         DataError: fewer than two pictures that can be read.
         CrosscamError: as the gallery raises it.
     """
-    found = examine_pictures(samples)
+    findings = examine_pictures(samples)
     place = out / GALLERY
     if not place.exists():
         create_gallery(str(place), extractor.layout, identify_model(source, extractor)).close()
@@ -123,9 +125,10 @@ def search_photographs(
         thumbnails = gallery.thumbnails([entry.id for pair in pairs for entry in (pair.first, pair.second)])
         cameras = len({entry.camid for entry in gallery.entries()})
         subtitle = f"{len(gallery):,} pictures, {cameras} cameras, described by {extractor.recipe.name}."
+        searched = Searched(findings, place, len(gallery), filled.damaged, tuple(pairs), out / PAGE)
+        found(searched)
         write_pairs(out / PAGE, pairs, thumbnails, gallery.layout, calibration, subtitle=subtitle, notes=notes)
-        entries = len(gallery)
-    return Searched(found, place, entries, filled.damaged, tuple(pairs), out / PAGE)
+    return searched
 
 
 def similar_pairs(gallery: Gallery, most: int) -> list[SimilarPair]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Run
-from crosscam import experiment
+from crosscam import experiment, exporting, photographs
 from crosscam.cli import explain, gallery_search, learn
 from crosscam.errors import StorageError
 from crosscam.scoring import TestImages
@@ -86,6 +86,32 @@ def test_a_training_shows_its_scores_first(
     monkeypatch.setattr(experiment, "save_scores", full_disk)
     status, out, _ = crosscam(f"train demo --data people --out fresh {tiny}")
     assert (status, "queries counted" in out) == (2, True)
+
+
+@pytest.mark.parametrize("form", ["", " --json"])
+def test_an_export_shows_its_comparison_first(
+    crosscam: Run, place: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr(exporting, "write_card", full_disk)
+    status, out, err = crosscam(f"export run --data people{form}")
+    assert (status, "mAP_change" in out) == (2, True)
+    assert err.splitlines()[-1] == "crosscam: Cannot write it (No space left on device)."
+    assert "written:" not in err
+    # What is refused for what it measured shows that, too.
+    monkeypatch.setattr(exporting, "LEAST_COSINE", 2)
+    status, out, err = crosscam(f"export run{form}")
+    assert (status, "cosine_min" in out, "is not written" in err) == (2, True, True)
+
+
+@pytest.mark.parametrize("form", ["", " --json"])
+def test_own_pictures_show_their_pairs_first(
+    crosscam: Run, place: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr(photographs, "write_pairs", full_disk)
+    status, out, err = crosscam(f"demo --photos people/bounding_box_test --out own{form}")
+    assert (status, "distance" in out) == (2, True)
+    assert "pictures" in (out if form else err) or json.loads(out)["entries"]
+    assert err.splitlines()[-1] == "crosscam: Cannot write it (No space left on device)."
 
 
 def test_explanations_and_hits_are_shown_first(crosscam: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,3 +158,53 @@ def test_another_model_is_refused(crosscam: Run, filled: Path, tiny: str) -> Non
     assert status == 2
     assert "g was built with the model demo in run (fingerprint " in err
     assert "(demo in other)" in err
+
+
+def named_table(place: Path, file: str, names: str, first: int = 0) -> list[str]:
+    """A table of pictures of the data set, one for each letter, which is its identity's name."""
+    pictures = sorted((place / "people" / "bounding_box_train").glob("*.jpg"))[first : first + len(names)]
+    rows = [f"{picture},{name},1,gallery" for picture, name in zip(pictures, names, strict=True)]
+    (place / file).write_text("\n".join(("path,pid,camid,split", *rows)) + "\n")
+    return rows
+
+
+def pids_in(place: Path) -> list[int | None]:
+    with open_gallery(place / "g") as gallery:
+        return [entry.pid for entry in gallery.entries()]
+
+
+def test_names_of_two_tables_are_not_merged(crosscam: Run, place: Path) -> None:
+    assert crosscam("gallery create g run")[0] == 0
+    rows = named_table(place, "a.csv", "xyx")
+    assert crosscam("gallery add g run a.csv")[0] == 0
+    assert pids_in(place) == [1, 2, 1]
+    for file, names, why in (("b.csv", "uv", "the identities of b"), ("c.csv", "19", "the gallery's identities were")):
+        named_table(place, file, names, first=3)
+        status, _, err = crosscam(f"gallery add g run {file}")
+        assert (status, len(err.splitlines()[-1:])) == (2, 1)
+        assert "1 identities would get numbers" in err or "2 identities would get numbers" in err
+        assert why in err
+        assert pids_in(place) == [1, 2, 1]
+    # The same table goes on, also with numbers that nobody has; a name that pushes the others along is told of.
+    (place / "a.csv").write_text("\n".join(("path,pid,camid,split", *rows, rows[0].replace("x,1,", "z,1,"))) + "\n")
+    assert crosscam("gallery add g run a.csv")[0] == 0
+    named_table(place, "d.csv", "78", first=3)
+    assert crosscam("gallery add g run d.csv")[0] == 0
+    assert pids_in(place) == [1, 2, 1, 7, 8]
+    (place / "a.csv").write_text("\n".join(("path,pid,camid,split", *rows, rows[0].replace("x,1,", "w,1,"))) + "\n")
+    status, _, err = crosscam("gallery add g run a.csv")
+    assert (status, "2 identities would get numbers of others in the gallery (1, 2)" in err) == (2, True)
+    assert crosscam("gallery add g run b.csv --unlabelled --camids 0")[0] == 2  # a table says who is on the pictures
+
+
+def test_whole_numbers_of_two_tables_are_the_same_people(crosscam: Run, place: Path) -> None:
+    assert crosscam("gallery create g run")[0] == 0
+    named_table(place, "a.csv", "12")
+    named_table(place, "b.csv", "23", first=2)
+    assert crosscam("gallery add g run a.csv")[0] == 0
+    assert crosscam("gallery add g run b.csv")[0] == 0
+    assert pids_in(place) == [1, 2, 2, 3]
+    # Names after numbers.
+    named_table(place, "c.csv", "pq", first=4)
+    assert crosscam("gallery add g run c.csv")[0] == 2
+    assert pids_in(place) == [1, 2, 2, 3]

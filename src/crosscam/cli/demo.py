@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from crosscam.cli.describe import find_pictures
 from crosscam.cli.learn import run_shown
 from crosscam.cli.options import General, Settings, Unset
-from crosscam.cli.show import bars, counting, say, show_json
+from crosscam.cli.show import bars, counting, say, show_json, table
 from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.data.render import render_dataset
+from crosscam.data.text_files import read_text
 from crosscam.demonstration import demonstrate
 from crosscam.errors import CrosscamError, DataError
 from crosscam.experiment import REPORT
 from crosscam.extraction import Extractor
-from crosscam.photographs import CALIBRATION, search_photographs, tell_cameras
+from crosscam.photographs import CALIBRATION, Searched, search_photographs, tell_cameras
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.retrieval.calibration import Calibration
@@ -27,6 +29,7 @@ from crosscam.system.outputs import check_folder
 from crosscam.training.distributed import num_processes
 
 MINI = Path("rrid-mini")
+SHOWN_PAIRS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ class Demo:
         samples = tell_cameras(paths, folder, self.camids, notes)
         extractor = Extractor.load(MINI)
         kept = run_folder(MINI) / CALIBRATION
-        calibration = Calibration.from_json(kept.read_text(encoding="utf-8")) if kept.is_file() else None
+        calibration = Calibration.from_json(read_text(kept)) if kept.is_file() else None
         with bars(self.general.json) as progress:
             shown = search_photographs(
                 samples,
@@ -89,7 +92,15 @@ class Demo:
                 calibration=calibration,
                 notes=notes,
                 progress=counting(progress, "describing"),
+                found=lambda searched: self._show(searched, notes),
             )
+        if self.general.json:
+            return
+        say(f"Open {shown.page} in a browser: the {len(shown.pairs)} most similar pairs across cameras.")
+        say(f"To search it yourself: crosscam serve --gallery {shown.gallery} --model {MINI}")
+
+    def _show(self, shown: Searched, notes: Sequence[str]) -> None:
+        """What was found, whatever becomes of the page."""
         if self.general.json:
             nearest = [{"first": p.first.path, "second": p.second.path, "distance": p.distance} for p in shown.pairs]
             damaged = [{"path": str(path), "fault": fault} for path, fault in shown.damaged]
@@ -102,11 +113,9 @@ class Demo:
             say(f"note: {note}")
         for finding in shown.findings:
             say(f"{finding.severity}: {finding.what} {' '.join(finding.examples)} {finding.cure}")
-        say(
-            f"{shown.gallery} holds {shown.entries:,} pictures. Open {shown.page} in a browser: the {len(shown.pairs)} "
-            "most similar pairs across cameras."
-        )
-        say(f"To search it yourself: crosscam serve --gallery {shown.gallery} --model {MINI}")
+        say(f"{shown.gallery} holds {shown.entries:,} pictures. The most similar pairs across cameras:")
+        names = [(f"{p.distance:.3f}", Path(p.first.path).name, Path(p.second.path).name) for p in shown.pairs]
+        table(("distance", "picture", "other picture"), names[:SHOWN_PAIRS], numbers=False)
 
     def _learn_drawn(self, out: Path) -> None:
         """Render, train, score, report."""

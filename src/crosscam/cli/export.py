@@ -10,6 +10,7 @@ from tyro.conf import Positional
 from crosscam.cli.describe import find_pictures
 from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import say, show_json, table
+from crosscam.engines.card import ModelCard
 from crosscam.errors import DataError
 from crosscam.exporting import MOST_LOST_MAP, SUFFIXES, Format, export_model
 from crosscam.extraction import Extractor
@@ -58,7 +59,15 @@ class Export:
             dataset=self.reading.read_and_note(self.data) if self.data else None,
             calibration=find_pictures(self.calibration)[0] if self.calibration else None,
             most_lost=self.max_drop,
+            compared=lambda card: self._show(card, out),
         )
+        if self.general.json:
+            return
+        mirrored = "with" if card.flip else "without"
+        say(f"{out} written: {card.precision}, {mirrored} the mirror pass, fingerprint {card.fingerprint}.")
+
+    def _show(self, card: ModelCard, out: Path) -> None:
+        """What was measured, whatever becomes of the file."""
         if self.general.json:
             show_json({"out": str(out), "fingerprint": card.fingerprint, "precision": card.precision, **card.checks})
             return
@@ -66,8 +75,6 @@ class Export:
             (name, f"{value:.5f}" if isinstance(value, float) else str(value)) for name, value in card.checks.items()
         ]
         table(("compared with torch", ""), rows, numbers=False)
-        mirrored = "with" if card.flip else "without"
-        say(f"{out} written: {card.precision}, {mirrored} the mirror pass, fingerprint {card.fingerprint}.")
 
     def _batch(self) -> int | None:
         if self.batch == "dynamic":

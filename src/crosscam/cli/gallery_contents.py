@@ -13,12 +13,13 @@ from crosscam.cli.describe import find_pictures
 from crosscam.cli.gallery_options import Choosing, Place, tell
 from crosscam.cli.options import General, Reading, Unset, best_device
 from crosscam.cli.show import bars, counting, say, show_json
-from crosscam.data.records import JUNK_PID, Sample
+from crosscam.data.records import JUNK_PID, ReidDataset, Sample
 from crosscam.data.table import camids_by_rule
 from crosscam.errors import CrosscamError
 from crosscam.extraction import Extractor
 from crosscam.gallery.filling import fill, matching_extractor
 from crosscam.gallery.identity import identify_model
+from crosscam.gallery.numbering import keep_people_apart
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import KEEP
 
@@ -69,11 +70,14 @@ class Add:
 
     def run(self) -> None:
         """Read, describe, add."""
-        samples = self._samples()
+        dataset, samples = self._samples()
         with open_gallery(self.gallery, write=True) as gallery, bars(self.general.json) as progress:
+            extractor = matching_extractor(gallery, self.run_folder, best_device())
+            if dataset is not None:
+                keep_people_apart(gallery, dataset, samples)
             added = fill(
                 gallery,
-                matching_extractor(gallery, self.run_folder, best_device()),
+                extractor,
                 samples,
                 labelled=not self.unlabelled,
                 thumbnails=not self.no_thumbnails,
@@ -92,7 +96,8 @@ class Add:
                 f"{len(added.damaged):,} could not be read; {total:,} entries now."
             )
 
-    def _samples(self) -> list[Sample]:
+    def _samples(self) -> tuple[ReidDataset | None, list[Sample]]:
+        """The pictures, and the data set that names who is on them."""
         if self.unlabelled:
             paths, others = find_pictures(self.path)
             notes: list[str] = []
@@ -103,7 +108,7 @@ class Add:
             camids = camids_by_rule(paths, self.reading.camids, self.path, notes)
             for note in notes:
                 say(f"note: {note}")
-            return [Sample(path, 0, camid) for path, camid in zip(paths, camids, strict=True)]
+            return None, [Sample(path, 0, camid) for path, camid in zip(paths, camids, strict=True)]
         dataset = self.reading.read_and_note(self.path)
         subsets = dataset.subsets
         names = list(subsets) if self.subset == "all" else [self.subset]
@@ -114,7 +119,7 @@ class Add:
         if not samples:
             sizes = ", ".join(f"{name} {len(found):,}" for name, found in subsets.items())
             raise CrosscamError(f"{self.path} has no {self.subset} pictures ({sizes}). Choose with --subset.")
-        return samples
+        return dataset, samples
 
 
 @dataclass(frozen=True, kw_only=True)

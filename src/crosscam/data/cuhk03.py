@@ -113,7 +113,7 @@ def _read_new_protocol(mat: Path, boxes: str, images: Path) -> ReidDataset:
         tuple(_sample(images, config.names[i], config.pids[i]) for i in sorted(index))
         for index in (config.train, config.query, config.gallery)
     )
-    return ReidDataset(f"cuhk03-{boxes}", images, train, query, gallery)
+    return ReidDataset(f"cuhk03-{boxes}", images, train, query, gallery, renumbered=True)
 
 
 def _read_classic(mat: Path, boxes: str, images: Path, split: int) -> ReidDataset:
@@ -137,6 +137,7 @@ def _read_classic(mat: Path, boxes: str, images: Path, split: int) -> ReidDatase
         tuple(gallery),
         protocol="cuhk03",
         notes=(note,),
+        renumbered=True,
     )
 
 
@@ -166,7 +167,7 @@ def read_cuhk03_pair(root: Path, *, boxes: str | None = None) -> ReidDataset:
     notes.append(f"People are numbered from 1 in train and from {last + 1} in val.")
     query = tuple(s for s in test if s.camid == 1)
     gallery = tuple(s for s in test if s.camid == 2)
-    return ReidDataset("cuhk03-pair", root, train, query, gallery, notes=tuple(notes))
+    return ReidDataset("cuhk03-pair", root, train, query, gallery, notes=tuple(notes), renumbered=True)
 
 
 def _read_views(folder: Path, notes: list[str]) -> tuple[Sample, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crosscam.data.images import list_images, path_key
-from crosscam.data.labels import numbered, read_label
+from crosscam.data.labels import are_named, numbered, read_label
 from crosscam.data.market1501 import note_junk, note_left_out
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.data.table import SPLITS, CamidRule, camids_by_rule
@@ -53,7 +53,7 @@ def read_identity_folders(root: Path, *, camids: CamidRule = None) -> ReidDatase
     if "train" in bases and bases["train"] == root:
         notes.append("There are no folders train, query and gallery: every image is for training.")
     cameras = camids_by_rule([path for _, _, path in found], camids, root, notes)
-    pids = _pids([split for split, _, _ in found], [path for _, _, path in found], notes)
+    pids, named = _pids([split for split, _, _ in found], [path for _, _, path in found], notes)
     subsets: dict[str, list[Sample]] = {split: [] for split in SPLITS}
     junk = []
     for (split, _, path), pid, camid in zip(found, pids, cameras, strict=True):
@@ -64,22 +64,23 @@ def read_identity_folders(root: Path, *, camids: CamidRule = None) -> ReidDatase
     note_left_out("train and query", "images in a folder -1 (junk)", junk, notes)
     train, query, gallery = (tuple(sorted(subsets[split], key=lambda s: path_key(s.path))) for split in SPLITS)
     note_junk(gallery, notes)
-    return ReidDataset("folders", root, train, query, gallery, notes=tuple(notes))
+    return ReidDataset("folders", root, train, query, gallery, notes=tuple(notes), renumbered=named)
 
 
-def _pids(splits: Sequence[str], paths: Sequence[Path], notes: list[str]) -> list[int]:
+def _pids(splits: Sequence[str], paths: Sequence[Path], notes: list[str]) -> tuple[list[int], bool]:
+    """The identities' numbers, and whether they are ours."""
     names, where = [path.parent.name for path in paths], lambda place: str(paths[place].parent)
     said: list[str] = []
-    pids = numbered(names, "identities", said, where)
+    pids, named = numbered(names, "identities", said, where), are_named(names)
     people = {pid for pid, split in zip(pids, splits, strict=True) if split != "gallery"}
     if any(pid < JUNK_PID or (pid == DISTRACTOR_PID and pid in people) for pid in pids):
         # A folder called 0 is a person here, as in exports that count from 0.
         labels = [read_label(name) for name in names]
         said = said[:1] if len(set(names)) > len(set(labels)) else []  # on names spelled in several ways
         folders = [str(label) if label == JUNK_PID else f"folder {label}" for label in labels]
-        pids = numbered(folders, "identities", said, where)
+        pids, named = numbered(folders, "identities", said, where), True
     notes += said
-    return pids
+    return pids, named
 
 
 def _bases(root: Path) -> dict[str, Path]:

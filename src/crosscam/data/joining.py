@@ -47,7 +47,7 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
         first_pid, first_camid = first_pid + len(pids), first_camid + len(camids)
     root = Path(os.path.commonpath([d.root.absolute() for d in datasets]))
     train, query, gallery = (tuple(subset) for subset in subsets.values())
-    return ReidDataset(name, root, train, query, gallery, datasets[0].protocol, tuple(notes))
+    return ReidDataset(name, root, train, query, gallery, datasets[0].protocol, tuple(notes), renumbered=True)
 
 
 def _numbers(dataset: ReidDataset, first_pid: int, first_camid: int) -> tuple[dict[int, int], dict[int, int]]:

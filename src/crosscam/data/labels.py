@@ -8,7 +8,7 @@ refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -104,6 +104,11 @@ def numbered(
     shown = ", ".join(f"{name} = {number[name]}" for name in names[:5])
     notes.append(f"{len(names):,} {what} have names and were numbered: {shown}{', ...' if len(names) > 5 else ''}.")
     return [number[label] for label in labels]
+
+
+def are_named(values: Iterable[str]) -> bool:
+    """Whether :func:`numbered` numbers these identities or cameras itself: some are no whole numbers."""
+    return any(isinstance(read_label(value), str) for value in set(values))
 
 
 def _read_at(value: str, what: What, place: int, where: Callable[[int], str]) -> int | str:

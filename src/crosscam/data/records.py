@@ -50,6 +50,7 @@ class ReidDataset:
         train, query, gallery: the three subsets; a subset may be empty.
         protocol: how its ranking is scored, see :func:`crosscam.evaluate_ranking`.
         notes: what the reader left out or decided, one sentence each; never silent.
+        renumbered: whether the reader numbered the identities itself, so that a number means somebody else elsewhere.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ReidDataset:
     gallery: tuple[Sample, ...] = ()
     protocol: RankingProtocol = "market1501"
     notes: tuple[str, ...] = field(default=())
+    renumbered: bool = False
 
     @property
     def subsets(self) -> dict[str, tuple[Sample, ...]]:

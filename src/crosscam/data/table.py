@@ -12,7 +12,7 @@ from typing import get_args
 
 from crosscam.data.cells import Cells, listed, read_cells, refuse_for_parquet, write_cells
 from crosscam.data.images import path_key
-from crosscam.data.labels import numbered, read_label, whole_number
+from crosscam.data.labels import are_named, numbered, read_label, whole_number
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
 from crosscam.data.text_files import path_in
 from crosscam.errors import ArgumentError, DataError
@@ -69,7 +69,8 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
     if not any(p.is_file() for p in (paths[0], paths[-1])):
         raise DataError(f"{path} names {paths[0]}, which does not exist. Paths count from the table's folder.")
     train, query, gallery = (tuple(sorted(subsets[name], key=lambda s: path_key(s.path))) for name in SPLITS)
-    return ReidDataset(path.stem, _root(path, paths), train, query, gallery, _protocol(cells), tuple(notes))
+    root, named = _root(path, paths), are_named(columns["pid"])
+    return ReidDataset(path.stem, root, train, query, gallery, _protocol(cells), tuple(notes), named)
 
 
 def write_table(dataset: ReidDataset, path: Path) -> None:
