@@ -179,7 +179,8 @@ def mgn_loss(output: ReidOutput, pids: Tensor, margin: float = 1.2, *, num_globa
         margin: 1.2 in the paper.
         num_globals: how many embeddings enter the triplet loss.
     """
-    triplet = _triplet_sum(output.embeddings[:num_globals], pids, margin) / num_globals
+    embeddings = output.embeddings[:num_globals]
+    triplet = _triplet_sum(embeddings, pids, margin) / len(embeddings)
     ce = cross_entropy_sum(output.logits[:num_globals], pids) + cross_entropy_sum(output.logits[num_globals:], pids)
     ce = ce / max(len(output.logits), 1)
     return Loss(triplet + ce, triplet, ce)

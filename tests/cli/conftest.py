@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from in_process import Run
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-Run = Callable[..., tuple[int, str, str]]
 
 
 def load_script(name: str) -> ModuleType:

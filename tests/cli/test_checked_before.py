@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from in_process import Run
 
-from conftest import Run
 from crosscam import experiment, exporting, photographs
 from crosscam.cli import explain, gallery_search, learn
 from crosscam.errors import StorageError

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from conftest import Run
+from in_process import Run
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="file names are Unicode there")
 

@@ -12,7 +12,13 @@ from crosscam.errors import RecipeError
 from crosscam.recipes.catalogue import RECIPES, find_recipe
 from crosscam.recipes.choices import SGD, MGNLoss, Steps
 from crosscam.recipes.recipe import Data, Recipe
-from crosscam.recipes.settings import recipe_from_json, recipe_to_json, setting_names, with_settings
+from crosscam.recipes.settings import (
+    UnusedSettingError,
+    recipe_from_json,
+    recipe_to_json,
+    setting_names,
+    with_settings,
+)
 from crosscam.training.optim import build_optimizer
 
 DEMO = RECIPES["demo"]
@@ -180,6 +186,15 @@ def test_an_unknown_recipe_is_answered_with_the_nearest_name() -> None:
         ("rrid-f", "data.small=64,32", r"changes nothing with data\.small_until=0"),
         ("rrid-f", "schedule.warmup_start=0.5", r"changes nothing with schedule\.warmup_epochs=0"),
         ("rrid-f", "model.whiten=false", r"changes nothing with model\.project=0"),
+        ("rrid-f", "schedule.milestones=90", r"changes nothing with train\.epochs=80 and schedule\.milestones=90"),
+        ("pcb", "model.stripe_epochs=3", r"changes nothing with model\.refined=false"),
+        ("hacnn", "optim.lr_backbone=0.1", r"changes nothing with model\.system=hacnn, whose rate is optim\.lr_head"),
+        ("hacnn", "train.frozen_stages=1", r"changes nothing with model\.system=hacnn, whose backbone"),
+        ("mgn", "train.frozen_stages=1", r"changes nothing with model\.system=mgn, whose backbone"),
+        ("demo", "train.frozen_stages=6", r"the backbone of rrid has 5 stages"),
+        ("trinet", "loss.name=classification", r"trinet has no classifiers, so that nothing would be learned"),
+        ("rrid-f", "loss.name=bnneck", r"only model\.system=bot gives"),
+        ("pcb", "loss.name=aligned-reid", r"only model\.system=aligned-reid gives"),
     ],
 )  # fmt: skip
 def test_settings_without_effect_are_refused(recipe: str, setting: str, message: str) -> None:
@@ -218,3 +233,20 @@ def test_adams_betas_reach_the_optimiser() -> None:
     assert group["betas"] == (0.5, 0.9)
     with pytest.raises(RecipeError, match=r"optim\.betas=.* must lie in \[0, 1\)"):
         with_settings(find_recipe("trinet"), ["optim.betas=0.5,1"])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "idle"),
+    [
+        ("rrid-f", ["data.augment.erase_probability=0", "data.augment.erase_fill=mean"], "data.augment.erase_fill"),
+        ("trinet", ["loss.name=rrid", "loss.label_smoothing=0.1"], "loss.label_smoothing"),
+        ("rrid-f", ["loss.cross_entropy_weight=0", "loss.label_smoothing=0.1"], "loss.label_smoothing"),
+        ("trinet", ["train.epochs=9", "schedule.floor=0.1"], "schedule.floor"),
+        ("svdnet", ["model.plan.iterations=0", "model.plan.base=3"], "model.plan.base"),
+        ("demo", ["train.frozen_stages=5", "optim.lr_backbone=0.1"], "optim.lr_backbone"),
+    ],
+)
+def test_a_setting_that_another_one_leaves_without_effect(recipe: str, settings: list[str], idle: str) -> None:
+    with pytest.raises(UnusedSettingError, match="changes nothing") as caught:
+        with_settings(find_recipe(recipe), settings)
+    assert caught.value.setting == idle

@@ -111,6 +111,22 @@ def test_the_classification_weighs_as_much_for_each_feature_in_every_row() -> No
         assert share == pytest.approx(6.0, abs=1e-3), row.name
 
 
+def test_overrides_that_need_each_other_count_in_any_order() -> None:
+    overrides = ("schedule.warmup_start=0.3", "schedule.warmup_epochs=2", "model.whiten=false", "model.project=16")
+    for given in (overrides, overrides[::-1]):
+        assert skipped_overrides(ROWS["rrid-s"], "paper", 8, given) == []
+        recipe = recipe_of(ROWS["rrid-s"], "paper", 8, 0, given)
+        assert (recipe.schedule.warmup_start, recipe.schedule.warmup_epochs) == (0.3, 2.0)
+    assert skipped_overrides(ROWS["pcb"], "paper", 8, overrides) == ["model.whiten=false", "model.project=16"]
+
+
+def test_frozen_stages_are_left_out_where_a_network_has_none() -> None:
+    assert [row.name for row in TABLE1 if skipped_overrides(row, "small", 8, ("train.frozen_stages=2",))] == [
+        "hacnn",
+        "mgn",
+    ]
+
+
 def test_an_override_that_a_system_lacks_is_left_out_and_told() -> None:
     overrides = ("model.pretrained=none", "loss.margin=0.7", "data.batch_ids=8")
     assert skipped_overrides(ROWS["hacnn"], "small", 8, overrides) == ["model.pretrained=none", "loss.margin=0.7"]

@@ -186,5 +186,5 @@ def test_frozen_stages_keep_weights_and_statistics(rendered: ReidDataset, tmp_pa
     assert frozen
     assert all(torch.equal(before[k], after[k]) for k in frozen)
     assert not torch.equal(before["backbone.layer2.0.conv1.weight"], after["backbone.layer2.0.conv1.weight"])
-    with pytest.raises(RecipeError, match="the backbone has 5 stages"):
+    with pytest.raises(RecipeError, match="of rrid has 5 stages"):
         train(small_recipe("train.frozen_stages=6"), rendered, tmp_path / "more")

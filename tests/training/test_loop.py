@@ -21,6 +21,7 @@ from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingEr
 from crosscam.losses import Loss
 from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.choices import RRIDLoss
 from crosscam.training import checkpoint, loop
 from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import read_history
@@ -267,7 +268,7 @@ def test_a_training_stopped_before_its_first_checkpoint_begins_again(
 def test_a_loss_that_is_not_finite_stops_and_names_step_and_term(
     rendered: ReidDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
-    real = loop.compute_loss
+    real = RRIDLoss.compute
     calls = 0
 
     def broken(*arguments: object, **keywords: object) -> Loss:
@@ -279,7 +280,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_step_and_term(
         nan = loss.total * math.nan
         return replace(loss, total=nan, **{term: nan})
 
-    monkeypatch.setattr(loop, "compute_loss", broken)
+    monkeypatch.setattr(RRIDLoss, "compute", broken)
     with pytest.raises(TrainingError) as caught:
         train(small_recipe("train.checkpoint_steps=2"), rendered, tmp_path)
     assert str(caught.value).startswith(f"The {term} loss is nan at epoch 1, batch 5 (step 5).")

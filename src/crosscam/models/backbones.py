@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
+
+import torch
 
 from crosscam.errors import ArgumentError
 from crosscam.models.efficientnet import EfficientNetLite0
@@ -43,6 +45,17 @@ def build_backbone(name: str, last_stride: int = 1, pretrained: str | None = Non
     if pretrained is not None:
         load_pretrained(backbone, name, pretrained)
     return backbone
+
+
+@cache
+def num_stages(name: str) -> int:
+    """How many stages a backbone has, without its weights.
+
+    Args:
+        name: see :func:`build_backbone`.
+    """
+    with torch.device("meta"):
+        return len(build_backbone(name).stages)
 
 
 def check_backbone(name: str, last_stride: int) -> None:

@@ -24,6 +24,14 @@ class ReidOutput:
     logits: tuple[Tensor, ...] = ()
     extras: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def first(self, count: int) -> ReidOutput:
+        """The output for the first images of the batch."""
+        return ReidOutput(
+            tuple(e[:count] for e in self.embeddings),
+            tuple(x[:count] for x in self.logits),
+            {name: x[:count] for name, x in self.extras.items()},
+        )
+
     @property
     def descriptor(self) -> Tensor:
         """(B, D) embeddings side by side; not normalised."""

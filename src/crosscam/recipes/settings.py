@@ -28,7 +28,15 @@ TRUTH = {"true": True, "false": False}
 
 
 class UnusedSettingError(RecipeError):
-    """A setting that a recipe does not have, or that changes nothing in it."""
+    """A setting that a recipe does not have, or that changes nothing in it.
+
+    Attributes:
+        setting: its dotted name.
+    """
+
+    def __init__(self, message: str, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 def recipe_to_json(recipe: Recipe) -> str:
@@ -68,7 +76,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     known = list(flatten(values))
     for name, text in pairs:
         if name not in known:
-            raise UnusedSettingError(_unknown(name, known, recipe.name, values))
+            raise UnusedSettingError(_unknown(name, known, recipe.name, values), name)
         at = values
         *path, last = name.split(".")
         for part in path:
@@ -79,7 +87,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     for name, _ in pairs:
         if name in idle:
             raise UnusedSettingError(
-                f"{name} changes nothing with {idle[name]}. Change that first, or leave {name} out."
+                f"{name} changes nothing with {idle[name]}. Change that first, or leave {name} out.", name
             )
     return changed
 

@@ -203,13 +203,10 @@ def check_overrides(rows: Sequence[Row], scale: Scale, epochs: int, overrides: t
 
 def _overridden(row: Row, scale: Scale, epochs: int, overrides: tuple[str, ...]) -> tuple[Recipe, list[str]]:
     recipe = row.recipe if scale == "paper" else scaled_down(row.recipe, epochs, imagenet=scale == "lite")
-    # Another loss or optimiser first: its settings are new.
-    ordered = sorted(overrides, key=lambda o: not o.partition("=")[0].endswith(".name"))
-    kept: list[str] = []
-    for override in ordered:
+    kept = list(overrides)
+    while True:
+        # All at once: one override may be what gives another its effect.
         try:
-            with_settings(recipe, [*kept, override])
-        except UnusedSettingError:
-            continue
-        kept.append(override)
-    return with_settings(recipe, kept), [o for o in overrides if o not in kept]
+            return with_settings(recipe, kept), [o for o in overrides if o not in kept]
+        except UnusedSettingError as error:
+            kept = [o for o in kept if o.partition("=")[0] != error.setting]

@@ -23,7 +23,6 @@ from crosscam.data.augment import PartGenerator, augment
 from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
-from crosscam.models.output import ReidOutput
 from crosscam.models.systems import begin_epoch
 from crosscam.recipes.catalogue import build_model, random_start
 from crosscam.recipes.recipe import Recipe
@@ -35,7 +34,7 @@ from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import Logbook, read_history
 from crosscam.training.neighbours import Neighbours
 from crosscam.training.optim import learning_rate_factor, set_learning_rate
-from crosscam.training.plan import checked_labels, epoch_batches, input_size, unseen_note
+from crosscam.training.plan import checked_labels, epoch_batches, input_size, unseen_note, with_unlabelled
 from crosscam.training.precision import uses_bf16
 from crosscam.training.run import (
     Run,
@@ -244,7 +243,9 @@ def _finished(job: Job) -> nn.Module:
 def _train_epoch(run: Run, job: Job, model: nn.Module, images: Images, stop: Callable[[], bool]) -> None:
     """What is left of the current epoch; saves in between as the recipe says, and when asked to stop."""
     recipe, world = job.recipe, job.world
-    order = _epoch_order(job, run.epoch)
+    order = with_unlabelled(
+        epoch_batches(recipe, job.labels, run.epoch), recipe, job.labels, len(job.unlabelled), run.epoch
+    )
     if not order:
         raise DataError(
             f"{job.dataset.root} has too few images for one batch. Set data.batch_ids or data.batch_images lower."
@@ -284,17 +285,6 @@ def _save_within_epoch(run: Run, job: Job, num_batches: int, stop: bool) -> None
         )
 
 
-def _epoch_order(job: Job, epoch: int) -> list[NDArray[np.int64]]:
-    """The batches of an epoch; behind the labelled images of each stand those without labels."""
-    order = epoch_batches(job.recipe, job.labels, epoch)
-    count = job.recipe.distill.unlabelled_images
-    if not job.unlabelled:
-        return order
-    rng = np.random.default_rng([job.recipe.train.seed, epoch, count])
-    first = len(job.labels)
-    return [np.concatenate([b, first + rng.integers(len(job.unlabelled), size=count)]) for b in order]
-
-
 def _train_batch(
     run: Run, job: Job, model: nn.Module, pixels: Tensor, indices: NDArray[np.int64], split: Split, ends_step: bool
 ) -> float:
@@ -313,7 +303,7 @@ def _train_batch(
     with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
         with torch.autocast(device.type, torch.bfloat16, enabled=job.bf16), together:
             output = whole_output(model(inputs), split)
-        loss = recipe.loss.compute(_first(output, len(pids)), pids.to(device, non_blocking=True))
+        loss = recipe.loss.compute(output.first(len(pids)), pids.to(device, non_blocking=True))
         total = loss.total
         if run.distiller is not None:
             rows = torch.from_numpy(indices)
@@ -330,17 +320,6 @@ def _train_batch(
     if ends_step:
         take_step(run, recipe)
     return float(values[0])
-
-
-def _first(output: ReidOutput, count: int) -> ReidOutput:
-    """The output for the first images of a batch."""
-    if all(len(e) == count for e in output.embeddings):
-        return output
-    return ReidOutput(
-        tuple(e[:count] for e in output.embeddings),
-        tuple(x[:count] for x in output.logits),
-        {k: v[:count] for k, v in output.extras.items()},
-    )
 
 
 def _augmented(run: Run, job: Job, pixels: Tensor, split: Split) -> Tensor:

@@ -76,6 +76,25 @@ def unseen_note(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> str | 
     )
 
 
+def with_unlabelled(
+    batches: Batches, recipe: Recipe, labels: NDArray[np.int64], num_unlabelled: int, epoch: int
+) -> Batches:
+    """The batches of an epoch; behind the labelled images of each stand random ones without labels.
+
+    Args:
+        batches: of labelled images.
+        recipe: says how many (``distill.unlabelled_images``); its seed and the epoch decide which.
+        labels: (N,) of the labelled images.
+        num_unlabelled: M; they are images N to N+M-1.
+        epoch: 1-based.
+    """
+    if not num_unlabelled:
+        return batches
+    count = recipe.distill.unlabelled_images
+    rng = np.random.default_rng([recipe.train.seed, epoch, count])
+    return [np.concatenate([b, len(labels) + rng.integers(num_unlabelled, size=count)]) for b in batches]
+
+
 def input_size(recipe: Recipe, epoch: int) -> tuple[int, int]:
     """Height and width in an epoch, 1-based: small at first, if the recipe says so."""
     if epoch <= recipe.data.small_until * recipe.train.epochs:

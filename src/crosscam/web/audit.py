@@ -6,7 +6,6 @@ lines of several threads or processes do not mix; it is on disk before the answe
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import threading
@@ -75,7 +74,7 @@ class AuditLog:
 
     def _append(self, data: bytes) -> None:
         if os.write(self._handle, data) != len(data):
-            raise OSError(errno.ENOSPC, "the disk is full")
+            raise AuditError("The audit log cannot be written (the disk is full), so nothing is answered.")
         os.fsync(self._handle)
 
     def _in_place(self) -> bool:
