@@ -21,7 +21,7 @@ from crosscam.engines.opening import Network, open_engine, write_fp32, write_int
 from crosscam.engines.openvino_engine import OpenVinoEngine, write_openvino
 from crosscam.engines.quantise import AGREEMENT, CALIBRATION_IMAGES, neighbour_agreement
 from crosscam.errors import ArgumentError, DataError, EngineError
-from crosscam.extraction import AnyPicture, Extractor
+from crosscam.extraction import AnyPicture, Extractor, check_descriptors
 from crosscam.retrieval.metrics import evaluate_descriptors
 from crosscam.system.files import copy_bytes, write_atomically
 from crosscam.system.locks import only_writer
@@ -137,13 +137,17 @@ def _checks(extractor: Extractor, engine: Engine, dataset: ReidDataset | None) -
     reference = open_engine("torch", Network(extractor.model, extractor.card))
     if dataset is None or not (dataset.query and dataset.gallery):
         pixels = drawn_noise(CHECKED_PICTURES, extractor.card.size)
-        return {"compared_on": f"{len(pixels)} pictures of noise", **_compare(reference(pixels), _run(engine, pixels))}
+        expected = reference(pixels)
+        check_descriptors(expected, ["a picture of noise"] * len(pixels))
+        return {"compared_on": f"{len(pixels)} pictures of noise", **_compare(expected, _run(engine, pixels))}
     both: list[tuple[Descriptors, Descriptors]] = []
     for samples in (dataset.query, dataset.gallery):
         parts = []
         for start in range(0, len(samples), 32):
-            pixels = extractor.decoded([s.path for s in samples[start : start + 32]])
+            paths = [s.path for s in samples[start : start + 32]]
+            pixels = extractor.decoded(paths)
             parts.append((reference(pixels), _run(engine, pixels)))
+            check_descriptors(parts[-1][0], paths)
         expected, found = (np.concatenate(rows) for rows in zip(*parts, strict=True))
         both.append((expected, found))
     (query, query_found), (gallery, gallery_found) = both

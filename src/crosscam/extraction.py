@@ -82,20 +82,22 @@ def extract(
     return np.concatenate(rows)
 
 
-def check_descriptors(rows: NDArray[np.float32], names: Sequence[object]) -> None:
+def check_descriptors(rows: NDArray[np.float32], names: Sequence[object], first: int = 0) -> None:
     """Refuse descriptors that say nothing: they would be ranked like any others.
 
     Args:
         rows: (N, D).
-        names: of the N pictures, for the message.
+        names: of the N pictures, for the message; what is no text or path is called by its place.
+        first: place of the first of them.
     Raises:
         DataError: one is not finite, or has length 0.
     """
     lengths = np.abs(rows).max(axis=1, initial=0.0)
     for fault, bad in (("is not finite", ~np.isfinite(rows).all(axis=1)), ("has length 0", lengths == 0)):
         if bad.any():
-            name = names[int(bad.argmax())]
-            shown = str(name) if isinstance(name, str | os.PathLike) else f"picture {int(bad.argmax())}"
+            place = int(bad.argmax())
+            name = names[place]
+            shown = str(name) if isinstance(name, str | os.PathLike) else f"picture {first + place}"
             raise DataError(
                 f"The descriptor of {shown} {fault}; nothing of it is written. Look at the weights: a training "
                 "that went astray, or a damaged file, gives such numbers. Train again, or copy the file again."
@@ -237,13 +239,18 @@ class Extractor:
         return self._card
 
     def __call__(
-        self, pictures: Sequence[AnyPicture] | NDArray[np.uint8], batch_size: int | None = None
+        self,
+        pictures: Sequence[AnyPicture] | NDArray[np.uint8],
+        batch_size: int | None = None,
+        *,
+        names: Sequence[object] | None = None,
     ) -> NDArray[np.float32]:
         """Describe pictures.
 
         Args:
             pictures: paths, the bytes of image files, or (H, W, 3) uint8 RGB arrays of any size; a mixture is fine.
             batch_size: pictures at once; 32 on a CPU and 128 on a GPU by default.
+            names: what messages call the pictures; by default their paths, or their places in the list.
         Returns:
             (N, D) float32, each row of length 1, in the order of the pictures.
         Raises:
@@ -258,7 +265,7 @@ class Extractor:
         for start in range(0, len(pictures), size):
             some = pictures[start : start + size]
             rows.append(self.pixels(self.decoded(some), len(pictures)))
-            check_descriptors(rows[-1], list(some))
+            check_descriptors(rows[-1], list((pictures if names is None else names)[start : start + size]), start)
         return np.concatenate(rows)
 
     def pixels(self, pixels: Pixels, expected: int = 0) -> NDArray[np.float32]:

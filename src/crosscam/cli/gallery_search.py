@@ -57,7 +57,7 @@ class Search:
         images = [decode_image(path) for path in self.pictures]
         with open_gallery(self.gallery) as gallery:
             block_weights(weights, gallery.layout)
-            query = unit_mean(matching_extractor(gallery, self.run_folder, best_device())(images))
+            query = unit_mean(matching_extractor(gallery, self.run_folder, best_device())(images, names=self.pictures))
             (hits,) = gallery.search(
                 query,
                 self.k,

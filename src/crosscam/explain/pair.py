@@ -131,7 +131,8 @@ def explain_pair(
     layout = extractor.layout
     factors = block_weights(layout, weights or {})
     images = [picture if isinstance(picture, np.ndarray) else decode_image(Path(picture)) for picture in (query, match)]
-    descriptors = extractor(images)
+    names = [f"the {i} picture" if isinstance(p, np.ndarray) else p for i, p in (("first", query), ("second", match))]
+    descriptors = extractor(images, names=names)
     parts = part_contributions(descriptors[0], descriptors[1:], layout)[0] * factors
     scaled = descriptors * np.repeat(np.sqrt(factors), [b.dim for b in layout]).astype(np.float32)
     total = parts.sum()

@@ -95,7 +95,7 @@ def fill(
             damaged += faults
             if good:
                 entries = [_entry(s, labelled) for s, _ in good]
-                descriptors = extractor([picture.pixels for _, picture in good])
+                descriptors = extractor([picture.pixels for _, picture in good], names=[s.path for s, _ in good])
                 pictures = [picture.thumbnail for _, picture in good]
                 ids += gallery.add(descriptors, entries, pictures, model=gallery.model.fingerprint)
             if progress:

@@ -18,8 +18,8 @@ def keep_people_apart(gallery: Gallery, dataset: ReidDataset, samples: Sequence[
 
     Whole numbers of two data sets are taken as they are: they name the same people. Names have no number of their own:
     each data set numbers them from 1. So where either side's identities were numbered by crosscam, a number may come
-    again only for the pictures of this data set that the gallery has already. The gallery keeps no names for that, which
-    ``forget`` would have to find.
+    again only for the pictures of this data set that the gallery has already. The gallery keeps no names for that,
+    which ``forget`` would have to find.
 
     Args:
         gallery: opened for writing.
@@ -43,7 +43,8 @@ def keep_people_apart(gallery: Gallery, dataset: ReidDataset, samples: Sequence[
         )
         raise DataError(
             f"{len(shared):,} identities would get numbers of others in the gallery ({first}): {why}. Nothing was "
-            "added. Write one table in which every person of both has a whole number of their own, or add its pictures with --unlabelled."
+            "added. Write one table in which every person of both has a whole number of their own, or add the pictures "
+            "with --unlabelled."
         )
     if dataset.renumbered and not numbered_here:
         gallery.set_document(DOCUMENT, OURS)

@@ -27,6 +27,8 @@ _INSERT = (
     "INSERT INTO entries(id, segment, row, camid, pid, time, track, added, path, thumb_at, thumb_size, row_crc, "
     "thumb_crc, entry_crc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+NO_SEGMENT = -1
+REPLACED = {"path", "track"}
 CHANGEABLE = ("path", "pid", "camid", "time")
 ROWS_AT_ONCE = 4096
 
@@ -77,6 +79,8 @@ def update(store: Store, ids: Sequence[int], changes: dict[str, object]) -> int:
     """See :meth:`crosscam.gallery.Gallery.update`."""
     with store.turn():
         store.slots(ids)
+        # A name that is taken back is as good as forgotten.
+        names = bool(REPLACED & changes.keys())
         with store.database.transaction() as connection:
             columns = {name: value for name, value in changes.items() if name in CHANGEABLE}
             for name in {"pid", "camid"} & columns.keys():
@@ -90,7 +94,12 @@ def update(store: Store, ids: Sequence[int], changes: dict[str, object]) -> int:
             store.database.check_entries(sorted(set(ids)))
             store.database.drop_unused_tracks()
             store.database.bump_generation()
+            if names:
+                # Of no segment: after a kill the next writer sees that names are left to be wiped, and nothing else.
+                connection.execute("INSERT INTO wipes VALUES (?, 0, NULL, NULL)", (NO_SEGMENT,))
         store.changed()
+        if names:
+            store.wipe()
     return len(set(ids))
 
 
