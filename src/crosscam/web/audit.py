@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.errors import WebError
+from crosscam.system.json_text import parse_json
 
 FILE = "audit.jsonl"
 TAIL_BYTES = 1_000_000
@@ -99,7 +100,7 @@ class AuditLog:
         found = []
         for line in reversed(lines):
             try:
-                value = json.loads(line)
+                value = parse_json(line)
             except ValueError:
                 continue
             if isinstance(value, dict):
