@@ -220,3 +220,27 @@ def test_the_audit_log_of_a_gallery_is_no_part_of_it(place: Path) -> None:
         assert gallery.verify().sound
         gallery.compact()
     assert os.path.getsize(place / "audit.jsonl") > 0
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_the_audit_log_is_an_ordinary_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "audit.jsonl"
+    log = AuditLog(path)
+    log.write("anna", "search", entry=1)
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/full")
+    for act in (lambda: log.write("anna", "search", entry=2), lambda: log.last(5)):
+        with pytest.raises(AuditError):
+            act()
+    if kind != "folder":  # nor does a server begin with one
+        with pytest.raises(WebError, match="no ordinary file|No such device"):
+            AuditLog(path)
+    path.rmdir() if kind == "folder" else path.unlink()
+    log.write("anna", "search", entry=3)
+    assert [line["entry"] for line in log.last(5)] == [3]
+    log.close()

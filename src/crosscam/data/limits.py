@@ -10,6 +10,7 @@ import re
 MAX_SIDE = 16_384
 MAX_ASPECT = 100
 MAX_SCANS = 64
+MAX_SEGMENTS = 2_000
 FREE_CHUNKS = 1_000
 """Chunks that any PNG file may have; of more, each must stand for a thousand bytes of the file."""
 
@@ -55,6 +56,21 @@ def chunks_fault(data: bytes) -> str | None:
         place += 12 + int.from_bytes(data[place : place + 4], "big")
         count += 1
     return f"has more than {most:,} chunks. Save it anew as an ordinary PNG." if count > most else None
+
+
+def segments_fault(data: bytes) -> str | None:
+    """Why a JPEG file is refused for what stands before its pixels, to follow its name; None where it is not."""
+    if not data.startswith(_START):
+        return None
+    place = 2
+    for _ in range(MAX_SEGMENTS):
+        found = _NEXT.search(data, place)
+        if found is None or found[1][0] in (_SCAN, _END):
+            return None
+        place = found.end()
+        if found[1][0] not in _ALONE:
+            place += max(2, int.from_bytes(data[place : place + 2], "big"))
+    return f"has more than {MAX_SEGMENTS:,} segments before its pixels. Save it anew as an ordinary JPEG."
 
 
 def _scans(data: bytes) -> int:
