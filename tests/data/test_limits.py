@@ -112,8 +112,7 @@ def test_a_png_of_a_million_chunks(tmp_path: Path) -> None:
 def test_a_jpeg_of_a_million_comments() -> None:
     jpeg = saved(Image.new("RGB", (64, 128)), "JPEG")
     began = time.perf_counter()
-    for many in (b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1_000_000, b"\xff\xd8" * 1_000_000):
-        with pytest.raises(ImageError, match="more than 2,000 segments before its pixels"):
-            decode_image(many + jpeg[2:])
+    with pytest.raises(ImageError, match="more than 2,000 segments before its pixels"):
+        decode_image(jpeg[:2] + b"\xff\xfe\x00\x02" * 1_000_000 + jpeg[2:])
     assert time.perf_counter() - began < 2
     assert decode_image(jpeg[:2] + b"\xff\xfe\x00\x02" * 1000 + jpeg[2:]).shape == (128, 64, 3)

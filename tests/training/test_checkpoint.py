@@ -294,7 +294,7 @@ def test_a_resumed_training_keeps_its_number_of_threads_and_says_so(rendered: Re
     try:
         torch.set_num_threads(2)
         with pytest.raises(Interruption):
-            train(small_recipe(), rendered, tmp_path / "run", listeners=kill_at(1, 1))
+            train(small_recipe(), rendered, tmp_path / "run", listeners=kill_at(2, 1))
         torch.set_num_threads(1)
         listeners = Listeners(note=said.append, step=lambda _: used.add(torch.get_num_threads()))
         train(small_recipe(), rendered, tmp_path / "run", resume=True, listeners=listeners)

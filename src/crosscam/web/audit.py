@@ -63,7 +63,8 @@ class AuditLog:
             try:
                 for _ in range(TRIES):
                     if not self._in_place():
-                        # Renamed or deleted, as by a program that changes logs over: the line belongs into the new file.
+                        # Renamed or deleted, as by a program that changes logs over: the line belongs into the
+                        # new file.
                         old, self._handle = self._handle, _opened(self.path)
                         os.close(old)
                     self._append(data)
