@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from crosscam.data.records import ReidDataset
 from crosscam.descriptor_files import UNKNOWN, Entry, check_name, write_joined
-from crosscam.errors import BusyError, DataError
+from crosscam.errors import BusyError, CrosscamError, DataError
 from crosscam.extraction import Extractor
 from crosscam.parts_on_disk import Part, PartsOnDisk
 from crosscam.recipes.catalogue import build_model, find_recipe
@@ -399,3 +401,52 @@ def test_labels_in_a_result_are_whole_or_unknown_or_refused(tmp_path: Path, suff
     for wrong in (7.5, 2**64, float("nan")):
         with pytest.raises(ValueError, match="pid is"):
             write([Entry(Path("a"), wrong, 2)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ending", [".npz", ".parquet", ""])
+def test_known_and_unknown_identities_together(tmp_path: Path, ending: str) -> None:
+    class Parts:
+        def entries(self) -> Iterator[list[Entry]]:
+            yield [Entry(Path("a.jpg"), 3, 1, 2.5, "t"), Entry(Path("b.jpg"))]
+            yield [Entry(Path("c.jpg"), None, 2), Entry(Path("d.jpg"), -1, None, None, "")]
+
+        def rows(self) -> Iterator[NDArray[np.float32]]:
+            yield from (np.eye(4, dtype=np.float32)[:2], np.eye(4, dtype=np.float32)[2:])
+
+    out = tmp_path / f"v{ending}"
+    write_joined(out, Parts(), "f")
+    if ending == ".npz":
+        with np.load(out) as found:
+            assert found["pids"].tolist() == [3, UNKNOWN, UNKNOWN, -1]
+            assert found["camids"].tolist() == [1, UNKNOWN, 2, UNKNOWN]
+            assert np.array_equal(found["times"], [2.5, np.nan, np.nan, np.nan], equal_nan=True)
+            assert found["tracks"].tolist() == ["t", "", "", ""]
+        return
+    table = pytest.importorskip("pyarrow.parquet").read_table(out)
+    assert table["pid"].to_pylist() == [3, None, None, -1]
+    assert table["camid"].to_pylist() == [1, None, 2, None]
+    assert table["time"].to_pylist() == [2.5, None, None, None]
+
+
+@pytest.mark.parametrize("ending", [".npz", ".parquet"])
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (Entry(Path("a.jpg"), "anna"), "pid is 'anna'"),
+        (Entry(Path("a.jpg"), 1, 2**64), "camid is 18446744073709551616"),
+        (Entry(Path("a.jpg"), 1, 1, "noon"), "time is 'noon'"),
+        (Entry(Path("a.jpg"), 1, 1, 1.0, 7), "track is 7"),
+    ],
+)
+def test_what_is_no_number_is_one_line(tmp_path: Path, ending: str, entry: Entry, words: str) -> None:
+    class Parts:
+        def entries(self) -> Iterator[list[Entry]]:
+            yield [Entry(Path("b.jpg")), entry]
+
+        def rows(self) -> Iterator[NDArray[np.float32]]:
+            yield np.eye(2, dtype=np.float32)
+
+    with pytest.raises(CrosscamError, match=re.escape(words)) as told:
+        write_joined(tmp_path / f"v{ending}", Parts(), "f")
+    assert "\n" not in str(told.value)
+    assert not list(tmp_path.iterdir())

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.data.labels import whole_number
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 from crosscam.system.files import folder_in_place, write_atomically
 
 NEXT_STEP = "Free some space, and give the same command again: it goes on from there."
@@ -85,11 +85,24 @@ def write_joined(out: Path, parts: Parts, fingerprint: str) -> None:
 # What an .npz file holds where a number is not known, as an exported gallery does.
 UNKNOWN = -(2**63)
 
+
+def _time(entry: Entry) -> float:
+    if isinstance(entry.time, bool) or not isinstance(entry.time, int | float | np.integer | np.floating):
+        raise ArgumentError(f"{entry.path}: time is {entry.time!r}. Expected seconds, or None.")
+    return float(entry.time)
+
+
+def _track(entry: Entry) -> str | None:
+    if entry.track is not None and not isinstance(entry.track, str):
+        raise ArgumentError(f"{entry.path}: track is {entry.track!r}. Expected a name, or None.")
+    return entry.track
+
+
 _COLUMNS: dict[str, tuple[str, Callable[[Entry], Any]]] = {
     "pids": ("<i8", lambda e: UNKNOWN if e.pid is None else whole_number(e.pid, "pid")),
     "camids": ("<i8", lambda e: UNKNOWN if e.camid is None else whole_number(e.camid, "camid")),
-    "times": ("<f8", lambda e: np.nan if e.time is None else e.time),
-    "tracks": ("<U", lambda e: e.track or ""),
+    "times": ("<f8", lambda e: np.nan if e.time is None else _time(e)),
+    "tracks": ("<U", lambda e: _track(e) or ""),
 }
 
 
@@ -164,8 +177,8 @@ def _table(pyarrow: Any, schema: Any, entries: Sequence[Entry], rows: NDArray[np
         pyarrow.array([str(e.path) for e in entries], pyarrow.string()),
         pyarrow.array([None if e.pid is None else whole_number(e.pid, "pid") for e in entries], pyarrow.int64()),
         pyarrow.array([None if e.camid is None else whole_number(e.camid, "camid") for e in entries], pyarrow.int64()),
-        pyarrow.array([e.time for e in entries], pyarrow.float64()),
-        pyarrow.array([e.track for e in entries], pyarrow.string()),
+        pyarrow.array([None if e.time is None else _time(e) for e in entries], pyarrow.float64()),
+        pyarrow.array([_track(e) for e in entries], pyarrow.string()),
         pyarrow.FixedSizeListArray.from_arrays(values, rows.shape[1]),
     ]
     return pyarrow.Table.from_arrays(columns, schema=schema)

@@ -43,7 +43,7 @@ def export_model(
     dataset: ReidDataset | None = None,
     calibration: Sequence[AnyPicture] | None = None,
     most_lost: float = MOST_LOST_MAP,
-    compared: Callable[[ModelCard], None] = lambda card: None,
+    compared: Callable[[ModelCard], None] = lambda _: None,
 ) -> ModelCard:
     """Write a network with its preprocessing as .onnx or, for OpenVINO, as .xml and .bin.
 

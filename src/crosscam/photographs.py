@@ -91,7 +91,7 @@ def search_photographs(
     calibration: Calibration | None = None,
     notes: Sequence[str] = (),
     progress: Progress | None = None,
-    found: Callable[[Searched], None] = lambda searched: None,
+    found: Callable[[Searched], None] = lambda _: None,
 ) -> Searched:
     """Examine pictures, keep them in a gallery and find those that look most alike across cameras.
 

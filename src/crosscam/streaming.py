@@ -32,6 +32,7 @@ from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor, check_descriptors
 from crosscam.parts_on_disk import Part, PartsOnDisk, Stamp, stamp_of
 from crosscam.system.files import write_atomically, write_text
+from crosscam.system.json_text import parse_json
 from crosscam.training.distributed import World
 
 PART_SIZE = 4096
@@ -237,7 +238,7 @@ def _digest(entries: Sequence[Entry]) -> str:
 
 def _begin_or_check(folder: Path, job: Mapping[str, object]) -> None:
     try:
-        found = json.loads((folder / JOB).read_text(encoding="utf-8"))
+        found = parse_json((folder / JOB).read_text(encoding="utf-8"))
     except FileNotFoundError:
         # Parts without a job are of nobody knows what.
         shutil.rmtree(folder, ignore_errors=True)

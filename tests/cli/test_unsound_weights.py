@@ -1,4 +1,4 @@
-"""A network whose weights are not finite, or that gives nothing but zeros, is refused by every command that describes."""
+"""A network whose weights are not finite, or that gives zeros alone, is refused by every command that describes."""
 
 from __future__ import annotations
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from PIL import Image
 
 from crosscam.data.images import decode_image, resize_image
-from crosscam.data.limits import MAX_ASPECT, MAX_SCANS, MAX_SIDE, scans_fault, size_fault
+from crosscam.data.limits import MAX_ASPECT, MAX_SCANS, MAX_SIDE, chunks_fault, scans_fault, size_fault
 from crosscam.errors import ImageError
 from crosscam.gallery.filling import make_thumbnail
 
@@ -90,3 +92,27 @@ def test_scans_are_counted_where_they_are() -> None:
 def test_ordinary_sizes_are_none() -> None:
     for size in ((64, 128), (1, 1), (3, 300), (8000, 8000), (1920, 1080)):
         assert size_fault(*size) is None
+
+
+def test_a_png_of_a_million_chunks(tmp_path: Path) -> None:
+    png = saved(Image.new("RGB", (64, 128)), "PNG")
+    chunk = struct.pack(">I", 3) + b"tEXta\0b" + struct.pack(">I", zlib.crc32(b"tEXta\0b"))
+    many = png[:33] + chunk * 900_000 + png[33:]
+    began = time.perf_counter()
+    with pytest.raises(ImageError, match=r"has more than 14,\d+ chunks. Save it anew"):
+        decode_image(many)
+    assert time.perf_counter() - began < 2
+    assert decode_image(png[:33] + chunk * 900 + png[33:]).shape == (128, 64, 3)
+    # An ordinary file of eight kilobytes a chunk.
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), dtype=np.uint8)
+    assert chunks_fault(saved(Image.fromarray(noise), "PNG")) is None
+    assert chunks_fault(saved(Image.fromarray(noise[:64]), "JPEG")) is None
+
+
+def test_a_jpeg_of_a_million_comments() -> None:
+    jpeg = saved(Image.new("RGB", (64, 128)), "JPEG")
+    began = time.perf_counter()
+    with pytest.raises(ImageError, match="more than 2,000 segments before its pixels"):
+        decode_image(jpeg[:2] + b"\xff\xfe\x00\x02" * 1_000_000 + jpeg[2:])
+    assert time.perf_counter() - began < 2
+    assert decode_image(jpeg[:2] + b"\xff\xfe\x00\x02" * 1000 + jpeg[2:]).shape == (128, 64, 3)

@@ -246,6 +246,58 @@ def test_every_error_of_a_damaged_database_is_one_line(made: tuple[Path, Filled]
     assert all("\n" not in text for text in told)
 
 
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        ("UPDATE meta SET value = ? WHERE key = ?", (DEEP, "generation")),
+        ("UPDATE meta SET value = ? WHERE key = ?", (DEEP, "format")),
+        ("UPDATE meta SET value = ? WHERE key = ?", (DEEP, "crc")),
+        ("UPDATE meta SET value = ? WHERE key = ?", (b"\xff", "layout")),
+        ("DELETE FROM meta WHERE key = ?", ("model",)),
+        ("UPDATE documents SET value = ?", (DEEP,)),
+        ("UPDATE documents SET value = ?", (b"\xed\xa0\x80",)),
+        ("UPDATE entries SET thumb_at = ? WHERE id = 5", (b"\xff\x00",)),
+        ("UPDATE entries SET thumb_size = ? WHERE id = 5", ("many",)),
+        ("UPDATE entries SET row_crc = ? WHERE id = 5", (b"\xff",)),
+        ("UPDATE tracks SET name = ? WHERE code = 1", (b"\xff",)),
+    ],
+)
+def test_values_of_another_kind_are_one_line(
+    place: Path, tmp_path: Path, statement: str, values: tuple[object, ...]
+) -> None:
+    with closing(sqlite3.connect(place / "gallery.sqlite")) as connection, connection:
+        connection.execute(statement, values)
+    told: list[str] = []
+    for write in (False, True):
+        told += problems_of(lambda: told.extend(everything(place, tmp_path / f"{write}", write=write)))  # noqa: B023
+    assert told
+    assert all("\n" not in text for text in told)
+
+
+def test_a_hit_that_is_not_what_was_kept_is_not_shown(made: tuple[Path, Filled], place: Path) -> None:
+    data = made[1]
+    change(place, "UPDATE entries SET pid = 3 WHERE id = 100")
+    with open_gallery(place) as gallery:
+        with pytest.raises(GalleryError, match=r"entry 100 is not what was kept \(checksum\).*gallery verify"):
+            gallery.search(data.descriptors[99:100], model=F)
+        with pytest.raises(GalleryError, match="entry 100 is not what was kept"):
+            gallery.get([100])
+        others = Where(not_ids=(100,))
+        assert gallery.search(data.descriptors[99:100], model=F, where=others)[0]
+
+
+def test_a_changed_document_is_no_answer(place: Path) -> None:
+    change(place, "UPDATE documents SET value = replace(value, '50', '51')")
+    with open_gallery(place, write=True) as gallery:
+        with pytest.raises(GalleryError, match=r"the document feedback cannot be read: it is not what was kept"):
+            gallery.document("feedback")
+        # Whoever is to be forgotten is forgotten all the same.
+        assert gallery.forget(Where(ids=(9,))) == 1
+
+
 def test_nothing_is_cut_before_all_was_seen_to_be_there(place: Path) -> None:
     """A database that counts what is not there may not be the one that the files are of."""
     (place / "segments" / "000002.thumbs").unlink()

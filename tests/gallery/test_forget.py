@@ -11,6 +11,7 @@ from small_gallery import LAYOUT, MODEL, Filled, all_bytes, files_with, filled
 from crosscam.errors import GalleryError
 from crosscam.gallery import Where, open_gallery
 from crosscam.gallery.rows import widen
+from crosscam.gallery.store import Store
 
 F = MODEL.fingerprint
 
@@ -92,6 +93,35 @@ def test_names_that_the_database_moved_about_go_as_well(tmp_path: Path) -> None:
         names = [data.entries[i - 1].path, f"name-{i:05d}.jpg", f"somebody-{i:05d}"]
         assert [n for n in names if files_with(files, n.encode())] == []
     gallery.close()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_name_that_is_taken_back_leaves_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    gallery, data = filled(tmp_path / "g", 40)
+    gallery.update(data.ids[:2], path="somebody's name.jpg", track="somebody's track")
+    with open_gallery(tmp_path / "g") as reader:
+        assert len(reader.ids()) == 40
+        changes = {"path": "other.jpg", "track": None}
+        if killed:
+            with monkeypatch.context() as patch:
+                patch.setattr(Store, "wipe", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    gallery.update(data.ids[:2], **changes)
+            gallery.close()
+            assert files_with(all_bytes(tmp_path / "g"), b"somebody's")
+            gallery = open_gallery(tmp_path / "g", write=True)
+        else:
+            gallery.update(data.ids[:2], **changes)
+        assert files_with(all_bytes(tmp_path / "g"), b"somebody's") == []
+        assert [e.path for e in reader.get(data.ids[:2])] == ["other.jpg"] * 2
+        assert reader.verify().sound
+    gallery.close()
+
+
+def interrupted(store: Store) -> None:
+    raise KeyboardInterrupt
 
 
 def test_feedback_goes_with_the_entries_that_it_names(tmp_path: Path) -> None:

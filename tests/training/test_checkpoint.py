@@ -285,3 +285,21 @@ def test_the_second_training_of_a_folder_is_refused(rendered: ReidDataset, tmp_p
     assert any(isinstance(e, BusyError) for e in refused)
     assert load_weights(tmp_path / "run")
     assert checkpoint.load_recipe(tmp_path / "run").model == small_recipe().model
+
+
+def test_a_resumed_training_keeps_its_number_of_threads_and_says_so(rendered: ReidDataset, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    said: list[str] = []
+    used: set[int] = set()
+    try:
+        torch.set_num_threads(2)
+        with pytest.raises(Interruption):
+            train(small_recipe(), rendered, tmp_path / "run", listeners=kill_at(2, 1))
+        torch.set_num_threads(1)
+        listeners = Listeners(note=said.append, step=lambda _: used.add(torch.get_num_threads()))
+        train(small_recipe(), rendered, tmp_path / "run", resume=True, listeners=listeners)
+    finally:
+        torch.set_num_threads(before)
+    assert used == {2}
+    threads = [line for line in said if "threads" in line]
+    assert threads == ["Going on with 2 threads, as the training began, so that its numbers stay the same."]

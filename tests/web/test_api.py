@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from pathlib import Path
@@ -179,9 +180,10 @@ def test_audit_tells_who_searched_and_deleted_but_shows_nobody(client: TestClien
 def test_nothing_is_answered_that_cannot_be_logged(
     service: Service, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
+    def full(data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(service.audit, "_handle", os.open("/dev/full", os.O_WRONLY))
+    monkeypatch.setattr(service.audit, "_append", full)
     assert "nothing is answered" in one_line(client.post(f"{API}/search", data={"query": "e1"}), 503)
     before = len(service.gallery)
     one_line(client.delete(f"{API}/entries/1"), 503)

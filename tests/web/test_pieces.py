@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from crosscam.gallery.feedback import (
     with_judgement,
     without,
 )
-from crosscam.web import views
+from crosscam.web import audit, views
 from crosscam.web.audit import AuditError, AuditLog
 from crosscam.web.forms import read_form
 from crosscam.web.queries import Query, QueryStore, key_of
@@ -60,10 +61,15 @@ def test_audit_gives_the_last_lines_and_leaves_torn_ones_out(tmp_path: Path) -> 
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 6
 
 
-def test_audit_that_cannot_be_written(tmp_path: Path) -> None:
+def test_audit_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WebError, match="give --audit FILE"):
         AuditLog(tmp_path / "no" / "folder")
-    log = AuditLog(Path("/dev/full"))
+    log = AuditLog(tmp_path / "a.jsonl")
+
+    def full(handle: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(audit.os, "write", full)
     with pytest.raises(AuditError, match="No space left"):
         log.write("me", "search")
     log.close()
@@ -220,3 +226,27 @@ def test_the_audit_log_of_a_gallery_is_no_part_of_it(place: Path) -> None:
         assert gallery.verify().sound
         gallery.compact()
     assert os.path.getsize(place / "audit.jsonl") > 0
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device"])
+def test_the_audit_log_is_an_ordinary_file(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "audit.jsonl"
+    log = AuditLog(path)
+    log.write("anna", "search", entry=1)
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/full")
+    for act in (lambda: log.write("anna", "search", entry=2), lambda: log.last(5)):
+        with pytest.raises(AuditError):
+            act()
+    if kind != "folder":  # nor does a server begin with one
+        with pytest.raises(WebError, match=r"no ordinary file|No such device"):
+            AuditLog(path)
+    path.rmdir() if kind == "folder" else path.unlink()
+    log.write("anna", "search", entry=3)
+    assert [line["entry"] for line in log.last(5)] == [3]
+    log.close()

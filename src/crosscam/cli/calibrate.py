@@ -21,6 +21,7 @@ from crosscam.retrieval.calibration import Calibration, Origin, Thresholds
 from crosscam.retrieval.open_set import OperatingPoint
 from crosscam.shipped import run_folder
 from crosscam.system.files import write_atomically, write_text
+from crosscam.system.json_text import parse_json
 from crosscam.system.locks import only_writer
 from crosscam.system.outputs import check_file
 from crosscam.training.checkpoint import PROVENANCE
@@ -90,7 +91,7 @@ def _trained_on(source: Path) -> str | None:
     if not file.is_file():
         return None
     try:
-        value = json.loads(read_text(file))["data"]["fingerprint"]
+        value = parse_json(read_text(file))["data"]["fingerprint"]
     except (ValueError, LookupError, TypeError):
         return None
     return str(value)

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from crosscam.data.grey_levels import as_8_bits, has_16_bits, scale_transparent_value
 from crosscam.data.jpeg import decode_plain_jpeg
-from crosscam.data.limits import MAX_SIDE, scans_fault, size_fault
+from crosscam.data.limits import MAX_SIDE, chunks_fault, scans_fault, segments_fault, size_fault
 from crosscam.data.resizing import resize_bytes
 from crosscam.errors import ArgumentError, ImageError
 
@@ -88,7 +88,7 @@ def _no_file(path: Path) -> str:
 def _decode_bytes(data: bytes, name: str, background: tuple[int, int, int], max_pixels: int) -> NDArray[np.uint8]:
     if not data:
         raise ImageError(f"{name} is empty (0 bytes). Copy or download it again.")
-    fault = scans_fault(data)
+    fault = scans_fault(data) or segments_fault(data) or chunks_fault(data)
     if fault:
         raise ImageError(f"{name} {fault}")
     pixels = decode_plain_jpeg(data, max_pixels)

@@ -51,8 +51,8 @@ def read_msmt17(root: Path, *, protocol: str = "train+val") -> ReidDataset:
     first_test_pid = 1 + max((s.pid for s in train), default=0)
     query, gallery = (_read_list(root / name, test_folder, first_test_pid) for name in _TEST_LISTS)
     notes.append(f"Identities are numbered from 1 in training and from {first_test_pid} in the test.")
-    subsets = (_in_order(samples) for samples in (train, query, gallery))
-    return ReidDataset("msmt17", root, *subsets, notes=tuple(notes), renumbered=True)
+    train_all, asked, sought = _in_order(train), _in_order(query), _in_order(gallery)
+    return ReidDataset("msmt17", root, train_all, asked, sought, notes=tuple(notes), renumbered=True)
 
 
 def _in_order(samples: list[Sample]) -> tuple[Sample, ...]:

@@ -15,6 +15,7 @@ from crosscam.errors import EngineError
 from crosscam.models.output import Block, Layout
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_from_json, recipe_to_json
+from crosscam.system.json_text import parse_json
 
 Precision = Literal["fp32", "int8"]
 PREFIX = "crosscam."
@@ -105,15 +106,15 @@ def card_from_texts(texts: Mapping[str, str], where: str) -> ModelCard:
     if "fingerprint" not in found:
         raise EngineError(f"{where} was not written by 'crosscam export', so nobody knows what it describes.")
     try:
-        layout = tuple(Block(**{**block, "rows": tuple(block["rows"])}) for block in json.loads(found["layout"]))
+        layout = tuple(Block(**{**block, "rows": tuple(block["rows"])}) for block in parse_json(found["layout"]))
         return ModelCard(
             fingerprint=found["fingerprint"],
             layout=layout,
             recipe=recipe_from_json(found["recipe"]),
-            flip=bool(json.loads(found["flip"])),
+            flip=bool(parse_json(found["flip"])),
             precision="int8" if found["precision"] == "int8" else "fp32",
             version=found["version"],
-            checks=json.loads(found["checks"]),
+            checks=parse_json(found["checks"]),
         )
     except Exception as error:  # whatever a damaged or newer card makes the parsers raise
         raise EngineError(

@@ -21,6 +21,7 @@ from crosscam.engines.opening import Network, candidates, check_name, open_engin
 from crosscam.engines.quantise import AGREEMENT, neighbour_agreement
 from crosscam.errors import EngineError, StorageError
 from crosscam.system.files import write_atomically, write_text
+from crosscam.system.json_text import parse_json
 from crosscam.system.locks import held
 
 # Rounding alone moves a descriptor far less; int8 is judged by ranks, and may move it further.
@@ -153,7 +154,7 @@ def _memory_files(network: Network) -> list[Path]:
 
 def _memory(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

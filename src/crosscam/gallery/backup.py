@@ -13,7 +13,7 @@ from typing import IO
 
 from crosscam.errors import GalleryError
 from crosscam.gallery.checking import all_slots, database_problems
-from crosscam.gallery.database import DATABASE, Slot
+from crosscam.gallery.database import DATABASE, Slot, readable
 from crosscam.gallery.segments import ZEROS
 from crosscam.gallery.store import SEGMENTS, Store
 from crosscam.gallery.writer_lock import WriterLock
@@ -45,7 +45,9 @@ def backup(store: Store, folder: Path) -> int:
 
 
 def _copy_all(store: Store, folder: Path) -> int:
-    for problem in database_problems(store):
+    with readable("the database"):
+        problems = list(database_problems(store))
+    for problem in problems:
         raise GalleryError(_refusal(store, problem))
     slots = all_slots(store)
     (folder / SEGMENTS).mkdir(parents=True, exist_ok=True)
@@ -82,7 +84,8 @@ def _thumbnails(slots: Sequence[Slot]) -> list[Piece]:
         for id_, _, _, at, size, _, crc in slots
         if at is not None and size
     ]
-    return sorted(found)
+    # A damaged place, which is refused, need not be a number.
+    return sorted(found, key=lambda piece: piece[0] if isinstance(piece[0], int) else -1)
 
 
 def _copy(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from crosscam.gallery.database import CHECKED, FORMAT, Slot, about_crc
 from crosscam.gallery.records import Verified
 from crosscam.gallery.rows import LENGTH_TOLERANCE, Rows
 from crosscam.gallery.store import Store
+from crosscam.system.json_text import parse_json
 
 SHOWN = 20
 
@@ -55,7 +55,7 @@ def database_problems(store: Store) -> Iterator[str]:
     if int(store.database.meta("format")) < FORMAT:  # the next writer adds the checksums
         return
     texts = dict(connection.execute("SELECT key, value FROM meta"))
-    if json.loads(texts.get("crc", "null")) != about_crc(texts):
+    if parse_json(texts.get("crc", "null")) != about_crc(texts):
         yield "The gallery's model, layout or segment size is not what it was made with (checksum)."
     for name, text, crc in connection.execute("SELECT name, value, crc FROM documents"):
         if value_crc(name, text) != crc:
@@ -99,7 +99,7 @@ def _segment(store: Store, number: int, rows: int, thumb_bytes: int, slots: list
 def _entry(store: Store, mapped: Rows, slot: Slot) -> Iterator[str]:
     id_, number, row, at, size, row_crc, thumb_crc = slot
     kept = np.ascontiguousarray(mapped[row])
-    length = float(np.linalg.norm(kept[: store.layout[-1].stop]))
+    length = float(np.linalg.norm(kept[: store.layout[-1].stop].astype(np.float64)))
     if zlib.crc32(kept.tobytes()) != row_crc:
         yield f"Entry {id_}: the descriptor is not what was added (checksum). Forget the entry and add it again."
     elif not abs(length - 1) <= 2 * LENGTH_TOLERANCE:

@@ -54,4 +54,5 @@ def entry_crc(fields: tuple[Any, ...]) -> int:
 
 def value_crc(name: str, text: str) -> int:
     """CRC-32 of a document or of what a gallery says of itself."""
-    return zlib.crc32(json.dumps([name, text]).encode())
+    # A damaged database may give bytes, which are never what was kept.
+    return zlib.crc32(json.dumps([name, text], default=repr).encode())

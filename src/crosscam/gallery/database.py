@@ -20,6 +20,7 @@ from crosscam.gallery import feedback
 from crosscam.gallery.checksums import entry_crc, value_crc
 from crosscam.gallery.records import Entry, ModelIdentity
 from crosscam.models.output import Block, Layout
+from crosscam.system.json_text import parse_json
 
 FORMAT = 2
 DATABASE = "gallery.sqlite"
@@ -122,7 +123,7 @@ class Database:
         """A value about the gallery."""
         with readable(f"its {key}"):
             (text,) = self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-            return json.loads(text)
+            return parse_json(text)
 
     def settle(self) -> None:
         """Commit something that nobody committed before, so that what is read from now on is final.
@@ -223,13 +224,23 @@ class Database:
             "DELETE FROM tracks WHERE code NOT IN (SELECT track FROM entries WHERE track IS NOT NULL)"
         )
 
-    def entries(self, ids: Sequence[int]) -> dict[int, Entry]:
-        """Those of these entries that there are, by id."""
-        columns = "id, path, camid, pid, time, tracks.name, added"
-        return {
-            row[0]: Entry(*row)
-            for row in self._by_id(f"SELECT {columns} FROM entries LEFT JOIN tracks ON track = code WHERE id IN", ids)
-        }
+    def entries(self, ids: Sequence[int], *, checked: bool = False) -> dict[int, Entry]:
+        """Those of these entries that there are, by id.
+
+        Args:
+            ids: which.
+            checked: compare each with its checksum, where the gallery has some; takes as long again as to read them.
+        Raises:
+            sqlite3.DatabaseError: one is not what was kept.
+        """
+        checked = checked and int(self.meta("format")) >= FORMAT
+        columns = f"{CHECKED}, entry_crc" if checked else "id, path, camid, pid, time, tracks.name, added"
+        found = {}
+        for row in self._by_id(f"SELECT {columns} FROM entries LEFT JOIN tracks ON track = code WHERE id IN", ids):
+            if checked and entry_crc(row[:-1]) != row[-1]:
+                raise sqlite3.DatabaseError(f"entry {row[0]} is not what was kept (checksum)")
+            found[row[0]] = Entry(*row[:7])
+        return found
 
     def slots(self, ids: Sequence[int]) -> dict[int, Slot]:
         """Where those of these entries that there are lie, by id."""
@@ -241,13 +252,22 @@ class Database:
         (busy, _, _) = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         return not busy
 
-    def document(self, name: str) -> Any:
-        """A document, None where there is none."""
-        row = self.connection.execute("SELECT value FROM documents WHERE name = ?", (name,)).fetchone()
+    def document(self, name: str, *, checked: bool = True) -> Any:
+        """A document, None where there is none.
+
+        Args:
+            name: of the document.
+            checked: compare it with its checksum, where it has one (galleries of format 1 have none).
+        Raises:
+            sqlite3.DatabaseError: it is not what was kept.
+        """
+        row = self.connection.execute("SELECT * FROM documents WHERE name = ?", (name,)).fetchone()
         if row is None:
             return None
         with readable(f"the document {name}"):
-            return json.loads(row[0])
+            if checked and len(row) > 2 and value_crc(name, row[1]) != row[2]:
+                raise ValueError("it is not what was kept (checksum)")
+            return parse_json(row[1])
 
     def put_document(self, name: str, value: Any) -> None:
         """Within a transaction: set, or remove for None."""
@@ -260,7 +280,7 @@ class Database:
 
     def drop_feedback(self) -> None:
         """Within a transaction: feedback goes with the entries that it names."""
-        left = feedback.pruned(self.document(feedback.DOCUMENT), self.slots)
+        left = feedback.pruned(self.document(feedback.DOCUMENT, checked=False), self.slots)
         if left is not None:
             self.put_document(feedback.DOCUMENT, left or None)
 

@@ -53,6 +53,7 @@ from crosscam.gallery.searching import Request, reranked
 from crosscam.gallery.weights import block_weights
 from crosscam.gallery.writing import refuse_new
 from crosscam.models.output import Block, Layout
+from crosscam.system.json_text import parse_json
 
 AT_ONCE = 1000
 # Milvus gives no more than this many hits; further ones settle the order of nearly equal distances.
@@ -366,7 +367,7 @@ class MilvusGallery:
 
     def _about(self, key: str) -> Any:
         found = self._client.query(self._address.about, filter=f"key == {json.dumps(key)}", output_fields=["value"])
-        return json.loads(found[0]["value"]) if found else None
+        return parse_json(found[0]["value"]) if found else None
 
     def _set_about(self, key: str, value: Any) -> None:
         if value is None:

@@ -92,7 +92,7 @@ class Searcher:
         ]
         ids = sorted({id_ for one in shown for id_, _ in one})
         with self._store.turn():
-            entries = self._store.database.entries(ids)
+            entries = self._store.database.entries(ids, checked=True)
         if len(entries) < len(ids):
             return None
         return [

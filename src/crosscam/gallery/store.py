@@ -170,7 +170,7 @@ class Store:
     def entries(self, ids: Sequence[int]) -> list[Entry]:
         """Entries in the order of the ids; GalleryError for an unknown one."""
         with self.turn():
-            found = self.database.entries(ids)
+            found = self.database.entries(ids, checked=True)
         self._all_there(ids, found)
         return [found[int(i)] for i in ids]
 

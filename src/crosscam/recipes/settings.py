@@ -15,6 +15,7 @@ from crosscam.models.systems import SYSTEMS, ModelSettings
 from crosscam.recipes.choices import LOSSES, OPTIMISERS, SCHEDULES
 from crosscam.recipes.limits import flatten
 from crosscam.recipes.recipe import Recipe, without_effect
+from crosscam.system.json_text import parse_json
 
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
 CHOICES: dict[str, Mapping[str, type[Any]]] = {"loss": LOSSES, "optim": OPTIMISERS, "schedule": SCHEDULES}
@@ -51,7 +52,7 @@ def recipe_from_json(text: str) -> Recipe:
         RecipeError: not JSON, an unknown setting, or a value of the wrong type.
     """
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except ValueError as error:
         raise RecipeError(f"recipe.json is not JSON ({error}).") from error
     recipe: Recipe = _typed(Recipe, values, "")

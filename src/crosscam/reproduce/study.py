@@ -31,6 +31,7 @@ from crosscam.reproduce.rows import Row, Scale, check_overrides, recipe_of, skip
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
 from crosscam.scoring import TestImages, ranking_labels
 from crosscam.system.files import write_atomically, write_text
+from crosscam.system.json_text import parse_json
 from crosscam.system.locks import held, only_writer
 from crosscam.training.checkpoint import check_same_training, load_recipe
 from crosscam.training.listeners import Listeners
@@ -296,7 +297,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: it cannot be read.
     """
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
         return values
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Remove it; it is made again.") from error

@@ -15,6 +15,7 @@ import numpy as np
 from crosscam.errors import ArgumentError, DataError
 from crosscam.retrieval.open_set import DetPoint, OperatingPoint
 from crosscam.retrieval.pair_counts import Cameras
+from crosscam.system.json_text import parse_json
 
 Verdict = Literal["same", "unsure", "other"]
 FORMAT = 1
@@ -159,7 +160,7 @@ class Calibration:
             DataError: something else, or of another version.
         """
         try:
-            found = json.loads(text)
+            found = parse_json(text)
             if found.pop("format") != FORMAT:
                 raise ArgumentError("another format")
             return _from_dict(found)

@@ -16,6 +16,7 @@ from crosscam.errors import ArgumentError, DataError
 from crosscam.retrieval.compression import Codec, Half, Int8, Principal
 from crosscam.retrieval.product_quantiser import ProductQuantiser
 from crosscam.system.files import write_atomically
+from crosscam.system.json_text import parse_json
 
 KEY = "crosscam.codec"
 KINDS: dict[str, type[Any]] = {"half": Half, "int8": Int8, "principal": Principal, "product": ProductQuantiser}
@@ -51,7 +52,7 @@ def load_codec(path: Path) -> Codec:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            plan = json.loads((file.metadata() or {})[KEY])
+            plan = parse_json((file.metadata() or {})[KEY])
             return _made(plan, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except FileNotFoundError as error:
         raise DataError(f"No file {path}. Expected a codec written by save_codec.") from error

@@ -28,6 +28,7 @@ from crosscam.recipes.settings import recipe_from_json, recipe_to_json
 from crosscam.shipped import SHIPPED, run_folder
 from crosscam.system import files
 from crosscam.system.files import write_text
+from crosscam.system.json_text import parse_json
 from crosscam.system.names import is_unicode
 
 WEIGHTS = "weights.safetensors"
@@ -131,7 +132,7 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 def _metadata(path: Path) -> dict[str, str]:
     """What a safetensors file says of itself: its header is JSON behind the header's length in 8 bytes."""
     with open(path, "rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        header = parse_json(file.read(int.from_bytes(file.read(8), "little")))
     return dict(header.get("__metadata__", {}))
 
 
@@ -220,7 +221,7 @@ def check_same_training(folder: Path, recipe: Recipe, data_fingerprint: str) -> 
         CheckpointError: it is not, or its files cannot be read.
     """
     try:
-        provenance = json.loads(read_text(folder / PROVENANCE))
+        provenance = parse_json(read_text(folder / PROVENANCE))
         data = provenance["data"]["fingerprint"]
     except (DataError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / PROVENANCE} cannot be read ({error}). Start in another folder.") from error

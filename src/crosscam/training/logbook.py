@@ -12,6 +12,7 @@ from typing import Any
 
 from crosscam.errors import CheckpointError, TrainingError
 from crosscam.system.files import cannot_write, write_text
+from crosscam.system.json_text import parse_json
 from crosscam.system.names import is_unicode
 from crosscam.training.checkpoint import RESUME, write_atomically
 
@@ -83,7 +84,7 @@ def read_history(folder: Path) -> list[dict[str, float]]:
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             record["epoch"] + 0
             records.append(record)
         except (ValueError, TypeError, LookupError) as error:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from crosscam.errors import WebError
+from crosscam.system.json_text import parse_json
 
 FILE = "audit.jsonl"
 TAIL_BYTES = 1_000_000
@@ -58,14 +60,15 @@ class AuditLog:
         data = (json.dumps(line, ensure_ascii=True) + "\n").encode()
         with self._lock:
             try:
-                self._append(data)
                 for _ in range(TRIES):
+                    if not self._in_place():
+                        # Renamed or deleted, as by a program that changes logs over: the line belongs into the
+                        # new file.
+                        old, self._handle = self._handle, _opened(self.path)
+                        os.close(old)
+                    self._append(data)
                     if self._in_place():
                         return
-                    # Renamed or deleted, as by a program that changes logs over: the line belongs into the new file.
-                    old, self._handle = self._handle, _opened(self.path)
-                    os.close(old)
-                    self._append(data)
             except OSError as error:
                 raise AuditError(
                     f"The audit log cannot be written ({error.strerror}), so nothing is answered."
@@ -87,7 +90,7 @@ class AuditLog:
     def last(self, count: int) -> list[dict[str, Any]]:
         """The last lines, newest first; a line that a crash tore is left out."""
         try:
-            with open(self.path, "rb") as file:
+            with os.fdopen(_regular(self.path, os.O_RDONLY), "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - TAIL_BYTES))
                 lines = file.read().splitlines()
@@ -98,7 +101,7 @@ class AuditLog:
         found = []
         for line in reversed(lines):
             try:
-                value = json.loads(line)
+                value = parse_json(line)
             except ValueError:
                 continue
             if isinstance(value, dict):
@@ -113,4 +116,13 @@ class AuditLog:
 
 
 def _opened(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    return _regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def _regular(path: Path, flags: int) -> int:
+    """Open an ordinary file: a pipe would wait for its other end for ever, and a device need not end."""
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o600)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+    return handle
