@@ -53,7 +53,7 @@ def test_what_stands_before_and_after_the_neck():
         for c in range(8):
             values = feature_map[b, c].flatten().tolist()
             mean = sum(values) / len(values)
-            assert output.extras["before_neck"][b, c].item() == pytest.approx(mean, abs=1e-6)
+            assert output.extras["before_neck"][b, c].item() == pytest.approx(mean, rel=1e-6, abs=1e-6)
             after = (mean - model.neck.running_mean[c].item()) / math.sqrt(model.neck.running_var[c].item() + 1e-5)
             assert output.descriptor[b, c].item() == pytest.approx(after * model.neck.weight[c].item(), abs=1e-5)
     torch.testing.assert_close(output.logits[0], output.descriptor @ model.id_classifiers[0].weight.T)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -110,3 +112,12 @@ def test_memory_has_a_limit(picture: bytes, monkeypatch: pytest.MonkeyPatch) -> 
             turn.decode(out.getvalue())
         assert turn.decode(picture).ndim == 3
     found.close()
+
+
+def test_a_process_that_only_decodes_does_without_torch() -> None:
+    """Torch takes seconds and hundreds of megabytes of a process whose memory is limited."""
+    text = (
+        "import runpy, sys; names = runpy.run_path(sys.argv[1]); names['_alone']();"
+        "import crosscam.data.images; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-I", "-c", text, decoder.__file__], check=False).returncode == 0

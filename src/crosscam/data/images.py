@@ -15,7 +15,6 @@ from PIL import Image, UnidentifiedImageError
 from crosscam.data.grey_levels import as_8_bits, has_16_bits, scale_transparent_value
 from crosscam.data.jpeg import decode_plain_jpeg
 from crosscam.data.limits import MAX_SIDE, chunks_fault, scans_fault, segments_fault, size_fault
-from crosscam.data.resizing import resize_bytes
 from crosscam.errors import ArgumentError, ImageError
 
 # Only these decoders are tried: a person image has no reason to be a PostScript or a medical file.
@@ -170,6 +169,8 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
     """
     # Here alone: a process that only decodes needs neither the time nor the memory that torch takes.
     import torch
+
+    from crosscam.data.resizing import resize_bytes
 
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ArgumentError(f"Expected an image (H, W, 3) uint8, found {image.shape} {image.dtype}.")

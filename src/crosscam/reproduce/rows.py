@@ -196,9 +196,14 @@ def check_overrides(rows: Sequence[Row], scale: Scale, epochs: int, overrides: t
             raise RecipeError(f"Row {row.name}: {error}") from error
     nowhere = [o for o in overrides if skipped and all(o in s for s in skipped)]
     if nowhere:
-        raise RecipeError(
-            f"--recipe-override {nowhere[0]} changes nothing in any row ({', '.join(r.name for r in rows)})."
-        )
+        try:
+            _ = with_settings(rows[0].recipe, [nowhere[0]])
+        except RecipeError as error:
+            why = f" {error}"
+        else:
+            why = ""
+        names = ", ".join(r.name for r in rows)
+        raise RecipeError(f"--recipe-override {nowhere[0]} changes nothing in any row ({names}).{why}")
 
 
 def _overridden(row: Row, scale: Scale, epochs: int, overrides: tuple[str, ...]) -> tuple[Recipe, list[str]]:

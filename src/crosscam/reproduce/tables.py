@@ -96,6 +96,7 @@ def _notes(study: Study, rows: Sequence[Row]) -> tuple[str, ...]:
     if column != dataset.name:
         notes.append("Published numbers are Market-1501's: other data, ImageNet weights and ResNet-50.")
     notes += _trainings(study, rows)
+    # Of rows that were trained: another one's system need not take these overrides at all.
     skipped = {row.name: study.skipped(row) for row in rows if study.results(row.name)}
     if any(skipped.values()):
         stated = "; ".join(f"{name} without {', '.join(found)}" for name, found in skipped.items() if found)

@@ -6,6 +6,7 @@ lines of several threads or processes do not mix; it is on disk before the answe
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
