@@ -44,6 +44,9 @@ def test_table_2_shows_what_was_measured_beside_what_was_printed(finished: Study
     assert row["mAP_low"] < row["mAP"] < row["mAP_high"]
     assert "mAP" not in record(table, row="rrid-s")
     assert [n for n in table.notes if n.startswith("Not trained yet: gf-gap, ")]
+    (share,) = [n for n in table.notes if n.startswith("Cross-entropy weighs the same")]
+    assert " gmp 6, " in share
+    assert "rrid-s 2, " in share
     assert len(table.cells) == len(table.records) == 14
     assert all(len(cells) == len(table.heads) for cells in table.cells)
 

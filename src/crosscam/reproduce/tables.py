@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.data.records import pids_of
+from crosscam.recipes.choices import RRIDLoss
 from crosscam.reproduce import published
 from crosscam.reproduce.published import MARKET, Published
 from crosscam.reproduce.rows import CLAIMS, TABLE1, TABLE2, Row
@@ -96,6 +97,16 @@ def _notes(study: Study, rows: Sequence[Row]) -> tuple[str, ...]:
     if column != dataset.name:
         notes.append("Published numbers are Market-1501's: other data, ImageNet weights and ResNet-50.")
     notes += _trainings(study, rows)
+    weights = {
+        row.name: row.recipe.loss.cross_entropy_weight for row in TABLE2 if isinstance(row.recipe.loss, RRIDLoss)
+    }
+    shown = {row.name: f"{weights[row.name]:g}" for row in rows if row.name in weights}
+    if len(set(shown.values())) > 1:
+        stated = ", ".join(f"{name} {weight}" for name, weight in shown.items())
+        notes.append(
+            "Cross-entropy weighs the same for each feature of the descriptor in every row of Table 2, whatever its "
+            f"number of classifiers; lambda: {stated}."
+        )
     # Of rows that were trained: another one's system need not take these overrides at all.
     skipped = {row.name: study.skipped(row) for row in rows if study.results(row.name)}
     if any(skipped.values()):
