@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from crosscam.errors import CheckpointError
 from crosscam.models import pretrained
-from crosscam.models.backbones import BACKBONES, build_backbone
+from crosscam.models.backbones import BACKBONES, build_backbone, num_stages
 from crosscam.models.feature_map import Backbone
 from crosscam.models.mgn import MGN
 from crosscam.models.pretrained import IMAGENET_PACKAGES, load_pretrained
@@ -194,3 +194,10 @@ def test_unknown_layers_in_the_backbones_own_stages_are_refused(tmp_path: Path):
     torch.save(state, tmp_path / "resnet34.pth")
     with pytest.raises(CheckpointError, match="does not fit backbone resnet18: 0 parameters missing"):
         load_pretrained(build_backbone("resnet18"), "resnet18", str(tmp_path / "resnet34.pth"))
+
+
+@pytest.mark.parametrize("name", [*BACKBONES, "resnet18-half", "resnet50"])
+def test_stages_are_counted_as_they_are_built(name: str):
+    backbone = build_backbone(name)
+    assert num_stages(name) == len(backbone.stages)
+    assert num_stages(name, shared=True) == len(backbone.trunk_stages)

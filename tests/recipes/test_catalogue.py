@@ -19,6 +19,8 @@ LENGTHS = {
     "rrid-f-paper": 3840,
     "rrid-s-paper": 1792,
     "rrid-s-scratch": 1792,
+    "rrid-s-lite": 1792,
+    "rrid-f-lite": 3840,
     "rrid-mini": 512,
     "demo": 128 * (4 + 2 + 2),
     # The paper's Table 1.

@@ -190,7 +190,6 @@ def test_an_unknown_recipe_is_answered_with_the_nearest_name() -> None:
         ("pcb", "model.stripe_epochs=3", r"changes nothing with model\.refined=false"),
         ("hacnn", "optim.lr_backbone=0.1", r"changes nothing with model\.system=hacnn, whose rate is optim\.lr_head"),
         ("hacnn", "train.frozen_stages=1", r"changes nothing with model\.system=hacnn, whose backbone"),
-        ("mgn", "train.frozen_stages=1", r"changes nothing with model\.system=mgn, whose backbone"),
         ("demo", "train.frozen_stages=6", r"the backbone of rrid has 5 stages"),
         ("trinet", "loss.name=classification", r"trinet has no classifiers, so that nothing would be learned"),
         ("rrid-f", "loss.name=bnneck", r"only model\.system=bot gives"),
@@ -250,3 +249,9 @@ def test_a_setting_that_another_one_leaves_without_effect(recipe: str, settings:
     with pytest.raises(UnusedSettingError, match="changes nothing") as caught:
         with_settings(find_recipe(recipe), settings)
     assert caught.value.setting == idle
+
+
+def test_mgns_stages_before_its_branches_can_be_frozen() -> None:
+    assert with_settings(find_recipe("mgn"), ["train.frozen_stages=3"]).train.frozen_stages == 3
+    with pytest.raises(RecipeError, match=r"train\.frozen_stages=4: the backbone of mgn has 3 stages"):
+        with_settings(find_recipe("mgn"), ["train.frozen_stages=4"])

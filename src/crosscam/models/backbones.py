@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, partial
 
-import torch
-
 from crosscam.errors import ArgumentError
 from crosscam.models.efficientnet import EfficientNetLite0
 from crosscam.models.feature_map import Backbone
@@ -48,14 +46,16 @@ def build_backbone(name: str, last_stride: int = 1, pretrained: str | None = Non
 
 
 @cache
-def num_stages(name: str) -> int:
-    """How many stages a backbone has, without its weights.
+def num_stages(name: str, *, shared: bool = False) -> int:
+    """How many stages a backbone has, without building it.
 
     Args:
         name: see :func:`build_backbone`.
+        shared: count those alone that lie before the first block at 1/16 of the image's size, for MGN.
     """
-    with torch.device("meta"):
-        return len(build_backbone(name).stages)
+    if name in BACKBONES:
+        return 4 if shared else 9 - name.endswith("-trunk")
+    return 3 if shared else 5
 
 
 def check_backbone(name: str, last_stride: int) -> None:

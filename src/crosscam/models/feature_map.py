@@ -33,6 +33,12 @@ class Backbone(nn.Module, ABC):
     def parted(self) -> tuple[nn.Sequential, nn.Sequential]:
         """The same layers in two: up to the first block at 1/16 of the image's size, and the rest (for MGN)."""
 
+    @property
+    def trunk_stages(self) -> Sequence[Sequence[nn.Module]]:
+        """The stages that lie in the first of the two parts as a whole."""
+        trunk = set(self.parted()[0].children())
+        return [stage for stage in self.stages if trunk.issuperset(stage)]
+
 
 def init_convolutions(module: nn.Module) -> None:
     """Random weights for all convolutions (He et al., ICCV 2015, by the fan out)."""

@@ -44,11 +44,8 @@ class BranchedBackbone(nn.Module):
 
     def __init__(self, backbone: Backbone, num_branches: int) -> None:
         super().__init__()
-        stages = backbone.stages
+        self.stages = backbone.trunk_stages
         self.trunk, own = backbone.parted()
-        shared = set(self.trunk.children())
-        # What lies in the trunk alone can be frozen.
-        self.stages = [list(stage) for stage in stages if shared.issuperset(stage)]
         if not _strided(own):
             raise ArgumentError("The backbone has last_stride=1. MGN's global branch needs last_stride=2.")
         self.branches = nn.ModuleList(deepcopy(own) for _ in range(num_branches))

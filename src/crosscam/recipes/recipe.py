@@ -157,9 +157,8 @@ class Recipe:
                 self.model.check(height, width)
             except ValueError as error:
                 raise RecipeError(str(error)) from error
-        stages = _num_stages(self.model)
-        if self.train.frozen_stages > stages > 0:
-            frozen = self.train.frozen_stages
+        frozen, stages = self.train.frozen_stages, _num_stages(self.model)
+        if frozen > stages > 0:
             raise RecipeError(f"train.frozen_stages={frozen}: the backbone of {self.model.system} has {stages} stages.")
 
     def _check_loss(self) -> None:
@@ -324,4 +323,7 @@ def _classifies(model: ModelSettings) -> bool:
 def _num_stages(model: ModelSettings) -> int:
     """How many stages of the network ``train.frozen_stages`` counts; 0 for a network that is not one in stages."""
     name = getattr(model, "backbone", None)
-    return 0 if name is None or isinstance(model, MGNModel) else num_stages(name)
+    if name is None:
+        return 0
+    # MGN's branches part within a stage; those before it are shared.
+    return num_stages(name, shared=isinstance(model, MGNModel))
