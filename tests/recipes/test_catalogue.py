@@ -42,7 +42,7 @@ TINY = "basic:stem=4,planes=4.4.8.8,out=4.4.8.8,depths=1.1.1.1"
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_builds_a_model_of_its_descriptor_length(name: str) -> None:
     with torch.device("meta"):
-        model = build_model(name, num_ids=10)
+        model = build_model(name, num_ids=10, pretrained=False)
     recipe = find_recipe(name)
     images = torch.empty(2, 3, recipe.data.height, recipe.data.width, device="meta")
     output = model.eval()(images)

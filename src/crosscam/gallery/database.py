@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from crosscam.errors import GalleryError
+from crosscam.errors import ArgumentError, GalleryError
 from crosscam.gallery import feedback
 from crosscam.gallery.checksums import entry_crc, value_crc
 from crosscam.gallery.records import Entry, ModelIdentity
@@ -266,7 +266,7 @@ class Database:
             return None
         with readable(f"the document {name}"):
             if checked and len(row) > 2 and value_crc(name, row[1]) != row[2]:
-                raise ValueError("it is not what was kept (checksum)")
+                raise ArgumentError("it is not what was kept (checksum)")
             return parse_json(row[1])
 
     def put_document(self, name: str, value: Any) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from crosscam.errors import ArgumentError
+
 
 def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text.
@@ -16,4 +18,4 @@ def parse_json(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+        raise ArgumentError("it is nested too deep") from error

@@ -116,6 +116,10 @@ class AuditLog:
         os.close(self._handle)
 
 
+class NotAFileError(OSError):
+    """A pipe or a device in the place of the audit log."""
+
+
 def _opened(path: Path) -> int:
     return _regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
@@ -125,5 +129,5 @@ def _regular(path: Path, flags: int) -> int:
     handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o600)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise OSError(errno.EINVAL, "it is no ordinary file")
+        raise NotAFileError(errno.EINVAL, "it is no ordinary file")
     return handle
