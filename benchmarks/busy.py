@@ -13,6 +13,7 @@ neighbours than on quiet cores (at most 2.5). Needs a machine where nothing else
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--toy", action="store_true", help="a size that shows that the script works, and nothing else")
     parser.add_argument("--tests", default="tests/models/test_rrid.py")
     parser.add_argument("--neighbours", type=int, default=2)
+    parser.add_argument("--only", default="", help="works, comma-separated; the file keeps the figures of the others")
     options = parser.parse_args()
     found: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -124,6 +126,8 @@ def main() -> None:
         print("| work | way | quiet, s | beside neighbours, s | times as long |")
         print("|---|---|---|---|---|")
         for work, call in works(place, toy=options.toy, tests=options.tests).items():
+            if options.only and work not in options.only.split(","):
+                continue
             call("crosscam")  # what is compiled or cached once
             seconds: dict[str, dict[str, list[float]]] = {way: {"quiet": [], "busy": []} for way in WAYS}
             for _ in range(1 if options.toy else options.rounds):
@@ -148,7 +152,9 @@ def main() -> None:
     for work, row in rows.items():
         print(f"{work}: quiet {row['quiet_ratio']:.2f} of spinning, beside neighbours {row['busy_ratio']:.2f} of quiet")
     if not options.toy:
-        machine.write("busy", {"works": rows, "targets": TARGETS, "machine": machine.about("torch", "numpy")})
+        file = machine.RESULTS / "busy.json"
+        kept = json.loads(file.read_text())["works"] if options.only and file.exists() else {}
+        machine.write("busy", {"works": kept | rows, "targets": TARGETS, "machine": machine.about("torch", "numpy")})
 
 
 if __name__ == "__main__":
