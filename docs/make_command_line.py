@@ -24,8 +24,9 @@ def help_of(command: str) -> str:
     try:
         with redirect_stdout(out):
             main([*command.split(), "--help"])
-    except SystemExit:
-        pass
+    except SystemExit as end:
+        if end.code:
+            raise ValueError(f"The page shows the help of {command!r}, which is no command.") from end
     finally:
         del os.environ["COLUMNS"]
     lines = [line.rstrip() for line in out.getvalue().splitlines()]

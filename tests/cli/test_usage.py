@@ -120,6 +120,13 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"\w[^\s│|]*|--\S+", text)
 
 
+def test_the_page_shows_no_command_that_is_gone(make_command_line: ModuleType) -> None:
+    page = make_command_line.PAGE.read_text(encoding="utf-8")
+    assert {block[2] for block in make_command_line.BLOCK.finditer(page)} == set(LEAVES)
+    with pytest.raises(ValueError, match="'gallery index', which is no command"):
+        make_command_line.help_of("gallery index")
+
+
 @pytest.mark.parametrize("command", LEAVES)
 def test_the_page_shows_todays_help(command: str, make_command_line: ModuleType) -> None:
     page = make_command_line.PAGE.read_text(encoding="utf-8")

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from crosscam.data.records import pids_of
+from crosscam.reproduce.published import published_column
 from crosscam.reproduce.rows import ROWS
 from crosscam.reproduce.study import Study
-from crosscam.reproduce.tables import Table, claims_table, published_column, table3, table4, tables_of
+from crosscam.reproduce.tables import Table, claims_table, table3, table4, tables_of
 from crosscam.reproduce.writing import as_csv, as_html, as_json, as_markdown, write_tables
 from crosscam.retrieval.intervals import paired_difference
 from crosscam.training.checkpoint import load_recipe

@@ -13,8 +13,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from crosscam.errors import RecipeError
 from crosscam.models.systems import SYSTEMS, ModelSettings
 from crosscam.recipes.choices import LOSSES, OPTIMISERS, SCHEDULES
+from crosscam.recipes.effects import without_effect
 from crosscam.recipes.limits import flatten
-from crosscam.recipes.recipe import Recipe, without_effect
+from crosscam.recipes.recipe import Recipe
 from crosscam.system.json_text import parse_json
 
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}

@@ -46,6 +46,11 @@ TABLE1: dict[str, Scores] = {
 }
 
 
+def published_column(data: str) -> str:
+    """The column of the paper that a data set's scores stand beside; Market-1501's for data that it does not have."""
+    return data if data in COLUMNS else MARKET
+
+
 def beside(dataset: ReidDataset) -> str | None:
     """One sentence with the published scores on a data set, if its test split is whole; None otherwise."""
     official = OFFICIAL.get(dataset.name)

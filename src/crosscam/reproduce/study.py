@@ -25,7 +25,6 @@ from crosscam.experiment import untrained_model
 from crosscam.extraction import load_model
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
-from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.rows import Row, Scale, check_overrides, recipe_of, skipped_overrides
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
@@ -202,7 +201,9 @@ class Study:
             names = [n.removeprefix("ap/") for n in arrays if n.startswith("ap/")]
             precision = {n: arrays[f"ap/{n}"] for n in names}
             first = {n: arrays[f"first/{n}"] for n in names}
-        return RowResult(row, seed, values, precision, first, trained_of(folder))
+        # Those of one block are not scored block by block.
+        num_blocks = max(1, sum(not name.startswith("all-") for name in values["blocks"]))
+        return RowResult(row, seed, values, precision, first, trained_of(folder, num_blocks))
 
     def results(self, row: str) -> list[RowResult]:
         """All finished results of a row, by seed."""
@@ -211,14 +212,18 @@ class Study:
         return [r for r in results if r is not None]
 
 
-def trained_of(folder: Path) -> Trained:
-    """What the training of a run folder was, from its recipe, weights' names and history."""
+def trained_of(folder: Path, num_blocks: int) -> Trained:
+    """What the training of a run folder was, from its recipe and history.
+
+    Args:
+        folder: the run folder.
+        num_blocks: of the descriptor.
+    """
     recipe, last = load_recipe(folder), read_history(folder)[-1]
     backbone = getattr(recipe.model, "backbone", f"{recipe.model.system}'s own network")
     first = getattr(recipe.model, "pretrained", None)
     start = f"{backbone} from {f'weights of {first}' if first else 'random weights'}"
-    layout = layout_of(build_model(recipe, 0, pretrained=False))
-    expected = recipe.loss.collapsed_triplet(len(layout))
+    expected = recipe.loss.collapsed_triplet(num_blocks)
     collapsed = expected is not None and abs(last["triplet"] - expected) <= COLLAPSE_SHARE * expected
     return Trained(start, (recipe.data.height, recipe.data.width), int(last["step"]), collapsed)
 

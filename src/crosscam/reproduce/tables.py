@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.data.records import pids_of
-from crosscam.recipes.choices import RRIDLoss
 from crosscam.reproduce import published
-from crosscam.reproduce.published import MARKET, Published
+from crosscam.reproduce.notes import notes_of
+from crosscam.reproduce.published import Published, published_column
 from crosscam.reproduce.rows import CLAIMS, TABLE1, TABLE2, Row
 from crosscam.reproduce.study import WHOLE, RowResult, Study
 from crosscam.retrieval.intervals import Interval, mean_interval, paired_difference
@@ -65,77 +65,11 @@ class _Scores:
         return paired_difference(a, b, self.pids)
 
 
-def published_column(data: str) -> str:
-    """The column of the paper that a data set's scores stand beside; Market-1501's for data that it does not have."""
-    return data if data in published.COLUMNS else MARKET
-
-
 def _scores(study: Study, results: Sequence[RowResult], feature: str = WHOLE) -> _Scores:
     first = np.stack([r.first_match[feature] for r in results])
     hit = np.where(first > 0, first == 1, np.nan).astype(np.float64)
     ap = np.stack([r.average_precision[feature] for r in results])
     return _Scores(ap, hit, pids_of(study.dataset.query))
-
-
-def _notes(study: Study, rows: Sequence[Row]) -> tuple[str, ...]:
-    dataset, column = study.dataset, published_column(study.dataset.name)
-    protocol = next((r.values for row in rows for r in study.results(row.name)), None)
-    notes = [
-        f"Data: {dataset.name}, fingerprint {dataset.fingerprint()}; "
-        f"{len(dataset.train):,} training images of {len({s.pid for s in dataset.train}):,} identities.",
-        f"Budget of every row: {study.budget}.",
-        "Ours: mean over the seeds ± their standard deviation (one seed has none). Brackets are 95 % intervals: "
-        "bootstrap over the tested identities and the seeds, paired with the row compared. With few seeds they "
-        "understate how much trainings differ.",
-    ]
-    if protocol:
-        notes.append(
-            f"{protocol['num_queries']:,} queries counted, {protocol['num_skipped']:,} without a match skipped; "
-            f"{protocol['protocol']} protocol, {protocol['ap']}-wise AP, mirror images "
-            f"{'included' if protocol['flip'] else 'left out'}, no re-ranking."
-        )
-    if column != dataset.name:
-        notes.append("Published numbers are Market-1501's: other data, ImageNet weights and ResNet-50.")
-    notes += _trainings(study, rows)
-    weights = {
-        row.name: row.recipe.loss.cross_entropy_weight for row in TABLE2 if isinstance(row.recipe.loss, RRIDLoss)
-    }
-    shown = {row.name: f"{weights[row.name]:g}" for row in rows if row.name in weights}
-    if len(set(shown.values())) > 1:
-        stated = ", ".join(f"{name} {weight}" for name, weight in shown.items())
-        notes.append(
-            "Cross-entropy weighs the same for each feature of the descriptor in every row of Table 2, whatever its "
-            f"number of classifiers; lambda: {stated}."
-        )
-    # Of rows that were trained: another one's system need not take these overrides at all.
-    skipped = {row.name: study.skipped(row) for row in rows if study.results(row.name)}
-    if any(skipped.values()):
-        stated = "; ".join(f"{name} without {', '.join(found)}" for name, found in skipped.items() if found)
-        notes.append(f"Overrides that a row's system does not have were left out: {stated}.")
-    missing = [row.name for row in rows if not study.results(row.name)]
-    if missing:
-        notes.append(f"Not trained yet: {', '.join(missing)}.")
-    return tuple(notes)
-
-
-def _trainings(study: Study, rows: Sequence[Row]) -> list[str]:
-    """Backbone, first weights, input and steps of each row, those that are alike together; and what collapsed."""
-    alike: dict[str, list[str]] = {}
-    collapsed = []
-    for row in rows:
-        for result in study.results(row.name):
-            names = alike.setdefault(str(result.trained), [])
-            if row.name not in names:
-                names.append(row.name)
-            if result.trained.collapsed:
-                collapsed.append(f"{row.name} (seed {result.seed})")
-    notes = [f"Trained: {how}: {', '.join(names)}." for how, names in alike.items()]
-    if collapsed:
-        notes.append(
-            "Collapsed, the triplet loss within a tenth of what it is where all images are alike: "
-            f"{', '.join(collapsed)}. No claim rests on these."
-        )
-    return notes
 
 
 def _sound(results: Sequence[RowResult]) -> list[RowResult]:
@@ -165,11 +99,8 @@ def score_table(study: Study, name: str, title: str, rows: Sequence[Row], agains
     )
     lines = [_score_line(study, row, base, against, column) for row in rows]
     cells, records = tuple(c for c, _ in lines), tuple(r for _, r in lines)
-    notes = _notes(study, rows)
-    if marks:
-        notes = (EQUAL_SHARE, *notes)
     expendable = ("numbers", "input", "CPU-min", *marks, "F-dim", "untrained mAP", "seeds")
-    return Table(name, title, heads, cells, records, notes, expendable)
+    return Table(name, title, heads, cells, records, notes_of(study, rows), expendable)
 
 
 def _score_line(
@@ -250,10 +181,6 @@ def claims_table(study: Study) -> Table:
     return Table("claims", "What the paper says helps", heads, tuple(cells), tuple(records))
 
 
-EQUAL_SHARE = (
-    "In every row the cross-entropy weighs as much for each feature of the descriptor: rows without the relation "
-    "module or GCP have fewer classifiers, and a larger lambda."
-)
 # Table 3 compares rows that differ in the relation module alone.
 WITHOUT_RELATION, WITH_RELATION = "gmp", "rm-gmp"
 
@@ -283,7 +210,7 @@ def table3(study: Study) -> Table:
         "mAP / rank-1 in per cent; region 1 is the top sixth of the image.",
         f"From one training each (of each seed): rows {WITHOUT_RELATION} and {WITH_RELATION}, which differ in the "
         "relation module alone.",
-        *_notes(study, rows),
+        *notes_of(study, rows),
     )
     return Table("table3", "Table 3: single local features", heads, tuple(cells), tuple(records), notes)
 
@@ -307,7 +234,7 @@ def table4(study: Study) -> Table:
             | _change("mAP_change", change)
         )
     rows = [row for row in TABLE2 if row.name in names]
-    notes = ("The 256 numbers of the global feature alone, from the rows with relation module.", *_notes(study, rows))
+    notes = ("The 256 numbers of the global feature alone, from the rows with relation module.", *notes_of(study, rows))
     return Table("table4", "Table 4: single global features", heads, tuple(cells), tuple(records), notes)
 
 
