@@ -57,7 +57,7 @@ class Augment:
     flip: float = 0.5
     erase: Erase = "authors"
     erase_probability: float = 0.75
-    erase_area: tuple[float, float] = (0.02, 0.2)
+    erase_area: tuple[float, float] = ERASE_AREA
     erase_fill: EraseFill = "colour"
     shift: float = 0.0
     shift_pixels: int = 0

@@ -308,9 +308,8 @@ def _train_batch(
         if run.distiller is not None:
             rows = torch.from_numpy(indices)
             total = total + run.distiller(output.descriptor, [t[rows].to(device) for t in job.taught])
-            run.sums["distillation"] = run.sums.get("distillation", 0.0) + float((total - loss.total).detach()) * len(
-                pids
-            )
+            taught = float((total - loss.total).detach())
+            run.sums["distillation"] = run.sums.get("distillation", 0.0) + taught * len(pids)
         values = torch.stack((total, loss.triplet, loss.cross_entropy)).detach().float().tolist()
         _check_finite(values, run)
         (total / recipe.train.accumulate).backward()  # type: ignore[no-untyped-call]
