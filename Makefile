@@ -27,7 +27,7 @@ demo: setup
 	$(BIN)/crosscam demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: setup
 	$(BIN)/ruff check .

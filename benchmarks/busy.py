@@ -3,7 +3,7 @@
     python benchmarks/busy.py [--toy] [--rounds 3] [--tests tests/retrieval]
 
 Works: a short training (``crosscam train demo``), an extraction, searches of a gallery, a slice of the tests; each in
-processes of its own. Ways: as crosscam sets it (``OMP_WAIT_POLICY=passive`` unless the user says otherwise), as OpenMP
+processes of its own. Ways: as crosscam sets it (a short spin, then sleep, unless the user says otherwise), as OpenMP
 does it by itself (``GOMP_SPINCOUNT`` at its default), and one thread. The neighbours are two busy loops. Two ratios
 count: how much longer crosscam's way takes than OpenMP's on quiet cores (at most 1.1), and how much longer beside
 neighbours than on quiet cores (at most 2.5). Needs a machine where nothing else runs. Writes

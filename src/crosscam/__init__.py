@@ -8,25 +8,52 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from crosscam.system.waiting import wait_politely
 
+if TYPE_CHECKING:
+    from crosscam import losses
+    from crosscam.data.holdout import holdout
+    from crosscam.data.readers import read_dataset
+    from crosscam.data.records import ReidDataset, Sample
+    from crosscam.exporting import export_model
+    from crosscam.extraction import Extractor
+    from crosscam.gallery import create_gallery, open_gallery
+    from crosscam.models.authors import load_authors_state
+    from crosscam.models.output import Block, ReidOutput
+    from crosscam.recipes.catalogue import build_model
+    from crosscam.retrieval.distances import pairwise_distances
+    from crosscam.retrieval.metrics import RankingResult, evaluate_ranking
+    from crosscam.retrieval.rerank import rerank
+    from crosscam.tracking import TrackerFeatures
+
 wait_politely()  # before torch is imported
 
-from crosscam import losses  # noqa: E402
-from crosscam.data.holdout import holdout  # noqa: E402
-from crosscam.data.readers import read_dataset  # noqa: E402
-from crosscam.data.records import ReidDataset, Sample  # noqa: E402
-from crosscam.extraction import Extractor  # noqa: E402
-from crosscam.models.authors import load_authors_state  # noqa: E402
-from crosscam.models.output import Block, ReidOutput  # noqa: E402
-from crosscam.recipes.catalogue import build_model  # noqa: E402
-from crosscam.retrieval.distances import pairwise_distances  # noqa: E402
-from crosscam.retrieval.metrics import RankingResult, evaluate_ranking  # noqa: E402
-from crosscam.retrieval.rerank import rerank  # noqa: E402
-
 __version__ = version("crosscam")
+# Where each name is; loaded when it is first used, so that importing crosscam takes a fraction of a second.
+_PLACES = {
+    "Block": "models.output",
+    "Extractor": "extraction",
+    "RankingResult": "retrieval.metrics",
+    "ReidDataset": "data.records",
+    "ReidOutput": "models.output",
+    "Sample": "data.records",
+    "TrackerFeatures": "tracking",
+    "build_model": "recipes.catalogue",
+    "create_gallery": "gallery",
+    "evaluate_ranking": "retrieval.metrics",
+    "export_model": "exporting",
+    "holdout": "data.holdout",
+    "load_authors_state": "models.authors",
+    "open_gallery": "gallery",
+    "pairwise_distances": "retrieval.distances",
+    "read_dataset": "data.readers",
+    "rerank": "retrieval.rerank",
+}
+_ROOMS = ("data", "gallery", "losses", "models", "recipes", "retrieval")
 __all__ = [
     "Block",
     "Extractor",
@@ -34,12 +61,31 @@ __all__ = [
     "ReidDataset",
     "ReidOutput",
     "Sample",
+    "TrackerFeatures",
     "build_model",
+    "create_gallery",
     "evaluate_ranking",
+    "export_model",
     "holdout",
     "load_authors_state",
     "losses",
+    "open_gallery",
     "pairwise_distances",
     "read_dataset",
     "rerank",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, from the file that it is in."""
+    if name in _ROOMS:
+        return import_module(f"crosscam.{name}")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'crosscam' has no attribute {name!r}")
+    found = getattr(import_module(f"crosscam.{_PLACES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

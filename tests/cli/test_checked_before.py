@@ -9,7 +9,7 @@ import pytest
 from in_process import Run
 
 from crosscam import experiment, exporting, photographs
-from crosscam.cli import explain, gallery_search, learn
+from crosscam.cli import evaluate, explain, gallery_search
 from crosscam.errors import StorageError
 from crosscam.scoring import TestImages
 
@@ -25,7 +25,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(TestImages, "__init__", begin)
     monkeypatch.setattr("crosscam.extraction.Extractor.load", begin)
-    monkeypatch.setattr("crosscam.cli.learn.run_experiment", begin)
+    monkeypatch.setattr("crosscam.cli.train.run_experiment", begin)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def full_disk(*_: object, **__: object) -> None:
 
 
 def test_a_score_is_shown_before_it_is_written(crosscam: Run, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learn, "save_scores", full_disk)
+    monkeypatch.setattr(evaluate, "save_scores", full_disk)
     status, out, err = crosscam("evaluate run --data people")
     assert (status, "queries counted" in out) == (2, True)
     assert err.splitlines()[-1] == "crosscam: Cannot write it (No space left on device)."

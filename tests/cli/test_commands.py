@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosscam.cli import learn
+from crosscam.cli import train as train_command
 from crosscam.data.readers import read_dataset
 from crosscam.errors import TrainingError
 from crosscam.extraction import Extractor
@@ -99,16 +100,16 @@ def test_resume_goes_on(crosscam: Run, place: Path, tiny: str, monkeypatch: pyte
     """A training that breaks off after its first epoch ends as the uninterrupted one."""
     two = f"{tiny} --set train.epochs=2"
     assert crosscam(f"train demo --data people --out whole {two}")[0] == 0
-    listeners = learn.training_listeners
+    listeners = train_command.training_listeners
 
     def breaking(*arguments: object) -> object:
         def stop(record: object) -> None:
             raise TrainingError("The lights went out.")
 
-        return learn.dataclasses.replace(listeners(*arguments), epoch=stop)  # type: ignore[arg-type]
+        return dataclasses.replace(listeners(*arguments), epoch=stop)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(learn, "training_listeners", breaking)
+        patch.setattr(train_command, "training_listeners", breaking)
         status, _, err = crosscam(f"train demo --data people --out broken {two}")
     assert (status, err.splitlines()[-1]) == (2, "crosscam: The lights went out.")
     status, _, err = crosscam(f"train demo --data people --out broken {two} --resume")

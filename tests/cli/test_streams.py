@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.cli import learn
+from crosscam.cli import recipes
 from crosscam.cli.main import REPORT
 from crosscam.cli.streams import HANDLER
 from crosscam.errors import ArgumentError, CrosscamError
@@ -76,7 +76,7 @@ def test_only_our_own_errors_become_a_line(
     def fail(self: object) -> None:
         raise error
 
-    monkeypatch.setattr(learn.Recipes, "run", fail)
+    monkeypatch.setattr(recipes.Recipes, "run", fail)
     found, out, err = crosscam("recipes")
     assert (found, out) == (status, "")
     lines = err.strip().splitlines()

@@ -12,8 +12,9 @@ from types import ModuleType
 import pytest
 
 import crosscam as package
-from crosscam.cli import learn
-from crosscam.cli.parsing import COMMANDS, UsageError, parse
+from crosscam.cli import evaluate, recipes
+from crosscam.cli.commands import COMMANDS, Command, Group, called_by
+from crosscam.cli.parsing import UsageError, parse
 from crosscam.errors import ArgumentError, StoppedError
 
 Run = Callable[[str], tuple[int, str, str]]
@@ -21,7 +22,7 @@ Run = Callable[[str], tuple[int, str, str]]
 LEAVES = [
     f"{name} {sub}" if sub else name
     for name, found in COMMANDS.items()
-    for sub in (found if isinstance(found, dict) else [""])
+    for sub in (found.commands if isinstance(found, Group) else [""])
 ]
 
 
@@ -75,7 +76,7 @@ def test_what_cannot_be_understood_gets_one_line(typed: str, told: str) -> None:
 
 def test_underscores_are_taken_for_hyphens() -> None:
     command = parse(["evaluate", "run", "--data", "x", "--lambda_value", "0.5"])
-    assert isinstance(command, learn.Evaluate)
+    assert isinstance(command, evaluate.Evaluate)
     assert command.lambda_value == 0.5
 
 
@@ -96,10 +97,10 @@ def test_underscores_are_taken_for_hyphens() -> None:
 def test_exit_status(
     raised: BaseException, status: int, said: str, crosscam: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: learn.Recipes) -> None:
+    def fail(self: recipes.Recipes) -> None:
         raise raised
 
-    monkeypatch.setattr(learn.Recipes, "run", fail)
+    monkeypatch.setattr(recipes.Recipes, "run", fail)
     monkeypatch.setattr("crosscam.cli.main.forget_output", lambda: None)
     assert crosscam("recipes") == (status, "", said)
 
@@ -136,3 +137,22 @@ def test_the_page_shows_todays_help(command: str, make_command_line: ModuleType)
     assert words_of(now) == words_of(shown[command].partition("```")[2].rpartition("```")[0]), (
         "run: python docs/make_command_line.py"
     )
+
+
+@pytest.mark.parametrize("command", LEAVES)
+def test_the_list_of_commands_says_what_each_says_itself(command: str) -> None:
+    found = called_by(command.split())[1]
+    assert isinstance(found, Command)
+    said = " ".join((found.load().__doc__ or "").split("\n\n")[0].split())
+    assert said == found.purpose
+
+
+@pytest.mark.parametrize("words", ["--version", "--help", "gallery --help"])
+def test_lists_and_the_version_load_no_torch(words: str) -> None:
+    look = (
+        "import sys\nfrom crosscam.cli.main import main\n"
+        f"try:\n    main({words.split()!r})\nexcept SystemExit:\n    pass\n"
+        "sys.exit(' '.join({'torch', 'numpy', 'tyro'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stderr.split() == ([] if words == "--version" else ["tyro"])

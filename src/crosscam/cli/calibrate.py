@@ -31,7 +31,7 @@ SHOWN_CAMERA_PAIRS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrate:
-    """Learn from labelled pictures which distance is the same person, and keep that with a gallery."""
+    """Learn from labeled pictures which distance means the same person."""
 
     run_folder: Positional[Path]
     """Run folder with the trained network, or rrid-mini, which comes with crosscam."""

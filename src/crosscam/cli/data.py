@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Unset
 from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
@@ -25,7 +25,7 @@ from crosscam.system.outputs import check_file, check_folder
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
-    """Say what a data set is, count it beside the official numbers, and find what is wrong with it.
+    """Count a dataset beside its official numbers, and find what is wrong with it.
 
     Every image is opened. The exit status is 1 if an error was found, 0 for warnings and less.
     """
@@ -49,7 +49,10 @@ class Doctor:
 
 @dataclass(frozen=True, kw_only=True)
 class Render:
-    """Draw a data set of walking people, seen by several cameras, in the layout of Market-1501."""
+    """Draw a dataset of walking people seen by several cameras.
+
+    It has the layout of Market-1501.
+    """
 
     out: Positional[Path]
     """Folder to write; empty or missing."""
@@ -100,7 +103,10 @@ class Render:
 
 @dataclass(frozen=True, kw_only=True)
 class Holdout:
-    """Cut a test split (query, gallery) out of training identities; the result is a table that every command reads."""
+    """Cut a test split (query, gallery) out of training identities.
+
+    The result is a table that every command reads.
+    """
 
     path: Positional[Path]
     """Folder or table of the data set."""
@@ -127,9 +133,10 @@ class Holdout:
 
 @dataclass(frozen=True, kw_only=True)
 class Join:
-    """Put several data sets side by side in one table; their identities and cameras are kept apart.
+    """Put several datasets side by side in one table.
 
-    One alone is only written as a table, for example by one of its published protocols.
+    Their identities and cameras are kept apart. One alone is only written as a table, for example by one of its
+    published protocols.
     """
 
     out: Positional[Path]
@@ -161,27 +168,3 @@ def _write_and_count(dataset: ReidDataset, out: Path, as_json: bool) -> None:
     else:
         texts = [(name, *(f"{count:,}" for count in counts)) for name, *counts in rows]
         table(("subset", "# ids", "# images", "# cameras"), texts, f"Written to {out}")
-
-
-DataCommand = (
-    Annotated[Doctor, subcommand("doctor")]
-    | Annotated[Render, subcommand("render")]
-    | Annotated[Holdout, subcommand("holdout")]
-    | Annotated[Join, subcommand("join")]
-)
-
-
-@dataclass(frozen=True)
-class DataGroup:
-    """Data sets: examine, draw, split, join."""
-
-    command: Annotated[DataCommand, arg(name="")]
-
-    @property
-    def general(self) -> General:
-        """The chosen command's."""
-        return self.command.general
-
-    def run(self) -> None:
-        """Run the chosen command."""
-        self.command.run()

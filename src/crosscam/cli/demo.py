@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crosscam.cli.describe import find_pictures
-from crosscam.cli.learn import run_shown
+from crosscam.cli.extract import find_pictures
 from crosscam.cli.options import General, Settings, Unset
 from crosscam.cli.show import bars, counting, say, show_json, table
+from crosscam.cli.train import run_shown
 from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.data.render import render_dataset
@@ -34,10 +34,10 @@ SHOWN_PAIRS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Draw people, train a small network on them, score it on people it never saw, find one in a gallery.
+    """Draw people, train a small network, score it, and find one of them in a gallery.
 
-    With --photos: no training. Your own person pictures are examined, described by the network that comes with crosscam
-    and kept in a gallery; a page shows the most similar pairs across cameras.
+    With --photos: no training. Your own person pictures are examined, described by the network that comes with
+    crosscam and kept in a gallery; a page shows the most similar pairs across cameras.
     """
 
     out: Unset[Path] = None

@@ -24,7 +24,7 @@ Weights = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="BLOCK=WEIGHT"
 
 @dataclass(frozen=True, kw_only=True)
 class Explain:
-    """Take the distance of two pictures apart: which body part, at which scale, makes them near or far."""
+    """Show which body parts make the distance of two pictures small or large."""
 
     run_folder: Positional[Path]
     """Run folder with the trained network, or rrid-mini, which comes with crosscam."""

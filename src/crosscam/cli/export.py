@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from crosscam.cli.describe import find_pictures
+from crosscam.cli.extract import find_pictures
 from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import say, show_json, table
 from crosscam.engines.card import ModelCard
@@ -19,7 +19,10 @@ from crosscam.system.outputs import check_file
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a network as one file: uint8 images in, descriptors out; it is compared with torch before it is kept."""
+    """Write a network as one file: uint8 images in, descriptors out.
+
+    It is compared with torch before it is kept.
+    """
 
     run_folder: Positional[Path]
     """Run folder with the trained network, or rrid-mini, which comes with crosscam."""

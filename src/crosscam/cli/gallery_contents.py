@@ -9,7 +9,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from crosscam.cli.describe import find_pictures
+from crosscam.cli.extract import find_pictures
 from crosscam.cli.gallery_options import Choosing, Place, tell
 from crosscam.cli.options import General, Reading, Unset, best_device
 from crosscam.cli.show import bars, counting, say, show_json
@@ -49,7 +49,10 @@ class Create:
 
 @dataclass(frozen=True, kw_only=True)
 class Add:
-    """Describe pictures and add them. Pictures that the gallery has are left alone, so that a second call goes on."""
+    """Describe pictures and add them to a gallery.
+
+    Pictures that the gallery has are left alone, so that a second call goes on.
+    """
 
     gallery: Place
     """The gallery."""
@@ -157,7 +160,10 @@ class Update:
 
 @dataclass(frozen=True, kw_only=True)
 class Forget:
-    """Remove entries for good: no byte of their descriptors and thumbnails stays in the gallery's folder."""
+    """Remove entries for good.
+
+    No byte of their descriptors and thumbnails stays in the gallery's folder.
+    """
 
     gallery: Place
     """The gallery."""

@@ -63,7 +63,10 @@ class Info:
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """Read everything in a gallery and compare it with its checksums. The exit status is 1 if something is wrong."""
+    """Read everything in a gallery and compare it with its checksums.
+
+    The exit status is 1 if something is wrong.
+    """
 
     gallery: Place
     """The gallery."""
@@ -104,7 +107,10 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class Backup:
-    """Copy a gallery as it stands; the copy is a gallery itself, and forgets nothing by itself."""
+    """Copy a gallery as it stands.
+
+    The copy is a gallery itself, and forgets nothing by itself.
+    """
 
     gallery: Place
     """The gallery."""

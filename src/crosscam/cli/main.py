@@ -8,11 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-import torch
-
 import crosscam
-from crosscam.cli.parsing import parse
-from crosscam.cli.show import say, show_text
 from crosscam.cli.streams import flush_output, forget_output, prepare_streams
 from crosscam.errors import CrosscamError, StoppedError
 from crosscam.system.cores import available_cores
@@ -48,22 +44,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if line is not None:
             _end(line, 2)
         traceback.print_exception(error)
-        say(REPORT)
+        _say(REPORT)
         sys.exit(1)
 
 
 def _run(words: list[str]) -> None:
     if words == ["--version"]:
-        show_text(f"crosscam {crosscam.__version__}\n")
+        sys.stdout.write(f"crosscam {crosscam.__version__}\n")
         return
+    from crosscam.cli.parsing import parse  # --version needs no parser
+
     command = parse(words)
     _use_all_cores()
     command.run()
 
 
 def _end(text: str, status: int) -> None:
-    say(f"crosscam: {' '.join(text.split())}")
+    _say(f"crosscam: {' '.join(text.split())}")
     sys.exit(status)
+
+
+def _say(text: str) -> None:
+    from crosscam.cli.show import say  # so that what shows nothing loads no console
+
+    say(text)
 
 
 def _one_line(error: Exception) -> str | None:
@@ -83,6 +87,8 @@ def _use_all_cores() -> None:
     # torchrun sets OMP_NUM_THREADS by itself; alone, it is what the user wants.
     if "OMP_NUM_THREADS" in os.environ and not processes:
         return
+    import torch  # the command has loaded it by now, if it computes
+
     torch.set_num_threads(max(1, available_cores() // max(1, processes)))
 
 

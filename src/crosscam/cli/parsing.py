@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import io
 import itertools
+import operator
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
@@ -14,67 +16,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import tyro
 from tyro.conf import subcommand
 
-from crosscam.cli.calibrate import Calibrate
-from crosscam.cli.data import DataGroup, Doctor, Holdout, Join, Render
-from crosscam.cli.demo import Demo
-from crosscam.cli.describe import Extract, ImportAuthors
-from crosscam.cli.explain import Explain
-from crosscam.cli.export import Export
-from crosscam.cli.gallery import GALLERY_COMMANDS, GalleryGroup
-from crosscam.cli.learn import Evaluate, Recipes, Train
-from crosscam.cli.reproduce import Reproduce
-from crosscam.cli.serve import Serve
+from crosscam.cli.commands import COMMANDS, Command, Group, Runnable, called_by
 from crosscam.errors import CrosscamError
-from crosscam.recipes.catalogue import RECIPES
-from crosscam.recipes.settings import setting_names
-
-Command = (
-    Demo
-    | DataGroup
-    | Recipes
-    | Train
-    | Evaluate
-    | Extract
-    | Export
-    | Explain
-    | ImportAuthors
-    | Reproduce
-    | GalleryGroup
-    | Calibrate
-    | Serve
-)
-
-_SUBCOMMANDS = (
-    Annotated[Demo, subcommand("demo")]
-    | Annotated[DataGroup, subcommand("data")]
-    | Annotated[Recipes, subcommand("recipes")]
-    | Annotated[Train, subcommand("train")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Extract, subcommand("extract")]
-    | Annotated[Export, subcommand("export")]
-    | Annotated[Explain, subcommand("explain")]
-    | Annotated[ImportAuthors, subcommand("import-authors")]
-    | Annotated[Reproduce, subcommand("reproduce")]
-    | Annotated[GalleryGroup, subcommand("gallery")]
-    | Annotated[Calibrate, subcommand("calibrate")]
-    | Annotated[Serve, subcommand("serve")]
-)
-
-COMMANDS: dict[str, Any] = {
-    "demo": Demo,
-    "data": {"doctor": Doctor, "render": Render, "holdout": Holdout, "join": Join},
-    "recipes": Recipes,
-    "train": Train,
-    "evaluate": Evaluate,
-    "extract": Extract,
-    "export": Export,
-    "explain": Explain,
-    "import-authors": ImportAuthors,
-    "reproduce": Reproduce,
-    "gallery": GALLERY_COMMANDS,
-    "calibrate": Calibrate,
-    "serve": Serve,
-}
 
 DESCRIPTION = (
     "Find the same person across cameras: train, measure, describe. 'crosscam COMMAND --help' tells more of each "
@@ -86,7 +29,7 @@ class UsageError(CrosscamError):
     """A command line that cannot be understood."""
 
 
-def parse(arguments: Sequence[str]) -> Command:
+def parse(arguments: Sequence[str]) -> Runnable:
     """The command with its options.
 
     Raises:
@@ -94,17 +37,28 @@ def parse(arguments: Sequence[str]) -> Command:
         SystemExit: help was asked for and is printed.
     """
     words = list(arguments)
-    if not words or isinstance(COMMANDS.get(" ".join(words)), dict):
-        words.append("--help")
-    _refuse_unknown_names(words)
+    names, found = called_by(words)
+    left = words[len(names) :]
+    called = " ".join(["crosscam", *names])
+    if isinstance(found, Command):
+        kind, description = found.load(), None
+        _refuse_unknown_options(called, set(_options(kind)), left)
+    else:
+        commands = COMMANDS if found is None else found.commands
+        if left and not left[0].startswith("-"):
+            near = _did_you_mean(left[0], commands)
+            raise UsageError(f"No command {left[0]!r} in '{called}'. {near}Known: {', '.join(commands)}.")
+        kind, description = _menu(commands), DESCRIPTION if found is None else found.purpose
+    if not left and not isinstance(found, Command):
+        left = ["--help"]
     said = io.StringIO()
     try:
         with redirect_stderr(said):
-            command: Command = tyro.cli(
-                _SUBCOMMANDS,
-                prog="crosscam",
-                description=DESCRIPTION,
-                args=words,
+            command: Runnable = tyro.cli(
+                kind,
+                prog=called,
+                description=description,
+                args=left,
                 config=(
                     tyro.conf.OmitArgPrefixes,
                     tyro.conf.FlagCreatePairsOff,
@@ -114,27 +68,18 @@ def parse(arguments: Sequence[str]) -> Command:
             )
     except SystemExit as end:
         if end.code:
-            raise UsageError(f"{_as_sentence(said.getvalue())} See '{_called(words)} --help'.") from end
+            raise UsageError(f"{_as_sentence(said.getvalue())} See '{called} --help'.") from end
         raise
     return command
 
 
-def _refuse_unknown_names(words: Sequence[str]) -> None:
-    """Refuse the first unknown command or option, with the nearest that is known."""
-    called, known = "crosscam", dict(COMMANDS)
-    left = iter(words)
-    for word in left:
-        if word.startswith("-"):
-            return
-        if word not in known:
-            raise UsageError(
-                f"No command {word!r} in '{called}'. {_did_you_mean(word, known)}Known: {', '.join(known)}."
-            )
-        called, found = f"{called} {word}", known[word]
-        if not isinstance(found, Mapping):
-            _refuse_unknown_options(called, set(_options(found)), left)
-            return
-        known = dict(found)
+def _menu(commands: Mapping[str, Command | Group]) -> Any:
+    """What the parser takes to list commands: an empty class for each, so that none is loaded."""
+    kinds = [
+        Annotated[dataclasses.make_dataclass(name, ()), subcommand(name, description=found.purpose)]
+        for name, found in commands.items()
+    ]
+    return functools.reduce(operator.or_, kinds)
 
 
 def _refuse_unknown_options(called: str, known: set[str], words: Iterable[str]) -> None:
@@ -144,12 +89,18 @@ def _refuse_unknown_options(called: str, known: set[str], words: Iterable[str]) 
             return
         if not name.startswith("--") or name in known:
             continue
-        near = _did_you_mean(name, known)
-        ending = "." + name.removeprefix("--").replace("-", "_")
-        settings = [s for r in RECIPES.values() for s in setting_names(r) if f".{s}".endswith(ending)]
-        if "--set" in known and settings:
-            near = f"Did you mean --set {settings[0]}=VALUE? "
+        near = (_setting_like(name) if "--set" in known else "") or _did_you_mean(name, known)
         raise UsageError(f"No option {name} in '{called}'. {near}'{called} --help' lists all.")
+
+
+def _setting_like(option: str) -> str:
+    """The hint at a recipe's setting of the option's name."""
+    from crosscam.recipes.catalogue import RECIPES
+    from crosscam.recipes.settings import setting_names
+
+    ending = "." + option.removeprefix("--").replace("-", "_")
+    settings = [s for r in RECIPES.values() for s in setting_names(r) if f".{s}".endswith(ending)]
+    return f"Did you mean --set {settings[0]}=VALUE? " if settings else ""
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -171,17 +122,6 @@ def _options(command: type) -> Iterator[str]:
 
 def _is_positional(kind: Any) -> bool:
     return get_origin(kind) is Annotated and get_args(tyro.conf.Positional[int])[1] in get_args(kind)
-
-
-def _called(words: Sequence[str]) -> str:
-    """The command that was meant, without its options."""
-    names, known = ["crosscam"], dict(COMMANDS)
-    for word in words:
-        if word not in known:
-            break
-        names.append(word)
-        known = dict(known[word]) if isinstance(known[word], Mapping) else {}
-    return " ".join(names)
 
 
 def _as_sentence(box: str) -> str:

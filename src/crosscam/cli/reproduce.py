@@ -52,11 +52,10 @@ COLLISION_OUT = Path("runs/collision")
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduce:
-    """One of the paper's tables or figures: train what is missing, then print it beside the published numbers.
+    """Make one of the paper's tables or figures.
 
-    A second call only fills gaps; the same command in several terminals shares the work.
-
-    transfer scores the networks of a study on another data set (--exam); collision draws people who share garments.
+    A second call only fills gaps; the same command in several terminals shares the work. transfer scores the
+    networks of a study on another data set (--exam); collision draws people who share garments.
     """
 
     what: Positional[What]

@@ -14,7 +14,10 @@ from crosscam.gallery.places import is_address, open_gallery
 
 @dataclass(frozen=True, kw_only=True)
 class Serve:
-    """Serve a page and a REST API over a gallery; see docs/responsible-use.md for what it is for, and what not."""
+    """Serve a page and a REST API over a gallery.
+
+    docs/responsible-use.md says what it is for, and what not.
+    """
 
     gallery: str
     """The gallery: a folder, or the address of a Milvus database."""

@@ -8,15 +8,17 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from crosscam.scoring import Scored
 from crosscam.system.names import printable
-from crosscam.training.listeners import Listeners, StepReport
+
+if TYPE_CHECKING:
+    from crosscam.scoring import Scored
+    from crosscam.training.listeners import Listeners, StepReport
 
 
 class _Console(Console):
@@ -128,6 +130,8 @@ def counting(progress: Progress, description: str) -> Callable[[int, int], None]
 
 def training_listeners(progress: Progress, quiet: bool = False) -> Listeners:
     """A bar over all batches of the training, and one line for each epoch."""
+    from crosscam.training.listeners import Listeners
+
     bar = progress.add_task("training", total=None, note="")
 
     def step(report: StepReport) -> None:

@@ -1,4 +1,4 @@
-"""``crosscam extract`` and ``import-authors``."""
+"""``crosscam extract``."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ from crosscam.engines.quantise import CALIBRATION_IMAGES
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
 from crosscam.streaming import PART_SIZE, Summary, describe_stream, entries_of, entries_of_list, run_here
-from crosscam.system.outputs import check_file, check_folder
+from crosscam.system.outputs import check_file
 from crosscam.training.distributed import is_first_process, joined_world
-from crosscam.training.imported import import_run
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extract:
-    """Turn pictures into descriptors of length 1, part by part; the same call goes on where an earlier one stopped."""
+    """Turn pictures into descriptors of length 1.
+
+    Part by part; the same call goes on where an earlier one stopped.
+    """
 
     run_folder: Positional[Path]
     """Run folder with the trained network, a file of 'crosscam export', or rrid-mini, which comes with crosscam."""
@@ -148,27 +150,3 @@ def find_pictures(place: Path) -> tuple[list[Path], list[Path]]:
     if not found.pictures:
         raise DataError(f"No pictures in {place} or its folders. Expected files in .jpg, .png, .bmp, .webp or .tif.")
     return found.pictures, found.others
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportAuthors:
-    """Turn a checkpoint of the authors' code into a run folder; nothing in the file is run."""
-
-    file: Positional[Path]
-    """The authors' .pth file."""
-    out: Positional[Path]
-    """Run folder to write."""
-    general: General = field(default_factory=General)
-
-    def run(self) -> None:
-        """Read, convert, save."""
-        check_folder(self.out)
-        found = import_run(self.file, self.out)
-        if self.general.json:
-            show_json({"out": str(self.out), "backbone": found.backbone, "scales": found.scales, "ids": found.num_ids})
-        else:
-            scales = ", ".join(map(str, found.scales))
-            say(
-                f"Imported RRID into {self.out}: backbone {found.backbone}, stripes {scales}, "
-                f"{found.num_ids} identities."
-            )

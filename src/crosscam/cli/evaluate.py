@@ -1,0 +1,87 @@
+"""``crosscam evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from crosscam.cli.options import General, Reading, Unset, output_of
+from crosscam.cli.show import bars, counting, say, score_table, show_json
+from crosscam.experiment import save_scores, write_run_report
+from crosscam.extraction import load_model
+from crosscam.models.systems import layout_of
+from crosscam.reproduce.published import beside
+from crosscam.scoring import Reranking, TestImages, check_scoring
+from crosscam.system.outputs import check_file
+from crosscam.training.checkpoint import load_recipe
+from crosscam.training.distributed import joined_world
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Score a trained network on the query and gallery of a dataset.
+
+    Processes of torchrun share the work.
+    """
+
+    run_folder: Positional[Path]
+    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
+    data: Path
+    """Folder or table of the data set."""
+    rerank: bool = False
+    """Also re-rank by k-reciprocal neighbours."""
+    k1: int = 20
+    """Re-ranking: neighbours."""
+    k2: int = 6
+    """Re-ranking: neighbours whose vectors are averaged."""
+    lambda_value: float = 0.3
+    """Re-ranking: weight of the plain distance, from 0 to 1."""
+    ap: Literal["recipe", "step", "trapezoid"] = "recipe"
+    """Average precision: as the recipe says, step-wise, or by trapezoids as in the Market-1501 toolkit."""
+    no_flip: bool = False
+    """Leave mirror images out: half the work for a somewhat lower score."""
+    out: Unset[Path] = None
+    """JSON file for the scores; scores-DATASET.json in the run folder by default, in the working directory for a
+    shipped network."""
+    report: Unset[Path] = None
+    """Also write a page of rankings (HTML)."""
+    reading: Reading = field(default_factory=Reading)
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Describe, rank, score."""
+        recipe = load_recipe(self.run_folder)
+        dataset = self.reading.read_and_note(self.data)
+        flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
+        reranking = Reranking(self.k1, self.k2, self.lambda_value) if self.rerank else None
+        out = self.out or output_of(self.run_folder, f"scores-{dataset.name}.json")
+        for place in (out, self.report):
+            check_file(place)
+        with (
+            joined_world() as world,
+            world.only_writer(out),
+            bars(self.general.json or world.rank > 0) as progress,
+        ):
+            model = load_model(self.run_folder, recipe).to(world.device)
+            check_scoring(recipe, dataset, model, reranking)
+            test = TestImages(dataset, recipe, counting(progress, "reading images"), world)
+            scored = test.score_together(model, flip=flip, ap=ap, progress=counting(progress, "describing"))
+            if scored is None:
+                return
+            scores = [scored]
+            if reranking is not None:
+                scores.append(test.reranked(scored, reranking))
+        # What was computed is shown, whatever becomes of the files.
+        if self.general.json:
+            show_json({"out": str(out), "scores": [s.to_dict() for s in scores]})
+        else:
+            score_table(scores, f"{recipe.name} on {dataset.name}")
+            published = beside(dataset)
+            if published:
+                say(f"note: {published}")
+        save_scores(out, scores)
+        if self.report:
+            write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout_of(model))
