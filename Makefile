@@ -1,15 +1,17 @@
-# The whole project in four words: make demo, make test, make lint, make bench.
+# The whole project in a few words: make help lists them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint docs wheel bench clean
 
 help:
 	@echo "make demo    draw people, train a network on them, score it, write a page of rankings"
 	@echo "make test    run the tests"
 	@echo "make lint    check style and types"
+	@echo "make docs    build the documentation as a site"
+	@echo "make wheel   build dist/crosscam-*.whl"
 	@echo "make bench   time the hot paths (needs a quiet machine)"
 	@echo "make clean   remove the environment and the demo"
 
@@ -33,6 +35,12 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+wheel: setup
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 bench: setup
 	$(BIN)/python benchmarks/evaluation.py
