@@ -53,7 +53,9 @@ def test_it_is_used_without_the_checkout(wheel: Path, rendered: ReidDataset, tmp
     # The libraries come from this environment; crosscam itself does not, for it is installed here by a link.
     (site,) = place.rglob("site-packages")
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    where = subprocess.run([str(python), "-c", "import crosscam; print(crosscam.__file__)"], capture_output=True, text=True)
+    where = subprocess.run(
+        [str(python), "-c", "import crosscam; print(crosscam.__file__)"], capture_output=True, text=True
+    )
     assert Path(where.stdout.strip()).is_relative_to(place), where.stderr
     photos = tmp_path / "photos"
     for sample in (*rendered.query[:6], *rendered.gallery[:6]):

@@ -156,3 +156,19 @@ def test_lists_and_the_version_load_no_torch(words: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=120, check=False)
     assert done.stderr.split() == ([] if words == "--version" else ["tyro"])
+
+
+def test_the_shell_completes_commands_and_their_options(crosscam: Run) -> None:
+    status, script, err = crosscam("completion bash")
+    assert (status, err) == (0, "")
+    asked = (
+        script
+        + """
+complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _tyro_crosscam crosscam "${@: -1}" "${@: -2:1}"; }
+complete_words crosscam gal; echo "${COMPREPLY[@]}"
+complete_words crosscam gallery se; echo "${COMPREPLY[@]}"
+complete_words crosscam evaluate --rer; echo "${COMPREPLY[@]}"
+"""
+    )
+    done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["gallery", "search", "--rerank"]

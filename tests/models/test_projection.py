@@ -96,3 +96,22 @@ def test_rrid_projects_outside_of_training_alone() -> None:
 def test_a_projection_longer_than_the_block_is_refused() -> None:
     with pytest.raises(ValueError, match=r"model\.project=65: expected from 0 .none. to model\.dim=64"):
         RRIDModel(backbone="resnet18-half", scales=(4, 2), dim=64, project=65).check(128, 64)
+
+
+def test_a_direction_points_where_its_largest_number_is_positive() -> None:
+    projection = BlockProjection(3, 8, 8)
+    projection.fit(correlated(300, 3, 8).float())
+    # Eigenvectors are defined up to their sign; other machines would find others.
+    for directions in projection.linear.weight:
+        largest = directions.gather(0, directions.abs().argmax(dim=0, keepdim=True))
+        assert largest.min() > 0
+
+
+def test_a_direction_without_variance_is_not_blown_up() -> None:
+    found = torch.zeros(100, 2, dtype=torch.float64)
+    found[:, 0] = torch.randn(100, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    found[:, 0] /= found[:, 0].std()
+    projection = BlockProjection(1, 2, 2).double()
+    projection.fit(found)
+    # The block's mean variance is one half: the empty direction grows by 1 / sqrt(0.02 * 0.5) = 10 and no more.
+    torch.testing.assert_close(projection.linear.weight[0, :, 1].norm(), torch.tensor(10.0, dtype=torch.float64))

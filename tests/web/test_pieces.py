@@ -49,6 +49,21 @@ def test_audit_lines_are_whole_whoever_writes(tmp_path: Path) -> None:
     log.close()
 
 
+def test_an_audit_line_is_on_the_disk_before_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = AuditLog(tmp_path / "a.jsonl")
+    synced: list[int] = []
+    original = os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append(os.fstat(handle).st_size)
+        original(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    log.write("me", "search")
+    assert synced == [(tmp_path / "a.jsonl").stat().st_size]
+    log.close()
+
+
 def test_audit_gives_the_last_lines_and_leaves_torn_ones_out(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "a.jsonl")
     for n in range(5):

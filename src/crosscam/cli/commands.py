@@ -87,6 +87,9 @@ COMMANDS: Mapping[str, Command | Group] = {
     "gallery": GALLERY,
     "calibrate": Command("calibrate", "Calibrate", "Learn from labeled pictures which distance means the same person."),
     "serve": Command("serve", "Serve", "Serve a page and a REST API over a gallery."),
+    "completion": Command(
+        "completion", "Completion", "Print a script that completes commands and options in your shell."
+    ),
 }
 
 
