@@ -1,4 +1,4 @@
-"""The documentation builds as a site without a warning: no dead link, no page outside the navigation, no unknown name."""
+"""The documentation builds as a site without a warning: no dead link and no unknown name."""
 
 from __future__ import annotations
 

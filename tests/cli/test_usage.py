@@ -164,7 +164,10 @@ def test_the_shell_completes_commands_and_their_options(crosscam: Run) -> None:
     asked = (
         script
         + """
-complete_words() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _tyro_crosscam crosscam "${@: -1}" "${@: -2:1}"; }
+complete_words() {
+    COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+    _tyro_crosscam crosscam "${@: -1}" "${@: -2:1}"
+}
 complete_words crosscam gal; echo "${COMPREPLY[@]}"
 complete_words crosscam gallery se; echo "${COMPREPLY[@]}"
 complete_words crosscam evaluate --rer; echo "${COMPREPLY[@]}"
