@@ -29,7 +29,7 @@ def build_optimizer(model: nn.Module, settings: Optim) -> torch.optim.Optimizer:
             groups, momentum=settings.momentum, weight_decay=decay, nesterov=settings.nesterov, foreach=True
         )
     kind = torch.optim.Adam if isinstance(settings, Adam) else torch.optim.AdamW
-    return kind(groups, betas=settings.betas, weight_decay=decay, foreach=True)
+    return kind(groups, betas=settings.betas, weight_decay=decay, fused=True)
 
 
 def learning_rate_factor(schedule: Schedule, epoch: int, epochs: int, share: float = 0.0) -> float:
