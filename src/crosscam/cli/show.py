@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ class _Console(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+SECONDS_BETWEEN_LINES = 30.0
 # Progress and remarks go to standard error, so that standard output holds results alone.
 OUT = _Console(highlight=False, soft_wrap=True)
 ERR = _Console(stderr=True, highlight=False, soft_wrap=True)
@@ -102,9 +104,39 @@ def score_table(scores: Sequence[Scored], title: str) -> None:
             OUT.print(f"{s.name}: {s.reranking}.", markup=False)
 
 
+class _Lines(Progress):
+    """Progress without a terminal: a line every half minute, in a log file or a CI job."""
+
+    def __init__(self) -> None:
+        super().__init__(disable=True)
+        self._said = time.monotonic()
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """Note the progress, and tell it if the last line is old enough."""
+        super().update(task_id, **changes)
+        task = self.tasks[self.task_ids.index(task_id)]
+        if time.monotonic() - self._said < SECONDS_BETWEEN_LINES or not task.total:
+            return
+        self._said = time.monotonic()
+        left = "" if task.time_remaining is None else f", {as_duration(task.time_remaining)} left"
+        note = f"  {task.fields['note']}" if task.fields.get("note") else ""
+        say(f"{task.description}: {task.completed:,.0f} of {task.total:,.0f}{left}{note}")
+
+
+def as_duration(seconds: float) -> str:
+    """For example ``45 s``, ``12 min`` or ``3 h 05 min``."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 @contextmanager
 def bars(quiet: bool = False) -> Iterator[Progress]:
-    """Progress bars on standard error, gone when done; none where it is no terminal."""
+    """Progress bars on standard error, gone when done; a line now and then where it is not a terminal."""
+    if not quiet and not ERR.is_terminal:
+        yield _Lines()
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -112,7 +144,7 @@ def bars(quiet: bool = False) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=ERR, transient=True, disable=quiet or not ERR.is_terminal) as progress:
+    with Progress(*columns, console=ERR, transient=True, disable=quiet) as progress:
         yield progress
 
 

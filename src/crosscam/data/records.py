@@ -67,6 +67,14 @@ class ReidDataset:
         """The three subsets by name, in the usual order."""
         return {"train": self.train, "query": self.query, "gallery": self.gallery}
 
+    def __repr__(self) -> str:
+        """Counts in place of tens of thousands of samples."""
+        parts = [
+            f"{name}: {len(samples):,} images of {len({s.pid for s in samples}):,} people"
+            for name, samples in self.subsets.items()
+        ]
+        return f"ReidDataset({self.name!r}, {', '.join(parts)})"
+
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change with any path, identity, camera or subset.
 
