@@ -44,7 +44,7 @@ def _all_of(commands: Mapping[str, Command | Group]) -> Any:
     kinds = []
     for name, found in commands.items():
         if isinstance(found, Group):
-            inner = Annotated[_all_of(found.commands), arg(name="")]
+            inner: Any = Annotated[_all_of(found.commands), arg(name="")]
             kind = make_dataclass(name, [("command", inner)])
         else:
             kind = found.load()
