@@ -30,6 +30,9 @@ CALIBRATION = "calibration.json"
 # Market-1501, MARS and many trackers name a picture's camera like this.
 NAMED_CAMERA = re.compile(r"_c([0-9]+)")
 SAME_PICTURE = 1e-3
+# The nearest images of each that tell whether it stands out, and the images behind the spread of similarities.
+NEAREST = 4
+SPREAD_IMAGES = 2000
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Searched:
         gallery: folder of the gallery.
         entries: in it.
         damaged: pictures that could not be read, with the reason.
-        pairs: the most similar pairs, nearest first.
+        pairs: the most similar pairs, nearest first; those that stand out before the others.
         page: the pairs with their pictures.
     """
 
@@ -102,7 +105,7 @@ def search_photographs(
         source: what the extractor was loaded from.
         extractor: describes them.
         out: folder of the gallery and the page.
-        shown: most pairs on the page.
+        shown: most pairs of either kind on the page.
         calibration: what the distances of this network mean, for a verdict beside each pair.
         notes: sentences for the page.
         progress: called with (done, all) while pictures are described.
@@ -132,27 +135,60 @@ def search_photographs(
 
 
 def similar_pairs(gallery: Gallery, most: int) -> list[SimilarPair]:
-    """Pairs of pictures that are each other's nearest at another camera, nearest pairs first.
+    """Pairs of images that are each other's nearest at another camera: first those that stand out, nearest first.
 
-    With one camera in the gallery, each other's nearest at all. Pairs of the same picture (no distance) are left out.
+    With one camera in the gallery, each other's nearest at all. Pairs of the same image (no distance) are left out.
+
+    Args:
+        gallery: of descriptors of length 1.
+        most: pairs of either kind.
     """
     entries = gallery.entries()
     by_camera: dict[int, list[Entry]] = defaultdict(list)
     for entry in entries:
         by_camera[entry.camid].append(entry)
-    nearest: dict[int, Hit] = {}
+    nearest: dict[int, list[Hit]] = {}
     for camid, some in by_camera.items():
         where = Where(not_camids=(camid,)) if len(by_camera) > 1 else Where()
         rows = gallery.descriptors([entry.id for entry in some])
-        found = gallery.search(rows, 2, model=gallery.model.fingerprint, where=where)
+        found = gallery.search(rows, NEAREST + 1, model=gallery.model.fingerprint, where=where)
         for entry, hits in zip(some, found, strict=True):
-            others = [hit for hit in hits if hit.entry.id != entry.id]
+            others = [hit for hit in hits if hit.entry.id != entry.id][:NEAREST]
             if others:
-                nearest[entry.id] = others[0]
+                nearest[entry.id] = others
     by_id = {entry.id: entry for entry in entries}
-    pairs = [
-        SimilarPair(by_id[one], hit.entry, hit.distance, np.asarray(hit.contributions))
-        for one, hit in nearest.items()
-        if one < hit.entry.id and nearest[hit.entry.id].entry.id == one and hit.distance > SAME_PICTURE
-    ]
-    return sorted(pairs, key=lambda pair: (pair.distance, pair.first.id))[:most]
+    spread = similarity_spread(gallery, entries)
+    pairs = []
+    for one, (hit, *_) in nearest.items():
+        other = hit.entry.id
+        if one < other and nearest[other][0].entry.id == one and hit.distance > SAME_PICTURE:
+            ahead = [ahead_of_others([h.distance for h in nearest[k]]) for k in (one, other)]
+            margin = (ahead[0] + ahead[1]) / 2 / spread if spread else 0.0
+            pairs.append(SimilarPair(by_id[one], hit.entry, hit.distance, np.asarray(hit.contributions), margin))
+    pairs.sort(key=lambda pair: (pair.distance, pair.first.id))
+    return [p for p in pairs if p.stands_out][:most] + [p for p in pairs if not p.stands_out][:most]
+
+
+def ahead_of_others(distances: Sequence[float]) -> float:
+    """How far the nearest images are ahead of the next, in cosine similarity: the widest of the first three gaps.
+
+    A person may have several images at the other camera, so the nearest alone need not be ahead of the second.
+
+    Args:
+        distances: of the nearest images, ascending; ``NEAREST`` of them, or the gap is 0: too few to judge.
+    """
+    if len(distances) < NEAREST:
+        return 0.0
+    similarity = 1 - np.square(distances) / 2
+    return float((similarity[: NEAREST - 1] - similarity[1:]).max())
+
+
+def similarity_spread(gallery: Gallery, entries: Sequence[Entry]) -> float:
+    """Standard deviation of the cosine similarities of images of different cameras; of all images, with one camera."""
+    chosen = np.random.default_rng(0).permutation(len(entries))[:SPREAD_IMAGES]
+    some = [entries[i] for i in np.sort(chosen)]
+    rows = gallery.descriptors([entry.id for entry in some])
+    camids = np.array([entry.camid for entry in some])
+    apart = camids[:, None] != camids[None] if len(set(camids.tolist())) > 1 else ~np.eye(len(some), dtype=bool)
+    found = (rows @ rows.T)[apart]
+    return float(found.std()) if found.size else 0.0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from crosscam.cli.show import pasteable
 from crosscam.data.readers import read_dataset
 
 Run = Callable[[str], tuple[int, str, str]]
@@ -24,10 +28,36 @@ def test_a_folder_of_own_pictures(crosscam: Run, place: Path) -> None:
         assert {first, second} <= set(names)
         assert first.split("_")[1][:2] != second.split("_")[1][:2]
     page = (place / "own" / "pairs.html").read_text(encoding="utf-8")
-    assert "likely" in page or "undecided" in page
+    assert "Likely the same person: " in page
+    assert {pair["verdict"] for pair in found["pairs"]} <= {"likely the same person", "look-alike"}
     status, _, err = crosscam("demo --photos people/bounding_box_test --out own")
     assert status == 0
     assert "crosscam serve --gallery own/gallery --model rrid-mini" in " ".join(err.split())
+
+
+def test_results_of_two_folders_do_not_mix(crosscam: Run, place: Path) -> None:
+    assert crosscam("demo --photos people/bounding_box_test --json")[0] == 0
+    assert (place / "runs" / "photos-bounding_box_test" / "pairs.html").is_file()
+    status, _, err = crosscam("demo --photos people/query --out runs/photos-bounding_box_test")
+    assert status == 2
+    assert f"holds what was found in {place / 'people' / 'bounding_box_test'}. Choose another place" in " ".join(
+        err.split()
+    )
+    status, _, err = crosscam("demo --photos people/bounding_box_test --camids _s([0-9])")
+    assert status == 2
+    assert "Choose another place" in err
+
+
+def test_a_printed_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program = tmp_path / "environment" / "crosscam"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.setattr("sys.argv", [str(program), "demo"])
+    words = ("serve", "--gallery", Path("runs/photos-two words/gallery"))
+    # Not on the path: called as this call was.
+    assert shlex.split(pasteable(*words)) == [str(program), *map(str, words)]
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert pasteable(*words) == "crosscam serve --gallery 'runs/photos-two words/gallery'"
 
 
 def test_options_that_do_not_go_together(crosscam: Run) -> None:

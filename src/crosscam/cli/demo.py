@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from crosscam.cli.extract import find_pictures
 from crosscam.cli.options import General, Settings, Unset
-from crosscam.cli.show import bars, counting, say, show_json, table
+from crosscam.cli.show import bars, counting, pasteable, say, show_json, table
 from crosscam.cli.train import run_shown
 from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset
@@ -21,15 +22,19 @@ from crosscam.extraction import Extractor
 from crosscam.photographs import CALIBRATION, Searched, search_photographs, tell_cameras
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
+from crosscam.report.pairs import LIKELY, LOOK_ALIKE
 from crosscam.retrieval.calibration import Calibration
 from crosscam.shipped import run_folder
-from crosscam.system.files import folder_in_place
+from crosscam.system.files import folder_in_place, write_atomically, write_text
 from crosscam.system.locks import only_writer
+from crosscam.system.names import printable
 from crosscam.system.outputs import check_folder
 from crosscam.training.distributed import num_processes
 
 MINI = Path("rrid-mini")
 SHOWN_PAIRS = 5
+# Which folder of pictures the results in a folder are of.
+SOURCE = "photos.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +46,8 @@ class Demo:
     """
 
     out: Unset[Path] = None
-    """Folder for all that is made; runs/demo by default, runs/photos with --photos. A second call goes on where it
-    stopped."""
+    """Folder for all that is made; runs/demo by default, runs/photos-NAME for --photos NAME. A second call
+    goes on where it stopped."""
     ids: int = 300
     """Identities to draw, test identities included."""
     set: Settings = ()
@@ -64,7 +69,8 @@ class Demo:
         if self.photos is not None:
             if self.set:
                 raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")
-            out = self.out or Path("runs/photos")
+            out = self.out or Path("runs") / f"photos-{self.photos.resolve().stem}"
+            check_folder(out)
             with only_writer(out, folder=True):
                 self._search_photos(self.photos, out)
         else:
@@ -77,6 +83,7 @@ class Demo:
     def _search_photos(self, folder: Path, out: Path) -> None:
         notes: list[str] = []
         paths, others = find_pictures(folder)
+        _refuse_another_source(out, folder, self.camids)
         if others:
             notes.append(f"{len(others):,} files are no pictures by their names and were left out. First: {others[0]}.")
         samples = tell_cameras(paths, folder, self.camids, notes)
@@ -96,13 +103,25 @@ class Demo:
             )
         if self.general.json:
             return
-        say(f"Open {shown.page} in a browser: the {len(shown.pairs)} most similar pairs across cameras.")
-        say(f"To search it yourself: crosscam serve --gallery {shown.gallery} --model {MINI}")
+        likely = sum(pair.stands_out for pair in shown.pairs)
+        say(
+            f"Open {shown.page} in a browser: {likely} pairs are likely the same person, "
+            f"{len(shown.pairs) - likely} are look-alikes."
+        )
+        say(f"To search it yourself: {pasteable('serve', '--gallery', shown.gallery, '--model', MINI)}")
 
     def _show(self, shown: Searched, notes: Sequence[str]) -> None:
         """What was found, whatever becomes of the page."""
         if self.general.json:
-            nearest = [{"first": p.first.path, "second": p.second.path, "distance": p.distance} for p in shown.pairs]
+            nearest = [
+                {
+                    "first": p.first.path,
+                    "second": p.second.path,
+                    "distance": p.distance,
+                    "verdict": LIKELY if p.stands_out else LOOK_ALIKE,
+                }
+                for p in shown.pairs
+            ]
             damaged = [{"path": str(path), "fault": fault} for path, fault in shown.damaged]
             page, gallery = str(shown.page), str(shown.gallery)
             show_json(
@@ -114,8 +133,16 @@ class Demo:
         for finding in shown.findings:
             say(f"{finding.severity}: {finding.what} {' '.join(finding.examples)} {finding.cure}")
         say(f"{shown.gallery} holds {shown.entries:,} pictures. The most similar pairs across cameras:")
-        names = [(f"{p.distance:.3f}", Path(p.first.path).name, Path(p.second.path).name) for p in shown.pairs]
-        table(("distance", "picture", "other picture"), names[:SHOWN_PAIRS], numbers=False)
+        names = [
+            (
+                f"{p.distance:.3f}",
+                LIKELY if p.stands_out else LOOK_ALIKE,
+                Path(p.first.path).name,
+                Path(p.second.path).name,
+            )
+            for p in shown.pairs
+        ]
+        table(("distance", "verdict", "picture", "other picture"), names[:SHOWN_PAIRS], numbers=False)
 
     def _learn_drawn(self, out: Path) -> None:
         """Render, train, score, report."""
@@ -136,7 +163,7 @@ class Demo:
             f"other cameras: {shown.num_right} of the first {len(shown.hits)} show the same one ({shown.hits_page}). "
             f"The nearest, {Path(nearest.entry.path).name}, is at {nearest.distance:.3f}; {shown.pair_page} says why."
         )
-        say(f"To search it yourself: crosscam serve --gallery {shown.gallery} --model {out}")
+        say(f"To search it yourself: {pasteable('serve', '--gallery', shown.gallery, '--model', out)}")
 
     def _people(self, out: Path) -> ReidDataset:
         """The drawn data set; half a one, left by a kill, is drawn again."""
@@ -154,3 +181,21 @@ class Demo:
                 f"{data} holds {found} people, not {self.ids}. Choose another folder with --out, or --ids {found}."
             )
         return dataset
+
+
+def _refuse_another_source(out: Path, photos: Path, camids: str | None) -> None:
+    """Pairs of two folders do not mix, for camera 1 of one is not camera 1 of the other.
+
+    Raises:
+        DataError: ``out`` holds what was found in other pictures, or with other cameras.
+    """
+    source = out / SOURCE
+    wanted = {"folder": printable(str(photos.resolve())), "camids": camids}
+    if source.is_file():
+        found = json.loads(read_text(source))
+        if found != wanted:
+            cameras = f" with --camids {found['camids']}" if found["camids"] else ""
+            raise DataError(
+                f"{out} holds what was found in {found['folder']}{cameras}. Choose another place with --out."
+            )
+    write_atomically(source, lambda temporary: write_text(temporary, json.dumps(wanted) + "\n"))

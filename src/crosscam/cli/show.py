@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -102,6 +105,18 @@ def score_table(scores: Sequence[Scored], title: str) -> None:
     for s in scores:
         if s.reranking:
             OUT.print(f"{s.name}: {s.reranking}.", markup=False)
+
+
+def pasteable(*words: object) -> str:
+    """A command of crosscam as it can be pasted into the user's shell: quoted, and called as this one was."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        program = [sys.executable, "-m", "crosscam"]
+    else:
+        found = shutil.which("crosscam")
+        same = found is not None and called.exists() and Path(found).samefile(called)
+        program = ["crosscam" if same or called.stem != "crosscam" else str(called)]
+    return shlex.join([*program, *map(str, words)])
 
 
 class _Lines(Progress):

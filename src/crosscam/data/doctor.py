@@ -126,11 +126,12 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
     """Decode every image of a data set, and report; see :func:`examine`."""
     official = OFFICIAL.get(dataset.name, {})
     rows = tuple(_count(name, samples, official.get(name)) for name, samples in dataset.subsets.items())
-    digests, faults = _open_all(dataset, progress)
+    opened = _open_all(dataset, progress)
     found = [
         *findings.empty_subsets(dataset),
-        *findings.unreadable(faults, dataset.root),
-        *findings.duplicates(dataset, digests),
+        *findings.unreadable(opened.faults, dataset.root),
+        *findings.scenes(opened.sizes, dataset.root),
+        *findings.duplicates(dataset, opened.digests),
         *findings.cameras(dataset),
         *findings.shared_ids(dataset),
         *findings.single_image_ids(dataset),
@@ -146,8 +147,13 @@ def examine_pictures(samples: Sequence[Sample], *, progress: Progress | None = N
     """What is wrong with pictures that nobody has labelled: damaged files, copies, unknown cameras."""
     root = Path(os.path.commonpath([s.path.parent.absolute() for s in samples]))
     dataset = ReidDataset("pictures", root, gallery=tuple(samples))
-    digests, faults = _open_all(dataset, progress)
-    found = (findings.unreadable(faults, root), findings.duplicates(dataset, digests), findings.cameras(dataset))
+    opened = _open_all(dataset, progress)
+    found = (
+        findings.unreadable(opened.faults, root),
+        findings.scenes(opened.sizes, root),
+        findings.duplicates(dataset, opened.digests),
+        findings.cameras(dataset),
+    )
     return tuple(finding for some in found for finding in some)
 
 
@@ -197,29 +203,36 @@ def _count(name: str, samples: tuple[Sample, ...], official: Counts | None) -> S
     return SubsetCounts(name, counted(samples), junk, sum(s.pid == DISTRACTOR_PID for s in samples), official)
 
 
-def _open_all(dataset: ReidDataset, progress: Progress | None) -> tuple[dict[Path, bytes], dict[Path, str]]:
-    """Digest of each file's bytes, and what is wrong with each that is no good image."""
+@dataclass(frozen=True)
+class _Opened:
+    """The files of a data set by path: digest of their bytes, faults, and height and width in pixels."""
+
+    digests: dict[Path, bytes]
+    faults: dict[Path, str]
+    sizes: dict[Path, tuple[int, int]]
+
+
+def _open_all(dataset: ReidDataset, progress: Progress | None) -> _Opened:
     paths = list(dict.fromkeys(s.path for samples in dataset.subsets.values() for s in samples))
-    digests: dict[Path, bytes] = {}
-    faults: dict[Path, str] = {}
+    opened = _Opened({}, {}, {})
     with ThreadPoolExecutor(min(8, available_cores())) as pool:
-        for done, (path, (digest, fault)) in enumerate(zip(paths, pool.map(_open_one, paths), strict=True), start=1):
-            if digest is not None:
-                digests[path] = digest
-            if fault is not None:
-                faults[path] = fault
+        for done, (path, found) in enumerate(zip(paths, pool.map(_open_one, paths), strict=True), start=1):
+            if isinstance(found, str):
+                opened.faults[path] = found
+            else:
+                opened.digests[path], opened.sizes[path] = found
             if progress is not None:
                 progress(done, len(paths))
-    return digests, faults
+    return opened
 
 
-def _open_one(path: Path) -> tuple[bytes | None, str | None]:
+def _open_one(path: Path) -> tuple[bytes, tuple[int, int]] | str:
     try:
-        decode_image(path)
+        height, width, _ = decode_image(path).shape
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "blake2b").digest(), None
+            return hashlib.file_digest(file, "blake2b").digest(), (height, width)
     except (ImageError, OSError) as error:
-        return None, str(error)
+        return str(error)
 
 
 def _other_counts(rows: tuple[SubsetCounts, ...]) -> list[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,8 @@ from crosscam.data import records
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 
 NUM_EXAMPLES = 5
+# A few people lie, sit or stretch their arms.
+SCENE_SHARE = 0.05
 Severity = Literal["error", "warning", "info"]
 
 
@@ -64,6 +66,21 @@ def unreadable(faults: dict[Path, str], root: Path) -> list[Finding]:
     examples = _some(fault.replace(str(path), _name(path, root)) for path, fault in faults.items())
     what = f"{len(faults):,} images cannot be read."
     return [Finding("unreadable", "error", len(faults), what, examples, "Copy them again, or remove them.")]
+
+
+def scenes(sizes: Mapping[Path, tuple[int, int]], root: Path) -> list[Finding]:
+    """Images wider than high, where there are more than a few: whole scenes, and not crops of one person each.
+
+    Args:
+        sizes: height and width of each image, in pixels.
+        root: what paths are told from.
+    """
+    wide = [path for path, (height, width) in sizes.items() if width > height]
+    if len(wide) < max(1.0, SCENE_SHARE * len(sizes)):
+        return []
+    what = f"{len(wide):,} of {len(sizes):,} images are wider than high, so they look like whole scenes."
+    cure = "Expected one person each: detect people first and cut them out, see docs/extraction.md."
+    return [Finding("scenes", "warning", len(wide), what, _some(_name(path, root) for path in wide), cure)]
 
 
 def duplicates(dataset: ReidDataset, digests: dict[Path, bytes]) -> list[Finding]:
