@@ -2,7 +2,7 @@
 
     python benchmarks/verdicts.py VIPER CUHK01 [--model rrid-mini]
 
-For folders of 60, 200 and all people of VIPeR (one image of each at two cameras; twenty, ten and one random choices) and
+For folders of 60, 200 and all people of VIPeR (one image of each at two cameras; 20, 10 and one random choices) and
 for CUHK01 (one and two images at either camera): pairs called likely by the product's rule, how many of them are right,
 and the same for what version 0.1 showed, the 48 nearest pairs that its calibration of single distances called the same
 person. The threshold of 1.2 was chosen with these tables of the network before the present one in sight. Writes
