@@ -1,14 +1,14 @@
 """Make the shipped network of a run folder: ``python docs/make_rrid_mini.py RUN_FOLDER``.
 
 Classifiers are left out, and matrices become half precision; one-dimensional numbers (norms, biases) stay as they are.
-Refused if the file is larger than 8 MB or a descriptor of noise turns by more than 1e-3.
+Refused if the file is larger than 12 MB or a descriptor of noise turns by more than 1e-3.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -16,10 +16,12 @@ from torch.nn.functional import cosine_similarity
 
 from crosscam.extraction import load_model
 from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.recipe import Distill
+from crosscam.recipes.settings import recipe_to_json
 from crosscam.shipped import run_folder
 from crosscam.training.checkpoint import PROVENANCE, RECIPE, WEIGHTS, load_recipe, load_weights, save_weights
 
-MOST_BYTES = 8_000_000
+MOST_BYTES = 12_000_000
 LEAST_COSINE = 0.999
 
 
@@ -40,8 +42,13 @@ def main() -> None:
     if size > MOST_BYTES or cosine < LEAST_COSINE:
         (target / WEIGHTS).unlink()
         sys.exit(f"{source}: {size:,} bytes (at most {MOST_BYTES:,}), cosine {cosine:.6f} (at least {LEAST_COSINE}).")
-    shutil.copy(source / RECIPE, target / RECIPE)
+    # Who opens the network needs no teacher, and the places of its files are of the machine that trained it.
+    alone = replace(recipe, distill=Distill())
+    (target / RECIPE).write_text(recipe_to_json(alone), encoding="utf-8")
     provenance = json.loads((source / PROVENANCE).read_text(encoding="utf-8"))
+    if recipe.distill.teachers:
+        teachers = [Path(teacher).stem for teacher in recipe.distill.teachers]
+        provenance["distill"] = {**asdict(recipe.distill), "teachers": teachers}
     (target / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     sys.stdout.write(f"{target.name}: {size:,} bytes, smallest cosine to the run folder's network {cosine:.6f}\n")
 
