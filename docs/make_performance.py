@@ -381,6 +381,20 @@ def mini_looks() -> str:
     return table(("when (UTC)", "weights", "data", "rank-1, %", "why"), rows)
 
 
+def verdicts() -> str:
+    """How often "likely the same person" is right."""
+
+    def right(row: dict[str, Any], kind: str) -> str:
+        return f"{100 * row[f'{kind}_right'] / row[kind]:.0f} %" if row[kind] else "-"
+
+    head = ("folder", "pairs", "likely", "right", "before: likely", "right")
+    rows = []
+    for row in read("verdicts")["rows"]:
+        counts = [f"{row[kind] / row['folders']:.1f}".removesuffix(".0") for kind in ("pairs", "likely", "before")]
+        rows.append((row["folder"], counts[0], counts[1], right(row, "likely"), counts[2], right(row, "before")))
+    return table(head, rows)
+
+
 # The name in the page's comments, the benchmark whose results it needs, and what writes it.
 TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "ranking": ("evaluation", ranking),
@@ -400,6 +414,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "rrid-mini-steps": ("mini_steps", mini_steps),
     "rrid-mini-trainings": ("rrid_mini", mini_trainings),
     "rrid-mini-looks": ("rrid_mini", mini_looks),
+    "verdicts": ("verdicts", verdicts),
 }
 
 
