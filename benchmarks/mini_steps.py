@@ -137,10 +137,14 @@ ALL = {step: (BASE, changes) for step, changes in STEPS.items()}
 ALL |= {step: (LATER, changes) for step, changes in LATER_STEPS.items()}
 
 
+def merged(*groups: Sequence[str]) -> list[str]:
+    """Settings by name, where a later group has the last word."""
+    return list({setting.partition("=")[0]: setting for group in groups for setting in group}.values())
+
+
 def recipe_of(step: str) -> Recipe:
     """The recipe of one step."""
-    shared, changes = ALL[step]
-    return with_settings(find_recipe("rrid-mini"), [*shared, *changes])
+    return with_settings(find_recipe("rrid-mini"), merged(*ALL[step]))
 
 
 def make_rendered_backbone(runs: Path) -> None:
@@ -151,7 +155,8 @@ def make_rendered_backbone(runs: Path) -> None:
         if not folder.exists():
             render_dataset(folder, ids=600, cameras=4, images=2, collide=0.3, seed=seed, test_share=0.02)
         parts.append(read_dataset(folder))
-    folder, recipe = runs / "rendered-training", with_settings(find_recipe("rrid-mini"), [*BASE, *RENDERED_TRAINING])
+    folder = runs / "rendered-training"
+    recipe = with_settings(find_recipe("rrid-mini"), merged(BASE, RENDERED_TRAINING))
     train(recipe, join(parts), folder, resume=folder.exists())
     start = "backbone."
     weights = {k.removeprefix(start): v for k, v in load_weights(folder).items() if k.startswith(start)}

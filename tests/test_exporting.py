@@ -188,6 +188,32 @@ def test_files_that_are_no_exports_are_told_in_one_line(run: Path, tmp_path: Pat
             Extractor.load(tmp_path / "m.xml", engine=engine)
 
 
+@pytest.mark.parametrize("name", ["m.onnx", "m.xml", "m.bin"])
+def test_a_file_with_a_flipped_bit_is_refused(run: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / ("m.onnx" if name == "m.onnx" else "m.xml")
+    export_model(Extractor.load(run, engine="torch"), path)
+    file = tmp_path / name
+    whole = file.read_bytes()
+    for place in np.linspace(100, len(whole) - 100, 12, dtype=int):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+        with pytest.raises(EngineError, match=rf"{path.name} is damaged: its bytes are not those"):
+            Extractor.load(path)
+    file.write_bytes(whole)
+    assert Extractor.load(path).dim
+
+
+def test_the_two_files_of_two_exports_are_not_taken_for_one(run: Path, tmp_path: Path) -> None:
+    """As a kill between their writing leaves them."""
+    first, second = tmp_path / "first.xml", tmp_path / "second.xml"
+    export_model(Extractor.load(run, engine="torch"), first)
+    other = Extractor.load(run, engine="torch")
+    torch.nn.init.normal_(next(other.model.parameters()))
+    export_model(Extractor(other.model, other.recipe), second)
+    first.with_suffix(".bin").write_bytes(second.with_suffix(".bin").read_bytes())
+    with pytest.raises(EngineError, match=r"first\.xml is damaged: .* together with its first\.bin"):
+        Extractor.load(first)
+
+
 # Blocks what a machine without them lacks, then runs the page's own example.
 BEFORE = """
 import sys

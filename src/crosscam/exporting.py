@@ -19,7 +19,8 @@ from crosscam.engines.no_images import let_take_none
 from crosscam.engines.onnx_engine import OnnxEngine, write_card
 from crosscam.engines.opening import Network, open_engine, write_fp32, write_int8
 from crosscam.engines.openvino_engine import OpenVinoEngine, write_openvino
-from crosscam.engines.quantise import AGREEMENT, CALIBRATION_IMAGES, neighbour_agreement
+from crosscam.engines.quantise import AGREEMENT, CALIBRATION_IMAGES, INT8_COSINE, neighbour_agreement
+from crosscam.engines.seal import seal
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.extraction import AnyPicture, Extractor, check_descriptors
 from crosscam.retrieval.metrics import evaluate_descriptors
@@ -29,7 +30,6 @@ from crosscam.system.locks import only_writer
 Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 LEAST_COSINE = 0.9999
-LEAST_INT8_COSINE = 0.98
 MOST_LOST_MAP = 0.01
 CHECKED_PICTURES = 64
 
@@ -107,9 +107,11 @@ def _export(
         _refuse_unlike(card, path, most_lost)
         if path.suffix == ".xml":
             write_openvino(graph, written, card)
+            seal(written)
             write_atomically(path.with_suffix(".bin"), lambda p: copy_bytes(written.with_suffix(".bin"), p))
         else:
             write_card(written, card)
+            seal(written)
         write_atomically(path, lambda p: copy_bytes(written, p))
     return card
 
@@ -189,7 +191,7 @@ def _mean_ap(extractor: Extractor, dataset: ReidDataset, query: Descriptors, gal
 
 def _refuse_unlike(card: ModelCard, path: Path, most_lost: float) -> None:
     checks = card.checks
-    least = LEAST_INT8_COSINE if card.precision == "int8" else LEAST_COSINE
+    least = INT8_COSINE if card.precision == "int8" else LEAST_COSINE
     reason = ""
     if not checks["cosine_min"] >= least:
         reason = f"the smallest cosine is {checks['cosine_min']:.5f}, expected at least {least}"

@@ -19,9 +19,10 @@ from crosscam.data.crops import Colour, crop_boxes, video_frames
 from crosscam.data.images import decode_image, list_images, path_key, resize_image
 from crosscam.data.loading import Images, Progress, open_images
 from crosscam.engines.card import ModelCard, fingerprint_of
-from crosscam.engines.choose import MEASURED_IMAGES, Measurement, Runner
+from crosscam.engines.choose import Measurement, Runner
 from crosscam.engines.contract import Pixels
 from crosscam.engines.opening import Network, int8_fingerprint, is_exported, open_exported
+from crosscam.engines.quantise import MEASURED_IMAGES
 from crosscam.engines.torch_engine import describe
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.models.output import Layout
@@ -260,7 +261,9 @@ class Extractor:
         """
         if isinstance(pictures, str | os.PathLike | bytes):
             raise ArgumentError(f"Expected a list of pictures, found {pictures!r:.80}. Put it into a list.")
-        size = batch_size or self.batch_size
+        size = self.batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise ArgumentError(f"batch_size is {size}. Expected at least 1.")
         rows = [np.empty((0, self.dim), np.float32)]
         for start in range(0, len(pictures), size):
             some = pictures[start : start + size]

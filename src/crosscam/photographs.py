@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from crosscam.data.doctor import Progress, examine_pictures
-from crosscam.data.findings import Finding
+from crosscam.data.findings import NUM_EXAMPLES, Finding
 from crosscam.data.records import Sample
 from crosscam.data.table import CamidRule, camids_by_rule
 from crosscam.errors import DataError
@@ -122,6 +122,11 @@ def search_photographs(
         filled = fill(
             gallery, extractor, samples, labelled=False, skip_damaged=True, spell_names=True, progress=progress
         )
+        if filled.changed:
+            what = f"{len(filled.changed):,} pictures have changed on the disk; the gallery has what they showed."
+            cure = "Choose another --out to describe them anew."
+            examples = tuple(map(str, filled.changed[:NUM_EXAMPLES]))
+            findings = (*findings, Finding("changed", "warning", len(filled.changed), what, examples, cure))
         if len(gallery) < 2:
             raise DataError(f"{len(gallery)} of {len(samples)} pictures can be read. Pairs take at least two.")
         pairs = similar_pairs(gallery, shown)

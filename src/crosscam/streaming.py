@@ -30,8 +30,8 @@ from crosscam.data.text_files import path_in, read_lines
 from crosscam.descriptor_files import NEXT_STEP, Entry, write_joined
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor, check_descriptors
-from crosscam.parts_on_disk import Part, PartsOnDisk, Stamp, stamp_of
-from crosscam.system.files import write_atomically, write_text
+from crosscam.parts_on_disk import Part, PartsOnDisk, as_array
+from crosscam.system.files import Stamp, stamp_of, write_atomically, write_text
 from crosscam.system.json_text import parse_json
 from crosscam.training.distributed import World
 
@@ -118,8 +118,7 @@ def describe_part(extractor: Extractor, paths: Sequence[Path], expected: int = 0
                 found = extractor.pixels(np.stack([a for _, a in good]), expected)
                 check_descriptors(found, [paths[i] for i, _ in good])
                 rows.append(found)
-    seen = np.array(stamps, np.int64).reshape(-1, 2)
-    return Part(np.array(kept, np.int64), np.concatenate(rows), tuple(failures), seen)
+    return Part(np.array(kept, np.int64), np.concatenate(rows), tuple(failures), as_array(stamps))
 
 
 def run_here(extractor: Extractor, expected: int) -> RunJobs:
@@ -240,7 +239,13 @@ def _begin_or_check(folder: Path, job: Mapping[str, object]) -> None:
     try:
         found = parse_json((folder / JOB).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        # Parts without a job are of nobody knows what.
+        # Parts without a job are of nobody knows what; anything else is not ours to remove.
+        foreign = [p.name for p in folder.glob("*") if not p.name.endswith((".npz", ".tmp"))]
+        if foreign:
+            raise DataError(
+                f"{folder} is where the parts would go, and holds something else ({foreign[0]}). Move it, or choose "
+                "another name for the result."
+            ) from None
         shutil.rmtree(folder, ignore_errors=True)
         write_atomically(folder / JOB, lambda path: write_text(path, json.dumps(job)), next_step=NEXT_STEP)
         return

@@ -208,3 +208,35 @@ def test_whole_numbers_of_two_tables_are_the_same_people(crosscam: Run, place: P
     named_table(place, "c.csv", "pq", first=4)
     assert crosscam("gallery add g run c.csv")[0] == 2
     assert pids_in(place) == [1, 2, 2, 3]
+
+
+def test_pictures_that_changed_since_are_told_of(crosscam: Run, filled: Path) -> None:
+    status, _, err = crosscam("gallery add g run people")
+    assert (status, "changed" in err) == (0, False)
+    picture = sorted((filled / "people/bounding_box_test").glob("*.jpg"))[1]
+    Image.new("RGB", (32, 64)).save(picture)
+    status, _, err = crosscam("gallery add g run people")
+    assert status == 0
+    assert "note: 1 of the pictures that were there have changed on the disk since" in err
+    assert picture.name in err
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("gallery forget g --time-from nan", "time_from is nan"),
+        ("gallery search g run {picture} --time-to nan", "time_to is nan"),
+        ("gallery search g run {picture} --parts torso=1e308", "The weight of torso is 1e+308"),
+        ("explain run {picture} {picture} --weight *=1e300", "expected a number from 0 to"),
+        ("explain run {picture} {picture} --weight *=1 --weight *=2", "--weight * is given twice, as 1 and as 2"),
+        ("export run --batch ²", "--batch ²: expected a number of images"),
+        ("export run --batch " + "9" * 5000, "expected a number of images"),
+        ("export run --max-drop nan", "--max-drop is nan"),
+        ("export run --max-drop -1", "--max-drop is -1.0"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_one_line(crosscam: Run, filled: Path, command: str, told: str) -> None:
+    picture = min((filled / "people/query").glob("*.jpg"))
+    status, out, err = crosscam(command.format(picture=picture))
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert told in err

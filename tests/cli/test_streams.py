@@ -87,3 +87,15 @@ def test_only_our_own_errors_become_a_line(
         assert lines[0] == "Traceback (most recent call last):"
         assert "not ours" in err
         assert lines[-1] == REPORT
+
+
+@pytest.mark.parametrize("form", ["", "--json"])
+@pytest.mark.parametrize(("output", "status"), [("| :; exit ${PIPESTATUS[0]}", 0), ("> /dev/full", 2)])
+def test_files_are_written_whatever_becomes_of_the_output(place: Path, form: str, output: str, status: int) -> None:
+    if "full" in output and not Path("/dev/full").exists():
+        pytest.skip("no device that stands for a full disk")
+    done = bash(f"cd {place} && CS evaluate run --data people --out s.json {form} {output}")
+    assert done.returncode == status, done.stderr
+    assert (place / "s.json").stat().st_size > 100
+    assert "Traceback" not in done.stderr
+    assert ("No space left" in done.stderr) == bool(status)

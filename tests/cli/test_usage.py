@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 import crosscam as package
-from crosscam.cli import evaluate, recipes
+from crosscam.cli import evaluate, recipes, train
 from crosscam.cli.commands import COMMANDS, Command, Group, called_by
 from crosscam.cli.parsing import UsageError, parse
 from crosscam.errors import ArgumentError, StoppedError
@@ -63,6 +63,13 @@ def test_help_explains_every_option(command: str, crosscam: Run) -> None:
         ("data render x --collide much", "Error parsing --collide: expected a number, found 'much'."),
         ("evaluate r --data x --ap best", "Expected one of ('recipe', 'step', 'trapezoid')."),
         ("extract run", "Missing from crosscam extract: PICTURES, OUT. See 'crosscam extract --help'."),
+        (
+            "evaluate r --data x --data y",
+            "--data is given twice to 'crosscam evaluate', where only the",
+        ),
+        ("evaluate r --data x --rerank --k1=3 --k1=4", "--k1 is given twice"),
+        ("gallery forget g --ids 1 --ids 2", "--ids is given twice to 'crosscam gallery forget'"),
+        ("train demo --data x --out a --out b", "--out is given twice"),
         ("demo now", "Unrecognized options: now. See 'crosscam demo --help'."),
         ("--x", "See 'crosscam --help'."),
     ],
@@ -175,3 +182,9 @@ complete_words crosscam evaluate --rer; echo "${COMPREPLY[@]}"
     )
     done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == ["gallery", "search", "--rerank"]
+
+
+def test_flags_and_repeatable_options_may_be_repeated() -> None:
+    command = parse(["train", "demo", "--data", "x", "--set", "a=1", "--set", "b=2", "--json", "--json"])
+    assert isinstance(command, train.Train)
+    assert command.set == ("a=1", "b=2")

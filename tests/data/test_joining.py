@@ -78,3 +78,9 @@ def test_what_cannot_be_joined_is_refused() -> None:
         join([first, first])
     with pytest.raises(DataError, match="different protocols"):
         join([first, replace(made("second", (1, 2)), protocol="cuhk03")])
+
+
+def test_unknown_cameras_stay_unknown() -> None:
+    joined = join([made("first", (3, 7), (-1, 4)), made("second", (3,), (-1, 4, 5))])
+    cameras = {s.camid for subset in joined.subsets.values() for s in subset}
+    assert sorted(cameras) == [-1, 1, 2, 3]

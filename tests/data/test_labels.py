@@ -244,3 +244,43 @@ def test_file_names_of_more_than_63_bits_carry_no_identity() -> None:
     assert parse_market_name(f"{LARGEST}_c1.jpg") == (LARGEST, 1)
     assert parse_market_name(f"{LARGEST + 1}_c1.jpg") is None
     assert parse_market_name(f"7_c{LARGEST + 1}.jpg") is None
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([20151105, 20151106], np.float32),
+        np.array([2**24, 1], np.float32),
+        np.array([2049, 2048], np.float16),
+        torch.tensor([20151105, 20151106], dtype=torch.float32),
+        torch.tensor([257, 256], dtype=torch.bfloat16),
+    ],
+)
+def test_short_floats_do_not_make_two_people_one(values: Any) -> None:
+    with pytest.raises(ValueError, match=r"does not tell (such large numbers|numbers above 255) apart"):
+        evaluate_ranking(np.eye(2), values, values, [0, 0], [1, 1])
+
+
+def test_short_floats_of_small_numbers_are_whole_numbers() -> None:
+    for kind in (np.float16, np.float32):
+        assert whole_numbers(np.array([2047, -1, 0], kind), "pid").tolist() == [2047, -1, 0]
+    found = evaluate_ranking(np.eye(2), *(torch.tensor([7, 255], dtype=torch.bfloat16),) * 2, [0, 0], [1, 1])
+    assert found.num_queries == 2
+    with pytest.raises(ValueError, match="pid is"):
+        whole_number(np.float32(20151105), "pid")
+
+
+def test_short_floats_in_parquet_are_refused_by_row(tmp_path: Path) -> None:
+    parquet, pa = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    for pids, told in (([1, 20151105], "row 2: pid 20151104 was saved as a float of few digits"), ([1, 2], None)):
+        column = pa.array(np.array(pids, np.float32))
+        parquet.write_table(
+            pa.table({"path": ["a.jpg", "b.jpg"], "pid": column, "camid": [1, 2]}), tmp_path / "t.parquet"
+        )
+        for name in ("a.jpg", "b.jpg"):
+            (tmp_path / name).touch()
+        if told is None:
+            assert [s.pid for s in read_table(tmp_path / "t.parquet").train] == pids
+            continue
+        with pytest.raises(DataError, match=told):
+            read_table(tmp_path / "t.parquet")

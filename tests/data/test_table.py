@@ -219,3 +219,9 @@ def test_camera_names_found_by_rule_are_numbered() -> None:
     paths = [Path("p1_yard_3.jpg"), Path("p1_door_4.jpg"), Path("p2_yard_1.jpg")]
     assert camids_by_rule(paths, "_([a-z]+)_", Path("."), notes) == [2, 1, 2]
     assert "door = 1, yard = 2" in notes[0]
+
+
+def test_a_quotation_mark_that_is_never_closed_swallows_no_rows(tmp_path: Path) -> None:
+    path = table(tmp_path, 'path,pid,camid,track\na.jpg,1,1,"t1\nb.jpg,2,2,t2\n')
+    with pytest.raises(DataError, match="not a table: unexpected end of data"):
+        read_table(path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from crosscam.data.images import list_images
 from crosscam.data.walk import find_files, subfolders
 from crosscam.errors import DataError
 
@@ -53,3 +54,10 @@ def test_subfolders_once_each_by_their_own_names(tmp_path: Path) -> None:
     kept, again = subfolders(tmp_path)
     assert [p.name for p in kept] == ["ann", "bob"]
     assert [p.name for p in again] == ["aaa", "self"]
+
+
+def test_a_link_in_a_circle_is_a_file_like_any_other(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    images, others = list_images(tmp_path)
+    assert ([p.name for p in images], [p.name for p in others]) == (["a.jpg"], ["circle"])

@@ -86,8 +86,8 @@ def test_a_setting_becomes_the_type_it_has(text: str, expected: object) -> None:
         assert [type(v) for v in value] == [type(v) for v in expected]
 
 
-def test_only_the_named_settings_change_and_the_last_one_counts() -> None:
-    changed = with_settings(DEMO, ["train.epochs=5", "train.epochs=6", "data.augment.jitter=0.1"])
+def test_only_the_named_settings_change() -> None:
+    changed = with_settings(DEMO, ["train.epochs=6", "data.augment.jitter=0.1"])
     expected = dataclasses.replace(
         DEMO,
         train=dataclasses.replace(DEMO.train, epochs=6),
@@ -255,3 +255,29 @@ def test_mgns_stages_before_its_branches_can_be_frozen() -> None:
     assert with_settings(find_recipe("mgn"), ["train.frozen_stages=3"]).train.frozen_stages == 3
     with pytest.raises(RecipeError, match=r"train\.frozen_stages=4: the backbone of mgn has 3 stages"):
         with_settings(find_recipe("mgn"), ["train.frozen_stages=4"])
+
+
+def test_a_setting_that_is_given_twice_is_refused() -> None:
+    for values in (("1", "2"), ("1", "1")):
+        with pytest.raises(RecipeError, match=r"train\.epochs is given twice, as 1 and as"):
+            with_settings(find_recipe("demo"), [f"train.epochs={value}" for value in values])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting"),
+    [
+        ("pcb", "model.num_parts"),
+        ("deep-person", "model.num_parts"),
+        ("aligned-reid", "model.num_parts"),
+        ("hpm", "model.scales"),
+        ("mgn", "model.scales"),
+    ],
+)
+def test_no_stripes_are_one_line(recipe: str, setting: str) -> None:
+    with pytest.raises(RecipeError, match=f"{setting}=0: expected at least 1 stripe"):
+        with_settings(find_recipe(recipe), [f"{setting}=0"])
+
+
+def test_images_are_not_shifted_beyond_any_image() -> None:
+    with pytest.raises(RecipeError, match=r"data\.augment\.shift_pixels=1000000: expected at most"):
+        with_settings(find_recipe("demo"), ["data.augment.shift_pixels=1000000"])

@@ -120,3 +120,27 @@ def test_a_lock_is_of_one_process_and_dies_with_it(tmp_path: Path) -> None:
     other.join()
     with held(tmp_path / "lock", wait=False) as mine:
         assert mine
+
+
+@pytest.mark.parametrize("name", [RESULT, module.QUERIES, module.METRICS])
+@pytest.mark.parametrize("damage", ["empty", "torn", "flipped", "other"])
+def test_a_damaged_result_is_one_line(finished: Study, tmp_path: Path, name: str, damage: str) -> None:
+    shutil.copytree(finished.folder, tmp_path / "study")
+    study = Study(tmp_path / "study", finished.dataset, BUDGET)
+    file = study.run_folder("gmp", 0) / name
+    data = file.read_bytes()
+    # Within an array's numbers, where the archive's own checksum sees it.
+    place = data.index(b"ap/whole.npy") + 60 if name == module.QUERIES else len(data) // 2
+    spoilt = {"empty": b"", "torn": data[:place], "other": b"[]\n"}
+    spoilt["flipped"] = data[:place] + bytes([data[place] ^ 128]) + data[place + 1 :]
+    file.write_bytes(spoilt[damage])
+    with pytest.raises(CheckpointError) as told:
+        study.result("gmp", 0)
+    assert str(file.parent) in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_copy_of_a_seed_is_none(finished: Study, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder, tmp_path / "study")
+    shutil.copytree(tmp_path / "study/gmp/seed0", tmp_path / "study/gmp/seed0 (old)")
+    assert [r.seed for r in Study(tmp_path / "study", finished.dataset, BUDGET).results("gmp")] == [0, 1]

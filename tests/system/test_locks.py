@@ -108,3 +108,12 @@ def test_a_block_within_a_block_of_the_same_place(tmp_path: Path) -> None:
         thread.join()
         assert "is being written by process" in refused[0]
     assert not (tmp_path / "run" / FOLDER_LOCK).exists()
+
+
+def test_the_working_folder_is_a_place_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for folder in (False, True):
+        with only_writer(Path("."), folder=folder):
+            assert list(tmp_path.rglob("*.lock"))
+        assert not list(tmp_path.rglob("*.lock"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -44,7 +45,7 @@ class Explain:
 
     def run(self) -> None:
         """Explain and show."""
-        weights = dict(_weight(text) for text in self.weight)
+        weights = _weights(self.weight)
         check_file(self.out)
         extractor = Extractor.load(self.run_folder, flip=not self.no_flip, device=best_device())
         pair = explain_pair(extractor, self.query, self.match, weights=weights, maps_of=self.maps)
@@ -64,6 +65,15 @@ class Explain:
             write_pair_page(self.out, pair, provenance)
             if not self.general.json:
                 say(f"The page is {self.out}.")
+
+
+def _weights(texts: Sequence[str]) -> dict[str, float]:
+    weights: dict[str, float] = {}
+    for name, value in map(_weight, texts):
+        if name in weights:
+            raise CrosscamError(f"--weight {name} is given twice, as {weights[name]:g} and as {value:g}. Give it once.")
+        weights[name] = value
+    return weights
 
 
 def _weight(text: str) -> tuple[str, float]:

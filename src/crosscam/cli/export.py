@@ -16,6 +16,8 @@ from crosscam.exporting import MOST_LOST_MAP, SUFFIXES, Format, export_model
 from crosscam.extraction import Extractor
 from crosscam.system.outputs import check_file
 
+MOST_BATCH = 65_536
+
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
@@ -48,6 +50,8 @@ class Export:
     def run(self) -> None:
         """Write, compare, keep."""
         batch = self._batch()
+        if not 0 <= self.max_drop <= 1:
+            raise DataError(f"--max-drop is {self.max_drop}: expected a fraction of mAP, from 0 to 1.")
         suffix = SUFFIXES[self.format]
         out = self.out or output_of(self.run_folder, f"model{'-int8' if self.int8 else ''}{suffix}")
         if out.suffix != suffix:
@@ -82,6 +86,10 @@ class Export:
     def _batch(self) -> int | None:
         if self.batch == "dynamic":
             return None
-        if not self.batch.isdigit() or int(self.batch) < 1:
-            raise DataError(f"--batch {self.batch}: expected a number of images, or dynamic.")
-        return int(self.batch)
+        # Nine digits are more than any memory takes, and Python refuses to read thousands.
+        number = int(self.batch[:9]) if self.batch.isascii() and self.batch.isdigit() else 0
+        if not 1 <= number <= MOST_BATCH:
+            raise DataError(
+                f"--batch {self.batch[:20]}: expected a number of images, at most {MOST_BATCH:,}, or dynamic."
+            )
+        return number

@@ -88,6 +88,12 @@ class Add:
                 progress=counting(progress, "adding"),
             )
             total = len(gallery)
+        if added.changed:
+            say(
+                f"note: {len(added.changed):,} of the pictures that were there have changed on the disk since; the "
+                "gallery keeps what it has. Forget and add them again if they show something else. First: "
+                f"{added.changed[0]}."
+            )
         for path, fault in added.damaged:
             say(f"left out: {path}: {fault}")
         if self.general.json:

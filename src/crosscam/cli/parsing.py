@@ -9,7 +9,7 @@ import io
 import itertools
 import operator
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -42,7 +42,7 @@ def parse(arguments: Sequence[str]) -> Runnable:
     called = " ".join(["crosscam", *names])
     if isinstance(found, Command):
         kind, description = found.load(), None
-        _refuse_unknown_options(called, set(_options(kind)), left)
+        _refuse_unknown_options(called, _options(kind), left)
     else:
         commands = COMMANDS if found is None else found.commands
         if left and not left[0].startswith("-"):
@@ -82,12 +82,25 @@ def _menu(commands: Mapping[str, Command | Group]) -> Any:
     return functools.reduce(operator.or_, kinds)
 
 
-def _refuse_unknown_options(called: str, known: set[str], words: Iterable[str]) -> None:
+def _refuse_unknown_options(called: str, known: Mapping[str, bool], words: Iterable[str]) -> None:
+    """Refuse an unknown option, and one that is given twice, of which only the last would count.
+
+    Args:
+        called: the command.
+        known: its options, and whether each may be repeated.
+        words: what follows the command.
+    """
+    given: set[str] = set()
     for word in words:
         name = word.partition("=")[0].replace("_", "-")
         if name == "--":
             return
-        if not name.startswith("--") or name in known:
+        if not name.startswith("--"):
+            continue
+        if name in known:
+            if name in given and not known[name]:
+                raise UsageError(f"{name} is given twice to '{called}', where only the last would count. Give it once.")
+            given.add(name)
             continue
         near = (_setting_like(name) if "--set" in known else "") or _did_you_mean(name, known)
         raise UsageError(f"No option {name} in '{called}'. {near}'{called} --help' lists all.")
@@ -108,20 +121,24 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]}? " if near else ""
 
 
-def _options(command: type) -> Iterator[str]:
-    """The options of a command, ``--help`` included, as they are typed."""
-    yield "--help"
+def _options(command: type) -> dict[str, bool]:
+    """The options of a command, ``--help`` included, as they are typed; and whether each may be repeated."""
+    found = {"--help": True}
     hints = get_type_hints(command, include_extras=True)
     for field in dataclasses.fields(command):
         kind = hints[field.name]
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            yield from _options(kind)
-        elif not _is_positional(kind):
-            yield f"--{field.name.replace('_', '-')}"
+            found |= _options(kind)
+        elif not _has_marker(kind, tyro.conf.Positional[int]):
+            # Flags say the same however often.
+            repeatable = kind is bool or _has_marker(kind, tyro.conf.UseAppendAction[int])
+            found[f"--{field.name.replace('_', '-')}"] = repeatable
+    return found
 
 
-def _is_positional(kind: Any) -> bool:
-    return get_origin(kind) is Annotated and get_args(tyro.conf.Positional[int])[1] in get_args(kind)
+def _has_marker(kind: Any, example: Any) -> bool:
+    """Whether an annotated type carries the parser's marker that an example carries."""
+    return get_origin(kind) is Annotated and get_args(example)[1] in get_args(kind)
 
 
 def _as_sentence(box: str) -> str:

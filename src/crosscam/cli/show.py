@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shlex
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from crosscam.cli.streams import drop_output
 from crosscam.system.names import printable
 
 if TYPE_CHECKING:
@@ -29,10 +29,20 @@ class _Console(Console):
     """A console whose reader may go away: rich would end the process."""
 
     def on_broken_pipe(self) -> None:
-        """Standard error is dropped, and the work goes on; without standard output there is no work left."""
-        if not self.stderr:
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        """What nobody reads is dropped, and the work goes on."""
+        if self.stderr:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        else:
+            drop_output(BrokenPipeError())
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """See rich; a full disk under standard output is told at the end."""
+        try:
+            super().print(*objects, **how)
+        except OSError as failure:
+            if self.stderr:
+                raise
+            drop_output(failure)
 
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -47,8 +57,12 @@ def show_json(value: Any) -> None:
 
 
 def show_text(text: str) -> None:
-    """Print a finished text on standard output as it is."""
-    sys.stdout.write(printable(text))
+    """Print a finished text on standard output as it is, at once."""
+    try:
+        sys.stdout.write(printable(text))
+        sys.stdout.flush()
+    except OSError as failure:
+        drop_output(failure)
 
 
 def say(text: str) -> None:

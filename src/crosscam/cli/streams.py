@@ -45,19 +45,32 @@ def prepare_streams() -> None:
             stream.reconfigure(errors=HANDLER)
 
 
+_failures: list[OSError] = []
+
+
+def drop_output(failure: OSError) -> None:
+    """Drop what standard output does not take, and go on: files that are still to be written do not depend on it.
+
+    Args:
+        failure: a reader that is gone, as after ``| head``, is nobody's loss; a full disk is told at the end.
+    """
+    if not isinstance(failure, BrokenPipeError):
+        _failures.append(failure)
+    forget_output()
+
+
 def flush_output() -> None:
-    """Write what standard output still holds; if its reader is gone, as after ``| head``, drop it.
+    """Write what standard output still holds.
 
     Raises:
-        OSError: the disk under it is full.
+        OSError: it did not take all that was shown, since the disk under it is full.
     """
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        forget_output()
-    except OSError:
-        forget_output()
-        raise
+    except OSError as failure:
+        drop_output(failure)
+    if _failures:
+        raise _failures.pop()
 
 
 def forget_output() -> None:

@@ -9,10 +9,13 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from crosscam.data.labels import LARGEST_FLOAT
+from crosscam.data.labels import LARGEST_FLOAT, largest_whole
 from crosscam.data.text_files import read_text, refuse_names
 from crosscam.errors import DataError
+
+LABELS = ("pid", "camid")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ def _read_csv(path: Path, wanted: Collection[str]) -> Cells:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     rows: list[tuple[int, list[str]]] = []
     comments, ended = 0, 0
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter)
+    # Strictly: a quotation mark that is never closed would swallow the rows behind it in silence.
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             line, ended = ended + 1, reader.line_num
@@ -136,10 +140,23 @@ def _read_parquet(path: Path, wanted: Collection[str]) -> Cells:
         chosen = [(key, name) for key, name in zip(header, names, strict=True) if key in wanted]
         table = file.read(columns=[name for _, name in chosen])
         columns = {key: [_text(value) for value in table.column(name).to_pylist()] for key, name in chosen}
+        _refuse_short_floats(path, {key: table.column(name) for key, name in chosen if key in LABELS})
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise DataError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}.") from error
     unused = tuple(key for key in header if key not in wanted)
     return Cells(path, columns, range(1, file.metadata.num_rows + 1), unused)
+
+
+def _refuse_short_floats(path: Path, columns: Mapping[str, Any]) -> None:
+    """Refuse labels that were saved as floats of 32 or 16 bits and are too large for them: two people would be one."""
+    for name, column in columns.items():
+        digits = {"float": 24, "halffloat": 11}.get(str(column.type), 53)
+        for row, value in enumerate(column.to_pylist() if digits < 53 else [], start=1):
+            if value is not None and largest_whole(digits) < abs(float(value)) < math.inf:
+                raise DataError(
+                    f"{path}, row {row}: {name} {float(value):.0f} was saved as a float of few digits ({column.type}), "
+                    "which does not tell such large numbers apart. Save it whole."
+                )
 
 
 def _text(value: object) -> str:

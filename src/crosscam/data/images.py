@@ -206,6 +206,14 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; a link that leads in a circle is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     """The files of a folder, without its subfolders, in natural order.
 
@@ -215,7 +223,7 @@ def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
     images: list[Path] = []
     others: list[Path] = []
     with os.scandir(folder) as entries:
-        names = sorted((e.name for e in entries if not e.is_dir()), key=natural_key)
+        names = sorted((e.name for e in entries if not is_folder(e)), key=natural_key)
     for name in names:
         (images if is_image_name(name) else others).append(folder / name)
     return images, others

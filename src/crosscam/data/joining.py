@@ -14,8 +14,8 @@ from crosscam.errors import DataError
 def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
     """Put data sets side by side for one training.
 
-    Identities and cameras are numbered anew, data set after data set, in the order of their old numbers; junk and
-    distractors keep theirs. A track's name gets the data set's place in front.
+    Identities and cameras are numbered anew, data set after data set, in the order of their old numbers; junk,
+    distractors and unknown cameras (negative ones) keep theirs. A track's name gets the data set's place in front.
 
     Args:
         datasets: two or more.
@@ -38,7 +38,8 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
                 if owners.setdefault(s.path, number) != number:
                     raise DataError(f"{s.path} is in data sets {owners[s.path]} and {number}. Join distinct ones.")
                 track = None if s.track is None else f"{number}.{s.track}"
-                subsets[subset].append(replace(s, pid=pids.get(s.pid, s.pid), camid=camids[s.camid], track=track))
+                pid, camid = pids.get(s.pid, s.pid), camids.get(s.camid, s.camid)
+                subsets[subset].append(replace(s, pid=pid, camid=camid, track=track))
         notes += [f"{dataset.name}: {note}" for note in dataset.notes]
         notes.append(
             f"{dataset.name}: identities {first_pid} to {first_pid + len(pids) - 1}, "
@@ -54,7 +55,7 @@ def _numbers(dataset: ReidDataset, first_pid: int, first_camid: int) -> tuple[di
     """New numbers of a data set's identities and cameras, from the given ones on."""
     samples = [s for subset in dataset.subsets.values() for s in subset]
     pids = sorted({s.pid for s in samples if s.pid > DISTRACTOR_PID})
-    camids = sorted({s.camid for s in samples})
+    camids = sorted({s.camid for s in samples if s.camid >= 0})
     return (
         {pid: new for new, pid in enumerate(pids, first_pid)},
         {camid: new for new, camid in enumerate(camids, first_camid)},

@@ -33,6 +33,14 @@ LARGEST = 2**63 - 1
 LARGEST_FLOAT = 2**53
 
 
+def largest_whole(digits: int) -> int:
+    """The largest whole number that a float of so many binary digits tells from its neighbours.
+
+    A float of 64 bits has 53 digits, one of 32 bits 24, one of 16 bits 11, and a bfloat16 8.
+    """
+    return LARGEST_FLOAT if digits >= 53 else 2**digits - 1
+
+
 def is_missing(cell: str) -> bool:
     """Whether a cell says that nothing is known."""
     return cell.strip() in _MISSING
@@ -146,10 +154,11 @@ def whole_number(value: object, name: str) -> int:
             raise ArgumentError(f"{name} is {number}. Expected a whole number of at most 63 bits and a sign.")
         return number
     if isinstance(value, float | np.floating):
+        most = largest_whole(np.finfo(type(value)).nmant + 1)
         value = float(value)
         if not np.isfinite(value) or value != np.floor(value):
             raise ArgumentError(f"{name} is {value}. Expected a whole number.")
-        if abs(value) > LARGEST_FLOAT:
+        if abs(value) > most:
             raise ArgumentError(
                 f"{name} is {value}: a float does not tell such large numbers apart. Give whole numbers."
             )
@@ -176,9 +185,9 @@ def whole_numbers(values: ArrayLike, name: str) -> NDArray[np.int64]:
     if array.size == 0:
         return np.empty(array.shape, np.int64)
     if array.dtype.kind == "f":
-        exact = array.astype(np.float64)
+        exact, most = array.astype(np.float64), largest_whole(np.finfo(array.dtype).nmant + 1)
         # NaN and infinity fail one of these.
-        if bool(((exact == np.floor(exact)) & (np.abs(exact) <= LARGEST_FLOAT)).all()):
+        if bool(((exact == np.floor(exact)) & (np.abs(exact) <= most)).all()):
             return exact.astype(np.int64)
     elif array.dtype.kind not in "uO":
         raise ArgumentError(

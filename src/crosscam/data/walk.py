@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from crosscam.data.images import is_image_name, natural_key, path_key
+from crosscam.data.images import is_folder, is_image_name, natural_key, path_key
 from crosscam.errors import DataError
 
 
@@ -50,7 +50,7 @@ def find_files(root: Path) -> Found:
             continue
         for entry in listed:
             place = folder / entry.name
-            if _is_folder(entry):
+            if is_folder(entry):
                 (links if entry.is_symlink() else waiting).append(place)
             else:
                 (found.pictures if is_image_name(entry.name) else found.others).append(place)
@@ -74,7 +74,7 @@ def subfolders(folder: Path) -> tuple[list[Path], list[Path]]:
         OSError: it cannot be read.
     """
     with os.scandir(folder) as entries:
-        named = [(e.is_symlink(), e.name) for e in entries if _is_folder(e) and not e.name.startswith(".")]
+        named = [(e.is_symlink(), e.name) for e in entries if is_folder(e) and not e.name.startswith(".")]
     kept: list[Path] = []
     again: list[Path] = []
     seen = {_identity(folder)}
@@ -89,10 +89,3 @@ def subfolders(folder: Path) -> tuple[list[Path], list[Path]]:
 def _identity(folder: Path) -> tuple[int, int]:
     state = os.stat(folder)
     return state.st_dev, state.st_ino
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads in a circle
-        return False

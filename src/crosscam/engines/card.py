@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from crosscam.engines.seal import NAME, UNSEALED
 from crosscam.errors import EngineError
 from crosscam.models.output import Block, Layout
 from crosscam.recipes.recipe import Recipe
@@ -77,7 +78,7 @@ def derived_fingerprint(fingerprint: str, change: bytes) -> str:
 
 
 def card_to_texts(card: ModelCard) -> dict[str, str]:
-    """The card as named texts, which is what every file format can hold."""
+    """The card as named texts, which is what every file format can hold; see :mod:`crosscam.engines.seal`."""
     height, width = card.size
     return {
         f"{PREFIX}fingerprint": card.fingerprint,
@@ -90,6 +91,7 @@ def card_to_texts(card: ModelCard) -> dict[str, str]:
         f"{PREFIX}precision": card.precision,
         f"{PREFIX}version": card.version,
         f"{PREFIX}checks": json.dumps(dict(card.checks)),
+        f"{PREFIX}{NAME}": UNSEALED,
     }
 
 

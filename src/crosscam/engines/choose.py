@@ -18,7 +18,7 @@ from typing import Any
 
 from crosscam.engines.contract import Descriptors, Engine, Pixels, cache_folder
 from crosscam.engines.opening import Network, candidates, check_name, open_engine
-from crosscam.engines.quantise import AGREEMENT, neighbour_agreement
+from crosscam.engines.quantise import AGREEMENT, INT8_COSINE, MEASURED_IMAGES, neighbour_agreement
 from crosscam.errors import EngineError, StorageError
 from crosscam.system.files import write_atomically, write_text
 from crosscam.system.json_text import parse_json
@@ -26,8 +26,6 @@ from crosscam.system.locks import held
 
 # Rounding alone moves a descriptor far less; int8 is judged by ranks, and may move it further.
 COSINE = 0.999
-INT8_COSINE = 0.98
-MEASURED_IMAGES = 32
 ROUNDS = 3
 ENGINES_FILE = "engines.json"
 # Fewer images than this are described before an engine has been found and warmed up.
@@ -70,7 +68,8 @@ def choose_engine(network: Network, pixels: Pixels) -> tuple[Engine, dict[str, M
             engines.pop(name, None)
             found[name] = Measurement(refused=" ".join(str(error).split())[:200])
     found |= measure(engines, pixels)
-    right = [name for name in engines if not found[name].refused]
+    # A network that gives no descriptors agrees with nothing; who asks for them is told so by the picture's name.
+    right = [name for name in engines if not found[name].refused] or ["torch"]
     return engines[max(right, key=lambda name: found[name].images_per_second)], found
 
 

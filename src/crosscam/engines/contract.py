@@ -46,7 +46,7 @@ def runtime(module: str) -> ModuleType:
 def num_threads() -> int:
     """Threads that an engine may use: what OMP_NUM_THREADS says, or one for each core of this process."""
     stated = os.environ.get("OMP_NUM_THREADS", "")
-    if stated.isdigit() and int(stated) > 0:
+    if stated.isascii() and stated.isdigit() and len(stated) < 5 and int(stated) > 0:
         return int(stated)
     return available_cores()
 

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import nn
 
 from crosscam.engines.card import ModelCard, derived_fingerprint
 from crosscam.engines.contract import Engine, Pixels, cache_folder, runtime
 from crosscam.engines.graph import write_onnx
-from crosscam.engines.onnx_engine import OnnxEngine, read_card
+from crosscam.engines.onnx_engine import OnnxEngine, read_card, write_card
 from crosscam.engines.openvino_engine import OpenVinoEngine, read_openvino_card
-from crosscam.engines.quantise import quantise
+from crosscam.engines.quantise import INT8_COSINE, MEASURED_IMAGES, quantise
+from crosscam.engines.seal import is_sealed, refuse_changed, seal
 from crosscam.engines.torch_engine import TorchEngine, chip_has_bf16
 from crosscam.errors import ArgumentError, EngineError, StorageError
 from crosscam.system.files import copy_bytes, write_atomically
@@ -98,12 +101,44 @@ def open_engine(name: str, network: Network) -> Engine:
         return TorchEngine(model, card.size, flip=card.flip, device=device, bf16=bf16, compiled=compiled)
     if device != "cpu":
         raise EngineError(f"Engine {name} runs on the CPU; the device is {device}. Take engine 'torch' there.")
+    _refuse_unsound(network)
     if not name.endswith("-int8"):
-        return _kept(f"{card.fingerprint}-fp32.onnx", lambda path: write_fp32(network, path), _opener(name))
+        return _kept(f"{card.fingerprint}-fp32.onnx", card, lambda path: write_fp32(network, path), _opener(name))
     if network.calibration is None or not len(network.calibration):
         raise EngineError(f"Engine {name} needs images to calibrate on: Extractor.load(..., calibration=[paths]).")
     digest = hashlib.sha256(network.calibration.tobytes()).hexdigest()[:16]
-    return _kept(f"{card.fingerprint}-int8-{digest}.onnx", lambda path: write_int8(network, path), _opener(name))
+    file = f"{card.fingerprint}-int8-{digest}.onnx"
+    engine = _kept(file, card, lambda path: write_int8(network, path), _opener(name))
+    _refuse_unlike(engine, network)
+    return engine
+
+
+def _refuse_unsound(network: Network) -> None:
+    """Refuse weights that are not finite: some runtimes take them for zeros, and give descriptors like any others."""
+    for name, value in network.model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise EngineError(
+                f"The weights {name} of {network.card.recipe.name} are not finite. A training that went astray, or a "
+                "damaged file, has such numbers. Train again, or copy the file again."
+            )
+
+
+def _refuse_unlike(engine: Engine, network: Network) -> None:
+    """Compare an int8 engine with the network, on some of the images that it was calibrated on.
+
+    On processors without instructions for it, sums of int8 products may saturate, and single descriptors are far off.
+    """
+    assert network.calibration is not None
+    pixels = network.calibration[:MEASURED_IMAGES]
+    expected = TorchEngine(network.model, network.card.size, flip=network.card.flip)(pixels)
+    cosines = (engine(pixels) * expected).sum(axis=1)
+    # A network that gives no descriptors is refused by the picture's name, whatever runs it.
+    if expected.any(axis=1).all() and not cosines.min() >= INT8_COSINE:
+        raise EngineError(
+            f"Engine {engine.name} does not give what the network gives on this processor: of {len(pixels)} pictures "
+            f"that it was calibrated on, the smallest cosine is {cosines.min():.3f}, expected at least {INT8_COSINE} "
+            f"(median {np.median(cosines):.3f}). Take another engine, or 'auto'."
+        )
 
 
 def _opener(name: str) -> Callable[[Path], Engine]:
@@ -142,18 +177,26 @@ def write_int8(network: Network, path: Path, batch: int | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "fp32.onnx"
         write_fp32(network, plain, batch)
-        quantise(plain, path, network.calibration, batch)
+        try:
+            quantise(plain, path, network.calibration, batch)
+        except (AssertionError, ValueError) as error:  # what the quantiser makes of ranges that are not finite
+            raise EngineError(
+                f"The network of recipe {network.card.recipe.name} cannot be written in int8 ({error}). Look at the "
+                "weights: a training that went astray, or a damaged file, gives such ranges."
+            ) from error
 
 
-def _kept(name: str, write: Callable[[Path], None], open_it: Callable[[Path], Engine]) -> Engine:
-    """Open a graph that is kept in the cache folder, and written there first if it is not."""
+def _kept(name: str, card: ModelCard, write: Callable[[Path], None], open_it: Callable[[Path], Engine]) -> Engine:
+    """Open a graph that is kept in the cache folder, and written there first if it is not, or is damaged."""
     path = cache_folder() / "graphs" / name
-    if path.is_file():
-        with suppress(EngineError):
+    with suppress(EngineError, OSError):
+        if is_sealed(path):
             return open_it(path)
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder) / name
         write(temporary)
+        write_card(temporary, card)
+        seal(temporary)
         # Without a cache folder that can be written, the graph is made again next time.
         with suppress(StorageError):
             write_atomically(path, lambda beside: copy_bytes(temporary, beside))
@@ -191,6 +234,7 @@ def open_exported(path: Path, name: str, device: str = "cpu") -> tuple[Engine, M
     if name.startswith("torch") or name.endswith("-int8") or (name == "onnxruntime" and not is_onnx):
         fitting = "onnxruntime, openvino or openvino-bf16" if is_onnx else "openvino or openvino-bf16"
         raise EngineError(f"Engine {name} does not run {path.name}. Take {fitting}; a file's precision is its own.")
+    refuse_changed(path)
     card = read_card(path) if is_onnx else read_openvino_card(path)
     if name == "onnxruntime":
         return OnnxEngine(path, device=device), card

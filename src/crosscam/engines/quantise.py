@@ -18,6 +18,8 @@ from crosscam.engines.graph import INPUT
 
 CALIBRATION_IMAGES = 128
 AGREEMENT = 0.95
+INT8_COSINE = 0.98
+MEASURED_IMAGES = 32
 
 
 def quantise(source: Path, target: Path, images: Pixels, batch: int | None = None) -> None:

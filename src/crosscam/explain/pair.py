@@ -23,6 +23,8 @@ from crosscam.extraction import Extractor, Picture
 from crosscam.models.output import Block, Layout
 from crosscam.retrieval.distances import pairwise_distances
 
+# Beyond any use, and far below what float32 can hold squared.
+LARGEST_WEIGHT = 1e9
 MapsOf = Literal["strength", "agreement"]
 
 
@@ -169,8 +171,10 @@ def block_weights(layout: Layout, weights: Mapping[str, float]) -> NDArray[np.fl
             near = difflib.get_close_matches(pattern, names, 1)
             hint = f"Did you mean {near[0]}? " if near else ""
             raise CrosscamError(f"No block {pattern!r} in the descriptor. {hint}Known: {', '.join(names)}.")
-        if not 0 <= weight < np.inf:
-            raise CrosscamError(f"The weight of {pattern} is {weight}: expected a number of at least 0.")
+        if not 0 <= weight <= LARGEST_WEIGHT:
+            raise CrosscamError(
+                f"The weight of {pattern} is {weight}: expected a number from 0 to {LARGEST_WEIGHT:,.0f}."
+            )
         factors[fits] = weight
     return factors
 

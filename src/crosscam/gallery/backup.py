@@ -18,6 +18,7 @@ from crosscam.gallery.segments import ZEROS
 from crosscam.gallery.store import SEGMENTS, Store
 from crosscam.gallery.writer_lock import WriterLock
 from crosscam.system.files import sync_folder
+from crosscam.system.locks import only_writer
 
 Piece = tuple[int, int, int | None, str]
 """Place and size in bytes of what an entry has in a file, its CRC, and what to call it."""
@@ -25,6 +26,11 @@ Piece = tuple[int, int, int | None, str]
 
 def backup(store: Store, folder: Path) -> int:
     """See :meth:`crosscam.gallery.Gallery.backup`. The database comes last: a folder without one is no gallery."""
+    with only_writer(folder):
+        return _backup(store, folder)
+
+
+def _backup(store: Store, folder: Path) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise GalleryError(f"{folder} is taken. Choose an empty or missing folder for the copy.")
     guard = None if store.writable else WriterLock(store.folder)

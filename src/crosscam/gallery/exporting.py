@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,8 @@ from numpy.typing import NDArray
 
 from crosscam.errors import GalleryError
 from crosscam.gallery.records import Entry
+from crosscam.system.files import write_atomically
+from crosscam.system.locks import only_writer
 
 ROWS_AT_ONCE = 8192
 SUFFIXES = (".parquet", ".npz")
@@ -32,19 +32,15 @@ def export_entries(file: Path, count: int, dim: int, parts: Callable[[], Iterato
     """
     if file.suffix.lower() not in SUFFIXES:
         raise GalleryError(f"{file} cannot be written. Expected a name that ends in {' or '.join(SUFFIXES)}.")
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(path: Path) -> None:
         if file.suffix.lower() == ".parquet":
-            _parquet(part, dim, parts())
+            _parquet(path, dim, parts())
         else:
-            _npz(part, count, dim, parts())
-        os.replace(part, file)
-    except OSError as error:
-        raise GalleryError(f"{file} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            part.unlink()
+            _npz(path, count, dim, parts())
+
+    with only_writer(file):
+        write_atomically(file, write, error=GalleryError)
 
 
 def _parquet(file: Path, dim: int, parts: Iterator[Part]) -> None:

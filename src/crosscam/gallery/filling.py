@@ -24,6 +24,7 @@ from crosscam.gallery.identity import identify_model
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.records import NewEntry, name_of
 from crosscam.system.cores import available_cores
+from crosscam.system.files import stamp_of
 from crosscam.system.names import printable
 
 THUMBNAIL_HEIGHT = 160
@@ -40,11 +41,13 @@ class Filled:
         ids: of the new entries.
         known: pictures that the gallery had already, by their path.
         damaged: pictures that could not be read, and why.
+        changed: known pictures whose file has changed since: the gallery has what was there before.
     """
 
     ids: tuple[int, ...]
     known: int
     damaged: tuple[tuple[Path, str], ...]
+    changed: tuple[Path, ...] = ()
 
 
 def fill(
@@ -76,7 +79,8 @@ def fill(
     if not spell_names:
         instead = "Rename the files; nothing was added."
         refuse_names((t for s in samples for t in (os.path.abspath(s.path), s.track or "")), "a gallery", instead)
-    known = {entry.path for entry in gallery.entries()}
+    known = {entry.path: entry.added for entry in gallery.entries()}
+    changed = [s.path for s in samples if _changed_since(s.path, known.get(kept_name(s.path)))]
     new = [s for s in samples if kept_name(s.path) not in known]
     ids: list[int] = []
     damaged: list[tuple[Path, str]] = []
@@ -100,7 +104,14 @@ def fill(
                 ids += gallery.add(descriptors, entries, pictures, model=gallery.model.fingerprint)
             if progress:
                 progress(min(first + PICTURES_AT_ONCE, len(new)), len(new))
-    return Filled(tuple(ids), len(samples) - len(new), tuple(damaged))
+    return Filled(tuple(ids), len(samples) - len(new), tuple(damaged), tuple(changed))
+
+
+def _changed_since(path: Path, added: float | None) -> bool:
+    """Whether a file has changed, or another one has taken its place, since it was added."""
+    _, content, file = stamp_of(path)
+    # On Windows the last is the time when the file was made.
+    return added is not None and (file if os.name == "posix" else content) > added * 1e9
 
 
 def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> Extractor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -133,6 +134,10 @@ class Where:
                 if value is not None:
                     kept = tuple(value) if name == "tracks" else tuple(whole_number(v, field) for v in value)
                     object.__setattr__(self, field, kept)
+        for name in ("time_from", "time_to", "added_before"):
+            seconds: float | None = getattr(self, name)
+            if seconds is not None and math.isnan(seconds):
+                raise ArgumentError(f"{name} is {seconds}, which is before and after nothing. Expected seconds.")
 
     @property
     def everything(self) -> bool:

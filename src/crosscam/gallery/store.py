@@ -24,6 +24,7 @@ from crosscam.gallery.snapshot import Snapshot, extend, load
 from crosscam.gallery.writer_lock import WriterLock
 from crosscam.models.output import Layout
 from crosscam.system.files import sync_folder
+from crosscam.system.locks import only_writer
 
 SEGMENTS = "segments"
 SEGMENT_ROWS = 65_536
@@ -78,14 +79,19 @@ class Store:
     @staticmethod
     def create(folder: Path, layout: Layout, model: ModelIdentity, segment_rows: int = SEGMENT_ROWS) -> None:
         """A new gallery folder; errors as in :func:`crosscam.gallery.create_gallery`."""
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and not folder.is_dir():
             raise GalleryError(f"{folder} is taken. Choose an empty or missing folder for a new gallery.")
-        try:
-            (folder / SEGMENTS).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise GalleryError(f"{folder} cannot be made: {error.strerror or error}. Choose another place.") from error
-        Database.create(folder / DATABASE, layout, model, segment_rows)
-        sync_folder(folder)
+        with only_writer(folder):
+            if folder.exists() and any(folder.iterdir()):
+                raise GalleryError(f"{folder} is taken. Choose an empty or missing folder for a new gallery.")
+            try:
+                (folder / SEGMENTS).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise GalleryError(
+                    f"{folder} cannot be made: {error.strerror or error}. Choose another place."
+                ) from error
+            Database.create(folder / DATABASE, layout, model, segment_rows)
+            sync_folder(folder)
 
     def close(self) -> None:
         """Give back files and locks."""

@@ -21,6 +21,9 @@ PARTS: Mapping[str, tuple[float, float]] = MappingProxyType(
 )
 """Rows of each body part as fractions of the picture's height: whole stripes of six, of an upright person."""
 
+LARGEST = 1e9
+"""Beyond any use, and far below what float32 can hold squared."""
+
 WHOLE = "whole"
 """The name of all blocks that saw the whole picture."""
 
@@ -45,8 +48,8 @@ def block_weights(weights: Mapping[str, float] | None, layout: Layout) -> NDArra
     for name, value in given.items():
         if name not in known:
             raise ArgumentError(f"No part {name!r}. Known: {', '.join(known)}.")
-        if not math.isfinite(value) or value < 0:
-            raise ArgumentError(f"The weight of {name} is {value}. Expected a number from 0 up.")
+        if not 0 <= value <= LARGEST:
+            raise ArgumentError(f"The weight of {name} is {value}. Expected a number from 0 up to {LARGEST:,.0f}.")
     result = np.array([_weight(block, given) for block in layout])
     if not result.any():
         raise ArgumentError("These weights leave nothing to compare. Give at least one part a weight above 0.")

@@ -76,6 +76,8 @@ def check_stripes(height: int, width: int, num_parts: int, last_stride: int, set
     Raises:
         ValueError: they do not.
     """
+    if num_parts < 1:
+        raise ArgumentError(f"{setting}={num_parts}: expected at least 1 stripe.")
     stride = STRIDE * last_stride
     if height <= 0 or height % (stride * num_parts):
         raise ArgumentError(

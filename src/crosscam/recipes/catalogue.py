@@ -114,9 +114,9 @@ DEMO = Recipe(
     train=Train(epochs=10, precision="auto"),
     evaluation=Evaluation(every=2),
 )
-# For people and cameras that no training has seen: colors, focus and backgrounds vary, the first filters stay as ImageNet
-# left them, and eight blocks of 64 numbers make a descriptor of 512. The network in the package also had a teacher, and
-# these weights of its losses: docs/rrid-mini.md.
+# For people and cameras that no training has seen: colors, focus and backgrounds vary, the first filters stay as
+# ImageNet left them, and eight blocks of 64 numbers make a descriptor of 512. The network in the package had a teacher
+# besides: docs/rrid-mini.md.
 RRID_MINI = Recipe(
     name="rrid-mini",
     description="The small network that comes with crosscam (4 and 2 stripes, 512 numbers), for unseen cameras.",

@@ -11,6 +11,8 @@ _MOST = {
     "data.height": 4096,
     "data.width": 4096,
     "data.small": 4096,
+    "data.augment.shift_pixels": 4096,
+    "distill.unlabelled_images": 65_536,
     "data.batch_ids": 65_536,
     "data.batch_images": 65_536,
     "evaluation.batch_size": 65_536,

@@ -67,10 +67,11 @@ def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         recipe: the recipe to start from.
         settings: ``"group.name=value"`` each; tuples as ``6,4,2``, ``none`` for no value.
     Raises:
-        RecipeError: an unknown name (the nearest is named) or a value that does not fit.
+        RecipeError: an unknown name (the nearest is named), a name that is given twice, or a value that does not fit.
     """
     values = dataclasses.asdict(recipe)
     pairs = [_pair(setting) for setting in settings]
+    _refuse_repeated(pairs)
     for name, text in pairs:
         group, _, last = name.partition(".")
         if last == "name" and group in CHOICES:
@@ -99,6 +100,15 @@ def _pair(setting: str) -> tuple[str, str]:
     if not equals:
         raise RecipeError(f"--set {setting}: expected name=value, for example train.epochs=5.")
     return name, text
+
+
+def _refuse_repeated(pairs: Sequence[tuple[str, str]]) -> None:
+    """Only the last value would count."""
+    given: dict[str, str] = {}
+    for name, text in pairs:
+        if name in given:
+            raise RecipeError(f"{name} is given twice, as {given[name]} and as {text}. Give it once.")
+        given[name] = text
 
 
 def _choose(values: dict[str, Any], group: str, name: str) -> None:

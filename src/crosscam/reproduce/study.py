@@ -9,6 +9,7 @@ lock while it is made.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -20,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from crosscam.data.records import ReidDataset
-from crosscam.errors import CheckpointError
+from crosscam.errors import ArgumentError, CheckpointError
 from crosscam.experiment import untrained_model
 from crosscam.extraction import load_model
 from crosscam.models.output import Layout
@@ -34,7 +35,7 @@ from crosscam.system.json_text import parse_json
 from crosscam.system.locks import held, only_writer
 from crosscam.training.checkpoint import check_same_training, load_recipe
 from crosscam.training.listeners import Listeners
-from crosscam.training.logbook import read_history
+from crosscam.training.logbook import METRICS, read_history
 from crosscam.training.loop import train
 
 STUDY, RESULT, QUERIES, LOCK = "study.json", "result.json", "queries.npz", "lock"
@@ -197,17 +198,21 @@ class Study:
         if not (folder / RESULT).exists():
             return None
         values = read_json(folder / RESULT)
-        with np.load(folder / QUERIES) as arrays:
-            names = [n.removeprefix("ap/") for n in arrays if n.startswith("ap/")]
-            precision = {n: arrays[f"ap/{n}"] for n in names}
-            first = {n: arrays[f"first/{n}"] for n in names}
+        arrays = read_arrays(folder / QUERIES, folder / RESULT)
+        names = [n.removeprefix("ap/") for n in arrays if n.startswith("ap/")]
+        precision = {n: arrays[f"ap/{n}"] for n in names}
+        first = {n: arrays[f"first/{n}"] for n in names}
+        if WHOLE not in names or not isinstance(values.get("blocks"), dict):
+            raise CheckpointError(f"{folder / RESULT} is not whole. Remove it; it is made again.")
         # Those of one block are not scored block by block.
         num_blocks = max(1, sum(not name.startswith("all-") for name in values["blocks"]))
         return RowResult(row, seed, values, precision, first, trained_of(folder, num_blocks))
 
     def results(self, row: str) -> list[RowResult]:
         """All finished results of a row, by seed."""
-        found = sorted(int(p.parent.name.removeprefix("seed")) for p in (self.folder / row).glob(f"seed*/{RESULT}"))
+        names = [p.parent.name.removeprefix("seed") for p in (self.folder / row).glob(f"seed*/{RESULT}")]
+        # A copy such as "seed0 (old)" is none of ours.
+        found = sorted(int(name) for name in names if re.fullmatch("[0-9]{1,9}", name))
         results = (self.result(row, seed) for seed in found)
         return [r for r in results if r is not None]
 
@@ -219,7 +224,7 @@ def trained_of(folder: Path, num_blocks: int) -> Trained:
         folder: the run folder.
         num_blocks: of the descriptor.
     """
-    recipe, last = load_recipe(folder), read_history(folder)[-1]
+    recipe, last = load_recipe(folder), last_epoch(folder)
     backbone = getattr(recipe.model, "backbone", f"{recipe.model.system}'s own network")
     first = getattr(recipe.model, "pretrained", None)
     start = f"{backbone} from {f'weights of {first}' if first else 'random weights'}"
@@ -259,13 +264,27 @@ def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrai
         "seed": recipe.train.seed,
         "size": [recipe.data.height, recipe.data.width],
         "epochs": recipe.train.epochs,
-        "cpu_seconds": read_history(folder)[-1]["cpu_seconds"],
+        "cpu_seconds": last_epoch(folder)["cpu_seconds"],
     }
     arrays: dict[str, NDArray[Any]] = {f"ap/{name}": r.average_precision for name, r in results.items()}
     arrays |= {f"first/{name}": r.first_match for name, r in results.items()}
     write_atomically(folder / QUERIES, partial(save_arrays, arrays))
     text = json.dumps(values, indent=2) + "\n"
     write_atomically(folder / RESULT, lambda path: write_text(path, text))
+
+
+def last_epoch(folder: Path) -> dict[str, float]:
+    """What a training wrote down of its last epoch.
+
+    Raises:
+        CheckpointError: nothing, or not all of it.
+    """
+    history = read_history(folder)
+    if not history or not {"step", "triplet", "cpu_seconds"} <= set(history[-1]):
+        raise CheckpointError(
+            f"{folder / METRICS} does not tell of the training's last epoch. Remove {folder}; it is made again."
+        )
+    return history[-1]
 
 
 def features_of(layout: Layout) -> dict[str, list[int]]:
@@ -302,7 +321,26 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: it cannot be read.
     """
     try:
-        values: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ArgumentError("no JSON object")
         return values
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Remove it; it is made again.") from error
+
+
+def read_arrays(path: Path, result: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a study's .npz file, each compared with the archive's own checksum.
+
+    Args:
+        path: the file.
+        result: what to remove so that it is made again.
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    try:
+        with np.load(path) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # a flipped bit makes the reader of the archive raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CheckpointError(f"{path} cannot be read ({reason}). Remove {result}; both are made again.") from error

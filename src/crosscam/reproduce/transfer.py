@@ -18,9 +18,9 @@ from crosscam.data.loading import open_images
 from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset, Sample, pids_of
 from crosscam.errors import DataError
-from crosscam.extraction import extract, load_model
+from crosscam.extraction import check_descriptors, extract, load_model
 from crosscam.reproduce.rows import Row
-from crosscam.reproduce.study import Study, read_json, save_arrays
+from crosscam.reproduce.study import Study, read_arrays, read_json, save_arrays
 from crosscam.reproduce.tables import Table, Value, percent, spread
 from crosscam.retrieval.intervals import mean_interval
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
@@ -73,6 +73,7 @@ def _examine_one(folder: Path, path: Path, exam: dict[str, list[ReidDataset]]) -
     data = recipe.data
     images = open_images(paths, data.height, data.width)
     rows = extract(model, images, data.height, data.width, flip=recipe.evaluation.flip)
+    check_descriptors(rows, paths)
     index = {p: i for i, p in enumerate(paths)}
 
     def describe(samples: Sequence[Sample]) -> NDArray[np.float32]:
@@ -129,7 +130,7 @@ def _line(
         return None
     values = [read_json(path) for path in paths]
     pids = pids_of(exam[ALL][0].query)
-    first = np.stack([np.load(path.with_suffix(".npz"))["first"] for path in paths])
+    first = np.stack([read_arrays(path.with_suffix(".npz"), path)["first"] for path in paths])
     interval = mean_interval(np.where(first > 0, first == 1, np.nan).astype(np.float64), pids)
     record: dict[str, Value] = {"row": row.name, "seeds": len(paths)}
     cells = [row.name]

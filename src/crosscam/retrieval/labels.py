@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from crosscam.data.labels import whole_numbers
+from crosscam.data.labels import largest_whole, whole_numbers
 from crosscam.errors import ArgumentError
 
 Ints = NDArray[np.int64]
@@ -58,8 +59,13 @@ def check_labels(
 def _label_array(name: str, labels: ArrayLike | Tensor, length: int, what: str) -> Ints:
     if isinstance(labels, Tensor):
         values = labels.detach().cpu()
-        # numpy has no bfloat16.
-        array = (values.double() if values.is_floating_point() else values).numpy()
+        if values.dtype == torch.bfloat16:  # numpy has none
+            values = values.float()
+            if (values.abs() > largest_whole(8)).any():
+                raise ArgumentError(
+                    f"{name} is bfloat16, which does not tell numbers above {largest_whole(8)} apart. Give them whole."
+                )
+        array = values.numpy()
     else:
         array = labels if isinstance(labels, np.ma.MaskedArray) else np.asarray(labels)
     if array.shape != (length,):

@@ -140,6 +140,8 @@ def evaluate_ranking(
     shape = tuple(distances.shape)
     if len(shape) != 2:
         raise ArgumentError(f"Distances have shape {shape}. Expected (queries, gallery images).")
+    if "complex" in str(distances.dtype):
+        raise ArgumentError(f"Distances are {distances.dtype}. Expected real numbers.")
     labels = check_labels(shape, query_pids, gallery_pids, query_camids, gallery_camids)
     return _evaluate(_row_blocks(distances), labels, ap, protocol, max_rank)
 

@@ -18,6 +18,8 @@ from crosscam.errors import CrosscamError, StorageError
 from crosscam.system.names import printable
 
 NEXT_STEP = "Free some space, or choose another place."
+Stamp = tuple[int, int, int]
+GONE: Stamp = (-1, -1, -1)
 _UNFINISHED = re.compile(r"(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
 
 
@@ -148,3 +150,16 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Bytes, and the times in nanoseconds when the content and when the file itself changed last.
+
+    Copies carry the time of the content along (``cp -p``, ``rsync -t``), and it can be set to anything; the other one
+    is the system's. :data:`GONE` where there is no file.
+    """
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return GONE
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -103,13 +103,15 @@ def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
         BusyError: another process writes there; the message says which.
         StorageError: nothing can be written there.
     """
-    key = (os.getpid(), os.path.abspath(place))
+    # "." has no name that a lock beside it could have.
+    there = Path(os.path.abspath(place))
+    key = (os.getpid(), str(there))
     if key in _mine.get():
         yield
         return
     try:
-        (place if folder else place.parent).mkdir(parents=True, exist_ok=True)
-        lock = Lock(place / FOLDER_LOCK if folder else place.with_name(f".{place.name}.lock"))
+        (there if folder else there.parent).mkdir(parents=True, exist_ok=True)
+        lock = Lock(there / FOLDER_LOCK if folder else there.parent / f".{there.name}.lock")
         taken = lock.take()
     except OSError as error:
         raise StorageError(
@@ -119,7 +121,7 @@ def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
         raise BusyError(f"{place} is being written by {lock.holder()}. Wait until it is done, or choose another place.")
     before = _mine.set(_mine.get() | {key})
     try:
-        clear_unfinished(place, folder=folder)
+        clear_unfinished(there, folder=folder)
         yield
     finally:
         _mine.reset(before)
