@@ -129,44 +129,13 @@ def reranking() -> str:
     return table(head, rows) + "\n\n" + "\n".join(notes)
 
 
-def compression() -> str:
-    """What each codec keeps of the scores."""
-    found = read("growth")
-    head = (
-        "kept as",
-        "bytes an image",
-        "mAP, %",
-        "rank-1, %",
-        "same nearest",
-        "same ten",
-        "same ten of 100 ranked again",
-    )
-    rows = [
-        (
-            name,
-            f"{row['bytes_each']:,}",
-            f"{100 * row['mAP']:.1f}",
-            f"{100 * row['rank1']:.1f}",
-            f"{row['recall_at_1']:.3f}",
-            f"{row['recall_at_10']:.3f}",
-            f"{row['recall_at_10_of_100_ranked_again']:.3f}",
-        )
-        for name, row in found["codecs"].items()
-    ]
-    about = (
-        f"Descriptors: {found['descriptors']}, {found['dim']:,} numbers; fitted on {found['fitted_on']:,} training "
-        f"images, scored with {found['test_queries']:,} queries in {found['test_gallery']:,} images of other people."
-    )
-    return table(head, rows) + "\n\n" + about
-
-
 def growth() -> str:
     """Searches by gallery size, with the formula and what it gives beyond."""
     found = read("growth")
-    sizes = sorted({int(s["images"]) for row in found["codecs"].values() for s in row["speed"]})
+    sizes = sorted({int(s["images"]) for row in found["rows"].values() for s in row["speed"]})
     fit = ("a, ms", "b, ms per million", "largest error of the formula", "10 M images, **extrapolated**")
     rows = []
-    for name, row in found["codecs"].items():
+    for name, row in found["rows"].items():
         times = {int(s["images"]): s["seconds_per_query"] for s in row["speed"]}
         ran = [f"{1 / times[size]:,.0f}" if size in times else "" for size in sizes]
         f = row["fit"]
@@ -198,7 +167,7 @@ def city_keeping() -> str:
     found = read("growth")["city"]
     head = ("kept as", "GB", f"machines of {found['machine_gb']} GB", "seconds a query, **extrapolated**")
     rows = [
-        (row["codec"], f"{row['gb']:,.1f}", f"{row['machines']}", f"{row['seconds_per_query']:.2f}")
+        (row["kept_as"], f"{row['gb']:,.1f}", f"{row['machines']}", f"{row['seconds_per_query']:.2f}")
         for row in found["keeping"]
     ]
     return table(head, rows)
@@ -390,7 +359,6 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "training-step": ("training_speed", training_step),
     "latency": ("latency", latency),
     "several": ("distributed", several),
-    "compression": ("growth", compression),
     "growth": ("growth", growth),
     "city-describing": ("growth", city_describing),
     "city-keeping": ("growth", city_keeping),

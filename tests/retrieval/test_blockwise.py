@@ -52,7 +52,7 @@ def whole_centre(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("whole_centre")
-@pytest.mark.parametrize("backend", ["numpy", "numba", "torch"])
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
 def test_small_blocks_count_what_the_whole_matrix_counts(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if backend == "numba":
         pytest.importorskip("numba")
@@ -63,8 +63,6 @@ def test_small_blocks_count_what_the_whole_matrix_counts(backend: str, monkeypat
     expected = count_closer(pairwise_distances(query, gallery), matches, backend="numpy")
     assert (expected.others_not_after > expected.others_before).mean() > 0.5, "most matches should be tied"
     small_blocks(monkeypatch)
-    if backend == "torch":
-        monkeypatch.setattr(blockwise, "counts_on_device", lambda _: True)
     found = places_by_blocks(query, gallery, matches)
     for name in NAMES:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

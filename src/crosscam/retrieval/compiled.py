@@ -19,8 +19,6 @@ _LOCK = threading.Lock()
 
 # Columns handled at a time: 16 kB of float32 stay in the first-level cache while every match is counted.
 BLOCK = 4096
-# Images whose codes are looked up at a time.
-LOOKED_UP = 512
 
 
 @contextmanager
@@ -174,28 +172,3 @@ def _to_distances_kernel(products: Any, q_square: Any, g_square: Any, share: Any
 
 
 to_distances_kernel = _compile(_to_distances_kernel, parallel=True)
-
-
-def _look_up_kernel(tables: Any, codes: Any, result: Any) -> None:
-    num_queries, num_parts = tables.shape[0], tables.shape[1]
-    num_blocks = (len(codes) + LOOKED_UP - 1) // LOOKED_UP
-    for block in numba.prange(num_blocks):
-        # The codes of a block stay in the cache while every query looks them up.
-        for q in range(num_queries):
-            for n in range(block * LOOKED_UP, min(len(codes), (block + 1) * LOOKED_UP)):
-                # Four sums at a time: each alone would wait for its last addition.
-                a = b = c = d = np.float32(0)
-                m = 0
-                while m + 4 <= num_parts:
-                    a += tables[q, m, codes[n, m]]
-                    b += tables[q, m + 1, codes[n, m + 1]]
-                    c += tables[q, m + 2, codes[n, m + 2]]
-                    d += tables[q, m + 3, codes[n, m + 3]]
-                    m += 4
-                while m < num_parts:
-                    a += tables[q, m, codes[n, m]]
-                    m += 1
-                result[q, n] = (a + b) + (c + d)
-
-
-look_up_kernel = _compile(_look_up_kernel, parallel=True)

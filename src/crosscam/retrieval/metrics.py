@@ -12,11 +12,10 @@ from torch import Tensor
 
 from crosscam.data.records import RankingProtocol
 from crosscam.errors import ArgumentError
-from crosscam.retrieval.blockwise import counts_on_device, places_by_blocks
+from crosscam.retrieval.blockwise import places_by_blocks
 from crosscam.retrieval.counting import Floats, Matches, Places, count_closer, find_matches, join_places
 from crosscam.retrieval.distances import Descriptors, distance_blocks
 from crosscam.retrieval.labels import Labels, check_labels
-from crosscam.retrieval.on_device import count_closer_on_device
 from crosscam.retrieval.precision import (
     first_match_rank,
     inverse_negative_penalty,
@@ -163,7 +162,7 @@ def evaluate_descriptors(
     times). Under ``protocol="cuhk03"`` it is held as a whole.
 
     Args:
-        query_descriptors: (Q, D) array or tensor, on any device, where everything is computed.
+        query_descriptors: (Q, D) array or tensor, on any device, where the distances are computed.
         gallery_descriptors: (G, D) array or tensor; ``numpy.load(file, mmap_mode="r")`` does for a file, and float16
             takes half the place.
         query_pids: (Q,) integers.
@@ -201,12 +200,9 @@ def _evaluate(
     parts = []
     single_shot = np.zeros(max_rank)
     for first, block in blocks:
-        if isinstance(block, Tensor) and counts_on_device(block):
-            parts.append(count_closer_on_device(block, matches, first))
-        else:
-            parts.append(count_closer(np.asarray(block), matches, first))
+        rows = block.cpu().numpy() if isinstance(block, Tensor) else block
+        parts.append(count_closer(rows, matches, first))
         if protocol == "cuhk03":
-            rows = block.cpu().numpy() if isinstance(block, Tensor) else block
             single_shot += expected_single_shot(rows, labels, matches, first, max_rank)
     return _score(join_places(parts), matches, single_shot, ap, protocol, max_rank)
 
@@ -247,11 +243,8 @@ def _score(
     )
 
 
-def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats | Tensor]]:
-    """The matrix as C-ordered float32 or float64 rows: at once where it is that already, else in copied blocks.
-
-    A tensor that is counted on its device stays there.
-    """
+def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats]]:
+    """The matrix as C-ordered float32 or float64 rows: at once where it is that already, else in copied blocks."""
     if isinstance(distances, Tensor):
         distances = distances.detach()
         if distances.device.type == "cpu" and distances.dtype.itemsize >= 4:
@@ -266,11 +259,7 @@ def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats 
     for first in range(0, len(distances), ROWS_AT_A_TIME):
         block = distances[first : first + ROWS_AT_A_TIME]
         if isinstance(block, Tensor):
-            block = block.float() if block.dtype.itemsize < 4 else block
-            if counts_on_device(block):
-                yield first, block
-                continue
-            block = block.cpu().numpy()
+            block = (block.float() if block.dtype.itemsize < 4 else block).cpu().numpy()
         # float16 fits float32 exactly; of the rest only float64 holds every value.
         dtype = np.float32 if block.dtype in (np.float16, np.float32) else np.float64
         yield first, np.ascontiguousarray(block, dtype=dtype)
