@@ -9,8 +9,7 @@ from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.explain.pair import explain_pair
 from crosscam.extraction import Extractor
-from crosscam.gallery.filling import fill, kept_name, make_thumbnail
-from crosscam.gallery.identity import identify_model
+from crosscam.gallery.filling import fill, identify_model, kept_name, make_thumbnail
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import Hit, Where
 from crosscam.report.hits import write_hits

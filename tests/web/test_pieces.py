@@ -14,7 +14,7 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from crosscam.errors import WebError
-from crosscam.gallery import open_gallery
+from crosscam.gallery import SearchOptions, open_gallery
 from crosscam.gallery.feedback import (
     LIMIT,
     Judgement,
@@ -151,11 +151,11 @@ def test_the_address_of_a_search(made: Path) -> None:
     options = form.options(info)
     assert info.times is not None
     low, high = info.times
-    assert (options.time_from, options.time_to) == (low + (high - low) / 4, low + (high - low) / 2)
-    assert options.changed_weights == {"head": 2.0, "feet": 0.0}
-    assert (options.start, options.limit, options.rerank_first, options.pool_tracks) == (48, 24, 0, True)
+    assert (options.where.time_from, options.where.time_to) == (low + (high - low) / 4, low + (high - low) / 2)
+    assert options.weights == {"head": 2.0, "feet": 0.0}
+    assert (form.start, options.k, options.rerank_first, options.pool_tracks) == (48, 24, 0, True)
     plain = read_form(QueryParams("q=e3")).options(info)
-    assert (plain.time_from, plain.time_to, plain.cameras, plain.changed_weights) == (None, None, None, {})
+    assert plain == SearchOptions(k=24)
 
 
 @pytest.mark.parametrize(

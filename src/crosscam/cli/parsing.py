@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import io
 import itertools
 import re
@@ -27,6 +26,7 @@ from crosscam.cli.serve import Serve
 from crosscam.errors import CrosscamError
 from crosscam.recipes.catalogue import RECIPES
 from crosscam.recipes.settings import setting_names
+from crosscam.system.names import did_you_mean
 
 Command = (
     Demo
@@ -128,7 +128,7 @@ def _refuse_unknown_names(words: Sequence[str]) -> None:
             return
         if word not in known:
             raise UsageError(
-                f"No command {word!r} in '{called}'. {_did_you_mean(word, known)}Known: {', '.join(known)}."
+                f"No command {word!r} in '{called}'. {did_you_mean(word, sorted(known))}Known: {', '.join(known)}."
             )
         called, found = f"{called} {word}", known[word]
         if not isinstance(found, Mapping):
@@ -144,17 +144,12 @@ def _refuse_unknown_options(called: str, known: set[str], words: Iterable[str]) 
             return
         if not name.startswith("--") or name in known:
             continue
-        near = _did_you_mean(name, known)
+        near = did_you_mean(name, sorted(known))
         ending = "." + name.removeprefix("--").replace("-", "_")
         settings = [s for r in RECIPES.values() for s in setting_names(r) if f".{s}".endswith(ending)]
         if "--set" in known and settings:
             near = f"Did you mean --set {settings[0]}=VALUE? "
         raise UsageError(f"No option {name} in '{called}'. {near}'{called} --help' lists all.")
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, sorted(known), 1)
-    return f"Did you mean {near[0]}? " if near else ""
 
 
 def _options(command: type) -> Iterator[str]:
@@ -165,12 +160,15 @@ def _options(command: type) -> Iterator[str]:
         kind = hints[field.name]
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             yield from _options(kind)
-        elif not _is_positional(kind):
-            yield f"--{field.name.replace('_', '-')}"
+        elif not (_is_marked(kind, tyro.conf.Positional[int]) or _is_marked(kind, tyro.conf.Fixed[int])):
+            told = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+            name = next((n for n in (getattr(one, "name", None) for one in told) if isinstance(n, str)), field.name)
+            yield f"--{name.replace('_', '-')}"
 
 
-def _is_positional(kind: Any) -> bool:
-    return get_origin(kind) is Annotated and get_args(tyro.conf.Positional[int])[1] in get_args(kind)
+def _is_marked(kind: Any, example: Any) -> bool:
+    """Whether a type bears the mark that the example does."""
+    return get_origin(kind) is Annotated and get_args(example)[1] in get_args(kind)
 
 
 def _called(words: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -241,6 +241,12 @@ class Database:
                 raise sqlite3.DatabaseError(f"entry {row[0]} is not what was kept (checksum)")
             found[row[0]] = Entry(*row[:7])
         return found
+
+    def known_paths(self, paths: Iterable[str]) -> set[str]:
+        """Those of some paths that entries have; looks at every entry once, and reads none."""
+        asked = json.dumps(list(paths))
+        query = "SELECT path FROM entries WHERE path IN (SELECT value FROM json_each(?))"
+        return {path for (path,) in self.connection.execute(query, (asked,))}
 
     def slots(self, ids: Sequence[int]) -> dict[int, Slot]:
         """Where those of these entries that there are lie, by id."""

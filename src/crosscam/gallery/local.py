@@ -6,10 +6,10 @@ import math
 import re
 import time as clock
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from crosscam.gallery.backup import backup
 from crosscam.gallery.checking import verify
 from crosscam.gallery.exporting import ROWS_AT_ONCE, Part, export_entries
 from crosscam.gallery.records import (
+    EVERYTHING,
     KEEP,
     Entry,
     GalleryInfo,
@@ -32,14 +33,12 @@ from crosscam.gallery.records import (
     Where,
 )
 from crosscam.gallery.rows import Floats, check_descriptors
-from crosscam.gallery.searching import Request, Searcher
+from crosscam.gallery.searching import SearchChanges, Searcher, SearchOptions, search_options
 from crosscam.gallery.snapshot import NONE
 from crosscam.gallery.store import SEGMENT_ROWS, TRIES, Store
-from crosscam.gallery.weights import block_weights
 from crosscam.models.output import Layout
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-EVERYTHING = Where()
 
 
 class LocalGallery:
@@ -116,19 +115,15 @@ class LocalGallery:
     def search(
         self,
         descriptors: Floats,
-        k: int = 20,
+        options: SearchOptions | int | None = None,
         *,
         model: str,
-        where: Where = EVERYTHING,
-        weights: Mapping[str, float] | None = None,
-        pool_tracks: bool = False,
-        rerank_first: int = 0,
+        **changes: Unpack[SearchChanges],
     ) -> list[list[Hit]]:
         """The nearest entries of each query."""
         self.check_model(model)
         queries = check_descriptors(descriptors, self.layout, "queries")
-        factors = block_weights(weights, self.layout)
-        return self._searcher.search(queries, Request(k, where, factors, pool_tracks, rerank_first))
+        return self._searcher.search(queries, search_options(options, changes))
 
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries by rising id."""
@@ -145,6 +140,11 @@ class LocalGallery:
     def get(self, ids: Sequence[int]) -> list[Entry]:
         """Entries by id."""
         return self._store.entries(ids)
+
+    def known_paths(self, paths: Iterable[str]) -> set[str]:
+        """Those of some paths that entries have."""
+        with self._store.turn():
+            return self._store.database.known_paths(paths)
 
     def descriptors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """(N, D) descriptors by id."""

@@ -75,6 +75,6 @@ def as_html(templates: Environment, found: Found, service: Service, name: str) -
         pictures={n: views.data_uri(data) for n, data in pictures.items() if data},
         own=[views.data_uri(data) for data in own if data],
         model=service.gallery.model,
-        asked=found.options.asked(),
+        asked=found.asked,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )

@@ -19,7 +19,7 @@ from crosscam.web.service import Service
 
 
 def pair_maps(
-    service: Service, query: Query, thumbnail: bytes | None, weights: Mapping[str, float]
+    service: Service, query: Query, thumbnail: bytes | None, weights: Mapping[str, float] | None
 ) -> tuple[bytes, bytes] | None:
     """The first picture of a query and the small picture of a match, with what makes their descriptors agree in colour.
 
@@ -39,7 +39,7 @@ def pair_maps(
         return None
     if found.query_maps is None or found.match_maps is None:
         return None
-    factors = block_weights(weights or None, service.gallery.layout)
+    factors = block_weights(weights, service.gallery.layout)
     first, second = (
         _png(with_heat(picture, _together(maps, factors)))
         for picture, maps in zip(pictures, (found.query_maps, found.match_maps), strict=True)
