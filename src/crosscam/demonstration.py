@@ -69,7 +69,8 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
             extractor([query.path]), SHOWN, model=gallery.model.fingerprint, where=Where(not_camids=(query.camid,))
         )[0]
         picture = make_thumbnail(decode_image(query.path))
-        thumbnails = gallery.thumbnails([hit.entry.id for hit in hits])
+        ids = [hit.entry.id for hit in hits]
+        thumbnails = dict(zip(ids, gallery.thumbnails(ids), strict=True))
         subtitle = f"{len(gallery):,} pictures of drawn people; cameras other than the query's."
         write_hits(run / HITS, [picture], hits, thumbnails, gallery.layout, subtitle=subtitle)
         entries = len(gallery)

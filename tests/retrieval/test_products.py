@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from crosscam.retrieval.distances import distance_blocks, pairwise_distances
-from crosscam.retrieval.products import inner_products
+from crosscam.retrieval.distances import distance_blocks, inner_products, pairwise_distances
 
 GENERATOR = torch.Generator().manual_seed(0)
 SIZES = [(1, 1, 1), (7, 13, 5), (33, 70, 128), (1, 50, 3840), (64, 1, 17), (0, 5, 3), (20, 0, 3)]

@@ -25,11 +25,12 @@ from crosscam.gallery.feedback import (
     with_judgement,
     without,
 )
+from crosscam.report.hits import chance
 from crosscam.web import audit, views
 from crosscam.web.audit import AuditError, AuditLog
 from crosscam.web.forms import read_form
 from crosscam.web.queries import Query, QueryStore, key_of
-from crosscam.web.state import State
+from crosscam.web.service import State
 
 
 def test_audit_lines_are_whole_whoever_writes(tmp_path: Path) -> None:
@@ -187,7 +188,7 @@ def test_small_things_that_pages_show() -> None:
         "unknown",
         "10000.0 TB",
     )
-    assert (views.chance(0.99999), views.chance(1e-6), views.chance(0.5), views.chance(None)) == (
+    assert (chance(0.99999), chance(1e-6), chance(0.5), chance(None)) == (
         "> 99.9 %",
         "< 0.1 %",
         "50.0 %",

@@ -22,7 +22,7 @@ from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import open_gallery
 from crosscam.gallery.records import EVERYTHING, Hit, Where, unit_mean
 from crosscam.gallery.searching import SearchOptions
-from crosscam.report.hits import when, write_hits
+from crosscam.report.hits import Likelihood, when, write_hits
 from crosscam.retrieval.calibration import Verdict
 from crosscam.system.outputs import check_file
 
@@ -68,13 +68,20 @@ class Search:
             (hits,) = gallery.search(query, options, model=gallery.model.fingerprint)
             calibration, rests_on = verdicts_of(gallery, options)
             # Nobody says which camera took the query.
-            verdicts = [calibration.verdict(h.distance, None, h.entry.camid) if calibration else None for h in hits]
-            self._show(gallery, hits, verdicts, rests_on)
+            verdicts: list[Likelihood] = [(None, None)] * len(hits)
+            if calibration:
+                verdicts = [
+                    (calibration.verdict(hit.distance, None, hit.entry.camid), calibration.probability(hit.distance))
+                    for hit in hits
+                ]
+            self._show(gallery, hits, [verdict for verdict, _ in verdicts], rests_on)
             if self.html:
-                thumbnails = gallery.thumbnails([hit.entry.id for hit in hits])
+                ids = [hit.entry.id for hit in hits]
+                shown = dict(zip(ids, gallery.thumbnails(ids), strict=True))
                 subtitle = f"{self.gallery}, {len(gallery):,} entries" + (f"; {self.parts}" if self.parts else "")
                 pictures = [make_thumbnail(image) for image in images]
-                write_hits(self.html, pictures, hits, thumbnails, gallery.layout, subtitle=subtitle)
+                layout = gallery.layout
+                write_hits(self.html, pictures, hits, shown, layout, subtitle=subtitle, verdicts=verdicts)
                 if not self.general.json:
                     say(f"Written to {self.html}.")
 

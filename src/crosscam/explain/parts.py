@@ -46,6 +46,11 @@ class BodyProfile:
     bands: Array
     whole: Array
 
+    @property
+    def longest(self) -> float:
+        """The largest band or whole, so that all bars share one scale; 1 where all are 0."""
+        return max(float(self.bands.max(initial=0.0)), float(self.whole.max(initial=0.0))) or 1.0
+
 
 def part_contributions(query: NDArray[np.floating], matches: NDArray[np.floating], layout: Layout) -> Array:
     """Squared Euclidean distance, block by block.

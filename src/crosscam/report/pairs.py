@@ -62,8 +62,7 @@ def write_pairs(
         CrosscamError: the file cannot be written.
     """
     profile = body_profile(np.array([p.contributions for p in pairs]).reshape(len(pairs), len(layout)), layout)
-    unit = max(float(profile.bands.max(initial=0.0)), float(profile.whole.max(initial=0.0))) or 1.0
-    tiles = [_tile(n, pair, thumbnails[2 * n : 2 * n + 2], profile, unit, calibration) for n, pair in enumerate(pairs)]
+    tiles = [_tile(n, pair, thumbnails[2 * n : 2 * n + 2], profile, calibration) for n, pair in enumerate(pairs)]
     found = f'<ol class="hits pairs">{"".join(tiles)}</ol>' if tiles else '<p class="empty">No two are near.</p>'
     lead = (
         "Each is the other's nearest at another camera. Beside them: how much the rows at that height, and the whole "
@@ -90,7 +89,6 @@ def _tile(
     pair: SimilarPair,
     thumbnails: Sequence[bytes | None],
     profile: BodyProfile,
-    unit: float,
     calibration: Calibration | None,
 ) -> str:
     shown = "".join(
@@ -103,6 +101,6 @@ def _tile(
         for e in (pair.first, pair.second)
     )
     return (
-        f'<li class="tile"><div class="pair">{shown}{profile_bars(profile, n, unit)}</div>'
+        f'<li class="tile"><div class="pair">{shown}{profile_bars(profile, n, profile.longest)}</div>'
         f'<p class="caption"><b>{n + 1:,}</b> · d {pair.distance:.3f}{verdict}<br>{names}</p></li>'
     )

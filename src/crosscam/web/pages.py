@@ -15,14 +15,15 @@ from crosscam.errors import WebError
 from crosscam.explain.parts import body_profile
 from crosscam.gallery import SearchOptions, Where
 from crosscam.gallery.calibrated import verdicts_of
+from crosscam.report.hits import chance
 from crosscam.web import export, views
 from crosscam.web.api import EntryId, picture_response, service_of, who_of
 from crosscam.web.forms import BOXES, LARGEST_WEIGHT, TIME_STEPS, SearchForm, number, read_form
 from crosscam.web.guard import COOKIE, SESSION_SECONDS, session_of
-from crosscam.web.maps import pair_maps
 from crosscam.web.schemas import Camera, Pid, QueryKey, Seconds, Text
 from crosscam.web.search import PAGE_SIZE, Found
 from crosscam.web.service import MissingError, name_of
+from crosscam.web.views import pair_maps
 
 RECENT = 11
 
@@ -36,7 +37,7 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.globals.update(
-    views=views, name_of=name_of, BOXES=BOXES, TIME_STEPS=TIME_STEPS, LARGEST_WEIGHT=LARGEST_WEIGHT
+    views=views, chance=chance, name_of=name_of, BOXES=BOXES, TIME_STEPS=TIME_STEPS, LARGEST_WEIGHT=LARGEST_WEIGHT
 )
 
 
@@ -284,7 +285,7 @@ def export_html(request: Request) -> Response:
     form, found = _found(request, export.ROWS)
     service = service_of(request)
     service.audit.write(who_of(request), "export", query=form.query, kind="html", hits=len(found.hits))
-    text = export.as_html(_templates, found, service, request.app.state.name)
+    text = export.as_html(found, service, request.app.state.name)
     return _file(text, "text/html; charset=utf-8", f"crosscam-{form.query}.html")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -46,7 +46,8 @@ from crosscam.web.decoder import Decoders
 from crosscam.web.queries import Query, QueryStore, key_of, preview
 from crosscam.web.search import Found, asked_for, judged
 from crosscam.web.settings import Limits
-from crosscam.web.state import State
+
+FRESH_SECONDS = 3.0
 
 
 class MissingError(WebError):
@@ -317,3 +318,45 @@ def vars_of(where: Where) -> dict[str, Any]:
 def name_of(entry: Entry) -> str:
     """The last part of the path that an entry was added with: folders never leave the gallery."""
     return PurePosixPath(entry.path.replace("\\", "/")).name or f"entry {entry.id}"
+
+
+class State:
+    """What ``gallery.info()`` said last; where that is old, it is asked again in the background.
+
+    Args:
+        gallery: opened for reading.
+        clock: seconds, for tests.
+    """
+
+    def __init__(self, gallery: Gallery, clock: Callable[[], float] = time.monotonic) -> None:
+        self._gallery, self._clock = gallery, clock
+        self._known: tuple[float, GalleryInfo] | None = None
+        self._asking: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def info(self) -> GalleryInfo:
+        """The last known state; the first time, and after :meth:`changed`, the present one."""
+        with self._lock:
+            if self._known is None:
+                self._known = (self._clock(), self._gallery.info())
+            elif self._clock() - self._known[0] > FRESH_SECONDS and not (self._asking and self._asking.is_alive()):
+                self._asking = threading.Thread(target=self._ask, daemon=True)
+                self._asking.start()
+            return self._known[1]
+
+    def _ask(self) -> None:
+        found = self._gallery.info()
+        with self._lock:
+            # A change in the meantime has made the answer old before it was there.
+            if self._known is not None:
+                self._known = (self._clock(), found)
+
+    def changed(self) -> None:
+        """Forget what is known, because it is so no longer."""
+        with self._lock:
+            self._known = None
+
+    def close(self) -> None:
+        """Wait until nobody asks the gallery any more."""
+        if self._asking:
+            self._asking.join()
