@@ -63,7 +63,8 @@ class Database:
                 _set_up(self.connection)
             found = int(self.meta("format"))
         except (sqlite3.Error, TypeError, ValueError) as error:
-            raise GalleryError(f"{file} cannot be read as a gallery: {error}. Restore it from a backup.") from error
+            reason = " ".join(str(error).split())
+            raise GalleryError(f"{file} cannot be read as a gallery: {reason}. Restore it from a backup.") from error
         if not 1 <= found <= FORMAT:
             self.connection.close()
             raise GalleryError(f"{file} has format {found}, this crosscam reads {FORMAT}. Install a later crosscam.")

@@ -6,7 +6,7 @@ import math
 import re
 import time as clock
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
@@ -19,7 +19,7 @@ from crosscam.errors import ArgumentError, GalleryError, ModelMismatchError
 from crosscam.gallery import writing
 from crosscam.gallery.backup import backup
 from crosscam.gallery.checking import verify
-from crosscam.gallery.exporting import ROWS_AT_ONCE, Part, export_entries
+from crosscam.gallery.exporting import export_entries
 from crosscam.gallery.records import (
     EVERYTHING,
     KEEP,
@@ -198,13 +198,10 @@ class LocalGallery:
     ) -> int:
         """Give entries other data."""
         self._store.must_write()
-        given = {"path": path, "pid": pid, "camid": camid, "time": time, "track": track}
-        changes = {name: value for name, value in given.items() if not isinstance(value, Keep)}
+        changes = writing.checked_changes(path=path, pid=pid, camid=camid, time=time, track=track)
         if not changes or not len(ids):
             return 0
-        kept = {"path": "", "camid": 0, **changes}
-        writing.refuse_new([NewEntry(**kept)], [None], 1)  # type: ignore[arg-type]
-        return writing.update(self._store, [whole_number(i, "id") for i in ids], dict(changes))
+        return writing.update(self._store, [whole_number(i, "id") for i in ids], changes)
 
     def forget(self, where: Where) -> int:
         """Remove entries for good."""
@@ -218,11 +215,7 @@ class LocalGallery:
 
     def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
         """Forget what is older than ``keep``."""
-        before = (clock.time() if now is None else now) - seconds(keep)
-        if by not in ("added", "time"):
-            raise ArgumentError(f"by is {by!r}. Expected 'added' or 'time'.")
-        by_time = Where(time_to=math.nextafter(before, -math.inf))
-        return self.forget(by_time if by == "time" else Where(added_before=before))
+        return self.forget(older_than(keep, by, now))
 
     def compact(self) -> int:
         """Give the places of forgotten entries back to the disk."""
@@ -256,15 +249,7 @@ class LocalGallery:
 
     def export(self, file: Path, where: Where = EVERYTHING) -> int:
         """Write entries as a table."""
-        ids = self.ids(where)
-
-        def parts() -> Iterator[Part]:
-            for first in range(0, len(ids), ROWS_AT_ONCE):
-                some = ids[first : first + ROWS_AT_ONCE]
-                yield self.get(some), self.descriptors(some)
-
-        export_entries(file, len(ids), self.dim, parts)
-        return len(ids)
+        return export_entries(self, file, where)
 
     def backup(self, folder: Path) -> int:
         """Copy the gallery as it stands."""
@@ -303,13 +288,16 @@ def check_model(model: ModelIdentity, fingerprint: str, place: str) -> None:
         )
 
 
-def seconds(keep: str) -> float:
-    """``"30d"`` in seconds.
+def older_than(keep: str, by: Literal["added", "time"], now: float | None) -> Where:
+    """Entries older than ``"30d"``; see :meth:`crosscam.gallery.Gallery.expire`.
 
     Raises:
-        ValueError: not a number and a unit.
+        ValueError: not a number and a unit, or an unknown way to count.
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([smhdw])\s*", keep)
     if not match:
         raise ArgumentError(f"{keep!r} is no time span. Expected a number and s, m, h, d or w, such as 30d.")
-    return float(match[1]) * _SECONDS[match[2]]
+    if by not in ("added", "time"):
+        raise ArgumentError(f"by is {by!r}. Expected 'added' or 'time'.")
+    before = (clock.time() if now is None else now) - float(match[1]) * _SECONDS[match[2]]
+    return Where(time_to=math.nextafter(before, -math.inf)) if by == "time" else Where(added_before=before)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
 import socket
 import time as clock
@@ -24,8 +23,8 @@ from numpy.typing import NDArray
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
 from crosscam.explain.parts import block_weights
 from crosscam.gallery import feedback
-from crosscam.gallery.exporting import Part, export_entries
-from crosscam.gallery.local import check_layout, check_model, seconds
+from crosscam.gallery.exporting import export_entries
+from crosscam.gallery.local import check_layout, check_model, older_than
 from crosscam.gallery.milvus_tables import (
     FIELDS,
     NO_PID,
@@ -52,7 +51,7 @@ from crosscam.gallery.records import (
 from crosscam.gallery.rows import LENGTH_TOLERANCE, Floats, Rows, check_descriptors, query_rows, widen
 from crosscam.gallery.scan import Nearest, weighted_contributions
 from crosscam.gallery.searching import SearchChanges, SearchOptions, Weights, reranked, search_options
-from crosscam.gallery.writing import refuse_new
+from crosscam.gallery.writing import checked_changes, refuse_new
 from crosscam.models.output import Block, Layout
 from crosscam.system.json_text import parse_json
 
@@ -239,10 +238,8 @@ class MilvusGallery:
         """Give entries other data."""
         self._must_write()
         none = {"pid": NO_PID, "time": NO_TIME, "track": ""}
-        given = {"path": path, "pid": pid, "camid": camid, "time": time, "track": track}
-        kept = {"path": "", "camid": 0, **{n: v for n, v in given.items() if not isinstance(v, Keep)}}
-        refuse_new([NewEntry(**kept)], [None], 1)  # type: ignore[arg-type]
-        changes = {n: none[n] if v is None else v for n, v in given.items() if not isinstance(v, Keep)}
+        given = checked_changes(path=path, pid=pid, camid=camid, time=time, track=track)
+        changes = {name: none[name] if value is None else value for name, value in given.items()}
         records = self._records(sorted(set(ids)), (*FIELDS, "row", "thumbnail")) if changes else []
         for first in range(0, len(records), AT_ONCE):
             self._client.upsert(self._address.collection, [r | changes for r in records[first : first + AT_ONCE]])
@@ -267,9 +264,7 @@ class MilvusGallery:
 
     def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
         """Forget what is older than ``keep``."""
-        before = (clock.time() if now is None else now) - seconds(keep)
-        by_time = Where(time_to=math.nextafter(before, -math.inf))
-        return self.forget(by_time if by == "time" else Where(added_before=before))
+        return self.forget(older_than(keep, by, now))
 
     def compact(self) -> int:
         """Ask Milvus to compact; how many bytes that frees it does not tell, so 0."""
@@ -310,15 +305,7 @@ class MilvusGallery:
 
     def export(self, file: Path, where: Where = EVERYTHING) -> int:
         """Write entries as a table."""
-        ids = self.ids(where)
-
-        def parts() -> Iterator[Part]:
-            for first in range(0, len(ids), AT_ONCE):
-                some = ids[first : first + AT_ONCE]
-                yield self.get(some), self.descriptors(some)
-
-        export_entries(file, len(ids), self.dim, parts)
-        return len(ids)
+        return export_entries(self, file, where)
 
     def backup(self, folder: Path) -> int:
         """Not from here."""

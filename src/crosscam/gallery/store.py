@@ -115,7 +115,7 @@ class Store:
                 yield
             except sqlite3.Error as error:
                 raise GalleryError(
-                    f"{self.folder}: the database is damaged or cannot be read ({error}). "
+                    f"{self.folder}: the database is damaged or cannot be read ({' '.join(str(error).split())}). "
                     "See what 'crosscam gallery verify' says, and restore the gallery from a backup."
                 ) from error
 
