@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypedDict
@@ -38,8 +37,6 @@ class SearchOptions:
     """Count the pictures of a track at one camera as one, by the mean of their descriptors."""
     rerank_first: int = 0
     """Re-rank this many first hits by their k-reciprocal neighbours."""
-    farthest: float = math.inf
-    """Leave out hits farther than this."""
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.rerank_first < 0:
@@ -64,7 +61,6 @@ class SearchChanges(TypedDict, total=False):
     weights: Mapping[str, float] | None
     pool_tracks: bool
     rerank_first: int
-    farthest: float
 
 
 def search_options(options: SearchOptions | int | None, changes: SearchChanges) -> SearchOptions:
@@ -156,9 +152,6 @@ def reranked(
     query: Rows, found: Nearest, options: SearchOptions, weights: Weights, layout: Layout, rows: Rows
 ) -> tuple[Nearest, list[float | None]]:
     """The first hits in the order of their re-ranked distances, which come with them; then all cut to k."""
-    within = found.distances <= options.farthest
-    found = Nearest(found.keys[within], found.contributions[within], found.distances[within])
-    rows = rows[within]
     first = min(options.rerank_first, len(found.keys))
     order = np.arange(len(found.keys))
     distances: list[float | None] = [None] * len(order)

@@ -23,7 +23,6 @@ BOXES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "pool_tracks": ("a track counts as one", {"pool_tracks": True}),
         "rerank": ("re-rank the first 100 by their neighbours", {"rerank_first": 100}),
-        "near": ("nothing farther than 1", {"farthest": 1.0}),
     }
 )
 """What can be ticked on the page, by its name in the address: the words beside the box, and what a tick changes."""
@@ -45,7 +44,6 @@ def api_options(
     limit: Annotated[int, Form(ge=1, le=200)] = 20,
     pool_tracks: Annotated[bool, Form(description="Pictures of a track count as one.")] = False,
     rerank_first: Annotated[int, Form(ge=0, le=500, description="Re-rank this many by their neighbours.")] = 0,
-    farthest: Annotated[float, Form(ge=0, le=2, description="Leave out what is farther.")] = 2,
 ) -> SearchOptions:
     """The options of a search by the API."""
     camids = tuple(int(camera) for camera in cameras.split(",")) if cameras else None
@@ -54,7 +52,7 @@ def api_options(
         weights = parse_weights(parts) if parts else None
     except ValueError as error:
         raise WebError(str(error)) from error
-    return SearchOptions(limit, where, weights, pool_tracks=pool_tracks, rerank_first=rerank_first, farthest=farthest)
+    return SearchOptions(limit, where, weights, pool_tracks=pool_tracks, rerank_first=rerank_first)
 
 
 class Params(Protocol):
