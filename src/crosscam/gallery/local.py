@@ -294,10 +294,19 @@ def older_than(keep: str, by: Literal["added", "time"], now: float | None) -> Wh
     Raises:
         ValueError: not a number and a unit, or an unknown way to count.
     """
+    before = (clock.time() if now is None else now) - seconds(keep)
+    if by not in ("added", "time"):
+        raise ArgumentError(f"by is {by!r}. Expected 'added' or 'time'.")
+    return Where(time_to=math.nextafter(before, -math.inf)) if by == "time" else Where(added_before=before)
+
+
+def seconds(keep: str) -> float:
+    """``"30d"`` in seconds.
+
+    Raises:
+        ValueError: not a number and a unit.
+    """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([smhdw])\s*", keep)
     if not match:
         raise ArgumentError(f"{keep!r} is no time span. Expected a number and s, m, h, d or w, such as 30d.")
-    if by not in ("added", "time"):
-        raise ArgumentError(f"by is {by!r}. Expected 'added' or 'time'.")
-    before = (clock.time() if now is None else now) - float(match[1]) * _SECONDS[match[2]]
-    return Where(time_to=math.nextafter(before, -math.inf)) if by == "time" else Where(added_before=before)
+    return float(match[1]) * _SECONDS[match[2]]
