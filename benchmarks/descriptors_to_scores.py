@@ -85,7 +85,7 @@ def main() -> None:
         "ratio_least": min(ratios),
         "ratio_most": max(ratios),
         "target": TARGET,
-        "machine": machine.about("numpy", "torch", "numba"),
+        "machine": machine.about("numpy", "torch"),
     }
     RESULT.write_text(json.dumps(row, indent=2) + "\n", encoding="utf-8")
     print("| descriptors to scores, s | torch.mm, s | ratio | least to most | convolution, s | ratio |")

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from evaluation import clustered_descriptors, market_sized_labels, trained_noise
 
-from crosscam.retrieval.counting import COMPILED_FROM
 from crosscam.retrieval.metrics import evaluate_descriptors
 
 TARGET_GB = 4.0
@@ -56,7 +55,6 @@ def score(file: Path, kind: str, queries: int, threads: int) -> dict[str, Any]:
     gallery_camids = np.concatenate([gallery_camids, np.ones(distractors, dtype=np.int64)])
     gallery = mapped if kind == "mapped" else _as_half(file)
     labels = query_pids[:queries], gallery_pids, query_camids[:queries], gallery_camids
-    _load_what_is_compiled()
     began, processor = time.perf_counter(), time.process_time()
     result = evaluate_descriptors(query[:queries], gallery, *labels)
     taken, processor = time.perf_counter() - began, time.process_time() - processor
@@ -73,13 +71,6 @@ def score(file: Path, kind: str, queries: int, threads: int) -> dict[str, Any]:
         "gflop_per_second": round(products / taken / 1e9, 1),
         "mAP": result.mAP,
     }
-
-
-def _load_what_is_compiled() -> None:
-    rows, columns = 300, COMPILED_FROM // 300 + 1
-    few, many = np.ones((rows, 8), dtype=np.float32), np.ones((columns, 8), dtype=np.float32)
-    pids = np.arange(columns) % 2
-    evaluate_descriptors(few, many, np.ones(rows, dtype=int), pids, np.full(rows, 9), np.zeros(columns, dtype=int))
 
 
 def _as_half(file: Path) -> np.ndarray[Any, Any]:
@@ -127,7 +118,7 @@ def main() -> None:
                     f"{row['gflop_per_second']} | {100 * row['mAP']:.2f} % |",
                     flush=True,
                 )
-    about = machine.about("numpy", "torch", "numba")
+    about = machine.about("numpy", "torch")
     machine.write("large_gallery", {"threads": options.threads, "target_gb": TARGET_GB, "rows": rows, "machine": about})
 
 

@@ -59,7 +59,7 @@ def run(file: Path, which: str, threads: int, clone: Path | None) -> dict[str, A
     steps: dict[str, Callable[[], Any]] = {}
     if which == "crosscam":
         del everyone
-        rerank(query[:100], gallery[:5000])  # loads what is compiled
+        rerank(query[:100], gallery[:5000])
         steps["rerank"] = lambda: rerank(query, gallery)
     elif which == "dense":
         steps["distances"] = lambda: kept.append(pairwise_distances(everyone, everyone, squared=True))
@@ -108,7 +108,7 @@ def one_size(size: tuple[int, int], options: argparse.Namespace) -> dict[str, An
                 told["times_the_memory"] = told["peak_gb"] / row["crosscam"]["peak_gb"]
             row[which] = told
             show(row, which)
-    row["machine"] = machine.about("numpy", "torch", "numba")
+    row["machine"] = machine.about("numpy", "torch")
     return row
 
 

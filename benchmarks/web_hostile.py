@@ -42,7 +42,7 @@ from crosscam.data.readers import read_dataset
 from crosscam.data.render import render_dataset
 from crosscam.extraction import Extractor
 from crosscam.gallery import NewEntry, create_gallery
-from crosscam.gallery.identity import identify_model
+from crosscam.gallery.filling import identify_model
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.training.checkpoint import save_recipe, save_weights

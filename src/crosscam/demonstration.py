@@ -9,8 +9,7 @@ from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.explain.pair import explain_pair
 from crosscam.extraction import Extractor
-from crosscam.gallery.filling import fill, kept_name, make_thumbnail
-from crosscam.gallery.identity import identify_model
+from crosscam.gallery.filling import fill, identify_model, kept_name, make_thumbnail
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import Hit, Where
 from crosscam.report.hits import write_hits
@@ -70,7 +69,8 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
             extractor([query.path]), SHOWN, model=gallery.model.fingerprint, where=Where(not_camids=(query.camid,))
         )[0]
         picture = make_thumbnail(decode_image(query.path))
-        thumbnails = gallery.thumbnails([hit.entry.id for hit in hits])
+        ids = [hit.entry.id for hit in hits]
+        thumbnails = dict(zip(ids, gallery.thumbnails(ids), strict=True))
         subtitle = f"{len(gallery):,} pictures of drawn people; cameras other than the query's."
         write_hits(run / HITS, [picture], hits, thumbnails, gallery.layout, subtitle=subtitle)
         entries = len(gallery)

@@ -18,6 +18,7 @@ from crosscam.data.augment import prepare, resize
 from crosscam.data.crops import Colour, crop_boxes, video_frames
 from crosscam.data.images import decode_image, list_images, path_key, resize_image
 from crosscam.data.loading import Images, Progress, open_images
+from crosscam.data.samplers import in_order
 from crosscam.engines.card import ModelCard, fingerprint_of
 from crosscam.engines.choose import Measurement, Runner
 from crosscam.engines.contract import Pixels
@@ -72,10 +73,9 @@ def extract(
     """
     model.eval()
     device = next(model.parameters()).device
-    order = [np.arange(i, min(i + batch_size, len(images))) for i in range(0, len(images), batch_size)]
     rows: list[NDArray[np.float32]] = []
     done = 0
-    for pixels in images.batches(order):
+    for pixels in images.batches(in_order(len(images), batch_size)):
         rows.append(describe(model, prepare(pixels.to(device), height, width), flip=flip, unit=unit).cpu().numpy())
         done += len(pixels)
         if progress:
@@ -351,7 +351,7 @@ class Extractor:
         data, size = self.recipe.data, self.batch_size
         images = open_images(paths, data.height, data.width, data.cache)
         rows = []
-        for batch in images.batches([np.arange(i, min(i + size, len(paths))) for i in range(0, len(paths), size)]):
+        for batch in images.batches(in_order(len(paths), size)):
             full = batch
             if batch.shape[1:3] != (data.height, data.width):
                 full = resize(batch, data.height, data.width).permute(0, 2, 3, 1).to(torch.uint8)

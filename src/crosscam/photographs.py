@@ -17,8 +17,7 @@ from crosscam.data.records import Sample
 from crosscam.data.table import CamidRule, camids_by_rule
 from crosscam.errors import DataError
 from crosscam.extraction import Extractor
-from crosscam.gallery.filling import fill
-from crosscam.gallery.identity import identify_model
+from crosscam.gallery.filling import fill, identify_model
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import Entry, Hit, Where

@@ -14,6 +14,7 @@ from torch import nn
 from crosscam.data.augment import resize
 from crosscam.data.loading import Images, Progress, open_images
 from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_queries
+from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError, DataError
 from crosscam.extraction import check_descriptors, extract
 from crosscam.models.systems import layout_of, own_distances
@@ -277,7 +278,7 @@ def ranking_labels(dataset: ReidDataset) -> tuple[Labels, Labels, Labels, Labels
 
 def _pixel_descriptors(images: Images) -> NDArray[np.float32]:
     rows = []
-    for pixels in images.batches([np.arange(i, min(i + 512, len(images))) for i in range(0, len(images), 512)]):
+    for pixels in images.batches(in_order(len(images), 512)):
         flat = resize(pixels, *PIXEL_SIZE).flatten(1)
         flat = flat - flat.mean(dim=1, keepdim=True)
         rows.append(torch.nn.functional.normalize(flat, dim=1).numpy())

@@ -13,7 +13,7 @@ from crosscam.data.readers import read_dataset
 from crosscam.errors import DataError
 from crosscam.extraction import Extractor
 from crosscam.gallery import create_gallery, open_gallery
-from crosscam.gallery.identity import identify_model
+from crosscam.gallery.filling import identify_model
 from crosscam.gallery.records import ModelIdentity
 from crosscam.retrieval.calibrating import pictures_to_calibrate
 from crosscam.retrieval.calibration import Calibration

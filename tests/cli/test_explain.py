@@ -49,6 +49,8 @@ def test_weights_and_maps_and_mirror_images_can_be_chosen(crosscam: Run, picture
     pairs = zip(plain["blocks"], weighed["blocks"], strict=True)
     ratio = {p["name"]: w["squared_distance"] / p["squared_distance"] for p, w in pairs}
     assert ratio == pytest.approx({"p2.local1": 0, "p2.local2": 1, "p2.global": 2})
+    parts = json.loads(crosscam(f"explain run {pair} --json --weight head=0,torso=0 --weight whole=2")[1])
+    assert [block["weight"] for block in parts["blocks"]] == [block["weight"] for block in weighed["blocks"]]
     assert json.loads(crosscam(f"explain run {pair} --json --no-flip")[1])["flip"] is False
     assert crosscam(f"explain run {pair} --maps agreement --out a.html")[0] == 0
 
@@ -56,9 +58,9 @@ def test_weights_and_maps_and_mirror_images_can_be_chosen(crosscam: Run, picture
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ("--weight p2.locl1=0", "No block 'p2.locl1' in the descriptor. Did you mean p2.local"),
-        ("--weight p2.local1", "--weight p2.local1: expected BLOCK=NUMBER"),
-        ("--weight p2.local1=much", "--weight p2.local1=much: expected BLOCK=NUMBER"),
+        ("--weight p2.locl1=0", "No body part or block 'p2.locl1'. Did you mean p2.local"),
+        ("--weight p2.local1", "'p2.local1' is not a weight. Expected NAME=NUMBER"),
+        ("--weight p2.local1=much", "'p2.local1=much' is not a weight. Expected NAME=NUMBER"),
         ("--weight p2.local1=-1", "The weight of p2.local1 is -1.0: expected a number of at least 0."),
         ("--maps nice", "strength"),
     ],

@@ -81,6 +81,31 @@ def test_the_mirror_pass_is_the_gallerys(crosscam: Run, place: Path) -> None:
         assert found.distance < 1e-3
 
 
+def test_a_search_loads_the_network_once(crosscam: Run, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = []
+    load = Extractor.load.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[Extractor], *arguments: object, **options: object) -> Extractor:
+        loads.append(arguments)
+        found: Extractor = load(cls, *arguments, **options)
+        return found
+
+    monkeypatch.setattr(Extractor, "load", classmethod(counted))
+    query = read_dataset(filled / "people").query[0].path
+    assert crosscam(f"gallery search g run {query} --json")[0] == 0
+    assert crosscam("gallery add g run people")[0] == 0
+    assert len(loads) == 2
+
+
+def test_adding_reads_no_entry_of_the_gallery(crosscam: Run, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def entries(*_: object, **__: object) -> None:
+        raise AssertionError("all entries were read")
+
+    monkeypatch.setattr("crosscam.gallery.local.LocalGallery.entries", entries)
+    told = as_json(crosscam("gallery add g run people --subset query --json"))
+    assert told["added"] == told["entries"] - as_json(crosscam("gallery add g run people --json"))["known"]  # type: ignore[operator]
+
+
 def test_pictures_of_nobody_known(crosscam: Run, filled: Path) -> None:
     folder = filled / "unknown"
     folder.mkdir()
@@ -140,8 +165,8 @@ def test_what_is_refused(crosscam: Run, filled: Path) -> None:
     for command, told in (
         ("gallery create g run", "g is taken"),
         ("gallery info nowhere", "No gallery at nowhere"),
-        (f"gallery search g run {picture} --parts arm=1", "No part 'arm'"),
-        (f"gallery search g run {picture} --parts arm", "is no weight"),
+        (f"gallery search g run {picture} --parts arm=1", "No body part or block 'arm'"),
+        (f"gallery search g run {picture} --parts arm", "is not a weight"),
         ("gallery search g run", "No picture to search for"),
         ("gallery expire g --keep soon", "is no time span"),
         ("gallery add g run people --camids 3", "camids means nothing"),

@@ -18,7 +18,7 @@ import pytest
 from crosscam.data.readers import read_dataset
 from crosscam.extraction import Extractor
 from crosscam.gallery import ModelIdentity, NewEntry, create_gallery
-from crosscam.gallery.identity import identify_model
+from crosscam.gallery.filling import identify_model
 
 Run = Callable[[str], tuple[int, str, str]]
 

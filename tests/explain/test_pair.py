@@ -11,7 +11,8 @@ from crosscam.data.augment import prepare
 from crosscam.data.images import resize_image
 from crosscam.errors import CrosscamError, ImageError
 from crosscam.explain.activation import activation_maps, place_contributions
-from crosscam.explain.pair import block_weights, explain_pair
+from crosscam.explain.pair import explain_pair
+from crosscam.explain.parts import block_weights
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.systems import SYSTEM_RECIPES, scaled_down
 from small_models import tiny_rrid
@@ -85,12 +86,11 @@ def test_weights_change_the_sum_and_the_distance_alike(extractor, two):
     assert pair.distance**2 == pytest.approx(pair.squared_distance, rel=1e-5)
 
 
-def test_weights_that_fit_nothing_are_refused(extractor):
-    with pytest.raises(CrosscamError, match=r"No block 'p3.locl1' in the descriptor. Did you mean p3.local1\?"):
-        block_weights(extractor.layout, {"p3.locl1": 1})
-    for bad in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(CrosscamError, match="expected a number of at least 0"):
-            block_weights(extractor.layout, {"p3.local1": bad})
+def test_weights_of_parts_are_those_of_a_search(extractor, two):
+    pair = explain_pair(extractor, *two, weights={"torso": 2, "p3.local1": 0})
+    assert [part.weight for part in pair.blocks] == list(block_weights({"torso": 2, "p3.local1": 0}, extractor.layout))
+    with pytest.raises(CrosscamError, match=r"No body part or block 'p3.locl1'. Did you mean p3.local1"):
+        explain_pair(extractor, *two, weights={"p3.locl1": 1})
 
 
 @pytest.mark.parametrize("recipe", [scaled_down(r, 8) for r in SYSTEM_RECIPES], ids=[r.name for r in SYSTEM_RECIPES])

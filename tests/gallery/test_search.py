@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,10 @@ from small_gallery import (
 )
 
 from crosscam.errors import ModelMismatchError
-from crosscam.gallery import Where, block_weights, unit_mean
+from crosscam.gallery import SearchOptions, Where, block_weights, unit_mean
 from crosscam.gallery.local import LocalGallery
 from crosscam.gallery.rows import product_error, query_rows, widen
+from crosscam.gallery.searching import SearchChanges
 
 F = MODEL.fingerprint
 
@@ -207,5 +209,30 @@ def test_what_a_search_refuses(opened: tuple[LocalGallery, Filled]) -> None:
         gallery.search(np.nan * query, model=F)
     with pytest.raises(ValueError, match="k >= 1"):
         gallery.search(query, 0, model=F)
-    with pytest.raises(ValueError, match="No part 'arm'"):
+    with pytest.raises(ValueError, match="No body part or block 'arm'"):
         gallery.search(query, model=F, weights={"arm": 1})
+
+
+def test_options_and_keywords_ask_the_same(opened: tuple[LocalGallery, Filled]) -> None:
+    gallery, data = opened
+    assert {f.name for f in fields(SearchOptions)} == set(SearchChanges.__annotations__)
+    query, where = data.descriptors[:1], Where(camids=(1, 2))
+    options = SearchOptions(7, where, {"torso": 2.0}, pool_tracks=True, rerank_first=5)
+    found = [
+        gallery.search(query, options, model=F),
+        gallery.search(query, 7, model=F, where=where, weights={"torso": 2.0}, pool_tracks=True, rerank_first=5),
+        gallery.search(query, SearchOptions(3, where, {"torso": 2.0}, True), model=F, k=7, rerank_first=5),
+    ]
+    told = [[(hit.entry.id, hit.distance, hit.reranked, hit.pooled) for hit in hits[0]] for hits in found]
+    assert told[0] == told[1] == told[2]
+    assert SearchOptions(weights={"torso": 1.0}).keeps_distances
+    assert not options.keeps_distances
+
+
+def test_known_paths_are_those_of_entries(opened: tuple[LocalGallery, Filled]) -> None:
+    gallery, data = opened
+    odd = ['it\'s "odd".jpg', "pictures/99999.jpg", ""]
+    known = {entry.path for entry in gallery.entries()}
+    paths = [entry.path for entry in data.entries[:50]]
+    assert gallery.known_paths(paths + odd) == set(paths) == known & set(paths)
+    assert gallery.known_paths([]) == set()

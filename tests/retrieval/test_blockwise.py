@@ -52,19 +52,13 @@ def whole_centre(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("whole_centre")
-@pytest.mark.parametrize("backend", ["numpy", "numba", "torch"])
-def test_small_blocks_count_what_the_whole_matrix_counts(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if backend == "numba":
-        pytest.importorskip("numba")
-        monkeypatch.setattr("crosscam.retrieval.counting.COMPILED_FROM", 0)
+def test_small_blocks_count_what_the_whole_matrix_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     labels = some_labels(40, 700)
     query, gallery = whole_numbers(labels)
     matches = find_matches(labels)
-    expected = count_closer(pairwise_distances(query, gallery), matches, backend="numpy")
+    expected = count_closer(pairwise_distances(query, gallery), matches)
     assert (expected.others_not_after > expected.others_before).mean() > 0.5, "most matches should be tied"
     small_blocks(monkeypatch)
-    if backend == "torch":
-        monkeypatch.setattr(blockwise, "counts_on_device", lambda _: True)
     found = places_by_blocks(query, gallery, matches)
     for name in NAMES:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
@@ -121,23 +115,20 @@ def test_a_written_private_mapping_keeps_what_was_written(tmp_path: Path) -> Non
     assert (private == 1).all()
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_strangers_against_a_loop(backend: Any) -> None:
-    if backend == "numba":
-        pytest.importorskip("numba")
+def test_strangers_against_a_loop() -> None:
     rng = np.random.default_rng(4)
     distances = (rng.integers(0, 6, (5, 5000)) / 6).astype(np.float32)
     offsets = np.array([0, 2, 2, 7, 8, 9])
     places = rng.integers(0, 5001, 9)
     limits = (rng.integers(0, 7, 9) / 6).astype(np.float32)
     counts = np.full((2, 9), 100)
-    assert add_strangers(distances, offsets, places, limits, counts, backend=backend)
+    assert add_strangers(distances, offsets, places, limits, counts)
     for m, row in enumerate(np.repeat(np.arange(5), np.diff(offsets))):
         before = sum(d < limits[m] or (d == limits[m] and i < places[m]) for i, d in enumerate(distances[row]))
         assert counts[0, m] == 100 + before
         assert counts[1, m] == 100 + sum(d <= limits[m] for d in distances[row])
     distances[3, 4500] = np.nan
-    assert not add_strangers(distances, offsets, places, limits, counts, backend=backend)
+    assert not add_strangers(distances, offsets, places, limits, counts)
 
 
 @pytest.mark.parametrize(("count", "most"), [(0, 5), (1, 5), (5, 5), (6, 5), (101, 10)])

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from crosscam.errors import DataError
 from crosscam.retrieval import calibrating, pair_counts
-from crosscam.retrieval.calibrating import calibrate
+from crosscam.retrieval.calibrating import calibrate, log_likelihood_ratio
 from crosscam.retrieval.calibration import Calibration, Origin
-from crosscam.retrieval.likelihood import log_likelihood_ratio
 from crosscam.retrieval.open_set import edge_at_fmr, edge_at_fnmr, impostor_pairs
 from crosscam.retrieval.pair_counts import BINS, WIDTH, closest_impostors, count_pairs, labelled
 

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
-from crosscam.retrieval.counting import count_closer, find_matches, uses_compiled
+from crosscam.retrieval.counting import count_closer, find_matches
 from crosscam.retrieval.labels import check_labels
 from crosscam.retrieval.metrics import evaluate_ranking
 
@@ -29,33 +26,19 @@ def case(num_query: int, num_gallery: int, levels: int, dtype: Any, seed: int = 
     return distances, find_matches(labels)
 
 
-@pytest.mark.parametrize("levels", [3, 50, 10**9])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("num_gallery", [100, 4096, 9001])
-def test_compiled_counts_equal_plain_counts(num_gallery: int, dtype: Any, levels: int) -> None:
-    pytest.importorskip("numba")
-    distances, matches = case(25, num_gallery, levels, dtype)
-    plain = count_closer(distances, matches, backend="numpy")
-    compiled = count_closer(distances, matches, backend="numba")
-    for name in NAMES:
-        np.testing.assert_array_equal(getattr(compiled, name), getattr(plain, name))
-        assert getattr(plain, name).max() > 0
-
-
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_a_block_counts_as_within_the_whole(backend: Any) -> None:
-    if backend == "numba":
-        pytest.importorskip("numba")
+def test_a_block_counts_as_within_the_whole() -> None:
     distances, matches = case(25, 300, 40, np.float32)
-    whole = count_closer(distances, matches, backend=backend)
+    whole = count_closer(distances, matches)
     part = slice(matches.offsets[10], matches.offsets[17])
-    block = count_closer(distances[10:17], matches, 10, backend=backend)
+    block = count_closer(distances[10:17], matches, 10)
     for name in NAMES:
         np.testing.assert_array_equal(getattr(block, name), getattr(whole, name)[part])
 
 
-def test_counts_against_a_loop() -> None:
-    distances, matches = case(6, 120, 8, np.float64, seed=4)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("levels", [3, 8, 10**9])
+def test_counts_against_a_loop(levels: int, dtype: Any) -> None:
+    distances, matches = case(6, 120, levels, dtype, seed=4)
     places = count_closer(distances, matches)
     for query in range(6):
         mine = range(matches.offsets[query], matches.offsets[query + 1])
@@ -70,27 +53,14 @@ def test_counts_against_a_loop() -> None:
             assert places.matches_not_after[m] == sum(distances[query, g] <= own[0] for g in own_matches)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
-def test_nan_is_refused_with_its_place(backend: Any) -> None:
-    if backend == "numba":
-        pytest.importorskip("numba")
+def test_nan_is_refused_with_its_place() -> None:
     distances, matches = case(5, 40, 10, np.float32)
     distances[3, 7] = np.nan
     with pytest.raises(ValueError, match="Distances hold NaN, first at query 3, gallery 7"):
-        count_closer(distances, matches, backend=backend)
+        count_closer(distances, matches)
 
 
-def test_large_matrices_run_compiled_where_numba_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not uses_compiled(60 * 500)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    assert uses_compiled(3368 * 19732)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert not uses_compiled(3368 * 19732)
-
-
-def test_threads_may_evaluate_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numba")
-    monkeypatch.setattr("crosscam.retrieval.counting.COMPILED_FROM", 0)
+def test_threads_may_evaluate_at_once() -> None:
     rng = np.random.default_rng(0)
     arguments = (
         rng.random((200, 3000), dtype=np.float32),
@@ -107,20 +77,3 @@ def test_threads_may_evaluate_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         thread.join()
     assert len(scores) == 4
     assert len(set(scores)) == 1
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_the_compiled_count_leaves_torchs_number_of_threads(threads: int) -> None:
-    """numba's pool sets it for the whole process when it starts, so this is seen in a process of its own."""
-    pytest.importorskip("numba")
-    program = f"""
-import numpy as np, torch
-torch.set_num_threads({threads})
-from crosscam.retrieval.metrics import evaluate_ranking
-pids = np.arange(2000) % 50
-evaluate_ranking(np.random.rand(1100, 2000), pids[:1100] + 1, pids + 1, np.ones(1100, int), np.full(2000, 2))
-import numba
-assert torch.get_num_threads() == {threads}, torch.get_num_threads()
-assert numba.get_num_threads() <= {threads}
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "NUMBA_NUM_THREADS": "4"})

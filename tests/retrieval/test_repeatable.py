@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-# Large enough for all that is taken only where it pays: compiled loops, several blocks, several threads.
+# Large enough for all that is taken only where it pays: several blocks, several threads.
 SCRIPT = """
 import hashlib, json, os, sys, tempfile
 import numpy as np
@@ -55,7 +55,7 @@ def digests(threads: int) -> dict[str, str]:
         [sys.executable, "-c", SCRIPT],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads), "NUMBA_NUM_THREADS": str(threads)},
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, str] = json.loads(done.stdout)

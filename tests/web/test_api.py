@@ -213,7 +213,7 @@ def test_uploads_that_are_too_much(client: TestClient, bomb: bytes, picture: byt
         ({"query": "e1", "cameras": "1;2"}, "cameras"),
         ({"query": "e1", "cameras": "1,"}, "cameras"),
         ({"query": "e1", "time_from": "nan"}, "time_from"),
-        ({"query": "e1", "parts": "nose=2"}, "No part 'nose'"),
+        ({"query": "e1", "parts": "nose=2"}, "No body part or block 'nose'"),
         ({"query": "e1", "parts": "head=0,torso=0,legs=0,feet=0,whole=0"}, "nothing to compare"),
         ({"query": "e1", "parts": "head=-1"}, "head"),
         ({"query": "e1", "start": 9_990, "limit": 20}, "up to rank 1,000"),

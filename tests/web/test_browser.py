@@ -147,7 +147,7 @@ def test_upload_filter_explain_feedback_export(browser: Any, address: str, file:
         if name.startswith("report"):
             report = browser.new_context().new_page()
             report.goto(f"file://{shutil.copy(saved, file.parent / 'report.html')}")
-            assert report.locator(".match img").count() > 20
+            assert report.locator(".hits img").count() > 20
             keep(report, "report")
             no_serious_fault(report)
     page.get_by_role("button", name="Take back").first.click()

@@ -14,7 +14,7 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from crosscam.errors import WebError
-from crosscam.gallery import open_gallery
+from crosscam.gallery import SearchOptions, open_gallery
 from crosscam.gallery.feedback import (
     LIMIT,
     Judgement,
@@ -25,11 +25,12 @@ from crosscam.gallery.feedback import (
     with_judgement,
     without,
 )
+from crosscam.report.hits import chance
 from crosscam.web import audit, views
 from crosscam.web.audit import AuditError, AuditLog
 from crosscam.web.forms import read_form
 from crosscam.web.queries import Query, QueryStore, key_of
-from crosscam.web.state import State
+from crosscam.web.service import State
 
 
 def test_audit_lines_are_whole_whoever_writes(tmp_path: Path) -> None:
@@ -166,11 +167,11 @@ def test_the_address_of_a_search(made: Path) -> None:
     options = form.options(info)
     assert info.times is not None
     low, high = info.times
-    assert (options.time_from, options.time_to) == (low + (high - low) / 4, low + (high - low) / 2)
-    assert options.changed_weights == {"head": 2.0, "feet": 0.0}
-    assert (options.start, options.limit, options.rerank_first, options.pool_tracks) == (48, 24, 0, True)
+    assert (options.where.time_from, options.where.time_to) == (low + (high - low) / 4, low + (high - low) / 2)
+    assert options.weights == {"head": 2.0, "feet": 0.0}
+    assert (form.start, options.k, options.rerank_first, options.pool_tracks) == (48, 24, 0, True)
     plain = read_form(QueryParams("q=e3")).options(info)
-    assert (plain.time_from, plain.time_to, plain.cameras, plain.changed_weights) == (None, None, None, {})
+    assert plain == SearchOptions(k=24)
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_small_things_that_pages_show() -> None:
         "unknown",
         "10000.0 TB",
     )
-    assert (views.chance(0.99999), views.chance(1e-6), views.chance(0.5), views.chance(None)) == (
+    assert (chance(0.99999), chance(1e-6), chance(0.5), chance(None)) == (
         "> 99.9 %",
         "< 0.1 %",
         "50.0 %",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,14 +12,14 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from crosscam.cli.options import General, Unset, best_device
 from crosscam.cli.show import say, show_json, table
-from crosscam.errors import CrosscamError
 from crosscam.explain.pair import PairExplanation, explain_pair
+from crosscam.explain.parts import parse_weights
 from crosscam.extraction import Extractor
 from crosscam.report.pair_page import write_pair_page
 from crosscam.system.outputs import check_file
 from crosscam.training.provenance import versions
 
-Weights = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="BLOCK=WEIGHT")]
+Weights = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=WEIGHT,...")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +37,15 @@ class Explain:
     maps: Literal["strength", "agreement"] = "strength"
     """What the activation maps show: what makes a block strong, or what makes it agree with the other picture's."""
     weight: Weights = ()
-    """Weigh blocks of the descriptor, for example --weight p6.local6=0 or --weight '*global=2'; may be repeated."""
+    """Weights of body parts (head, torso, legs, feet, whole) or of blocks by name or pattern: torso=2,feet=0 or
+    '*global=2'; may be repeated."""
     no_flip: bool = False
     """Leave mirror images out."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Explain and show."""
-        weights = _weights(self.weight)
+        weights = parse_weights(*self.weight)
         check_file(self.out)
         extractor = Extractor.load(self.run_folder, flip=not self.no_flip, device=best_device())
         pair = explain_pair(extractor, self.query, self.match, weights=weights, maps_of=self.maps)
@@ -65,23 +65,6 @@ class Explain:
             write_pair_page(self.out, pair, provenance)
             if not self.general.json:
                 say(f"The page is {self.out}.")
-
-
-def _weights(texts: Sequence[str]) -> dict[str, float]:
-    weights: dict[str, float] = {}
-    for name, value in map(_weight, texts):
-        if name in weights:
-            raise CrosscamError(f"--weight {name} is given twice, as {weights[name]:g} and as {value:g}. Give it once.")
-        weights[name] = value
-    return weights
-
-
-def _weight(text: str) -> tuple[str, float]:
-    name, _, value = text.rpartition("=")
-    try:
-        return name, float(value if name else "none")
-    except ValueError as error:
-        raise CrosscamError(f"--weight {text}: expected BLOCK=NUMBER, for example p6.local6=0.") from error
 
 
 def _show(pair: PairExplanation) -> None:

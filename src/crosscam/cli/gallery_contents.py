@@ -17,9 +17,7 @@ from crosscam.data.records import JUNK_PID, ReidDataset, Sample
 from crosscam.data.table import camids_by_rule
 from crosscam.errors import CrosscamError
 from crosscam.extraction import Extractor
-from crosscam.gallery.filling import fill, matching_extractor
-from crosscam.gallery.identity import identify_model
-from crosscam.gallery.numbering import keep_people_apart
+from crosscam.gallery.filling import fill, identify_model, keep_people_apart, matching_extractor
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import KEEP
 

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import Fixed, Positional, Suppress, arg
 
 from crosscam.cli.gallery_options import Choosing, Place
 from crosscam.cli.options import General, Unset, best_device
 from crosscam.cli.show import say, show_json, table
 from crosscam.data.images import decode_image
 from crosscam.errors import CrosscamError
-from crosscam.gallery.calibrated import calibration_of
+from crosscam.explain.parts import block_weights, parse_weights
+from crosscam.gallery.calibrated import verdicts_of
 from crosscam.gallery.filling import make_thumbnail, matching_extractor
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import open_gallery
-from crosscam.gallery.records import Hit, unit_mean
-from crosscam.gallery.weights import block_weights, parse_weights
-from crosscam.report.hits import when, write_hits
+from crosscam.gallery.records import EVERYTHING, Hit, Where, unit_mean
+from crosscam.gallery.searching import SearchOptions
+from crosscam.report.hits import Likelihood, when, write_hits
 from crosscam.retrieval.calibration import Verdict
 from crosscam.system.outputs import check_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking(SearchOptions):
+    """How hits are ranked."""
+
+    where: Suppress[Fixed[Where]] = EVERYTHING
+    weights: Suppress[Fixed[Mapping[str, float] | None]] = None
+    rerank_first: Annotated[int, arg(name="rerank")] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,16 +46,11 @@ class Search:
     """Run folder of the gallery's model."""
     pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE...", help_behavior_hint="(one or more)")]
     """Pictures of the one to find; several of one person are one query, the mean of their descriptors."""
-    k: int = 20
-    """Hits."""
     parts: Unset[str] = None
-    """Weights of body parts, such as torso=2,feet=0: head, torso, legs, feet, whole, or blocks by name."""
-    pool_tracks: bool = False
-    """Count the pictures of a track as one, by the mean of their descriptors."""
-    rerank: int = 0
-    """Re-rank this many first hits by their k-reciprocal neighbours."""
+    """Weights of body parts, such as torso=2,feet=0: head, torso, legs, feet, whole, or blocks by name or pattern."""
     html: Unset[Path] = None
     """Also write the hits as a page with their pictures."""
+    ranking: Ranking = field(default_factory=Ranking)
     choosing: Choosing = field(default_factory=Choosing)
     general: General = field(default_factory=General)
 
@@ -53,38 +59,31 @@ class Search:
         if not self.pictures:
             raise CrosscamError("No picture to search for. Give at least one after the run folder.")
         weights = parse_weights(self.parts) if self.parts else None
+        options = replace(self.ranking, where=self.choosing.where, weights=weights)
         check_file(self.html)
         images = [decode_image(path) for path in self.pictures]
         with open_gallery(self.gallery) as gallery:
             block_weights(weights, gallery.layout)
             query = unit_mean(matching_extractor(gallery, self.run_folder, best_device())(images, names=self.pictures))
-            (hits,) = gallery.search(
-                query,
-                self.k,
-                model=gallery.model.fingerprint,
-                where=self.choosing.where,
-                weights=weights,
-                pool_tracks=self.pool_tracks,
-                rerank_first=self.rerank,
-            )
-            self._show(gallery, hits, *self._judge(gallery, hits))
+            (hits,) = gallery.search(query, options, model=gallery.model.fingerprint)
+            calibration, rests_on = verdicts_of(gallery, options)
+            # Nobody says which camera took the query.
+            verdicts: list[Likelihood] = [(None, None)] * len(hits)
+            if calibration:
+                verdicts = [
+                    (calibration.verdict(hit.distance, None, hit.entry.camid), calibration.probability(hit.distance))
+                    for hit in hits
+                ]
+            self._show(gallery, hits, [verdict for verdict, _ in verdicts], rests_on)
             if self.html:
-                thumbnails = gallery.thumbnails([hit.entry.id for hit in hits])
+                ids = [hit.entry.id for hit in hits]
+                shown = dict(zip(ids, gallery.thumbnails(ids), strict=True))
                 subtitle = f"{self.gallery}, {len(gallery):,} entries" + (f"; {self.parts}" if self.parts else "")
                 pictures = [make_thumbnail(image) for image in images]
-                write_hits(self.html, pictures, hits, thumbnails, gallery.layout, subtitle=subtitle)
+                layout = gallery.layout
+                write_hits(self.html, pictures, hits, shown, layout, subtitle=subtitle, verdicts=verdicts)
                 if not self.general.json:
                     say(f"Written to {self.html}.")
-
-    def _judge(self, gallery: Gallery, hits: list[Hit]) -> tuple[list[Verdict | None], str]:
-        """Same, unsure or other for each hit, and what that rests on or why there are no verdicts."""
-        if self.parts or self.rerank:
-            return [None] * len(hits), "No verdicts: weights and re-ranking change the distances that were calibrated."
-        calibration, reason = calibration_of(gallery)
-        if calibration is None:
-            return [None] * len(hits), f"No verdicts: {reason}"
-        # Nobody says which camera took the query.
-        return [calibration.verdict(hit.distance, None, hit.entry.camid) for hit in hits], calibration.rests_on()
 
     def _show(self, gallery: Gallery, hits: list[Hit], verdicts: list[Verdict | None], rests_on: str) -> None:
         if self.general.json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import io
 import itertools
@@ -18,6 +17,7 @@ from tyro.conf import subcommand
 
 from crosscam.cli.commands import COMMANDS, Command, Group, Runnable, called_by
 from crosscam.errors import CrosscamError
+from crosscam.system.names import did_you_mean
 
 DESCRIPTION = (
     "Find the same person across cameras: train, measure, describe. 'crosscam COMMAND --help' tells more of each "
@@ -46,7 +46,7 @@ def parse(arguments: Sequence[str]) -> Runnable:
     else:
         commands = COMMANDS if found is None else found.commands
         if left and not left[0].startswith("-"):
-            near = _did_you_mean(left[0], commands)
+            near = did_you_mean(left[0], sorted(commands))
             raise UsageError(f"No command {left[0]!r} in '{called}'. {near}Known: {', '.join(commands)}.")
         kind, description = _menu(commands), DESCRIPTION if found is None else found.purpose
     if not left and not isinstance(found, Command):
@@ -102,7 +102,7 @@ def _refuse_unknown_options(called: str, known: Mapping[str, bool], words: Itera
                 raise UsageError(f"{name} is given twice to '{called}', where only the last would count. Give it once.")
             given.add(name)
             continue
-        near = (_setting_like(name) if "--set" in known else "") or _did_you_mean(name, known)
+        near = (_setting_like(name) if "--set" in known else "") or did_you_mean(name, sorted(known))
         raise UsageError(f"No option {name} in '{called}'. {near}'{called} --help' lists all.")
 
 
@@ -116,11 +116,6 @@ def _setting_like(option: str) -> str:
     return f"Did you mean --set {settings[0]}=VALUE? " if settings else ""
 
 
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, sorted(known), 1)
-    return f"Did you mean {near[0]}? " if near else ""
-
-
 def _options(command: type) -> dict[str, bool]:
     """The options of a command, ``--help`` included, as they are typed; and whether each may be repeated."""
     found = {"--help": True}
@@ -129,10 +124,12 @@ def _options(command: type) -> dict[str, bool]:
         kind = hints[field.name]
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             found |= _options(kind)
-        elif not _has_marker(kind, tyro.conf.Positional[int]):
+        elif not (_has_marker(kind, tyro.conf.Positional[int]) or _has_marker(kind, tyro.conf.Fixed[int])):
+            told = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
+            name = next((n for n in (getattr(one, "name", None) for one in told) if isinstance(n, str)), field.name)
             # Flags say the same however often.
             repeatable = kind is bool or _has_marker(kind, tyro.conf.UseAppendAction[int])
-            found[f"--{field.name.replace('_', '-')}"] = repeatable
+            found[f"--{name.replace('_', '-')}"] = repeatable
     return found
 
 

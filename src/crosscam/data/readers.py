@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
@@ -18,6 +17,7 @@ from crosscam.data.records import ReidDataset
 from crosscam.data.table import CamidRule, is_table, read_table
 from crosscam.data.viper import is_viper, read_viper
 from crosscam.errors import ArgumentError, DataError
+from crosscam.system.names import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ def read_dataset(
         raise DataError(f"No data set at {path}. Check the path; see docs/datasets.md.")
     options = ReadOptions(split, protocol, camids, boxes, extract_to)
     if kind is not None and kind not in READERS:
-        near = difflib.get_close_matches(kind, READERS, 1)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        raise ArgumentError(f"Unknown kind of data set {kind!r}. {hint}Expected one of {', '.join(READERS)}.")
+        raise ArgumentError(
+            f"Unknown kind of data set {kind!r}. {did_you_mean(kind, READERS)}Expected one of {', '.join(READERS)}."
+        )
     try:
         return _read(root, kind, options)
     except OSError as error:

@@ -99,3 +99,8 @@ def shuffled_batches(labels: NDArray[np.int64], batch_size: int, multiple: int, 
     order = rng.permutation(len(labels))
     order = order[: len(order) // multiple * multiple]
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def in_order(count: int, batch_size: int) -> Batches:
+    """Batches of 0 to ``count - 1`` as they come; the last may be smaller."""
+    return [np.arange(i, min(i + batch_size, count)) for i in range(0, count, batch_size)]

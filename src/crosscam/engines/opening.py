@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import tempfile
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from crosscam.engines.seal import is_sealed, refuse_changed, seal
 from crosscam.engines.torch_engine import TorchEngine, chip_has_bf16
 from crosscam.errors import ArgumentError, EngineError, StorageError
 from crosscam.system.files import copy_bytes, write_atomically
+from crosscam.system.names import did_you_mean
 
 ENGINES = (
     "torch",
@@ -65,9 +65,7 @@ def check_name(name: str) -> None:
         ValueError: with the nearest name.
     """
     if name not in ("auto", *ENGINES):
-        near = difflib.get_close_matches(name, ENGINES, 1)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        raise ArgumentError(f"Unknown engine {name!r}. {hint}Known: auto, {', '.join(ENGINES)}.")
+        raise ArgumentError(f"Unknown engine {name!r}. {did_you_mean(name, ENGINES)}Known: auto, {', '.join(ENGINES)}.")
 
 
 def candidates(device: str, *, int8: bool) -> list[str]:

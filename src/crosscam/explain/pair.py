@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,15 +14,12 @@ from numpy.typing import NDArray
 
 from crosscam.data.augment import prepare
 from crosscam.data.images import decode_image, resize_image
-from crosscam.errors import CrosscamError
 from crosscam.explain.activation import activation_maps, has_feature_map, place_contributions
-from crosscam.explain.parts import part_contributions
+from crosscam.explain.parts import block_weights, part_contributions
 from crosscam.extraction import Extractor, Picture
-from crosscam.models.output import Block, Layout
+from crosscam.models.output import Block
 from crosscam.retrieval.distances import pairwise_distances
 
-# Beyond any use, and far below what float32 can hold squared.
-LARGEST_WEIGHT = 1e9
 MapsOf = Literal["strength", "agreement"]
 
 
@@ -122,16 +117,16 @@ def explain_pair(
     Args:
         extractor: the model, and whether mirror images count.
         query, match: paths, or (H, W, 3) uint8 RGB arrays.
-        weights: factors for the squared distances of blocks, by name or pattern (``"p6.local1"``, ``"p6.*"``,
-            ``"*global"``); of several that fit, the last counts. Others keep 1.
+        weights: factors for the squared distances of body parts and blocks, by name or pattern (``"torso"``,
+            ``"p6.local1"``, ``"*global"``); see :func:`crosscam.explain.parts.block_weights`. Others keep 1.
         maps_of: ``"strength"``: what makes a block as long as it is, S = |b|^2. ``"agreement"``: what makes it agree
             with the other picture's block v, S = b . v.
     Raises:
         ImageError: a picture that cannot be read.
-        CrosscamError: a weight for a block that does not exist, or below 0.
+        ValueError: a weight for a part or block that does not exist, or below 0; or nothing left to compare.
     """
     layout = extractor.layout
-    factors = block_weights(layout, weights or {})
+    factors = block_weights(weights, layout)
     images = [picture if isinstance(picture, np.ndarray) else decode_image(Path(picture)) for picture in (query, match)]
     names = [f"the {i} picture" if isinstance(p, np.ndarray) else p for i, p in (("first", query), ("second", match))]
     descriptors = extractor(images, names=names)
@@ -155,28 +150,6 @@ def explain_pair(
         query_maps=None if maps is None else maps[0],
         match_maps=None if maps is None else maps[1],
     )
-
-
-def block_weights(layout: Layout, weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """(L,) a factor for each block; see ``weights`` of :func:`explain_pair`.
-
-    Raises:
-        CrosscamError: a pattern that fits no block, or a weight that is negative or not finite.
-    """
-    factors = np.ones(len(layout))
-    names = [block.name for block in layout]
-    for pattern, weight in weights.items():
-        fits = np.array([fnmatchcase(name, pattern) for name in names], dtype=bool)
-        if not fits.any():
-            near = difflib.get_close_matches(pattern, names, 1)
-            hint = f"Did you mean {near[0]}? " if near else ""
-            raise CrosscamError(f"No block {pattern!r} in the descriptor. {hint}Known: {', '.join(names)}.")
-        if not 0 <= weight <= LARGEST_WEIGHT:
-            raise CrosscamError(
-                f"The weight of {pattern} is {weight}: expected a number from 0 to {LARGEST_WEIGHT:,.0f}."
-            )
-        factors[fits] = weight
-    return factors
 
 
 def _maps(

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from crosscam.explain.parts import PARTS, block_weights, parse_weights
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import (
@@ -20,7 +21,7 @@ from crosscam.gallery.records import (
     Where,
     unit_mean,
 )
-from crosscam.gallery.weights import PARTS, block_weights, parse_weights
+from crosscam.gallery.searching import SearchOptions
 
 __all__ = [
     "KEEP",
@@ -31,6 +32,7 @@ __all__ = [
     "Hit",
     "ModelIdentity",
     "NewEntry",
+    "SearchOptions",
     "Verified",
     "Where",
     "block_weights",

@@ -15,8 +15,7 @@ from crosscam.errors import GalleryError
 from crosscam.gallery.checking import all_slots, database_problems
 from crosscam.gallery.database import DATABASE, Slot, readable
 from crosscam.gallery.segments import ZEROS
-from crosscam.gallery.store import SEGMENTS, Store
-from crosscam.gallery.writer_lock import WriterLock
+from crosscam.gallery.store import SEGMENTS, Store, WriterLock
 from crosscam.system.files import sync_folder
 from crosscam.system.locks import only_writer
 

@@ -6,6 +6,7 @@ import json
 
 from crosscam.errors import DataError
 from crosscam.gallery.interface import Gallery
+from crosscam.gallery.searching import SearchOptions
 from crosscam.retrieval.calibration import Calibration
 
 CALIBRATION = "calibration"
@@ -23,3 +24,13 @@ def calibration_of(gallery: Gallery) -> tuple[Calibration | None, str]:
     if found.origin.model_fingerprint != gallery.model.fingerprint:
         return None, "the calibration kept with this gallery is of another model; make it again."
     return found, ""
+
+
+def verdicts_of(gallery: Gallery, options: SearchOptions) -> tuple[Calibration | None, str]:
+    """The calibration that holds for a search, and what its verdicts rest on; or None, and why there are none."""
+    calibration, reason = calibration_of(gallery)
+    if calibration is None:
+        return None, f"No verdicts: {reason}"
+    if not options.keeps_distances:
+        return None, "No verdicts: weights and re-ranking change the distances that were calibrated."
+    return calibration, calibration.rests_on()

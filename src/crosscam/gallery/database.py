@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,8 @@ class Database:
                 _set_up(self.connection)
             found = int(self.meta("format"))
         except (sqlite3.Error, TypeError, ValueError) as error:
-            raise GalleryError(f"{file} cannot be read as a gallery: {error}. Restore it from a backup.") from error
+            reason = " ".join(str(error).split())
+            raise GalleryError(f"{file} cannot be read as a gallery: {reason}. Restore it from a backup.") from error
         if not 1 <= found <= FORMAT:
             self.connection.close()
             raise GalleryError(f"{file} has format {found}, this crosscam reads {FORMAT}. Install a later crosscam.")
@@ -241,6 +242,12 @@ class Database:
                 raise sqlite3.DatabaseError(f"entry {row[0]} is not what was kept (checksum)")
             found[row[0]] = Entry(*row[:7])
         return found
+
+    def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
+        """Those of some paths that entries have, and when they were added; looks at every entry once."""
+        asked = json.dumps(list(paths))
+        query = "SELECT path, added FROM entries WHERE path IN (SELECT value FROM json_each(?))"
+        return dict(self.connection.execute(query, (asked,)))
 
     def slots(self, ids: Sequence[int]) -> dict[int, Slot]:
         """Where those of these entries that there are lie, by id."""

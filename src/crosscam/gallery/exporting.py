@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import GalleryError
-from crosscam.gallery.records import Entry
+from crosscam.gallery.interface import Gallery
+from crosscam.gallery.records import Entry, Where
 from crosscam.system.files import write_atomically
 from crosscam.system.locks import only_writer
 
@@ -19,28 +20,33 @@ SUFFIXES = (".parquet", ".npz")
 Part = tuple[list[Entry], NDArray[np.float32]]
 
 
-def export_entries(file: Path, count: int, dim: int, parts: Callable[[], Iterator[Part]]) -> None:
+def export_entries(gallery: Gallery, file: Path, where: Where) -> int:
     """Write entries with their descriptors; a kill at any instant leaves no half a table.
 
     Args:
+        gallery: where they are.
         file: .parquet or .npz.
-        count: N, entries in all.
-        dim: D, length of a descriptor.
-        parts: entries and their descriptors, some at a time.
+        where: which entries.
+    Returns:
+        Entries written.
     Raises:
         GalleryError: another suffix, a missing package, or a disk that cannot be written.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise GalleryError(f"{file} cannot be written. Expected a name that ends in {' or '.join(SUFFIXES)}.")
+    ids = gallery.ids(where)
+    pieces = (ids[first : first + ROWS_AT_ONCE] for first in range(0, len(ids), ROWS_AT_ONCE))
+    parts = ((gallery.get(some), gallery.descriptors(some)) for some in pieces)
 
     def write(path: Path) -> None:
         if file.suffix.lower() == ".parquet":
-            _parquet(path, dim, parts())
+            _parquet(path, gallery.dim, parts)
         else:
-            _npz(path, count, dim, parts())
+            _npz(path, len(ids), gallery.dim, parts)
 
     with only_writer(file):
         write_atomically(file, write, error=GalleryError)
+    return len(ids)
 
 
 def _parquet(file: Path, dim: int, parts: Iterator[Part]) -> None:

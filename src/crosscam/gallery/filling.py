@@ -1,4 +1,4 @@
-"""From picture files to entries: read, describe, make thumbnails, add; and the same for queries."""
+"""From picture files to entries: read, describe, make thumbnails, add; which model does it, and whom a number names."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from PIL import Image
 from crosscam.data.images import decode_image
 from crosscam.data.limits import size_fault
 from crosscam.data.loading import Progress
-from crosscam.data.records import Sample
+from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import refuse_names
-from crosscam.errors import ImageError
+from crosscam.engines.opening import is_exported
+from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
-from crosscam.gallery.identity import identify_model
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.records import NewEntry, name_of
+from crosscam.gallery.records import ModelIdentity, NewEntry, name_of
 from crosscam.system.cores import available_cores
 from crosscam.system.files import stamp_of
 from crosscam.system.names import printable
@@ -31,6 +31,9 @@ THUMBNAIL_HEIGHT = 160
 THUMBNAIL_WIDTH = 160
 JPEG_QUALITY = 80
 PICTURES_AT_ONCE = 256
+# The document that says whether crosscam numbered the identities of a gallery.
+NUMBERING = "numbering"
+OURS = "crosscam"
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def fill(
     if not spell_names:
         instead = "Rename the files; nothing was added."
         refuse_names((t for s in samples for t in (os.path.abspath(s.path), s.track or "")), "a gallery", instead)
-    known = {entry.path: entry.added for entry in gallery.entries()}
+    known = gallery.known_paths({kept_name(s.path) for s in samples})
     changed = [s.path for s in samples if _changed_since(s.path, known.get(kept_name(s.path)))]
     new = [s for s in samples if kept_name(s.path) not in known]
     ids: list[int] = []
@@ -114,6 +117,17 @@ def _changed_since(path: Path, added: float | None) -> bool:
     return added is not None and (file if os.name == "posix" else content) > added * 1e9
 
 
+def identify_model(source: Path, extractor: Extractor) -> ModelIdentity:
+    """The identity of a model's descriptors.
+
+    Args:
+        source: the run folder or exported file.
+        extractor: opened from it; its fingerprint is that of the weights, the input size, the layout and the mirror
+            pass, the same for a run folder, its copies, and its exported files.
+    """
+    return ModelIdentity(extractor.fingerprint, printable(f"{extractor.recipe.name} in {source.name}"))
+
+
 def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> Extractor:
     """A run folder's model with or without the mirror pass, as the gallery was built.
 
@@ -121,13 +135,14 @@ def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> E
         ModelMismatchError: it is another model.
         CheckpointError: not a run folder.
     """
-    for flip in (False, True):
-        extractor = Extractor.load(folder, flip=flip, device=device)
+    extractor = Extractor.load(folder, device=device)
+    # Most galleries are built with the mirror pass, so that a second load is rare. A file's pass is settled.
+    if extractor.fingerprint != gallery.model.fingerprint and extractor.flip and not is_exported(folder):
+        extractor = Extractor.load(folder, flip=False, device=device)
+    if extractor.fingerprint != gallery.model.fingerprint:
         identity = identify_model(folder, extractor)
-        if identity.fingerprint == gallery.model.fingerprint:
-            return extractor
-    gallery.check_model(f"{identity.fingerprint} ({identity.name})")
-    raise AssertionError("a fingerprint that differs is refused")
+        gallery.check_model(f"{identity.fingerprint} ({identity.name})")
+    return extractor
 
 
 def make_thumbnail(pixels: NDArray[np.uint8]) -> bytes:
@@ -174,3 +189,40 @@ def _entry(sample: Sample, labelled: bool) -> NewEntry:
 def kept_name(path: Path) -> str:
     """The path of a picture as a gallery keeps it."""
     return printable(name_of(os.path.abspath(path)))
+
+
+def keep_people_apart(gallery: Gallery, dataset: ReidDataset, samples: Sequence[Sample]) -> None:
+    """Refuse pictures whose identity has the number of somebody else in the gallery, as far as that can be told.
+
+    Whole numbers of two data sets are taken as they are: they name the same people. Names have no number of their own:
+    each data set numbers them from 1. So where either side's identities were numbered by crosscam, a number may come
+    again only for the pictures of this data set that the gallery has already. The gallery keeps no names for that,
+    which ``forget`` would have to find.
+
+    Args:
+        gallery: opened for writing.
+        dataset: where the pictures are from.
+        samples: what is to be added.
+    Raises:
+        DataError: a number would stand for two people; nothing was added.
+    """
+    numbered_here = gallery.document(NUMBERING) == OURS
+    if not (dataset.renumbered or numbered_here):
+        return
+    own = {(kept_name(s.path), s.pid) for subset in dataset.subsets.values() for s in subset}
+    others = {e.pid for e in gallery.entries() if e.pid is not None and (e.path, e.pid) not in own}
+    shared = sorted(pid for pid in others & {s.pid for s in samples} if pid > DISTRACTOR_PID)
+    if shared:
+        first = ", ".join(map(str, shared[:3])) + (", ..." if len(shared) > 3 else "")
+        why = (
+            f"the identities of {dataset.name} have no numbers of their own and were numbered by crosscam"
+            if dataset.renumbered
+            else "the gallery's identities were names that crosscam numbered"
+        )
+        raise DataError(
+            f"{len(shared):,} identities would get numbers of others in the gallery ({first}): {why}. Nothing was "
+            "added. Write one table in which every person of both has a whole number of their own, or add the pictures "
+            "with --unlabelled."
+        )
+    if dataset.renumbered and not numbered_here:
+        gallery.set_document(NUMBERING, OURS)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Protocol, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.gallery.records import (
+    EVERYTHING,
     KEEP,
     Entry,
     GalleryInfo,
@@ -21,6 +22,7 @@ from crosscam.gallery.records import (
     Verified,
     Where,
 )
+from crosscam.gallery.searching import SearchChanges, SearchOptions
 from crosscam.models.output import Layout
 
 Floats = NDArray[np.floating[Any]]
@@ -94,37 +96,30 @@ class Gallery(Protocol):
     def search(
         self,
         descriptors: Floats,
-        k: int = 20,
+        options: SearchOptions | int | None = None,
         *,
         model: str,
-        where: Where = Where(),  # noqa: B008 - frozen
-        weights: Mapping[str, float] | None = None,
-        pool_tracks: bool = False,
-        rerank_first: int = 0,
+        **changes: Unpack[SearchChanges],
     ) -> list[list[Hit]]:
         """The nearest entries of each query, exactly, nearest first; equal distances rank by id.
 
         Args:
             descriptors: (Q, D). Several pictures of one person are one query by :func:`crosscam.gallery.unit_mean`.
-            k: hits for each query; fewer only where ``where`` leaves fewer.
+            options: how to search; a number alone is the hits for each query.
             model: fingerprint of the model that made the descriptors.
-            where: which entries to look among.
-            weights: body parts or blocks by name, see :func:`crosscam.gallery.block_weights`.
-            pool_tracks: pictures of one track at one camera count as one, by the mean of their descriptors; entries
-                without a track stand for themselves.
-            rerank_first: re-rank this many first hits by k-reciprocal neighbours; 0 leaves the ranking alone.
+            changes: fields of :class:`crosscam.gallery.SearchOptions` by name, in place of those of ``options``.
         Returns:
-            Q lists of up to k hits.
+            Q lists of up to k hits. Where tracks are pooled, entries without a track stand for themselves.
         Raises:
             ModelMismatchError: descriptors of another model.
             GalleryError: damaged files.
             ValueError: shapes or numbers out of range, an unknown part.
         """
 
-    def entries(self, where: Where = Where(), *, start: int = 0, limit: int | None = None) -> list[Entry]:  # noqa: B008
+    def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries by rising id, from the ``start``-th on."""
 
-    def ids(self, where: Where = Where()) -> list[int]:  # noqa: B008
+    def ids(self, where: Where = EVERYTHING) -> list[int]:
         """Their ids, rising."""
 
     def get(self, ids: Sequence[int]) -> list[Entry]:
@@ -133,6 +128,9 @@ class Gallery(Protocol):
         Raises:
             GalleryError: an id that is not in the gallery, perhaps forgotten.
         """
+
+    def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
+        """Those of some paths that entries have, and when they were added, in seconds of the Unix epoch."""
 
     def descriptors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """(N, D) descriptors by id, in the order of the ids; errors as in :meth:`get`."""
@@ -188,7 +186,7 @@ class Gallery(Protocol):
     def verify(self) -> Verified:
         """Read everything and compare it with its checksums."""
 
-    def export(self, file: Path, where: Where = Where()) -> int:  # noqa: B008
+    def export(self, file: Path, where: Where = EVERYTHING) -> int:
         """Write entries as a table with the columns id, path, pid, camid, time, track, added, descriptor.
 
         Args:

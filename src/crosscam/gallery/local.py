@@ -6,10 +6,10 @@ import math
 import re
 import time as clock
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from crosscam.errors import ArgumentError, GalleryError, ModelMismatchError
 from crosscam.gallery import writing
 from crosscam.gallery.backup import backup
 from crosscam.gallery.checking import verify
-from crosscam.gallery.exporting import ROWS_AT_ONCE, Part, export_entries
+from crosscam.gallery.exporting import export_entries
 from crosscam.gallery.records import (
+    EVERYTHING,
     KEEP,
     Entry,
     GalleryInfo,
@@ -32,14 +33,12 @@ from crosscam.gallery.records import (
     Where,
 )
 from crosscam.gallery.rows import Floats, check_descriptors
-from crosscam.gallery.searching import Request, Searcher
+from crosscam.gallery.searching import SearchChanges, Searcher, SearchOptions, search_options
 from crosscam.gallery.snapshot import NONE
 from crosscam.gallery.store import SEGMENT_ROWS, TRIES, Store
-from crosscam.gallery.weights import block_weights
 from crosscam.models.output import Layout
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-EVERYTHING = Where()
 
 
 class LocalGallery:
@@ -116,19 +115,15 @@ class LocalGallery:
     def search(
         self,
         descriptors: Floats,
-        k: int = 20,
+        options: SearchOptions | int | None = None,
         *,
         model: str,
-        where: Where = EVERYTHING,
-        weights: Mapping[str, float] | None = None,
-        pool_tracks: bool = False,
-        rerank_first: int = 0,
+        **changes: Unpack[SearchChanges],
     ) -> list[list[Hit]]:
         """The nearest entries of each query."""
         self.check_model(model)
         queries = check_descriptors(descriptors, self.layout, "queries")
-        factors = block_weights(weights, self.layout)
-        return self._searcher.search(queries, Request(k, where, factors, pool_tracks, rerank_first))
+        return self._searcher.search(queries, search_options(options, changes))
 
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries by rising id."""
@@ -145,6 +140,11 @@ class LocalGallery:
     def get(self, ids: Sequence[int]) -> list[Entry]:
         """Entries by id."""
         return self._store.entries(ids)
+
+    def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
+        """Those of some paths that entries have, and when they were added."""
+        with self._store.turn():
+            return self._store.database.known_paths(paths)
 
     def descriptors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """(N, D) descriptors by id."""
@@ -198,13 +198,10 @@ class LocalGallery:
     ) -> int:
         """Give entries other data."""
         self._store.must_write()
-        given = {"path": path, "pid": pid, "camid": camid, "time": time, "track": track}
-        changes = {name: value for name, value in given.items() if not isinstance(value, Keep)}
+        changes = writing.checked_changes(path=path, pid=pid, camid=camid, time=time, track=track)
         if not changes or not len(ids):
             return 0
-        kept = {"path": "", "camid": 0, **changes}
-        writing.refuse_new([NewEntry(**kept)], [None], 1)  # type: ignore[arg-type]
-        return writing.update(self._store, [whole_number(i, "id") for i in ids], dict(changes))
+        return writing.update(self._store, [whole_number(i, "id") for i in ids], changes)
 
     def forget(self, where: Where) -> int:
         """Remove entries for good."""
@@ -218,11 +215,7 @@ class LocalGallery:
 
     def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
         """Forget what is older than ``keep``."""
-        before = (clock.time() if now is None else now) - seconds(keep)
-        if by not in ("added", "time"):
-            raise ArgumentError(f"by is {by!r}. Expected 'added' or 'time'.")
-        by_time = Where(time_to=math.nextafter(before, -math.inf))
-        return self.forget(by_time if by == "time" else Where(added_before=before))
+        return self.forget(older_than(keep, by, now))
 
     def compact(self) -> int:
         """Give the places of forgotten entries back to the disk."""
@@ -256,15 +249,7 @@ class LocalGallery:
 
     def export(self, file: Path, where: Where = EVERYTHING) -> int:
         """Write entries as a table."""
-        ids = self.ids(where)
-
-        def parts() -> Iterator[Part]:
-            for first in range(0, len(ids), ROWS_AT_ONCE):
-                some = ids[first : first + ROWS_AT_ONCE]
-                yield self.get(some), self.descriptors(some)
-
-        export_entries(file, len(ids), self.dim, parts)
-        return len(ids)
+        return export_entries(self, file, where)
 
     def backup(self, folder: Path) -> int:
         """Copy the gallery as it stands."""
@@ -301,6 +286,18 @@ def check_model(model: ModelIdentity, fingerprint: str, place: str) -> None:
             f"{place} was built with the model {model.name} (fingerprint {model.fingerprint}); these descriptors "
             f"are of {fingerprint}. Describe the pictures with that model, or make a new gallery."
         )
+
+
+def older_than(keep: str, by: Literal["added", "time"], now: float | None) -> Where:
+    """Entries older than ``"30d"``; see :meth:`crosscam.gallery.Gallery.expire`.
+
+    Raises:
+        ValueError: not a number and a unit, or an unknown way to count.
+    """
+    before = (clock.time() if now is None else now) - seconds(keep)
+    if by not in ("added", "time"):
+        raise ArgumentError(f"by is {by!r}. Expected 'added' or 'time'.")
+    return Where(time_to=math.nextafter(before, -math.inf)) if by == "time" else Where(added_before=before)
 
 
 def seconds(keep: str) -> float:

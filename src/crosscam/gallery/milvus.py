@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import os
 import socket
 import time as clock
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
+from crosscam.explain.parts import block_weights
 from crosscam.gallery import feedback
-from crosscam.gallery.exporting import Part, export_entries
-from crosscam.gallery.local import EVERYTHING, check_layout, check_model, seconds
+from crosscam.gallery.exporting import export_entries
+from crosscam.gallery.local import check_layout, check_model, older_than
 from crosscam.gallery.milvus_tables import (
     FIELDS,
     NO_PID,
@@ -37,6 +37,7 @@ from crosscam.gallery.milvus_tables import (
     to_record,
 )
 from crosscam.gallery.records import (
+    EVERYTHING,
     KEEP,
     Entry,
     GalleryInfo,
@@ -49,9 +50,8 @@ from crosscam.gallery.records import (
 )
 from crosscam.gallery.rows import LENGTH_TOLERANCE, Floats, Rows, check_descriptors, query_rows, widen
 from crosscam.gallery.scan import Nearest, weighted_contributions
-from crosscam.gallery.searching import Request, reranked
-from crosscam.gallery.weights import block_weights
-from crosscam.gallery.writing import refuse_new
+from crosscam.gallery.searching import SearchChanges, SearchOptions, Weights, reranked, search_options
+from crosscam.gallery.writing import checked_changes, refuse_new
 from crosscam.models.output import Block, Layout
 from crosscam.system.json_text import parse_json
 
@@ -165,35 +165,32 @@ class MilvusGallery:
     def search(
         self,
         descriptors: Floats,
-        k: int = 20,
+        options: SearchOptions | int | None = None,
         *,
         model: str,
-        where: Where = EVERYTHING,
-        weights: Mapping[str, float] | None = None,
-        pool_tracks: bool = False,
-        rerank_first: int = 0,
+        **changes: Unpack[SearchChanges],
     ) -> list[list[Hit]]:
         """The nearest entries of each query: ranked by Milvus in float32, the first again in float64."""
         self.check_model(model)
         queries = check_descriptors(descriptors, self.layout, "queries")
-        if pool_tracks:
+        options = search_options(options, changes)
+        if options.pool_tracks:
             raise GalleryError(f"{self._place} is in Milvus, where tracks cannot be pooled. Search without that.")
-        request = Request(k, where, block_weights(weights, self.layout), rerank_first=rerank_first)
-        wanted = max(k, rerank_first)
-        if wanted > MOST_HITS:
-            raise ArgumentError(f"Milvus gives at most {MOST_HITS:,} hits, asked for were {wanted:,}.")
-        limit = min(MOST_HITS, wanted + FURTHER_HITS)
+        if options.looked_at > MOST_HITS:
+            raise ArgumentError(f"Milvus gives at most {MOST_HITS:,} hits, asked for were {options.looked_at:,}.")
+        weights = block_weights(options.weights, self.layout)
+        limit = min(MOST_HITS, options.looked_at + FURTHER_HITS)
         results = []
-        for query, wide in zip(queries, query_rows(queries, request.weights, self.layout), strict=True):
+        for query, wide in zip(queries, query_rows(queries, weights, self.layout), strict=True):
             found = self._client.search(
                 self._address.collection,
                 [wide.tolist()],
                 limit=limit,
                 anns_field="row",
-                filter=condition(where),
+                filter=condition(options.where),
                 output_fields=[*FIELDS, "row"],
             )[0]
-            results.append(self._hits(query, [hit["entity"] for hit in found], request, wanted))
+            results.append(self._hits(query, [hit["entity"] for hit in found], options, weights))
         return results
 
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
@@ -208,6 +205,15 @@ class MilvusGallery:
     def get(self, ids: Sequence[int]) -> list[Entry]:
         """Entries by id."""
         return [to_entry(record) for record in self._records(ids, FIELDS)]
+
+    def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
+        """Those of some paths that entries have, and when they were added."""
+        asked, found = list(paths), dict[str, float]()
+        for first in range(0, len(asked), AT_ONCE):
+            some = f"path in {json.dumps(asked[first : first + AT_ONCE])}"
+            records = self._client.query(self._address.collection, filter=some, output_fields=["path", "added"])
+            found |= {str(record["path"]): float(record["added"]) for record in records}
+        return found
 
     def descriptors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """(N, D) descriptors by id."""
@@ -232,10 +238,8 @@ class MilvusGallery:
         """Give entries other data."""
         self._must_write()
         none = {"pid": NO_PID, "time": NO_TIME, "track": ""}
-        given = {"path": path, "pid": pid, "camid": camid, "time": time, "track": track}
-        kept = {"path": "", "camid": 0, **{n: v for n, v in given.items() if not isinstance(v, Keep)}}
-        refuse_new([NewEntry(**kept)], [None], 1)  # type: ignore[arg-type]
-        changes = {n: none[n] if v is None else v for n, v in given.items() if not isinstance(v, Keep)}
+        given = checked_changes(path=path, pid=pid, camid=camid, time=time, track=track)
+        changes = {name: none[name] if value is None else value for name, value in given.items()}
         records = self._records(sorted(set(ids)), (*FIELDS, "row", "thumbnail")) if changes else []
         for first in range(0, len(records), AT_ONCE):
             self._client.upsert(self._address.collection, [r | changes for r in records[first : first + AT_ONCE]])
@@ -260,9 +264,7 @@ class MilvusGallery:
 
     def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
         """Forget what is older than ``keep``."""
-        before = (clock.time() if now is None else now) - seconds(keep)
-        by_time = Where(time_to=math.nextafter(before, -math.inf))
-        return self.forget(by_time if by == "time" else Where(added_before=before))
+        return self.forget(older_than(keep, by, now))
 
     def compact(self) -> int:
         """Ask Milvus to compact; how many bytes that frees it does not tell, so 0."""
@@ -303,15 +305,7 @@ class MilvusGallery:
 
     def export(self, file: Path, where: Where = EVERYTHING) -> int:
         """Write entries as a table."""
-        ids = self.ids(where)
-
-        def parts() -> Iterator[Part]:
-            for first in range(0, len(ids), AT_ONCE):
-                some = ids[first : first + AT_ONCE]
-                yield self.get(some), self.descriptors(some)
-
-        export_entries(file, len(ids), self.dim, parts)
-        return len(ids)
+        return export_entries(self, file, where)
 
     def backup(self, folder: Path) -> int:
         """Not from here."""
@@ -328,15 +322,15 @@ class MilvusGallery:
         self._must_write()
         self._set_about(f"document {name}", value)
 
-    def _hits(self, query: Rows, records: list[dict[str, Any]], request: Request, wanted: int) -> list[Hit]:
+    def _hits(self, query: Rows, records: list[dict[str, Any]], options: SearchOptions, weights: Weights) -> list[Hit]:
         if not records:
             return []
         rows = np.array([record["row"] for record in records], np.float32)
-        parts = weighted_contributions(query, rows, request.weights, self.layout)
+        parts = weighted_contributions(query, rows, weights, self.layout)
         squares = parts.sum(axis=1)
-        order = np.lexsort(([record["id"] for record in records], squares))[:wanted]
+        order = np.lexsort(([record["id"] for record in records], squares))[: options.looked_at]
         found = Nearest(order, parts[order], np.sqrt(squares[order]))
-        kept, changed = reranked(query, found, request, self.layout, rows[order])
+        kept, changed = reranked(query, found, options, weights, self.layout, rows[order])
         return [
             Hit(to_entry(records[place]), float(distance), contributions, again)
             for place, distance, contributions, again in zip(

@@ -145,6 +145,10 @@ class Where:
         return all(getattr(self, field.name) is None for field in fields(self))
 
 
+EVERYTHING: Final = Where()
+"""No condition."""
+
+
 @dataclass(frozen=True)
 class GalleryInfo:
     """The state of a gallery.

@@ -1,15 +1,18 @@
-"""The search of a gallery's folder: exact, pooled, re-ranked."""
+"""How to search a gallery, and the search of a gallery's folder: exact, pooled, re-ranked."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
+from crosscam.explain.parts import block_weights
 from crosscam.gallery.pooling import PooledTracks, pool_tracks
-from crosscam.gallery.records import Hit, Where
+from crosscam.gallery.records import EVERYTHING, Hit, Where
 from crosscam.gallery.rows import Rows
 from crosscam.gallery.scan import Nearest, nearest, weighted_contributions
 from crosscam.gallery.snapshot import Snapshot
@@ -21,26 +24,50 @@ Weights = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is searched for besides the queries.
+class SearchOptions:
+    """How to search a gallery; a field of a plain type is an option of the command line, too."""
 
-    Attributes:
-        k: hits for each query.
-        where: which entries.
-        weights: (L,) factors of the blocks.
-        pooled: tracks count as one.
-        rerank_first: hits to re-rank.
-    """
-
-    k: int
-    where: Where
-    weights: Weights
-    pooled: bool = False
+    k: int = 20
+    """Hits for each query; fewer only where the conditions leave fewer."""
+    where: Where = EVERYTHING
+    """Which entries to look among."""
+    weights: Mapping[str, float] | None = None
+    """Body parts or blocks by name, see :func:`crosscam.gallery.block_weights`."""
+    pool_tracks: bool = False
+    """Count the pictures of a track at one camera as one, by the mean of their descriptors."""
     rerank_first: int = 0
+    """Re-rank this many first hits by their k-reciprocal neighbours."""
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.rerank_first < 0:
             raise ArgumentError(f"Expected k >= 1 and rerank_first >= 0, found {self.k} and {self.rerank_first}.")
+
+    @property
+    def looked_at(self) -> int:
+        """Hits that are ranked by distance: those that are given, and those that are re-ranked."""
+        return max(self.k, self.rerank_first)
+
+    @property
+    def keeps_distances(self) -> bool:
+        """Whether the ranking is by plain distances, as a calibration has them."""
+        return not self.rerank_first and all(weight == 1 for weight in (self.weights or {}).values())
+
+
+class SearchChanges(TypedDict, total=False):
+    """The fields of :class:`SearchOptions` as keywords."""
+
+    k: int
+    where: Where
+    weights: Mapping[str, float] | None
+    pool_tracks: bool
+    rerank_first: int
+
+
+def search_options(options: SearchOptions | int | None, changes: SearchChanges) -> SearchOptions:
+    """The options with the changes; a number stands for k alone."""
+    if not isinstance(options, SearchOptions):
+        options = SearchOptions() if options is None else SearchOptions(options)
+    return replace(options, **changes)
 
 
 class Searcher:
@@ -50,17 +77,18 @@ class Searcher:
         self._store = store
         self._pooled: tuple[tuple[int, Where] | None, PooledTracks | None] = (None, None)
 
-    def search(self, queries: Rows, request: Request) -> list[list[Hit]]:
+    def search(self, queries: Rows, options: SearchOptions) -> list[list[Hit]]:
         """Hits of each query (Q, D); entries that were forgotten while it looked are not among them.
 
         Raises:
             GalleryError: as in :meth:`crosscam.gallery.Gallery.search`.
             GalleryBusyError: a writer never ceased to change entries.
         """
+        weights = block_weights(options.weights, self._store.layout)
         for _ in range(TRIES):
             snapshot = self._store.snapshot()
             damaged = self._store.unsound(snapshot)
-            found = None if damaged else self._hits(snapshot, queries, request)
+            found = None if damaged else self._hits(snapshot, queries, options, weights)
             # A change that came meanwhile may have wiped rows under the scan: only an undisturbed scan counts.
             if self._store.generation() != snapshot.generation:
                 continue
@@ -73,21 +101,23 @@ class Searcher:
                 return found
         raise GalleryBusyError(f"{self._store.folder} is being changed without a pause. Search again later.")
 
-    def _hits(self, snapshot: Snapshot, queries: Rows, request: Request) -> list[list[Hit]] | None:
+    def _hits(
+        self, snapshot: Snapshot, queries: Rows, options: SearchOptions, weights: Weights
+    ) -> list[list[Hit]] | None:
         layout = self._store.layout
-        wanted = replace(request, k=max(request.k, request.rerank_first))
-        chosen = snapshot.chosen(request.where)
+        chosen = snapshot.chosen(options.where)
         if self._pooled[0] and self._pooled[0][0] != snapshot.version:
             self.drop()
-        pooled = self._pool(snapshot, chosen, request) if request.pooled else None
-        if pooled:
-            found = nearest(queries, request.weights, layout, wanted.k, pooled.chunks, pooled.rows, pooled.first_ids)
-        else:
-            found = self._plain(snapshot, queries, wanted, chosen)
+        pooled = self._pool(snapshot, chosen, options.where) if options.pool_tracks else None
+        ties = pooled.first_ids if pooled else lambda places: snapshot.columns["id"][places]
+        chunks = pooled.chunks if pooled else lambda: snapshot.chunks(chosen)
         fetch = pooled.rows if pooled else snapshot.rows
-        ranked = [reranked(q, one, request, layout, fetch(one.keys)) for q, one in zip(queries, found, strict=True)]
+        found = nearest(queries, weights, layout, options.looked_at, chunks, fetch, ties)
+        ranked = [
+            reranked(q, one, options, weights, layout, fetch(one.keys)) for q, one in zip(queries, found, strict=True)
+        ]
         shown = [
-            [_picture(q, int(key), request, layout, snapshot, pooled) for key in one.keys]
+            [_picture(q, int(key), weights, layout, snapshot, pooled) for key in one.keys]
             for q, (one, _) in zip(queries, ranked, strict=True)
         ]
         ids = sorted({id_ for one in shown for id_, _ in one})
@@ -105,23 +135,12 @@ class Searcher:
             for (one, changed), pictures in zip(ranked, shown, strict=True)
         ]
 
-    def _plain(self, snapshot: Snapshot, queries: Rows, request: Request, chosen: NDArray[np.bool_]) -> list[Nearest]:
-        return nearest(
-            queries,
-            request.weights,
-            self._store.layout,
-            request.k,
-            lambda: snapshot.chunks(chosen),
-            snapshot.rows,
-            lambda places: snapshot.columns["id"][places],
-        )
-
     def drop(self) -> None:
         """Keep no means of tracks any longer: somebody in them may have been forgotten."""
         self._pooled = (None, None)
 
-    def _pool(self, snapshot: Snapshot, chosen: NDArray[np.bool_], request: Request) -> PooledTracks:
-        key = (snapshot.version, request.where)
+    def _pool(self, snapshot: Snapshot, chosen: NDArray[np.bool_], where: Where) -> PooledTracks:
+        key = (snapshot.version, where)
         kept, pooled = self._pooled
         if kept != key or pooled is None:
             pooled = pool_tracks(snapshot, chosen, self._store.layout)
@@ -130,30 +149,30 @@ class Searcher:
 
 
 def reranked(
-    query: Rows, found: Nearest, request: Request, layout: Layout, rows: Rows
+    query: Rows, found: Nearest, options: SearchOptions, weights: Weights, layout: Layout, rows: Rows
 ) -> tuple[Nearest, list[float | None]]:
     """The first hits in the order of their re-ranked distances, which come with them; then all cut to k."""
-    first = min(request.rerank_first, len(found.keys))
+    first = min(options.rerank_first, len(found.keys))
     order = np.arange(len(found.keys))
     distances: list[float | None] = [None] * len(order)
     if first > 1:
-        factors = np.repeat(np.sqrt(request.weights), [block.dim for block in layout]).astype(np.float32)
+        factors = np.repeat(np.sqrt(weights), [block.dim for block in layout]).astype(np.float32)
         near = rows[:first, : layout[-1].stop] * factors
         k1 = min(20, first - 1)
         changed = rerank((query * factors)[None], near, k1=k1, k2=min(6, k1))[0]
         order[:first] = np.argsort(changed, kind="stable")
         distances[:first] = [float(changed[place]) for place in order[:first]]
-    order = order[: request.k]
+    order = order[: options.k]
     kept = Nearest(found.keys[order], found.contributions[order], found.distances[order])
-    return kept, distances[: request.k]
+    return kept, distances[: options.k]
 
 
 def _picture(
-    query: Rows, key: int, request: Request, layout: Layout, snapshot: Snapshot, pooled: PooledTracks | None
+    query: Rows, key: int, weights: Weights, layout: Layout, snapshot: Snapshot, pooled: PooledTracks | None
 ) -> tuple[int, int]:
     """The id to show for a key, and how many pictures it stands for: of a track, the nearest picture."""
     if pooled is None:
         return int(snapshot.columns["id"][key]), 1
     places = pooled.pictures(key)
-    squares = weighted_contributions(query, snapshot.rows(places), request.weights, layout).sum(axis=1)
+    squares = weighted_contributions(query, snapshot.rows(places), weights, layout).sum(axis=1)
     return int(snapshot.columns["id"][places[int(squares.argmin())]]), len(places)

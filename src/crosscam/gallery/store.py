@@ -18,19 +18,19 @@ from crosscam.errors import GalleryBusyError, GalleryError
 from crosscam.gallery.checksums import row_sums, segment_sum
 from crosscam.gallery.database import DATABASE, Database, Slot
 from crosscam.gallery.records import Entry, ModelIdentity
-from crosscam.gallery.segment_checks import SegmentChecks
 from crosscam.gallery.segments import SegmentFiles
-from crosscam.gallery.snapshot import Snapshot, extend, load
-from crosscam.gallery.writer_lock import WriterLock
+from crosscam.gallery.snapshot import SegmentChecks, Snapshot, extend, load
 from crosscam.models.output import Layout
 from crosscam.system.files import sync_folder
-from crosscam.system.locks import only_writer
+from crosscam.system.locks import Lock, only_writer
 
 SEGMENTS = "segments"
 SEGMENT_ROWS = 65_536
 TRIES = 20
 # Of the approximate search of earlier versions: means of people and their ids, which nobody may keep.
 FORMER_INDEX = "lists.npz"
+
+LOCK = "writer.lock"
 
 
 class Store:
@@ -120,7 +120,7 @@ class Store:
                 yield
             except sqlite3.Error as error:
                 raise GalleryError(
-                    f"{self.folder}: the database is damaged or cannot be read ({error}). "
+                    f"{self.folder}: the database is damaged or cannot be read ({' '.join(str(error).split())}). "
                     "See what 'crosscam gallery verify' says, and restore the gallery from a backup."
                 ) from error
 
@@ -310,3 +310,29 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=lambda: _after_fork(child=False),
         after_in_child=lambda: _after_fork(child=True),
     )
+
+
+class WriterLock:
+    """Held from its making to :meth:`release`. Two writers in one process exclude each other as well.
+
+    Raises:
+        GalleryBusyError: somebody else holds it; the message says who.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lock = Lock(folder / LOCK)
+        try:
+            taken = self._lock.take()
+        except OSError as error:
+            raise GalleryError(
+                f"{folder} cannot be written: {error.strerror or error}. Check who may write there."
+            ) from error
+        if not taken:
+            raise GalleryBusyError(
+                f"{folder} is being written by {self._lock.holder()}. Wait until it is done, or open the gallery for "
+                "reading."
+            )
+
+    def release(self) -> None:
+        """Let the next writer in."""
+        self._lock.release()

@@ -19,7 +19,7 @@ from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError, GalleryError
 from crosscam.gallery.checksums import entry_crc, row_sums, segment_sum, signed
 from crosscam.gallery.database import Slot
-from crosscam.gallery.records import NewEntry, Where
+from crosscam.gallery.records import Keep, NewEntry, Where
 from crosscam.gallery.rows import Rows, widen
 from crosscam.gallery.store import Store
 
@@ -245,6 +245,13 @@ def _refuse_damaged(store: Store, slot: Slot, row: Rows, thumb: bytes) -> None:
             f"{store.folder} cannot be compacted: entry {slot[0]} is damaged (checksum). Nothing was changed. "
             "Forget the entry and add it again, or restore the gallery from a backup."
         )
+
+
+def checked_changes(**given: object) -> dict[str, object]:
+    """What is to be changed of an entry: the fields that are not kept, refused as :func:`refuse_new` does."""
+    changes = {name: value for name, value in given.items() if not isinstance(value, Keep)}
+    refuse_new([NewEntry(**{"path": "", "camid": 0, **changes})], [None], 1)  # type: ignore[arg-type]
+    return changes
 
 
 def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], count: int) -> None:

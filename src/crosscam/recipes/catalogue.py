@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 
 from torch import nn
@@ -19,6 +18,7 @@ from crosscam.recipes.choices import (
 )
 from crosscam.recipes.recipe import Data, Evaluation, Recipe, Train
 from crosscam.recipes.systems import SYSTEM_RECIPES
+from crosscam.system.names import did_you_mean
 
 RRID_F = Recipe(
     name="rrid-f",
@@ -191,9 +191,7 @@ def find_recipe(name: str) -> Recipe:
     """
     if name in RECIPES:
         return RECIPES[name]
-    near = difflib.get_close_matches(name, RECIPES, 1)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    raise RecipeError(f"No recipe {name!r}. {hint}Known: {', '.join(RECIPES)}.")
+    raise RecipeError(f"No recipe {name!r}. {did_you_mean(name, RECIPES)}Known: {', '.join(RECIPES)}.")
 
 
 def build_model(recipe: str | Recipe, num_ids: int, *, pretrained: bool = True) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import math
 import types
@@ -17,6 +16,7 @@ from crosscam.recipes.effects import without_effect
 from crosscam.recipes.limits import flatten
 from crosscam.recipes.recipe import Recipe
 from crosscam.system.json_text import parse_json
+from crosscam.system.names import did_you_mean
 
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
 CHOICES: dict[str, Mapping[str, type[Any]]] = {"loss": LOSSES, "optim": OPTIMISERS, "schedule": SCHEDULES}
@@ -127,9 +127,9 @@ def _unknown(name: str, known: Sequence[str], recipe: str, values: Mapping[str, 
         chosen = values[group]["name"]
         own = ", ".join(k for k in values[group] if k != "name") or "none"
         return f"{name} changes nothing with {group}.name={chosen}. Its settings: {own}."
-    near = difflib.get_close_matches(name, known, 1) or [k for k in known if k.endswith("." + name)]
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return f"No setting {name!r} in recipe {recipe}.{hint} 'crosscam recipes NAME' lists all."
+    ending = next((f"Did you mean {k}? " for k in known if k.endswith("." + name)), "")
+    hint = did_you_mean(name, known) or ending
+    return f"No setting {name!r} in recipe {recipe}. {hint}'crosscam recipes NAME' lists all."
 
 
 def _field_names(kind: Any) -> set[str]:

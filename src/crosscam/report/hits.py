@@ -3,68 +3,90 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 import numpy as np
 
 from crosscam.explain.parts import BodyProfile, body_profile
 from crosscam.gallery.records import Entry, Hit
 from crosscam.models.output import Layout
-from crosscam.report.shell import html_page, write_page
+from crosscam.report.shell import html_page, origin_html, write_page
 from crosscam.report.strip_view import SHOWN_HEIGHT, profile_bars
+from crosscam.retrieval.calibration import Verdict
 
-# Times before this are counted from no calendar's origin.
-FIRST_DATE = 100_000_000
+# Seconds above this are dates: whoever counts from the start of a video stays below ten years.
+FIRST_DATE = 3e8
+
+Likelihood = tuple[Verdict | None, float | None]
+"""Same, unsure or other, and the probability of the same person; None where nothing tells."""
 
 
 def write_hits(
     path: Path,
     queries: Sequence[bytes],
     hits: Sequence[Hit],
-    thumbnails: Sequence[bytes | None],
+    thumbnails: Mapping[int, bytes | None],
     layout: Layout,
     *,
     subtitle: str,
+    verdicts: Sequence[Likelihood] = (),
 ) -> None:
-    """Write the page.
+    """Write the page; arguments as for :func:`render_hits`.
 
-    Args:
-        path: the HTML file.
-        queries: JPEG pictures of what was searched for.
-        hits: nearest first.
-        thumbnails: JPEG pictures of the hits, None where there is none.
-        layout: blocks of the hits' contributions.
-        subtitle: what was searched, in a sentence.
     Raises:
         CrosscamError: the file cannot be written.
     """
-    write_page(path, render_hits(queries, hits, thumbnails, layout, subtitle))
+    write_page(path, render_hits(queries, hits, thumbnails, layout, subtitle=subtitle, verdicts=verdicts))
 
 
 def render_hits(
-    queries: Sequence[bytes], hits: Sequence[Hit], thumbnails: Sequence[bytes | None], layout: Layout, subtitle: str
+    queries: Sequence[bytes],
+    hits: Sequence[Hit],
+    thumbnails: Mapping[int, bytes | None],
+    layout: Layout,
+    *,
+    subtitle: str,
+    title: str = "Hits of a search",
+    verdicts: Sequence[Likelihood] = (),
+    judged: Mapping[str, Sequence[Entry]] = MappingProxyType({}),
+    origin: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
-    """The page as text; arguments as for :func:`write_hits`."""
+    """The page as text.
+
+    Args:
+        queries: JPEG pictures of what was searched for.
+        hits: nearest first.
+        thumbnails: JPEG pictures by the id of the entry, None where there is none.
+        layout: blocks of the hits' contributions.
+        subtitle: what was searched, in a sentence.
+        title: plain text.
+        verdicts: one for each hit; none for no verdicts.
+        judged: entries that somebody judged, by what was said; they are not among the hits.
+        origin: how the page was made, by name.
+    """
     profile = body_profile(np.array([hit.contributions for hit in hits]).reshape(len(hits), len(layout)), layout)
-    unit = max(float(profile.bands.max(initial=0.0)), float(profile.whole.max(initial=0.0))) or 1.0
-    tiles = [_tile(n, hit, thumbnails[n], profile, unit) for n, hit in enumerate(hits)]
+    said = verdicts or [(None, None)] * len(hits)
+    tiles = [
+        _tile(n, hit, thumbnails, profile, verdict) for n, (hit, verdict) in enumerate(zip(hits, said, strict=True))
+    ]
     found = f'<ol class="hits">{"".join(tiles)}</ol>' if tiles else '<p class="empty">Nothing was found.</p>'
     asked = "".join(picture_html(data, f"Query {n}") for n, data in enumerate(queries, start=1))
     lead = (
         '<p class="lead">Beside each picture: how much the rows at that height, and the whole picture (grey, below), '
         "add to the squared distance d². A short bar: here the two agree.</p>"
     )
-    return html_page(
-        "search",
-        "Hits of a search",
-        subtitle,
-        {"hits": ("Nearest first", lead + found)},
-        lead=f'<div class="asked">{asked}</div>',
-        styles=("hits.css",),
-    )
+    sections = {"hits": ("Nearest first", lead + found)}
+    for name, entries in judged.items():
+        shown = "".join(_judged_tile(entry, name, thumbnails) for entry in entries)
+        sections |= {name.lower(): (name, f'<ol class="hits">{shown}</ol>')} if shown else {}
+    if origin:
+        sections["origin"] = ("Where this comes from", origin_html(origin))
+    asked = f'<div class="asked">{asked}</div>'
+    return html_page("search", title, subtitle, sections, lead=asked, styles=("hits.css",))
 
 
 def when(time: float | None) -> str:
@@ -73,23 +95,48 @@ def when(time: float | None) -> str:
         return ""
     if time < FIRST_DATE:
         return f"{time:,.1f} s"
-    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{time:.0f} s"
 
 
-def _tile(n: int, hit: Hit, thumbnail: bytes | None, profile: BodyProfile, unit: float) -> str:
-    entry = hit.entry
+def chance(value: float | None) -> str:
+    """A probability, not rounded to certainty."""
+    if value is None:
+        return ""
+    if value < 0.001:
+        return "< 0.1 %"
+    return "> 99.9 %" if value > 0.999 else f"{100 * value:.1f} %"
+
+
+def _tile(n: int, hit: Hit, thumbnails: Mapping[int, bytes | None], profile: BodyProfile, said: Likelihood) -> str:
+    entry, (verdict, probability) = hit.entry, said
     again = "" if hit.reranked is None else f" · re-ranked {hit.reranked:.3f}"
+    chip = f'<br><span class="verdict {verdict}">{verdict}</span> {escape(chance(probability))}' if verdict else ""
     alone = "" if hit.pooled == 1 else f"<br>{hit.pooled:,} pictures"
     return (
-        f'<li class="tile" title="{escape(entry.path)}"><div class="pair"><div class="frame">'
-        f"{picture_html(thumbnail, f'Rank {n + 1}: entry {entry.id}, camera {entry.camid}')}</div>"
-        f'{profile_bars(profile, n, unit)}</div><p class="caption"><b>{n + 1:,}</b> · d {hit.distance:.3f}{again}<br>'
-        f"{'<br>'.join(escape(line) for line in _lines(entry))}{alone}</p></li>"
+        f'<li class="tile" title="{escape(entry.path)}"><div class="pair">{_frame(entry, f"Rank {n + 1}", thumbnails)}'
+        f'{profile_bars(profile, n, profile.longest)}</div><p class="caption"><b>{n + 1:,}</b> · d {hit.distance:.3f}'
+        f"{again}{chip}<br>{'<br>'.join(escape(line) for line in _lines(entry))}{alone}</p></li>"
     )
 
 
+def _judged_tile(entry: Entry, name: str, thumbnails: Mapping[int, bytes | None]) -> str:
+    lines = "<br>".join(escape(line) for line in _lines(entry))
+    return (
+        f'<li class="tile" title="{escape(entry.path)}">{_frame(entry, name, thumbnails)}'
+        f'<p class="caption">{lines}</p></li>'
+    )
+
+
+def _frame(entry: Entry, what: str, thumbnails: Mapping[int, bytes | None]) -> str:
+    shown = picture_html(thumbnails.get(entry.id), f"{what}: entry {entry.id}, camera {entry.camid}")
+    return f'<div class="frame">{shown}</div>'
+
+
 def _lines(entry: Entry) -> list[str]:
-    lines = [f"entry {entry.id}", f"cam {entry.camid}"]
+    lines = [f"entry {entry.id}", PurePosixPath(entry.path).name, f"cam {entry.camid}"]
     lines += [f"id {entry.pid}"] if entry.pid is not None else []
     lines += [when(entry.time)] if entry.time is not None else []
     return lines + ([f"track {entry.track}"] if entry.track is not None else [])

@@ -76,8 +76,7 @@ def write_pairs(
         CrosscamError: the file cannot be written.
     """
     profile = body_profile(np.array([p.contributions for p in pairs]).reshape(len(pairs), len(layout)), layout)
-    unit = max(float(profile.bands.max(initial=0.0)), float(profile.whole.max(initial=0.0))) or 1.0
-    tiles = [_tile(n, pair, thumbnails[2 * n : 2 * n + 2], profile, unit) for n, pair in enumerate(pairs)]
+    tiles = [_tile(n, pair, thumbnails[2 * n : 2 * n + 2], profile) for n, pair in enumerate(pairs)]
     likely = [tile for tile, pair in zip(tiles, pairs, strict=True) if pair.stands_out]
     others = [tile for tile, pair in zip(tiles, pairs, strict=True) if not pair.stands_out]
     sections = {
@@ -120,7 +119,6 @@ def _tile(
     pair: SimilarPair,
     thumbnails: Sequence[bytes | None],
     profile: BodyProfile,
-    unit: float,
 ) -> str:
     shown = "".join(
         f'<div class="frame">{picture_html(data, f"Pair {n + 1}: camera {entry.camid}, {Path(entry.path).name}")}</div>'
@@ -132,7 +130,7 @@ def _tile(
         for e in (pair.first, pair.second)
     )
     return (
-        f'<li class="tile"><div class="pair">{shown}{profile_bars(profile, n, unit)}</div>'
+        f'<li class="tile"><div class="pair">{shown}{profile_bars(profile, n, profile.longest)}</div>'
         f'<p class="caption"><b>{n + 1:,}</b> · {verdict}<br>'
         f"d {pair.distance:.3f}, ahead by {pair.margin:.1f}<br>{names}</p></li>"
     )

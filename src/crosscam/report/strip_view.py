@@ -30,11 +30,10 @@ def strip_html(strip: RankStrip) -> str:
     contributions = np.array([match.contributions for match in shown]).reshape(len(shown), len(strip.layout))
     profile = body_profile(contributions, strip.layout)
     tiles = [query_tile(strip.query)]
-    unit = max(float(profile.bands.max(initial=0.0)), float(profile.whole.max(initial=0.0))) or 1.0
     for n, match in enumerate(shown):
         if match is strip.first_correct:
             tiles.append('<li class="gap" aria-hidden="true">⋯</li>')
-        tiles.append(match_tile(match, profile_bars(profile, n, unit)))
+        tiles.append(match_tile(match, profile_bars(profile, n, profile.longest)))
     label = escape(f"Ranking of query identity {strip.query.pid}, camera {strip.query.camid}")
     return (
         f'<article class="strip"><p class="facts">{_facts(strip)}</p>'

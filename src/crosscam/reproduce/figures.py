@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from crosscam.data.augment import prepare
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, pids_of
+from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError
 from crosscam.explain.activation import activation_maps
 from crosscam.explain.focus import part_focus, stripe_block
@@ -239,8 +240,7 @@ def _batches(named: NamedModel, dataset: ReidDataset) -> Iterator[Tensor]:
     data = named.recipe.data
     images = open_images([s.path for s in dataset.query], data.height, data.width, data.cache)
     device = next(named.model.parameters()).device
-    order = [np.arange(i, min(i + MAP_BATCH, len(images))) for i in range(0, len(images), MAP_BATCH)]
-    for pixels in images.batches(order):
+    for pixels in images.batches(in_order(len(images), MAP_BATCH)):
         yield prepare(pixels.to(device), data.height, data.width)
 
 

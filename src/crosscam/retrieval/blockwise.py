@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crosscam.errors import ArgumentError
-from crosscam.retrieval.counting import Matches, Places, add_strangers, count_closer, join_places
+from crosscam.retrieval.counting import Floats, Matches, Places, add_strangers, count_closer, join_places
 from crosscam.retrieval.distances import (
     Descriptors,
     centre_of,
@@ -28,7 +28,6 @@ from crosscam.retrieval.distances import (
     square_norms,
 )
 from crosscam.retrieval.labels import Ints
-from crosscam.retrieval.on_device import add_strangers_on_device, count_closer_on_device
 
 # Numbers of the gallery held at a time: 64 MB in float32.
 GALLERY_ELEMENTS = 16_000_000
@@ -92,7 +91,7 @@ def places_by_blocks(query: Descriptors, gallery: Descriptors, matches: Matches)
     """The places of all matches by Euclidean distance, as ``count_closer`` of ``pairwise_distances`` gives them.
 
     Args:
-        query: (Q, D) array or tensor, on any device; everything is computed there.
+        query: (Q, D) array or tensor, on any device; distances are computed there, and counted on the CPU.
         gallery: (G, D) array, memory-mapped (``numpy.load(file, mmap_mode="r")``) or not, or tensor. Any floating type;
             what is narrower than float32 is widened block by block.
         matches: of all queries.
@@ -138,46 +137,31 @@ def places_by_blocks(query: Descriptors, gallery: Descriptors, matches: Matches)
     return join_places(parts)
 
 
-def _near_distances(q: Tensor, reader: _Gallery, wanted: Ints) -> Tensor:
+def _near_distances(q: Tensor, reader: _Gallery, wanted: Ints) -> Floats:
     """(B, I) distances to the images of the identities asked for."""
-    near = torch.empty(len(q), len(wanted), dtype=torch.float32, device=q.device)
+    near = np.empty((len(q), len(wanted)), dtype=np.float32)
     for part, block in reader.blocks(wanted, len(q)):
-        near[:, part] = centred_distances(q, block, square_norms(block), squared=False)
+        near[:, part] = centred_distances(q, block, square_norms(block), squared=False).cpu().numpy()
     return near
 
 
-def _count_near(near: Tensor, matches: Matches, first_query: int) -> tuple[Places, Tensor]:
+def _count_near(near: Floats, matches: Matches, first_query: int) -> tuple[Places, Floats]:
     """The places of a block's matches among these images, and the distance of each."""
     start, stop = matches.offsets[first_query], matches.offsets[first_query + len(near)]
-    rows = torch.from_numpy(matches.query_of_rows(first_query, len(near)) - first_query)
-    columns = torch.from_numpy(matches.columns[start:stop])
-    limits = near[rows.to(near.device), columns.to(near.device)]
-    if counts_on_device(near):
-        return count_closer_on_device(near, matches, first_query), limits
-    return count_closer(near.numpy(), matches, first_query), limits
+    rows = matches.query_of_rows(first_query, len(near)) - first_query
+    return count_closer(near, matches, first_query), near[rows, matches.columns[start:stop]]
 
 
 def _count_strangers(
-    q: Tensor, reader: _Gallery, strangers: Ints, matches: Matches, first_query: int, limits: Tensor
+    q: Tensor, reader: _Gallery, strangers: Ints, matches: Matches, first_query: int, limits: Floats
 ) -> Ints:
     """(2, M) images that are nobody's match before, and not after, each match of a block of queries."""
     offsets = matches.offsets[first_query : first_query + len(q) + 1]
     columns = matches.columns[offsets[0] : offsets[-1]]
-    rows = matches.query_of_rows(first_query, len(q)) - first_query
     counts = np.zeros((2, len(columns)), dtype=np.int64)
     for part, block in reader.blocks(strangers, len(q)):
         distances = centred_distances(q, block, square_norms(block), squared=False)
         lower = np.searchsorted(strangers[part], columns)
-        if counts_on_device(distances):
-            finite = not bool(torch.isnan(distances).any())
-            add_strangers_on_device(distances, rows, lower, limits, counts)
-        else:
-            finite = add_strangers(distances.numpy(), offsets - offsets[0], lower, limits.numpy(), counts)
-        if not finite:
+        if not add_strangers(distances.cpu().numpy(), offsets - offsets[0], lower, limits, counts):
             raise ArgumentError("Distances hold NaN. Expected numbers; look for descriptors that are not finite.")
     return counts
-
-
-def counts_on_device(distances: Tensor) -> bool:
-    """Whether the counting stays where the distances are, instead of going to numpy or numba."""
-    return distances.device.type != "cpu"

@@ -6,9 +6,8 @@ match is the number of non-matches before it plus the number of matches before i
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,6 @@ from crosscam.errors import ArgumentError
 from crosscam.retrieval.labels import Ints, Labels
 
 Floats = NDArray[np.floating[Any]]
-Backend = Literal["auto", "numba", "numpy"]
-
-# Below this many distances, loading the compiled code takes longer than the whole count.
-COMPILED_FROM = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +97,7 @@ class Places:
     matches_not_after: Ints
 
 
-def count_closer(distances: Floats, matches: Matches, first_query: int = 0, backend: Backend = "auto") -> Places:
+def count_closer(distances: Floats, matches: Matches, first_query: int = 0) -> Places:
     """The places of the matches of a block of queries.
 
     Equal distances are ranked by gallery index, as a stable sort does.
@@ -111,7 +106,6 @@ def count_closer(distances: Floats, matches: Matches, first_query: int = 0, back
         distances: (B, G) rows of the queries ``first_query`` to ``first_query + B - 1``; float32 or float64, C order.
         matches: of all queries.
         first_query: the query of the first row.
-        backend: "numba" needs the extra of that name; "auto" takes it where it is installed and pays.
     Returns:
         The places of these queries' matches alone.
     Raises:
@@ -123,27 +117,20 @@ def count_closer(distances: Floats, matches: Matches, first_query: int = 0, back
     columns = matches.columns[offsets[0] : offsets[-1]]
     offsets = offsets - offsets[0]
     counts = np.zeros((4, len(columns)), dtype=np.int64)
-    if uses_compiled(distances.size, backend):
-        from crosscam.retrieval.compiled import compiled_loops, count_closer_kernel
-
-        with compiled_loops():
-            num_nan = count_closer_kernel(
-                distances, matches.usable, offsets, columns, same_offsets, matches.same_columns, counts
-            )
-        if num_nan:
-            raise_if_nan(distances, first_query)
-        return Places(*counts)
     raise_if_nan(distances, first_query)
-    for row in range(len(distances)):
+    for row, values in enumerate(distances):
         mine = slice(offsets[row], offsets[row + 1])
         same = matches.same_columns[same_offsets[row] : same_offsets[row + 1]]
-        _count_row(distances[row], matches.usable, same, columns[mine], counts[:, mine])
+        # NaN is neither less than nor equal to anything: it takes an image out of every count.
+        others = np.where(matches.usable, values, values.dtype.type(np.nan))
+        others[same] = np.nan
+        own = values[columns[mine]]
+        _add_places(others, own, columns[mine], counts[:2, mine])
+        _add_places(own, own, np.arange(len(own)), counts[2:, mine])
     return Places(*counts)
 
 
-def add_strangers(
-    distances: Floats, offsets: Ints, places: Ints, limits: Floats, counts: Ints, backend: Backend = "auto"
-) -> bool:
+def add_strangers(distances: Floats, offsets: Ints, places: Ints, limits: Floats, counts: Ints) -> bool:
     """Add to each match how many of a block of gallery images come before it; none of them is anybody's match.
 
     Args:
@@ -152,21 +139,24 @@ def add_strangers(
         places: (M,) how many of these images have a lower gallery index than the match, and win a tie.
         limits: (M,) distance of the match.
         counts: (2, M) added to in place: images before the match, and images not after it.
-        backend: as in :func:`count_closer`.
     Returns:
         Whether no distance is NaN; where one is, the counts are of no use.
     """
-    if uses_compiled(distances.size, backend):
-        from crosscam.retrieval.compiled import add_strangers_kernel, compiled_loops
-
-        with compiled_loops():
-            return not add_strangers_kernel(distances, offsets, places, limits, counts)
     for row, values in enumerate(distances):
-        for m in range(offsets[row], offsets[row + 1]):
-            not_after = np.count_nonzero(values <= limits[m])
-            counts[0, m] += not_after - np.count_nonzero(values[places[m] :] == limits[m])
-            counts[1, m] += not_after
+        mine = slice(offsets[row], offsets[row + 1])
+        _add_places(values, limits[mine], places[mine], counts[:, mine])
     return not np.isnan(distances).any()
+
+
+def _add_places(values: Floats, limits: Floats, places: Ints, counts: Ints) -> None:
+    """Add to (2, M) ``counts`` how many of the (S,) values come before each limit, and how many not after it.
+
+    Of values equal to the limit, the first ``places[m]`` come before it.
+    """
+    for m, limit in enumerate(limits):
+        not_after = np.count_nonzero(values <= limit)
+        counts[0, m] += not_after - np.count_nonzero(values[places[m] :] == limit)
+        counts[1, m] += not_after
 
 
 def join_places(parts: list[Places]) -> Places:
@@ -177,29 +167,6 @@ def join_places(parts: list[Places]) -> Places:
         matches_before=np.concatenate([p.matches_before for p in parts]),
         matches_not_after=np.concatenate([p.matches_not_after for p in parts]),
     )
-
-
-def _count_row(row: Floats, usable: NDArray[np.bool_], same: Ints, columns: Ints, counts: Ints) -> None:
-    """Count one query's row (G,) into ``counts`` (4, M_q), in the order of :class:`Places`."""
-    if not len(columns):
-        return
-    # NaN is neither less than nor equal to anything: it takes an image out of every count.
-    others = np.where(usable, row, row.dtype.type(np.nan))
-    others[same] = np.nan
-    matches = row[columns]
-    for k, column in enumerate(columns):
-        own = row[column]
-        for before, values, place in ((0, others, column), (2, matches, k)):
-            not_after = np.count_nonzero(values <= own)
-            counts[before, k] = not_after - np.count_nonzero(values[place:] == own)
-            counts[before + 1, k] = not_after
-
-
-def uses_compiled(num_distances: int, backend: Backend = "auto") -> bool:
-    """Whether a count over so many distances runs compiled."""
-    if backend == "auto":
-        return num_distances >= COMPILED_FROM and importlib.util.find_spec("numba") is not None
-    return backend == "numba"
 
 
 def raise_if_nan(distances: Floats, first_query: int = 0) -> None:

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from crosscam.errors import ArgumentError
-from crosscam.retrieval.counting import uses_compiled
-from crosscam.retrieval.products import inner_products
 
 Descriptors = Tensor | NDArray[np.floating[Any]]
 
@@ -25,6 +24,9 @@ CANCELLATION = 1e-2
 REFINE_ELEMENTS = 4_000_000
 # Descriptors that the centre is taken from.
 CENTRE_ROWS = 2048
+
+# Fewer rows or columns than this go through other code of the matrix product, which rounds differently.
+LEAST = 16
 
 
 @overload
@@ -99,8 +101,6 @@ def centred_distances(q: Tensor, g: Tensor, g_square: Tensor, squared: bool) -> 
     """(B, G) distances of centred descriptors (B, D) and (G, D)."""
     q_square = square_norms(q)
     products = inner_products(q, g)
-    if products.device.type == "cpu" and products.dtype == torch.float32 and uses_compiled(products.numel()):
-        return _finish_compiled(products, q, g, q_square, g_square, squared)
     lengths = q_square[:, None] + g_square
     square = products.mul_(-2.0).add_(lengths)
     rows, columns = torch.nonzero(square < lengths.mul_(CANCELLATION), as_tuple=True)
@@ -108,26 +108,6 @@ def centred_distances(q: Tensor, g: Tensor, g_square: Tensor, squared: bool) -> 
         square[rows[part], columns[part]] = values
     square.clamp_(min=0.0)
     return (square if squared else square_root(square)).to(torch.float32)
-
-
-def _finish_compiled(
-    products: Tensor, q: Tensor, g: Tensor, q_square: Tensor, g_square: Tensor, squared: bool
-) -> Tensor:
-    """The same in one pass over the (B, G) products, in place; rows with close pairs are looked at once more."""
-    from crosscam.retrieval.compiled import compiled_loops, to_distances_kernel
-
-    close = np.zeros(len(products), dtype=np.int32)
-    arrays = products.numpy(), q_square.numpy(), g_square.numpy()
-    with compiled_loops():
-        to_distances_kernel(*arrays, np.float32(CANCELLATION), squared, close)
-    for row in np.flatnonzero(close):
-        values = products[row] if squared else products[row].square()
-        # A little more than the limit: the square root was rounded, and more pairs made exact do no harm.
-        limits = (q_square[row] + g_square) * (CANCELLATION * 1.001)
-        columns = torch.nonzero(values < limits)[:, 0]
-        for part, exact in _pair_blocks(q, g, torch.full_like(columns, int(row)), columns):
-            products[row, columns[part]] = exact if squared else square_root(exact)
-    return products
 
 
 @torch.no_grad()
@@ -159,7 +139,7 @@ def _pair_blocks(q: Tensor, g: Tensor, rows: Tensor, columns: Tensor) -> Iterato
 
 
 def square_root(x: Tensor) -> Tensor:
-    """Square roots of a tensor, which may be overwritten; on a CPU rounded correctly, as numba's and numpy's are."""
+    """Square roots of a tensor, which may be overwritten; on a CPU rounded correctly, as numpy's are."""
     if x.device.type != "cpu":
         return x.sqrt_()
     values = x.numpy()
@@ -203,3 +183,27 @@ def not_finite(name: str, row: int) -> ArgumentError:
         f"The descriptor of {name} {row} is not finite. Expected finite numbers; "
         "check the image and the weights it was computed with."
     )
+
+
+def inner_products(q: Tensor, g: Tensor) -> Tensor:
+    """(Q, D) and (G, D) -> (Q, G) inner products in full single precision, the same digits in every process.
+
+    ``torch.mm``, always. On a CPU its sums do not depend on which other rows and columns are multiplied beside them,
+    nor on the number of threads, as long as there are some of each; few are filled up. A 1x1 convolution of oneDNN's is
+    faster on some processors, but sums differently with another number of threads; ``docs/log.md``. Reduced precision
+    that the caller may have asked for elsewhere (autocast, coarse products) is set aside.
+    """
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(q.device.type, enabled=False):
+            if q.device.type == "cpu" and q.dtype == torch.float32 and min(len(q), len(g)) < LEAST:
+                return torch.mm(_filled(q), _filled(g).T)[: len(q), : len(g)].contiguous()
+            return torch.mm(q, g.T)
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
+def _filled(x: Tensor) -> Tensor:
+    """(N, D) with rows of zeros up to the least number."""
+    return pad(x, (0, 0, 0, max(0, LEAST - len(x))))

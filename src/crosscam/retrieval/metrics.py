@@ -12,19 +12,10 @@ from torch import Tensor
 
 from crosscam.data.records import RankingProtocol
 from crosscam.errors import ArgumentError
-from crosscam.retrieval.blockwise import counts_on_device, places_by_blocks
+from crosscam.retrieval.blockwise import places_by_blocks
 from crosscam.retrieval.counting import Floats, Matches, Places, count_closer, find_matches, join_places
 from crosscam.retrieval.distances import Descriptors, distance_blocks
 from crosscam.retrieval.labels import Labels, check_labels
-from crosscam.retrieval.on_device import count_closer_on_device
-from crosscam.retrieval.precision import (
-    first_match_rank,
-    inverse_negative_penalty,
-    match_curve,
-    mean_per_query,
-    step_precision,
-    trapezoid_precision,
-)
 from crosscam.retrieval.single_shot import expected_single_shot
 
 AveragePrecision = Literal["step", "trapezoid"]
@@ -165,7 +156,7 @@ def evaluate_descriptors(
     times). Under ``protocol="cuhk03"`` it is held as a whole.
 
     Args:
-        query_descriptors: (Q, D) array or tensor, on any device, where everything is computed.
+        query_descriptors: (Q, D) array or tensor, on any device, where the distances are computed.
         gallery_descriptors: (G, D) array or tensor; ``numpy.load(file, mmap_mode="r")`` does for a file, and float16
             takes half the place.
         query_pids: (Q,) integers.
@@ -203,12 +194,9 @@ def _evaluate(
     parts = []
     single_shot = np.zeros(max_rank)
     for first, block in blocks:
-        if isinstance(block, Tensor) and counts_on_device(block):
-            parts.append(count_closer_on_device(block, matches, first))
-        else:
-            parts.append(count_closer(np.asarray(block), matches, first))
+        rows = block.cpu().numpy() if isinstance(block, Tensor) else block
+        parts.append(count_closer(rows, matches, first))
         if protocol == "cuhk03":
-            rows = block.cpu().numpy() if isinstance(block, Tensor) else block
             single_shot += expected_single_shot(rows, labels, matches, first, max_rank)
     return _score(join_places(parts), matches, single_shot, ap, protocol, max_rank)
 
@@ -249,11 +237,8 @@ def _score(
     )
 
 
-def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats | Tensor]]:
-    """The matrix as C-ordered float32 or float64 rows: at once where it is that already, else in copied blocks.
-
-    A tensor that is counted on its device stays there.
-    """
+def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats]]:
+    """The matrix as C-ordered float32 or float64 rows: at once where it is that already, else in copied blocks."""
     if isinstance(distances, Tensor):
         distances = distances.detach()
         if distances.device.type == "cpu" and distances.dtype.itemsize >= 4:
@@ -268,11 +253,7 @@ def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats 
     for first in range(0, len(distances), ROWS_AT_A_TIME):
         block = distances[first : first + ROWS_AT_A_TIME]
         if isinstance(block, Tensor):
-            block = block.float() if block.dtype.itemsize < 4 else block
-            if counts_on_device(block):
-                yield first, block
-                continue
-            block = block.cpu().numpy()
+            block = (block.float() if block.dtype.itemsize < 4 else block).cpu().numpy()
         # float16 fits float32 exactly; of the rest only float64 holds every value.
         dtype = np.float32 if block.dtype in (np.float16, np.float32) else np.float64
         yield first, np.ascontiguousarray(block, dtype=dtype)
@@ -286,3 +267,49 @@ def _raise_if_all_skipped(matches: Matches) -> None:
         f"Every query was skipped: none of the {len(matches.per_query)} queries has a gallery image of its pid from "
         f"another camera ({same_camera} have one from their own camera). Check pids and camids of query and gallery."
     )
+
+
+def step_precision(places: Places) -> NDArray[np.float64]:
+    """(M,) precision at each match, or at the last of its ties."""
+    precision: NDArray[np.float64] = places.matches_not_after / (places.matches_not_after + places.others_not_after)
+    return precision
+
+
+def trapezoid_precision(places: Places) -> NDArray[np.float64]:
+    """(M,) mean of the precision at each match and that one image earlier, which is 1 before the first image."""
+    earlier = places.matches_before + places.others_before
+    precision_earlier = np.where(earlier > 0, places.matches_before / np.maximum(earlier, 1), 1.0)
+    precision: NDArray[np.float64] = (places.matches_before + 1) / (earlier + 1)
+    return (precision_earlier + precision) / 2
+
+
+def mean_per_query(values: NDArray[np.float64], matches: Matches) -> NDArray[np.float64]:
+    """(Q,) mean of (M,) values over each query's matches; NaN where a query has none."""
+    sums = np.bincount(matches.query_of, weights=values, minlength=len(matches.per_query))
+    means = np.full(len(sums), np.nan)
+    np.divide(sums, matches.per_query, out=means, where=matches.per_query > 0)
+    return means
+
+
+def match_curve(places: Places, matches: Matches, max_rank: int, *, first_only: bool) -> NDArray[np.float64]:
+    """(R,) share of the queries, or of their matches, with fewer than r non-matches before."""
+    share = (places.matches_before == 0) if first_only else 1 / matches.per_query[matches.query_of]
+    capped = np.minimum(places.others_before, max_rank)
+    gained = np.bincount(capped, weights=share, minlength=max_rank + 1)
+    return np.cumsum(gained[:max_rank]) / np.count_nonzero(matches.per_query)
+
+
+def first_match_rank(places: Places, matches: Matches) -> NDArray[np.int64]:
+    """(Q,) rank of each query's first match, counted from 1; 0 where a query has none."""
+    first = places.matches_before == 0
+    ranks = np.zeros(len(matches.per_query), dtype=np.int64)
+    ranks[matches.query_of[first]] = places.others_before[first] + 1
+    return ranks
+
+
+def inverse_negative_penalty(places: Places, matches: Matches) -> NDArray[np.float64]:
+    """(number of queries with a match,) matches / rank of the last match."""
+    last = places.matches_before + 1 == matches.per_query[matches.query_of]
+    count = places.matches_before[last] + 1
+    penalty: NDArray[np.float64] = count / (count + places.others_before[last])
+    return penalty

@@ -1,7 +1,9 @@
-"""File names as text: they need not be UTF-8, but what is shown and what most files hold is."""
+"""Names as text: those of files, which need not be UTF-8, and the nearest known name for a mistyped one."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -23,3 +25,9 @@ def printable(text: str | Path) -> str:
     except UnicodeEncodeError:  # half a character of UTF-16, which no file name of Linux gives
         data = str(text).encode("utf-8", "backslashreplace")
     return data.decode("utf-8", "backslashreplace")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``"Did you mean NAME? "`` with the nearest known name; empty where none is near."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"Did you mean {near[0]}? " if near else ""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, File, Form, Path, Query, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Path, Query, Request, Response, UploadFile
 
 from crosscam.errors import WebError
-from crosscam.gallery import NewEntry, Where, parse_weights
+from crosscam.gallery import NewEntry, SearchOptions, Where
 from crosscam.web import schemas as s
-from crosscam.web.search import Options
+from crosscam.web.forms import api_options
 from crosscam.web.service import MissingError, Service
 
 MEANINGS = {
@@ -31,13 +31,6 @@ JPEG: dict[int | str, dict[str, Any]] = {
 }
 EntryId = Annotated[int, Path(ge=1, le=2**53 - 1, examples=[1])]
 Pictures = Annotated[list[UploadFile], File(description="One or several pictures of one person.")]
-CameraList = Annotated[
-    str | None, Form(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){0,999}$", description="Only these cameras, as 1,4.")
-]
-Parts = Annotated[
-    str | None,
-    Form(max_length=1000, description="Weights of body parts (head torso legs feet whole) or blocks: torso=2,feet=0."),
-]
 
 router = APIRouter(prefix="/api/v1", responses=ERRORS)
 
@@ -76,33 +69,17 @@ def calibration(request: Request) -> dict[str, Any]:
 @router.post("/search")
 def search(
     request: Request,
+    options: Annotated[SearchOptions, Depends(api_options)],
     picture: Pictures = [],  # noqa: B006 - FastAPI copies it
     query: Annotated[s.QueryKey | None, Form(description="An earlier query, or e12 for entry 12, instead.")] = None,
-    cameras: CameraList = None,
-    time_from: Annotated[s.Seconds | None, Form()] = None,
-    time_to: Annotated[s.Seconds | None, Form()] = None,
-    parts: Parts = None,
     start: Annotated[int, Form(ge=0, le=10_000)] = 0,
-    limit: Annotated[int, Form(ge=1, le=200)] = 20,
-    pool_tracks: Annotated[bool, Form(description="Pictures of a track count as one.")] = False,
-    rerank_first: Annotated[int, Form(ge=0, le=500, description="Re-rank this many by their neighbours.")] = 0,
 ) -> s.SearchOut:
     """Who looks like the person on these pictures? What was confirmed for a query is searched with as well."""
     service = service_of(request)
     if bool(picture) == (query is not None):
         raise WebError("Send either pictures (field 'picture') or the key of an earlier query (field 'query').")
-    options = Options(
-        cameras=tuple(int(c) for c in cameras.split(",")) if cameras else None,
-        time_from=time_from,
-        time_to=time_to,
-        weights=_weights(parts),
-        start=start,
-        limit=limit,
-        pool_tracks=pool_tracks,
-        rerank_first=rerank_first,
-    )
     asked = service.query(query) if query is not None else service.upload(_read(picture))
-    return s.SearchOut.of(service.search(asked, options, who_of(request)))
+    return s.SearchOut.of(service.search(asked, options, who_of(request), start))
 
 
 @router.post("/entries", status_code=201)
@@ -188,7 +165,7 @@ def explain(request: Request, pair: s.ExplainIn) -> s.ExplainOut:
     """A distance as the exact sum over the blocks of the descriptor."""
     service = service_of(request)
     query = service.query(pair.query)
-    hit = service.explain(query, pair.entry, Options(weights=pair.parts), who_of(request))
+    hit = service.explain(query, pair.entry, pair.parts, who_of(request))
     total = float(hit.contributions.sum())
     parts = [
         s.PartOut(
@@ -236,13 +213,6 @@ def _judgements(found: Any) -> s.FeedbackOut:
 
 def _read(pictures: list[UploadFile]) -> list[bytes]:
     return [picture.file.read() for picture in pictures]
-
-
-def _weights(parts: str | None) -> dict[str, float]:
-    try:
-        return parse_weights(parts or "")
-    except ValueError as error:
-        raise WebError(str(error)) from error
 
 
 def _name(filename: str | None, number: int) -> str:

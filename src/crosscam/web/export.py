@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
-
-from jinja2 import Environment
 
 from crosscam.data.spreadsheets import harmless
 from crosscam.gallery import Entry
-from crosscam.web import views
+from crosscam.report.hits import render_hits
 from crosscam.web.search import Found
 from crosscam.web.service import Service, name_of
 
@@ -56,25 +55,33 @@ def _row(
     return rank, *known, distance, verdict, probability, feedback
 
 
-def as_html(templates: Environment, found: Found, service: Service, name: str) -> str:
-    """One page that needs nothing but a browser."""
-    from crosscam.web.app import static_text
-
-    shown = [r.hit.entry.id for r in found.hits] + [e.id for e in (*found.confirmed, *found.rejected)]
-    if found.query.entry is not None:
-        shown.append(found.query.entry)
-    pictures = dict(zip(shown, service.gallery.thumbnails(shown), strict=True))
-    own = [pictures[found.query.entry]] if found.query.entry is not None else list(found.query.previews)
-    layout = service.gallery.layout
-    return templates.get_template("report.html").render(
-        style=static_text("style.css"),
-        gallery=name,
-        found=found,
-        layout=layout,
-        unit=views.longest_bar([r.hit.contributions for r in found.hits], layout),
-        pictures={n: views.data_uri(data) for n, data in pictures.items() if data},
-        own=[views.data_uri(data) for data in own if data],
-        model=service.gallery.model,
-        asked=found.options.asked(),
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+def as_html(found: Found, service: Service, name: str) -> str:
+    """One page that needs nothing but a browser; of an entry's path it has the last part alone."""
+    gallery, query = service.gallery, found.query
+    shown = [*(r.hit.entry.id for r in found.hits), *(e.id for e in (*found.confirmed, *found.rejected))]
+    pictures = dict(zip(shown, gallery.thumbnails(shown), strict=True))
+    own = query.previews if query.entry is None else [p for p in gallery.thumbnails([query.entry]) if p]
+    added = f"; confirmed pictures ({len(found.confirmed)}) are part of the query" if found.confirmed else ""
+    asked = "; ".join(f"{key}: {value}" for key, value in found.asked.items())
+    return render_hits(
+        own,
+        [replace(r.hit, entry=_named(r.hit.entry)) for r in found.hits],
+        pictures,
+        gallery.layout,
+        title=f"Matches in {name}",
+        subtitle=f"{len(found.hits)} nearest entries{added}. A match is a hint, not an identification.",
+        verdicts=[(r.verdict, r.probability) for r in found.hits],
+        judged={"Confirmed": [*map(_named, found.confirmed)], "Rejected": [*map(_named, found.rejected)]},
+        origin={
+            "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "gallery": name,
+            "model": f"{gallery.model.name}, {gallery.model.fingerprint}",
+            "filters": asked or "none",
+            "verdicts": found.rests_on,
+        },
     )
+
+
+def _named(entry: Entry) -> Entry:
+    """Without the folders of its path."""
+    return replace(entry, path=name_of(entry))

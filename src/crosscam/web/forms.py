@@ -1,21 +1,58 @@
-"""From the query string of a page to a search, and back: every result has an address of its own."""
+"""From the form of a page or of the API to a search, and back: every result of the page has an address of its own."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from types import MappingProxyType
+from typing import Annotated, Any, Protocol
 from urllib.parse import urlencode
 
-from crosscam.errors import WebError
-from crosscam.gallery import PARTS, GalleryInfo
-from crosscam.web.search import Options
+from fastapi import Form
 
-PAGE_SIZE = 24
+from crosscam.errors import WebError
+from crosscam.gallery import PARTS, GalleryInfo, SearchOptions, Where, parse_weights
+from crosscam.web.schemas import Seconds
+from crosscam.web.search import PAGE_SIZE
+
 SLIDERS = (*PARTS, "whole")
 LARGEST_WEIGHT = 3.0
 TIME_STEPS = 1000
+BOXES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "pool_tracks": ("a track counts as one", {"pool_tracks": True}),
+        "rerank": ("re-rank the first 100 by their neighbours", {"rerank_first": 100}),
+    }
+)
+"""What can be ticked on the page, by its name in the address: the words beside the box, and what a tick changes."""
+
+CameraList = Annotated[
+    str | None, Form(pattern=r"^[0-9]{1,9}(,[0-9]{1,9}){0,999}$", description="Only these cameras, as 1,4.")
+]
+Parts = Annotated[
+    str | None,
+    Form(max_length=1000, description="Weights of body parts (head torso legs feet whole) or blocks: torso=2,feet=0."),
+]
+
+
+def api_options(
+    cameras: CameraList = None,
+    time_from: Annotated[Seconds | None, Form()] = None,
+    time_to: Annotated[Seconds | None, Form()] = None,
+    parts: Parts = None,
+    limit: Annotated[int, Form(ge=1, le=200)] = 20,
+    pool_tracks: Annotated[bool, Form(description="Pictures of a track count as one.")] = False,
+    rerank_first: Annotated[int, Form(ge=0, le=500, description="Re-rank this many by their neighbours.")] = 0,
+) -> SearchOptions:
+    """The options of a search by the API."""
+    camids = tuple(int(camera) for camera in cameras.split(",")) if cameras else None
+    where = Where(camids=camids, time_from=time_from, time_to=time_to)
+    try:
+        weights = parse_weights(parts) if parts else None
+    except ValueError as error:
+        raise WebError(str(error)) from error
+    return SearchOptions(limit, where, weights, pool_tracks=pool_tracks, rerank_first=rerank_first)
 
 
 class Params(Protocol):
@@ -37,7 +74,7 @@ class SearchForm:
         cameras: those that are ticked; empty for all.
         first, last: place of the time sliders, in thousandths of the gallery's span.
         weights: of the part sliders.
-        pool_tracks, rerank: ticked or not.
+        ticked: names of the boxes that are.
         page: from 1 on.
     """
 
@@ -46,24 +83,26 @@ class SearchForm:
     first: int = 0
     last: int = TIME_STEPS
     weights: tuple[tuple[str, float], ...] = tuple((name, 1.0) for name in SLIDERS)
-    pool_tracks: bool = False
-    rerank: bool = False
+    ticked: tuple[str, ...] = ()
     page: int = 1
 
-    def options(self, info: GalleryInfo) -> Options:
+    @property
+    def start(self) -> int:
+        """Hits on the pages before."""
+        return (self.page - 1) * PAGE_SIZE
+
+    def options(self, info: GalleryInfo) -> SearchOptions:
         """What the gallery is asked."""
         low, high = info.times or (0.0, 0.0)
         span = high - low
-        return Options(
-            cameras=self.cameras or None,
+        where = Where(
+            camids=self.cameras or None,
             time_from=low + span * self.first / TIME_STEPS if info.times and self.first > 0 else None,
             time_to=low + span * self.last / TIME_STEPS if info.times and self.last < TIME_STEPS else None,
-            weights=dict(self.weights),
-            start=(self.page - 1) * PAGE_SIZE,
-            limit=PAGE_SIZE,
-            pool_tracks=self.pool_tracks,
-            rerank_first=100 if self.rerank else 0,
         )
+        weights = {name: value for name, value in self.weights if value != 1}
+        ticked = {name: value for box in self.ticked for name, value in BOXES[box][1].items()}
+        return SearchOptions(PAGE_SIZE, where, weights or None, **ticked)
 
     def query_string(self, **changes: object) -> str:
         """The address of this search, or of one that differs; what is as by default is left out."""
@@ -73,7 +112,7 @@ class SearchForm:
         if self.last < TIME_STEPS:
             values.append(("last", self.last))
         values += [(name, f"{value:g}") for name, value in self.weights if value != 1]
-        values += [(name, 1) for name in ("pool_tracks", "rerank") if getattr(self, name)]
+        values += [(name, 1) for name in self.ticked]
         if self.page > 1:
             values.append(("page", self.page))
         kept = [(name, value) for name, value in values if name not in changes]
@@ -100,8 +139,7 @@ def read_form(params: Params) -> SearchForm:
         first=min(first, last),
         last=max(first, last),
         weights=weights,
-        pool_tracks=params.get("pool_tracks") == "1",
-        rerank=params.get("rerank") == "1",
+        ticked=tuple(name for name in BOXES if params.get(name) == "1"),
         page=int(number(params, "page", 1.0, 1, 10_000)),
     )
 

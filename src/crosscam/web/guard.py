@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from html import escape
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -21,7 +22,6 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crosscam.web.content import fault_of
-from crosscam.web.rates import Rate
 from crosscam.web.settings import Settings
 
 COOKIE = "crosscam_session"
@@ -52,6 +52,8 @@ HEADERS = {
 
 _HOST = re.compile(r"([a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}(?:%[a-z0-9._-]{1,32})?\])(:[0-9]{0,5})?")
 _ORIGIN = re.compile(r"https?://(.+)")
+
+CLIENTS = 10_000
 
 
 class RefusedError(Exception):
@@ -328,3 +330,35 @@ def session_of(headers: Headers) -> str | None:
     except CookieError:
         return None
     return cookie[COOKIE].value if COOKIE in cookie else None
+
+
+class Rate:
+    """So many per minute for each client, in a burst or spread.
+
+    Args:
+        per_minute: how many.
+        clock: seconds, for tests.
+    """
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._full = float(per_minute)
+        self._clock = clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, client: str) -> int:
+        """Take one; 0, or the seconds to wait where there is none."""
+        now = self._clock()
+        left = self._now(client, now)
+        self._left[client] = (now, left - 1 if left >= 1 else left)
+        self._left.move_to_end(client)
+        while len(self._left) > CLIENTS:
+            self._left.popitem(last=False)
+        return 0 if left >= 1 else max(1, math.ceil((1 - left) * 60 / self._full))
+
+    def empty(self, client: str) -> bool:
+        """Whether there is none to take."""
+        return self._now(client, self._clock()) < 1
+
+    def _now(self, client: str, now: float) -> float:
+        since, left = self._left.get(client, (now, self._full))
+        return min(self._full, left + (now - since) * self._full / 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
@@ -12,15 +13,17 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from crosscam.errors import WebError
 from crosscam.explain.parts import body_profile
-from crosscam.gallery import Where
+from crosscam.gallery import SearchOptions, Where
+from crosscam.gallery.calibrated import verdicts_of
+from crosscam.report.hits import chance
 from crosscam.web import export, views
 from crosscam.web.api import EntryId, picture_response, service_of, who_of
-from crosscam.web.forms import LARGEST_WEIGHT, PAGE_SIZE, TIME_STEPS, SearchForm, number, read_form
+from crosscam.web.forms import BOXES, LARGEST_WEIGHT, TIME_STEPS, SearchForm, number, read_form
 from crosscam.web.guard import COOKIE, SESSION_SECONDS, session_of
-from crosscam.web.maps import pair_maps
 from crosscam.web.schemas import Camera, Pid, QueryKey, Seconds, Text
-from crosscam.web.search import Found
+from crosscam.web.search import PAGE_SIZE, Found
 from crosscam.web.service import MissingError, name_of
+from crosscam.web.views import pair_maps
 
 RECENT = 11
 
@@ -33,7 +36,9 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.globals.update(views=views, name_of=name_of, TIME_STEPS=TIME_STEPS, LARGEST_WEIGHT=LARGEST_WEIGHT)
+_templates.globals.update(
+    views=views, chance=chance, name_of=name_of, BOXES=BOXES, TIME_STEPS=TIME_STEPS, LARGEST_WEIGHT=LARGEST_WEIGHT
+)
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
@@ -103,10 +108,10 @@ def search(request: Request) -> Response:
 def _found(request: Request, limit: int | None = None) -> tuple[SearchForm, Found]:
     service = service_of(request)
     form = read_form(request.query_params)
-    options = form.options(service.info())
+    options, start = form.options(service.info()), form.start
     if limit is not None:
-        options = type(options)(**{**vars(options), "start": 0, "limit": limit})
-    return form, service.search(service.query(form.query), options, who_of(request))
+        options, start = replace(options, k=limit), 0
+    return form, service.search(service.query(form.query), options, who_of(request), start)
 
 
 @router.post("/feedback")
@@ -130,12 +135,11 @@ def explain(request: Request, entry: Annotated[int, Query(ge=1, le=2**53 - 1)]) 
     service = service_of(request)
     form = read_form(request.query_params)
     query = service.query(form.query)
-    options = form.options(service.info())
-    hit = service.explain(query, entry, options, who_of(request))
+    weights = form.options(service.info()).weights
+    hit = service.explain(query, entry, weights, who_of(request))
     layout = service.gallery.layout
     profile = body_profile(hit.contributions[None], layout)
-    calibration, reason = service.calibration()
-    usable = calibration if not options.changed_weights else None
+    usable, reason = verdicts_of(service.gallery, SearchOptions(weights=weights))
     thumbnail = service.gallery.thumbnails([entry])[0]
     return page(
         request,
@@ -152,7 +156,7 @@ def explain(request: Request, entry: Annotated[int, Query(ge=1, le=2**53 - 1)]) 
         limits_of=usable.thresholds(query.camid, hit.entry.camid) if usable else None,
         reason=reason,
         has_thumbnail=thumbnail is not None,
-        maps=pair_maps(service, query, thumbnail, options.changed_weights),
+        maps=pair_maps(service, query, thumbnail, weights),
     )
 
 
@@ -281,7 +285,7 @@ def export_html(request: Request) -> Response:
     form, found = _found(request, export.ROWS)
     service = service_of(request)
     service.audit.write(who_of(request), "export", query=form.query, kind="html", hits=len(found.hits))
-    text = export.as_html(_templates, found, service, request.app.state.name)
+    text = export.as_html(found, service, request.app.state.name)
     return _file(text, "text/html; charset=utf-8", f"crosscam-{form.query}.html")
 
 

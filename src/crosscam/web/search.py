@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 
-from crosscam.gallery import Entry, Hit, Where
+from crosscam.gallery import Entry, Hit, SearchOptions
 from crosscam.retrieval.calibration import Calibration, Verdict
 from crosscam.web.queries import Query
 
+PAGE_SIZE = 24
 
-@dataclass(frozen=True)
-class Options:
-    """How to search.
 
-    Attributes:
-        cameras: only these; None for all.
-        time_from, time_to: only within these seconds; None for no bound.
-        weights: body parts or blocks by name; what is not named has 1.
-        start: hits to pass over.
-        limit: hits to give.
-        pool_tracks: a track counts as one hit.
-        rerank_first: re-rank this many hits by their neighbours; 0 for none.
-    """
-
-    cameras: tuple[int, ...] | None = None
-    time_from: float | None = None
-    time_to: float | None = None
-    weights: Mapping[str, float] = field(default_factory=dict)
-    start: int = 0
-    limit: int = 24
-    pool_tracks: bool = False
-    rerank_first: int = 0
-
-    def where(self, not_ids: tuple[int, ...]) -> Where:
-        """The gallery's conditions."""
-        return Where(
-            camids=self.cameras, time_from=self.time_from, time_to=self.time_to, not_ids=not_ids if not_ids else None
-        )
-
-    @property
-    def changed_weights(self) -> dict[str, float]:
-        """The weights that are not 1."""
-        return {name: value for name, value in self.weights.items() if value != 1}
-
-    def asked(self) -> dict[str, object]:
-        """For the audit log: what is not as by default."""
-        default = Options()
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "weights"}
-        said = {name: value for name, value in values.items() if value != getattr(default, name)}
-        return said | ({"weights": self.changed_weights} if self.changed_weights else {})
+def asked_for(options: SearchOptions, start: int) -> dict[str, object]:
+    """For the audit log and reports: what is not as on the page by default."""
+    default = SearchOptions(k=PAGE_SIZE)
+    where = options.where
+    found: dict[str, object] = {"cameras": where.camids, "time_from": where.time_from, "time_to": where.time_to}
+    found = {name: value for name, value in found.items() if value is not None}
+    if start:
+        found["start"] = start
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if field.name not in ("where", "weights") and value != getattr(default, field.name):
+            found["limit" if field.name == "k" else field.name] = value
+    changed = {name: value for name, value in (options.weights or {}).items() if value != 1}
+    return found | ({"weights": changed} if changed else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +50,7 @@ class Found:
 
     Attributes:
         query: what was searched with.
-        options: how.
+        asked: how, where not as by default.
         hits: in order.
         more: whether there may be further hits.
         confirmed: entries that somebody confirmed; they were searched with as well and are not among the hits.
@@ -86,7 +61,7 @@ class Found:
     """
 
     query: Query
-    options: Options
+    asked: dict[str, object]
     hits: tuple[Ranked, ...]
     more: bool
     confirmed: tuple[Entry, ...]
@@ -96,29 +71,14 @@ class Found:
     seconds: float
 
 
-def judged(hits: list[Hit], options: Options, query: Query, calibration: Calibration | None) -> tuple[Ranked, ...]:
-    """Hits with their ranks, verdicts and probabilities."""
-    usable = calibration if calibration_holds(options) else None
+def judged(hits: list[Hit], start: int, query: Query, calibration: Calibration | None) -> tuple[Ranked, ...]:
+    """Hits with their ranks, verdicts and probabilities; without a calibration that holds, ranks alone."""
     return tuple(
         Ranked(
-            options.start + n,
+            start + n,
             hit,
-            usable.verdict(hit.distance, query.camid, hit.entry.camid) if usable else None,
-            usable.probability(hit.distance) if usable else None,
+            calibration.verdict(hit.distance, query.camid, hit.entry.camid) if calibration else None,
+            calibration.probability(hit.distance) if calibration else None,
         )
         for n, hit in enumerate(hits, 1)
     )
-
-
-def calibration_holds(options: Options) -> bool:
-    """Whether the distances of a search are those that a calibration was made with."""
-    return not options.changed_weights and not options.rerank_first
-
-
-def what_verdicts_rest_on(options: Options, calibration: Calibration | None, reason: str) -> str:
-    """One sentence for the reader of a result."""
-    if calibration is None:
-        return f"No verdicts: {reason}"
-    if not calibration_holds(options):
-        return "No verdicts: weights for body parts and re-ranking change the distances that were calibrated."
-    return calibration.rests_on()

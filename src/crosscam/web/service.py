@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -15,8 +16,19 @@ from numpy.typing import NDArray
 
 from crosscam.errors import ImageError, WebError
 from crosscam.extraction import Extractor
-from crosscam.gallery import Entry, Gallery, GalleryInfo, Hit, NewEntry, Where, block_weights, open_gallery, unit_mean
-from crosscam.gallery.calibrated import calibration_of
+from crosscam.gallery import (
+    Entry,
+    Gallery,
+    GalleryInfo,
+    Hit,
+    NewEntry,
+    SearchOptions,
+    Where,
+    block_weights,
+    open_gallery,
+    unit_mean,
+)
+from crosscam.gallery.calibrated import calibration_of, verdicts_of
 from crosscam.gallery.feedback import (
     DOCUMENT,
     Judgement,
@@ -32,9 +44,10 @@ from crosscam.retrieval.calibration import Calibration
 from crosscam.web.audit import AuditLog
 from crosscam.web.decoder import Decoders
 from crosscam.web.queries import Query, QueryStore, key_of, preview
-from crosscam.web.search import Found, Options, calibration_holds, judged, what_verdicts_rest_on
+from crosscam.web.search import Found, asked_for, judged
 from crosscam.web.settings import Limits
-from crosscam.web.state import State
+
+FRESH_SECONDS = 3.0
 
 
 class MissingError(WebError):
@@ -159,63 +172,58 @@ class Service:
         entry = self.entry(number)
         return Query(f"e{number}", self.gallery.descriptors([number]), entry=number, camid=entry.camid)
 
-    def search(self, query: Query, options: Options, who: str) -> Found:
+    def search(self, query: Query, options: SearchOptions, who: str, start: int = 0) -> Found:
         """Search with a query and with all that was confirmed for it; what was rejected stays out.
 
+        Args:
+            query: an upload or an entry.
+            options: how; ``k`` hits are given.
+            who: asks.
+            start: hits to pass over.
         Raises:
             WebError: weights or numbers out of range.
         """
-        if options.start + options.limit > self.limits.hits:
+        if start + options.k > self.limits.hits:
             raise WebError(f"Hits are given up to rank {self.limits.hits:,}; narrow the search by cameras or time.")
         judgements = self.judgements(query.key)
         confirmed = tuple(j.entry for j in judgements if j.same)
         rejected = tuple(j.entry for j in judgements if not j.same)
         own = (query.entry,) if query.entry is not None else ()
-        asked = {} if options == Options() else options.asked()
+        asked = asked_for(options, start)
         self.audit.write(who, "search", query=query.key, pictures=len(query.descriptors) + len(confirmed), **asked)
         vector = query.descriptors
         if confirmed:
             vector = np.concatenate([vector, self.gallery.descriptors(confirmed)])
         started = time.perf_counter()
-        hits = self._hits(unit_mean(vector), options, options.where((*own, *confirmed, *rejected)))
+        where = replace(options.where, not_ids=(*own, *confirmed, *rejected) or None)
+        # One more than is shown tells whether there is a next page.
+        hits = self._hits(unit_mean(vector), replace(options, where=where, k=start + options.k + 1))
         seconds = time.perf_counter() - started
-        calibration, reason = self.calibration()
-        shown = hits[options.start : options.start + options.limit]
+        calibration, rests_on = verdicts_of(self.gallery, options)
         return Found(
             query=query,
-            options=options,
-            hits=judged(shown, options, query, calibration),
-            more=len(hits) > options.start + options.limit,
+            asked=asked,
+            hits=judged(hits[start : start + options.k], start, query, calibration),
+            more=len(hits) > start + options.k,
             confirmed=tuple(self.gallery.get(confirmed)),
             rejected=tuple(self.gallery.get(rejected)),
-            rests_on=what_verdicts_rest_on(options, calibration, reason),
-            prior=calibration.prior if calibration and calibration_holds(options) else None,
+            rests_on=rests_on,
+            prior=calibration.prior if calibration else None,
             seconds=seconds,
         )
 
-    def _hits(self, vector: NDArray[np.float32], options: Options, where: Where) -> list[Hit]:
-        weights = options.changed_weights or None
+    def _hits(self, vector: NDArray[np.float32], options: SearchOptions) -> list[Hit]:
         try:
-            block_weights(weights, self.gallery.layout)
+            block_weights(options.weights, self.gallery.layout)
         except ValueError as error:
             raise WebError(str(error)) from error
-        return self.gallery.search(
-            vector,
-            # One more than is shown tells whether there is a next page.
-            k=options.start + options.limit + 1,
-            model=self.gallery.model.fingerprint,
-            where=where,
-            weights=weights,
-            pool_tracks=options.pool_tracks,
-            rerank_first=options.rerank_first,
-        )[0]
+        return self.gallery.search(vector, options, model=self.gallery.model.fingerprint)[0]
 
-    def explain(self, query: Query, number: int, options: Options, who: str) -> Hit:
+    def explain(self, query: Query, number: int, weights: Mapping[str, float] | None, who: str) -> Hit:
         """The distance of one entry to a query, block by block; errors as :meth:`search` and :meth:`entry`."""
         self.entry(number)
         self.audit.write(who, "explain", query=query.key, entry=number)
-        plain = Options(weights=options.weights, limit=1)
-        return self._hits(unit_mean(query.descriptors), plain, Where(ids=(number,)))[0]
+        return self._hits(unit_mean(query.descriptors), SearchOptions(1, Where(ids=(number,)), weights))[0]
 
     # Feedback
 
@@ -310,3 +318,45 @@ def vars_of(where: Where) -> dict[str, Any]:
 def name_of(entry: Entry) -> str:
     """The last part of the path that an entry was added with: folders never leave the gallery."""
     return PurePosixPath(entry.path.replace("\\", "/")).name or f"entry {entry.id}"
+
+
+class State:
+    """What ``gallery.info()`` said last; where that is old, it is asked again in the background.
+
+    Args:
+        gallery: opened for reading.
+        clock: seconds, for tests.
+    """
+
+    def __init__(self, gallery: Gallery, clock: Callable[[], float] = time.monotonic) -> None:
+        self._gallery, self._clock = gallery, clock
+        self._known: tuple[float, GalleryInfo] | None = None
+        self._asking: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def info(self) -> GalleryInfo:
+        """The last known state; the first time, and after :meth:`changed`, the present one."""
+        with self._lock:
+            if self._known is None:
+                self._known = (self._clock(), self._gallery.info())
+            elif self._clock() - self._known[0] > FRESH_SECONDS and not (self._asking and self._asking.is_alive()):
+                self._asking = threading.Thread(target=self._ask, daemon=True)
+                self._asking.start()
+            return self._known[1]
+
+    def _ask(self) -> None:
+        found = self._gallery.info()
+        with self._lock:
+            # A change in the meantime has made the answer old before it was there.
+            if self._known is not None:
+                self._known = (self._clock(), found)
+
+    def changed(self) -> None:
+        """Forget what is known, because it is so no longer."""
+        with self._lock:
+            self._known = None
+
+    def close(self) -> None:
+        """Wait until nobody asks the gallery any more."""
+        if self._asking:
+            self._asking.join()

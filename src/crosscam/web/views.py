@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime
+import io
+from collections.abc import Mapping
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
+from PIL import Image
 
+from crosscam.data.images import decode_image
+from crosscam.errors import EngineError
+from crosscam.explain.pair import explain_pair
 from crosscam.explain.parts import body_profile
+from crosscam.gallery import block_weights
 from crosscam.models.output import Layout
 from crosscam.report.curves import Series, line_chart
+from crosscam.report.hits import FIRST_DATE, when
+from crosscam.report.overlay import with_heat
 from crosscam.report.strip_view import profile_bars
 from crosscam.retrieval.calibration import Calibration
+from crosscam.web.queries import Query
+from crosscam.web.service import Service
 
-# Seconds above this are dates: whoever counts from the start of a video stays below ten years.
-EPOCH_FROM = 3e8
-VERDICTS = {"same": "same", "unsure": "unsure", "other": "other"}
+EPOCH_FROM = FIRST_DATE
 
 
 def bars(contributions: NDArray[np.float64], layout: Layout, unit: float) -> Markup:
@@ -35,8 +43,7 @@ def longest_bar(rows: list[NDArray[np.float64]], layout: Layout) -> float:
     """The largest band or whole of several matches, so that their bars share one scale."""
     if not rows:
         return 1.0
-    profile = body_profile(np.stack(rows), layout)
-    return max(float(profile.bands.max(initial=0.0)), float(profile.whole.max(initial=0.0))) or 1.0
+    return body_profile(np.stack(rows), layout).longest
 
 
 def det_chart(calibration: Calibration) -> Markup:
@@ -76,14 +83,7 @@ def probability_chart(calibration: Calibration) -> Markup:
 
 def moment(seconds: float | None) -> str:
     """A time for people: a date where it counts from 1970, else a duration."""
-    if seconds is None:
-        return "–"
-    if seconds >= EPOCH_FROM:
-        try:
-            return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        except (ValueError, OverflowError, OSError):
-            return f"{seconds:.0f} s"
-    return f"{seconds:,.1f} s"
+    return "–" if seconds is None else when(seconds).removesuffix(" UTC")
 
 
 def size(count: int | None) -> str:
@@ -103,15 +103,47 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def chance(value: float | None) -> str:
-    """A probability, not rounded to certainty."""
-    if value is None:
-        return ""
-    if value < 0.001:
-        return "< 0.1 %"
-    return "> 99.9 %" if value > 0.999 else f"{100 * value:.1f} %"
-
-
 def data_uri(picture: bytes, kind: str = "image/jpeg") -> str:
     """A picture inside a page."""
     return f"data:{kind};base64,{base64.b64encode(picture).decode()}"
+
+
+def pair_maps(
+    service: Service, query: Query, thumbnail: bytes | None, weights: Mapping[str, float] | None
+) -> tuple[bytes, bytes] | None:
+    """The first picture of a query and the small picture of a match, with what makes their descriptors agree in colour.
+
+    The maps of all blocks are added, each times its weight and as strong as it is; the strongest place is brightest.
+
+    Returns:
+        Two PNGs; None where there is no network, no picture, or no feature map to look into.
+    """
+    own = service.gallery.thumbnails([query.entry])[0] if query.entry is not None else query.previews[0]
+    if service.extractor is None or thumbnail is None or own is None:
+        return None
+    pictures = [decode_image(own), decode_image(thumbnail)]
+    try:
+        with service.describing_lock:
+            found = explain_pair(service.extractor, *pictures, maps_of="agreement")
+    except EngineError:  # an exported file has no feature map to look into
+        return None
+    if found.query_maps is None or found.match_maps is None:
+        return None
+    factors = block_weights(weights, service.gallery.layout)
+    first, second = (
+        _png(with_heat(picture, _together(maps, factors)))
+        for picture, maps in zip(pictures, (found.query_maps, found.match_maps), strict=True)
+    )
+    return first, second
+
+
+def _together(maps: NDArray[np.float32], factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(L, H', W') -> (H', W') in [0, 1]."""
+    total: NDArray[np.float64] = np.tensordot(factors, maps.astype(np.float64), axes=1)
+    return total / (float(total.max()) or 1.0)
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()

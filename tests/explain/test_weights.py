@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crosscam.gallery.weights import block_weights, parse_weights
+from crosscam.explain.parts import block_weights, parse_weights
 from crosscam.models.output import Block
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
@@ -36,6 +36,11 @@ def test_names_of_blocks_come_first_and_whole_stands_apart() -> None:
     assert found.tolist() == [1, 7, 0, 1, 1, 1, 0.5]
 
 
+def test_patterns_fit_several_blocks_and_the_last_counts() -> None:
+    assert block_weights({"p6.local*": 2, "p6.local1": 3, "*global": 4}, LAYOUT).tolist() == [3, 2, 2, 2, 2, 2, 4]
+    assert block_weights({"p6.local1": 3, "p6.*": 2, "head": 0}, LAYOUT).tolist() == [2] * 7
+
+
 def test_the_layouts_of_models() -> None:
     layout = layout_of(build_model("rrid-s", num_ids=0, pretrained=False))
     found = dict(zip((block.name for block in layout), block_weights({"feet": 0, "torso": 2}, layout), strict=True))
@@ -47,7 +52,12 @@ def test_the_layouts_of_models() -> None:
 @pytest.mark.parametrize(
     ("weights", "told"),
     [
-        ({"arms": 1}, "No part 'arms'. Known: head, torso, legs, feet, whole, p6.local1"),
+        (
+            {"arms": 1},
+            "No body part or block 'arms'. Known: head, torso, legs, feet, whole, p6.local1",
+        ),
+        ({"p6.locl1": 1}, r"No body part or block 'p6.locl1'. Did you mean p6.local1\?"),
+        ({"p6.local1": float("inf")}, "weight of p6.local1 is inf: expected a number of at least 0"),
         ({"torso": -1}, "weight of torso is -1"),
         ({"torso": float("nan")}, "weight of torso is nan"),
         ({"head": 0, "torso": 0, "legs": 0, "feet": 0, "whole": 0}, "nothing to compare"),
@@ -61,6 +71,7 @@ def test_what_is_refused(weights: dict[str, float], told: str) -> None:
 def test_as_text() -> None:
     assert parse_weights("torso=2, feet=0") == {"torso": 2.0, "feet": 0.0}
     assert parse_weights("") == {}
-    for wrong in ("torso", "torso=x", "torso=1,torso=2"):
-        with pytest.raises(ValueError, match="is no weight"):
+    assert parse_weights("torso=2", "*global=0.5,feet=0") == {"torso": 2.0, "*global": 0.5, "feet": 0.0}
+    for wrong in ("torso", "torso=x", "torso=1,torso=2", "=2"):
+        with pytest.raises(ValueError, match="is not a weight"):
             parse_weights(wrong)
