@@ -45,9 +45,8 @@ from crosscam.models.output import ReidOutput
 from crosscam.models.parts import PartLinear, PartUnits
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
-from crosscam.training.allocator import keep_freed_memory
+from crosscam.system.cores import chip_has_bf16, keep_freed_memory
 from crosscam.training.optim import build_optimizer
-from crosscam.training.precision import uses_bf16
 
 RESULT = Path(__file__).parent / "results" / "training_speed.json"
 # Recipe, backbone, title, batch on a CPU.
@@ -152,7 +151,7 @@ class CrosscamLoop:
         self.pids, self.device, self.batch = identities(batch, device), device, batch
         self.generator = torch.Generator(device).manual_seed(0)
         self.rng = np.random.default_rng(0)
-        self.bf16 = uses_bf16("auto", device)
+        self.bf16 = chip_has_bf16(device)
         self.waited = 0.0
 
     def first_loss(self) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from crosscam.data.augment import prepare, resize
 from crosscam.data.crops import Colour, crop_boxes, video_frames
@@ -36,6 +36,8 @@ Picture = str | os.PathLike[str] | NDArray[np.uint8]
 AnyPicture = Picture | bytes
 Boxes = Mapping[int, ArrayLike] | Callable[[int, NDArray[np.uint8]], ArrayLike]
 
+# In the names of the weights that only training needs.
+CLASSIFIERS = "_classifiers."
 # Pictures that are decoded one after another.
 FEW = 8
 # Whether an extractor has run in this process, and whether one had run, in several threads, where it was forked.
@@ -410,7 +412,14 @@ def load_model(folder: Path, recipe: Recipe) -> nn.Module:
         CheckpointError: weights that do not fit the recipe.
     """
     model = build_model(recipe, num_ids=0, pretrained=False)
-    load_weights_into(model, folder, recipe, leave_out="_classifiers.")
+    load_weights_into(model, folder, recipe, leave_out=CLASSIFIERS)
+    return model
+
+
+def describing_model(recipe: Recipe, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The network of weights that are in memory, as :func:`load_model` gives it when they are saved."""
+    model = build_model(recipe, num_ids=0, pretrained=False)
+    model.load_state_dict({name: value for name, value in weights.items() if CLASSIFIERS not in name})
     return model
 
 

@@ -21,7 +21,7 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors, evaluate_ranking
 from crosscam.retrieval.rerank import check_parameters, rerank
-from crosscam.training.distributed import World
+from crosscam.training.distributed import ALONE, World
 
 PIXEL_SIZE = (64, 32)
 
@@ -152,7 +152,7 @@ class TestImages:
         _check_test_split(dataset)
         self.dataset = dataset
         self.recipe = recipe
-        self.world = world or World(0, 1, torch.device("cpu"))
+        self.world = world or ALONE
         data, size = recipe.data, recipe.evaluation.batch_size
         self._splits = [self.world.part(len(samples), size) for samples in (dataset.query, dataset.gallery)]
         self.query, self.gallery = (

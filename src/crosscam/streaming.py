@@ -33,7 +33,7 @@ from crosscam.extraction import Extractor, check_descriptors
 from crosscam.parts_on_disk import Part, PartsOnDisk, Stamp, stamp_of
 from crosscam.system.files import write_atomically, write_text
 from crosscam.system.json_text import parse_json
-from crosscam.training.distributed import World
+from crosscam.training.distributed import ALONE, World
 
 PART_SIZE = 4096
 JOB = "job.json"
@@ -161,7 +161,7 @@ def describe_stream(
             descriptor is not finite or has length 0.
         StorageError: the disk is full; the same call goes on from there.
     """
-    world = world or World(0, 1, torch.device("cpu"))
+    world = world or ALONE
     with world.only_writer(out):
         parts = PartsOnDisk(entries, out.with_name(f"{out.name}.parts"), part_size)
         job = {"fingerprint": fingerprint, "entries": _digest(entries), "part_size": part_size, "engine": engine}

@@ -19,8 +19,9 @@ from crosscam.engines.graph import write_onnx
 from crosscam.engines.onnx_engine import OnnxEngine, read_card
 from crosscam.engines.openvino_engine import OpenVinoEngine, read_openvino_card
 from crosscam.engines.quantise import quantise
-from crosscam.engines.torch_engine import TorchEngine, chip_has_bf16
+from crosscam.engines.torch_engine import TorchEngine
 from crosscam.errors import ArgumentError, EngineError, StorageError
+from crosscam.system.cores import chip_has_bf16
 from crosscam.system.files import copy_bytes, write_atomically
 
 ENGINES = (

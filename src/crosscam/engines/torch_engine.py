@@ -15,8 +15,7 @@ from crosscam.engines.contract import Descriptors, Pixels
 from crosscam.engines.graph import RowsToDescriptors
 from crosscam.errors import EngineError
 from crosscam.models.parts import PartLinear, PartUnits
-from crosscam.training.allocator import keep_freed_memory
-from crosscam.training.precision import uses_bf16
+from crosscam.system.cores import keep_freed_memory
 
 
 def describe(model: nn.Module, images: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
@@ -83,11 +82,6 @@ class TorchEngine:
                     "Take engine 'torch'."
                 ) from error
         return found.float().cpu().numpy()
-
-
-def chip_has_bf16(device: str) -> bool:
-    """Whether bf16 is computed by instructions of the chip."""
-    return uses_bf16("auto", torch.device(device))
 
 
 def fused(model: nn.Module, size: tuple[int, int]) -> nn.Module:
