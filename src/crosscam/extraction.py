@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -21,7 +22,7 @@ from crosscam.data.loading import Images, Progress, open_images
 from crosscam.engines.card import ModelCard, fingerprint_of
 from crosscam.engines.choose import MEASURED_IMAGES, Measurement, Runner
 from crosscam.engines.contract import Pixels
-from crosscam.engines.opening import Network, int8_fingerprint, is_exported, open_exported
+from crosscam.engines.opening import Network, int8_fingerprint, is_exported, is_int8, open_exported
 from crosscam.engines.torch_engine import describe
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.models.output import Layout
@@ -126,6 +127,7 @@ class Extractor:
         flip: bool = True,
         engine: str = "torch",
         device: str = "cpu",
+        int8_images: Sequence[AnyPicture] | None = None,
         calibration: Sequence[AnyPicture] | None = None,
     ) -> None:
         self.recipe = recipe
@@ -136,7 +138,8 @@ class Extractor:
         self._card: ModelCard | None = None
         self._process = os.getpid()
         self._runner = Runner(engine, lambda: self._network)
-        self._calibration = None if calibration is None else self.decoded(calibration)
+        images = int8_images_of(int8_images, calibration)
+        self._int8_images = None if images is None else self.decoded(images)
 
     @classmethod
     def load(
@@ -146,6 +149,7 @@ class Extractor:
         flip: bool | None = None,
         device: str = "cpu",
         engine: str = "auto",
+        int8_images: Sequence[AnyPicture] | None = None,
         calibration: Sequence[AnyPicture] | None = None,
     ) -> Extractor:
         """Open a run folder, or a file that ``crosscam export`` wrote.
@@ -158,19 +162,20 @@ class Extractor:
             engine: one of :data:`crosscam.engines.opening.ENGINES`, or ``"auto"``: the fastest that gives what the
                 network gives, measured once when a call brings many pictures and kept beside the run, in
                 ``engines.json``; ``"torch"`` for few.
-            calibration: about 128 pictures of the kind that will come, for engines in int8. With ``"auto"`` they make
-                int8 a candidate.
+            int8_images: about 128 pictures of the kind that will come, from which engines in int8 take their ranges.
+                With ``"auto"`` they make int8 a candidate.
+            calibration: the old name of ``int8_images``.
         Raises:
             CheckpointError: not a run folder, or its weights are of another recipe.
             EngineError: a file that cannot be read, or an engine that cannot run here.
             ValueError: an unknown engine, or a mirror pass that the file does not have.
         """
-        path = Path(source)
+        path, images = Path(source), int8_images_of(int8_images, calibration)
         if not is_exported(path):
             recipe = load_recipe(path)
             model = load_model(path, recipe)
             flip = flip is None or flip
-            self = cls(model, recipe, flip=flip, engine=engine, device=device, calibration=calibration)
+            self = cls(model, recipe, flip=flip, engine=engine, device=device, int8_images=images)
             # A network of the package is in a folder that is not the user's.
             self._folder = path if run_folder(path) == path else None
             return self
@@ -182,7 +187,7 @@ class Extractor:
         self = cls.__new__(cls)
         self._process = os.getpid()
         self.recipe, self.flip, self._card = card.recipe, card.flip, card
-        self._model, self._device, self._calibration, self._runner = None, device, None, Runner.of(found)
+        self._model, self._device, self._int8_images, self._runner = None, device, None, Runner.of(found)
         self._folder = None
         return self
 
@@ -227,8 +232,8 @@ class Extractor:
         """Sixteen hexadecimal digits of weights, input size, layout and mirror pass, see
         :func:`crosscam.engines.card.fingerprint_of`. The same for a run folder and its fp32 export; another in int8.
         """
-        if self._runner.name.endswith("-int8") and self._calibration is not None:
-            return int8_fingerprint(self.card, self._calibration)
+        if is_int8(self._runner.name) and self._int8_images is not None:
+            return int8_fingerprint(self.card, self._int8_images)
         return self.card.fingerprint
 
     @property
@@ -373,7 +378,7 @@ class Extractor:
 
     @property
     def _network(self) -> Network:
-        return Network(self.model, self.card, self._device, self._calibration, self._folder)
+        return Network(self.model, self.card, self._device, self._int8_images, self._folder)
 
     def decoded(self, pictures: Sequence[AnyPicture] | NDArray[np.uint8]) -> Pixels:
         """Pictures as :meth:`pixels` takes them: (N, height, width, 3) uint8, decoded and resized in parallel.
@@ -403,6 +408,16 @@ class Extractor:
             with ThreadPoolExecutor(available_cores()) as pool:
                 found = list(pool.map(read, pictures))
         return np.stack(found) if found else np.empty((0, data.height, data.width, 3), np.uint8)
+
+
+def int8_images_of(
+    images: Sequence[AnyPicture] | None, calibration: Sequence[AnyPicture] | None
+) -> Sequence[AnyPicture] | None:
+    """The pictures for int8, also by the argument's old name, which warns."""
+    if calibration is None:
+        return images
+    warnings.warn("calibration= is now called int8_images=.", DeprecationWarning, stacklevel=3)
+    return calibration
 
 
 def load_model(folder: Path, recipe: Recipe) -> nn.Module:

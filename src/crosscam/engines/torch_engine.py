@@ -48,6 +48,7 @@ class TorchEngine:
         device: ``"cpu"``, ``"cuda"``, ...
         bf16: whether weights and feature maps are bf16; descriptors are normalised in float32 in any case.
         compiled: whether torch.compile makes code of its own for the network; the first batches are slow.
+        name: how the engine is called.
     """
 
     def __init__(
@@ -59,8 +60,9 @@ class TorchEngine:
         device: str = "cpu",
         bf16: bool = False,
         compiled: bool = False,
+        name: str = "torch",
     ) -> None:
-        self.name = "torch-compiled" if compiled else "torch-bf16" if bf16 else "torch"
+        self.name = name
         self.device = torch.device(device)
         copied = fused(model.eval(), size).to(self.device, torch.bfloat16 if bf16 else None)
         copied = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
