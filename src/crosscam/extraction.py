@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -18,19 +17,17 @@ from torch import Tensor, nn
 from crosscam.data.augment import prepare, resize
 from crosscam.data.crops import Colour, crop_boxes, video_frames
 from crosscam.data.images import decode_image, list_images, path_key, resize_image
-from crosscam.data.loading import Images, Progress, open_images
+from crosscam.data.loading import Images, Progress, embed, in_order, open_images, read_ahead
 from crosscam.engines.card import ModelCard, fingerprint_of
 from crosscam.engines.choose import MEASURED_IMAGES, Measurement, Runner
 from crosscam.engines.contract import Pixels
 from crosscam.engines.opening import Network, int8_fingerprint, is_exported, is_int8, open_exported
-from crosscam.engines.torch_engine import describe
 from crosscam.errors import ArgumentError, DataError, EngineError
-from crosscam.models.output import Layout
+from crosscam.models.output import Layout, describe
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.shipped import run_folder
-from crosscam.system.cores import available_cores
 from crosscam.training.checkpoint import load_recipe, load_weights_into
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
@@ -39,8 +36,6 @@ Boxes = Mapping[int, ArrayLike] | Callable[[int, NDArray[np.uint8]], ArrayLike]
 
 # In the names of the weights that only training needs.
 CLASSIFIERS = "_classifiers."
-# Pictures that are decoded one after another.
-FEW = 8
 # Whether an extractor has run in this process, and whether one had run, in several threads, where it was forked.
 _used = _threads_left_behind = False
 
@@ -74,15 +69,11 @@ def extract(
     """
     model.eval()
     device = next(model.parameters()).device
-    order = [np.arange(i, min(i + batch_size, len(images))) for i in range(0, len(images), batch_size)]
-    rows: list[NDArray[np.float32]] = []
-    done = 0
-    for pixels in images.batches(order):
-        rows.append(describe(model, prepare(pixels.to(device), height, width), flip=flip, unit=unit).cpu().numpy())
-        done += len(pixels)
-        if progress:
-            progress(done, len(images))
-    return np.concatenate(rows)
+
+    def of_batch(pixels: Tensor, _: int) -> NDArray[np.float32]:
+        return describe(model, prepare(pixels.to(device), height, width), flip=flip, unit=unit).cpu().numpy()
+
+    return embed(images.batches(in_order(len(images), batch_size)), of_batch, len(images), progress)
 
 
 def check_descriptors(rows: NDArray[np.float32], names: Sequence[object], first: int = 0) -> None:
@@ -267,13 +258,32 @@ class Extractor:
         """
         if isinstance(pictures, str | os.PathLike | bytes):
             raise ArgumentError(f"Expected a list of pictures, found {pictures!r:.80}. Put it into a list.")
-        size = batch_size or self.batch_size
-        rows = [np.empty((0, self.dim), np.float32)]
-        for start in range(0, len(pictures), size):
-            some = pictures[start : start + size]
-            rows.append(self.pixels(self.decoded(some), len(pictures)))
-            check_descriptors(rows[-1], list((pictures if names is None else names)[start : start + size]), start)
-        return np.concatenate(rows)
+        self._refuse_fork()
+        batches = read_ahead(list(pictures), self._read, batch_size or self.batch_size)
+        return self.embed(map(np.stack, batches), list(pictures if names is None else names), len(pictures))
+
+    def embed(
+        self, batches: Iterable[Pixels], names: Sequence[object], expected: int, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Describe batches that are decoded already.
+
+        Args:
+            batches: (B, height, width, 3) uint8 RGB at the size that the recipe states; none is fine.
+            names: of the pictures, for messages; only those that are described by then need to be there.
+            expected: pictures that will come in all; many of them are worth choosing an engine for.
+            progress: called with (done, expected).
+        Returns:
+            (N, D) float32, each row of length 1.
+        Raises:
+            DataError: a descriptor that is not finite or has length 0.
+        """
+
+        def of_batch(pixels: Pixels, first: int) -> NDArray[np.float32]:
+            rows = self.pixels(pixels, expected)
+            check_descriptors(rows, names[first : first + len(rows)], first)
+            return rows
+
+        return embed(batches, of_batch, expected, progress, self.dim)
 
     def pixels(self, pixels: Pixels, expected: int = 0) -> NDArray[np.float32]:
         """Describe one batch that is decoded already.
@@ -352,19 +362,15 @@ class Extractor:
         Raises:
             DataError: files that cannot be read, with their number and the first.
         """
-        data, size = self.recipe.data, self.batch_size
-        images = open_images(paths, data.height, data.width, data.cache)
-        rows = []
-        for batch in images.batches([np.arange(i, min(i + size, len(paths))) for i in range(0, len(paths), size)]):
-            full = batch
-            if batch.shape[1:3] != (data.height, data.width):
-                full = resize(batch, data.height, data.width).permute(0, 2, 3, 1).to(torch.uint8)
-            rows.append(self.pixels(full.contiguous().numpy(), len(paths)))
-            done = sum(map(len, rows))
-            check_descriptors(rows[-1], paths[done - len(full) : done])
-            if progress:
-                progress(done, len(paths))
-        return np.concatenate(rows)
+        images = open_images(paths, *self._size, self.recipe.data.cache)
+
+        def full(batch: Tensor) -> Pixels:
+            if batch.shape[1:3] != self._size:
+                batch = resize(batch, *self._size).permute(0, 2, 3, 1).to(torch.uint8)
+            return batch.contiguous().numpy()
+
+        batches = images.batches(in_order(len(paths), self.batch_size))
+        return self.embed(map(full, batches), paths, len(paths), progress)
 
     def tune(self, pictures: Iterable[AnyPicture]) -> str:
         """Measure the engines on some pictures now, and keep the fastest for any number of pictures; its name."""
@@ -375,6 +381,10 @@ class Extractor:
     def batch_size(self) -> int:
         """Pictures at once."""
         return 32 if self._device == "cpu" else 128
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.recipe.data.height, self.recipe.data.width
 
     @property
     def _network(self) -> Network:
@@ -388,26 +398,18 @@ class Extractor:
             ValueError: an array that is not (H, W, 3) uint8.
         """
         self._refuse_fork()
-        data = self.recipe.data
+        found = [image for batch in read_ahead(list(pictures), self._read, self.batch_size) for image in batch]
+        return np.stack(found) if found else np.empty((0, *self._size, 3), np.uint8)
 
-        def read(picture: AnyPicture) -> Pixels:
-            if isinstance(picture, np.ndarray):
-                array = picture
-            else:
-                array = decode_image(picture if isinstance(picture, bytes) else Path(picture))
-            if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-                raise ArgumentError(
-                    f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}."
-                )
-            return resize_image(array, data.height, data.width)
-
-        if isinstance(pictures, np.ndarray) or len(pictures) <= FEW:
-            # A tracker calls for every frame: threads would take longer to start than this.
-            found = [read(picture) for picture in pictures]
+    def _read(self, picture: AnyPicture) -> Pixels:
+        """(height, width, 3) of one picture."""
+        if isinstance(picture, np.ndarray):
+            array = picture
         else:
-            with ThreadPoolExecutor(available_cores()) as pool:
-                found = list(pool.map(read, pictures))
-        return np.stack(found) if found else np.empty((0, data.height, data.width, 3), np.uint8)
+            array = decode_image(picture if isinstance(picture, bytes) else Path(picture))
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            raise ArgumentError(f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}.")
+        return resize_image(array, *self._size)
 
 
 def int8_images_of(

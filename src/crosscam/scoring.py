@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crosscam.data.augment import resize
-from crosscam.data.loading import Images, Progress, open_images
+from crosscam.data.loading import Images, Progress, embed, in_order, open_images
 from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_queries
 from crosscam.errors import ArgumentError, DataError
 from crosscam.extraction import check_descriptors, extract
@@ -276,9 +276,9 @@ def ranking_labels(dataset: ReidDataset) -> tuple[Labels, Labels, Labels, Labels
 
 
 def _pixel_descriptors(images: Images) -> NDArray[np.float32]:
-    rows = []
-    for pixels in images.batches([np.arange(i, min(i + 512, len(images))) for i in range(0, len(images), 512)]):
+    def of_batch(pixels: torch.Tensor, _: int) -> NDArray[np.float32]:
         flat = resize(pixels, *PIXEL_SIZE).flatten(1)
         flat = flat - flat.mean(dim=1, keepdim=True)
-        rows.append(torch.nn.functional.normalize(flat, dim=1).numpy())
-    return np.concatenate(rows).astype(np.float32)
+        return torch.nn.functional.normalize(flat, dim=1).numpy().astype(np.float32, copy=False)
+
+    return embed(images.batches(in_order(len(images), 512)), of_batch)

@@ -19,10 +19,11 @@ from crosscam.engines.contract import in_batches_of, num_threads, runtime
 from crosscam.engines.graph import PixelsToDescriptors, RowsToDescriptors
 from crosscam.engines.opening import EngineSpec, Network, candidates, open_engine
 from crosscam.engines.quantise import batches_of, neighbour_agreement
-from crosscam.engines.torch_engine import TorchEngine, describe, fused
+from crosscam.engines.torch_engine import TorchEngine, fused
 from crosscam.errors import EngineError
 from crosscam.exporting import drawn_noise
 from crosscam.extraction import Extractor
+from crosscam.models.output import describe
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe

@@ -22,7 +22,7 @@ OPSET = 20
 class PixelsToDescriptors(nn.Module):
     """A model with what stands before and after it: (B, H, W, 3) uint8 RGB to (B, D) of length 1.
 
-    Gives what :func:`crosscam.engines.torch_engine.describe` gives, from whole batches and without any step that an
+    Gives what :func:`crosscam.models.output.describe` gives, from whole batches and without any step that an
     exported graph could not hold.
 
     Args:

@@ -18,26 +18,6 @@ from crosscam.models.parts import PartLinear, PartUnits
 from crosscam.system.cores import keep_freed_memory
 
 
-def describe(model: nn.Module, images: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
-    """Descriptors of a batch: the mean over the image and its mirror image, then L2-normalised.
-
-    Source: ``differences.md`` row 23.
-
-    Args:
-        model: in evaluation mode.
-        images: (B, 3, H, W) normalised images.
-        flip: whether the mirror image counts.
-        unit: whether they are scaled to length 1.
-    Returns:
-        (B, D) float32.
-    """
-    images = images.contiguous(memory_format=torch.channels_last)
-    descriptor: Tensor = model(images).descriptor
-    if flip:
-        descriptor = (descriptor + model(images.flip(3)).descriptor) / 2
-    return normalize(descriptor.float(), dim=1) if unit else descriptor.float()
-
-
 class TorchEngine:
     """A network on the CPU or a GPU.
 

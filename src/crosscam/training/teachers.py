@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch.nn.functional import mse_loss, normalize
 
 from crosscam.data.augment import normalise
 from crosscam.data.images import decode_image
-from crosscam.data.loading import Progress
+from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.resizing import resize_bytes
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.errors import RecipeError, TrainingError
@@ -135,20 +134,13 @@ def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterato
 def _by_file(teacher: Path, takes: TeacherInput, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     network = _compiled(teacher, takes)
 
-    def prepared(batch: Sequence[Path]) -> NDArray[np.float32]:
-        images = [torch.from_numpy(decode_image(path)).unsqueeze(0) for path in batch]
-        return np.concatenate([takes(image) for image in images])
+    def prepared(path: Path) -> NDArray[np.float32]:
+        return takes(torch.from_numpy(decode_image(path)).unsqueeze(0))
 
-    batches = [paths[i : i + _BATCH] for i in range(0, len(paths), _BATCH)]
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(prepared, batches[0])
-        for number, batch in enumerate(batches):
-            images = ahead.result()
-            if number + 1 < len(batches):
-                ahead = pool.submit(prepared, batches[number + 1])
-            # The network takes whole batches; the last one is filled up.
-            filled = np.concatenate([images, np.zeros((_BATCH - len(images), *images.shape[1:]), np.float32)])
-            yield np.asarray(network(filled)[0], np.float32).reshape(_BATCH, -1)[: len(batch)]
+    for images in map(np.concatenate, read_ahead(paths, prepared, _BATCH)):
+        # The network takes whole batches; the last one is filled up.
+        filled = np.concatenate([images, np.zeros((_BATCH - len(images), *images.shape[1:]), np.float32)])
+        yield np.asarray(network(filled)[0], np.float32).reshape(_BATCH, -1)[: len(images)]
 
 
 def _compiled(teacher: Path, takes: TeacherInput) -> Any:

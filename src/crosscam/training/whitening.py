@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crosscam.data.augment import prepare
-from crosscam.data.loading import Images
-from crosscam.engines.torch_engine import describe
+from crosscam.data.loading import Images, embed
+from crosscam.models.output import describe
 from crosscam.models.rrid import RRID
 from crosscam.recipes.recipe import Recipe
 
@@ -48,9 +49,8 @@ def training_descriptors(model: nn.Module, recipe: Recipe, images: Images) -> Te
     order = [np.sort(chosen)[i : i + size] for i in range(0, len(chosen), size)]
     device = next(model.parameters()).device
     model.eval()
-    return torch.cat(
-        [
-            describe(model, prepare(pixels.to(device), data.height, data.width), flip=False)
-            for pixels in images.batches(order)
-        ]
-    )
+
+    def of_batch(pixels: Tensor, _: int) -> NDArray[np.float32]:
+        return describe(model, prepare(pixels.to(device), data.height, data.width), flip=False).cpu().numpy()
+
+    return torch.from_numpy(embed(images.batches(order), of_batch)).to(device)
