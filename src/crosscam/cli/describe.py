@@ -25,7 +25,7 @@ from crosscam.extraction import Extractor
 from crosscam.streaming import PART_SIZE, Summary, describe_stream, entries_of, entries_of_list, run_here
 from crosscam.system.outputs import check_file, check_folder
 from crosscam.training.distributed import is_first_process, joined_world
-from crosscam.training.imported import import_run
+from crosscam.training.provenance import import_run
 
 _ENGINE_HELP = (
     f"auto (measured once and kept beside the run), {', '.join(name for name in ENGINES if not is_int8(name))}; "

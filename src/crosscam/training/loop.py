@@ -30,7 +30,6 @@ from crosscam.training.optim import freeze_stages, set_learning_rate
 from crosscam.training.plan import PlannedBatch, augmented, planned_batches, unseen_note
 from crosscam.training.run import RunState
 from crosscam.training.teachers import teacher_rows, unlabelled_paths
-from crosscam.training.whitening import PROJECTION, fit_projection
 from crosscam.training.whole_batch import WholeBatchNorm, whole_output
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -184,7 +183,7 @@ class Trainer(RunState):
                     self._train_epoch(images, stop)
                     scored = evaluate is not None and every and (self.epoch % every == 0 or self.epoch == last)
                     if scored or self.epoch == last:
-                        self._fit_projection(images)
+                        self.fit_projection(images)
                     self._end_epoch(evaluate if scored else None)
                     self.listeners.tell(neighbours.noticed())
         finally:
@@ -267,14 +266,6 @@ class Trainer(RunState):
         self.images_seen += len(batch.indices)
         self.batch += 1
         return losses["loss"]
-
-    def _fit_projection(self, images: Images) -> None:
-        """Fit the projection of the model to use, where it has one, and keep it."""
-        model = self.current_model()
-        if fit_projection(model, self.recipe, images):
-            found = {k: v for k, v in model.state_dict().items() if k.startswith(PROJECTION)}
-            self.world.take_from_first(found.values())
-            self.keep(found)
 
     def _end_epoch(self, evaluate: Evaluate | None) -> None:
         """Write down what the epoch gave, and go on to the next one."""

@@ -9,11 +9,17 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from crosscam.data.augment import prepare
+from crosscam.data.loading import Images, embed
 from crosscam.data.records import ReidDataset
 from crosscam.errors import TrainingError
+from crosscam.models.output import describe
+from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json
@@ -24,6 +30,9 @@ from crosscam.training.optim import build_optimizer
 from crosscam.training.plan import checked_labels
 from crosscam.training.provenance import provenance_of
 from crosscam.training.teachers import Distiller, build_distiller
+
+# Images that tell a block's covariance well enough: dozens for each of its numbers.
+FIT_IMAGES = 8192
 
 
 class RunState:
@@ -195,10 +204,20 @@ class RunState:
         self.world.take_from_first(model.buffers())
         return model.eval()
 
-    def keep(self, weights: Mapping[str, Tensor]) -> None:
-        """Overwrite some weights by name, in the network and in the average."""
+    def fit_projection(self, images: Images) -> None:
+        """Fit the projection of the model to use to the training's images, where it has one, and keep it."""
+        model = self.current_model()
+        if not isinstance(model, RRID) or model.projection is None:
+            return
+        projection, model.projection = model.projection, None
+        try:
+            found = training_descriptors(model, self.recipe, images)
+        finally:
+            model.projection = projection
+        projection.fit(found)
+        self.world.take_from_first(projection.state_dict().values())
         for kept in (self.model.state_dict(), self.average or {}):
-            for name, value in weights.items():
+            for name, value in projection.state_dict(prefix="projection.").items():
                 if name in kept:
                     kept[name].copy_(value)
 
@@ -214,3 +233,18 @@ class RunState:
                     f"The {name} loss is {value} at epoch {self.epoch}, batch {self.batch + 1} (step {self.steps + 1})."
                     " Lower optim.lr_backbone and optim.lr_head, or use train.precision=fp32."
                 )
+
+
+@torch.no_grad()
+def training_descriptors(model: nn.Module, recipe: Recipe, images: Images) -> Tensor:
+    """(N, D) descriptors of at most ``FIT_IMAGES`` images, chosen by the recipe's seed; mirror images do not count."""
+    chosen = np.random.default_rng([recipe.train.seed, len(images)]).permutation(len(images))[:FIT_IMAGES]
+    data, size = recipe.data, recipe.evaluation.batch_size
+    order = [np.sort(chosen)[i : i + size] for i in range(0, len(chosen), size)]
+    device = next(model.parameters()).device
+    model.eval()
+
+    def of_batch(pixels: Tensor, _: int) -> NDArray[np.float32]:
+        return describe(model, prepare(pixels.to(device), data.height, data.width), flip=False).cpu().numpy()
+
+    return torch.from_numpy(embed(images.batches(order), of_batch)).to(device)
