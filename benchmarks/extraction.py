@@ -35,7 +35,7 @@ from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.engines.choose import choose_engine
 from crosscam.engines.contract import Engine, Pixels, num_threads
 from crosscam.engines.opening import Network, candidates, open_engine
-from crosscam.engines.quantise import CALIBRATION_IMAGES
+from crosscam.engines.quantise import INT8_IMAGES
 from crosscam.exporting import drawn_noise
 from crosscam.extraction import Extractor
 from crosscam.models.output import ReidOutput
@@ -138,7 +138,7 @@ def speeds(network: Network, pixels: Pixels, rounds: int, compiled: bool) -> dic
                     best[name] = min(best[name], timer())
                     if time.perf_counter() > turn:
                         break
-    chosen = choose_engine(replace(network, calibration=None), batch)[0].name
+    chosen = choose_engine(replace(network, int8_images=None), batch)[0].name
     rows = [
         {
             "engine": name,
@@ -213,13 +213,13 @@ def main() -> None:
         height, width = extractor.card.size
         title = f"{backbone} ({name}), {height} x {width}, random weights"
         seen = pictures(dataset, 96, (height, width))
-        network = Network(extractor.model, extractor.card, calibration=seen[:64])
+        network = Network(extractor.model, extractor.card, int8_images=seen[:64])
         result = speeds(network, seen[64:], options.rounds, options.compiled)
         found.setdefault("speed", {})[title] = result
         show(f"{title}; auto takes {result['auto']}", result["rows"])
     if options.only in (None, "scores") and trained is not None and dataset is not None:
-        seen = pictures(dataset, CALIBRATION_IMAGES, trained.card.size)
-        rows = scores(Network(trained.model, trained.card, calibration=seen), trained, dataset)
+        seen = pictures(dataset, INT8_IMAGES, trained.card.size)
+        rows = scores(Network(trained.model, trained.card, int8_images=seen), trained, dataset)
         data = trained.recipe.data
         title = f"{trained.recipe.name}, {data.height} x {data.width}, trained; {dataset.name}, {dataset.fingerprint()}"
         found.setdefault("scores", {})[title] = rows

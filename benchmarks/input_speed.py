@@ -44,7 +44,7 @@ from crosscam.data.augment import IMAGENET_MEAN, IMAGENET_STD, prepare
 from crosscam.data.loading import ImageFiles, ImagesInMemory
 from crosscam.data.readers import read_dataset
 from crosscam.data.render import render_dataset
-from crosscam.training.allocator import keep_freed_memory
+from crosscam.system.cores import keep_freed_memory
 
 RESULT = Path(__file__).parent / "results" / "input_speed.json"
 HEIGHT, WIDTH = 384, 128

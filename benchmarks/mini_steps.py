@@ -42,7 +42,7 @@ from crosscam.scoring import ranking_labels
 from crosscam.training.checkpoint import STATE, load_recipe, load_weights
 from crosscam.training.loop import train
 from crosscam.training.provenance import versions
-from crosscam.training.whitening import training_descriptors
+from crosscam.training.run import training_descriptors
 
 RESULT = Path(__file__).parent / "results" / "mini_steps.json"
 NUMBERS = 512

@@ -127,7 +127,7 @@ def to_peer(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def opened(source: Path, pictures: Sequence[Path]) -> dict[str, Extractor]:
     """The network by every engine; int8 is calibrated on the pictures."""
-    return {name: Extractor.load(source, engine=name, calibration=list(pictures)) for name in ENGINES}
+    return {name: Extractor.load(source, engine=name, int8_images=list(pictures)) for name in ENGINES}
 
 
 def images_per_second(engines: Mapping[str, Extractor], pictures: Sequence[Path]) -> dict[str, float]:

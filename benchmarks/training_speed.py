@@ -5,9 +5,9 @@
 A plain step is what one writes first: fp32, images as planes, a linear layer, a normalisation, a classifier and a loss
 for each part, one after another; its batches are made beforehand. It runs in a process of its own, so that nothing
 crosscam sets up helps it or hinders it. A crosscam step takes decoded images from memory, augments them, and computes
-in bf16, channels_last, with one product for the parts of a scale (on a GPU: of all scales), one for all losses, and an
-optimiser in one pass. Both learn with the same network, weights and batch size, and take turns step by step; medians
-count, and the ratio is of medians. Before that both compute the first loss in fp32 on the same batch.
+in bf16, channels_last, with one product for the parts of a scale, one for all losses, and an optimiser in one pass.
+Both learn with the same network, weights and batch size, and take turns step by step; medians count, and the ratio is
+of medians. Before that both compute the first loss in fp32 on the same batch.
 
 On a GPU (--device cuda) the batch is 64, and two more things are told: the share of the chip's peak, by the operations
 of the products and convolutions (--peak, TFLOP/s of dense bf16), and the hours for the authors' schedule of 4.14
@@ -45,9 +45,8 @@ from crosscam.models.output import ReidOutput
 from crosscam.models.parts import PartLinear, PartUnits
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
-from crosscam.training.allocator import keep_freed_memory
+from crosscam.system.cores import chip_has_bf16, keep_freed_memory
 from crosscam.training.optim import build_optimizer
-from crosscam.training.precision import uses_bf16
 
 RESULT = Path(__file__).parent / "results" / "training_speed.json"
 # Recipe, backbone, title, batch on a CPU.
@@ -152,16 +151,15 @@ class CrosscamLoop:
         self.pids, self.device, self.batch = identities(batch, device), device, batch
         self.generator = torch.Generator(device).manual_seed(0)
         self.rng = np.random.default_rng(0)
-        self.bf16 = uses_bf16("auto", device)
+        self.bf16 = chip_has_bf16(device)
         self.waited = 0.0
 
     def first_loss(self) -> float:
-        """In fp32, on the plain loop's batch, with the layers of all scales at once as on a GPU."""
+        """In fp32, on the plain loop's batch."""
         data = self.recipe.data
         before = {name: value.clone() for name, value in self.model.state_dict().items()}
         inputs = prepare(some_pixels(self.batch).to(self.device), data.height, data.width)
-        with mock.patch.object(self.model, "grouped", True):
-            output = self.model(inputs.contiguous(memory_format=torch.channels_last))
+        output = self.model(inputs.contiguous(memory_format=torch.channels_last))
         loss = rrid_loss(output, self.pids).total.item()
         self.model.load_state_dict(before)
         return loss
@@ -204,7 +202,6 @@ def serve_plain_loop(end: Connection, only: str, device: str, batch: int, thread
         mock.patch("crosscam.models.rrid.pool_stripes", plain_stripes),
     ):
         loop = PlainLoop(only, torch.device(device), batch)
-        loop.model.grouped = False
         end.send(loop.first_loss())
         while end.recv():
             end.send(loop.step())

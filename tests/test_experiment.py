@@ -25,7 +25,7 @@ from crosscam.scoring import Reranking, Scored, TestImages, ranking_labels
 from crosscam.training.checkpoint import load_weights
 from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import read_history
-from crosscam.training.run import new_run
+from crosscam.training.run import RunState
 
 SETTINGS = [
     "name=small",
@@ -120,12 +120,14 @@ def test_raw_pixels_are_small_centred_images_of_unit_length(
     np.testing.assert_allclose(pixels.mean(axis=1), 0, atol=1e-6)
 
 
-def test_the_untrained_model_is_the_trained_one_before_its_first_step(rendered: ReidDataset) -> None:
+def test_the_untrained_model_is_the_trained_one_before_its_first_step(rendered: ReidDataset, tmp_path: Path) -> None:
     recipe = small_recipe("train.seed=5")
     torch.rand(3)
-    started = new_run(recipe, 14, torch.device("cpu"), 1).model.state_dict()
+    run = RunState(recipe, rendered, tmp_path)
+    run.start()
+    started = run.model.state_dict()
     torch.rand(5)
-    untrained = untrained_model(recipe, 14)
+    untrained = untrained_model(recipe, run.num_ids)
     assert not untrained.training
     found = untrained.state_dict()
     assert started.keys() == found.keys()

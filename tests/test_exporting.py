@@ -267,7 +267,7 @@ def test_a_file_takes_no_images(run: Path, tmp_path: Path, suffix: str, batch: i
     export_model(extractor, path, batch=batch)
     none, some = np.empty((0, 64, 32, 3), np.uint8), drawn_noise(3, (64, 32))
     loaded = Extractor.load(path)
-    for found in (loaded.pixels(none), extractor.pixels(none), exporting.open_file(path)(none)):
+    for found in (loaded.pixels(none), extractor.pixels(none), exporting.open_graph(path)(none)):
         assert found.shape == (0, extractor.dim)
         assert found.dtype == np.float32
     np.testing.assert_allclose(loaded.pixels(some), extractor.pixels(some), atol=1e-5)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from crosscam.data.records import ReidDataset
-from crosscam.extraction import load_model
+from crosscam.extraction import describing_model
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
@@ -21,12 +21,9 @@ from crosscam.report.strips import RankStrip, rank_strips
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.scoring import Scored, TestImages
 from crosscam.system.files import write_atomically, write_text
-from crosscam.training.checkpoint import check_free
-from crosscam.training.distributed import joined_world
 from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
-from crosscam.training.loop import train
-from crosscam.training.plan import checked_labels
+from crosscam.training.loop import Trainer
 from crosscam.training.provenance import versions
 
 SCORES = "scores.json"
@@ -66,13 +63,8 @@ def run_experiment(
         BusyError: another process trains there.
         CrosscamError: as the parts raise it.
     """
-    # What is quick to find out comes before all images are read.
-    checked_labels(recipe, dataset)
-    if not resume:
-        check_free(folder)
-    with joined_world() as world, world.only_writer(folder, folder=True):
-        if not resume:
-            check_free(folder)
+    trainer = Trainer(recipe, dataset, folder, resume=resume, listeners=listeners)
+    with trainer.joined() as world:
         test = TestImages(dataset, recipe, world=world) if dataset.query and dataset.gallery else None
 
         def evaluate(model: nn.Module) -> Mapping[str, float]:
@@ -80,16 +72,13 @@ def run_experiment(
             scored = test.score_together(model)
             return {} if scored is None else {"mAP": scored.result.mAP, "rank1": scored.result.rank1}
 
-        trained = train(
-            recipe, dataset, folder, resume=resume, evaluate=evaluate if test else None, listeners=listeners
-        )
+        trained = trainer.fit(evaluate if test else None)
         if test is None:
             if show:
                 show([])
             return []
-        first = world.rank == 0
-        # What is scored is what was saved, so that anyone who loads the folder gets these scores.
-        trained = load_model(folder, recipe).to(world.device) if first else trained
+        # What is scored is built as from the folder, so that anyone who loads it gets these scores.
+        trained = describing_model(recipe, trained.state_dict()).to(world.device)
         untrained = untrained_model(recipe, len({s.pid for s in dataset.train})).to(world.device)
         scores = [
             test.score_together(trained),
@@ -99,7 +88,7 @@ def run_experiment(
         found = [s for s in scores if s is not None]
         if show:
             show(found)
-        if first:
+        if world.rank == 0:
             save_scores(folder / SCORES, found)
             layout = layout_of(trained)
             write_run_report(folder / REPORT, recipe, dataset, found, folder, layout, provenance)

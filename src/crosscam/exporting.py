@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,14 +14,14 @@ from crosscam.data.images import resize_image
 from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.engines.card import ModelCard, derived_fingerprint
 from crosscam.engines.contract import Descriptors, Engine, Pixels
-from crosscam.engines.no_images import let_take_none
-from crosscam.engines.onnx_engine import OnnxEngine, write_card
-from crosscam.engines.opening import Network, open_engine, write_fp32, write_int8
-from crosscam.engines.openvino_engine import OpenVinoEngine, write_openvino
-from crosscam.engines.quantise import AGREEMENT, CALIBRATION_IMAGES, INT8_COSINE, neighbour_agreement
+from crosscam.engines.graph import let_take_none
+from crosscam.engines.onnx_engine import write_card
+from crosscam.engines.opening import Network, open_engine, open_graph, write_fp32, write_int8
+from crosscam.engines.openvino_engine import write_openvino
+from crosscam.engines.quantise import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbour_agreement
 from crosscam.engines.seal import seal
 from crosscam.errors import ArgumentError, DataError, EngineError
-from crosscam.extraction import AnyPicture, Extractor, check_descriptors
+from crosscam.extraction import AnyPicture, Extractor, check_descriptors, int8_images_of
 from crosscam.retrieval.metrics import evaluate_descriptors
 from crosscam.system.files import copy_bytes, write_atomically
 from crosscam.system.locks import only_writer
@@ -41,9 +40,10 @@ def export_model(
     int8: bool = False,
     batch: int | None = None,
     dataset: ReidDataset | None = None,
-    calibration: Sequence[AnyPicture] | None = None,
+    int8_images: Sequence[AnyPicture] | None = None,
     most_lost: float = MOST_LOST_MAP,
     compared: Callable[[ModelCard], None] = lambda _: None,
+    calibration: Sequence[AnyPicture] | None = None,
 ) -> ModelCard:
     """Write a network with its preprocessing as .onnx or, for OpenVINO, as .xml and .bin.
 
@@ -56,9 +56,10 @@ def export_model(
         int8: round convolutions to 8 bits.
         batch: images that the file takes at once; None for any number.
         dataset: pictures to compare on: the change of mAP is measured on its query and gallery.
-        calibration: pictures that int8 ranges are taken from; by default some of the data set's training subset.
+        int8_images: pictures that int8 ranges are taken from; by default some of the data set's training subset.
         most_lost: mAP that int8 may cost, as a fraction.
         compared: called with what was measured before anything is refused or written, so that it can be shown.
+        calibration: the old name of ``int8_images``.
     Returns:
         what is known of the file; ``checks`` holds the figures.
     Raises:
@@ -70,8 +71,9 @@ def export_model(
     """
     if path.suffix not in SUFFIXES.values():
         raise ArgumentError(f"{path} cannot be written. Expected a name that ends in .onnx, or in .xml for OpenVINO.")
+    images = int8_images_of(int8_images, calibration)
     with only_writer(path):
-        return _export(extractor, path, int8, batch, dataset, calibration, most_lost, compared)
+        return _export(extractor, path, int8, batch, dataset, images, most_lost, compared)
 
 
 def _export(
@@ -80,14 +82,13 @@ def _export(
     int8: bool,
     batch: int | None,
     dataset: ReidDataset | None,
-    calibration: Sequence[AnyPicture] | None,
+    int8_images: Sequence[AnyPicture] | None,
     most_lost: float,
     compared: Callable[[ModelCard], None],
 ) -> ModelCard:
     network = Network(extractor.model, extractor.card)
     if int8:
-        pictures = _calibration(dataset, calibration)
-        network = replace(network, calibration=extractor.decoded(pictures))
+        network = replace(network, int8_images=extractor.decoded(_int8_images(dataset, int8_images)))
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.onnx"
         (write_int8 if int8 else write_fp32)(network, graph, batch)
@@ -102,7 +103,7 @@ def _export(
         if path.suffix == ".xml":
             written = Path(folder) / "model.xml"
             write_openvino(graph, written, card)
-        card = replace(card, checks=_checks(extractor, open_file(written), dataset))
+        card = replace(card, checks=_checks(extractor, open_graph(written), dataset))
         compared(card)
         _refuse_unlike(card, path, most_lost)
         if path.suffix == ".xml":
@@ -116,22 +117,15 @@ def _export(
     return card
 
 
-def open_file(path: Path) -> Engine:
-    """The runtime that a file is checked with; OpenVINO also reads .onnx."""
-    if path.suffix == ".onnx" and find_spec("onnxruntime") is not None:
-        return OnnxEngine(path)
-    return OpenVinoEngine(path)
-
-
-def _calibration(dataset: ReidDataset | None, given: Sequence[AnyPicture] | None) -> Sequence[AnyPicture]:
+def _int8_images(dataset: ReidDataset | None, given: Sequence[AnyPicture] | None) -> Sequence[AnyPicture]:
     found: Sequence[AnyPicture] = given if given is not None else [s.path for s in dataset.train] if dataset else []
     if not found:
         raise DataError(
             "int8 takes its ranges from pictures, and there are none. Give a data set with a training subset (--data), "
             "or a folder of pictures (--calibration)."
         )
-    step = max(1, len(found) // CALIBRATION_IMAGES)
-    return found[::step][:CALIBRATION_IMAGES]
+    step = max(1, len(found) // INT8_IMAGES)
+    return found[::step][:INT8_IMAGES]
 
 
 def _checks(extractor: Extractor, engine: Engine, dataset: ReidDataset | None) -> dict[str, Any]:
@@ -203,7 +197,7 @@ def _refuse_unlike(card: ModelCard, path: Path, most_lost: float) -> None:
         raise EngineError(
             f"{path} is not written: it does not give what the network gives ({reason}, on {checks['compared_on']}). "
             + (
-                "Calibrate on more pictures, or leave --int8 out."
+                "Give more pictures for its ranges, or leave --int8 out."
                 if card.precision == "int8"
                 else "Please report this."
             )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -12,34 +12,32 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from crosscam.data.augment import prepare, resize
 from crosscam.data.crops import Colour, crop_boxes, video_frames
 from crosscam.data.images import decode_image, list_images, path_key, resize_image
-from crosscam.data.loading import Images, Progress, open_images
+from crosscam.data.loading import Images, Progress, embed, open_images, read_ahead
 from crosscam.data.samplers import in_order
 from crosscam.engines.card import ModelCard, fingerprint_of
 from crosscam.engines.choose import Measurement, Runner
 from crosscam.engines.contract import Pixels
-from crosscam.engines.opening import Network, int8_fingerprint, is_exported, open_exported
+from crosscam.engines.opening import Network, int8_fingerprint, is_exported, is_int8, open_exported
 from crosscam.engines.quantise import MEASURED_IMAGES
-from crosscam.engines.torch_engine import describe
 from crosscam.errors import ArgumentError, DataError, EngineError
-from crosscam.models.output import Layout
+from crosscam.models.output import Layout, describe
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.shipped import run_folder
-from crosscam.system.cores import available_cores
 from crosscam.training.checkpoint import load_recipe, load_weights_into
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
 AnyPicture = Picture | bytes
 Boxes = Mapping[int, ArrayLike] | Callable[[int, NDArray[np.uint8]], ArrayLike]
 
-# Pictures that are decoded one after another.
-FEW = 8
+# In the names of the weights that only training needs.
+CLASSIFIERS = "_classifiers."
 # Whether an extractor has run in this process, and whether one had run, in several threads, where it was forked.
 _used = _threads_left_behind = False
 
@@ -73,14 +71,11 @@ def extract(
     """
     model.eval()
     device = next(model.parameters()).device
-    rows: list[NDArray[np.float32]] = []
-    done = 0
-    for pixels in images.batches(in_order(len(images), batch_size)):
-        rows.append(describe(model, prepare(pixels.to(device), height, width), flip=flip, unit=unit).cpu().numpy())
-        done += len(pixels)
-        if progress:
-            progress(done, len(images))
-    return np.concatenate(rows)
+
+    def of_batch(pixels: Tensor, _: int) -> NDArray[np.float32]:
+        return describe(model, prepare(pixels.to(device), height, width), flip=flip, unit=unit).cpu().numpy()
+
+    return embed(images.batches(in_order(len(images), batch_size)), of_batch, len(images), progress)
 
 
 def check_descriptors(rows: NDArray[np.float32], names: Sequence[object], first: int = 0) -> None:
@@ -125,6 +120,7 @@ class Extractor:
         flip: bool = True,
         engine: str = "torch",
         device: str = "cpu",
+        int8_images: Sequence[AnyPicture] | None = None,
         calibration: Sequence[AnyPicture] | None = None,
     ) -> None:
         self.recipe = recipe
@@ -135,7 +131,8 @@ class Extractor:
         self._card: ModelCard | None = None
         self._process = os.getpid()
         self._runner = Runner(engine, lambda: self._network)
-        self._calibration = None if calibration is None else self.decoded(calibration)
+        images = int8_images_of(int8_images, calibration)
+        self._int8_images = None if images is None else self.decoded(images)
 
     @classmethod
     def load(
@@ -145,6 +142,7 @@ class Extractor:
         flip: bool | None = None,
         device: str = "cpu",
         engine: str = "auto",
+        int8_images: Sequence[AnyPicture] | None = None,
         calibration: Sequence[AnyPicture] | None = None,
     ) -> Extractor:
         """Open a run folder, or a file that ``crosscam export`` wrote.
@@ -157,19 +155,20 @@ class Extractor:
             engine: one of :data:`crosscam.engines.opening.ENGINES`, or ``"auto"``: the fastest that gives what the
                 network gives, measured once when a call brings many pictures and kept beside the run, in
                 ``engines.json``; ``"torch"`` for few.
-            calibration: about 128 pictures of the kind that will come, for engines in int8. With ``"auto"`` they make
-                int8 a candidate.
+            int8_images: about 128 pictures of the kind that will come, from which engines in int8 take their ranges.
+                With ``"auto"`` they make int8 a candidate.
+            calibration: the old name of ``int8_images``.
         Raises:
             CheckpointError: not a run folder, or its weights are of another recipe.
             EngineError: a file that cannot be read, or an engine that cannot run here.
             ValueError: an unknown engine, or a mirror pass that the file does not have.
         """
-        path = Path(source)
+        path, images = Path(source), int8_images_of(int8_images, calibration)
         if not is_exported(path):
             recipe = load_recipe(path)
             model = load_model(path, recipe)
             flip = flip is None or flip
-            self = cls(model, recipe, flip=flip, engine=engine, device=device, calibration=calibration)
+            self = cls(model, recipe, flip=flip, engine=engine, device=device, int8_images=images)
             # A network of the package is in a folder that is not the user's.
             self._folder = path if run_folder(path) == path else None
             return self
@@ -181,7 +180,7 @@ class Extractor:
         self = cls.__new__(cls)
         self._process = os.getpid()
         self.recipe, self.flip, self._card = card.recipe, card.flip, card
-        self._model, self._device, self._calibration, self._runner = None, device, None, Runner.of(found)
+        self._model, self._device, self._int8_images, self._runner = None, device, None, Runner.of(found)
         self._folder = None
         return self
 
@@ -226,8 +225,8 @@ class Extractor:
         """Sixteen hexadecimal digits of weights, input size, layout and mirror pass, see
         :func:`crosscam.engines.card.fingerprint_of`. The same for a run folder and its fp32 export; another in int8.
         """
-        if self._runner.name.endswith("-int8") and self._calibration is not None:
-            return int8_fingerprint(self.card, self._calibration)
+        if is_int8(self._runner.name) and self._int8_images is not None:
+            return int8_fingerprint(self.card, self._int8_images)
         return self.card.fingerprint
 
     @property
@@ -261,15 +260,35 @@ class Extractor:
         """
         if isinstance(pictures, str | os.PathLike | bytes):
             raise ArgumentError(f"Expected a list of pictures, found {pictures!r:.80}. Put it into a list.")
+        self._refuse_fork()
         size = self.batch_size if batch_size is None else batch_size
         if size < 1:
             raise ArgumentError(f"batch_size is {size}. Expected at least 1.")
-        rows = [np.empty((0, self.dim), np.float32)]
-        for start in range(0, len(pictures), size):
-            some = pictures[start : start + size]
-            rows.append(self.pixels(self.decoded(some), len(pictures)))
-            check_descriptors(rows[-1], list((pictures if names is None else names)[start : start + size]), start)
-        return np.concatenate(rows)
+        batches = read_ahead(list(pictures), self._read, size)
+        return self.embed(map(np.stack, batches), list(pictures if names is None else names), len(pictures))
+
+    def embed(
+        self, batches: Iterable[Pixels], names: Sequence[object], expected: int, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Describe batches that are decoded already.
+
+        Args:
+            batches: (B, height, width, 3) uint8 RGB at the size that the recipe states; none is fine.
+            names: of the pictures, for messages; only those that are described by then need to be there.
+            expected: pictures that will come in all; many of them are worth choosing an engine for.
+            progress: called with (done, expected).
+        Returns:
+            (N, D) float32, each row of length 1.
+        Raises:
+            DataError: a descriptor that is not finite or has length 0.
+        """
+
+        def of_batch(pixels: Pixels, first: int) -> NDArray[np.float32]:
+            rows = self.pixels(pixels, expected)
+            check_descriptors(rows, names[first : first + len(rows)], first)
+            return rows
+
+        return embed(batches, of_batch, expected, progress, self.dim)
 
     def pixels(self, pixels: Pixels, expected: int = 0) -> NDArray[np.float32]:
         """Describe one batch that is decoded already.
@@ -348,19 +367,15 @@ class Extractor:
         Raises:
             DataError: files that cannot be read, with their number and the first.
         """
-        data, size = self.recipe.data, self.batch_size
-        images = open_images(paths, data.height, data.width, data.cache)
-        rows = []
-        for batch in images.batches(in_order(len(paths), size)):
-            full = batch
-            if batch.shape[1:3] != (data.height, data.width):
-                full = resize(batch, data.height, data.width).permute(0, 2, 3, 1).to(torch.uint8)
-            rows.append(self.pixels(full.contiguous().numpy(), len(paths)))
-            done = sum(map(len, rows))
-            check_descriptors(rows[-1], paths[done - len(full) : done])
-            if progress:
-                progress(done, len(paths))
-        return np.concatenate(rows)
+        images = open_images(paths, *self._size, self.recipe.data.cache)
+
+        def full(batch: Tensor) -> Pixels:
+            if batch.shape[1:3] != self._size:
+                batch = resize(batch, *self._size).permute(0, 2, 3, 1).to(torch.uint8)
+            return batch.contiguous().numpy()
+
+        batches = images.batches(in_order(len(paths), self.batch_size))
+        return self.embed(map(full, batches), paths, len(paths), progress)
 
     def tune(self, pictures: Iterable[AnyPicture]) -> str:
         """Measure the engines on some pictures now, and keep the fastest for any number of pictures; its name."""
@@ -373,8 +388,12 @@ class Extractor:
         return 32 if self._device == "cpu" else 128
 
     @property
+    def _size(self) -> tuple[int, int]:
+        return self.recipe.data.height, self.recipe.data.width
+
+    @property
     def _network(self) -> Network:
-        return Network(self.model, self.card, self._device, self._calibration, self._folder)
+        return Network(self.model, self.card, self._device, self._int8_images, self._folder)
 
     def decoded(self, pictures: Sequence[AnyPicture] | NDArray[np.uint8]) -> Pixels:
         """Pictures as :meth:`pixels` takes them: (N, height, width, 3) uint8, decoded and resized in parallel.
@@ -384,26 +403,28 @@ class Extractor:
             ValueError: an array that is not (H, W, 3) uint8.
         """
         self._refuse_fork()
-        data = self.recipe.data
+        found = [image for batch in read_ahead(list(pictures), self._read, self.batch_size) for image in batch]
+        return np.stack(found) if found else np.empty((0, *self._size, 3), np.uint8)
 
-        def read(picture: AnyPicture) -> Pixels:
-            if isinstance(picture, np.ndarray):
-                array = picture
-            else:
-                array = decode_image(picture if isinstance(picture, bytes) else Path(picture))
-            if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-                raise ArgumentError(
-                    f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}."
-                )
-            return resize_image(array, data.height, data.width)
-
-        if isinstance(pictures, np.ndarray) or len(pictures) <= FEW:
-            # A tracker calls for every frame: threads would take longer to start than this.
-            found = [read(picture) for picture in pictures]
+    def _read(self, picture: AnyPicture) -> Pixels:
+        """(height, width, 3) of one picture."""
+        if isinstance(picture, np.ndarray):
+            array = picture
         else:
-            with ThreadPoolExecutor(available_cores()) as pool:
-                found = list(pool.map(read, pictures))
-        return np.stack(found) if found else np.empty((0, data.height, data.width, 3), np.uint8)
+            array = decode_image(picture if isinstance(picture, bytes) else Path(picture))
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            raise ArgumentError(f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}.")
+        return resize_image(array, *self._size)
+
+
+def int8_images_of(
+    images: Sequence[AnyPicture] | None, calibration: Sequence[AnyPicture] | None
+) -> Sequence[AnyPicture] | None:
+    """The pictures for int8, also by the argument's old name, which warns."""
+    if calibration is None:
+        return images
+    warnings.warn("calibration= is now called int8_images=.", DeprecationWarning, stacklevel=3)
+    return calibration
 
 
 def load_model(folder: Path, recipe: Recipe) -> nn.Module:
@@ -413,7 +434,14 @@ def load_model(folder: Path, recipe: Recipe) -> nn.Module:
         CheckpointError: weights that do not fit the recipe.
     """
     model = build_model(recipe, num_ids=0, pretrained=False)
-    load_weights_into(model, folder, recipe, leave_out="_classifiers.")
+    load_weights_into(model, folder, recipe, leave_out=CLASSIFIERS)
+    return model
+
+
+def describing_model(recipe: Recipe, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The network of weights that are in memory, as :func:`load_model` gives it when they are saved."""
+    model = build_model(recipe, num_ids=0, pretrained=False)
+    model.load_state_dict({name: value for name, value in weights.items() if CLASSIFIERS not in name})
     return model
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crosscam.data.augment import resize
-from crosscam.data.loading import Images, Progress, open_images
+from crosscam.data.loading import Images, Progress, embed, open_images
 from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_queries
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError, DataError
@@ -22,7 +22,7 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors, evaluate_ranking
 from crosscam.retrieval.rerank import check_parameters, rerank
-from crosscam.training.distributed import World
+from crosscam.training.distributed import ALONE, World
 
 PIXEL_SIZE = (64, 32)
 
@@ -153,7 +153,7 @@ class TestImages:
         _check_test_split(dataset)
         self.dataset = dataset
         self.recipe = recipe
-        self.world = world or World(0, 1, torch.device("cpu"))
+        self.world = world or ALONE
         data, size = recipe.data, recipe.evaluation.batch_size
         self._splits = [self.world.part(len(samples), size) for samples in (dataset.query, dataset.gallery)]
         self.query, self.gallery = (
@@ -277,9 +277,9 @@ def ranking_labels(dataset: ReidDataset) -> tuple[Labels, Labels, Labels, Labels
 
 
 def _pixel_descriptors(images: Images) -> NDArray[np.float32]:
-    rows = []
-    for pixels in images.batches(in_order(len(images), 512)):
+    def of_batch(pixels: torch.Tensor, _: int) -> NDArray[np.float32]:
         flat = resize(pixels, *PIXEL_SIZE).flatten(1)
         flat = flat - flat.mean(dim=1, keepdim=True)
-        rows.append(torch.nn.functional.normalize(flat, dim=1).numpy())
-    return np.concatenate(rows).astype(np.float32)
+        return torch.nn.functional.normalize(flat, dim=1).numpy().astype(np.float32, copy=False)
+
+    return embed(images.batches(in_order(len(images), 512)), of_batch)

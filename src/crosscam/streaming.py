@@ -13,7 +13,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,17 +22,17 @@ import torch
 from numpy.typing import NDArray
 
 from crosscam.data.images import decode_image, resize_image
-from crosscam.data.loading import Progress
+from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.records import ReidDataset
 from crosscam.data.spreadsheets import harmless
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.descriptor_files import NEXT_STEP, Entry, write_joined
 from crosscam.errors import DataError, ImageError
-from crosscam.extraction import Extractor, check_descriptors
+from crosscam.extraction import Extractor
 from crosscam.parts_on_disk import Part, PartsOnDisk, as_array
 from crosscam.system.files import Stamp, stamp_of, write_atomically, write_text
 from crosscam.system.json_text import parse_json
-from crosscam.training.distributed import World
+from crosscam.training.distributed import ALONE, World
 
 PART_SIZE = 4096
 JOB = "job.json"
@@ -90,7 +89,10 @@ def describe_part(extractor: Extractor, paths: Sequence[Path], expected: int = 0
         DataError: a descriptor is not finite or has length 0.
     """
     height, width = extractor.recipe.data.height, extractor.recipe.data.width
-    size = extractor.batch_size
+    kept: list[int] = []
+    names: list[Path] = []
+    failures: list[tuple[int, str]] = []
+    stamps: list[Stamp] = []
 
     def read(path: Path) -> tuple[Stamp, NDArray[np.uint8] | str]:
         stamp = stamp_of(path)
@@ -99,26 +101,23 @@ def describe_part(extractor: Extractor, paths: Sequence[Path], expected: int = 0
         except ImageError as error:
             return stamp, str(error)
 
-    rows = [np.empty((0, extractor.dim), np.float32)]
-    kept: list[int] = []
-    failures: list[tuple[int, str]] = []
-    stamps: list[Stamp] = []
-    with ThreadPoolExecutor() as pool:
-        starts = range(0, len(paths), size)
-        coming = [pool.submit(read, path) for path in paths[:size]]
-        for start in starts:
-            read_now = [future.result() for future in coming]
-            answers = [answer for _, answer in read_now]
-            stamps += [stamp for stamp, _ in read_now]
-            coming = [pool.submit(read, path) for path in paths[start + size : start + 2 * size]]
-            good = [(start + i, a) for i, a in enumerate(answers) if not isinstance(a, str)]
-            failures += [(start + i, a) for i, a in enumerate(answers) if isinstance(a, str)]
-            kept += [i for i, _ in good]
-            if good:
-                found = extractor.pixels(np.stack([a for _, a in good]), expected)
-                check_descriptors(found, [paths[i] for i, _ in good])
-                rows.append(found)
-    return Part(np.array(kept, np.int64), np.concatenate(rows), tuple(failures), as_array(stamps))
+    def good() -> Iterator[NDArray[np.uint8]]:
+        """The batches without the files that cannot be read, which are written down."""
+        for batch in read_ahead(paths, read, extractor.batch_size):
+            images = []
+            for stamp, answer in batch:
+                if isinstance(answer, str):
+                    failures.append((len(stamps), answer))
+                else:
+                    images.append(answer)
+                    kept.append(len(stamps))
+                    names.append(paths[len(stamps)])
+                stamps.append(stamp)
+            if images:
+                yield np.stack(images)
+
+    rows = extractor.embed(good(), names, expected)
+    return Part(np.array(kept, np.int64), rows, tuple(failures), as_array(stamps))
 
 
 def run_here(extractor: Extractor, expected: int) -> RunJobs:
@@ -160,7 +159,7 @@ def describe_stream(
             descriptor is not finite or has length 0.
         StorageError: the disk is full; the same call goes on from there.
     """
-    world = world or World(0, 1, torch.device("cpu"))
+    world = world or ALONE
     with world.only_writer(out):
         parts = PartsOnDisk(entries, out.with_name(f"{out.name}.parts"), part_size)
         job = {"fingerprint": fingerprint, "entries": _digest(entries), "part_size": part_size, "engine": engine}

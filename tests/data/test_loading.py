@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from PIL import Image
 
 from crosscam.data import loading
 from crosscam.data.images import decode_image, resize_image
-from crosscam.data.loading import ImageFiles, Images, ImagesInMemory, open_images
+from crosscam.data.loading import ImageFiles, Images, ImagesInMemory, embed, open_images, read_ahead
 from crosscam.data.records import ReidDataset
+from crosscam.data.samplers import in_order
 from crosscam.errors import DataError
 
 ORDER = [np.array([3, 0, 3]), np.array([2]), np.array([1, 4])]
@@ -117,3 +119,55 @@ def test_an_unreadable_image_of_a_stream_is_named_in_one_line(tmp_path: Path, wo
 def test_no_images_are_refused() -> None:
     with pytest.raises(DataError, match="subset is empty"):
         open_images([], 8, 4)
+
+
+def test_batches_are_read_in_order_and_one_ahead() -> None:
+    asked: list[int] = []
+
+    def read(item: int) -> int:
+        asked.append(item)
+        return item * item
+
+    found = []
+    for number, batch in enumerate(read_ahead(range(100), read, 16), 1):
+        assert max(asked) < 16 * (number + 1), "memory is bounded"
+        found.append(batch)
+    assert [len(batch) for batch in found] == [16] * 6 + [4]
+    assert [x for batch in found for x in batch] == [i * i for i in range(100)]
+    assert sorted(asked) == list(range(100))
+    assert list(read_ahead([], read, 4)) == []
+
+
+def test_few_items_are_read_without_threads() -> None:
+    threads = [t for batch in read_ahead(range(loading.FEW), lambda _: threading.get_ident(), 3) for t in batch]
+    assert threads == [threading.get_ident()] * loading.FEW
+    others = [t for batch in read_ahead(range(loading.FEW + 1), lambda _: threading.get_ident(), 3) for t in batch]
+    assert threading.get_ident() not in others
+
+
+def test_what_reading_raises_comes_with_its_batch() -> None:
+    def read(item: int) -> int:
+        if item == 21:
+            raise KeyError(item)
+        return item
+
+    batches = read_ahead(range(40), read, 10)
+    assert [next(batches) for _ in range(2)] == [list(range(10)), list(range(10, 20))]
+    with pytest.raises(KeyError):
+        next(batches)
+
+
+def test_descriptors_of_batches_are_those_of_all_images() -> None:
+    images = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
+    firsts, told = [], []
+
+    def describe(batch: np.ndarray, first: int) -> np.ndarray:
+        firsts.append(first)
+        return 2 * batch
+
+    batches = [images[rows] for rows in in_order(11, 4)]
+    found = embed(batches, describe, 11, lambda *done: told.append(done))
+    np.testing.assert_array_equal(found, 2 * images)
+    assert firsts == [0, 4, 8]
+    assert told == [(4, 11), (8, 11), (11, 11)]
+    assert embed([], describe, dim=3).shape == (0, 3)

@@ -20,11 +20,13 @@ from crosscam.engines.choose import Measurement, choose_engine, remember, rememb
 from crosscam.engines.contract import in_batches_of, num_threads, runtime
 from crosscam.engines.graph import PixelsToDescriptors, RowsToDescriptors
 from crosscam.engines.onnx_engine import OnnxEngine
-from crosscam.engines.opening import Network, candidates, open_engine
+from crosscam.engines.opening import EngineSpec, Network, candidates, open_engine
 from crosscam.engines.quantise import batches_of, neighbour_agreement
-from crosscam.engines.torch_engine import TorchEngine, describe, fused
+from crosscam.engines.torch_engine import TorchEngine, fused
 from crosscam.errors import EngineError
 from crosscam.exporting import drawn_noise
+from crosscam.extraction import Extractor
+from crosscam.models.output import describe
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
@@ -62,7 +64,7 @@ def network(request: pytest.FixtureRequest) -> Network:
     layout = layout_of(model)
     flip = bool(request.param)
     card = ModelCard(fingerprint_of(model, 64, 32, layout, flip=flip), layout, recipe, flip, version="test")
-    return Network(model, card, calibration=drawn_noise(32, card.size))
+    return Network(model, card, int8_images=drawn_noise(32, card.size))
 
 
 PIXELS = drawn_noise(7, (64, 32))
@@ -176,9 +178,9 @@ def test_a_network_without_descriptors_is_left_to_torch(network: Network) -> Non
 
 
 def test_int8_needs_pictures(network: Network) -> None:
-    for calibration in (None, PIXELS[:0]):
-        with pytest.raises(EngineError, match="needs images to calibrate on"):
-            open_engine("onnxruntime-int8", replace(network, calibration=calibration))
+    for images in (None, PIXELS[:0]):
+        with pytest.raises(EngineError, match="takes its ranges from images"):
+            open_engine("onnxruntime-int8", replace(network, int8_images=images))
 
 
 def test_unknown_engines_and_missing_runtimes_are_told_in_one_line(network: Network) -> None:
@@ -330,7 +332,7 @@ def test_a_choice_is_remembered_for_this_network_alone(
     remember(other, "torch", {})
     assert remembered(network) == "onnxruntime"
     assert remembered(other) == "torch"
-    assert remembered(replace(network, calibration=None)) is None
+    assert remembered(replace(network, int8_images=None)) is None
     (tmp_path / "engines.json").write_text("{")
     assert remembered(network) is None
     remember(network, "an engine of tomorrow", {})
@@ -343,6 +345,37 @@ def test_candidates_follow_the_device() -> None:
     assert on_cpu[0] == "torch"
     assert {"onnxruntime", "openvino", "onnxruntime-int8", "openvino-int8"} <= set(on_cpu)
     assert not any("int8" in name for name in candidates("cpu", int8=False))
+
+
+def test_an_engine_is_one_line_of_the_table(network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def opened(spec: EngineSpec, path: Path, device: str) -> Timed:
+        assert path.read_bytes()
+        return Timed(f"{spec.name} on {device}", 0, 0)
+
+    new = EngineSpec("new", "json", "fp32", open_file=opened, suffixes=(".new",))
+    rounded = EngineSpec("new-rounded", "json", "int8", open_file=opened)
+    absent = EngineSpec("absent", "nowhere_at_all", "fp32", open_file=opened)
+    for spec in (new, rounded, absent):
+        monkeypatch.setitem(opening.ENGINES, spec.name, spec)
+    assert {"new", "new-rounded"} <= set(candidates("cpu", int8=True))
+    assert not {"new-rounded", "absent"} & set(candidates("cpu", int8=False))
+    assert "new" not in candidates("cuda", int8=False)
+    assert open_engine("new", network).name == "new on cpu"
+    (tmp_path / "model.new").write_bytes(b"graph")
+    assert opening.open_graph(tmp_path / "model.new").name == "new on cpu"
+    with pytest.raises(EngineError, match=r"Engine openvino does not run model.new. Take new;"):
+        opening.open_exported(tmp_path / "model.new", "openvino")
+    # Judged as int8, not by how it is called.
+    assert opening.is_int8("new-rounded")
+    assert not opening.is_int8("auto")
+
+
+def test_the_old_name_of_int8_images_warns(network: Network) -> None:
+    recipe = small_recipe()
+    with pytest.warns(DeprecationWarning, match="now called int8_images"):
+        old = Extractor(network.model, recipe, engine="onnxruntime-int8", calibration=list(PIXELS))
+    new = Extractor(network.model, recipe, engine="onnxruntime-int8", int8_images=list(PIXELS))
+    assert old.fingerprint == new.fingerprint != Extractor(network.model, recipe, engine="torch").fingerprint
 
 
 def test_fixed_batches_are_filled_up_and_cut() -> None:

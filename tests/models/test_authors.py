@@ -13,7 +13,7 @@ from crosscam.errors import CheckpointError
 from crosscam.models.authors import authors_names, import_authors, load_authors_state, read_authors_checkpoint
 from crosscam.models.backbones import build_backbone
 from crosscam.models.resnet import ResNet, ResNetShape
-from crosscam.models.rrid import RRID
+from crosscam.models.rrid import RRID, RRIDModel
 
 SAMPLE = PARITY / "authors_checkpoint_sample_legacy.pth"
 TINY = ResNetShape("bottleneck", (1, 1, 1, 1), 4, (2, 2, 2, 2), (8, 8, 8, 16))
@@ -21,7 +21,7 @@ BASIC = ResNetShape("basic", (2, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 
 
 def tiny(num_ids: int = 3, **settings: object) -> RRID:
-    return RRID(ResNet(settings.pop("shape", TINY)), num_ids, **{"dim": 5, **settings})
+    return RRID(ResNet(settings.pop("shape", TINY)), num_ids, RRIDModel(**{"dim": 5, **settings}))
 
 
 def state_for(model: RRID) -> dict[str, np.ndarray]:
@@ -168,7 +168,7 @@ def test_a_state_that_does_not_fit_leaves_the_model_alone(how, expected):
     assert same_state(model, before)
 
 
-@pytest.mark.parametrize("settings", [{"relation": "none"}, {"relation": None}, {"global_pooling": "gap"}])
+@pytest.mark.parametrize("settings", [{"relation": "none"}, {"local_features": False}, {"global_pooling": "gap"}])
 def test_models_of_another_structure_are_refused(settings):
     with pytest.raises(ValueError, match="relation='one_vs_rest' and global_pooling='gcp'"):
         load_authors_state(tiny(**settings), state_for(tiny()))
@@ -187,7 +187,7 @@ def test_the_authors_sample():
     assert found.backbone == "bottleneck:stem=4,planes=2.2.2.2,out=8.8.8.2048,depths=1.1.1.1"
     names = authors_names(found.model)
     assert {k: v.shape for k, v in state.items()} == names
-    again = RRID(build_backbone(found.backbone), 3, dim=4)
+    again = RRID(build_backbone(found.backbone), 3, RRIDModel(dim=4))
     load_authors_state(again, state)
     assert same_state(again, found.model)
     assert not found.model.training

@@ -12,7 +12,7 @@ from crosscam.models.authors import authors_names as names_of_model
 from crosscam.models.authors import load_authors_state
 from crosscam.models.backbones import build_backbone
 from crosscam.models.resnet import ResNet, ResNetShape
-from crosscam.models.rrid import RRID
+from crosscam.models.rrid import RRID, RRIDModel
 
 THIN = ResNetShape("bottleneck", (1, 1, 1, 1), 4, (2, 2, 2, 2), (8, 8, 8, 2048))
 SCALES = (6, 4, 2)
@@ -37,7 +37,7 @@ def expected() -> dict[str, np.ndarray]:
 
 def build_head(state: dict[str, np.ndarray], scales: tuple[int, ...] = SCALES) -> RRID:
     """RRID whose input is the feature map."""
-    model = RRID(ResNet(THIN), 10, scales=scales)
+    model = RRID(ResNet(THIN), 10, RRIDModel(scales=scales))
     base = {k: s for k, s in names_of_model(model).items() if k.startswith("base.")}
     load_authors_state(model, {**state, **authors_state(base)})
     model.backbone = nn.Identity()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from crosscam.models.parts import PartLinear, PartUnits, part_classifiers, pool_stripes
+from crosscam.models.parts import PartLinear, PartUnits, SingleUnit, merge_stripes, part_classifiers, pool_stripes
 
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])
@@ -121,3 +121,24 @@ def test_gamma_init():
     assert bool((ones == 1).all())
     assert 0 <= float(uniform.min()) < 0.05
     assert 0.95 < float(uniform.max()) < 1
+
+
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+@pytest.mark.parametrize("num_parts", [12, 6, 4, 2, 1])
+def test_stripes_of_stripes_are_the_stripes_of_the_map(num_parts: int, pooling: str) -> None:
+    feature_map = torch.randn(2, 5, 24, 3, dtype=torch.float64)
+    merged = merge_stripes(pool_stripes(feature_map, 12, pooling), num_parts, pooling)
+    torch.testing.assert_close(merged, pool_stripes(feature_map, num_parts, pooling))
+    loop = [feature_map[:, :, 24 // num_parts * k : 24 // num_parts * (k + 1)].flatten(2) for k in range(num_parts)]
+    for k, stripe in enumerate(loop):
+        expected = stripe.max(dim=2).values if pooling == "max" else stripe.mean(dim=2)
+        torch.testing.assert_close(merged[:, k], expected)
+
+
+def test_a_single_unit_is_a_unit_of_one_part() -> None:
+    torch.manual_seed(0)
+    single = SingleUnit(3, 4).eval()
+    several = PartUnits(1, 3, 4).eval()
+    several.load_state_dict(single.state_dict())
+    features = torch.randn(5, 3)
+    assert torch.equal(single(features), several(features.unsqueeze(1)).squeeze(1))

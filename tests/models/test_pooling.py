@@ -57,12 +57,12 @@ def test_pool_map():
 @pytest.mark.parametrize("contrast", ["rest_mean", "mean_minus_max"])
 def test_global_contrastive_pooling_is_equation_2(contrast):
     torch.manual_seed(1)
-    module = GlobalContrastivePooling(6, 7, 3, contrast).double().eval()
+    module = GlobalContrastivePooling(7, 3, contrast).double().eval()
     feature_map = torch.randn(4, 7, 12, 4, dtype=torch.float64)
-    found = module(feature_map)
+    found = module(pool_stripes(feature_map, 6))
     raw = torch.stack(contrastive_feature(pool_stripes(feature_map, 6), contrast), dim=1)
     p_max, p_cont = module.project(raw).unbind(1)
-    residual = module.residual(torch.cat((p_max, p_cont), dim=1).unsqueeze(1)).squeeze(1)
+    residual = module.residual(torch.cat((p_max, p_cont), dim=1))
     assert torch.equal(found.p_max, p_max)
     assert torch.equal(found.p_cont, p_cont)
     assert torch.allclose(found.q0, p_max + residual, atol=1e-12)
@@ -74,5 +74,5 @@ def test_pooled_feature_projects_the_pooled_map():
     for pooling in ("gap", "gmp", "gap+gmp"):
         module = PooledFeature(7, 3, pooling).eval()
         found = module(feature_map)
-        assert torch.equal(found.q0, module.unit(pool_map(feature_map, pooling).unsqueeze(1)).squeeze(1))
+        assert torch.equal(found.q0, module.unit(pool_map(feature_map, pooling)))
         assert found.p_max is None

@@ -82,9 +82,11 @@ def test_what_all_embeddings_grow_by_is_what_a_projected_block_grows_by() -> Non
 
 def test_rrid_projects_outside_of_training_alone() -> None:
     torch.manual_seed(0)
-    model = RRID(ResNet(TINY), 5, scales=(4, 2), dim=6, project=2)
+    model = RRID(ResNet(TINY), 5, RRIDModel(scales=(4, 2), dim=6, project=2))
     images = torch.randn(4, 3, 64, 32)
-    assert [b.name for b in model.layout] == [b.name for b in RRID(ResNet(TINY), 5, scales=(4, 2), dim=6).layout]
+    assert [b.name for b in model.layout] == [
+        b.name for b in RRID(ResNet(TINY), 5, RRIDModel(scales=(4, 2), dim=6)).layout
+    ]
     assert model.layout[-1].stop == 16
     assert model.train()(images).descriptor.shape == (4, 48)
     assert model.eval()(images).descriptor.shape == (4, 16)

@@ -9,14 +9,16 @@ from torch import Tensor, nn
 from crosscam.models.backbones import build_backbone
 from crosscam.models.parts import pool_stripes
 from crosscam.models.resnet import ResNet, ResNetShape
-from crosscam.models.rrid import RRID
+from crosscam.models.rrid import RRID, RRIDModel
 
 TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 
 
 def tiny(num_ids: int = 5, **settings: object) -> RRID:
     torch.manual_seed(0)
-    return RRID(ResNet(TINY), num_ids, **{"dim": 3, **settings})
+    if settings.get("relation", "") is None:  # the first row of Table 2
+        settings = {**settings, "relation": "none", "local_features": False}
+    return RRID(ResNet(TINY), num_ids, RRIDModel(**{"dim": 3, **settings}))
 
 
 def images(count: int = 2) -> Tensor:
@@ -150,7 +152,7 @@ def test_logits_come_from_the_features_they_are_named_for():
     output = model(feature_map)
     branch = model.branches[0]
     local = branch.local(pool_stripes(feature_map, 2))
-    globe = branch.globe(feature_map)
+    globe = branch.globe(pool_stripes(feature_map, 2))
     features = [f for group in (local.q, local.p, local.r) for f in group.unbind(1)]
     features += [globe.q0, globe.p_max, globe.p_cont]
     layers = [

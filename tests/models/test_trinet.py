@@ -106,7 +106,7 @@ def test_starts_from_the_weights_of_a_file(tmp_path):
 
 def test_trinet_can_be_ranked_without_normalising() -> None:
     """Lengths count: of two descriptors in one direction the nearer one is found first."""
-    from crosscam.engines.torch_engine import describe
+    from crosscam.models.output import describe
 
     model = tiny().eval()
     images = torch.randn(3, 3, 64, 32)

@@ -21,10 +21,9 @@ from crosscam.recipes.choices import (
 )
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.systems import SYSTEM_RECIPES, scaled_down
-from crosscam.training.freezing import freeze_stages
 from crosscam.training.listeners import Listeners
 from crosscam.training.loop import train
-from crosscam.training.optim import learning_rate_factor
+from crosscam.training.optim import freeze_stages, learning_rate_factor
 
 
 def test_every_system_and_every_loss_has_a_recipe() -> None:

@@ -18,10 +18,9 @@ from crosscam.models.backbones import build_backbone
 from crosscam.recipes.recipe import Distill
 from crosscam.training import teachers
 from crosscam.training.checkpoint import load_weights
-from crosscam.training.distillation import Distiller, similarity_loss
 from crosscam.training.logbook import read_history
 from crosscam.training.loop import train
-from crosscam.training.teachers import KEPT, TeacherInput, teacher_rows
+from crosscam.training.teachers import KEPT, Distiller, TeacherInput, similarity_loss, teacher_rows
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from crosscam.training.distributed import PATIENCE, Split, World, is_first_proce
 from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
 from crosscam.training.loop import train
-from crosscam.training.run import new_run, restore
+from crosscam.training.run import RunState
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")
@@ -121,7 +121,9 @@ def test_a_lost_process_ends_the_other_by_one_line_and_one_goes_on(launched: Lau
     assert (state["epoch"], state["batch"], state["processes"]) == (2, 2, 2)
     recipe, part = recipe_and_data(rendered)
     with threads(2):
-        restore(new_run(recipe, max(launched.found[0]["labels"]) + 1, CPU, 1, pretrained=False), state, CPU)
+        run = RunState(recipe, part, folder)
+        run.start(pretrained=False)
+        run.restore(state)
         assert torch.get_num_threads() == 2, "the threads of another number of processes say nothing"
     losses: list[float] = []
     with threads(1):

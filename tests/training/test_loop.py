@@ -22,10 +22,10 @@ from crosscam.losses import Loss
 from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.choices import RRIDLoss
-from crosscam.training import checkpoint, loop
+from crosscam.training import checkpoint
 from crosscam.training.listeners import Listeners, StepReport
 from crosscam.training.logbook import read_history
-from crosscam.training.loop import train
+from crosscam.training.loop import Trainer, train
 from crosscam.training.plan import epoch_batches, input_size, unseen_note
 
 
@@ -143,10 +143,11 @@ def test_checkpoints_count_steps_and_not_batches(
     rendered: ReidDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[tuple[int, int]] = []
-    monkeypatch.setattr(loop, "save_state", lambda run, *rest: saved.append((run.batch, run.step)))
+    monkeypatch.setattr(Trainer, "save", lambda self: saved.append((self.batch, self.steps)))
     recipe = small_recipe("train.accumulate=2", "train.checkpoint_steps=2", "train.epochs=1")
     train(recipe, rendered, tmp_path / "run")
-    assert saved == [(4, 2), (8, 4)]
+    # The last one is at the end of the epoch.
+    assert saved == [(4, 2), (8, 4), (0, 5)]
 
 
 def test_a_stop_request_saves_at_once_and_resumes_bit_for_bit(

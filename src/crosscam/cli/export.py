@@ -33,7 +33,7 @@ class Export:
     out: Unset[Path] = None
     """File to write; RUN-FOLDER/model.onnx or model.xml by default, model-int8 with --int8."""
     int8: bool = False
-    """Convolutions in 8 bits, calibrated on pictures of --calibration or of the data set's training subset."""
+    """Convolutions in 8 bits, with ranges from pictures of --calibration or of the data set's training subset."""
     batch: str = "dynamic"
     """Images that the file takes at once: a number, or dynamic for any."""
     no_flip: bool = False
@@ -64,7 +64,7 @@ class Export:
             int8=self.int8,
             batch=batch,
             dataset=self.reading.read_and_note(self.data) if self.data else None,
-            calibration=find_pictures(self.calibration)[0] if self.calibration else None,
+            int8_images=find_pictures(self.calibration)[0] if self.calibration else None,
             most_lost=self.max_drop,
             compared=lambda card: self._show(card, out),
         )

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Unset, best_device
 from crosscam.cli.show import bars, counting, say, show_json
@@ -17,12 +18,18 @@ from crosscam.data.table import is_table
 from crosscam.data.text_files import is_list
 from crosscam.data.walk import find_files
 from crosscam.descriptor_files import Entry, check_name
-from crosscam.engines.quantise import CALIBRATION_IMAGES
+from crosscam.engines.opening import ENGINES, is_int8
+from crosscam.engines.quantise import INT8_IMAGES
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
 from crosscam.streaming import PART_SIZE, Summary, describe_stream, entries_of, entries_of_list, run_here
 from crosscam.system.outputs import check_file
 from crosscam.training.distributed import is_first_process, joined_world
+
+_ENGINE_HELP = (
+    f"auto (measured once and kept beside the run), {', '.join(name for name in ENGINES if not is_int8(name))}; "
+    f"{' or '.join(filter(is_int8, ENGINES))} take their ranges from some of the pictures."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +49,7 @@ class Extract:
     """PICTURES is a data set: all its subsets are described, with pid, camid, time and track."""
     no_flip: bool = False
     """Leave mirror images out: half the work for a somewhat worse descriptor."""
-    engine: str = "auto"
-    """auto (measured once and kept beside the run), torch, torch-bf16, torch-compiled, onnxruntime, openvino or
-    openvino-bf16; onnxruntime-int8 or openvino-int8 are calibrated on some of the pictures."""
+    engine: Annotated[str, arg(help=_ENGINE_HELP)] = "auto"
     part_size: int = PART_SIZE
     """Pictures that are saved together; a kill loses at most so many."""
     ray: Unset[str] = None
@@ -94,12 +99,10 @@ class Extract:
         return [Entry(path) for path in paths]
 
     def _open(self, entries: Sequence[Entry]) -> Extractor:
-        calibration = None
-        if self.engine.endswith("-int8"):
-            calibration = readable([e.path for e in entries], CALIBRATION_IMAGES)
+        images = readable([e.path for e in entries], INT8_IMAGES) if is_int8(self.engine) else None
         flip = False if self.no_flip else None
         device = best_device()
-        return Extractor.load(self.run_folder, flip=flip, device=device, engine=self.engine, calibration=calibration)
+        return Extractor.load(self.run_folder, flip=flip, device=device, engine=self.engine, int8_images=images)
 
     def _tell(self, done: Summary, extractor: Extractor) -> None:
         total = done.described + len(done.failures)

@@ -10,7 +10,7 @@ from tyro.conf import Positional
 from crosscam.cli.options import General
 from crosscam.cli.show import say, show_json
 from crosscam.system.outputs import check_folder
-from crosscam.training.imported import import_run
+from crosscam.training.provenance import import_run
 
 
 @dataclass(frozen=True, kw_only=True)

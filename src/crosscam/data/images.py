@@ -10,9 +10,8 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from crosscam.data.grey_levels import as_8_bits, has_16_bits, scale_transparent_value
 from crosscam.data.jpeg import decode_plain_jpeg
 from crosscam.data.limits import MAX_SIDE, chunks_fault, scans_fault, segments_fault, size_fault
 from crosscam.errors import ArgumentError, ImageError
@@ -25,6 +24,11 @@ WHITE = (255, 255, 255)
 # Larger files stay on the disk until Pillow has looked at their header.
 READ_WHOLE = 16 * 2**20
 
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+# Byte order, photometric interpretation, sample format, fill order, bits and extra samples of 16-bit grey. Pillow opens
+# white as zero in Intel's byte order alone.
+TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
+_DEPTH_IN_PNG = 24
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -122,7 +126,7 @@ def _decode(file: IO[bytes], name: str, background: tuple[int, int, int], max_pi
             )
         try:
             image.load()
-            scale_transparent_value(image, file)
+            _scale_transparent_value(image, file)
             return np.array(_as_rgb(_upright(image), background), dtype=np.uint8)
         except Exception as error:  # the same for damaged pixel data
             raise ImageError(_damaged(name, error)) from error
@@ -145,13 +149,50 @@ def _upright(image: Image.Image) -> Image.Image:
 def _as_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if has_16_bits(image):
-        return as_8_bits(image, background)
+    if _has_16_bits(image):
+        return _as_8_bits(image, background)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         below = Image.new("RGBA", rgba.size, (*background, 255))
         return Image.alpha_composite(below, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _has_16_bits(image: Image.Image) -> bool:
+    """Whether an image is grey with 16 bits."""
+    return image.mode == "I" or image.mode.startswith("I;16")
+
+
+def _as_8_bits(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """An image of 16-bit grey as RGB; its transparent value, if it has one, shows the background.
+
+    Pillow's own conversion clips at 255 instead of scaling, forgets the transparent value, and takes white as zero for
+    black as zero.
+    """
+    values = np.asarray(image).astype(np.int64).clip(0, 65535)
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        values = 65535 - values
+    pixels = np.repeat((values // 257).astype(np.uint8)[:, :, None], 3, axis=2)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        pixels[values == transparent] = background
+    return Image.fromarray(pixels)
+
+
+def _scale_transparent_value(image: Image.Image, file: IO[bytes]) -> None:
+    """Give the transparent value of a PNG the levels of its pixels, which Pillow has spread or cut to 8 bits.
+
+    Of 16-bit colours Pillow keeps the upper byte alone, so that colours with the same upper bytes are transparent, too.
+    """
+    value = image.info.get("transparency")
+    if image.format != "PNG" or value is None or isinstance(value, bytes):
+        return
+    file.seek(_DEPTH_IN_PNG)
+    depth = file.read(1)[0]
+    if image.mode == "L" and depth < 8:
+        image.info["transparency"] = value * (255 // (2**depth - 1))
+    elif image.mode == "RGB" and depth == 16:
+        image.info["transparency"] = tuple(level >> 8 for level in value)
 
 
 def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

@@ -1,15 +1,15 @@
-"""Images of a data set as uint8 batches: decoded once into memory when they fit, else streamed from disk.
+"""Images of a data set as uint8 batches: decoded once into memory when they fit, else streamed from disk; and embedded.
 
 What cannot be read stops the reading, with the number of bad files and the first of them: nothing is left out silently.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -25,7 +25,65 @@ from crosscam.system.cores import available_cores
 Cache = Literal["auto", "memory", "stream"]
 Progress = Callable[[int, int], None]
 MEMORY_SHARE = 0.5
+# Items that are read one after another: threads would take longer to start than this, and a tracker asks for few people
+# at every frame.
+FEW = 8
 DOCTOR_HINT = "'crosscam data doctor' lists all that a data set has."
+
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def read_ahead(items: Sequence[S], read: Callable[[S], T], size: int) -> Iterator[list[T]]:
+    """What ``read`` gives for each item, in batches and in order; threads read the next batch while this one is used.
+
+    Args:
+        items: what is read, for example paths.
+        read: called in threads; what it raises comes when its batch is asked for.
+        size: items of a batch.
+    """
+    batches = [items[start : start + size] for start in range(0, len(items), size)]
+    if len(items) <= FEW:
+        yield from ([read(item) for item in batch] for batch in batches)
+        return
+    pool = ThreadPoolExecutor(available_cores())
+    try:
+        coming: list[Future[T]] = []
+        for batch in [*batches, []]:
+            ready, coming = coming, [pool.submit(read, item) for item in batch]
+            if ready:
+                yield [answer.result() for answer in ready]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def embed(
+    batches: Iterable[T],
+    describe: Callable[[T, int], NDArray[np.float32]],
+    total: int = 0,
+    progress: Progress | None = None,
+    dim: int | None = None,
+) -> NDArray[np.float32]:
+    """The descriptors of all batches, one below the other.
+
+    Args:
+        batches: decoded images.
+        describe: gives (B, D) rows of a batch, from the batch and the number of images before it.
+        total: images in all, for ``progress``.
+        progress: called with (done, all) after each batch.
+        dim: D, for the result of no batches; without it there must be one.
+    Returns:
+        (N, D), in the order of the batches.
+    """
+    rows = [] if dim is None else [np.empty((0, dim), np.float32)]
+    done = 0
+    for batch in batches:
+        rows.append(describe(batch, done))
+        done += len(rows[-1])
+        if progress:
+            progress(done, total)
+    return np.concatenate(rows)
 
 
 class ImageFiles(Dataset[Tensor]):
@@ -102,10 +160,11 @@ class ImagesInMemory:
             except ImageError as error:
                 failures[index] = str(error)
 
-        with ThreadPoolExecutor(available_cores()) as pool:
-            for done, _ in enumerate(pool.map(read, range(len(files))), 1):
-                if progress and (done % 256 == 0 or done == len(files)):
-                    progress(done, len(files))
+        done = 0
+        for some in read_ahead(range(len(files)), read, 256):
+            done += len(some)
+            if progress:
+                progress(done, len(files))
         if failures:
             first = failures[min(failures)]
             raise DataError(f"{len(failures)} of {len(files)} images cannot be read. First: {first} {DOCTOR_HINT}")

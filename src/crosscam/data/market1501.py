@@ -121,3 +121,25 @@ def note_junk(gallery: tuple[Sample, ...], notes: list[str]) -> None:
         notes.append(f"The gallery holds {junk:,} junk images (pid -1), which ranking ignores.")
     if distractors:
         notes.append(f"The gallery holds {distractors:,} distractors (pid 0), which match nobody.")
+
+
+# For example 0001_c2_f0046182.jpg.
+_DUKE_NAME = re.compile(r"[0-9]+_c[0-9]+_f[0-9]+")
+
+
+def is_dukemtmc_reid(root: Path) -> bool:
+    """Whether the folder has Market-1501's layout and its first image has a frame number after the camera."""
+    if not is_market_layout(root):
+        return False
+    folders = [root / name for name in SUBSET_FOLDERS.values() if (root / name).is_dir()]
+    images = list_images(folders[0])[0]
+    return bool(images) and _DUKE_NAME.match(images[0].name) is not None
+
+
+def read_dukemtmc_reid(root: Path) -> ReidDataset:
+    """Read DukeMTMC-reID; its gallery's 408 identities without a query are ordinary identities.
+
+    Raises:
+        DataError: as :func:`read_market1501`.
+    """
+    return read_market1501(root, name="dukemtmc-reid")

@@ -9,9 +9,14 @@ from pathlib import Path
 
 from crosscam.data.cuhk01 import is_cuhk01, read_cuhk01
 from crosscam.data.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
-from crosscam.data.dukemtmc_reid import is_dukemtmc_reid, read_dukemtmc_reid
 from crosscam.data.identity_folders import has_identity_folders, read_identity_folders
-from crosscam.data.market1501 import is_market_layout, is_rendered, read_market1501
+from crosscam.data.market1501 import (
+    is_dukemtmc_reid,
+    is_market_layout,
+    is_rendered,
+    read_dukemtmc_reid,
+    read_market1501,
+)
 from crosscam.data.msmt17 import is_msmt17, read_msmt17
 from crosscam.data.records import ReidDataset
 from crosscam.data.table import CamidRule, is_table, read_table

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.engines.contract import Descriptors, Engine, Pixels, cache_folder
-from crosscam.engines.opening import Network, candidates, check_name, open_engine
+from crosscam.engines.opening import Network, candidates, check_name, is_int8, open_engine
 from crosscam.engines.quantise import AGREEMENT, INT8_COSINE, MEASURED_IMAGES, neighbour_agreement
 from crosscam.errors import EngineError, StorageError
 from crosscam.system.files import write_atomically, write_text
@@ -60,7 +60,7 @@ def choose_engine(network: Network, pixels: Pixels) -> tuple[Engine, dict[str, M
     """
     engines: dict[str, Engine] = {}
     found: dict[str, Measurement] = {}
-    for name in candidates(network.device, int8=network.calibration is not None):
+    for name in candidates(network.device, int8=network.int8_images is not None):
         try:
             engines[name] = open_engine(name, network)
             engines[name](pixels)
@@ -91,7 +91,7 @@ def measure(engines: Mapping[str, Engine], pixels: Pixels) -> dict[str, Measurem
 def _judged(name: str, images_per_second: float, expected: Descriptors, rows: Descriptors) -> Measurement:
     cosine = float((rows * expected).sum(axis=1).min())
     agreement = neighbour_agreement(expected, rows)
-    int8 = name.endswith("-int8")
+    int8 = is_int8(name)
     refused = ""
     if not cosine >= (INT8_COSINE if int8 else COSINE):
         refused = f"cosine {cosine:.4f} to torch"
@@ -111,7 +111,7 @@ def remembered(network: Network, *, for_few: bool = False) -> str | None:
         found = _memory(path).get(_key(network))
         if isinstance(found, dict) and (found.get("asked") or not for_few):
             name = found.get("engine")
-            if name in candidates(network.device, int8=network.calibration is not None):
+            if name in candidates(network.device, int8=network.int8_images is not None):
                 return str(name)
     return None
 
@@ -161,7 +161,7 @@ def _memory(path: Path) -> dict[str, Any]:
 
 def _key(network: Network) -> str:
     """A network on a kind of processor; not the number of threads, so that the same command takes the same way."""
-    int8 = "int8" if network.calibration is not None else "fp32"
+    int8 = "int8" if network.int8_images is not None else "fp32"
     return "|".join((network.card.fingerprint, int8, platform.machine(), _chip(), network.device))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from crosscam.engines.contract import Descriptors, Pixels, runtime
 from crosscam.engines.graph import INPUT
 
-CALIBRATION_IMAGES = 128
+INT8_IMAGES = 128
 AGREEMENT = 0.95
 INT8_COSINE = 0.98
 MEASURED_IMAGES = 32

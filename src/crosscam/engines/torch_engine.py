@@ -15,28 +15,7 @@ from crosscam.engines.contract import Descriptors, Pixels
 from crosscam.engines.graph import RowsToDescriptors
 from crosscam.errors import EngineError
 from crosscam.models.parts import PartLinear, PartUnits
-from crosscam.training.allocator import keep_freed_memory
-from crosscam.training.precision import uses_bf16
-
-
-def describe(model: nn.Module, images: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
-    """Descriptors of a batch: the mean over the image and its mirror image, then L2-normalised.
-
-    Source: ``differences.md`` row 23.
-
-    Args:
-        model: in evaluation mode.
-        images: (B, 3, H, W) normalised images.
-        flip: whether the mirror image counts.
-        unit: whether they are scaled to length 1.
-    Returns:
-        (B, D) float32.
-    """
-    images = images.contiguous(memory_format=torch.channels_last)
-    descriptor: Tensor = model(images).descriptor
-    if flip:
-        descriptor = (descriptor + model(images.flip(3)).descriptor) / 2
-    return normalize(descriptor.float(), dim=1) if unit else descriptor.float()
+from crosscam.system.cores import keep_freed_memory
 
 
 class TorchEngine:
@@ -49,6 +28,7 @@ class TorchEngine:
         device: ``"cpu"``, ``"cuda"``, ...
         bf16: whether weights and feature maps are bf16; descriptors are normalised in float32 in any case.
         compiled: whether torch.compile makes code of its own for the network; the first batches are slow.
+        name: how the engine is called.
     """
 
     def __init__(
@@ -60,8 +40,9 @@ class TorchEngine:
         device: str = "cpu",
         bf16: bool = False,
         compiled: bool = False,
+        name: str = "torch",
     ) -> None:
-        self.name = "torch-compiled" if compiled else "torch-bf16" if bf16 else "torch"
+        self.name = name
         self.device = torch.device(device)
         copied = fused(model.eval(), size).to(self.device, torch.bfloat16 if bf16 else None)
         copied = copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -83,11 +64,6 @@ class TorchEngine:
                     "Take engine 'torch'."
                 ) from error
         return found.float().cpu().numpy()
-
-
-def chip_has_bf16(device: str) -> bool:
-    """Whether bf16 is computed by instructions of the chip."""
-    return uses_bf16("auto", torch.device(device))
 
 
 def fused(model: nn.Module, size: tuple[int, int]) -> nn.Module:

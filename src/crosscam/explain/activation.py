@@ -30,8 +30,7 @@ from crosscam.errors import ArgumentError
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.parts import pool_stripes
 from crosscam.models.relation import RelationOutput
-from crosscam.models.rrid import RRID
-from crosscam.models.scale import ScaleBranch
+from crosscam.models.rrid import RRID, ScaleBranch
 
 Branch = Literal["whole", "residual"]
 Maps = tuple[Tensor, ...]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosscam.data.images import decode_image
+from crosscam.data.images import decode_image, resize_image
 from crosscam.data.limits import size_fault
-from crosscam.data.loading import Progress
+from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import refuse_names
 from crosscam.engines.opening import is_exported
@@ -23,7 +22,6 @@ from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.records import ModelIdentity, NewEntry, name_of
-from crosscam.system.cores import available_cores
 from crosscam.system.files import stamp_of
 from crosscam.system.names import printable
 
@@ -87,26 +85,25 @@ def fill(
     new = [s for s in samples if kept_name(s.path) not in known]
     ids: list[int] = []
     damaged: list[tuple[Path, str]] = []
-    with ThreadPoolExecutor(max_workers=available_cores()) as pool:
-        for first in range(0, len(new), PICTURES_AT_ONCE):
-            some = new[first : first + PICTURES_AT_ONCE]
-            read = [
-                (s, *pair) for s, pair in zip(some, pool.map(lambda s: _read(s.path, thumbnails), some), strict=True)
-            ]
-            faults = [(s.path, fault) for s, picture, fault in read if picture is None]
-            good = [(s, picture) for s, picture, _ in read if picture is not None]
-            if faults and not skip_damaged:
-                raise ImageError(
-                    f"{faults[0][1]} {len(ids):,} pictures before it are added; the next try goes on there."
-                )
-            damaged += faults
-            if good:
-                entries = [_entry(s, labelled) for s, _ in good]
-                descriptors = extractor([picture.pixels for _, picture in good], names=[s.path for s, _ in good])
-                pictures = [picture.thumbnail for _, picture in good]
-                ids += gallery.add(descriptors, entries, pictures, model=gallery.model.fingerprint)
-            if progress:
-                progress(min(first + PICTURES_AT_ONCE, len(new)), len(new))
+    data, done = extractor.recipe.data, 0
+
+    def read(sample: Sample) -> tuple[Sample, _Picture | None, str]:
+        return sample, *_read(sample.path, thumbnails, data.height, data.width)
+
+    for some in read_ahead(new, read, PICTURES_AT_ONCE):
+        faults = [(s.path, fault) for s, picture, fault in some if picture is None]
+        good = [(s, picture) for s, picture, _ in some if picture is not None]
+        if faults and not skip_damaged:
+            raise ImageError(f"{faults[0][1]} {len(ids):,} pictures before it are added; the next try goes on there.")
+        damaged += faults
+        if good:
+            entries = [_entry(s, labelled) for s, _ in good]
+            descriptors = extractor([picture.pixels for _, picture in good], names=[s.path for s, _ in good])
+            pictures = [picture.thumbnail for _, picture in good]
+            ids += gallery.add(descriptors, entries, pictures, model=gallery.model.fingerprint)
+        done += len(some)
+        if progress:
+            progress(done, len(new))
     return Filled(tuple(ids), len(samples) - len(new), tuple(damaged), tuple(changed))
 
 
@@ -172,12 +169,14 @@ class _Picture:
     thumbnail: bytes | None
 
 
-def _read(path: Path, thumbnails: bool) -> tuple[_Picture | None, str]:
+def _read(path: Path, thumbnails: bool, height: int, width: int) -> tuple[_Picture | None, str]:
+    """A picture at the size that the model takes, so that few large ones are in memory; or what is wrong with it."""
     try:
         pixels = decode_image(path)
     except ImageError as error:
         return None, str(error)
-    return _Picture(pixels, make_thumbnail(pixels) if thumbnails else None), ""
+    small = make_thumbnail(pixels) if thumbnails else None
+    return _Picture(resize_image(pixels, height, width), small), ""
 
 
 def _entry(sample: Sample, labelled: bool) -> NewEntry:

@@ -20,7 +20,7 @@ from torch import Tensor
 from crosscam.errors import ArgumentError, CheckpointError
 from crosscam.models.inert_pickle import show
 from crosscam.models.resnet import Four, ResNet, ResNetShape
-from crosscam.models.rrid import RRID
+from crosscam.models.rrid import RRID, RRIDModel
 from crosscam.models.torch_files import read_tensors
 
 AUTHORS_SCALES = (6, 4, 2)
@@ -116,7 +116,7 @@ def import_authors(path: Path) -> AuthorsModel:
         num_ids = _sizes(state, classifier, 2)[0] if classifier in state else 0
         # Without memory until the shapes are known to fit the file: a crafted one cannot ask for more than it holds.
         with torch.device("meta"):
-            model = RRID(ResNet(shape), num_ids, scales=scales, dim=dim)
+            model = RRID(ResNet(shape), num_ids, RRIDModel(scales=scales, dim=dim))
         _load(model, state, assign=True)
     except CheckpointError as error:
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""What every model gives, and how its descriptor is laid out."""
+"""What every model gives, how its descriptor is laid out, and the descriptors of a batch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 
 @dataclass(frozen=True)
@@ -64,3 +65,23 @@ class Block:
 
 
 Layout = tuple[Block, ...]
+
+
+def describe(model: nn.Module, images: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
+    """Descriptors of a batch: the mean over the image and its mirror image, then L2-normalised.
+
+    Source: ``differences.md`` row 23.
+
+    Args:
+        model: in evaluation mode.
+        images: (B, 3, H, W) normalised images.
+        flip: whether the mirror image counts.
+        unit: whether they are scaled to length 1.
+    Returns:
+        (B, D) float32.
+    """
+    images = images.contiguous(memory_format=torch.channels_last)
+    descriptor: Tensor = model(images).descriptor
+    if flip:
+        descriptor = (descriptor + model(images.flip(3)).descriptor) / 2
+    return normalize(descriptor.float(), dim=1) if unit else descriptor.float()

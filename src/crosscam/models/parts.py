@@ -141,6 +141,21 @@ class PartUnits(nn.Module):
         return torch.relu(self.norm(y.flatten(1))).view_as(y)
 
 
+class SingleUnit(PartUnits):
+    """One such unit: (B, in_features) -> (B, out_features), not negative.
+
+    Args:
+        in_features, out_features, gamma_init: see :class:`PartUnits`.
+    """
+
+    def __init__(self, in_features: int, out_features: int, gamma_init: GammaInit = "ones") -> None:
+        super().__init__(1, in_features, out_features, gamma_init)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_features) -> (B, out_features)."""
+        return super().forward(features.unsqueeze(1)).squeeze(1)
+
+
 def part_classifiers(num_parts: int, in_features: int, num_ids: int) -> PartLinear:
     """P classifiers, one per part: (B, P, c) -> (B, P, K) logits; normal weights of std 0.001, zero bias."""
     return PartLinear(num_parts, in_features, num_ids, std=0.001)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
-from crosscam.models.parts import GammaInit, PartUnits, pool_stripes
+from crosscam.models.parts import GammaInit, PartUnits, SingleUnit, pool_stripes
 
 GlobalPooling = Literal["gcp", "gap", "gmp", "gap+gmp", "none"]
 Contrast = Literal["rest_mean", "mean_minus_max"]
@@ -69,12 +69,11 @@ class PooledFeature(nn.Module):
     def __init__(self, in_features: int, dim: int, pooling: GlobalPooling, gamma_init: GammaInit = "ones") -> None:
         super().__init__()
         self.pooling = pooling
-        self.unit = PartUnits(1, in_features, dim, gamma_init)
+        self.unit = SingleUnit(in_features, dim, gamma_init)
 
     def forward(self, feature_map: Tensor) -> GlobalOutput:
         """(B, C, H, W) feature map -> (B, c) global feature."""
-        pooled = pool_map(feature_map, self.pooling)
-        return GlobalOutput(q0=self.unit(pooled.unsqueeze(1)).squeeze(1))
+        return GlobalOutput(q0=self.unit(pool_map(feature_map, self.pooling)))
 
 
 class GlobalContrastivePooling(nn.Module):
@@ -83,7 +82,6 @@ class GlobalContrastivePooling(nn.Module):
     Source: Park & Ham, AAAI 2020, eq. (2) and Fig. 2(b).
 
     Args:
-        num_parts: P, the stripes that are contrasted.
         in_features: C of the map.
         dim: c of the projected features.
         contrast: see :func:`contrastive_feature`.
@@ -91,31 +89,19 @@ class GlobalContrastivePooling(nn.Module):
     """
 
     def __init__(
-        self,
-        num_parts: int,
-        in_features: int,
-        dim: int,
-        contrast: Contrast = "rest_mean",
-        gamma_init: GammaInit = "ones",
+        self, in_features: int, dim: int, contrast: Contrast = "rest_mean", gamma_init: GammaInit = "ones"
     ) -> None:
         super().__init__()
-        self.num_parts = num_parts
         self.contrast = contrast
         # Parts of these two units: 0 projects p_max, 1 projects p_cont.
         self.project = PartUnits(2, in_features, dim, gamma_init)
-        self.residual = PartUnits(1, 2 * dim, dim, gamma_init)
+        # R_g
+        self.residual = SingleUnit(2 * dim, dim, gamma_init)
 
-    def forward(self, feature_map: Tensor) -> GlobalOutput:
-        """(B, C, H, W) feature map -> (B, c) global contrastive feature."""
-        return self.of_stripes(pool_stripes(feature_map, self.num_parts, "max"))
-
-    def contrasted(self, stripes: Tensor) -> Tensor:
-        """(B, P, C) max-pooled stripes -> (B, 2, C): p_max and p_cont before they are projected."""
-        return torch.stack(contrastive_feature(stripes, self.contrast), dim=1)
-
-    def of_stripes(self, stripes: Tensor) -> GlobalOutput:
-        """The same from (B, P, C) max-pooled stripes."""
-        both = self.project(self.contrasted(stripes))
-        p_max, p_cont = both.unbind(dim=1)
-        q0 = p_max + self.residual(both.flatten(1).unsqueeze(1)).squeeze(1)
+    def forward(self, parts: Tensor) -> GlobalOutput:
+        """(B, P, C) max-pooled stripes -> (B, c) global contrastive feature."""
+        pooled = torch.stack(contrastive_feature(parts, self.contrast), dim=1)
+        p_max, p_cont = self.project(pooled).unbind(dim=1)
+        t = torch.cat((p_max, p_cont), dim=1)
+        q0 = p_max + self.residual(t)
         return GlobalOutput(q0=q0, p_max=p_max, p_cont=p_cont)

@@ -6,158 +6,49 @@ Source: Park & Ham, AAAI 2020, Fig. 1. RRID-S has the scale of six stripes, RRID
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
 from crosscam.models.backbones import build_backbone, check_backbone
 from crosscam.models.feature_map import Backbone
-from crosscam.models.grouped import can_be_grouped
 from crosscam.models.output import Block, Layout, ReidOutput
-from crosscam.models.parts import GammaInit, LocalPooling, PartUnits, check_stripes, pool_stripes
-from crosscam.models.pooling import Contrast, GlobalContrastivePooling, GlobalPooling
+from crosscam.models.parts import (
+    GammaInit,
+    LocalPooling,
+    check_stripes,
+    merge_stripes,
+    part_classifiers,
+    pool_stripes,
+)
+from crosscam.models.pooling import Contrast, GlobalContrastivePooling, GlobalOutput, GlobalPooling, PooledFeature
 from crosscam.models.projection import BlockProjection
-from crosscam.models.relation import Relation, RelationModule
-from crosscam.models.scale import Classifiers, ScaleBranch, together
+from crosscam.models.relation import Relation, RelationModule, RelationOutput
 
-
-class RRID(nn.Module):
-    """The paper's network. ``model(images)`` gives a :class:`ReidOutput`.
-
-    Args:
-        backbone: from images to the feature map.
-        num_ids: K, identities to classify; 0 for a network that only describes.
-        scales: number of stripes of each branch, in the order of the descriptor; (6, 4, 2) for RRID-F, (6,) for RRID-S.
-        dim: c, 256 in the paper.
-        project: length to which each block is projected outside of training, see :class:`BlockProjection`; 0 for none.
-        whiten: whether those blocks are whitened.
-        Others: see :class:`ScaleBranch`.
-
-    Attributes:
-        layout: the descriptor's blocks; local features of all scales, then the global ones (``differences.md`` row 24).
-        grouped: whether a training step applies the layers of all scales at once, see :mod:`crosscam.models.grouped`;
-            None: on every device but the CPU.
-
-    Raises:
-        ValueError: an argument that is not one of its choices, or nothing left to describe.
-    """
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        num_ids: int,
-        *,
-        scales: tuple[int, ...] = (6, 4, 2),
-        dim: int = 256,
-        project: int = 0,
-        whiten: bool = True,
-        relation: Relation | None = "one_vs_rest",
-        local_pooling: LocalPooling = "max",
-        global_pooling: GlobalPooling = "gcp",
-        contrast: Contrast = "rest_mean",
-        classifiers: Classifiers = "all",
-        gamma_init: GammaInit = "ones",
-    ) -> None:
-        super().__init__()
-        for name, value, choices in (
-            ("relation", relation, (*get_args(Relation), None)),
-            ("local_pooling", local_pooling, get_args(LocalPooling)),
-            ("global_pooling", global_pooling, get_args(GlobalPooling)),
-            ("contrast", contrast, get_args(Contrast)),
-            ("classifiers", classifiers, get_args(Classifiers)),
-            ("gamma_init", gamma_init, get_args(GammaInit)),
-        ):
-            if value not in choices:
-                raise ArgumentError(f"Unknown {name}={value!r}. Known: {', '.join(map(str, choices))}.")
-        compares = relation in ("one_vs_rest", "rest_only") or global_pooling == "gcp"
-        if not scales or len(set(scales)) < len(scales) or min(scales) < 1 + compares:
-            raise ArgumentError(
-                f"scales={scales}: expected different numbers of stripes, each at least {1 + compares}."
-            )
-        self.backbone = backbone
-        self.scales = scales
-        self.grouped: bool | None = None
-        self.branches = nn.ModuleList(
-            ScaleBranch(
-                num_parts,
-                backbone.out_channels,
-                dim,
-                num_ids,
-                relation=relation,
-                local_pooling=local_pooling,
-                global_pooling=global_pooling,
-                contrast=contrast,
-                classifiers=classifiers,
-                gamma_init=gamma_init,
-            )
-            for num_parts in scales
-        )
-        self.layout = rrid_layout(
-            scales, project or dim, has_local=relation is not None, has_global=global_pooling != "none"
-        )
-        if not self.layout:
-            raise ArgumentError(
-                "A network without local and without global features describes nothing. Keep one of them."
-            )
-        self.projection = BlockProjection(len(self.layout), dim, project, whiten=whiten) if project else None
-
-    def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images, H divisible by 16 x each scale -> embeddings and logits."""
-        feature_map = self.backbone(images)
-        branches = [cast(ScaleBranch, branch) for branch in self.branches]
-        # The finest common stripes are pooled once; the stripes of every scale are made of them.
-        kinds = sorted({kind for branch in branches for kind in branch.poolings})
-        cells = {kind: pool_stripes(feature_map, math.lcm(*self.scales), kind) for kind in kinds}
-        grouped = feature_map.device.type != "cpu" if self.grouped is None else self.grouped
-        if grouped and self.training and self._can_be_grouped():
-            found = together(branches, cells)
-        else:
-            found = [branch(feature_map, cells) for branch in branches]
-        embeddings = tuple(f for s in found for f in s.local_features)
-        embeddings += tuple(f for s in found for f in s.global_features)
-        if self.projection is not None and not self.training:
-            embeddings = self.projection(embeddings)
-        return ReidOutput(
-            embeddings=embeddings,
-            logits=tuple(f for s in found for f in s.logits),
-        )
-
-    def _can_be_grouped(self) -> bool:
-        standard = all(
-            isinstance(b.local, RelationModule)
-            and b.local.relation != "none"
-            and isinstance(b.globe, GlobalContrastivePooling)
-            for b in self.branches
-        )
-        return standard and can_be_grouped([m for m in self.branches.modules() if isinstance(m, PartUnits)])
-
-
-def rrid_layout(scales: tuple[int, ...], dim: int, *, has_local: bool, has_global: bool) -> Layout:
-    """The blocks of RRID's descriptor in order: every scale's stripes, then every scale's global feature."""
-    names: list[tuple[str, int, Literal["local", "global"], tuple[float, float]]] = []
-    if has_local:
-        names += [(f"p{n}.local{i + 1}", n, "local", (i / n, (i + 1) / n)) for n in scales for i in range(n)]
-    if has_global:
-        names += [(f"p{n}.global", n, "global", (0.0, 1.0)) for n in scales]
-    return tuple(
-        Block(name, k * dim, (k + 1) * dim, num_parts, kind, rows)
-        for k, (name, num_parts, kind, rows) in enumerate(names)
-    )
+Classifiers = Literal["all", "descriptor"]
+# (B, P, C) stripes of one scale, by how they were pooled.
+Stripes = Mapping[LocalPooling, Tensor]
 
 
 @dataclass(frozen=True)
 class RRIDModel:
-    """RRID's choices as a recipe holds them; see :class:`RRID`.
+    """RRID's choices, as a recipe holds them.
 
     Attributes:
         backbone: its name.
         last_stride: stride of its last stage.
         pretrained: a file of ImageNet weights in torchvision's layout, ``"download"``, or None for random weights.
+        scales: number of stripes of each branch, in the order of the descriptor; (6, 4, 2) for RRID-F, (6,) for RRID-S.
+        dim: c, length of each feature; 256 in the paper.
         project: length of each block of the finished descriptor, found at the end of the training; 0 leaves ``dim``.
         whiten: whether the shorter blocks are whitened, see :class:`BlockProjection`.
-        local_features: whether the stripes enter the descriptor (Table 2).
+        local_features: whether the stripes enter the descriptor; not in the first row of Table 2.
+        relation, local_pooling, global_pooling, contrast, gamma_init: see the modules of those names.
+        classifiers: ``"all"``: one for each projected feature, as in the authors' code (3P + 3 with relation and
+            GCP); ``"descriptor"``: one for each feature of the descriptor, as in eq. (5).
     """
 
     system: Literal["rrid"] = "rrid"
@@ -201,17 +92,158 @@ class RRIDModel:
     def build(self, num_ids: int, *, pretrained: bool = True) -> RRID:
         """The network; without ``pretrained`` its backbone starts from random weights whatever the settings say."""
         source = self.pretrained if pretrained else None
-        return RRID(
-            build_backbone(self.backbone, self.last_stride, source),
-            num_ids,
-            scales=self.scales,
-            dim=self.dim,
-            project=self.project,
-            whiten=self.whiten,
-            relation=self.relation if self.local_features else None,
-            local_pooling=self.local_pooling,
-            global_pooling=self.global_pooling,
-            contrast=self.contrast,
-            classifiers=self.classifiers,
-            gamma_init=self.gamma_init,
+        return RRID(build_backbone(self.backbone, self.last_stride, source), num_ids, self)
+
+    @property
+    def poolings(self) -> tuple[LocalPooling, ...]:
+        """How stripes are pooled: for the local features, and for GCP."""
+        kinds: set[LocalPooling] = {self.local_pooling} if self.local_features else set()
+        return tuple(sorted(kinds | ({"max"} if self.global_pooling == "gcp" else set())))
+
+    @property
+    def layout(self) -> Layout:
+        """The blocks of the descriptor in order: every scale's stripes, then every scale's global feature."""
+        names: list[tuple[str, int, Literal["local", "global"], tuple[float, float]]] = []
+        if self.local_features:
+            names += [(f"p{n}.local{i + 1}", n, "local", (i / n, (i + 1) / n)) for n in self.scales for i in range(n)]
+        if self.global_pooling != "none":
+            names += [(f"p{n}.global", n, "global", (0.0, 1.0)) for n in self.scales]
+        dim = self.project or self.dim
+        return tuple(
+            Block(name, k * dim, (k + 1) * dim, num_parts, kind, rows)
+            for k, (name, num_parts, kind, rows) in enumerate(names)
         )
+
+
+@dataclass(frozen=True)
+class ScaleOutput:
+    """What one scale gives: local features (B, c) top to bottom, global features (none or one), logits (B, K)."""
+
+    local_features: tuple[Tensor, ...]
+    global_features: tuple[Tensor, ...]
+    logits: tuple[Tensor, ...]
+
+
+class ScaleBranch(nn.Module):
+    """Stripes of one scale: local relational features, a global feature, and their classifiers.
+
+    Args:
+        num_parts: P, number of stripes.
+        in_features: C of the feature map.
+        num_ids: K; 0 for no classifiers.
+        settings: of the network.
+    """
+
+    def __init__(self, num_parts: int, in_features: int, num_ids: int, settings: RRIDModel) -> None:
+        super().__init__()
+        self.num_parts = num_parts
+        self.local_pooling = settings.local_pooling
+        dim, gamma_init, pooling = settings.dim, settings.gamma_init, settings.global_pooling
+        self.local = None
+        if settings.local_features:
+            self.local = RelationModule(num_parts, in_features, dim, settings.relation, gamma_init)
+        self.globe: GlobalContrastivePooling | PooledFeature | None = None
+        if pooling == "gcp":
+            self.globe = GlobalContrastivePooling(in_features, dim, settings.contrast, gamma_init)
+        elif pooling != "none":
+            self.globe = PooledFeature(in_features, dim, pooling, gamma_init)
+        everything = settings.classifiers == "all"
+        local_groups = 0 if self.local is None else 3 if everything and settings.relation != "none" else 1
+        global_groups = 0 if self.globe is None else 3 if everything and pooling == "gcp" else 1
+        self.local_classifiers = nn.ModuleList(
+            part_classifiers(num_parts, dim, num_ids) for _ in range(local_groups if num_ids else 0)
+        )
+        self.global_classifiers = nn.ModuleList(
+            part_classifiers(1, dim, num_ids) for _ in range(global_groups if num_ids else 0)
+        )
+
+    def forward(self, feature_map: Tensor, stripes: Stripes) -> ScaleOutput:
+        """(B, C, H, W) feature map and its (B, P, C) stripes -> features and logits of this scale."""
+        local: RelationOutput | None = None
+        globe: GlobalOutput | None = None
+        if self.local is not None:
+            local = self.local(stripes[self.local_pooling])
+        if isinstance(self.globe, GlobalContrastivePooling):
+            globe = self.globe(stripes["max"])
+        elif self.globe is not None:
+            globe = self.globe(feature_map)
+        of_parts = () if local is None else (local.q, local.p, local.r)
+        of_image = () if globe is None else (globe.q0, globe.p_max, globe.p_cont)
+        return ScaleOutput(
+            () if local is None else local.q.unbind(dim=1),
+            () if globe is None else (globe.q0,),
+            (
+                *_logits(self.local_classifiers, of_parts),
+                *_logits(self.global_classifiers, [None if f is None else f.unsqueeze(1) for f in of_image]),
+            ),
+        )
+
+
+def _logits(classifiers: nn.ModuleList, features: Sequence[Tensor | None]) -> list[Tensor]:
+    """(B, K) for each part of the (B, P, c) features that have classifiers."""
+    return [one for classify, f in zip(classifiers, features, strict=False) for one in classify(f).unbind(dim=1)]
+
+
+class RRID(nn.Module):
+    """The paper's network. ``model(images)`` gives a :class:`ReidOutput`.
+
+    Args:
+        backbone: from images to the feature map.
+        num_ids: K, identities to classify; 0 for a network that only describes.
+        settings: all that is not the backbone's.
+
+    Attributes:
+        layout: the descriptor's blocks; local features of all scales, then the global ones (``differences.md`` row 24).
+
+    Raises:
+        ValueError: a setting that is not one of its choices, or nothing left to describe.
+    """
+
+    def __init__(self, backbone: Backbone, num_ids: int, settings: RRIDModel = RRIDModel()) -> None:
+        super().__init__()
+        _check_choices(settings)
+        self.backbone = backbone
+        self.scales, self.poolings, self.layout = settings.scales, settings.poolings, settings.layout
+        self.branches = nn.ModuleList(
+            ScaleBranch(num_parts, backbone.out_channels, num_ids, settings) for num_parts in settings.scales
+        )
+        if not self.layout:
+            raise ArgumentError(
+                "A network without local and without global features describes nothing. Keep one of them."
+            )
+        self.projection: BlockProjection | None = None
+        if settings.project:
+            self.projection = BlockProjection(len(self.layout), settings.dim, settings.project, whiten=settings.whiten)
+
+    def forward(self, images: Tensor) -> ReidOutput:
+        """(B, 3, H, W) normalised images, H divisible by 16 x each scale -> embeddings and logits."""
+        feature_map = self.backbone(images)
+        # The finest common stripes are pooled once; the stripes of every scale are made of them.
+        finest = {kind: pool_stripes(feature_map, math.lcm(*self.scales), kind) for kind in self.poolings}
+        found: list[ScaleOutput] = []
+        for num_parts, branch in zip(self.scales, self.branches, strict=True):
+            stripes = {kind: merge_stripes(cells, num_parts, kind) for kind, cells in finest.items()}
+            found.append(branch(feature_map, stripes))
+        embeddings = tuple(f for s in found for f in s.local_features)
+        embeddings += tuple(f for s in found for f in s.global_features)
+        if self.projection is not None and not self.training:
+            embeddings = self.projection(embeddings)
+        return ReidOutput(embeddings, tuple(f for s in found for f in s.logits))
+
+
+def _check_choices(settings: RRIDModel) -> None:
+    for name, choices in (
+        ("relation", Relation),
+        ("local_pooling", LocalPooling),
+        ("global_pooling", GlobalPooling),
+        ("contrast", Contrast),
+        ("classifiers", Classifiers),
+        ("gamma_init", GammaInit),
+    ):
+        value = getattr(settings, name)
+        if value not in get_args(choices):
+            raise ArgumentError(f"Unknown {name}={value!r}. Known: {', '.join(get_args(choices))}.")
+    scales = settings.scales
+    compares = (settings.local_features and settings.relation != "none") or settings.global_pooling == "gcp"
+    if not scales or len(set(scales)) < len(scales) or min(scales) < 1 + compares:
+        raise ArgumentError(f"scales={scales}: expected different numbers of stripes, each at least {1 + compares}.")

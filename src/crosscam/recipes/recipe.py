@@ -58,9 +58,9 @@ class Distill:
         input: what teachers that are files take: colour order, height x width, and ``255`` (0 to 255), ``1`` (0 to 1)
             or ``imagenet`` (mean and deviation of ImageNet taken out).
         similarity: weight of the loss on all pairwise similarities of a batch, see
-            :func:`crosscam.training.distillation.similarity_loss`.
+            :func:`crosscam.training.teachers.similarity_loss`.
         mapping: weight of the loss on linear maps of the descriptor to each teacher's, see
-            :class:`crosscam.training.distillation.Distiller`.
+            :class:`crosscam.training.teachers.Distiller`.
         unlabelled: a text file that lists more pictures, one a line, paths counted from its folder; they are learned
             from the teachers alone.
         unlabelled_images: how many of them are added to each batch, at random.

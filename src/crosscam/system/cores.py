@@ -1,8 +1,17 @@
-"""How many cores this process may use."""
+"""What the machine gives to this process: cores, time on them, freed memory, bf16."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
 
 
 def available_cores() -> int:
@@ -28,3 +37,30 @@ def time_got() -> tuple[float, float] | None:
     except (OSError, ValueError):
         return None
     return ran / 1e9, waited / 1e9
+
+
+def keep_freed_memory() -> bool:
+    """Keep freed memory in the process; whether the system agreed (only glibc can).
+
+    By default glibc hands large buffers back at every step and asks for them again. It is asked to serve them from the
+    heap and never to trim that.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        return bool(libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    except (OSError, AttributeError):
+        return False
+
+
+def chip_has_bf16(device: str | torch.device) -> bool:
+    """Whether a device computes bf16 by instructions of its own; otherwise fp32 is as fast, and exact."""
+    # Here alone: a process that only decodes needs neither the time nor the memory that torch takes.
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # Older versions of torch cannot tell; fp32 is always right.
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))

@@ -155,6 +155,9 @@ class World:
         return whole
 
 
+ALONE = World(0, 1, torch.device("cpu"))
+
+
 @contextmanager
 def joined_world() -> Iterator[World]:
     """The processes that torchrun started, joined for the time of the block; one process otherwise.

@@ -6,74 +6,34 @@ So ``state.pt`` needs no random state, and a resumed training on the CPU gives t
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from crosscam.data.augment import PartGenerator, augment
 from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
 from crosscam.models.systems import begin_epoch
 from crosscam.recipes.catalogue import build_model, random_start
 from crosscam.recipes.recipe import Recipe
+from crosscam.system.cores import keep_freed_memory
 from crosscam.training import checkpoint
-from crosscam.training.allocator import keep_freed_memory
-from crosscam.training.distributed import Split, World, joined_world
-from crosscam.training.freezing import freeze_stages
-from crosscam.training.listeners import Listeners, StepReport
+from crosscam.training.distributed import World, joined_world
+from crosscam.training.listeners import Listeners, Neighbours, StepReport, stop_requests
 from crosscam.training.logbook import Logbook, read_history
-from crosscam.training.neighbours import Neighbours
-from crosscam.training.optim import learning_rate_factor, set_learning_rate
-from crosscam.training.plan import checked_labels, epoch_batches, input_size, unseen_note, with_unlabelled
-from crosscam.training.precision import uses_bf16
-from crosscam.training.run import (
-    Run,
-    averaged_model,
-    new_run,
-    restore,
-    save_epoch,
-    save_readable,
-    save_state,
-    take_step,
-    total_cpu_seconds,
-)
-from crosscam.training.stopping import stop_requests
+from crosscam.training.optim import freeze_stages, set_learning_rate
+from crosscam.training.plan import PlannedBatch, augmented, planned_batches, unseen_note
+from crosscam.training.run import RunState
 from crosscam.training.teachers import teacher_rows, unlabelled_paths
-from crosscam.training.whitening import PROJECTION, fit_projection
 from crosscam.training.whole_batch import WholeBatchNorm, whole_output
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 TERMS = ("loss", "triplet", "cross_entropy")
-
-
-@dataclass(frozen=True)
-class Job:
-    """What stays the same while a training runs."""
-
-    recipe: Recipe
-    dataset: ReidDataset
-    labels: NDArray[np.int64]
-    folder: Path
-    world: World
-    listeners: Listeners
-    bf16: bool
-    unlabelled: tuple[Path, ...] = ()
-    taught: tuple[Tensor, ...] = ()
-
-    @property
-    def paths(self) -> list[Path]:
-        """The training images, and behind them those without labels."""
-        return [*(s.path for s in self.dataset.train), *self.unlabelled]
 
 
 def train(
@@ -104,260 +64,228 @@ def train(
         TrainingError: the loss is not finite, the disk is full, another process is lost, or the training was asked to
             stop.
     """
-    labels = checked_labels(recipe, dataset)
-    unlabelled = tuple(unlabelled_paths(recipe.distill))
-    if not resume:
-        checkpoint.check_free(folder)
-    with joined_world() as world:
-        bf16 = uses_bf16(recipe.train.precision, world.device)
-        if recipe.distill.teachers and world.size > 1:
-            raise TrainingError("Several processes cannot learn from distill.teachers. Train in one process.")
-        job = Job(recipe, dataset, labels, folder, world, listeners or Listeners(), bf16, unlabelled)
-        with world.only_writer(folder, folder=True):
-            if not resume:
-                # Once more: another training may have ended since.
-                checkpoint.check_free(folder)
-            return _train_joined(job, resume, evaluate)
+    trainer = Trainer(recipe, dataset, folder, resume=resume, listeners=listeners)
+    with trainer.joined():
+        return trainer.fit(evaluate)
 
 
-def _train_joined(job: Job, resume: bool, evaluate: Evaluate | None) -> nn.Module:
-    """The training of a process that has joined the others."""
-    recipe, dataset, folder, world = job.recipe, job.dataset, job.folder, job.world
-    note = random_start(recipe)
-    if note:
-        job.listeners.tell(note)
-    started = _start(job, resume)
-    if started is None:
-        return _finished(job)
-    run, job = started
-    world.barrier()
-    data, paths = recipe.data, job.paths
-    images = open_images(paths, data.height, data.width, data.cache, job.listeners.reading)
-    if world.rank == 0:
-        # Not before: images that cannot be read must not leave a folder that looks like a training.
-        checkpoint.save_recipe(folder, recipe)
-        _say_what_is_unseen(job, run.epoch)
-    keep_freed_memory()
-    with Logbook(folder, run.epoch - 1) if world.rank == 0 else nullcontext() as book, stop_requests() as stop:
-        if book is not None and run.epoch > recipe.train.epochs:
-            # The last process ended between the last state and the files that are made from it.
-            save_readable(run, recipe, dataset, folder, next(reversed(read_history(folder)), {}))
-        _train_epochs(run, job, images, evaluate, book, stop)
-    if world.rank == 0:
-        (folder / checkpoint.STATE).unlink(missing_ok=True)
-    model = _model_of_all(run, world)
-    world.barrier()
-    return model
-
-
-def _say_what_is_unseen(job: Job, epoch: int) -> None:
-    note = unseen_note(job.recipe, job.labels, epoch)
-    if note:
-        job.listeners.tell(note)
-
-
-def _model_of_all(run: Run, world: World) -> nn.Module:
-    """The model to use, the same in every process."""
-    model = averaged_model(run)
-    # The running statistics of batch normalisation can be each process's own.
-    world.take_from_first(model.buffers())
-    return model
-
-
-def _train_epochs(
-    run: Run, job: Job, images: Images, evaluate: Evaluate | None, book: Logbook | None, stop: Callable[[], bool]
-) -> None:
-    """All epochs that are left, each written down by the process that has the book."""
-    recipe, neighbours = job.recipe, Neighbours()
-    network: nn.Module | None = None
-    while run.epoch <= recipe.train.epochs:
-        # Before the wrapping, which must know what is trained.
-        if begin_epoch(recipe.model, run.model, run.epoch, resumed=run.batch > 0) or network is None:
-            network = DistributedDataParallel(run.model) if job.world.size > 1 else run.model
-        _train_epoch(run, job, network, images, stop)
-        scored = evaluate is not None and _is_scored(recipe, run.epoch)
-        if scored or run.epoch == recipe.train.epochs:
-            _fit_projection(run, job, images)
-        record = _epoch_record(run, job, evaluate if scored else None)
-        run.epoch, run.batch, run.sums = run.epoch + 1, 0, {}
-        if book is not None:
-            book.write(record)
-            save_epoch(run, recipe, job.dataset, job.folder, record)
-        if job.listeners.epoch:
-            job.listeners.epoch(record)
-        if (text := neighbours.noticed()) is not None:
-            job.listeners.tell(text)
-
-
-def _is_scored(recipe: Recipe, epoch: int) -> bool:
-    every = recipe.evaluation.every
-    return bool(every) and (epoch % every == 0 or epoch == recipe.train.epochs)
-
-
-def _fit_projection(run: Run, job: Job, images: Images) -> None:
-    """Fit the projection of the model to use, where it has one, and keep it in the run."""
-    model = _model_of_all(run, job.world)
-    if fit_projection(model, job.recipe, images):
-        found = {k: v for k, v in model.state_dict().items() if k.startswith(PROJECTION)}
-        job.world.take_from_first(found.values())
-        for kept in (run.model.state_dict(), *([] if run.average is None else [run.average])):
-            for name, value in found.items():
-                kept[name].copy_(value)
-
-
-def _start(job: Job, resume: bool) -> tuple[Run, Job] | None:
-    """A new run, or the saved one, and the job with what its teachers say; None if it is finished already."""
-    recipe, folder, world = job.recipe, job.folder, job.world
-    # Every process has looked at the folder before the first one writes to it.
-    world.barrier()
-    folder.mkdir(parents=True, exist_ok=True)
-    state = checkpoint.load_state(folder, recipe, job.dataset.fingerprint()) if resume else None
-    if resume and state is None and (folder / checkpoint.PROVENANCE).exists():
-        checkpoint.check_same_training(folder, recipe, job.dataset.fingerprint())
-        return None
-    if recipe.distill.teachers:
-        job = replace(job, taught=teacher_rows(recipe.distill, job.paths, folder, job.listeners.reading))
-    run = new_run(
-        recipe,
-        int(job.labels.max()) + 1,
-        world.device,
-        world.size,
-        pretrained=state is None,
-        teacher_dims=[rows.shape[1] for rows in job.taught],
-    )
-    if state is not None:
-        job.listeners.tell(restore(run, state, world.device))
-    if not world.same((run.epoch, run.batch, run.step)):
-        raise CheckpointError(
-            f"The processes found different states in {folder}. It must be on a disk that they share."
-        )
-    return run, job
-
-
-def _finished(job: Job) -> nn.Module:
-    model = build_model(job.recipe, int(job.labels.max()) + 1, pretrained=False)
-    checkpoint.load_weights_into(model, job.folder, job.recipe)
-    return model.to(job.world.device).eval()
-
-
-def _train_epoch(run: Run, job: Job, model: nn.Module, images: Images, stop: Callable[[], bool]) -> None:
-    """What is left of the current epoch; saves in between as the recipe says, and when asked to stop."""
-    recipe, world = job.recipe, job.world
-    order = with_unlabelled(
-        epoch_batches(recipe, job.labels, run.epoch), recipe, job.labels, len(job.unlabelled), run.epoch
-    )
-    if not order:
-        raise DataError(
-            f"{job.dataset.root} has too few images for one batch. Set data.batch_ids or data.batch_images lower."
-        )
-    model.train()
-    freeze_stages(run.model, recipe)
-    splits = [world.split(len(batch), recipe.data.batch_images) for batch in order]
-    began = last = time.perf_counter()
-    seen = 0
-    places = range(run.batch, len(order))
-    for pixels in images.batches([order[i][splits[i].rows] for i in places]):
-        indices = order[run.batch]
-        ends_step = (run.batch + 1) % recipe.train.accumulate == 0 or run.batch + 1 == len(order)
-        factor = learning_rate_factor(recipe.schedule, run.epoch, recipe.train.epochs, run.batch / len(order))
-        set_learning_rate(run.optimizer, factor)
-        loss = _train_batch(run, job, model, pixels, indices, splits[run.batch], ends_step)
-        run.images_seen += len(indices)
-        run.batch, seen, now = run.batch + 1, seen + len(indices), time.perf_counter()
-        run.sums["seconds"] = run.sums.get("seconds", 0.0) + now - last
-        last = now
-        if job.listeners.step:
-            rate = seen / (now - began)
-            job.listeners.step(StepReport(run.epoch, recipe.train.epochs, run.batch, len(order), loss, rate))
-        if ends_step and run.batch < len(order):
-            _save_within_epoch(run, job, len(order), world.any(stop()))
-
-
-def _save_within_epoch(run: Run, job: Job, num_batches: int, stop: bool) -> None:
-    every = job.recipe.train.checkpoint_steps
-    steps = run.batch // job.recipe.train.accumulate
-    if (stop or (every and steps % every == 0)) and job.world.rank == 0:
-        save_state(run, job.recipe, job.dataset, job.folder)
-    if stop:
-        raise StoppedError(
-            f"Stopped as asked in epoch {run.epoch}, batch {run.batch} of {num_batches}. "
-            "Go on with --resume; the demo goes on by itself."
-        )
-
-
-def _train_batch(
-    run: Run, job: Job, model: nn.Module, pixels: Tensor, indices: NDArray[np.int64], split: Split, ends_step: bool
-) -> float:
-    """Forward, backward and, at the end of an accumulation, one step; the loss of the whole batch.
+class Trainer(RunState):
+    """One training: what is learned, the network that learns it, and how far it has come.
 
     Args:
-        pixels: of this process's rows.
-        indices: of all rows.
-        split: which rows are this process's.
+        recipe, dataset, folder, resume, listeners: see :func:`train`.
+
+    Attributes:
+        unlabelled: further images, for the teachers alone.
+        taught: (N, T) descriptors of each teacher.
+        Others: see :class:`RunState`.
+
+    Raises:
+        DataError: too few identities or images.
+        RecipeError: pictures without labels that are not there.
     """
-    recipe, device = job.recipe, job.world.device
-    pids = torch.from_numpy(job.labels[indices[indices < len(job.labels)]])
-    inputs = _augmented(run, job, pixels, split)
-    waits = isinstance(model, DistributedDataParallel) and not ends_step
-    together = WholeBatchNorm() if recipe.train.sync_batch_norm and split.shared else nullcontext()
-    with model.no_sync() if waits else nullcontext():  # type: ignore[operator]
-        with torch.autocast(device.type, torch.bfloat16, enabled=job.bf16), together:
-            output = whole_output(model(inputs), split)
-        loss = recipe.loss.compute(output.first(len(pids)), pids.to(device, non_blocking=True))
-        total = loss.total
-        if run.distiller is not None:
-            rows = torch.from_numpy(indices)
-            total = total + run.distiller(output.descriptor, [t[rows].to(device) for t in job.taught])
-            taught = float((total - loss.total).detach())
-            run.sums["distillation"] = run.sums.get("distillation", 0.0) + taught * len(pids)
-        values = torch.stack((total, loss.triplet, loss.cross_entropy)).detach().float().tolist()
-        _check_finite(values, run)
-        (total / recipe.train.accumulate).backward()  # type: ignore[no-untyped-call]
-    for name, value in zip(TERMS, values, strict=True):
-        run.sums[name] = run.sums.get(name, 0.0) + value * len(pids)
-    run.sums["images"] = run.sums.get("images", 0.0) + len(pids)
-    if ends_step:
-        take_step(run, recipe)
-    return float(values[0])
 
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: ReidDataset,
+        folder: Path,
+        *,
+        resume: bool = False,
+        listeners: Listeners | None = None,
+    ) -> None:
+        super().__init__(recipe, dataset, folder)
+        self.resume, self.listeners = resume, listeners or Listeners()
+        self.unlabelled = unlabelled_paths(recipe.distill)
+        self.taught: tuple[Tensor, ...] = ()
+        self._network: nn.Module | None = None
+        self._book: Logbook | None = None
 
-def _augmented(run: Run, job: Job, pixels: Tensor, split: Split) -> Tensor:
-    """What the network takes of these images; each is changed as it would be in a process that had the whole batch."""
-    recipe, device = job.recipe, job.world.device
-    place = (recipe.train.seed, run.epoch, run.batch)
-    # Layers that draw by themselves (dropout) do so for each process's own images.
-    torch.manual_seed(_seed(*place, job.world.rank))
-    generator = PartGenerator.of(device, split.total, split.rows.start).manual_seed(_seed(*place, 0))
-    height, width = input_size(recipe, run.epoch)
-    inputs = augment(pixels.to(device, non_blocking=True), height, width, recipe.data.augment, generator)
-    return inputs.contiguous(memory_format=torch.channels_last) if recipe.train.channels_last else inputs
+    @contextmanager
+    def joined(self) -> Iterator[World]:
+        """Within the block the processes are joined, and nobody else trains in the folder.
 
+        Raises:
+            BusyError: another process trains there.
+            CheckpointError: it holds a training, and this one does not go on with one.
+        """
+        with joined_world() as self.world:
+            if self.recipe.distill.teachers and self.world.size > 1:
+                raise TrainingError("Several processes cannot learn from distill.teachers. Train in one process.")
+            with self.world.only_writer(self.folder, folder=True):
+                if not self.resume:
+                    checkpoint.check_free(self.folder)
+                yield self.world
 
-def _check_finite(values: list[float], run: Run) -> None:
-    for name, value in zip(TERMS[1:], values[1:], strict=True):
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"The {name} loss is {value} at epoch {run.epoch}, batch {run.batch + 1} (step {run.step + 1}). "
-                "Lower optim.lr_backbone and optim.lr_head, or use train.precision=fp32."
+    def fit(self, evaluate: Evaluate | None = None) -> nn.Module:
+        """Do all epochs that are left, within :meth:`joined`; see :func:`train`."""
+        recipe, folder, world = self.recipe, self.folder, self.world
+        self.listeners.tell(random_start(recipe))
+        if not self._begin():
+            model = build_model(recipe, self.num_ids, pretrained=False)
+            checkpoint.load_weights_into(model, folder, recipe)
+            return model.to(world.device).eval()
+        data = recipe.data
+        images = open_images(self._paths, data.height, data.width, data.cache, self.listeners.reading)
+        if world.rank == 0:
+            # Not before: images that cannot be read must not leave a folder that looks like a training.
+            checkpoint.save_recipe(folder, recipe)
+            self.listeners.tell(unseen_note(recipe, self.labels, self.epoch))
+        keep_freed_memory()
+        with Logbook(folder, self.epoch - 1) if world.rank == 0 else nullcontext() as self._book:
+            if self._book is not None and self.epoch > recipe.train.epochs:
+                # The last process ended between the last state and the files that are made from it.
+                self.save_readable(next(reversed(read_history(folder)), {}))
+            self._train_epochs(images, evaluate)
+        if world.rank == 0:
+            (folder / checkpoint.STATE).unlink(missing_ok=True)
+        model = self.current_model()
+        world.barrier()
+        return model
+
+    def _begin(self) -> bool:
+        """Build the network, and bring it to where the folder's state is; False if that training is finished."""
+        recipe, folder, world = self.recipe, self.folder, self.world
+        # Every process has looked at the folder before the first one writes to it.
+        world.barrier()
+        folder.mkdir(parents=True, exist_ok=True)
+        state = checkpoint.load_state(folder, recipe, self.dataset.fingerprint()) if self.resume else None
+        if self.resume and state is None and (folder / checkpoint.PROVENANCE).exists():
+            checkpoint.check_same_training(folder, recipe, self.dataset.fingerprint())
+            return False
+        if recipe.distill.teachers:
+            self.taught = teacher_rows(recipe.distill, self._paths, folder, self.listeners.reading)
+        self.start(pretrained=state is None, teacher_dims=[rows.shape[1] for rows in self.taught])
+        if state is not None:
+            self.listeners.tell(self.restore(state))
+        if not world.same((self.epoch, self.batch, self.steps)):
+            raise CheckpointError(
+                f"The processes found different states in {folder}. It must be on a disk that they share."
+            )
+        world.barrier()
+        return True
+
+    @property
+    def _paths(self) -> list[Path]:
+        """The training images, and behind them those without labels."""
+        return [*(s.path for s in self.dataset.train), *self.unlabelled]
+
+    def evaluate(self, evaluate: Evaluate) -> Mapping[str, float]:
+        """Scores of the current model."""
+        return evaluate(self.current_model())
+
+    def _train_epochs(self, images: Images, evaluate: Evaluate | None) -> None:
+        """All epochs that are left, each written down by the process that has the book."""
+        neighbours, every, last = Neighbours(), self.recipe.evaluation.every, self.recipe.train.epochs
+        try:
+            with stop_requests() as stop:
+                while self.epoch <= last:
+                    self._train_epoch(images, stop)
+                    scored = evaluate is not None and every and (self.epoch % every == 0 or self.epoch == last)
+                    if scored or self.epoch == last:
+                        self.fit_projection(images)
+                    self._end_epoch(evaluate if scored else None)
+                    self.listeners.tell(neighbours.noticed())
+        finally:
+            # It must be gone before the processes part, see joined_world.
+            self._network = None
+
+    def _train_epoch(self, images: Images, stop: Callable[[], bool]) -> None:
+        """What is left of the current epoch; saves in between as the recipe says, and when asked to stop."""
+        recipe, world = self.recipe, self.world
+        # Before the wrapping, which must know what is trained.
+        if begin_epoch(recipe.model, self.model, self.epoch, resumed=self.batch > 0) or self._network is None:
+            self._network = DistributedDataParallel(self.model) if world.size > 1 else self.model
+        batches = planned_batches(recipe, self.labels, len(self.unlabelled), self.epoch, world)
+        if not batches:
+            raise DataError(
+                f"{self.dataset.root} has too few images for one batch. Set data.batch_ids or data.batch_images lower."
+            )
+        self._network.train()
+        freeze_stages(self.model, recipe)
+        began = last = time.perf_counter()
+        seen = 0
+        left = batches[self.batch :]
+        for batch, pixels in zip(left, images.batches([b.indices[b.split.rows] for b in left]), strict=True):
+            loss = self.step(batch, pixels)
+            seen, now = seen + len(batch.indices), time.perf_counter()
+            self.add("seconds", now - last)
+            last = now
+            if self.listeners.step:
+                place = self.epoch, recipe.train.epochs, self.batch, len(batches)
+                self.listeners.step(StepReport(*place, loss, seen / (now - began)))
+            if batch.ends_step and self.batch < len(batches):
+                self._save_within_epoch(len(batches), world.any(stop()))
+
+    def _save_within_epoch(self, num_batches: int, stop: bool) -> None:
+        every = self.recipe.train.checkpoint_steps
+        due = every and self.batch // self.recipe.train.accumulate % every == 0
+        if (stop or due) and self.world.rank == 0:
+            self.save()
+        if stop:
+            raise StoppedError(
+                f"Stopped as asked in epoch {self.epoch}, batch {self.batch} of {num_batches}. "
+                "Go on with --resume; the demo goes on by itself."
             )
 
+    def step(self, batch: PlannedBatch, pixels: Tensor) -> float:
+        """Forward, backward and, at the end of an accumulation, one step of the optimizer.
 
-def _seed(*place: int) -> int:
-    """A seed that follows from seed, epoch, batch and process."""
-    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
+        Args:
+            batch: which images.
+            pixels: (B_r, H, W, 3) uint8, those of this process.
+        Returns:
+            the loss of the whole batch.
+        """
+        train, split, device, network = self.recipe.train, batch.split, self.world.device, self._network
+        assert network is not None
+        pids = torch.from_numpy(self.labels[batch.indices[batch.indices < len(self.labels)]])
+        place = self.epoch, self.batch
+        inputs = augmented(self.recipe, pixels.to(device, non_blocking=True), split, place, self.world.rank)
+        set_learning_rate(self.optimizer, batch.rate)
+        waits = isinstance(network, DistributedDataParallel) and not batch.ends_step
+        whole = WholeBatchNorm() if train.sync_batch_norm and split.shared else nullcontext()
+        with network.no_sync() if waits else nullcontext():  # type: ignore[operator]
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16), whole:
+                output = whole_output(network(inputs), split)
+            loss = self.recipe.loss.compute(output.first(len(pids)), pids.to(device, non_blocking=True))
+            total = loss.total
+            if self.distiller is not None:
+                rows = torch.from_numpy(batch.indices)
+                total = total + self.distiller(output.descriptor, [t[rows].to(device) for t in self.taught])
+                self.add("distillation", float((total - loss.total).detach()) * len(pids))
+            values = torch.stack((total, loss.triplet, loss.cross_entropy)).detach().float().tolist()
+            losses: dict[str, float] = dict(zip(TERMS, values, strict=True))
+            self.check_losses(losses)
+            (total / train.accumulate).backward()  # type: ignore[no-untyped-call]
+        for name, value in losses.items():
+            self.add(name, value * len(pids))
+        self.add("images", len(pids))
+        if batch.ends_step:
+            self.update()
+        self.images_seen += len(batch.indices)
+        self.batch += 1
+        return losses["loss"]
 
-
-def _epoch_record(run: Run, job: Job, evaluate: Evaluate | None) -> dict[str, float]:
-    images, seconds = run.sums["images"], run.sums["seconds"]
-    record = {
-        "epoch": run.epoch,
-        "step": run.step,
-        **{name: run.sums[name] / images for name in (*TERMS, "distillation") if name in run.sums},
-        "lr": run.optimizer.param_groups[-1]["lr"],
-        "images_per_second": images / seconds,
-        "seconds": seconds,
-        "cpu_seconds": total_cpu_seconds(run),
-    }
-    if evaluate is not None:
-        record.update(evaluate(_model_of_all(run, job.world)))
-    return record
+    def _end_epoch(self, evaluate: Evaluate | None) -> None:
+        """Write down what the epoch gave, and go on to the next one."""
+        images, seconds = self.sums["images"], self.sums["seconds"]
+        record = {
+            "epoch": self.epoch,
+            "step": self.steps,
+            **{name: self.sums[name] / images for name in (*TERMS, "distillation") if name in self.sums},
+            "lr": self.optimizer.param_groups[-1]["lr"],
+            "images_per_second": images / seconds,
+            "seconds": seconds,
+            "cpu_seconds": self.cpu_seconds,
+        }
+        if evaluate is not None:
+            record.update(self.evaluate(evaluate))
+        self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
+        if self._book is not None:
+            self._book.write(record)
+            # First the state, from which everything can be made again, then the readable files.
+            self.save()
+            self.save_readable(record)
+        if self.listeners.epoch:
+            self.listeners.epoch(record)

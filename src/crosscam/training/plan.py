@@ -1,14 +1,21 @@
-"""What a training will do, known before its first step: class numbers, the batches of each epoch, the image size."""
+"""What a training will do, known before its first step: class numbers, the batches of each epoch, their images."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from crosscam.data.augment import PartGenerator, augment
 from crosscam.data.records import ReidDataset, labels_of
 from crosscam.data.samplers import Batches, anchor_batches, identity_batches, shuffled_batches
 from crosscam.errors import DataError
 from crosscam.recipes.recipe import Recipe
+from crosscam.training.distributed import Split, World
+from crosscam.training.optim import learning_rate_factor
 
 # A few images are left over at the end of nearly every epoch of identity batches.
 LEAST_SHOWN = 0.9
@@ -100,3 +107,60 @@ def input_size(recipe: Recipe, epoch: int) -> tuple[int, int]:
     if epoch <= recipe.data.small_until * recipe.train.epochs:
         return recipe.data.small
     return recipe.data.height, recipe.data.width
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedBatch:
+    """One batch of an epoch, the same in every process.
+
+    Attributes:
+        indices: of its images; those without labels come last.
+        split: which of them are this process's.
+        rate: what the learning rates are multiplied by.
+        ends_step: whether the optimizer takes a step after it.
+    """
+
+    indices: NDArray[np.int64]
+    split: Split
+    rate: float
+    ends_step: bool
+
+
+def planned_batches(
+    recipe: Recipe, labels: NDArray[np.int64], num_unlabelled: int, epoch: int, world: World
+) -> list[PlannedBatch]:
+    """All batches of one epoch; see :func:`epoch_batches` and :func:`with_unlabelled`."""
+    order = with_unlabelled(epoch_batches(recipe, labels, epoch), recipe, labels, num_unlabelled, epoch)
+    accumulate, epochs = recipe.train.accumulate, recipe.train.epochs
+    return [
+        PlannedBatch(
+            indices,
+            world.split(len(indices), recipe.data.batch_images),
+            learning_rate_factor(recipe.schedule, epoch, epochs, number / len(order)),
+            (number + 1) % accumulate == 0 or number + 1 == len(order),
+        )
+        for number, indices in enumerate(order)
+    ]
+
+
+def augmented(recipe: Recipe, pixels: Tensor, split: Split, place: tuple[int, int], rank: int) -> Tensor:
+    """What the network takes of these images; each is changed as it would be in a process that had the whole batch.
+
+    Args:
+        recipe: how, and the seed.
+        pixels: (B_r, H, W, 3) uint8, those of this process.
+        split: which of the batch they are.
+        place: epoch, and batch in it.
+        rank: of this process.
+    """
+    seed = (recipe.train.seed, *place)
+    # Layers that draw by themselves (dropout) do so for each process's own images.
+    torch.manual_seed(_seed(*seed, rank))
+    generator = PartGenerator.of(pixels.device, split.total, split.rows.start).manual_seed(_seed(*seed, 0))
+    inputs = augment(pixels, *input_size(recipe, place[0]), recipe.data.augment, generator)
+    return inputs.contiguous(memory_format=torch.channels_last) if recipe.train.channels_last else inputs
+
+
+def _seed(*place: int) -> int:
+    """A seed that follows from seed, epoch, batch and process."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)

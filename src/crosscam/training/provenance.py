@@ -1,10 +1,12 @@
-"""Where a set of weights comes from: data, versions, commit, scores."""
+"""Where a set of weights comes from: data, versions, commit and scores of a training, or the authors' checkpoint."""
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,7 +15,13 @@ from typing import Any
 import torch
 
 from crosscam.data.records import ReidDataset
+from crosscam.errors import CheckpointError
+from crosscam.models.authors import AuthorsModel, import_authors
+from crosscam.models.rrid import RRIDModel
+from crosscam.recipes.catalogue import RRID_F
 from crosscam.recipes.recipe import Recipe
+from crosscam.system.locks import only_writer
+from crosscam.training import checkpoint
 
 
 def provenance_of(
@@ -70,3 +78,30 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip() or None
+
+
+def import_run(file: Path, folder: Path) -> AuthorsModel:
+    """Turn a checkpoint of the authors' code into a run folder; nothing in the file is run.
+
+    Args:
+        file: a whole pickled module, as the authors save it.
+        folder: the run folder to write; it must not hold a training.
+    Raises:
+        CheckpointError: not the authors' checkpoint, damaged, unsafe, or the folder is taken.
+    """
+    with only_writer(folder, folder=True):
+        return _import(file, folder)
+
+
+def _import(file: Path, folder: Path) -> AuthorsModel:
+    if any((folder / name).exists() for name in (checkpoint.RECIPE, checkpoint.WEIGHTS, checkpoint.STATE)):
+        raise CheckpointError(f"{folder} already holds a training. Choose another folder.")
+    found = import_authors(file)
+    model = RRIDModel(backbone=found.backbone, scales=found.scales, dim=found.dim)
+    recipe = replace(RRID_F, name="imported", description=f"RRID imported from the authors' {file.name}.", model=model)
+    checkpoint.save_recipe(folder, recipe)
+    checkpoint.save_weights(folder, found.model.state_dict())
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    origin = {"imported_from": file.name, "sha256": digest, "num_ids": found.num_ids, "versions": versions()}
+    checkpoint.save_provenance(folder, origin)
+    return found

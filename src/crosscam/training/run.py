@@ -1,196 +1,250 @@
-"""A training that runs: what changes from step to step, and how it is saved and taken up again."""
+"""The state of a training: what changes from step to step, how it is saved, and how it is taken up again."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from crosscam.data.augment import prepare
+from crosscam.data.loading import Images, embed
 from crosscam.data.records import ReidDataset
 from crosscam.errors import TrainingError
-from crosscam.models.systems import layout_of
+from crosscam.models.output import describe
+from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json
+from crosscam.system.cores import chip_has_bf16
 from crosscam.training import checkpoint
-from crosscam.training.distillation import Distiller
+from crosscam.training.distributed import ALONE
 from crosscam.training.optim import build_optimizer
+from crosscam.training.plan import checked_labels
 from crosscam.training.provenance import provenance_of
+from crosscam.training.teachers import Distiller, build_distiller
+
+# Images that tell a block's covariance well enough: dozens for each of its numbers.
+FIT_IMAGES = 8192
 
 
-@dataclass
-class Run:
-    """What changes while a training runs.
+class RunState:
+    """A network in training.
+
+    Args:
+        recipe: the experiment.
+        dataset: its ``train`` subset is learned.
+        folder: the run folder.
 
     Attributes:
-        model: the network, on its device.
-        optimizer: its optimizer.
+        world: the processes that train together.
+        labels: (N,) class numbers of the training images.
+        model: the network, on its device, once it is built (:meth:`start`).
+        optimizer: of its weights.
         average: moving average of the weights, by name; None without.
+        distiller: the losses of the teachers with their maps; None without teachers.
         epoch: current epoch, 1-based.
         batch: batches done in it.
-        step: optimizer steps done in all.
+        steps: optimizer steps done in all.
         images_seen: images of all epochs and processes, repetitions counted.
         sums: totals of this epoch: each loss term times images, the images, and the seconds.
-        cpu_seconds: processor time of earlier processes of this run.
-        cpu_start: the process's own when it took up this run; a process may train several.
-        processes: how many train together.
-        distiller: the losses of the teachers with their maps; None without teachers.
+
+    Raises:
+        DataError: too few identities or images.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    average: dict[str, Tensor] | None
-    epoch: int = 1
-    batch: int = 0
-    step: int = 0
-    images_seen: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    cpu_seconds: float = 0.0
-    cpu_start: float = field(default_factory=time.process_time)
-    processes: int = 1
-    distiller: Distiller | None = None
 
+    def __init__(self, recipe: Recipe, dataset: ReidDataset, folder: Path) -> None:
+        self.recipe, self.dataset, self.folder, self.world = recipe, dataset, folder, ALONE
+        self.labels = checked_labels(recipe, dataset)
+        self.average: dict[str, Tensor] | None = None
+        self.distiller: Distiller | None = None
+        self.epoch, self.batch, self.steps, self.images_seen = 1, 0, 0, 0
+        self.sums: dict[str, float] = {}
+        # Of earlier processes of this run, less what this one had used before; it may train several.
+        self._cpu_seconds = 0.0
 
-def new_run(
-    recipe: Recipe,
-    num_ids: int,
-    device: torch.device,
-    processes: int,
-    *,
-    pretrained: bool = True,
-    teacher_dims: Sequence[int] = (),
-) -> Run:
-    """A run before its first step; the seed alone decides the weights.
+    @property
+    def num_ids(self) -> int:
+        """K, identities to classify."""
+        return int(self.labels.max()) + 1
 
-    Args:
-        recipe: the experiment.
-        num_ids: K, identities to classify.
-        device: where to train.
-        processes: how many train together.
-        pretrained: False for a run that is restored next.
-        teacher_dims: length of each teacher's descriptors; their maps are trained at the rate of the head.
-    """
-    torch.manual_seed(recipe.train.seed)
-    model = build_model(recipe, num_ids, pretrained=pretrained).to(device)
-    if recipe.train.channels_last:
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = {k: v.clone() for k, v in model.state_dict().items()} if recipe.train.ema else None
-    optimizer, distiller = build_optimizer(model, recipe.optim), _distiller(recipe, model, teacher_dims)
-    if distiller is not None and recipe.distill.mapping:
-        rate = recipe.optim.lr_head
-        optimizer.add_param_group({"params": list(distiller.to(device).parameters()), "lr": rate, "base_lr": rate})
-    return Run(model, optimizer, average, processes=processes, distiller=distiller)
+    def start(self, *, pretrained: bool = True, teacher_dims: Sequence[int] = ()) -> None:
+        """Build the network as it is before its first step; the seed alone decides the weights.
 
+        Args:
+            pretrained: False for a run that is restored next.
+            teacher_dims: length of each teacher's descriptors; their maps are trained at the rate of the head.
+        """
+        recipe, device = self.recipe, self.world.device
+        torch.manual_seed(recipe.train.seed)
+        self.model = build_model(recipe, self.num_ids, pretrained=pretrained).to(device)
+        if recipe.train.channels_last:
+            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.train.ema:
+            self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.optimizer = build_optimizer(self.model, recipe.optim)
+        if teacher_dims:
+            self.distiller = build_distiller(recipe.distill, self.model, teacher_dims).to(device)
+            if recipe.distill.mapping:
+                maps, rate = list(self.distiller.parameters()), recipe.optim.lr_head
+                self.optimizer.add_param_group({"params": maps, "lr": rate, "base_lr": rate})
+        precision = recipe.train.precision
+        self.bf16 = precision == "bf16" or (precision == "auto" and chip_has_bf16(device))
+        self._cpu_seconds = -time.process_time()
 
-def _distiller(recipe: Recipe, model: nn.Module, teacher_dims: Sequence[int]) -> Distiller | None:
-    if not teacher_dims:
-        return None
-    projection = getattr(model, "projection", None)
-    layout = layout_of(model)
-    dim = layout[-1].stop if projection is None else projection.linear.weight[..., 0].numel()
-    distill = recipe.distill
-    return Distiller(dim, teacher_dims, similarity=distill.similarity, mapping=distill.mapping)
-
-
-def restore(run: Run, state: Mapping[str, Any], device: torch.device) -> str:
-    """Put a new run to where ``state`` was taken; a sentence about the number of threads it goes on with."""
-    run.model.load_state_dict(state["model"])
-    run.optimizer.load_state_dict(state["optimizer"])
-    if run.distiller is not None:
-        run.distiller.load_state_dict(state["distiller"])
-    if state["average"] is not None:
-        run.average = {k: v.to(device) for k, v in state["average"].items()}
-    run.epoch, run.batch, run.step = state["epoch"], state["batch"], state["step"]
-    run.images_seen, run.sums, run.cpu_seconds = state["images_seen"], dict(state["sums"]), state["cpu_seconds"]
-    if state.get("processes", run.processes) == run.processes:
-        # The number of threads changes the order of sums, and so the last bits.
-        torch.set_num_threads(state["threads"])
-        return f"Going on with {state['threads']} threads, as the training began, so that its numbers stay the same."
-    return f"Going on with {torch.get_num_threads()} threads in each of {run.processes} processes."
-
-
-def save_state(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path) -> None:
-    """Write all that is needed to go on from here.
-
-    Raises:
-        TrainingError: the weights are not finite, or the disk is full; the last state stays.
-    """
-    _check_weights(run)
-    state = {
-        "name": recipe.name,
-        "recipe": recipe_to_json(recipe),
-        "data": dataset.fingerprint(),
-        "model": run.model.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
-        "average": run.average,
-        "distiller": None if run.distiller is None else run.distiller.state_dict(),
-        "epoch": run.epoch,
-        "batch": run.batch,
-        "step": run.step,
-        "images_seen": run.images_seen,
-        "sums": run.sums,
-        "threads": torch.get_num_threads(),
-        "processes": run.processes,
-        "cpu_seconds": total_cpu_seconds(run),
-    }
-    checkpoint.save_state(folder, state)
-
-
-def save_epoch(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path, record: Mapping[str, float]) -> None:
-    """End of an epoch: first the state, from which everything can be made again, then the readable files."""
-    save_state(run, recipe, dataset, folder)
-    save_readable(run, recipe, dataset, folder, record)
-
-
-def save_readable(run: Run, recipe: Recipe, dataset: ReidDataset, folder: Path, record: Mapping[str, float]) -> None:
-    """Write what others read: the weights, and where they come from."""
-    checkpoint.save_weights(folder, run.average or run.model.state_dict())
-    checkpoint.save_provenance(folder, provenance_of(recipe, dataset, record, run.images_seen))
-
-
-def _check_weights(run: Run) -> None:
-    """A gradient that is not finite shows in the weights one step before it shows in the loss."""
-    for name, value in run.model.state_dict().items():
-        if not torch.isfinite(value).all():
-            raise TrainingError(
-                f"The weights {name} are not finite after step {run.step}, in or after epoch {run.epoch}. The last "
-                "checkpoint is untouched. Lower optim.lr_backbone and optim.lr_head, or set optim.clip_norm."
+    def restore(self, state: Mapping[str, Any]) -> str:
+        """Go to where ``state`` was taken; a sentence about the number of threads it goes on with."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.distiller is not None:
+            self.distiller.load_state_dict(state["distiller"])
+        if state["average"] is not None:
+            self.average = {k: v.to(self.world.device) for k, v in state["average"].items()}
+        self.epoch, self.batch, self.steps = state["epoch"], state["batch"], state["step"]
+        self.images_seen, self.sums = state["images_seen"], dict(state["sums"])
+        self._cpu_seconds += state["cpu_seconds"]
+        processes = self.world.size
+        if state.get("processes", processes) == processes:
+            # The number of threads changes the order of sums, and so the last bits.
+            torch.set_num_threads(state["threads"])
+            return (
+                f"Going on with {state['threads']} threads, as the training began, so that its numbers stay the same."
             )
+        return f"Going on with {torch.get_num_threads()} threads in each of {processes} processes."
+
+    def state(self) -> dict[str, Any]:
+        """All that :meth:`restore` needs."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+            "distiller": None if self.distiller is None else self.distiller.state_dict(),
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "step": self.steps,
+            "images_seen": self.images_seen,
+            "sums": self.sums,
+            "threads": torch.get_num_threads(),
+            "processes": self.world.size,
+            "cpu_seconds": self.cpu_seconds,
+        }
+
+    def save(self) -> None:
+        """Write all that is needed to go on from here.
+
+        Raises:
+            TrainingError: the weights are not finite, or the disk is full; the last state stays.
+        """
+        self._check_weights()
+        of_what = {
+            "name": self.recipe.name,
+            "recipe": recipe_to_json(self.recipe),
+            "data": self.dataset.fingerprint(),
+        }
+        checkpoint.save_state(self.folder, of_what | self.state())
+
+    def save_readable(self, record: Mapping[str, float]) -> None:
+        """Write what others read: the weights, and where they come from."""
+        checkpoint.save_weights(self.folder, self.average or self.model.state_dict())
+        provenance = provenance_of(self.recipe, self.dataset, record, self.images_seen)
+        checkpoint.save_provenance(self.folder, provenance)
+
+    def _check_weights(self) -> None:
+        """A gradient that is not finite shows in the weights one step before it shows in the loss."""
+        for name, value in self.model.state_dict().items():
+            if not torch.isfinite(value).all():
+                raise TrainingError(
+                    f"The weights {name} are not finite after step {self.steps}, in or after epoch {self.epoch}. The "
+                    "last checkpoint is untouched. Lower optim.lr_backbone and optim.lr_head, or set optim.clip_norm."
+                )
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor seconds of this process and the earlier ones of this run."""
+        return self._cpu_seconds + time.process_time()
+
+    def add(self, name: str, value: float) -> None:
+        """Add to one of the epoch's totals."""
+        self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def update(self) -> None:
+        """One optimizer step on the gradients at hand, and one of the moving average."""
+        if self.recipe.optim.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optim.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        if self.average is None:
+            return
+        # A short memory at first, or the random beginning would weigh for long.
+        decay = min(self.recipe.train.ema, (1 + self.steps) / (10 + self.steps))
+        for name, value in self.model.state_dict().items():
+            if value.dtype.is_floating_point:
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def current_model(self) -> nn.Module:
+        """The model to use, in evaluation mode and the same in every process; a copy where the recipe averages."""
+        model = self.model
+        if self.average is not None:
+            model = deepcopy(model)
+            model.load_state_dict(self.average)
+        # The running statistics of batch normalisation can be each process's own.
+        self.world.take_from_first(model.buffers())
+        return model.eval()
+
+    def fit_projection(self, images: Images) -> None:
+        """Fit the projection of the model to use to the training's images, where it has one, and keep it."""
+        model = self.current_model()
+        if not isinstance(model, RRID) or model.projection is None:
+            return
+        projection, model.projection = model.projection, None
+        try:
+            found = training_descriptors(model, self.recipe, images)
+        finally:
+            model.projection = projection
+        projection.fit(found)
+        self.world.take_from_first(projection.state_dict().values())
+        for kept in (self.model.state_dict(), self.average or {}):
+            for name, value in projection.state_dict(prefix="projection.").items():
+                if name in kept:
+                    kept[name].copy_(value)
+
+    def check_losses(self, losses: Mapping[str, float]) -> None:
+        """Refuse to learn from a loss that is not finite.
+
+        Raises:
+            TrainingError: one of the terms is not.
+        """
+        for name, value in losses.items():
+            if name != "loss" and not math.isfinite(value):
+                raise TrainingError(
+                    f"The {name} loss is {value} at epoch {self.epoch}, batch {self.batch + 1} (step {self.steps + 1})."
+                    " Lower optim.lr_backbone and optim.lr_head, or use train.precision=fp32."
+                )
 
 
-def total_cpu_seconds(run: Run) -> float:
-    """Processor seconds of this process and the earlier ones of this run."""
-    return run.cpu_seconds + time.process_time() - run.cpu_start
+@torch.no_grad()
+def training_descriptors(model: nn.Module, recipe: Recipe, images: Images) -> Tensor:
+    """(N, D) descriptors of at most ``FIT_IMAGES`` images, chosen by the recipe's seed; mirror images do not count."""
+    chosen = np.random.default_rng([recipe.train.seed, len(images)]).permutation(len(images))[:FIT_IMAGES]
+    data, size = recipe.data, recipe.evaluation.batch_size
+    order = [np.sort(chosen)[i : i + size] for i in range(0, len(chosen), size)]
+    device = next(model.parameters()).device
+    model.eval()
 
+    def of_batch(pixels: Tensor, _: int) -> NDArray[np.float32]:
+        return describe(model, prepare(pixels.to(device), data.height, data.width), flip=False).cpu().numpy()
 
-def take_step(run: Run, recipe: Recipe) -> None:
-    """One optimizer step on the gradients at hand, and one of the moving average."""
-    if recipe.optim.clip_norm is not None:
-        nn.utils.clip_grad_norm_(run.model.parameters(), recipe.optim.clip_norm)
-    run.optimizer.step()
-    run.optimizer.zero_grad(set_to_none=True)
-    run.step += 1
-    if run.average is None:
-        return
-    # A short memory at first, or the random beginning would weigh for long.
-    decay = min(recipe.train.ema, (1 + run.step) / (10 + run.step))
-    for name, value in run.model.state_dict().items():
-        if value.dtype.is_floating_point:
-            run.average[name].lerp_(value, 1 - decay)
-        else:
-            run.average[name].copy_(value)
-
-
-def averaged_model(run: Run) -> nn.Module:
-    """The model to use: the trained one, or a copy with the averaged weights; in evaluation mode."""
-    if run.average is None:
-        return run.model.eval()
-    model = deepcopy(run.model)
-    model.load_state_dict(run.average)
-    return model.eval()
+    return torch.from_numpy(embed(images.batches(order), of_batch)).to(device)

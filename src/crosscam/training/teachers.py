@@ -1,11 +1,10 @@
-"""Descriptors that teachers give of the training pictures: computed once, kept beside the run."""
+"""Teachers of a training: their descriptors of its pictures, kept beside the run, and the losses that follow them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss, normalize
 
 from crosscam.data.augment import normalise
 from crosscam.data.images import decode_image
-from crosscam.data.loading import Progress
+from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.resizing import resize_bytes
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.errors import RecipeError, TrainingError
+from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Distill
 from crosscam.system.files import stamp_of, write_atomically
 
@@ -135,20 +136,13 @@ def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterato
 def _by_file(teacher: Path, takes: TeacherInput, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     network = _compiled(teacher, takes)
 
-    def prepared(batch: Sequence[Path]) -> NDArray[np.float32]:
-        images = [torch.from_numpy(decode_image(path)).unsqueeze(0) for path in batch]
-        return np.concatenate([takes(image) for image in images])
+    def prepared(path: Path) -> NDArray[np.float32]:
+        return takes(torch.from_numpy(decode_image(path)).unsqueeze(0))
 
-    batches = [paths[i : i + _BATCH] for i in range(0, len(paths), _BATCH)]
-    with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(prepared, batches[0])
-        for number, batch in enumerate(batches):
-            images = ahead.result()
-            if number + 1 < len(batches):
-                ahead = pool.submit(prepared, batches[number + 1])
-            # The network takes whole batches; the last one is filled up.
-            filled = np.concatenate([images, np.zeros((_BATCH - len(images), *images.shape[1:]), np.float32)])
-            yield np.asarray(network(filled)[0], np.float32).reshape(_BATCH, -1)[: len(batch)]
+    for images in map(np.concatenate, read_ahead(paths, prepared, _BATCH)):
+        # The network takes whole batches; the last one is filled up.
+        filled = np.concatenate([images, np.zeros((_BATCH - len(images), *images.shape[1:]), np.float32)])
+        yield np.asarray(network(filled)[0], np.float32).reshape(_BATCH, -1)[: len(images)]
 
 
 def _compiled(teacher: Path, takes: TeacherInput) -> Any:
@@ -205,3 +199,68 @@ def unlabelled_paths(distill: Distill) -> list[Path]:
             f"distill.unlabelled: {len(missing)} of {len(paths)} pictures are not there. First: {missing[0]}."
         )
     return paths
+
+
+def similarity_loss(descriptor: Tensor, rows: Tensor) -> Tensor:
+    """Mean squared difference of all pairwise cosine similarities of a batch.
+
+    Source: Tung & Mori, "Similarity-preserving knowledge distillation", ICCV 2019, and Park et al., "Relational
+    knowledge distillation", CVPR 2019: what is taught is how images lie to each other, so D and T may differ. Neither
+    takes cosines, as here, where a descriptor is compared after scaling it to length 1. An image's similarity to itself
+    does not count.
+
+    Args:
+        descriptor: (B, D) of the network, B at least 2.
+        rows: (B, T) of the teacher.
+    """
+    own, taught = normalize(descriptor.float(), dim=1), normalize(rows.float(), dim=1)
+    others = ~torch.eye(len(own), dtype=torch.bool, device=own.device)
+    return mse_loss((own @ own.T)[others], (taught @ taught.T)[others])
+
+
+class Distiller(nn.Module):
+    """The losses of a training's teachers, with a linear map from the descriptor to each teacher's.
+
+    Source of the map: Romero et al., "FitNets", ICLR 2015 (a regressor to the teacher's features). It is trained with
+    the network and is no part of it.
+
+    Args:
+        dim: D, length of the network's descriptor.
+        teacher_dims: T of each teacher.
+        similarity, mapping: weights of the two losses.
+    """
+
+    def __init__(self, dim: int, teacher_dims: Sequence[int], *, similarity: float, mapping: float) -> None:
+        super().__init__()
+        self.similarity, self.mapping = similarity, mapping
+        self.maps = nn.ModuleList(nn.Linear(dim, t, bias=False) for t in (teacher_dims if mapping else ()))
+
+    def forward(self, descriptor: Tensor, taught: Sequence[Tensor]) -> Tensor:
+        """Mean over the teachers of both weighted losses.
+
+        Args:
+            descriptor: (B, D) of the network.
+            taught: (B, T) of each teacher.
+        """
+        total = descriptor.new_zeros(())
+        for rows in taught:
+            if self.similarity:
+                total = total + self.similarity * similarity_loss(descriptor, rows)
+        own = normalize(descriptor.float(), dim=1)
+        for mapped, rows in zip(self.maps, taught, strict=False):
+            cosine = (normalize(mapped(own), dim=1) * normalize(rows.float(), dim=1)).sum(dim=1)
+            total = total + self.mapping * (1 - cosine).mean()
+        return total / len(taught)
+
+
+def build_distiller(distill: Distill, model: nn.Module, teacher_dims: Sequence[int]) -> Distiller:
+    """The losses of a training's teachers, for a network as it describes in training.
+
+    Args:
+        distill: their weights.
+        model: the network.
+        teacher_dims: T of each teacher.
+    """
+    projection = getattr(model, "projection", None)
+    dim = layout_of(model)[-1].stop if projection is None else projection.linear.weight[..., 0].numel()
+    return Distiller(dim, teacher_dims, similarity=distill.similarity, mapping=distill.mapping)
