@@ -22,7 +22,7 @@ from crosscam.engines.graph import write_onnx
 from crosscam.engines.onnx_engine import OnnxEngine, read_card, write_card
 from crosscam.engines.openvino_engine import OpenVinoEngine, read_openvino_card
 from crosscam.engines.quantise import INT8_COSINE, MEASURED_IMAGES, quantise
-from crosscam.engines.seal import is_sealed, seal
+from crosscam.engines.seal import is_sealed, refuse_changed, seal
 from crosscam.engines.torch_engine import TorchEngine
 from crosscam.errors import ArgumentError, EngineError, StorageError
 from crosscam.system.cores import chip_has_bf16
