@@ -47,17 +47,8 @@ from crosscam.training.run import training_descriptors
 RESULT = Path(__file__).parent / "results" / "mini_steps.json"
 NUMBERS = 512
 KINDS = ("plain", "whitened", "short")
-# Before ImageNet's weights.
-FROM_RANDOM = (
-    "model.pretrained=none",
-    "train.frozen_stages=0",
-    "loss.cross_entropy_weight=2",
-    "optim.lr_backbone=2e-3",
-    "optim.lr_head=2e-3",
-)
 # What the first steps share: six passes, no changes of colour. Settings that the recipe has since changed are named.
 BASE = (
-    *FROM_RANDOM,
     "model.backbone=resnet18-half-ibn",
     "model.scales=4,2",
     "model.dim=128",
@@ -100,7 +91,6 @@ STEPS: dict[str, tuple[str, ...]] = {
 }
 # What the later steps share: eight passes, no erasing, people before other backgrounds.
 LATER = (
-    *FROM_RANDOM,
     "model.backbone=basic:stem=32,planes=32.64.128.192,out=32.64.128.192,depths=2.2.2.2,ibn",
     "model.scales=4,2",
     "model.dim=256",

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from crosscam.data.images import decode_image
 from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset, Sample
+from crosscam.errors import EngineError
 from crosscam.experiment import untrained_model
 from crosscam.extraction import Extractor
 from crosscam.retrieval.intervals import mean_interval
@@ -126,8 +127,16 @@ def to_peer(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def opened(source: Path, pictures: Sequence[Path]) -> dict[str, Extractor]:
-    """The network by every engine; int8 is calibrated on the pictures."""
-    return {name: Extractor.load(source, engine=name, int8_images=list(pictures)) for name in ENGINES}
+    """The network by every engine that gives what it gives here; int8 takes its ranges from the pictures."""
+    found = {}
+    for name in ENGINES:
+        extractor = Extractor.load(source, engine=name, int8_images=list(pictures))
+        try:
+            extractor(pictures[:1])
+            found[name] = extractor
+        except EngineError as error:
+            print(f"{name} is left out: {error}")
+    return found
 
 
 def images_per_second(engines: Mapping[str, Extractor], pictures: Sequence[Path]) -> dict[str, float]:

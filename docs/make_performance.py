@@ -305,8 +305,8 @@ TRAININGS = (
     ("rrid_mini_first", "first"),
     ("rrid_mini_strong", "second: wide, strong colours"),
     ("rrid_mini_whitened", "third, blocks whitened"),
-    ("rrid_mini_third", "third"),
-    ("rrid_mini", "fourth, in the package: ImageNet and a teacher"),
+    ("rrid_mini", "third, in the package"),
+    ("rrid_mini_fourth", "fourth: ImageNet and a teacher, ten passes"),
 )
 
 

@@ -75,7 +75,11 @@ EXPECTED = {
     "A setting typed as an option": ("--epochs", "Did you mean --set train.epochs=VALUE?"),
     "Something missing": ("RECIPE, --data PATH", "crosscam train --help"),
     "A value of the wrong kind": ("--ids", "expected a whole number, found 'many'"),
-    "A block that is unknown": ("No block 'p2.loca1'", "Did you mean p2.local1?", "Known: p2.local1, p2.local2"),
+    "A block that is unknown": (
+        "No body part or block 'p2.loca1'",
+        "Did you mean p2.local1?",
+        "feet, whole, p2.local1",
+    ),
     "A recipe that is unknown": ("'rrid'", "Did you mean rrid-"),
     "A setting that is unknown": ("train.epoch", "Did you mean train.epochs?"),
     "A setting's value of the wrong kind": ("train.epochs=many", "expected a whole number"),

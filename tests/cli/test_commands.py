@@ -98,7 +98,7 @@ def test_train_without_a_test_split_says_that_nothing_is_scored(crosscam: Run, p
 
 def test_resume_goes_on(crosscam: Run, place: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training that breaks off after its first epoch ends as the uninterrupted one."""
-    two = f"{tiny} --set train.epochs=2"
+    two = tiny.replace("train.epochs=1", "train.epochs=2")
     assert crosscam(f"train demo --data people --out whole {two}")[0] == 0
     listeners = train_command.training_listeners
 

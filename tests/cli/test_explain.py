@@ -61,7 +61,7 @@ def test_weights_and_maps_and_mirror_images_can_be_chosen(crosscam: Run, picture
         ("--weight p2.locl1=0", "No body part or block 'p2.locl1'. Did you mean p2.local"),
         ("--weight p2.local1", "'p2.local1' is not a weight. Expected NAME=NUMBER"),
         ("--weight p2.local1=much", "'p2.local1=much' is not a weight. Expected NAME=NUMBER"),
-        ("--weight p2.local1=-1", "The weight of p2.local1 is -1.0: expected a number of at least 0."),
+        ("--weight p2.local1=-1", "The weight of p2.local1 is -1.0: expected a number from 0 to 1,000,000,000."),
         ("--maps nice", "strength"),
     ],
 )

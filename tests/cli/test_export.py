@@ -52,7 +52,7 @@ def test_export_int8_from_a_folder_of_pictures(crosscam: Run, place: Path) -> No
     ("options", "message"),
     [
         ("--out m.pt", "m.pt cannot be written. Expected a name that ends in .onnx"),
-        ("--batch many", "--batch many: expected a number of images, or dynamic."),
+        ("--batch many", "--batch many: expected a number of images, at most 65,536, or dynamic."),
         ("--batch 0", "--batch 0: expected"),
         ("--int8", "int8 takes its ranges from pictures"),
     ],

@@ -15,17 +15,15 @@ def test_durations(seconds: float, shown: str) -> None:
     assert as_duration(seconds) == shown
 
 
-def test_without_a_terminal_a_line_tells_how_far_it_is_now_and_then(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    now = [0.0]
+def test_without_a_terminal_a_line_tells_how_far_it_is_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, lines = [0.0], list[str]()
     monkeypatch.setattr(show.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(show, "say", lines.append)
     with bars() as progress:
         listen = counting(progress, "describing")
         for done in range(1, 8):
             now[0] += 10
             listen(done * 100, 1000)
-    lines = capsys.readouterr().err.splitlines()
     assert [line.split(",")[0] for line in lines] == ["describing: 300 of 1", "describing: 600 of 1"]
     assert all("left" in line for line in lines)
 

@@ -234,5 +234,8 @@ def test_known_paths_are_those_of_entries(opened: tuple[LocalGallery, Filled]) -
     odd = ['it\'s "odd".jpg', "pictures/99999.jpg", ""]
     known = {entry.path for entry in gallery.entries()}
     paths = [entry.path for entry in data.entries[:50]]
-    assert gallery.known_paths(paths + odd) == set(paths) == known & set(paths)
-    assert gallery.known_paths([]) == set()
+    found = gallery.known_paths(paths + odd)
+    assert set(found) == set(paths) == known & set(paths)
+    added = {entry.path: entry.added for entry in gallery.entries()}
+    assert all(when == added[path] for path, when in found.items())
+    assert gallery.known_paths([]) == {}

@@ -260,7 +260,8 @@ def test_mgns_stages_before_its_branches_can_be_frozen() -> None:
 def test_a_setting_that_is_given_twice_is_refused() -> None:
     for values in (("1", "2"), ("1", "1")):
         with pytest.raises(RecipeError, match=r"train\.epochs is given twice, as 1 and as"):
-            with_settings(find_recipe("demo"), [f"train.epochs={value}" for value in values])
+            with_settings(find_recipe("demo"), [f"train.epochs={value}" for value in values], once=True)
+    assert with_settings(find_recipe("demo"), ["train.epochs=1", "train.epochs=2"]).train.epochs == 2
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ class Demo:
 
     def _learn_drawn(self, out: Path) -> None:
         """Render, train, score, report."""
-        recipe = with_settings(find_recipe("demo"), self.set)
+        recipe = with_settings(find_recipe("demo"), self.set, once=True)
         dataset = self._people(out)
         scores = run_shown(recipe, dataset, out, resume=True, json=self.general.json)
         trained, untrained = scores[0].result.mAP, scores[1].result.mAP

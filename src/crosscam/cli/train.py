@@ -43,7 +43,7 @@ class Train:
 
     def run(self) -> None:
         """Train, score, report."""
-        recipe = with_settings(find_recipe(self.recipe), self.set)
+        recipe = with_settings(find_recipe(self.recipe), self.set, once=True)
         out = self.out or Path("runs") / recipe.name
         check_folder(out)
         dataset = self.reading.read_and_note(self.data)

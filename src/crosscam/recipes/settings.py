@@ -60,18 +60,20 @@ def recipe_from_json(text: str) -> Recipe:
     return recipe
 
 
-def with_settings(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+def with_settings(recipe: Recipe, settings: Sequence[str], *, once: bool = False) -> Recipe:
     """A copy of a recipe with some settings changed.
 
     Args:
         recipe: the recipe to start from.
-        settings: ``"group.name=value"`` each; tuples as ``6,4,2``, ``none`` for no value.
+        settings: ``"group.name=value"`` each; tuples as ``6,4,2``, ``none`` for no value. The last of a name counts.
+        once: refuse a name that is given twice, as what a user types is.
     Raises:
         RecipeError: an unknown name (the nearest is named), a name that is given twice, or a value that does not fit.
     """
     values = dataclasses.asdict(recipe)
     pairs = [_pair(setting) for setting in settings]
-    _refuse_repeated(pairs)
+    if once:
+        _refuse_repeated(pairs)
     for name, text in pairs:
         group, _, last = name.partition(".")
         if last == "name" and group in CHOICES:

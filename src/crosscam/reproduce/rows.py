@@ -212,6 +212,6 @@ def _overridden(row: Row, scale: Scale, epochs: int, overrides: tuple[str, ...])
     while True:
         # All at once: one override may be what gives another its effect.
         try:
-            return with_settings(recipe, kept), [o for o in overrides if o not in kept]
+            return with_settings(recipe, kept, once=True), [o for o in overrides if o not in kept]
         except UnusedSettingError as error:
             kept = [o for o in kept if o.partition("=")[0] != error.setting]
