@@ -10,6 +10,7 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json
+from crosscam.errors import ArgumentError
 from crosscam.experiment import save_scores, write_run_report
 from crosscam.extraction import load_model
 from crosscam.models.systems import layout_of
@@ -18,6 +19,8 @@ from crosscam.scoring import Reranking, TestImages, check_scoring
 from crosscam.system.outputs import check_file
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.distributed import joined_world
+
+K1, K2, LAMBDA = 20, 6, 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +36,11 @@ class Evaluate:
     """Folder or table of the data set."""
     rerank: bool = False
     """Also re-rank by k-reciprocal neighbours."""
-    k1: int = 20
+    k1: int = K1
     """Re-ranking: neighbours."""
-    k2: int = 6
+    k2: int = K2
     """Re-ranking: neighbours whose vectors are averaged."""
-    lambda_value: float = 0.3
+    lambda_value: float = LAMBDA
     """Re-ranking: weight of the plain distance, from 0 to 1."""
     ap: Literal["recipe", "step", "trapezoid"] = "recipe"
     """Average precision: as the recipe says, step-wise, or by trapezoids as in the Market-1501 toolkit."""
@@ -53,6 +56,8 @@ class Evaluate:
 
     def run(self) -> None:
         """Describe, rank, score."""
+        if not self.rerank and (self.k1, self.k2, self.lambda_value) != (K1, K2, LAMBDA):
+            raise ArgumentError("--k1, --k2 and --lambda-value are for re-ranking. Add --rerank, or leave them out.")
         recipe = load_recipe(self.run_folder)
         dataset = self.reading.read_and_note(self.data)
         flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
