@@ -1,13 +1,13 @@
 # crosscam serve in a container, on CPUs.
-#   docker build --build-arg TORCH_INDEX=URL -t crosscam .     URL: the index of CPU builds, as pytorch.org names it
+#   docker build --build-arg TORCH=WHEEL -t crosscam .     WHEEL: name or address of the torch build that fits the machine
 #   docker run -p 127.0.0.1:8700:8700 -v $PWD/people.gallery:/gallery -v $PWD/token:/token:ro crosscam
 FROM python:3.12-slim
-ARG TORCH_INDEX
+ARG TORCH=torch
 WORKDIR /app
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY src ./src
 # torch first: pip's own choice may bring gigabytes of CUDA libraries.
-RUN pip install --no-cache-dir --constraint constraints.txt torch ${TORCH_INDEX:+--index-url $TORCH_INDEX} \
+RUN pip install --no-cache-dir --constraint constraints.txt $TORCH \
     && pip install --no-cache-dir --constraint constraints.txt ".[web,gallery,export,fast]"
 RUN useradd --create-home crosscam && mkdir /gallery && chown crosscam /gallery
 USER crosscam

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from crosscam.errors import DataError
 from crosscam.extraction import Extractor
 from crosscam.gallery.places import open_gallery
-from crosscam.photographs import ahead_of_others, search_photographs, similar_pairs, tell_cameras
+from crosscam.gallery.records import Entry
+from crosscam.photographs import Searched, ahead_of_others, search_photographs, similar_pairs, tell_cameras
 from small_models import tiny_rrid
 
 SOURCE = Path("tiny")
@@ -32,6 +34,13 @@ def draw(path: Path, seed: int, shade: int = 0) -> Path:
 def people(folder: Path, count: int = 6) -> list[Path]:
     """The same people at two cameras, the second a little lighter."""
     return [draw(folder / f"{who:02}_c{camera}.png", who, 8 * camera) for who in range(count) for camera in (1, 2)]
+
+
+def kept(found: Searched) -> tuple[list[Entry], NDArray[np.float64]]:
+    """Entries of the gallery that was made, and their descriptors."""
+    with open_gallery(str(found.gallery)) as gallery:
+        entries = gallery.entries()
+        return entries, gallery.descriptors([e.id for e in entries]).astype(np.float64)
 
 
 def test_each_person_s_two_pictures_are_a_pair(tmp_path: Path, extractor: Extractor) -> None:
@@ -59,10 +68,12 @@ def test_each_person_s_two_pictures_are_a_pair(tmp_path: Path, extractor: Extrac
 def test_pairs_are_mutual_neighbours_by_a_plain_loop(tmp_path: Path, extractor: Extractor) -> None:
     samples = tell_cameras(people(tmp_path / "in", 9), tmp_path / "in", None, [])
     found = search_photographs(samples, SOURCE, extractor, tmp_path / "out", shown=100)
+    entries, rows = kept(found)
     with open_gallery(str(found.gallery)) as gallery:
-        entries = gallery.entries()
-        rows = gallery.descriptors([e.id for e in entries]).astype(np.float64)
-        assert 2 <= len(similar_pairs(gallery, 2)) <= 4
+        few = similar_pairs(gallery, 2)
+    for kind in (True, False):
+        every = [p.first.id for p in found.pairs if p.stands_out is kind]
+        assert [p.first.id for p in few if p.stands_out is kind] == every[:2]
     nearest = []
     for i, a in enumerate(entries):
         others = [j for j, b in enumerate(entries) if b.camid != a.camid]
@@ -128,9 +139,7 @@ def test_a_pair_stands_out_by_its_lead_over_the_next_images() -> None:
 def test_verdicts_count_standard_deviations_of_all_similarities(tmp_path: Path, extractor: Extractor) -> None:
     samples = tell_cameras(people(tmp_path / "in", 9), tmp_path / "in", None, [])
     found = search_photographs(samples, SOURCE, extractor, tmp_path / "out", shown=100)
-    with open_gallery(str(found.gallery)) as gallery:
-        entries = gallery.entries()
-        rows = gallery.descriptors([e.id for e in entries]).astype(np.float64)
+    entries, rows = kept(found)
     similarity = rows @ rows.T
     other = np.array([[a.camid != b.camid for b in entries] for a in entries])
     place = {e.id: n for n, e in enumerate(entries)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -16,14 +17,19 @@ from crosscam.data.records import ReidDataset
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def listed() -> list[str]:
+    """The files of the repository."""
+    found = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    return [name for name in found.split("\0") if name]
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout."""
     out = tmp_path_factory.mktemp("wheel")
     # From a copy: a build leaves folders behind.
     source = tmp_path_factory.mktemp("source") / "crosscam"
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
-    for name in filter(None, listed.split("\0")):
+    for name in listed():
         if name.startswith(("src/", "pyproject", "README", "LICENSE")) and (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
@@ -35,11 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_holds_every_file_of_the_package(wheel: Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("crosscam/")}
-    here = {
-        str(path.relative_to(ROOT / "src"))
-        for path in (ROOT / "src/crosscam").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+    here = {name.removeprefix("src/") for name in listed() if name.startswith("src/") and (ROOT / name).is_file()}
     assert inside == here
 
 
@@ -53,9 +55,9 @@ def test_it_is_used_without_the_checkout(wheel: Path, rendered: ReidDataset, tmp
     # The libraries come from this environment; crosscam itself does not, for it is installed here by a link.
     (site,) = place.rglob("site-packages")
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    where = subprocess.run(
-        [str(python), "-c", "import crosscam; print(crosscam.__file__)"], capture_output=True, text=True
-    )
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    look = [str(python), "-c", "import crosscam; print(crosscam.__file__)"]
+    where = subprocess.run(look, capture_output=True, text=True, env=alone)
     assert Path(where.stdout.strip()).is_relative_to(place), where.stderr
     photos = tmp_path / "photos"
     for sample in (*rendered.query[:6], *rendered.gallery[:6]):
@@ -63,6 +65,6 @@ def test_it_is_used_without_the_checkout(wheel: Path, rendered: ReidDataset, tmp
         folder.mkdir(parents=True, exist_ok=True)
         (folder / sample.path.name).write_bytes(sample.path.read_bytes())
     command = [str(scripts / "crosscam"), "demo", "--photos", str(photos), "--out", "found"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=tmp_path, env=alone, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "found/pairs.html").is_file()

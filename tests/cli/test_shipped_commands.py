@@ -46,6 +46,11 @@ def test_results_of_two_folders_do_not_mix(crosscam: Run, place: Path) -> None:
     status, _, err = crosscam("demo --photos people/bounding_box_test --camids _s([0-9])")
     assert status == 2
     assert "Choose another place" in err
+    for damaged in ("{", "[]", '"x"'):
+        (place / "runs" / "photos-bounding_box_test" / "photos.json").write_text(damaged)
+        status, _, err = crosscam("demo --photos people/bounding_box_test")
+        assert status == 2
+        assert "photos.json is damaged" in err
 
 
 def test_a_printed_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

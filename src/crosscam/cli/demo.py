@@ -26,6 +26,7 @@ from crosscam.report.pairs import LIKELY, LOOK_ALIKE
 from crosscam.retrieval.calibration import Calibration
 from crosscam.shipped import run_folder
 from crosscam.system.files import folder_in_place, write_atomically, write_text
+from crosscam.system.json_text import parse_json
 from crosscam.system.locks import only_writer
 from crosscam.system.names import printable
 from crosscam.system.outputs import check_folder
@@ -69,7 +70,7 @@ class Demo:
         if self.photos is not None:
             if self.set:
                 raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")
-            out = self.out or Path("runs") / f"photos-{self.photos.resolve().stem}"
+            out = self.out or Path("runs") / f"photos-{self.photos.resolve().name}"
             check_folder(out)
             with only_writer(out, folder=True):
                 self._search_photos(self.photos, out)
@@ -192,10 +193,12 @@ def _refuse_another_source(out: Path, photos: Path, camids: str | None) -> None:
     source = out / SOURCE
     wanted = {"folder": printable(str(photos.resolve())), "camids": camids}
     if source.is_file():
-        found = json.loads(read_text(source))
+        try:
+            found = parse_json(read_text(source))
+            folder, rule = found["folder"], found["camids"]
+        except (ValueError, LookupError, TypeError) as error:
+            raise DataError(f"{source} is damaged ({error}). Choose another place with --out.") from error
         if found != wanted:
-            cameras = f" with --camids {found['camids']}" if found["camids"] else ""
-            raise DataError(
-                f"{out} holds what was found in {found['folder']}{cameras}. Choose another place with --out."
-            )
+            cameras = f" with --camids {rule}" if rule else ""
+            raise DataError(f"{out} holds what was found in {folder}{cameras}. Choose another place with --out.")
     write_atomically(source, lambda temporary: write_text(temporary, json.dumps(wanted) + "\n"))

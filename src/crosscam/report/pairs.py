@@ -99,9 +99,7 @@ LIKELY_LEAD = (
     "Each is the other's nearest image at another camera, and clearly ahead of all others. Where this was measured, at "
     "cameras that the network never saw, about nine in ten such pairs were right. Look before you conclude."
 )
-NONE_LEAD = (
-    "No pair is far enough ahead of the others to be called the same person. The look-alikes below may be or not."
-)
+NONE_LEAD = "No pair is far enough ahead of the others to be called the same person."
 LOOK_ALIKE_LEAD = (
     "Each is the other's nearest image at another camera, but others are nearly as near, so many of these pairs are "
     "two people. The bars show how much the rows at that height, and the whole image (grey, below), add to the squared "
