@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from crosscam.data.images import decode_image
 from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset, Sample
+from crosscam.engines.openvino_engine import openvino_core
 from crosscam.errors import EngineError
 from crosscam.experiment import untrained_model
 from crosscam.extraction import Extractor
@@ -95,11 +96,9 @@ def own_scores(extractor: Extractor, again: Sequence[Path], dataset: ReidDataset
 
 def peer_scores(folder: Path, dataset: ReidDataset) -> list[Row]:
     """OpenVINO's networks: 256 x 128, BGR, 0 to 255."""
-    import openvino
-
     rows = []
     for xml in sorted(folder.glob("*/*.xml")):
-        network = openvino.Core().compile_model(xml, "CPU")
+        network = openvino_core().compile_model(xml, "CPU")
 
         def describe(samples: Sequence[Sample], network: Any = network) -> NDArray[np.float32]:
             descriptors = [network(to_peer(decode_image(s.path)))[0].reshape(-1) for s in samples]

@@ -33,9 +33,13 @@ class Engine(Protocol):
 def runtime(module: str) -> ModuleType:
     """An optional runtime, imported when it is needed.
 
+    ONNX Runtime reports its use to its maker over the network, through a file in the user's cache folder and a thread.
+    Only a variable that is set before its import turns that off; crosscam sets it, unless the user did.
+
     Raises:
         EngineError: it is not installed.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module(module)
     except ImportError as error:

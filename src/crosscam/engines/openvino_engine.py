@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,26 @@ import numpy as np
 from crosscam.engines.card import PREFIX, ModelCard, card_from_texts, card_to_texts
 from crosscam.engines.contract import Descriptors, Pixels, in_batches_of, num_threads, runtime
 from crosscam.engines.onnx_engine import opened
+
+_CORES: dict[int, Any] = {}
+_LOCK = threading.Lock()
+
+
+def openvino_core() -> Any:
+    """OpenVINO's ``Core``, one for each process, kept to its end.
+
+    Each Core gives its thread a stack for signals of its own and frees it when it goes, so a second one that outlives
+    the first leaves a freed stack behind: the next signal with a handler, say of a data loader's process that ends,
+    is then a segmentation fault. A Core that is never freed leaves nothing.
+
+    Raises:
+        EngineError: OpenVINO is not installed.
+    """
+    with _LOCK:
+        here = os.getpid()  # a forked child gets one of its own: the threads of its parent's are not there
+        if here not in _CORES:
+            _CORES[here] = runtime("openvino").Core()
+        return _CORES[here]
 
 
 class OpenVinoEngine:
@@ -31,7 +52,7 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": num_threads(),
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         }
-        core = runtime("openvino").Core()
+        core = openvino_core()
         self._model: Any = opened(path, lambda: core.compile_model(os.fspath(path), "CPU", settings))
         batch = self._model.input(0).partial_shape[0]
         self._batch = batch.get_length() if batch.is_static else None
@@ -48,7 +69,7 @@ class OpenVinoEngine:
 def write_openvino(onnx_file: Path, path: Path, card: ModelCard) -> None:
     """Turn an ONNX file into OpenVINO's .xml and .bin, weights in full precision, with the card inside."""
     openvino = runtime("openvino")
-    model = openvino.Core().read_model(os.fspath(onnx_file))
+    model = openvino_core().read_model(os.fspath(onnx_file))
     for name, text in card_to_texts(card).items():
         model.set_rt_info(text, ["crosscam", name.removeprefix(PREFIX)])
     openvino.save_model(model, os.fspath(path), compress_to_fp16=False)
@@ -60,7 +81,7 @@ def read_openvino_card(path: Path) -> ModelCard:
     Raises:
         EngineError: the file is damaged, or crosscam did not write it.
     """
-    core = runtime("openvino").Core()
+    core = openvino_core()
     model = opened(path, lambda: core.read_model(os.fspath(path)))
     texts = {}
     if model.has_rt_info(["crosscam", "fingerprint"]):

@@ -21,7 +21,9 @@ from crosscam.data.images import decode_image
 from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.resizing import resize_bytes
 from crosscam.data.text_files import path_in, read_lines
-from crosscam.errors import RecipeError, TrainingError
+from crosscam.engines.contract import num_threads
+from crosscam.engines.openvino_engine import openvino_core
+from crosscam.errors import EngineError, RecipeError, TrainingError
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Distill
 from crosscam.system.files import stamp_of, write_atomically
@@ -147,16 +149,15 @@ def _by_file(teacher: Path, takes: TeacherInput, paths: Sequence[Path]) -> Itera
 
 def _compiled(teacher: Path, takes: TeacherInput) -> Any:
     try:
-        import openvino
-    except ImportError as error:
-        raise RecipeError("distill.teachers: files are opened by OpenVINO. Install it: pip install openvino") from error
+        core = openvino_core()
+    except EngineError as error:
+        raise RecipeError(f"distill.teachers: {error}") from error
     if not teacher.is_file():
         raise RecipeError(f"distill.teachers: no file {teacher}. Give an .onnx or .xml file, or a run folder.")
-    core = openvino.Core()
     try:
         model = core.read_model(teacher)
         model.reshape([_BATCH, 3, takes.height, takes.width])
-        return core.compile_model(model, "CPU")
+        return core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": num_threads()})
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise RecipeError(
