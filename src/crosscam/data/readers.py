@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from crosscam.data.camera_folders import has_camera_folders, has_pictures, read_camera_folders, read_pictures
 from crosscam.data.cuhk01 import is_cuhk01, read_cuhk01
 from crosscam.data.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
 from crosscam.data.identity_folders import has_identity_folders, read_identity_folders
@@ -87,7 +88,11 @@ READERS: dict[str, Reader] = {
         lambda root, o: read_identity_folders(root, camids=o.camids),
         frozenset({"camids"}),
     ),
+    "cameras": Reader(has_camera_folders, lambda root, _: read_camera_folders(root)),
+    "pictures": Reader(has_pictures, lambda root, o: read_pictures(root, camids=o.camids), frozenset({"camids"})),
 }
+# What fits nearly everything is asked for last; pictures of nobody known, only by name.
+_LAST = ("folders", "cameras", "pictures")
 
 
 def recognise(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
@@ -99,8 +104,7 @@ def recognise(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
     Raises:
         DataError: several data sets stand below ``path``.
     """
-    # A folder for each identity fits nearly everything, so it is asked for last.
-    layouts = [name for name in READERS if name != "folders"] if kind is None else [kind]
+    layouts = [name for name in READERS if name not in _LAST] if kind is None else [kind]
     found = _first_fit(path, layouts)
     if found is not None:
         return found, path
@@ -111,7 +115,8 @@ def recognise(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
         raise DataError(f"{path} holds several data sets: {names}. Give the path of one.")
     if below:
         return below[0]
-    return ("folders", path) if kind is None and has_identity_folders(path) else None
+    last = _first_fit(path, ("folders", "cameras")) if kind is None else None
+    return None if last is None else (last, path)
 
 
 def _first_fit(path: Path, kinds: Iterable[str]) -> str | None:
