@@ -146,7 +146,7 @@ def test_the_doctor_looks_at_pictures_of_nobody_known(crosscam: Run, by_camera: 
 
 
 def test_calibration_knows_cameras_by_name(crosscam: Run, gallery: Path) -> None:
-    for picture in sorted((gallery / "people").glob("bounding_box_t*/*.jpg")):
+    for picture in sorted((gallery / "people").glob("*/*.jpg")):
         who, camera = picture.name[:4], NORTH if "_c1" in picture.name else "Elsewhere"
         folder = gallery / "labelled" / camera / who
         folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def test_calibration_knows_cameras_by_name(crosscam: Run, gallery: Path) -> None
     assert "Each folder is a camera: 1 Elsewhere, 2 Kamera Nord." in err
     with open_gallery(gallery / "g") as opened:
         kept = opened.document("calibration")["cameras"]
-    assert all(2 not in c["camids"] for c in kept), "camera 2 of the gallery is another one"
+    assert all(c["camids"] == [1, 1] for c in kept), "the gallery has no camera Elsewhere, and its camera 2 is another"
 
 
 def test_a_plain_folder_needs_no_option(crosscam: Run, place: Path) -> None:
@@ -240,6 +240,10 @@ def test_videos_and_photographs_of_phones_are_told(crosscam: Run, by_camera: Pat
         assert (status, "hall.mp4 is a video" in err, len(err.splitlines())) == (2, True, 1), err
     assert not (by_camera / "v.npz").exists()
     assert not (by_camera / "p").exists()
+    (by_camera / "videos").mkdir()
+    (by_camera / "videos/a.mov").write_bytes(b"x")
+    assert "No pictures in" in crosscam("gallery add g run videos")[2]
+    assert "1 video was left out" in crosscam("gallery add g run videos")[2]
     for command in ("extract run own v.npz", "gallery add g run own", "demo --photos own --out q"):
         status, _, err = crosscam(command)
         assert status == 0, err

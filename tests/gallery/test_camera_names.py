@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ from small_gallery import LAYOUT, MODEL, all_bytes, files_with, filled, some_des
 
 from crosscam.data.records import Sample
 from crosscam.gallery import NewEntry, Where, open_gallery
+from crosscam.gallery.calibrated import of_gallery
 from crosscam.gallery.filling import keep_cameras_apart, kept_name, number_cameras
 from crosscam.gallery.local import LocalGallery
 from crosscam.gallery.store import Store
+from crosscam.retrieval.calibration import Calibration, CameraThresholds, Thresholds
+from crosscam.shipped import run_folder
 
 F = MODEL.fingerprint
 SOUTH, NORTH = "Kamera Süd", "Kamera Nord"
@@ -150,3 +154,14 @@ def test_cameras_of_an_earlier_version_get_their_names(tmp_path: Path) -> None:
     assert [s.camid for s in again] == [1, 2, 2]
     assert gallery.camera_names() == {1: "Hall", 2: "Yard"}
     gallery.close()
+
+
+def test_thresholds_of_single_cameras_keep_to_their_cameras() -> None:
+    text = (run_folder(Path("rrid-mini")) / "calibration.json").read_text(encoding="utf-8")
+    limits = Thresholds(0.5, 0.6, 10, 10)
+    pairs = [(1, 2), (1, 1), (2, 3), (3, 3), (4, 5)]
+    made = replace(Calibration.from_json(text), cameras=tuple(CameraThresholds(pair, limits) for pair in pairs))
+    names, known = {1: SOUTH, 2: NORTH, 3: "Elsewhere"}, {1: NORTH, 2: SOUTH, 4: "Yard"}
+    kept = of_gallery(made, names, known)
+    assert [c.camids for c in kept.cameras] == [(1, 2), (2, 2)], "4 is another camera there"
+    assert [c.camids for c in of_gallery(made, {}, {}).cameras] == pairs

@@ -42,8 +42,8 @@ def test_arithmetic_of_one_convolution_by_hand() -> None:
     assert saved == 2 * 3 * 16 * 8 * 4
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
-def test_every_recipe_is_counted(name: str) -> None:
+@pytest.mark.parametrize("name", sorted({r.model.system: name for name, r in RECIPES.items()}.values()))
+def test_every_system_is_counted(name: str) -> None:
     cost = cost_of(RECIPES[name])
     assert cost.parameters > 1e5
     assert cost.flops > 1e7

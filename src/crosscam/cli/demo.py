@@ -73,8 +73,9 @@ class Demo:
                 raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")
             out = self.out or Path("runs") / f"photos-{self.photos.resolve().name}"
             check_folder(out)
+            paths, notes = find_pictures(self.photos)
             with only_writer(out, folder=True):
-                self._search_photos(self.photos, out)
+                self._search_photos(self.photos, paths, notes, out)
         else:
             if self.camids is not None:
                 raise CrosscamError("--camids tells the cameras of --photos. Give both, or none.")
@@ -82,10 +83,7 @@ class Demo:
             with only_writer(out, folder=True):
                 self._learn_drawn(out)
 
-    def _search_photos(self, folder: Path, out: Path) -> None:
-        notes: list[str] = []
-        paths, told = find_pictures(folder)
-        notes += told
+    def _search_photos(self, folder: Path, paths: Sequence[Path], notes: list[str], out: Path) -> None:
         _refuse_another_source(out, folder, self.camids)
         samples = tell_cameras(paths, folder if folder.is_dir() else folder.parent, self.camids, notes)
         extractor = Extractor.load(MINI)

@@ -10,6 +10,7 @@ from pathlib import Path
 from crosscam.data.camera_folders import has_camera_folders, has_pictures, read_camera_folders, read_pictures
 from crosscam.data.cuhk01 import is_cuhk01, read_cuhk01
 from crosscam.data.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
+from crosscam.data.foreign import foreign_fault, foreign_kind, tell_left_out
 from crosscam.data.identity_folders import has_identity_folders, read_identity_folders
 from crosscam.data.market1501 import (
     is_dukemtmc_reid,
@@ -22,6 +23,7 @@ from crosscam.data.msmt17 import is_msmt17, read_msmt17
 from crosscam.data.records import ReidDataset
 from crosscam.data.table import CamidRule, is_table, read_table
 from crosscam.data.viper import is_viper, read_viper
+from crosscam.data.walk import find_files
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.names import did_you_mean
 
@@ -167,6 +169,7 @@ def read_dataset(
 def _read(path: Path, kind: str | None, options: ReadOptions) -> ReidDataset:
     found = recognise(path, kind)
     if found is None:
+        _refuse_foreign(path)
         expected = kind or f"one of {', '.join(READERS)}"
         raise DataError(f"{path} is no data set that crosscam knows. Expected {expected}; see docs/datasets.md.")
     kind, root = found
@@ -174,3 +177,20 @@ def _read(path: Path, kind: str | None, options: ReadOptions) -> ReidDataset:
         if getattr(options, option.name) is not None and option.name not in READERS[kind].takes:
             raise ArgumentError(f"{option.name} means nothing for {kind} ({root}). Leave it out.")
     return READERS[kind].read(root, options)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Say what a video, or a folder of videos and photographs in other formats, is.
+
+    Raises:
+        DataError: it is one of these.
+    """
+    if path.is_file():
+        kind = foreign_kind(path.name)
+        if kind is not None:
+            raise DataError(foreign_fault(str(path), kind))
+        return
+    found = find_files(path)
+    told = [t.removeprefix("warning: ") for t in tell_left_out(found.others, 0) if t.startswith("warning: ")]
+    if told and not found.pictures:
+        raise DataError(f"No pictures in {path} or its folders. {' '.join(told)}")
