@@ -15,10 +15,11 @@ from crosscam.data.findings import NUM_EXAMPLES, Finding
 from crosscam.data.records import Sample
 from crosscam.errors import DataError
 from crosscam.extraction import Extractor
-from crosscam.gallery.filling import fill, new_gallery
+from crosscam.gallery.filling import fill, identify_model
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.places import open_gallery
+from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import Entry, Hit, Where
+from crosscam.gallery.sources import remember_source
 from crosscam.report.pairs import SimilarPair, write_pairs
 from crosscam.retrieval.calibration import Calibration
 from crosscam.system.names import counted
@@ -26,7 +27,6 @@ from crosscam.system.names import counted
 GALLERY, PAGE = "gallery", "pairs.html"
 CALIBRATION = "calibration.json"
 SAME_PICTURE = 1e-3
-SHOWN_CAMERAS = 8
 # The nearest images of each that tell whether it stands out, and the images behind the spread of similarities.
 NEAREST = 4
 SPREAD_IMAGES = 2000
@@ -43,7 +43,7 @@ class Searched:
         damaged: pictures that could not be read, with the reason.
         pairs: the most similar pairs, nearest first; those that stand out before the others.
         page: the pairs with their pictures.
-        cameras: how many took the pictures.
+        cameras: in the gallery.
     """
 
     findings: tuple[Finding, ...]
@@ -52,7 +52,7 @@ class Searched:
     damaged: tuple[tuple[Path, str], ...]
     pairs: tuple[SimilarPair, ...]
     page: Path
-    cameras: int
+    cameras: int = 1
 
 
 def search_photographs(
@@ -88,8 +88,9 @@ def search_photographs(
     findings = examine_pictures(samples)
     place = out / GALLERY
     if not place.exists():
-        new_gallery(str(place), source, extractor).close()
+        create_gallery(str(place), extractor.layout, identify_model(source, extractor)).close()
     with open_gallery(str(place), write=True) as gallery:
+        remember_source(gallery, source)
         filled = fill(
             gallery, extractor, samples, labelled=False, skip_damaged=True, spell_names=True, progress=progress
         )
@@ -103,15 +104,11 @@ def search_photographs(
             raise DataError(f"{len(gallery)} of {len(samples)} pictures can be read. Pairs take at least two.{first}")
         pairs = similar_pairs(gallery, shown)
         thumbnails = gallery.thumbnails([entry.id for pair in pairs for entry in (pair.first, pair.second)])
-        cameras = {entry.camid: entry.camera_label for entry in gallery.entries()}
-        named = f" ({', '.join(cameras.values())})" if 1 < len(cameras) <= SHOWN_CAMERAS else ""
+        cameras = len({entry.camid for entry in gallery.entries()})
         subtitle = (
-            f"{len(gallery):,} pictures of {counted(len(cameras), 'camera')}{named}, described by "
-            f"{extractor.recipe.name}."
+            f"{counted(len(gallery), 'image')}, {counted(cameras, 'camera')}, described by {extractor.recipe.name}."
         )
-        searched = Searched(
-            findings, place, len(gallery), filled.damaged, tuple(pairs), out / PAGE, len(cameras)
-        )
+        searched = Searched(findings, place, len(gallery), filled.damaged, tuple(pairs), out / PAGE, cameras)
         found(searched)
         write_pairs(out / PAGE, pairs, thumbnails, gallery.layout, calibration, subtitle=subtitle, notes=notes)
     return searched

@@ -177,10 +177,11 @@ def test_the_gallery_knows_its_network(crosscam: Run, place: Path) -> None:
     assert crosscam("gallery add g people")[0] == 2
     assert crosscam("gallery add g moved people")[0] == 0
     with open_gallery(place / "g", write=True) as gallery:
-        gallery.set_document("model source", None)
-    status, _, err = crosscam("gallery add g people")
+        gallery.set_document("model_source", None)
+    (place / "g").rename(place / "h")
+    status, _, err = crosscam("gallery add h people")
     assert (status, "Give the run folder, before the pictures" in err) == (2, True)
-    status, _, err = crosscam("gallery add g")
+    status, _, err = crosscam("gallery add h")
     assert (status, "Expected the pictures to add" in err) == (2, True)
 
 
@@ -193,9 +194,7 @@ def test_the_old_name_of_limit_is_taken_and_not_both(crosscam: Run, place: Path)
     assert "given twice" in crosscam(f"gallery search g run {picture} --k 2 --limit 3")[2]
 
 
-def test_hits_are_whole_on_a_narrow_terminal(
-    crosscam: Run, gallery: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hits_are_whole_on_a_narrow_terminal(crosscam: Run, gallery: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(show.OUT, "width", 60)
     lines = crosscam(f"gallery search g run 'own/{SOUTH}/000.jpg' --limit 3")[1].splitlines()
     assert len(lines) == 4
@@ -269,10 +268,7 @@ def test_demo_photos_with_one_camera_does_not_speak_of_several(crosscam: Run, by
     assert "across cameras" not in err
     assert "query" not in err
     page = (by_camera / "one/pairs.html").read_text(encoding="utf-8")
-    assert "of 1 camera, described" in page
-    status, _, err = crosscam("demo --photos own --out two")
-    page = (by_camera / "two/pairs.html").read_text(encoding="utf-8")
-    assert f"2 cameras ({NORTH}, {SOUTH})" in page
+    assert ", 1 camera, described" in page
 
 
 def test_a_recipe_says_what_it_takes(crosscam: Run) -> None:

@@ -50,7 +50,7 @@ def test_names_are_kept_and_come_with_entries_and_hits(tmp_path: Path) -> None:
 
 def test_forgetting_the_last_entry_of_a_camera_removes_its_name(tmp_path: Path) -> None:
     with named(tmp_path / "g") as gallery, open_gallery(tmp_path / "g") as reader:
-        needle = "S\\u00fcd".encode()  # as JSON spells it
+        needle = b"S\\u00fcd"  # as JSON spells it
         assert files_with(all_bytes(tmp_path / "g"), needle)
         gallery.forget(Where(ids=(1, 2, 3)))
         assert reader.camera_names() == {1: SOUTH, 2: NORTH}

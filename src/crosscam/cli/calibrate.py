@@ -95,7 +95,6 @@ class Calibrate:
         if not self.general.json:
             say(f"Written to {out}{f' and kept with {self.gallery}' if self.gallery else ''}.")
 
-
     def _more_pictures(self) -> str:
         """The hint that a protocol with everybody tested is enough, where the data set has one; else nothing."""
         if self.reading.protocol is not None:

@@ -159,7 +159,6 @@ class Join:
             say(f"note: {note}")
         _write_and_count(joined, self.out, self.general.json)
 
-
     def _read_all(self) -> list[ReidDataset]:
         """Each data set with those of the options that its kind has.
 

@@ -103,8 +103,8 @@ class Demo:
         if not self.general.json:
             likely = sum(pair.stands_out for pair in shown.pairs)
             say(
-                f"Open {shown.page} in a browser: {counted(likely, 'pair')} {'is' if likely == 1 else 'are'} likely the "
-                f"same person, {counted(len(shown.pairs) - likely, 'pair')} only look alike."
+                f"Open {shown.page} in a browser: {counted(likely, 'pair is', 'pairs are')} likely the same person, "
+                f"{counted(len(shown.pairs) - likely, 'is a look-alike', 'are look-alikes')}."
             )
             say(f"To search it yourself: {pasteable('serve', '--gallery', shown.gallery, '--model', MINI)}")
         if shown.damaged:  # as extract ends: what can be done is done, and the status tells of the rest
@@ -164,8 +164,8 @@ class Demo:
         pixels = scores[2].result.mAP
         if trained <= pixels:
             say(
-                f"warning: This training was too short to learn: raw pixels, without any network, get {100 * pixels:.1f} "
-                "%. Draw more people (--ids) or train for more epochs (--set train.epochs=...)."
+                "warning: This training was too short to learn: raw pixels, without any network, get "
+                f"{100 * pixels:.1f} %. Draw more people (--ids) or train for more epochs (--set train.epochs=...)."
             )
         nearest = shown.hits[0]
         say(

@@ -19,10 +19,11 @@ from crosscam.data.records import JUNK_PID, ReidDataset, Sample
 from crosscam.errors import CrosscamError
 from crosscam.extraction import Extractor
 from crosscam.gallery.cameras import camid_of, check_name
-from crosscam.gallery.filling import fill, identify_model, keep_cameras_apart, keep_people_apart, new_gallery
+from crosscam.gallery.filling import fill, identify_model, keep_cameras_apart, keep_people_apart
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.places import open_gallery
+from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import KEEP
+from crosscam.gallery.sources import remember_source
 from crosscam.system.names import counted
 from crosscam.system.times import read_time
 
@@ -43,7 +44,8 @@ class Create:
         """Make it."""
         extractor = Extractor.load(self.run_folder, flip=not self.no_flip)
         model = identify_model(self.run_folder, extractor)
-        new_gallery(self.gallery, self.run_folder, extractor).close()
+        with create_gallery(self.gallery, extractor.layout, model) as made:
+            remember_source(made, self.run_folder)
         if self.general.json:
             show_json({"gallery": self.gallery, "model": dataclasses.asdict(model), "dim": extractor.dim})
         else:
@@ -77,10 +79,12 @@ class Add:
     def run(self) -> None:
         """Read, describe, add."""
         if len(self.sources) not in (1, 2):
-            raise CrosscamError(f"Expected the pictures to add, found {len(self.sources)} paths. Give one source a call.")
+            raise CrosscamError(
+                f"Expected the pictures to add, found {len(self.sources)} paths. Give one source a call."
+            )
         dataset, samples = self._samples(self.sources[-1])
         with open_gallery(self.gallery, write=True) as gallery, bars(self.general.json) as progress:
-            extractor = extractor_of(gallery, self.sources[:-1])
+            extractor = extractor_of(gallery, self.gallery, self.sources[:-1])
             if dataset is not None:
                 keep_people_apart(gallery, dataset, samples)
             if not self._camera_is_stated():
@@ -132,7 +136,6 @@ class Add:
             sizes = ", ".join(f"{name} {len(found):,}" for name, found in subsets.items())
             raise CrosscamError(f"{path} has no {self.subset} pictures ({sizes}). Choose with --subset.")
         return dataset, samples
-
 
     def _unlabelled(self, path: Path) -> list[Sample]:
         if self.subset != "gallery":

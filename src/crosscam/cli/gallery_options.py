@@ -11,11 +11,13 @@ from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Unset, best_device
 from crosscam.cli.show import say, show_json
+from crosscam.errors import GalleryError
 from crosscam.extraction import Extractor
 from crosscam.gallery.cameras import camid_of
-from crosscam.gallery.filling import matching_extractor, model_source
+from crosscam.gallery.filling import matching_extractor
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.records import Where
+from crosscam.gallery.sources import recorded_extractor
 from crosscam.system.times import read_time
 
 Place = Annotated[Positional[str], arg(metavar="GALLERY")]
@@ -67,9 +69,18 @@ def _camids(names: Mapping[int, str], wanted: tuple[str, ...] | None) -> tuple[i
     return None if wanted is None else tuple(camid_of(names, camera) for camera in wanted)
 
 
-def extractor_of(gallery: Gallery, given: Sequence[Path]) -> Extractor:
-    """The gallery's model, from the run folder that was given, or from where it was when the gallery was made."""
-    return matching_extractor(gallery, given[0] if given else model_source(gallery), best_device())
+def extractor_of(gallery: Gallery, place: str, given: Sequence[Path]) -> Extractor:
+    """The gallery's network, from the run folder that was given, or from where it was when the gallery was made.
+
+    Raises:
+        GalleryError: no run folder was given, and the gallery's own is not there any more.
+    """
+    if given:
+        return matching_extractor(gallery, given[0], best_device())
+    extractor, why = recorded_extractor(gallery, place, best_device())
+    if extractor is None:
+        raise GalleryError(f"{place} needs its network, and {why}. Give the run folder, before the pictures.")
+    return extractor
 
 
 def tell(general: General, value: dict[str, Any], text: str) -> None:

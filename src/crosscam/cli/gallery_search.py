@@ -67,7 +67,7 @@ class Search:
         with open_gallery(self.gallery) as gallery:
             block_weights(weights, gallery.layout)
             options = replace(self.ranking, where=self.choosing.where(gallery), weights=weights)
-            query = unit_mean(extractor_of(gallery, given)(images, names=pictures))
+            query = unit_mean(extractor_of(gallery, self.gallery, given)(images, names=pictures))
             (hits,) = gallery.search(query, options, model=gallery.model.fingerprint)
             calibration, rests_on = verdicts_of(gallery, options)
             # Nobody says which camera took the query.

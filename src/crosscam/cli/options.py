@@ -99,9 +99,7 @@ class Reading:
 
 def with_camera(dataset: ReidDataset, camera: str) -> ReidDataset:
     """All samples with the name of their one camera."""
-    train, query, gallery = (
-        tuple(replace(s, camera=camera) for s in samples) for samples in dataset.subsets.values()
-    )
+    train, query, gallery = (tuple(replace(s, camera=camera) for s in samples) for samples in dataset.subsets.values())
     return replace(dataset, train=train, query=query, gallery=gallery)
 
 

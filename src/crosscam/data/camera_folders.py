@@ -60,9 +60,7 @@ def read_camera_folders(root: Path) -> ReidDataset:
         )
     placed = _by_camera(images, notes)
     samples = [
-        Sample(s.path, pid, s.camid, camera=s.camera)
-        for s, pid in zip(placed, pids, strict=True)
-        if pid >= JUNK_PID
+        Sample(s.path, pid, s.camid, camera=s.camera) for s, pid in zip(placed, pids, strict=True) if pid >= JUNK_PID
     ]
     notes.append(f"The folders in them are people: {len(set(pids)):,}. Every image is for training.")
     train = tuple(sorted(samples, key=lambda s: path_key(s.path)))
@@ -71,7 +69,9 @@ def read_camera_folders(root: Path) -> ReidDataset:
 
 def _by_camera(images: list[Path], notes: list[str]) -> list[Sample]:
     # The person's folder is left out of the path, so that what is left ends with the camera's.
-    told = tell_cameras([path.parent.parent / path.name for path in images], images[0].parent.parent.parent, None, notes)
+    told = tell_cameras(
+        [path.parent.parent / path.name for path in images], images[0].parent.parent.parent, None, notes
+    )
     return [Sample(path, s.pid, s.camid, camera=s.camera) for path, s in zip(images, told, strict=True)]
 
 

@@ -31,12 +31,12 @@ def with_new(names: Mapping[int, str], entries: Iterable[NewEntry]) -> dict[int,
     Raises:
         ValueError: a camera that has another name already, or a name that another camera has.
     """
-    return renamed(names, dict.fromkeys((int(e.camid), e.camera) for e in entries if e.camera is not None), replace=False)
+    return renamed(
+        names, dict.fromkeys((int(e.camid), e.camera) for e in entries if e.camera is not None), replace=False
+    )
 
 
-def renamed(
-    names: Mapping[int, str], new: Iterable[tuple[int, str | None]], *, replace: bool = True
-) -> dict[int, str]:
+def renamed(names: Mapping[int, str], new: Iterable[tuple[int, str | None]], *, replace: bool = True) -> dict[int, str]:
     """The names after some cameras got others; None takes a name away.
 
     Raises:
@@ -55,7 +55,9 @@ def renamed(
     numbers: dict[str, int] = {}
     for camid, name in after.items():
         if numbers.setdefault(name, camid) != camid:
-            raise ArgumentError(f"Cameras {numbers[name]} and {camid} would both be called {name!r}. Give another name.")
+            raise ArgumentError(
+                f"Cameras {numbers[name]} and {camid} would both be called {name!r}. Give another name."
+            )
     return after
 
 

@@ -18,12 +18,10 @@ from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import refuse_names
 from crosscam.engines.opening import is_exported
-from crosscam.errors import DataError, GalleryError, ImageError
+from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.places import Place, create_gallery
 from crosscam.gallery.records import ModelIdentity, NewEntry, Where, name_of
-from crosscam.shipped import SHIPPED, run_folder
 from crosscam.system.files import stamp_of
 from crosscam.system.names import printable
 
@@ -33,8 +31,6 @@ JPEG_QUALITY = 80
 PICTURES_AT_ONCE = 256
 # The document that says whether crosscam numbered the identities of a gallery.
 NUMBERING = "numbering"
-# The document with the run folder of the model, so that it need not be given each time.
-MODEL_SOURCE = "model source"
 OURS = "crosscam"
 
 
@@ -128,38 +124,6 @@ def identify_model(source: Path, extractor: Extractor) -> ModelIdentity:
             pass, the same for a run folder, its copies, and its exported files.
     """
     return ModelIdentity(extractor.fingerprint, printable(f"{extractor.recipe.name} in {source.name}"))
-
-
-def new_gallery(place: Place, source: Path, extractor: Extractor) -> Gallery:
-    """A new, empty gallery of a model, opened for writing; it knows where the model was.
-
-    Args:
-        place: as for :func:`crosscam.gallery.create_gallery`.
-        source: the run folder or exported file, or the name of a shipped network.
-        extractor: opened from it.
-    """
-    gallery = create_gallery(place, extractor.layout, identify_model(source, extractor))
-    gallery.set_document(MODEL_SOURCE, str(source) if _is_shipped(source) else kept_name(source))
-    return gallery
-
-
-def model_source(gallery: Gallery) -> Path:
-    """Where the model of a gallery was when the gallery was made.
-
-    Raises:
-        GalleryError: the gallery does not know it, as those of earlier versions.
-    """
-    found = gallery.document(MODEL_SOURCE)
-    shipped = [name for name in SHIPPED if gallery.model.name.endswith(f" in {name}")]
-    if isinstance(found, str) or shipped:
-        return Path(found if isinstance(found, str) else shipped[0])
-    raise GalleryError(
-        f"The gallery does not say where its model {gallery.model.name} is. Give the run folder, before the pictures."
-    )
-
-
-def _is_shipped(source: Path) -> bool:
-    return run_folder(source) != source
 
 
 def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> Extractor:

@@ -27,12 +27,12 @@ def printable(text: str | Path) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
-def counted(number: int, what: str) -> str:
-    """``1 camera`` or ``2,000 cameras``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"Did you mean NAME? "`` with the nearest known name; empty where none is near."""
     near = difflib.get_close_matches(word, list(known), 1)
     return f"Did you mean {near[0]}? " if near else ""
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """``"1 camera"``, ``"1,200 cameras"``."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

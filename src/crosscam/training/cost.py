@@ -83,9 +83,7 @@ def cost_of(recipe: Recipe, *, num_ids: int = IDS, num_images: int = IMAGES) -> 
     weights = BYTES * (parameters * (2 if train.ema else 1) + learned * (1 + moments))
     cached = 0 if data.cache == "stream" else 3 * num_images * data.height * data.width
     memory = BASE_BYTES + weights + batch * saved / COUNTED_IMAGES + cached
-    return Cost(
-        parameters, flops / COUNTED_IMAGES, saved / COUNTED_IMAGES, batch, epoch_images, train.epochs, memory
-    )
+    return Cost(parameters, flops / COUNTED_IMAGES, saved / COUNTED_IMAGES, batch, epoch_images, train.epochs, memory)
 
 
 def _one_step(model: nn.Module, images: Tensor) -> tuple[float, float]:
