@@ -7,11 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from crosscam.data.cameras import tell_cameras
 from crosscam.errors import DataError
 from crosscam.extraction import Extractor
 from crosscam.gallery.places import open_gallery
 from crosscam.gallery.records import Entry
-from crosscam.photographs import Searched, ahead_of_others, search_photographs, similar_pairs, tell_cameras
+from crosscam.photographs import Searched, ahead_of_others, search_photographs, similar_pairs
 from small_models import tiny_rrid
 
 SOURCE = Path("tiny")

@@ -12,6 +12,7 @@ from crosscam.extraction import Extractor
 from crosscam.gallery.filling import fill, identify_model, kept_name, make_thumbnail
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import Hit, Where
+from crosscam.gallery.sources import remember_source
 from crosscam.report.hits import write_hits
 from crosscam.report.pair_page import write_pair_page
 
@@ -61,6 +62,7 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
     if not place.exists():
         create_gallery(str(place), extractor.layout, identify_model(run, extractor)).close()
     with open_gallery(str(place), write=True) as gallery:
+        remember_source(gallery, run)
         fill(gallery, extractor, [s for s in dataset.gallery if s.pid != JUNK_PID], spell_names=True)
         others = {(s.pid, s.camid) for s in dataset.gallery if s.pid != DISTRACTOR_PID}
         query = next(s for s in dataset.query if any(p == s.pid and c != s.camid for p, c in others))

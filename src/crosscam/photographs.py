@@ -3,7 +3,6 @@ pairs across cameras shown on one page."""
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,20 +13,19 @@ import numpy as np
 from crosscam.data.doctor import Progress, examine_pictures
 from crosscam.data.findings import NUM_EXAMPLES, Finding
 from crosscam.data.records import Sample
-from crosscam.data.table import CamidRule, camids_by_rule
 from crosscam.errors import DataError
 from crosscam.extraction import Extractor
 from crosscam.gallery.filling import fill, identify_model
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import Entry, Hit, Where
+from crosscam.gallery.sources import remember_source
 from crosscam.report.pairs import SimilarPair, write_pairs
 from crosscam.retrieval.calibration import Calibration
+from crosscam.system.names import counted
 
 GALLERY, PAGE = "gallery", "pairs.html"
 CALIBRATION = "calibration.json"
-# Market-1501, MARS and many trackers name a picture's camera like this.
-NAMED_CAMERA = re.compile(r"_c([0-9]+)")
 SAME_PICTURE = 1e-3
 # The nearest images of each that tell whether it stands out, and the images behind the spread of similarities.
 NEAREST = 4
@@ -45,6 +43,7 @@ class Searched:
         damaged: pictures that could not be read, with the reason.
         pairs: the most similar pairs, nearest first; those that stand out before the others.
         page: the pairs with their pictures.
+        cameras: in the gallery.
     """
 
     findings: tuple[Finding, ...]
@@ -53,34 +52,7 @@ class Searched:
     damaged: tuple[tuple[Path, str], ...]
     pairs: tuple[SimilarPair, ...]
     page: Path
-
-
-def tell_cameras(paths: Sequence[Path], folder: Path, rule: CamidRule, notes: list[str]) -> list[Sample]:
-    """Which camera took each picture.
-
-    Args:
-        paths: the pictures.
-        folder: where they lie.
-        rule: as in :func:`crosscam.data.table.camids_by_rule`; None looks for ``_c1``, ``_c2``, ... in every file name,
-            then for a folder of each camera.
-        notes: gets what was found, in a sentence.
-    Raises:
-        DataError: a rule that a file name does not follow.
-    """
-    if rule is not None:
-        camids = camids_by_rule(paths, rule, folder, notes)
-    elif all(NAMED_CAMERA.search(path.name) for path in paths):
-        camids = camids_by_rule(paths, NAMED_CAMERA.pattern, folder, notes)
-        notes.append(f"Cameras by file names: {', '.join(map(str, sorted(set(camids))))}.")
-    else:
-        names = sorted({path.parent for path in paths})
-        camids = [names.index(path.parent) + 1 for path in paths]
-        if len(names) > 1:
-            listed = ", ".join(f"{n} {place.relative_to(folder) or '.'}" for n, place in enumerate(names, 1))
-            notes.append(f"Each folder is a camera: {listed}.")
-        else:
-            notes.append("Nothing tells the cameras (--camids does), so all pictures are compared with each other.")
-    return [Sample(path, 0, camid) for path, camid in zip(paths, camids, strict=True)]
+    cameras: int = 1
 
 
 def search_photographs(
@@ -118,6 +90,7 @@ def search_photographs(
     if not place.exists():
         create_gallery(str(place), extractor.layout, identify_model(source, extractor)).close()
     with open_gallery(str(place), write=True) as gallery:
+        remember_source(gallery, source)
         filled = fill(
             gallery, extractor, samples, labelled=False, skip_damaged=True, spell_names=True, progress=progress
         )
@@ -127,12 +100,15 @@ def search_photographs(
             examples = tuple(map(str, filled.changed[:NUM_EXAMPLES]))
             findings = (*findings, Finding("changed", "warning", len(filled.changed), what, examples, cure))
         if len(gallery) < 2:
-            raise DataError(f"{len(gallery)} of {len(samples)} pictures can be read. Pairs take at least two.")
+            first = f" First: {filled.damaged[0][1]}" if filled.damaged else ""
+            raise DataError(f"{len(gallery)} of {len(samples)} pictures can be read. Pairs take at least two.{first}")
         pairs = similar_pairs(gallery, shown)
         thumbnails = gallery.thumbnails([entry.id for pair in pairs for entry in (pair.first, pair.second)])
         cameras = len({entry.camid for entry in gallery.entries()})
-        subtitle = f"{len(gallery):,} pictures, {cameras} cameras, described by {extractor.recipe.name}."
-        searched = Searched(findings, place, len(gallery), filled.damaged, tuple(pairs), out / PAGE)
+        subtitle = (
+            f"{counted(len(gallery), 'image')}, {counted(cameras, 'camera')}, described by {extractor.recipe.name}."
+        )
+        searched = Searched(findings, place, len(gallery), filled.damaged, tuple(pairs), out / PAGE, cameras)
         found(searched)
         write_pairs(out / PAGE, pairs, thumbnails, gallery.layout, calibration, subtitle=subtitle, notes=notes)
     return searched

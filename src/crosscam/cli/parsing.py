@@ -82,12 +82,20 @@ def _menu(commands: Mapping[str, Command | Group]) -> Any:
     return functools.reduce(operator.or_, kinds)
 
 
-def _refuse_unknown_options(called: str, known: Mapping[str, bool], words: Iterable[str]) -> None:
+@dataclasses.dataclass(frozen=True)
+class _Option:
+    """An option by one of its names: the name that help shows, and whether it may be repeated."""
+
+    name: str
+    repeatable: bool
+
+
+def _refuse_unknown_options(called: str, known: Mapping[str, _Option], words: Iterable[str]) -> None:
     """Refuse an unknown option, and one that is given twice, of which only the last would count.
 
     Args:
         called: the command.
-        known: its options, and whether each may be repeated.
+        known: its options by every name.
         words: what follows the command.
     """
     given: set[str] = set()
@@ -98,12 +106,34 @@ def _refuse_unknown_options(called: str, known: Mapping[str, bool], words: Itera
         if not name.startswith("--"):
             continue
         if name in known:
-            if name in given and not known[name]:
+            option = known[name]
+            if option.name in given and not option.repeatable:
                 raise UsageError(f"{name} is given twice to '{called}', where only the last would count. Give it once.")
-            given.add(name)
+            given.add(option.name)
             continue
-        near = (_setting_like(name) if "--set" in known else "") or did_you_mean(name, sorted(known))
+        near = (_setting_like(name) if "--set" in known else "") or _meant(name, known)
         raise UsageError(f"No option {name} in '{called}'. {near}'{called} --help' lists all.")
+
+
+# What other programs, or this one's Python, call an option.
+_SYNONYMS = {
+    **dict.fromkeys(("camid", "cam", "camera", "cameras"), ("camera", "cameras", "camids")),
+    **dict.fromkeys(("from", "since", "after", "start"), ("time-from",)),
+    **dict.fromkeys(("to", "until", "before", "end"), ("time-to",)),
+    **dict.fromkeys(("top", "top-k", "topk", "n", "hits", "max"), ("limit",)),
+    **dict.fromkeys(("id", "entry", "entries"), ("ids",)),
+    **dict.fromkeys(("identity", "person"), ("pid", "pids")),
+    **dict.fromkeys(("output", "o"), ("out",)),
+}
+
+
+def _meant(option: str, known: Iterable[str]) -> str:
+    """The hint at the option that was meant: by another word for it, or else by its spelling."""
+    word = option.removeprefix("--").removeprefix("set-")
+    for other in (word, *_SYNONYMS.get(word, ())):
+        if f"--{other}" in known:
+            return f"Did you mean --{other}? "
+    return did_you_mean(option, sorted(known))
 
 
 def _setting_like(option: str) -> str:
@@ -116,9 +146,9 @@ def _setting_like(option: str) -> str:
     return f"Did you mean --set {settings[0]}=VALUE? " if settings else ""
 
 
-def _options(command: type) -> dict[str, bool]:
-    """The options of a command, ``--help`` included, as they are typed; and whether each may be repeated."""
-    found = {"--help": True}
+def _options(command: type) -> dict[str, _Option]:
+    """The options of a command, ``--help`` included, by each name that may be typed."""
+    found = {"--help": _Option("--help", True)}
     hints = get_type_hints(command, include_extras=True)
     for field in dataclasses.fields(command):
         kind = hints[field.name]
@@ -127,9 +157,11 @@ def _options(command: type) -> dict[str, bool]:
         elif not (_has_marker(kind, tyro.conf.Positional[int]) or _has_marker(kind, tyro.conf.Fixed[int])):
             told = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
             name = next((n for n in (getattr(one, "name", None) for one in told) if isinstance(n, str)), field.name)
+            others = [other for one in told for other in getattr(one, "aliases", None) or ()]
             # Flags say the same however often.
             repeatable = kind is bool or _has_marker(kind, tyro.conf.UseAppendAction[int])
-            found[f"--{name.replace('_', '-')}"] = repeatable
+            option = _Option(f"--{name.replace('_', '-')}", repeatable)
+            found |= dict.fromkeys((option.name, *others), option)
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from crosscam.data.foreign import HEAD, foreign_fault, foreign_kind
 from crosscam.data.jpeg import decode_plain_jpeg
 from crosscam.data.limits import MAX_SIDE, chunks_fault, scans_fault, segments_fault, size_fault
 from crosscam.errors import ArgumentError, ImageError
@@ -104,6 +105,10 @@ def _decode(file: IO[bytes], name: str, background: tuple[int, int, int], max_pi
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} has more than {max_pixels:,} pixels. Crop the person out first.") from error
     except UnidentifiedImageError as error:
+        file.seek(0)
+        kind = foreign_kind(name, file.read(HEAD))
+        if kind is not None:
+            raise ImageError(foreign_fault(name, kind)) from error
         raise ImageError(
             f"{name} is not an image that can be read: expected JPEG, PNG, BMP, WebP, TIFF or GIF."
         ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, Unpack
@@ -187,7 +187,7 @@ class Gallery(Protocol):
         """Read everything and compare it with its checksums."""
 
     def export(self, file: Path, where: Where = EVERYTHING) -> int:
-        """Write entries as a table with the columns id, path, pid, camid, time, track, added, descriptor.
+        """Write entries as a table with the columns id, path, pid, camid, camera, time, track, added, descriptor.
 
         Args:
             file: .parquet, or .npz of one array for each column.
@@ -201,6 +201,17 @@ class Gallery(Protocol):
 
         Raises:
             GalleryError: the folder is taken, or a writer is at work.
+        """
+
+    def camera_names(self) -> dict[int, str]:
+        """Names by camid, of those cameras that have one. A name goes with the last entry of its camera."""
+
+    def name_cameras(self, names: Mapping[int, str | None]) -> None:
+        """Give cameras names, or other names; None takes one away. A name that is replaced leaves no byte.
+
+        Raises:
+            GalleryError: not opened for writing.
+            ValueError: a camera without entries, or a name that another camera has.
         """
 
     def document(self, name: str) -> Any:

@@ -131,12 +131,12 @@ def _judged_tile(entry: Entry, name: str, thumbnails: Mapping[int, bytes | None]
 
 
 def _frame(entry: Entry, what: str, thumbnails: Mapping[int, bytes | None]) -> str:
-    shown = picture_html(thumbnails.get(entry.id), f"{what}: entry {entry.id}, camera {entry.camid}")
+    shown = picture_html(thumbnails.get(entry.id), f"{what}: entry {entry.id}, camera {entry.camera_label}")
     return f'<div class="frame">{shown}</div>'
 
 
 def _lines(entry: Entry) -> list[str]:
-    lines = [f"entry {entry.id}", PurePosixPath(entry.path).name, f"cam {entry.camid}"]
+    lines = [f"entry {entry.id}", PurePosixPath(entry.path).name, f"cam {entry.camera_label}"]
     lines += [f"id {entry.pid}"] if entry.pid is not None else []
     lines += [when(entry.time)] if entry.time is not None else []
     return lines + ([f"track {entry.track}"] if entry.track is not None else [])

@@ -124,7 +124,7 @@ def _tile(
     )
     verdict = LIKELY if pair.stands_out else LOOK_ALIKE
     names = "<br>".join(
-        escape(" ".join(part for part in (f"cam {e.camid}", Path(e.path).name, when(e.time)) if part))
+        escape(" ".join(part for part in (f"cam {e.camera_label}", Path(e.path).name, when(e.time)) if part))
         for e in (pair.first, pair.second)
     )
     return (
