@@ -2,10 +2,10 @@
 
     python benchmarks/house.py 84ac317 HEAD [--touched "model=54efb52,search option=af96c89"]
 
-For each commit: files, lines, lines of code (no blank lines, comments or docstrings), functions, the median and the longest, the
-largest file, base names that stand twice, and circles among files (imports inside functions count, those for types alone
-do not). ``--touched`` names a commit for each kind of addition, and counts the files under ``src/`` that it changes. Reads git alone;
-writes ``benchmarks/results/house.json``.
+For each commit: files, lines, lines of code (no blank lines, comments or docstrings), functions, the median and the
+longest, the largest file, base names that stand twice, and circles among files (imports inside functions count, those
+for types alone do not). ``--touched`` names a commit for each kind of addition, and counts the files under ``src/``
+that it changes. Reads git alone; writes ``benchmarks/results/house.json``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def code_lines(text: str) -> int:
         if token.type not in skipped:
             held.update(range(token.start[0], token.end[0] + 1))
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node
+        ):
             said = node.body[0]
             held.difference_update(range(said.lineno, (said.end_lineno or said.lineno) + 1))
     return len(held)
@@ -68,8 +70,8 @@ def _for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def imports(text: str) -> Iterator[str]:
-    """Names of the package that a file imports, with and without the last part."""
+def imports(text: str, known: Mapping[str, str]) -> Iterator[str]:
+    """The modules of the package that a file imports."""
     waiting: list[ast.AST] = [ast.parse(text)]
     while waiting:
         node = waiting.pop()
@@ -77,8 +79,8 @@ def imports(text: str) -> Iterator[str]:
             continue
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("crosscam"):
             inside = (node.module or "").removeprefix("crosscam").removeprefix(".")
-            yield inside
-            yield from (f"{inside}.{alias.name}".removeprefix(".") for alias in node.names)
+            names = [f"{inside}.{alias.name}".removeprefix(".") for alias in node.names]
+            yield from (name if name in known else inside for name in names)
         elif isinstance(node, ast.Import):
             yield from (a.name.removeprefix("crosscam.") for a in node.names if a.name.startswith("crosscam."))
         waiting.extend(ast.iter_child_nodes(node))
@@ -87,7 +89,7 @@ def imports(text: str) -> Iterator[str]:
 def circles(files: Mapping[str, str]) -> list[list[str]]:
     """Sets of files that import each other in a circle (strongly connected components of two or more)."""
     known = modules(files)
-    arrows = {m: {i for i in imports(files[name]) if i in known and i != m and i} for m, name in known.items()}
+    arrows = {m: {i for i in imports(files[name], known) if i in known and i != m and i} for m, name in known.items()}
 
     def reached(start: str) -> set[str]:
         seen: set[str] = set()
@@ -118,8 +120,8 @@ def measure(commit: str) -> dict[str, Any]:
         "median function": median(length for length, _ in lengths),
         "longest function": f"{lengths[-1][0]}, {lengths[-1][1]}",
         "largest file": f"{files[largest].count(chr(10))}, {largest}",
-        "base names that stand twice": sum(count > 1 for count in names.values()),
-        "circles": len(circles(files)),
+        "base names that stand twice": ", ".join(sorted(name for name, count in names.items() if count > 1)) or "none",
+        "circles": "; ".join(" - ".join(circle) for circle in circles(files)) or "none",
     }
 
 
