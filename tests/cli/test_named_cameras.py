@@ -151,7 +151,7 @@ def test_calibration_knows_cameras_by_name(crosscam: Run, gallery: Path) -> None
         folder = gallery / "labelled" / camera / who
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, folder / f"{picture.stem.replace('_c', '-')}.jpg")
-    status, out, err = crosscam("calibrate run --data labelled --fmr 0.2 --fnmr 0.95 --gallery g")
+    status, _, err = crosscam("calibrate run --data labelled --fmr 0.2 --fnmr 0.95 --gallery g")
     assert status == 0, err
     assert "Each folder is a camera: 1 Elsewhere, 2 Kamera Nord." in err
     with open_gallery(gallery / "g") as opened:
