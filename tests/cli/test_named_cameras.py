@@ -141,6 +141,15 @@ def test_the_doctor_looks_at_pictures_of_nobody_known(crosscam: Run, by_camera: 
     assert status == 0, err
     assert "Each folder is a camera: 1 Kamera Nord, 2 Kamera Süd." in out
     assert "Empty: train" not in out
+    assert "If each folder is a person, and no camera, tell the cameras by --camids." in out
+    (by_camera / "days").mkdir()
+    shutil.copytree(by_camera / "own" / SOUTH, by_camera / "days" / SOUTH / "2026-11-24")
+    shutil.copytree(by_camera / "own" / NORTH, by_camera / "days" / NORTH / "2026-11-24")
+    out = crosscam("data doctor days")[1]
+    assert "Each folder is a camera: 1 Kamera Nord, 2 Kamera Süd." in out
+    assert "If the folders in those of the cameras are people, give --kind cameras." in out
+    # Days are not people: two cameras and one name of a folder in them.
+    assert "2 folders with 1 names of folders in them" in crosscam("data doctor days --kind cameras")[2]
     # Where the user tells the cameras, folders are people.
     assert "identities have names" in crosscam("data doctor own --camids 1")[1]
 
@@ -151,7 +160,7 @@ def test_calibration_knows_cameras_by_name(crosscam: Run, gallery: Path) -> None
         folder = gallery / "labelled" / camera / who
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, folder / f"{picture.stem.replace('_c', '-')}.jpg")
-    status, out, err = crosscam("calibrate run --data labelled --fmr 0.2 --fnmr 0.95 --gallery g")
+    status, _, err = crosscam("calibrate run --data labelled --fmr 0.2 --fnmr 0.95 --gallery g")
     assert status == 0, err
     assert "Each folder is a camera: 1 Elsewhere, 2 Kamera Nord." in err
     with open_gallery(gallery / "g") as opened:

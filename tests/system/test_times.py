@@ -35,7 +35,7 @@ def test_a_date_as_the_last_time_is_the_whole_day() -> None:
 
 @pytest.mark.parametrize("text", ["noon", "2026-13-01", "2026-02-30", "24.11.2026", "", "3 fortnights"])
 def test_what_is_no_time_is_told_with_the_option(text: str) -> None:
-    with pytest.raises(ValueError, match="^--time-from"):
+    with pytest.raises(ValueError, match=r"^--time-from"):
         read_time(text, "--time-from")
 
 

@@ -13,7 +13,6 @@ from tyro.conf import Positional, UseAppendAction, arg
 from crosscam.cli.gallery_options import Choosing, Place, Time, extractor_of, tell
 from crosscam.cli.options import General, Reading, Unset, tell_note
 from crosscam.cli.show import bars, counting, say, show_json
-from crosscam.data.camera_folders import read_pictures
 from crosscam.data.labels import read_label
 from crosscam.data.records import JUNK_PID, ReidDataset, Sample
 from crosscam.errors import CrosscamError
@@ -140,7 +139,7 @@ class Add:
     def _unlabelled(self, path: Path) -> list[Sample]:
         if self.subset != "gallery":
             raise CrosscamError(f"{path} is no data set, so it has no subset {self.subset}. Leave --subset out.")
-        pictures = read_pictures(path, camids=self.reading.camids, camera=self.reading.camera)
+        pictures = self.reading.read_unlabelled(path)
         for note in pictures.notes:
             tell_note(note)
         return list(pictures.gallery)

@@ -18,6 +18,10 @@ from crosscam.data.records import ReidDataset
 from crosscam.errors import ArgumentError
 from crosscam.training.distributed import is_first_process
 
+HINTS = {
+    "folders": "If each folder is a person, and no camera, tell the cameras by --camids.",
+    "cameras": "If the folders in those of the cameras are people, give --kind cameras.",
+}
 T = TypeVar("T")
 # An option that is not set unless the user sets it; its help says what happens without it.
 Unset = Annotated[T | None, arg(help_behavior_hint="")]
@@ -62,7 +66,7 @@ class Reading:
             pictures: a picture or folder of pictures that nobody has labelled will do, see :meth:`is_unlabelled`.
         """
         if pictures and self.is_unlabelled(path):
-            return read_pictures(path, camids=self.camids, camera=self.camera)
+            return self.read_unlabelled(path)
         if self.camera is not None and self.camids is not None:
             raise ArgumentError("--camera names the one camera of all pictures, --camids finds it. Give one of them.")
         number = None if self.camera is None else read_label(self.camera)
@@ -89,12 +93,21 @@ class Reading:
         """Whether ``path`` holds pictures of which nothing says who is on them.
 
         A folder for each person and a folder for each camera look alike. Where --camids tells the cameras, the folders
-        are people; else they are cameras.
+        are people; else they are cameras. Folders in these may be people or days: they are people if --kind says so.
         """
-        if self.kind is not None or not has_pictures(path):
+        if self.kind is not None:
             return self.kind == "pictures"
-        found = None if path.is_file() else recognise(path)
-        return found is None or (found[0] == "folders" and self.camids is None)
+        found = recognise(path)
+        if found is None:
+            return has_pictures(path)
+        return found[0] == "cameras" or (found[0] == "folders" and self.camids is None)
+
+    def read_unlabelled(self, path: Path) -> ReidDataset:
+        """Pictures of which nothing says who is on them; with a hint where their folders might."""
+        pictures = read_pictures(path, camids=self.camids, camera=self.camera)
+        found = recognise(path) if self.kind is None and path.is_dir() else None
+        hint = HINTS.get(found[0]) if found is not None else None
+        return pictures if hint is None else replace(pictures, notes=(*pictures.notes, hint))
 
 
 def with_camera(dataset: ReidDataset, camera: str) -> ReidDataset:

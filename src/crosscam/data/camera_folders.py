@@ -1,4 +1,4 @@
-"""Own data by camera: a folder for each camera, with a folder for each person in it, or with pictures of nobody known."""
+"""Own data by camera: a folder for each camera, with a folder for each person in it, or with unlabelled pictures."""
 
 from __future__ import annotations
 

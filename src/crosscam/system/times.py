@@ -65,6 +65,6 @@ def read_time(text: str, option: str, *, end: bool = False, now: float | None = 
         return read_date(text, end=end)
     except (ValueError, OverflowError) as error:
         raise ArgumentError(
-            f"{option}: {text!r} is no time. Expected a date, 2026-11-24 or '2026-11-24 08:30' (UTC) or with an offset, "
-            "2026-11-24T08:30+01:00; a span before now, 2h; or seconds."
+            f"{option}: {text!r} is no time. Expected a date, 2026-11-24 or '2026-11-24 08:30' (UTC) or with an "
+            "offset, 2026-11-24T08:30+01:00; a span before now, 2h; or seconds."
         ) from error

@@ -1,4 +1,4 @@
-"""What a training takes, worked out before it runs: parameters, arithmetic, memory; and time, from this machine's speed.
+"""What a training takes, worked out before it runs: parameters, arithmetic, memory, and time on this machine.
 
 The network is laid out without memory (torch's device ``meta``) and one step of it is counted: the floating-point
 operations of its products and convolutions, forward and backward, and the bytes that are kept for the way back. What
