@@ -19,7 +19,7 @@ from crosscam.demonstration import demonstrate
 from crosscam.errors import CrosscamError, DataError
 from crosscam.experiment import REPORT
 from crosscam.extraction import Extractor
-from crosscam.photographs import CALIBRATION, Searched, search_photographs, tell_cameras
+from crosscam.photographs import CALIBRATION, SHOWN, Searched, search_photographs, tell_cameras
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.report.pairs import LIKELY, LOOK_ALIKE
@@ -28,7 +28,7 @@ from crosscam.shipped import run_folder
 from crosscam.system.files import folder_in_place, write_atomically, write_text
 from crosscam.system.json_text import parse_json
 from crosscam.system.locks import only_writer
-from crosscam.system.names import printable
+from crosscam.system.names import counted, printable
 from crosscam.system.outputs import check_folder
 from crosscam.training.distributed import num_processes
 
@@ -58,6 +58,8 @@ class Demo:
     camids: Unset[str] = None
     """With --photos: a regular expression with one group that finds the camera in a file name. By default _c1, _c2, ...
     in the file names, or else a folder for each camera."""
+    pairs: Unset[int] = None
+    """With --photos: most pairs of either kind on the page; 48 by default."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:
@@ -66,6 +68,8 @@ class Demo:
             raise CrosscamError(
                 "The demo works in one process. torchrun is for 'crosscam train', 'evaluate' and 'extract'."
             )
+        if self.pairs is not None and self.pairs < 1:
+            raise CrosscamError(f"--pairs is {self.pairs}. Expected at least 1.")
         check_folder(self.out or Path("runs"))
         if self.photos is not None:
             if self.set:
@@ -77,6 +81,8 @@ class Demo:
         else:
             if self.camids is not None:
                 raise CrosscamError("--camids tells the cameras of --photos. Give both, or none.")
+            if self.pairs is not None:
+                raise CrosscamError("--pairs is about the page of --photos. Give both, or none.")
             out = self.out or Path("runs/demo")
             with only_writer(out, folder=True):
                 self._learn_drawn(out)
@@ -97,6 +103,7 @@ class Demo:
                 MINI,
                 extractor,
                 out,
+                shown=self.pairs or SHOWN,
                 calibration=calibration,
                 notes=notes,
                 progress=counting(progress, "describing"),
@@ -106,9 +113,11 @@ class Demo:
             return
         likely = sum(pair.stands_out for pair in shown.pairs)
         say(
-            f"Open {shown.page} in a browser: {likely} pairs are likely the same person, "
-            f"{len(shown.pairs) - likely} are look-alikes."
+            f"Open {shown.page} in a browser: {counted(likely, 'pair is', 'pairs are')} likely the same person, "
+            f"{counted(len(shown.pairs) - likely, 'is a look-alike', 'are look-alikes')}."
         )
+        if sum(shown.left_out):
+            say(f"{sum(shown.left_out):,} more pairs are not on the page; --pairs {shown.most_of_a_kind} shows all.")
         say(f"To search it yourself: {pasteable('serve', '--gallery', shown.gallery, '--model', MINI)}")
 
     def _show(self, shown: Searched, notes: Sequence[str]) -> None:
@@ -133,7 +142,8 @@ class Demo:
             say(f"note: {note}")
         for finding in shown.findings:
             say(f"{finding.severity}: {finding.what} {' '.join(finding.examples)} {finding.cure}")
-        say(f"{shown.gallery} holds {shown.entries:,} pictures. The most similar pairs across cameras:")
+        across = " across cameras" if shown.cameras > 1 else ""
+        say(f"{shown.gallery} holds {counted(shown.entries, 'picture')}. The most similar pairs{across}:")
         names = [
             (
                 f"{p.distance:.3f}",

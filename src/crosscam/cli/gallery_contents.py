@@ -20,6 +20,7 @@ from crosscam.extraction import Extractor
 from crosscam.gallery.filling import fill, identify_model, keep_people_apart, matching_extractor
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import KEEP
+from crosscam.gallery.sources import remember_source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,8 @@ class Create:
         """Make it."""
         extractor = Extractor.load(self.run_folder, flip=not self.no_flip)
         model = identify_model(self.run_folder, extractor)
-        create_gallery(self.gallery, extractor.layout, model).close()
+        with create_gallery(self.gallery, extractor.layout, model) as made:
+            remember_source(made, self.run_folder)
         if self.general.json:
             show_json({"gallery": self.gallery, "model": dataclasses.asdict(model), "dim": extractor.dim})
         else:
