@@ -175,7 +175,7 @@ def search_photographs(
 
 def _page_pictures(gallery: Gallery, entries: Sequence[Entry]) -> list[bytes | None]:
     """JPEG images for the page, from the files where they can still be read, else the gallery's small ones."""
-    found = []
+    found: list[bytes | None] = []
     for entry, small in zip(entries, gallery.thumbnails([entry.id for entry in entries]), strict=True):
         try:
             found.append(small_jpeg(decode_image(Path(entry.path)), PAGE_HEIGHT, PAGE_WIDTH, PAGE_QUALITY))
