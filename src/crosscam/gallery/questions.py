@@ -104,7 +104,8 @@ def next_question(possible: Sequence[Question], answers: Sequence[Answer]) -> Qu
             same[place] += 0.5 if answer.same is None else answer.same
     share = (same + 1) / (count + 2)
     unsureness = share * (1 - share) / (count + 1)
-    for place in np.argsort(-unsureness, kind="stable").tolist():
+    order: list[int] = np.argsort(-unsureness, kind="stable").tolist()
+    for place in order:
         left = [pair for pair in ranges[place] if (pair.first, pair.second) not in asked]
         if left:
             return left[int(np.random.default_rng(len(answers)).integers(len(left)))]
