@@ -20,7 +20,7 @@ from crosscam.demonstration import demonstrate
 from crosscam.errors import CrosscamError, DataError
 from crosscam.experiment import REPORT
 from crosscam.extraction import Extractor
-from crosscam.photographs import CALIBRATION, Searched, search_photographs
+from crosscam.photographs import CALIBRATION, SHOWN, Searched, search_photographs
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.report.pairs import LIKELY, LOOK_ALIKE
@@ -59,6 +59,8 @@ class Demo:
     camids: Unset[str] = None
     """With --photos: a regular expression with one group that finds the camera in a file name; with a slash in it, in
     the path below the folder. By default _c1, _c2, ... in the file names, or else a folder for each camera."""
+    pairs: Unset[int] = None
+    """With --photos: most pairs of either kind on the page; 48 by default."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:
@@ -67,6 +69,8 @@ class Demo:
             raise CrosscamError(
                 "The demo works in one process. torchrun is for 'crosscam train', 'evaluate' and 'extract'."
             )
+        if self.pairs is not None and self.pairs < 1:
+            raise CrosscamError(f"--pairs is {self.pairs}. Expected at least 1.")
         check_folder(self.out or Path("runs"))
         if self.photos is not None:
             if self.set:
@@ -79,6 +83,8 @@ class Demo:
         else:
             if self.camids is not None:
                 raise CrosscamError("--camids tells the cameras of --photos. Give both, or none.")
+            if self.pairs is not None:
+                raise CrosscamError("--pairs is about the page of --photos. Give both, or none.")
             out = self.out or Path("runs/demo")
             with only_writer(out, folder=True):
                 self._learn_drawn(out)
@@ -95,6 +101,7 @@ class Demo:
                 MINI,
                 extractor,
                 out,
+                shown=self.pairs or SHOWN,
                 calibration=calibration,
                 notes=notes,
                 progress=counting(progress, "describing"),
@@ -106,6 +113,9 @@ class Demo:
                 f"Open {shown.page} in a browser: {counted(likely, 'pair is', 'pairs are')} likely the same person, "
                 f"{counted(len(shown.pairs) - likely, 'is a look-alike', 'are look-alikes')}."
             )
+            if sum(shown.left_out):
+                left = f"{sum(shown.left_out):,} more pairs are not on the page"
+                say(f"{left}; --pairs {shown.most_of_a_kind} shows all.")
             say(f"To search it yourself: {pasteable('serve', '--gallery', shown.gallery, '--model', MINI)}")
         if shown.damaged:  # as extract ends: what can be done is done, and the status tells of the rest
             raise DataError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.errors import ArgumentError, GalleryError
-from crosscam.gallery import cameras, feedback
+from crosscam.gallery import answers, cameras, feedback
 from crosscam.gallery.checksums import entry_crc, value_crc
 from crosscam.gallery.records import Entry, ModelIdentity
 from crosscam.models.output import Block, Layout
@@ -259,7 +259,7 @@ class Database:
         for row in self._by_id(f"SELECT {columns} FROM entries LEFT JOIN tracks ON track = code WHERE id IN", ids):
             if checked and entry_crc(row[:-1]) != row[-1]:
                 raise sqlite3.DatabaseError(f"entry {row[0]} is not what was kept (checksum)")
-            found[row[0]] = Entry(*row[:7], names.get(row[2]))
+            found[row[0]] = Entry(*row[:7], camera=names.get(row[2]))
         return found
 
     def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
@@ -305,10 +305,11 @@ class Database:
         self.connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", row)
 
     def drop_feedback(self) -> None:
-        """Within a transaction: feedback goes with the entries that it names."""
-        left = feedback.pruned(self.document(feedback.DOCUMENT, checked=False), self.slots)
-        if left is not None:
-            self.put_document(feedback.DOCUMENT, left or None)
+        """Within a transaction: feedback and answers go with the entries that they name."""
+        for kept in (feedback, answers):
+            left = kept.pruned(self.document(kept.DOCUMENT, checked=False), self.slots)
+            if left is not None:
+                self.put_document(kept.DOCUMENT, left or None)
 
     def vacuum(self) -> None:
         """Write the database anew from what is in it.

@@ -123,7 +123,8 @@ def identify_model(source: Path, extractor: Extractor) -> ModelIdentity:
         extractor: opened from it; its fingerprint is that of the weights, the input size, the layout and the mirror
             pass, the same for a run folder, its copies, and its exported files.
     """
-    return ModelIdentity(extractor.fingerprint, printable(f"{extractor.recipe.name} in {source.name}"))
+    name = extractor.recipe.name
+    return ModelIdentity(extractor.fingerprint, printable(name if source.name == name else f"{name} in {source.name}"))
 
 
 def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> Extractor:

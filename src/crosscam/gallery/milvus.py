@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
 from crosscam.explain.parts import block_weights
-from crosscam.gallery import cameras, feedback
+from crosscam.gallery import answers, cameras, feedback
 from crosscam.gallery.exporting import export_entries
 from crosscam.gallery.local import check_layout, check_model, older_than
 from crosscam.gallery.milvus_tables import (
@@ -264,9 +264,10 @@ class MilvusGallery:
         for first in range(0, len(ids), AT_ONCE):
             self._client.delete(self._address.collection, ids=ids[first : first + AT_ONCE])
         if ids:
-            left = feedback.pruned(self.document(feedback.DOCUMENT), lambda n: self.ids(Where(ids=tuple(n))))
-            if left is not None:
-                self.set_document(feedback.DOCUMENT, left or None)
+            for kept in (feedback, answers):
+                left = kept.pruned(self.document(kept.DOCUMENT), lambda n: self.ids(Where(ids=tuple(n))))
+                if left is not None:
+                    self.set_document(kept.DOCUMENT, left or None)
             self._drop_unused_cameras()
             self.compact()
         return len(ids)
