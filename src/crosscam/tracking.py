@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscam.data.crops import Colour, HasBoxes
+from crosscam.data.crops import Colour, HasBoxes, crop_boxes
 from crosscam.errors import ArgumentError
 from crosscam.extraction import Extractor
 
@@ -59,9 +59,17 @@ class TrackerFeatures:
         """(N, D) descriptors of detections; what the package ``trackers`` calls for its argument ``reid_model``."""
         return self(frame, detections)
 
-    def extract_embeddings(self, detections: HasBoxes, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, D) descriptors of detections; the call of the package ``reid``."""
-        return self(frame, detections)
+    def extract_embeddings(
+        self, detections: HasBoxes, frame: NDArray[np.uint8], *, batch_size: int | None = None
+    ) -> NDArray[np.float32]:
+        """(N, D) descriptors of detections; the call of the package ``reid``.
+
+        Args:
+            detections: their ``xyxy`` is (N, 4) left, top, right, bottom in pixels.
+            frame: (H, W, 3) uint8.
+            batch_size: people at once; see :class:`crosscam.Extractor`.
+        """
+        return self.extractor(crop_boxes(frame, detections, self.colour), batch_size)
 
     def get_features(self, xyxys: ArrayLike, img: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, D) descriptors of boxes; the call of BoxMOT.

@@ -16,6 +16,9 @@ from crosscam.data.holdout import holdout
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.errors import CheckpointError, DataError
 from crosscam.experiment import run_experiment, write_run_report
+from crosscam.extraction import load_model
+from crosscam.models.systems import layout_of
+from crosscam.scoring import TestImages
 from crosscam.training.trained_on import DIGEST_BYTES, TRAINED_ON, load_trained_on, overlap, save_trained_on
 
 
@@ -98,12 +101,14 @@ def test_the_report_says_whom_the_network_knows(rendered: ReidDataset, tmp_path:
     assert f"{len(rendered.train):,} images of {len({s.pid for s in rendered.train}):,} identities" in page
     # Some of its training people as a test: the page says so, and still names the training of the run.
     cut = holdout(rendered, num_train_ids=8)
-    write_run_report(tmp_path / "cut.html", recipe, cut, scores[:1], folder, layout=())
+    model = load_model(folder, recipe)
+    known = [TestImages(cut, recipe).score(model)]
+    write_run_report(tmp_path / "cut.html", recipe, cut, known, folder, layout_of(model))
     page = (tmp_path / "cut.html").read_text(encoding="utf-8")
     assert "that it never saw" not in page
     ids = len({s.pid for s in cut.query})
     assert f"{ids} of the {ids} tested people trained this network" in page
     assert f"{len(rendered.train):,} images of" in page
     shutil.copytree(folder, tmp_path / "old", ignore=shutil.ignore_patterns(TRAINED_ON))
-    write_run_report(tmp_path / "old.html", recipe, rendered, scores[:1], tmp_path / "old", layout=())
+    write_run_report(tmp_path / "old.html", recipe, rendered, scores[:1], tmp_path / "old", layout_of(model))
     assert "It is not known whom this network was trained on" in (tmp_path / "old.html").read_text(encoding="utf-8")
