@@ -44,8 +44,9 @@ def name_of(picture: object, place: int) -> str:
 
 def is_picture(value: object) -> bool:
     """Whether a value is one picture by its type alone, whatever it holds."""
-    known = str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor
-    return isinstance(value, known) or callable(getattr(value, "read", None))
+    if isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor):
+        return True
+    return callable(getattr(value, "read", None))
 
 
 def check_kind(picture: object, name: str) -> None:
@@ -132,7 +133,7 @@ def decode_settled(picture: Settled, name: str) -> NDArray[np.uint8]:
     return decode_image(picture if isinstance(picture, bytes) else Path(picture), name=name)
 
 
-def _of_file(file: BinaryFile, name: str) -> bytes:
+def _of_file(file: Any, name: str) -> bytes:
     if isinstance(file, io.TextIOBase):
         raise ArgumentError(f"{name} is a file opened as text. Open it in binary mode: open(path, 'rb').")
     try:
