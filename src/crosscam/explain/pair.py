@@ -16,10 +16,11 @@ from crosscam.data.augment import prepare
 from crosscam.data.images import decode_image, resize_image
 from crosscam.explain.activation import activation_maps, has_feature_map, place_contributions
 from crosscam.explain.parts import block_weights, part_contributions
-from crosscam.extraction import Extractor, Picture
+from crosscam.extraction import Extractor
 from crosscam.models.output import Block
 from crosscam.retrieval.distances import pairwise_distances
 
+Picture = str | os.PathLike[str] | NDArray[np.uint8]
 MapsOf = Literal["strength", "agreement"]
 
 

@@ -10,12 +10,12 @@ from typing import Any, Literal, Protocol, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.gallery.found import SearchResult
 from crosscam.gallery.records import (
     EVERYTHING,
     KEEP,
     Entry,
     GalleryInfo,
-    Hit,
     Keep,
     ModelIdentity,
     NewEntry,
@@ -100,7 +100,7 @@ class Gallery(Protocol):
         *,
         model: str,
         **changes: Unpack[SearchChanges],
-    ) -> list[list[Hit]]:
+    ) -> SearchResult:
         """The nearest entries of each query, exactly, nearest first; equal distances rank by id.
 
         Args:
@@ -109,7 +109,8 @@ class Gallery(Protocol):
             model: fingerprint of the model that made the descriptors.
             changes: fields of :class:`crosscam.gallery.SearchOptions` by name, in place of those of ``options``.
         Returns:
-            Q lists of up to k hits. Where tracks are pooled, entries without a track stand for themselves.
+            Q lists of up to k hits, see :mod:`crosscam.gallery.found`. Where tracks are pooled, entries without a
+            track stand for themselves.
         Raises:
             ModelMismatchError: descriptors of another model.
             GalleryError: damaged files.

@@ -19,12 +19,12 @@ from crosscam.gallery import writing
 from crosscam.gallery.backup import backup
 from crosscam.gallery.checking import verify
 from crosscam.gallery.exporting import export_entries
+from crosscam.gallery.found import Hits, SearchResult
 from crosscam.gallery.records import (
     EVERYTHING,
     KEEP,
     Entry,
     GalleryInfo,
-    Hit,
     Keep,
     ModelIdentity,
     NewEntry,
@@ -78,6 +78,14 @@ class LocalGallery:
     def __len__(self) -> int:
         return len(self._store.snapshot())
 
+    def __repr__(self) -> str:
+        try:
+            entries = f"{len(self):,} entries"
+        except GalleryError:
+            entries = "closed"
+        model = self.model
+        return f"LocalGallery({str(self._store.folder)!r}, {entries}, {model.name!r}, {model.fingerprint[:4]}...)"
+
     def __enter__(self) -> Self:
         return self
 
@@ -117,11 +125,12 @@ class LocalGallery:
         *,
         model: str,
         **changes: Unpack[SearchChanges],
-    ) -> list[list[Hit]]:
+    ) -> SearchResult:
         """The nearest entries of each query."""
         self.check_model(model)
         queries = check_descriptors(descriptors, self.layout, "queries")
-        return self._searcher.search(queries, search_options(options, changes))
+        found = self._searcher.search(queries, search_options(options, changes))
+        return SearchResult(Hits(hits, self.thumbnails) for hits in found)
 
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries by rising id."""

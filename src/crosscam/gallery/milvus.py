@@ -24,6 +24,7 @@ from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
 from crosscam.explain.parts import block_weights
 from crosscam.gallery import answers, cameras, feedback
 from crosscam.gallery.exporting import export_entries
+from crosscam.gallery.found import Hits, SearchResult
 from crosscam.gallery.local import check_layout, check_model, older_than
 from crosscam.gallery.milvus_tables import (
     FIELDS,
@@ -113,6 +114,10 @@ class MilvusGallery:
         found = self._client.query(self._address.collection, filter="", output_fields=["count(*)"])
         return int(found[0]["count(*)"])
 
+    def __repr__(self) -> str:
+        # Without the number of entries, which only the database knows.
+        return f"MilvusGallery({self._place!r}, {self.model.name!r}, {self.model.fingerprint[:4]}...)"
+
     def __enter__(self) -> Self:
         return self
 
@@ -173,7 +178,7 @@ class MilvusGallery:
         *,
         model: str,
         **changes: Unpack[SearchChanges],
-    ) -> list[list[Hit]]:
+    ) -> SearchResult:
         """The nearest entries of each query: ranked by Milvus in float32, the first again in float64."""
         self.check_model(model)
         queries = check_descriptors(descriptors, self.layout, "queries")
@@ -184,7 +189,7 @@ class MilvusGallery:
             raise ArgumentError(f"Milvus gives at most {MOST_HITS:,} hits, asked for were {options.looked_at:,}.")
         weights = block_weights(options.weights, self.layout)
         limit = min(MOST_HITS, options.looked_at + FURTHER_HITS)
-        results = []
+        results = SearchResult()
         for query, wide in zip(queries, query_rows(queries, weights, self.layout), strict=True):
             found = self._client.search(
                 self._address.collection,
@@ -194,7 +199,8 @@ class MilvusGallery:
                 filter=condition(options.where),
                 output_fields=[*FIELDS, "row"],
             )[0]
-            results.append(self._hits(query, [hit["entity"] for hit in found], options, weights))
+            hits = self._hits(query, [hit["entity"] for hit in found], options, weights)
+            results.append(Hits(hits, self.thumbnails))
         return results
 
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:

@@ -106,6 +106,14 @@ class Hit:
     reranked: float | None = None
     pooled: int = 1
 
+    def __repr__(self) -> str:
+        """What a person asks first; the contributions of the blocks are left out."""
+        entry = self.entry
+        pid = "" if entry.pid is None else f", pid {entry.pid}"
+        again = "" if self.reranked is None else f", re-ranked {self.reranked:.3f}"
+        pooled = "" if self.pooled == 1 else f", {self.pooled} pictures"
+        return f"Hit({self.distance:.3f}{again}, entry {entry.id}, camera {entry.camid}{pid}{pooled}, {entry.path!r})"
+
 
 @dataclass(frozen=True)
 class Where:
