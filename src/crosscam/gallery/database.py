@@ -259,7 +259,7 @@ class Database:
         for row in self._by_id(f"SELECT {columns} FROM entries LEFT JOIN tracks ON track = code WHERE id IN", ids):
             if checked and entry_crc(row[:-1]) != row[-1]:
                 raise sqlite3.DatabaseError(f"entry {row[0]} is not what was kept (checksum)")
-            found[row[0]] = Entry(*row[:7], names.get(row[2]))
+            found[row[0]] = Entry(*(*row[:7], names.get(row[2])))
         return found
 
     def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
