@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from in_process import Run
 from PIL import Image
 
-from crosscam.cli import show
+from crosscam.cli import demo, show
 from crosscam.gallery import open_gallery
 
 SOUTH, NORTH = "Kamera Süd", "Kamera Nord"
@@ -287,3 +288,23 @@ def test_a_recipe_says_what_it_takes(crosscam: Run) -> None:
         assert row in out
     assert "counted on the network without running it" in err
     assert crosscam("recipes demo --images 0")[0] == 2
+
+
+@pytest.mark.parametrize(("trained", "warned"), [(0.19, True), (0.6, False)])
+def test_a_demo_that_learned_nothing_says_so(
+    crosscam: Run, monkeypatch: pytest.MonkeyPatch, trained: float, warned: bool
+) -> None:
+    scores = [SimpleNamespace(result=SimpleNamespace(mAP=mAP)) for mAP in (trained, 0.1, 0.4)]
+    hit = SimpleNamespace(entry=SimpleNamespace(path="a.jpg"), distance=0.3)
+    shown = SimpleNamespace(
+        gallery="g", entries=3, query=SimpleNamespace(path=Path("q.jpg")), hits=[hit], num_right=1, hits_page="h",
+        pair_page="p",
+    )  # fmt: skip
+    monkeypatch.setattr(demo.Demo, "_people", lambda *_: None)
+    monkeypatch.setattr(demo, "run_shown", lambda *_, **__: scores)
+    monkeypatch.setattr(demo, "demonstrate", lambda *_: shown)
+    status, _, err = crosscam("demo --out quick --ids 60 --set train.epochs=5")
+    assert status == 0
+    assert (
+        "warning: This training was too short to learn: raw pixels, without any network, get 40.0 %" in err
+    ) is warned
