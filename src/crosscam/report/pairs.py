@@ -142,7 +142,7 @@ def _tile(
     profile: BodyProfile,
 ) -> str:
     shown = "".join(
-        _enlarging(f"pair-{n + 1}-{side}", data, f"Pair {n + 1}: camera {entry.camid}, {Path(entry.path).name}")
+        _enlarging(f"pair-{n + 1}-{side}", data, f"Pair {n + 1}: camera {entry.camera_label}, {Path(entry.path).name}")
         for side, entry, data in zip("ab", (pair.first, pair.second), pictures, strict=True)
     )
     names = "<br>".join(
