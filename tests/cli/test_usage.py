@@ -72,7 +72,7 @@ def test_help_explains_every_option(command: str, crosscam: Run) -> None:
         ("train demo --data x --out a --out b", "--out is given twice"),
         (
             "gallery forget g --not-ids",
-            "--not-ids of 'crosscam gallery forget' is given without a value. Give at least",
+            "--not-ids of 'crosscam gallery forget' is given without a value. Give",
         ),
         ("gallery forget g --ids --pids 3", "--ids of 'crosscam gallery forget' is given without a value"),
         ("serve --host-name --port 1", "--host-name of 'crosscam serve' is given without a value"),
