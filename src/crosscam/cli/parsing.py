@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import io
 import itertools
 import operator
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -27,6 +28,14 @@ DESCRIPTION = (
 
 class UsageError(CrosscamError):
     """A command line that cannot be understood."""
+
+
+class Takes(enum.Enum):
+    """How often an option is given, and with how many values."""
+
+    ONE = "once, with one value"
+    SEVERAL = "once, with one value or more"
+    ANYTIME = "any number of times"
 
 
 def parse(arguments: Sequence[str]) -> Runnable:
@@ -82,24 +91,29 @@ def _menu(commands: Mapping[str, Command | Group]) -> Any:
     return functools.reduce(operator.or_, kinds)
 
 
-def _refuse_unknown_options(called: str, known: Mapping[str, bool], words: Iterable[str]) -> None:
-    """Refuse an unknown option, and one that is given twice, of which only the last would count.
+def _refuse_unknown_options(called: str, known: Mapping[str, Takes], words: Sequence[str]) -> None:
+    """Refuse an unknown option, one that is given twice, of which only the last would count, and one without a value.
+
+    An option that takes several values takes none as well, for the parser: ``--ids $IDS`` of a script in which IDS is
+    empty would choose nothing, and ``--not-ids $KEPT`` everything.
 
     Args:
         called: the command.
-        known: its options, and whether each may be repeated.
+        known: its options, and what each takes.
         words: what follows the command.
     """
     given: set[str] = set()
-    for word in words:
+    for word, following in itertools.zip_longest(words, words[1:]):
         name = word.partition("=")[0].replace("_", "-")
         if name == "--":
             return
         if not name.startswith("--"):
             continue
         if name in known:
-            if name in given and not known[name]:
+            if name in given and known[name] is not Takes.ANYTIME:
                 raise UsageError(f"{name} is given twice to '{called}', where only the last would count. Give it once.")
+            if known[name] is Takes.SEVERAL and "=" not in word and (following is None or following.startswith("--")):
+                raise UsageError(f"{name} of '{called}' is given without a value. Give at least one, or leave it out.")
             given.add(name)
             continue
         near = (_setting_like(name) if "--set" in known else "") or did_you_mean(name, sorted(known))
@@ -116,9 +130,9 @@ def _setting_like(option: str) -> str:
     return f"Did you mean --set {settings[0]}=VALUE? " if settings else ""
 
 
-def _options(command: type) -> dict[str, bool]:
-    """The options of a command, ``--help`` included, as they are typed; and whether each may be repeated."""
-    found = {"--help": True}
+def _options(command: type) -> dict[str, Takes]:
+    """The options of a command, ``--help`` included, as they are typed; and what each takes."""
+    found = {"--help": Takes.ANYTIME}
     hints = get_type_hints(command, include_extras=True)
     for field in dataclasses.fields(command):
         kind = hints[field.name]
@@ -128,8 +142,11 @@ def _options(command: type) -> dict[str, bool]:
             told = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
             name = next((n for n in (getattr(one, "name", None) for one in told) if isinstance(n, str)), field.name)
             # Flags say the same however often.
-            repeatable = kind is bool or _has_marker(kind, tyro.conf.UseAppendAction[int])
-            found[f"--{name.replace('_', '-')}"] = repeatable
+            if kind is bool or _has_marker(kind, tyro.conf.UseAppendAction[int]):
+                takes = Takes.ANYTIME
+            else:
+                takes = Takes.SEVERAL if "tuple[" in str(kind) else Takes.ONE
+            found[f"--{name.replace('_', '-')}"] = takes
     return found
 
 

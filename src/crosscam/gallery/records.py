@@ -141,8 +141,11 @@ class Where:
 
     @property
     def everything(self) -> bool:
-        """Whether no condition is set."""
-        return all(getattr(self, field.name) is None for field in fields(self))
+        """Whether no entry is left out: no condition is set, or none but "none of these" without any."""
+        return all(
+            value is None or (field.name.startswith("not_") and not value)
+            for field, value in ((field, getattr(self, field.name)) for field in fields(self))
+        )
 
 
 EVERYTHING: Final = Where()
