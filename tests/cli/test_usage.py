@@ -70,6 +70,12 @@ def test_help_explains_every_option(command: str, crosscam: Run) -> None:
         ("evaluate r --data x --rerank --k1=3 --k1=4", "--k1 is given twice"),
         ("gallery forget g --ids 1 --ids 2", "--ids is given twice to 'crosscam gallery forget'"),
         ("train demo --data x --out a --out b", "--out is given twice"),
+        (
+            "gallery forget g --not-ids",
+            "--not-ids of 'crosscam gallery forget' is given without a value. Give",
+        ),
+        ("gallery forget g --ids --pids 3", "--ids of 'crosscam gallery forget' is given without a value"),
+        ("serve --host-name --port 1", "--host-name of 'crosscam serve' is given without a value"),
         ("demo now", "Unrecognized options: now. See 'crosscam demo --help'."),
         ("--x", "See 'crosscam --help'."),
     ],

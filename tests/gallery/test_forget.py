@@ -72,8 +72,10 @@ def test_by_id_camera_track_and_time(tmp_path: Path) -> None:
     assert gallery.forget(Where(time_from=500.0, time_to=600.0)) == left - len(gallery) > 0
     assert gallery.forget(Where(ids=(1,))) == 0
     assert gallery.verify().sound
-    with pytest.raises(ValueError, match="Nothing says what to forget"):
-        gallery.forget(Where())
+    for nothing in (Where(), Where(not_ids=()), Where(not_camids=(), not_tracks=())):
+        with pytest.raises(ValueError, match="Nothing says what to forget"):
+            gallery.forget(nothing)
+    assert gallery.forget(Where(ids=())) == 0
     assert gallery.forget(Where(added_before=9e9)) > 0
     assert (len(gallery), gallery.compact() > 0, len(gallery.info().cameras)) == (0, True, 0)
     # Ids are never given again.

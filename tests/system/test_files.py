@@ -2,13 +2,21 @@
 
 import errno
 import os
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
 from crosscam.errors import DataError, StorageError
-from crosscam.system.files import cannot_write, clear_unfinished, folder_in_place, write_atomically, write_text
+from crosscam.system.files import (
+    cannot_write,
+    clear_unfinished,
+    folder_in_place,
+    make_folder,
+    write_atomically,
+    write_text,
+)
 
 
 def full_disk() -> None:
@@ -145,3 +153,20 @@ def test_the_systems_own_error_is_told() -> None:
         close_the_archive()
     assert "(No space left on device)" in str(cannot_write(Path("state.pt"), caught.value))
     assert "(two lines)" in str(cannot_write(Path("state.pt"), RuntimeError("two\nlines")))
+
+
+def test_folders_are_made_at_any_depth_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    deep = Path("d", *("d" * 1500))
+    make_folder(deep)
+    make_folder(deep)
+    assert deep.is_dir()
+    too_long = Path("e", *("e" * 3000))
+    with pytest.raises(OSError, match="too long"):
+        make_folder(too_long)
+    assert not Path("e").exists()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OSError, match="file"):
+        make_folder(tmp_path / "file" / "folder")
+    # pytest's own clearing of old folders goes down by recursion.
+    subprocess.run(["rm", "-rf", "d"], cwd=tmp_path, check=True)

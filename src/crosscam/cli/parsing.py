@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
 import io
 import itertools
@@ -27,6 +28,14 @@ DESCRIPTION = (
 
 class UsageError(CrosscamError):
     """A command line that cannot be understood."""
+
+
+class Takes(enum.Enum):
+    """How often an option is given, and with how many values."""
+
+    ONE = "once, with one value"
+    SEVERAL = "once, with one value or more"
+    ANYTIME = "any number of times"
 
 
 def parse(arguments: Sequence[str]) -> Runnable:
@@ -84,14 +93,17 @@ def _menu(commands: Mapping[str, Command | Group]) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class _Option:
-    """An option by one of its names: the name that help shows, and whether it may be repeated."""
+    """An option by one of its names: the name that help shows, and what it takes."""
 
     name: str
-    repeatable: bool
+    takes: Takes
 
 
-def _refuse_unknown_options(called: str, known: Mapping[str, _Option], words: Iterable[str]) -> None:
-    """Refuse an unknown option, and one that is given twice, of which only the last would count.
+def _refuse_unknown_options(called: str, known: Mapping[str, _Option], words: Sequence[str]) -> None:
+    """Refuse an unknown option, one that is given twice, of which only the last would count, and one without a value.
+
+    An option that takes several values takes none as well, for the parser: ``--ids $IDS`` of a script in which IDS is
+    empty would choose nothing, and ``--not-ids $KEPT`` everything.
 
     Args:
         called: the command.
@@ -99,7 +111,7 @@ def _refuse_unknown_options(called: str, known: Mapping[str, _Option], words: It
         words: what follows the command.
     """
     given: set[str] = set()
-    for word in words:
+    for word, following in itertools.zip_longest(words, words[1:]):
         name = word.partition("=")[0].replace("_", "-")
         if name == "--":
             return
@@ -107,8 +119,10 @@ def _refuse_unknown_options(called: str, known: Mapping[str, _Option], words: It
             continue
         if name in known:
             option = known[name]
-            if option.name in given and not option.repeatable:
+            if option.name in given and option.takes is not Takes.ANYTIME:
                 raise UsageError(f"{name} is given twice to '{called}', where only the last would count. Give it once.")
+            if option.takes is Takes.SEVERAL and "=" not in word and (following is None or following.startswith("--")):
+                raise UsageError(f"{name} of '{called}' is given without a value. Give at least one, or leave it out.")
             given.add(option.name)
             continue
         near = (_setting_like(name) if "--set" in known else "") or _meant(name, known)
@@ -148,7 +162,7 @@ def _setting_like(option: str) -> str:
 
 def _options(command: type) -> dict[str, _Option]:
     """The options of a command, ``--help`` included, by each name that may be typed."""
-    found = {"--help": _Option("--help", True)}
+    found = {"--help": _Option("--help", Takes.ANYTIME)}
     hints = get_type_hints(command, include_extras=True)
     for field in dataclasses.fields(command):
         kind = hints[field.name]
@@ -159,8 +173,11 @@ def _options(command: type) -> dict[str, _Option]:
             name = next((n for n in (getattr(one, "name", None) for one in told) if isinstance(n, str)), field.name)
             others = [other for one in told for other in getattr(one, "aliases", None) or ()]
             # Flags say the same however often.
-            repeatable = kind is bool or _has_marker(kind, tyro.conf.UseAppendAction[int])
-            option = _Option(f"--{name.replace('_', '-')}", repeatable)
+            if kind is bool or _has_marker(kind, tyro.conf.UseAppendAction[int]):
+                takes = Takes.ANYTIME
+            else:
+                takes = Takes.SEVERAL if "tuple[" in str(kind) else Takes.ONE
+            option = _Option(f"--{name.replace('_', '-')}", takes)
             found |= dict.fromkeys((option.name, *others), option)
     return found
 

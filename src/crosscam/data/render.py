@@ -15,7 +15,7 @@ from crosscam.data.render_identities import MAX_IDS, SHARING_GROUP, Identity, dr
 from crosscam.data.render_image import Track, draw_track
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.cores import available_cores
-from crosscam.system.files import write_atomically, write_text
+from crosscam.system.files import make_folder, write_atomically, write_text
 from crosscam.system.locks import FOLDER_LOCK, only_writer
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
@@ -142,7 +142,7 @@ def _check_empty(out: Path) -> None:
 def _make_folders(out: Path) -> None:
     _check_empty(out)
     for folder in (TRAIN, QUERY, GALLERY):
-        (out / folder).mkdir(parents=True, exist_ok=True)
+        make_folder(out / folder)
 
 
 def _plan(people: tuple[Identity, ...], cameras: int, images: int, seed: int) -> Iterator[_Job]:

@@ -20,7 +20,7 @@ from crosscam.engines.contract import Descriptors, Engine, Pixels, cache_folder
 from crosscam.engines.opening import Network, candidates, check_name, is_int8, open_engine
 from crosscam.engines.quantise import AGREEMENT, INT8_COSINE, MEASURED_IMAGES, neighbour_agreement
 from crosscam.errors import EngineError, StorageError
-from crosscam.system.files import write_atomically, write_text
+from crosscam.system.files import make_folder, write_atomically, write_text
 from crosscam.system.json_text import parse_json
 from crosscam.system.locks import held
 
@@ -130,7 +130,7 @@ def remember(network: Network, engine: str, found: Mapping[str, Measurement], *,
     kept = {"engine": engine, "asked": asked, "measured": {name: asdict(m) for name, m in found.items()}}
     for path in _memory_files(network):
         with suppress(StorageError, OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with held(path.with_name(f".{path.name}.lock"), wait=True, remove=True):
                 earlier = remembered(network)
                 if earlier is not None and not asked:

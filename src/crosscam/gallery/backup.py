@@ -16,7 +16,7 @@ from crosscam.gallery.checking import all_slots, database_problems
 from crosscam.gallery.database import DATABASE, Slot, readable
 from crosscam.gallery.segments import ZEROS
 from crosscam.gallery.store import SEGMENTS, Store, WriterLock
-from crosscam.system.files import sync_folder
+from crosscam.system.files import make_folder, sync_folder
 from crosscam.system.locks import only_writer
 
 Piece = tuple[int, int, int | None, str]
@@ -55,7 +55,7 @@ def _copy_all(store: Store, folder: Path) -> int:
     for problem in problems:
         raise GalleryError(_refusal(store, problem))
     slots = all_slots(store)
-    (folder / SEGMENTS).mkdir(parents=True, exist_ok=True)
+    make_folder(folder / SEGMENTS)
     for number, (rows, thumbs) in store.database.segments().items():
         mine = [slot for slot in slots if slot[1] == number]
         for file, size, pieces in (

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from crosscam.errors import GalleryError
 from crosscam.gallery.records import Entry, NewEntry, Where
+from crosscam.system.files import make_folder
 
 NO_PID = -(2**62)
 NO_TIME = 9e99
@@ -73,7 +74,7 @@ def connect(address: Address, token: str) -> Any:
         raise GalleryError("A gallery in Milvus needs pymilvus: pip install 'crosscam[milvus]'.") from error
     try:
         if "://" not in address.uri:
-            Path(address.uri).absolute().parent.mkdir(parents=True, exist_ok=True)
+            make_folder(Path(address.uri).absolute().parent)
         return MilvusClient(address.uri, token=token)
     except (MilvusException, ConnectionError, OSError) as error:
         raise GalleryError(

@@ -158,8 +158,11 @@ class Where:
 
     @property
     def everything(self) -> bool:
-        """Whether no condition is set."""
-        return all(getattr(self, option.name) is None for option in fields(self))
+        """Whether no entry is left out: no condition is set, or none but "none of these" without any."""
+        return all(
+            value is None or (each.name.startswith("not_") and not value)
+            for each, value in ((each, getattr(self, each.name)) for each in fields(self))
+        )
 
 
 EVERYTHING: Final = Where()

@@ -21,7 +21,7 @@ from crosscam.gallery.records import Entry, ModelIdentity
 from crosscam.gallery.segments import SegmentFiles
 from crosscam.gallery.snapshot import SegmentChecks, Snapshot, extend, load
 from crosscam.models.output import Layout
-from crosscam.system.files import sync_folder
+from crosscam.system.files import make_folder, sync_folder
 from crosscam.system.locks import Lock, only_writer
 
 SEGMENTS = "segments"
@@ -85,7 +85,7 @@ class Store:
             if folder.exists() and any(folder.iterdir()):
                 raise GalleryError(f"{folder} is taken. Choose an empty or missing folder for a new gallery.")
             try:
-                (folder / SEGMENTS).mkdir(parents=True, exist_ok=True)
+                make_folder(folder / SEGMENTS)
             except OSError as error:
                 raise GalleryError(
                     f"{folder} cannot be made: {error.strerror or error}. Choose another place."

@@ -313,6 +313,10 @@ def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], 
                 raise ArgumentError(
                     f"Entry {place} has the camera {entry.camera!r}. Expected a text that is UTF-8 without NUL."
                 )
+        if entry.pid is not None and entry.pid < -1:
+            raise ArgumentError(
+                f"Entry {place} has pid {entry.pid}. Expected -1 or more, or None where it is not known."
+            )
         if entry.time is not None and not np.isfinite(entry.time):
             raise ArgumentError(f"Entry {place} has the time {entry.time}. Expected seconds, or None.")
 

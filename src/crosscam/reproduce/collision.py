@@ -22,7 +22,7 @@ from crosscam.reproduce.rows import ROWS
 from crosscam.reproduce.study import Budget, Study
 from crosscam.reproduce.tables import Table, Value, percent, signed
 from crosscam.retrieval.intervals import Interval, mean_interval, paired_difference
-from crosscam.system.files import folder_in_place
+from crosscam.system.files import folder_in_place, make_folder
 from crosscam.system.locks import held
 from crosscam.training.listeners import Listeners
 
@@ -72,7 +72,7 @@ def fill(
 def _people(place: Path, plan: Collision, dial: float, draw: int) -> Path:
     """The drawn data set; half a one, left by a kill, is drawn again."""
     data = place / "people"
-    place.mkdir(parents=True, exist_ok=True)
+    make_folder(place)
     # Another process of the same study draws the same people: they are waited for.
     with held(place / "people.lock", wait=True):
         if not data.exists():

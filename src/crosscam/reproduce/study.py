@@ -30,7 +30,7 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.rows import Row, Scale, check_overrides, recipe_of, skipped_overrides
 from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
 from crosscam.scoring import TestImages, ranking_labels
-from crosscam.system.files import write_atomically, write_text
+from crosscam.system.files import make_folder, write_atomically, write_text
 from crosscam.system.json_text import parse_json
 from crosscam.system.locks import held, only_writer
 from crosscam.training.checkpoint import check_same_training, load_recipe
@@ -126,7 +126,7 @@ class Study:
         text = json.dumps(wanted, indent=2) + "\n"
         path = folder / STUDY
         if not path.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             with held(folder / LOCK, wait=True, remove=True):
                 if not path.exists():
                     write_atomically(path, lambda temporary: write_text(temporary, text))
@@ -181,7 +181,7 @@ class Study:
         if (folder / RESULT).exists():
             check_same_training(folder, recipe, self.dataset.fingerprint())
             return True
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         with held(folder / LOCK, wait=wait) as mine:
             if not mine:
                 return False

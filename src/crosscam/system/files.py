@@ -23,6 +23,23 @@ GONE: Stamp = (-1, -1, -1)
 _UNFINISHED = re.compile(r"(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there; at any depth, which ``Path.mkdir`` does not.
+
+    Raises:
+        OSError: it is a file, or cannot be made.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.stat(folder)  # before anything is made: the whole name may be too long
+    missing = []
+    above = folder
+    while not os.path.isdir(above) and above != above.parent:
+        missing.append(above)
+        above = above.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+
+
 def write_atomically(
     path: Path,
     write: Callable[[Path], None],
@@ -44,7 +61,7 @@ def write_atomically(
     """
     temporary = unfinished_name(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         # Some writers make files for their owner alone; ours are as readable as any new file of this user's.
         with open(temporary, "xb") as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
@@ -90,7 +107,7 @@ def folder_in_place(
     """
     unfinished = unfinished_name(folder)
     try:
-        unfinished.mkdir(parents=True)
+        make_folder(unfinished)
         yield unfinished
         if folder.is_dir():
             folder.rmdir()  # Windows moves no folder onto another, not even an empty one.

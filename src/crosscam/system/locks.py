@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from crosscam.errors import BusyError, StorageError
-from crosscam.system.files import clear_unfinished
+from crosscam.system.files import clear_unfinished, make_folder
 
 FOLDER_LOCK = ".crosscam.lock"
 # Places whose lock is held by what called; another thread of this process is somebody else.
@@ -110,7 +110,7 @@ def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
         yield
         return
     try:
-        (there if folder else there.parent).mkdir(parents=True, exist_ok=True)
+        make_folder(there if folder else there.parent)
         lock = Lock(there / FOLDER_LOCK if folder else there.parent / f".{there.name}.lock")
         taken = lock.take()
     except OSError as error:

@@ -22,6 +22,7 @@ from crosscam.models.systems import begin_epoch
 from crosscam.recipes.catalogue import build_model, random_start
 from crosscam.recipes.recipe import Recipe
 from crosscam.system.cores import keep_freed_memory
+from crosscam.system.files import make_folder
 from crosscam.training import checkpoint
 from crosscam.training.distributed import World, joined_world
 from crosscam.training.listeners import Listeners, Neighbours, StepReport, stop_requests
@@ -150,7 +151,7 @@ class Trainer(RunState):
         recipe, folder, world = self.recipe, self.folder, self.world
         # Every process has looked at the folder before the first one writes to it.
         world.barrier()
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         state = checkpoint.load_state(folder, recipe, self.dataset.fingerprint()) if self.resume else None
         if self.resume and state is None and (folder / checkpoint.PROVENANCE).exists():
             checkpoint.check_same_training(folder, recipe, self.dataset.fingerprint())
