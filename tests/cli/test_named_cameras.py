@@ -65,7 +65,8 @@ def test_filters_take_names_and_numbers(crosscam: Run, gallery: Path) -> None:
 
 
 def test_tables_and_exports_have_the_names(crosscam: Run, gallery: Path) -> None:
-    out = crosscam(f"gallery search g run 'own/{SOUTH}/000.jpg' --limit 30")[1]
+    out = crosscam(f"gallery search g run 'own/{SOUTH}/000.jpg' --limit 30 --html hits.html")[1]
+    assert f"cam {NORTH}" in (gallery / "hits.html").read_text(encoding="utf-8")
     assert NORTH in out
     assert SOUTH in out
     assert crosscam("gallery export g out.npz")[0] == 0
@@ -233,7 +234,7 @@ def test_broken_files_end_with_the_same_status(crosscam: Run, by_camera: Path) -
         status, _, err = crosscam(command)
         assert status == 2, command
         assert "broken.jpg" in err.splitlines()[-1], command
-    assert (by_camera / "pairs/pairs.html").is_file()
+    assert f"cam {SOUTH}" in (by_camera / "pairs/pairs.html").read_text(encoding="utf-8")
     (by_camera / "bad").mkdir()
     (by_camera / "bad/a.jpg").write_bytes(b"no picture")
     assert "None of the 1 images can be read" in crosscam("extract run bad bad.npz")[2]
