@@ -104,7 +104,7 @@ def test_training_by_a_function_is_the_same_experiment(
     again = train(small_recipe(), rendered, str(tmp_path / "run"), resume=True)
     assert [s.to_dict() for s in again] == [s.to_dict() for s in scores]
     with pytest.raises(CheckpointError, match="already holds a training"):
-        train("demo", rendered, tmp_path / "run", progress=False)
+        train(small_recipe(), rendered, tmp_path / "run", progress=False)
     with pytest.raises(RecipeError, match="No recipe 'dem'"):
         train("dem", rendered, tmp_path / "other", progress=False)
     with pytest.raises(DataError, match="No data set at"):
