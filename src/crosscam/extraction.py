@@ -431,7 +431,8 @@ class Extractor:
         """Pictures as :meth:`pixels` takes them: (N, height, width, 3) uint8, decoded and resized in parallel.
 
         Args:
-            pictures, value_range: as when they are described at once.
+            pictures: as when they are described at once.
+            value_range: likewise.
         Raises:
             ImageError: a picture that cannot be read.
             ValueError: something that is not a picture, or one picture instead of a list.

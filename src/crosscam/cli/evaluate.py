@@ -83,7 +83,8 @@ class Evaluate:
                 scores.append(test.reranked(scored, reranking))
         # What was computed is shown, whatever becomes of the files.
         if self.general.json:
-            show_json({"out": str(out), "scores": [s.to_dict() for s in scores], **shared.to_dict()})
+            told = shared.to_dict()
+            show_json({"out": str(out), "scores": [s.to_dict() | told for s in scores], **told})
         else:
             score_table(scores, f"{recipe.name} on {dataset.name}")
             published = beside(dataset)
