@@ -2,6 +2,9 @@
 
 Classifiers are left out, and matrices become half precision; one-dimensional numbers (norms, biases) stay as they are.
 Refused if the file is larger than 12 MB or a descriptor of noise turns by more than 1e-3.
+
+``python docs/make_rrid_mini.py --record TABLE`` writes only the record of its training images, for a run folder
+that has none. The table must be the one that the network was trained on: its people and images are counted.
 """
 
 from __future__ import annotations
@@ -14,20 +17,45 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cosine_similarity
 
+from crosscam.data.readers import read_dataset
 from crosscam.extraction import load_model
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Distill
 from crosscam.recipes.settings import recipe_to_json
 from crosscam.shipped import run_folder
 from crosscam.training.checkpoint import PROVENANCE, RECIPE, WEIGHTS, load_recipe, load_weights, save_weights
+from crosscam.training.trained_on import TRAINED_ON, save_trained_on
 
 MOST_BYTES = 12_000_000
+MOST_RECORD_BYTES = 200_000
 LEAST_COSINE = 0.999
+
+
+def write_record(table: Path, target: Path) -> None:
+    """Write the record of the training images, from the table that the network was trained on."""
+    trained = json.loads((target / PROVENANCE).read_text(encoding="utf-8"))["data"]
+    dataset = read_dataset(table)
+    found = len(dataset.train), len({s.pid for s in dataset.train})
+    if found != (trained["train_images"], trained["train_ids"]):
+        sys.exit(f"{table} has {found[0]:,} images of {found[1]:,} people; {target.name} was trained on {trained}.")
+    if dataset.fingerprint() != trained["fingerprint"]:
+        # It changes with the folders that the datasets were unpacked in.
+        sys.stdout.write(f"note: fingerprint {dataset.fingerprint()}, in the training {trained['fingerprint']}\n")
+    save_trained_on(target, dataset)
+    size = (target / TRAINED_ON).stat().st_size
+    if size > MOST_RECORD_BYTES:
+        (target / TRAINED_ON).unlink()
+        sys.exit(f"{TRAINED_ON}: {size:,} bytes (at most {MOST_RECORD_BYTES:,}).")
+    sys.stdout.write(f"{target.name}: {TRAINED_ON}, {len(dataset.train):,} images, {size:,} bytes\n")
 
 
 def main() -> None:
     """Convert, check, copy."""
-    source, target = Path(sys.argv[1]), run_folder(Path("rrid-mini"))
+    target = run_folder(Path("rrid-mini"))
+    if sys.argv[1] == "--record":
+        write_record(Path(sys.argv[2]), target)
+        return
+    source = Path(sys.argv[1])
     recipe = load_recipe(source)
     weights = {k: v for k, v in load_weights(source).items() if "_classifiers." not in k}
     small = {k: v.half() if v.ndim > 1 else v for k, v in weights.items()}
@@ -50,6 +78,8 @@ def main() -> None:
         teachers = [Path(teacher).stem for teacher in recipe.distill.teachers]
         provenance["distill"] = {**asdict(recipe.distill), "teachers": teachers}
     (target / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    if (source / TRAINED_ON).is_file():
+        (target / TRAINED_ON).write_bytes((source / TRAINED_ON).read_bytes())
     sys.stdout.write(f"{target.name}: {size:,} bytes, smallest cosine to the run folder's network {cosine:.6f}\n")
 
 

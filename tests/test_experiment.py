@@ -12,8 +12,8 @@ import torch
 
 from crosscam.data.images import decode_image
 from crosscam.data.records import ReidDataset, camids_of, pids_of
-from crosscam.errors import DataError
-from crosscam.experiment import REPORT, SCORES, run_experiment, save_scores, strips_of, untrained_model
+from crosscam.errors import CheckpointError, DataError, RecipeError
+from crosscam.experiment import REPORT, SCORES, run_experiment, save_scores, strips_of, train, untrained_model
 from crosscam.extraction import Extractor, load_model
 from crosscam.models.aligned_reid import aligned_distances
 from crosscam.recipes.catalogue import find_recipe
@@ -93,6 +93,45 @@ def test_the_saved_scores_are_those_of_evaluating_the_folder_again(
     last = read_history(folder)[-1]
     assert last["mAP"] == pytest.approx(scores[0].result.mAP, abs=1e-6)
     assert last["rank1"] == pytest.approx(scores[0].result.rank1, abs=1e-6)
+
+
+def test_training_by_a_function_is_the_same_experiment(
+    rendered: ReidDataset, tmp_path: Path, finished: tuple[Path, list[Scored]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    scores = train("demo", rendered.root, tmp_path / "run", settings=SETTINGS, progress=False)
+    assert capfd.readouterr() == ("", "")
+    assert [s.to_dict() for s in scores] == [s.to_dict() for s in finished[1]]
+    again = train(small_recipe(), rendered, str(tmp_path / "run"), resume=True)
+    assert [s.to_dict() for s in again] == [s.to_dict() for s in scores]
+    with pytest.raises(CheckpointError, match="already holds a training"):
+        train(small_recipe(), rendered, tmp_path / "run", progress=False)
+    with pytest.raises(RecipeError, match="No recipe 'dem'"):
+        train("dem", rendered, tmp_path / "other", progress=False)
+    with pytest.raises(DataError, match="No data set at"):
+        train("demo", tmp_path / "gone", tmp_path / "other", progress=False)
+
+
+def test_training_by_a_function_tells_of_its_progress(
+    rendered: ReidDataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    train("demo", rendered, tmp_path / "run", settings=[s.replace("epochs=2", "epochs=1") for s in SETTINGS])
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "epoch 1: loss" in err
+    assert rendered.notes[0] in err
+
+
+def test_scores_say_what_they_are(finished: tuple[Path, list[Scored]]) -> None:
+    scored = finished[1][0]
+    result = scored.result
+    shown = repr(result)
+    assert shown.startswith(f"RankingResult(mAP {100 * result.mAP:.1f} %, rank-1 {100 * result.rank1:.1f} %, rank-5 ")
+    assert shown.endswith(f"{result.num_queries} queries, market1501, step)")
+    assert repr(scored) == f"Scored('trained', {shown}, data {scored.data_fingerprint[:4]}...)"
+    pytest.importorskip("pyarrow")
+    table = result.to_arrow()
+    np.testing.assert_array_equal(table.column("average_precision").to_numpy(), result.average_precision)
+    assert table.column("first_match").to_pylist() == [rank or None for rank in result.first_match.tolist()]
 
 
 def test_the_report_is_one_page_with_scores_and_provenance(

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from crosscam.data.augment import prepare
 from crosscam.data.images import decode_image, resize_image
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset
-from crosscam.errors import CheckpointError, ImageError
+from crosscam.errors import CheckpointError, CrosscamError, ImageError
 from crosscam.extraction import Extractor, describe, extract, load_model
 from crosscam.models.output import ReidOutput
 from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
+from crosscam.tracking import TrackerFeatures
 from crosscam.training import checkpoint
 
 SMALL = [
@@ -183,6 +187,111 @@ def test_one_path_in_place_of_a_list_is_refused(run: tuple[Path, RRID]) -> None:
     for path in ("a.jpg", Path("a.jpg")):
         with pytest.raises(ValueError, match="Put it into a list"):
             Extractor.load(run[0])(path)  # type: ignore[arg-type]
+
+
+def kinds_of(path: Path) -> list[object]:
+    """One picture in each kind that Python programs hold."""
+    array = decode_image(path)
+    chw = torch.from_numpy(array).permute(2, 0, 1)
+    return [path, str(path), path.read_bytes(), open(path, "rb"), Image.open(path), array, chw, chw / 255]
+
+
+def test_lists_and_generators_of_any_kind_give_the_same_descriptors(
+    rendered: ReidDataset, run: tuple[Path, RRID]
+) -> None:
+    extractor = Extractor.load(run[0])
+    paths = [s.path for s in rendered.query[:3]]
+    # The same pixels in batches of the same sizes: equal to the last bit.
+    found = extractor(kinds_of(paths[0]), value_range=(0, 1))
+    assert np.array_equal(found, extractor(paths[:1] * 8))
+    expected = extractor(paths * 7)
+    assert np.array_equal(extractor(path for path in paths * 7), expected)
+    # Batches come as a sampler gives them; one image object may stand in a list twice.
+    image = Image.open(paths[0])
+    assert np.array_equal(extractor([image] * 20, 8), extractor(paths[:1] * 20, 8))
+    tensors = torch.stack([torch.from_numpy(decode_image(p)).permute(2, 0, 1) for p in paths])
+    assert np.array_equal(extractor(tensors), extractor(paths))
+    assert np.array_equal(extractor(tensors / 255, value_range=(0, 1)), extractor(paths))
+    assert np.array_equal(extractor.decoded(Image.open(p) for p in paths), extractor.decoded(paths))
+    assert extractor(iter(())).shape == (0, 24)
+
+
+def test_a_generator_is_drawn_as_it_is_used(rendered: ReidDataset, run: tuple[Path, RRID]) -> None:
+    drawn, seen = 0, []
+
+    def many() -> Iterator[Path]:
+        nonlocal drawn
+        for _ in range(100):
+            drawn += 1
+            yield rendered.query[0].path
+
+    Extractor.load(run[0])(many(), 10, progress=lambda done, total: seen.append((done, total, drawn)))
+    assert seen[0][:2] == (10, 0)
+    assert seen[0][2] <= 30, "two batches ahead at most"
+    assert seen[-1] == (100, 0, 100)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        ([np.zeros((8, 4, 3), np.uint8), None], "Picture 1 is None"),
+        ([np.zeros((8, 4, 3), np.uint8), torch.zeros(3, 8, 4)], r"Picture 1 is a tensor.*value_range=\(0, 1\)"),
+        ((p for p in [np.zeros((8, 4, 3), np.uint8), 3]), r"Picture 1 is an int \(3\)"),
+        ([[np.zeros((8, 4, 3), np.uint8)]], "Picture 0 is a list"),
+        (Image.new("RGB", (4, 8)), "found one Image. Put it into a list"),
+        (torch.zeros(3, 8, 4), "found one Tensor. Put it into a list"),
+        (np.zeros((8, 4, 3), np.uint8), "found one ndarray. Put it into a list"),
+        (BytesIO(b"a"), "found one BytesIO. Put it into a list"),
+        (None, "Expected a list of pictures, found None"),
+        (7, "Expected a list of pictures, found 7"),
+        (np.float32(7), "Expected a list of pictures"),
+        (torch.tensor(7), "Expected a list of pictures"),
+        ([b"no picture"], "Picture 0 is not an image"),
+    ],
+)
+def test_what_is_no_list_of_pictures_is_one_line(run: tuple[Path, RRID], pictures: object, message: str) -> None:
+    with pytest.raises(CrosscamError, match=message) as caught:
+        Extractor.load(run[0])(pictures)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_the_wrong_kind_is_told_before_anything_is_described(run: tuple[Path, RRID]) -> None:
+    extractor = Extractor.load(run[0])
+    done: list[tuple[int, int]] = []
+    with pytest.raises(ValueError, match="Picture 60 is None"):
+        extractor([*[np.zeros((8, 4, 3), np.uint8)] * 60, None], 8, progress=lambda *d: done.append(d))  # type: ignore[list-item]
+    assert not done
+
+
+def test_progress_is_shown_when_asked_for_alone(
+    rendered: ReidDataset, run: tuple[Path, RRID], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extractor = Extractor.load(run[0])
+    paths = [s.path for s in rendered.query[:9]]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    extractor(paths, progress=False)
+    extractor.files(paths, progress=False)
+    extractor.folder(paths[0].parent, progress=False)
+    assert capfd.readouterr() == ("", "")
+    for call in (
+        lambda: extractor(paths, progress=True),
+        lambda: extractor.files(paths, progress=True),
+        lambda: extractor.folder(paths[0].parent, progress=True),
+    ):
+        call()
+        out, err = capfd.readouterr()
+        assert out == ""
+        assert "describing" in err
+    with pytest.raises(ValueError, match=r"progress is 'yes'\. Expected True, False or a function"):
+        extractor(paths, progress="yes")  # type: ignore[arg-type]
+
+
+def test_an_extractor_says_what_it_is(run: tuple[Path, RRID], rendered: ReidDataset) -> None:
+    extractor = Extractor.load(run[0])
+    assert repr(extractor) == f"Extractor('small', 24 numbers, 64 x 32, auto, {extractor.fingerprint[:4]}...)"
+    extractor([rendered.query[0].path])
+    assert ", torch, " in repr(extractor)
+    assert repr(TrackerFeatures(extractor, colour="rgb")) == f"TrackerFeatures({extractor!r}, rgb)"
 
 
 def test_a_picture_that_cannot_be_read_is_named(run: tuple[Path, RRID], tmp_path: Path) -> None:

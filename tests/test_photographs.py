@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import base64
+import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +10,23 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from crosscam.data.cameras import tell_cameras
 from crosscam.errors import DataError
 from crosscam.extraction import Extractor
+from crosscam.gallery.calibrated import calibration_of, verdicts_of
 from crosscam.gallery.places import open_gallery
 from crosscam.gallery.records import Entry
-from crosscam.photographs import Searched, ahead_of_others, search_photographs, similar_pairs, tell_cameras
+from crosscam.gallery.searching import SearchOptions
+from crosscam.photographs import (
+    Searched,
+    ahead_of_others,
+    pair_of,
+    search_photographs,
+    similar_pairs,
+    similarity_spread,
+)
+from crosscam.retrieval.calibrating import calibrate
+from crosscam.retrieval.calibration import Calibration, Origin
 from small_models import tiny_rrid
 
 SOURCE = Path("tiny")
@@ -159,3 +174,83 @@ def test_whole_scenes_are_told(tmp_path: Path, extractor: Extractor) -> None:
     assert [f.what for f in found.findings if f.code == "scenes"] == [
         "3 of 6 images are wider than high, so they look like whole scenes."
     ]
+
+
+def calibration(model: str) -> Calibration:
+    """One of other cameras."""
+    origin = Origin("elsewhere", "0" * 16, model)
+    rows = np.random.default_rng(0).normal(size=(80, 8)).astype(np.float32)
+    rows[1::2] = rows[::2] + 0.1
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    pids, camids = np.repeat(np.arange(1, 41), 2), np.tile([1, 2], 40)
+    return calibrate(rows, pids, camids, origin, fmr=0.1, fnmr=0.99, replicates=2)
+
+
+def test_the_gallery_carries_the_calibration_as_one_of_other_cameras(tmp_path: Path, extractor: Extractor) -> None:
+    samples = tell_cameras(people(tmp_path / "in"), tmp_path / "in", None, [])
+    kept_with = calibration(extractor.fingerprint)
+    found = search_photographs(samples, SOURCE, extractor, tmp_path / "out", calibration=kept_with)
+    with open_gallery(found.gallery) as gallery:
+        assert calibration_of(gallery)[0] == kept_with
+        usable, reason = verdicts_of(gallery, SearchOptions())
+    assert usable is None
+    assert "calibrated on other cameras (elsewhere)" in reason
+
+
+def test_one_entry_s_pair_is_that_of_the_page(tmp_path: Path, extractor: Extractor) -> None:
+    samples = tell_cameras(people(tmp_path / "in", 9), tmp_path / "in", None, [])
+    found = search_photographs(samples, SOURCE, extractor, tmp_path / "out", shown=100)
+    by_entry = {e.id: p for p in found.pairs for e in (p.first, p.second)}
+    with open_gallery(found.gallery) as gallery:
+        spread = similarity_spread(gallery, gallery.ids())
+        for entry in gallery.entries():
+            pair = pair_of(gallery, entry, True, spread)
+            same = by_entry.get(entry.id)
+            assert (pair is None) == (same is None)
+            if pair and same:
+                assert (pair.first.id, pair.second.id) == (same.first.id, same.second.id)
+                assert pair.margin == pytest.approx(same.margin)
+
+
+def test_pictures_on_the_page_are_large_and_open_in_full_size(tmp_path: Path, extractor: Extractor) -> None:
+    paths = people(tmp_path / "in", 4)
+    for path in paths:
+        with Image.open(path) as picture:
+            picture.resize((200, 600)).save(path)
+    samples = tell_cameras(paths, tmp_path / "in", None, [])
+    page = search_photographs(samples, SOURCE, extractor, tmp_path / "out").page.read_text(encoding="utf-8")
+    data = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+    assert data
+    for one in data:
+        with Image.open(io.BytesIO(base64.b64decode(one))) as picture:
+            assert picture.size == (200, 600)
+    targets = re.findall(r'<a class="frame" href="#([\w-]+)" title="Show in full size"><img', page)
+    assert len(targets) == len(set(targets)) == len(data)
+    ids = set(re.findall(r'id="([\w-]+)"', page))
+    assert set(re.findall(r'href="#([\w-]+)"', page)) <= ids
+    assert ".enlarging:target" in page
+
+
+def test_more_pairs_on_request_and_their_number_without(tmp_path: Path, extractor: Extractor) -> None:
+    samples = tell_cameras(people(tmp_path / "in", 9), tmp_path / "in", None, [])
+    every = search_photographs(samples, SOURCE, extractor, tmp_path / "all", shown=100)
+    assert every.left_out == (0, 0)
+    assert "not shown here" not in every.page.read_text(encoding="utf-8")
+    few = search_photographs(samples, SOURCE, extractor, tmp_path / "few", shown=1)
+    likely = sum(p.stands_out for p in every.pairs)
+    others = len(every.pairs) - likely
+    assert few.left_out == (max(0, likely - 1), max(0, others - 1))
+    page = few.page.read_text(encoding="utf-8")
+    assert f"Look-alikes: {others}" in page
+    assert f"<code>--pairs {max(likely, others)}</code> shows all" in page
+    assert few.most_of_a_kind == max(likely, others)
+
+
+def test_one_camera_is_not_called_another(tmp_path: Path, extractor: Extractor) -> None:
+    paths = [draw(tmp_path / "in" / f"{n}{half}.png", n, 8 * (half == "b")) for n in range(4) for half in "ab"]
+    samples = tell_cameras(paths, tmp_path / "in", None, [])
+    page = search_photographs(samples, SOURCE, extractor, tmp_path / "out").page.read_text(encoding="utf-8")
+    assert "8 images, 1 camera, described by" in page
+    assert "another camera" not in page
+    assert "nearest image of all" in page
+    assert 'aria-label="Colors of the bars"' in page

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 from crosscam.extraction import Extractor
 from crosscam.shipped import SHIPPED, run_folder
-from crosscam.training.checkpoint import WEIGHTS, load_weights
+from crosscam.training.checkpoint import PROVENANCE, WEIGHTS, load_weights
+from crosscam.training.trained_on import TRAINED_ON, load_trained_on
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,20 @@ def test_its_weights_are_small_and_finite(name: str) -> None:
     weights = load_weights(Path(name))
     assert all(bool(value.isfinite().all()) for value in weights.values())
     assert not [key for key in weights if "_classifiers." in key]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_it_says_whom_it_was_trained_on(name: str) -> None:
+    """Digests of all its training images, in a small file."""
+    file = run_folder(Path(name)) / TRAINED_ON
+    assert file.stat().st_size <= 200_000
+    data = json.loads((run_folder(Path(name)) / PROVENANCE).read_text(encoding="utf-8"))["data"]
+    record = json.loads(file.read_text(encoding="utf-8"))
+    assert (record["people"], record["images"]) == (data["train_ids"], data["train_images"])
+    known = load_trained_on(Path(name))
+    assert known is not None
+    # The same photograph can be in a data set twice.
+    assert 0.99 * data["train_images"] <= len(known) <= data["train_images"]
 
 
 def test_a_folder_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

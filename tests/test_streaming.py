@@ -83,7 +83,7 @@ def test_parquet_has_its_columns_and_the_fingerprint(
     parquet = pytest.importorskip("pyarrow.parquet")
     stream(extractor, entries, tmp_path / name)
     table = parquet.read_table(tmp_path / name)
-    assert table.column_names == ["path", "pid", "camid", "time", "track", "descriptor"]
+    assert table.column_names == ["path", "pid", "camid", "time", "track", "camera", "descriptor"]
     assert table.column("path").to_pylist() == [str(e.path) for e in entries]
     assert table.column("pid").to_pylist() == [e.pid for e in entries]
     assert table.column("time").null_count == sum(e.time is None for e in entries)

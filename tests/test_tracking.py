@@ -152,6 +152,107 @@ def test_a_video_is_described_frame_by_frame(extractor: Extractor, tmp_path: Pat
     assert np.array_equal(by_mapping[0][1], extractor.boxes(frames[2], box))
 
 
+def test_boxes_of_a_video_are_a_list_a_mapping_or_a_function(extractor: Extractor, tmp_path: Path) -> None:
+    video, box = tmp_path / "v.mkv", [[10, 5, 40, 55]]
+    frames = [np.roll(FRAME, 7 * i, axis=1) for i in range(3)]
+    write_video(video, frames)
+    expected = {number: extractor.boxes(frame, box) for number, frame in enumerate(frames)}
+    for boxes in ([box, None, box * 2], (box, None, np.array(box * 2)), {0: box, 1: None, 2: box * 2}):
+        found = dict(extractor.video(video, boxes))
+        assert list(found) == [0, 2]
+        assert np.array_equal(found[0], expected[0])
+        np.testing.assert_allclose(found[2], np.repeat(expected[2], 2, axis=0), atol=2e-6)
+    assert list(dict(extractor.video(video, np.array([box, box])))) == [0, 1]
+    assert [rows.shape for _, rows in extractor.video(video, [[], box])] == [(0, extractor.dim), (1, extractor.dim)]
+    asked: list[tuple[int, np.ndarray]] = []
+
+    def function(number: int, frame: np.ndarray) -> list[list[int]] | None:
+        asked.append((number, frame))
+        return box if number else None
+
+    assert list(dict(extractor.video(video, function))) == [1, 2]
+    assert [number for number, _ in asked] == [0, 1, 2]
+    assert all(np.array_equal(frame, frames[number]) for number, frame in asked)
+    detections = {1: FakeDetections(np.array(box))}
+    assert np.array_equal(dict(extractor.video(video, detections))[1], expected[1])
+
+
+def test_boxes_of_no_frame_are_not_passed_over_in_silence(extractor: Extractor, tmp_path: Path) -> None:
+    video, box = tmp_path / "v.mkv", [[10, 5, 40, 55]]
+    write_video(video, [FRAME] * 3)
+    with pytest.raises(DataError, match=r"v\.mkv has 3 frames.*frame 3\. None of its frames has boxes"):
+        list(extractor.video(video, {3: box}))
+    with pytest.warns(UserWarning, match=r"has 3 frames.*2 frames that it does not have, first 3"):
+        assert len(list(extractor.video(video, [box] * 5))) == 3
+    assert list(extractor.video(video, {})) == []
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[10, 5, 40, 55]], r"Item 0 of the boxes is one box, \[10, 5, 40, 55\]"),
+        (np.array([[10, 5, 40, 55]]), "Item 0 of the boxes is one box"),
+        ([10, 5, 40, 55], "Item 0 of the boxes is 10. Expected the"),
+        ({"0": [[10, 5, 40, 55]]}, "by frame number, counted from 0; found the key '0'"),
+        (((n, []) for n in range(3)), "Boxes are a generator. Expected a mapping"),
+        (None, "Boxes are a NoneType"),
+        ("boxes.json", "Boxes are a str"),
+    ],
+)
+def test_boxes_of_a_video_of_another_kind_are_one_line(extractor: Extractor, boxes: object, message: str) -> None:
+    # At the call, before the first frame is asked for; the video need not be there.
+    with pytest.raises(ValueError, match=message) as caught:
+        extractor.video("gone.mp4", boxes)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+BOXES = np.array([[0, 0, 30, 60], [40, 10, 80, 50]], np.float32)
+
+
+def test_each_call_of_a_tracker_gives_the_rows_of_the_boxes(extractor: Extractor) -> None:
+    features, detections = TrackerFeatures(extractor), FakeDetections(BOXES)
+    bgr = np.ascontiguousarray(FRAME[:, :, ::-1])
+    expected = extractor.boxes(FRAME, BOXES)
+    scored = np.hstack((BOXES, [[0.9, 0], [0.8, 0]]))
+    crops = [bgr[0:60, 0:30], bgr[10:50, 40:80]]
+    for found in (
+        features(bgr, BOXES),
+        features(bgr, detections),
+        features.extract_features(detections, bgr),
+        features.extract_embeddings(detections, bgr),
+        features.get_features(BOXES, bgr),
+        features.get_features(scored, bgr),
+        features.predict(crops),
+        TrackerFeatures(extractor, colour="rgb").predict([crop[..., ::-1] for crop in crops]),
+        TrackerFeatures(extractor, colour="rgb")(FRAME, BOXES),
+    ):
+        assert np.array_equal(found, expected)
+    assert isinstance(features.predict(crops), list)
+    nothing = FakeDetections(np.empty((0, 4), np.float32))
+    for empty in (features.extract_embeddings(nothing, bgr), features.get_features(np.empty((0, 6)), bgr)):
+        assert empty.shape == (0, extractor.dim)
+    assert features.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda f: f(BOXES, FRAME), "A frame is an"),
+        (lambda f: f(None, BOXES), "A frame is an .* this one is a NoneType"),
+        (lambda f: f(FRAME, object()), "Boxes are .* object has no such numbers"),
+        (lambda f: f(FRAME, [[1, 2, 3, 4], [1, 2, 3]]), "Boxes are .* list has no such numbers"),
+        (lambda f: f.predict([FRAME[:0]]), r"Picture 0 is an array of shape \(0, 80, 3\)"),
+        (lambda f: f.predict([FRAME, None]), "Picture 1 is None"),
+        (lambda f: f.predict([FRAME[:, :, 0]]), r"Picture 0 is an array of shape \(60, 80\)"),
+        (lambda f: TrackerFeatures(f.extractor, colour="grey"), "Unknown colour 'grey'"),
+    ],
+)
+def test_a_wrong_call_of_a_tracker_is_one_line(extractor: Extractor, call: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        call(TrackerFeatures(extractor))  # type: ignore[operator]
+    assert "\n" not in str(caught.value)
+
+
 # Display matrices of a container: a, b, c, d; and what a viewer shows.
 TURNS = {
     (1, 0, 0, 1): lambda f: f,

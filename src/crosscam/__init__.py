@@ -19,15 +19,18 @@ if TYPE_CHECKING:
     from crosscam.data.holdout import holdout
     from crosscam.data.readers import read_dataset
     from crosscam.data.records import ReidDataset, Sample
+    from crosscam.descriptor_tables import DescriptorFile, read_descriptors
+    from crosscam.experiment import train
     from crosscam.exporting import export_model
     from crosscam.extraction import Extractor
     from crosscam.gallery import create_gallery, open_gallery
     from crosscam.models.authors import load_authors_state
     from crosscam.models.output import Block, ReidOutput
-    from crosscam.recipes.catalogue import build_model
+    from crosscam.recipes.catalogue import build_model, list_recipes
     from crosscam.retrieval.distances import pairwise_distances
     from crosscam.retrieval.metrics import RankingResult, evaluate_ranking
     from crosscam.retrieval.rerank import rerank
+    from crosscam.shipped import list_models
     from crosscam.tracking import TrackerFeatures
 
 wait_politely()  # before torch is imported
@@ -36,6 +39,7 @@ __version__ = version("crosscam")
 # Where each name is; loaded when it is first used, so that importing crosscam takes a fraction of a second.
 _PLACES = {
     "Block": "models.output",
+    "DescriptorFile": "descriptor_tables",
     "Extractor": "extraction",
     "RankingResult": "retrieval.metrics",
     "ReidDataset": "data.records",
@@ -47,15 +51,20 @@ _PLACES = {
     "evaluate_ranking": "retrieval.metrics",
     "export_model": "exporting",
     "holdout": "data.holdout",
+    "list_models": "shipped",
+    "list_recipes": "recipes.catalogue",
     "load_authors_state": "models.authors",
     "open_gallery": "gallery",
     "pairwise_distances": "retrieval.distances",
     "read_dataset": "data.readers",
+    "read_descriptors": "descriptor_tables",
     "rerank": "retrieval.rerank",
+    "train": "experiment",
 }
 _ROOMS = ("data", "gallery", "losses", "models", "recipes", "retrieval")
 __all__ = [
     "Block",
+    "DescriptorFile",
     "Extractor",
     "RankingResult",
     "ReidDataset",
@@ -67,12 +76,16 @@ __all__ = [
     "evaluate_ranking",
     "export_model",
     "holdout",
+    "list_models",
+    "list_recipes",
     "load_authors_state",
     "losses",
     "open_gallery",
     "pairwise_distances",
     "read_dataset",
+    "read_descriptors",
     "rerank",
+    "train",
 ]
 
 

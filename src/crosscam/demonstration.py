@@ -12,6 +12,8 @@ from crosscam.extraction import Extractor
 from crosscam.gallery.filling import fill, identify_model, kept_name, make_thumbnail
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import Hit, Where
+from crosscam.gallery.sources import remember_source
+from crosscam.gallery.typical import typical_pairs
 from crosscam.report.hits import write_hits
 from crosscam.report.pair_page import write_pair_page
 
@@ -61,6 +63,7 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
     if not place.exists():
         create_gallery(str(place), extractor.layout, identify_model(run, extractor)).close()
     with open_gallery(str(place), write=True) as gallery:
+        remember_source(gallery, run)
         fill(gallery, extractor, [s for s in dataset.gallery if s.pid != JUNK_PID], spell_names=True)
         others = {(s.pid, s.camid) for s in dataset.gallery if s.pid != DISTRACTOR_PID}
         query = next(s for s in dataset.query if any(p == s.pid and c != s.camid for p, c in others))
@@ -72,10 +75,10 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
         ids = [hit.entry.id for hit in hits]
         thumbnails = dict(zip(ids, gallery.thumbnails(ids), strict=True))
         subtitle = f"{len(gallery):,} pictures of drawn people; cameras other than the query's."
-        write_hits(run / HITS, [picture], hits, thumbnails, gallery.layout, subtitle=subtitle)
-        entries = len(gallery)
+        write_hits(run / HITS, [picture], hits, thumbnails, gallery.layout, subtitle=subtitle, pid=query.pid)
+        entries, typical = len(gallery), typical_pairs(gallery)
     # A gallery spells names that are not UTF-8.
     nearest = next(s.path for s in dataset.gallery if kept_name(s.path) == hits[0].entry.path)
     pair = explain_pair(extractor, query.path, nearest)
-    write_pair_page(run / WHY, pair, {"query": query.path.name, "match": nearest.name})
+    write_pair_page(run / WHY, pair, {"query": query.path.name, "match": nearest.name}, typical)
     return Demonstration(place, entries, query, tuple(hits), run / HITS, run / WHY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,13 +21,17 @@ NEXT_STEP = "Free some space, and give the same command again: it goes on from t
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture and what is known of it; see :class:`crosscam.Sample`."""
+    """One picture and what is known of it; see :class:`crosscam.Sample`.
+
+    The camera's name is not in the representation, by which an unfinished extraction of an earlier version is known.
+    """
 
     path: Path
     pid: int | None = None
     camid: int | None = None
     time: float | None = None
     track: str | None = None
+    camera: str | None = field(default=None, repr=False)
 
 
 class Parts(Protocol):
@@ -62,10 +66,10 @@ def write_joined(out: Path, parts: Parts, fingerprint: str) -> None:
     """Write a result from its parts.
 
     Args:
-        out: .npz with ``paths``, ``descriptors`` and ``fingerprint``, and ``pids``, ``camids``, ``times``, ``tracks``
-            where any is known (the smallest 64-bit number, NaN or nothing where one is not); .parquet with ``path``,
-            ``pid``, ``camid``, ``time``, ``track`` and ``descriptor`` (a list of fixed length, float32) and the
-            fingerprint in its metadata; or a folder of such files, one a part.
+        out: .npz with ``paths``, ``descriptors`` and ``fingerprint``, and ``pids``, ``camids``, ``times``, ``tracks``,
+            ``cameras`` (names) where any is known (the smallest 64-bit number, NaN or nothing where one is not);
+            .parquet with ``path``, ``pid``, ``camid``, ``time``, ``track``, ``camera`` and ``descriptor`` (a list of
+            fixed length, float32) and the fingerprint in its metadata; or a folder of such files, one a part.
         parts: what to write.
         fingerprint: of the model.
     """
@@ -103,6 +107,7 @@ _COLUMNS: dict[str, tuple[str, Callable[[Entry], Any]]] = {
     "camids": ("<i8", lambda e: UNKNOWN if e.camid is None else whole_number(e.camid, "camid")),
     "times": ("<f8", lambda e: np.nan if e.time is None else _time(e)),
     "tracks": ("<U", lambda e: _track(e) or ""),
+    "cameras": ("<U", lambda e: e.camera or ""),
 }
 
 
@@ -160,6 +165,7 @@ def _write_parquet(path: Path, pairs: Iterator[tuple[list[Entry], NDArray[np.flo
                     ("camid", pyarrow.int64()),
                     ("time", pyarrow.float64()),
                     ("track", pyarrow.string()),
+                    ("camera", pyarrow.string()),
                     ("descriptor", pyarrow.list_(pyarrow.float32(), rows.shape[1])),
                 ],
                 metadata={"crosscam.fingerprint": fingerprint},
@@ -179,6 +185,7 @@ def _table(pyarrow: Any, schema: Any, entries: Sequence[Entry], rows: NDArray[np
         pyarrow.array([None if e.camid is None else whole_number(e.camid, "camid") for e in entries], pyarrow.int64()),
         pyarrow.array([None if e.time is None else _time(e) for e in entries], pyarrow.float64()),
         pyarrow.array([_track(e) for e in entries], pyarrow.string()),
+        pyarrow.array([e.camera for e in entries], pyarrow.string()),
         pyarrow.FixedSizeListArray.from_arrays(values, rows.shape[1]),
     ]
     return pyarrow.Table.from_arrays(columns, schema=schema)

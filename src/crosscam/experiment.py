@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.extraction import describing_model
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
-from crosscam.recipes.catalogue import build_model
+from crosscam.progress import training_reported
+from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
+from crosscam.recipes.settings import with_settings
 from crosscam.report.page import ReportContent, write_report
 from crosscam.report.strips import RankStrip, rank_strips
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.scoring import Scored, TestImages
 from crosscam.system.files import write_atomically, write_text
+from crosscam.system.outputs import check_folder
+from crosscam.training.distributed import is_first_process
 from crosscam.training.listeners import Listeners
 from crosscam.training.logbook import read_history
 from crosscam.training.loop import Trainer
-from crosscam.training.provenance import versions
+from crosscam.training.provenance import training_data, versions
+from crosscam.training.trained_on import Overlap, load_trained_on
+from crosscam.training.trained_on import overlap as find_overlap
 
 SCORES = "scores.json"
 REPORT = "report.html"
@@ -95,9 +103,47 @@ def run_experiment(
         return found
 
 
-def save_scores(path: Path, scores: list[Scored]) -> None:
-    """Write scores with their protocols as JSON."""
-    text = json.dumps([s.to_dict() for s in scores], indent=2) + "\n"
+def train(
+    recipe: str | Recipe,
+    data: str | os.PathLike[str] | ReidDataset,
+    folder: str | os.PathLike[str],
+    *,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    progress: bool = True,
+) -> list[Scored]:
+    """Train a recipe on a dataset, score it, and write a report; ``crosscam train`` as a function.
+
+    Args:
+        recipe: a recipe or its name, see :func:`crosscam.list_recipes`.
+        data: a dataset, or its folder or table, see :func:`crosscam.read_dataset`.
+        folder: the run folder to write, which :meth:`crosscam.Extractor.load` opens.
+        settings: changes of the recipe, such as ``["train.epochs=5"]``.
+        resume: go on with the training in the folder, or begin it if there is none yet.
+        progress: show a bar, and a line for each epoch and note, on standard error; False for silence.
+    Returns:
+        Scores of the trained network, of the same network before training, and of raw pixels; empty without a test
+        split, and in all processes but the first.
+    Raises:
+        RecipeError: no such recipe or setting.
+        DataError: no such dataset, or one that cannot be trained.
+        CheckpointError: the folder holds another training.
+        TrainingError: the loss is not finite, the disk is full, or the training was asked to stop.
+    """
+    chosen = with_settings(find_recipe(recipe) if isinstance(recipe, str) else recipe, settings, once=True)
+    place = Path(folder)
+    check_folder(place)
+    dataset = data if isinstance(data, ReidDataset) else read_dataset(Path(data))
+    with training_reported(progress and is_first_process()) as listeners:
+        for note in dataset.notes:
+            listeners.tell(note)
+        return run_experiment(chosen, dataset, place, resume=resume, listeners=listeners)
+
+
+def save_scores(path: Path, scores: list[Scored], overlap: Overlap | None = None) -> None:
+    """Write scores with their protocols as JSON, and with the tested people that were trained on, if they are known."""
+    further = {} if overlap is None else overlap.to_dict()
+    text = json.dumps([s.to_dict() | further for s in scores], indent=2) + "\n"
     write_atomically(path, lambda temporary: write_text(temporary, text))
 
 
@@ -109,24 +155,37 @@ def write_run_report(
     folder: Path,
     layout: Layout,
     provenance: Mapping[str, str] | None = None,
+    overlap: Overlap | None = None,
 ) -> None:
-    """The page of one run: scores, curves, and the rankings of the first row of ``scores``."""
+    """The page of one run: scores, curves, and the rankings of the first row of ``scores``.
+
+    Args:
+        path: the page.
+        recipe, dataset: what was trained, and what it was tested on.
+        scores: of the test.
+        folder: the run folder.
+        layout: of the descriptors.
+        provenance: more lines, for example the command.
+        overlap: the tested people that were trained on; looked up where it is not given.
+    """
     ids = len({s.pid for s in dataset.query})
+    shared = find_overlap(load_trained_on(folder), dataset) if overlap is None else overlap
+    warning = shared.sentence()
     content = ReportContent(
         title=f"{recipe.name} on {dataset.name}",
-        subtitle=f"{recipe.description} Tested on {ids} identities that it never saw.",
+        subtitle=f"{recipe.description} Tested on {ids} identities{'.' if warning else ' that it never saw.'}",
         scores=[s.row() for s in scores],
         history=read_history(folder),
         strips=strips_of(dataset, scores[0], layout),
         provenance={
             "recipe": recipe.name,
             "data": f"{dataset.name}, fingerprint {dataset.fingerprint()}",
-            "training": f"{len(dataset.train):,} images of {len({s.pid for s in dataset.train}):,} identities",
+            "training": training_data(folder),
             "seed": str(recipe.train.seed),
             **(provenance or {}),
             **versions(),
         },
-        notes=dataset.notes,
+        notes=(*((warning,) if warning else ()), *dataset.notes),
     )
     write_report(path, content)
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from crosscam.data.images import resize_image
+from crosscam.data.pictures import Picture
 from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.engines.card import ModelCard, derived_fingerprint
 from crosscam.engines.contract import Descriptors, Engine, Pixels
@@ -21,7 +22,7 @@ from crosscam.engines.openvino_engine import write_openvino
 from crosscam.engines.quantise import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbour_agreement
 from crosscam.engines.seal import seal
 from crosscam.errors import ArgumentError, DataError, EngineError
-from crosscam.extraction import AnyPicture, Extractor, check_descriptors, int8_images_of
+from crosscam.extraction import Extractor, check_descriptors, int8_images_of
 from crosscam.retrieval.metrics import evaluate_descriptors
 from crosscam.system.files import copy_bytes, write_atomically
 from crosscam.system.locks import only_writer
@@ -40,10 +41,10 @@ def export_model(
     int8: bool = False,
     batch: int | None = None,
     dataset: ReidDataset | None = None,
-    int8_images: Sequence[AnyPicture] | None = None,
+    int8_images: Sequence[Picture] | None = None,
     most_lost: float = MOST_LOST_MAP,
     compared: Callable[[ModelCard], None] = lambda _: None,
-    calibration: Sequence[AnyPicture] | None = None,
+    calibration: Sequence[Picture] | None = None,
 ) -> ModelCard:
     """Write a network with its preprocessing as .onnx or, for OpenVINO, as .xml and .bin.
 
@@ -82,7 +83,7 @@ def _export(
     int8: bool,
     batch: int | None,
     dataset: ReidDataset | None,
-    int8_images: Sequence[AnyPicture] | None,
+    int8_images: Sequence[Picture] | None,
     most_lost: float,
     compared: Callable[[ModelCard], None],
 ) -> ModelCard:
@@ -117,8 +118,8 @@ def _export(
     return card
 
 
-def _int8_images(dataset: ReidDataset | None, given: Sequence[AnyPicture] | None) -> Sequence[AnyPicture]:
-    found: Sequence[AnyPicture] = given if given is not None else [s.path for s in dataset.train] if dataset else []
+def _int8_images(dataset: ReidDataset | None, given: Sequence[Picture] | None) -> Sequence[Picture]:
+    found: Sequence[Picture] = given if given is not None else [s.path for s in dataset.train] if dataset else []
     if not found:
         raise DataError(
             "int8 takes its ranges from pictures, and there are none. Give a data set with a training subset (--data), "

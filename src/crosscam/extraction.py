@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -15,9 +15,20 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from crosscam.data.augment import prepare, resize
-from crosscam.data.crops import Colour, crop_boxes, video_frames
-from crosscam.data.images import decode_image, list_images, path_key, resize_image
+from crosscam.data.crops import Boxes, Colour, HasBoxes, boxed_frames, crop_boxes
+from crosscam.data.images import list_images, path_key, resize_image
 from crosscam.data.loading import Images, Progress, embed, open_images, read_ahead
+from crosscam.data.pictures import (
+    Picture,
+    Pictures,
+    Settled,
+    ValueRange,
+    check_range,
+    decode_settled,
+    in_list,
+    name_of,
+    settle,
+)
 from crosscam.data.samplers import in_order
 from crosscam.engines.card import ModelCard, fingerprint_of
 from crosscam.engines.choose import Measurement, Runner
@@ -27,14 +38,11 @@ from crosscam.engines.quantise import MEASURED_IMAGES
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.models.output import Layout, describe
 from crosscam.models.systems import layout_of
+from crosscam.progress import ProgressOption, reported
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.shipped import run_folder
 from crosscam.training.checkpoint import load_recipe, load_weights_into
-
-Picture = str | os.PathLike[str] | NDArray[np.uint8]
-AnyPicture = Picture | bytes
-Boxes = Mapping[int, ArrayLike] | Callable[[int, NDArray[np.uint8]], ArrayLike]
 
 # In the names of the weights that only training needs.
 CLASSIFIERS = "_classifiers."
@@ -120,8 +128,8 @@ class Extractor:
         flip: bool = True,
         engine: str = "torch",
         device: str = "cpu",
-        int8_images: Sequence[AnyPicture] | None = None,
-        calibration: Sequence[AnyPicture] | None = None,
+        int8_images: Sequence[Picture] | None = None,
+        calibration: Sequence[Picture] | None = None,
     ) -> None:
         self.recipe = recipe
         self.flip = flip
@@ -142,8 +150,8 @@ class Extractor:
         flip: bool | None = None,
         device: str = "cpu",
         engine: str = "auto",
-        int8_images: Sequence[AnyPicture] | None = None,
-        calibration: Sequence[AnyPicture] | None = None,
+        int8_images: Sequence[Picture] | None = None,
+        calibration: Sequence[Picture] | None = None,
     ) -> Extractor:
         """Open a run folder, or a file that ``crosscam export`` wrote.
 
@@ -183,6 +191,11 @@ class Extractor:
         self._model, self._device, self._int8_images, self._runner = None, device, None, Runner.of(found)
         self._folder = None
         return self
+
+    def __repr__(self) -> str:
+        data = self.recipe.data
+        size = f"{self.dim} numbers, {data.height} x {data.width}"
+        return f"Extractor({self.recipe.name!r}, {size}, {self.used}, {self.fingerprint[:4]}...)"
 
     @property
     def model(self) -> nn.Module:
@@ -240,32 +253,40 @@ class Extractor:
 
     def __call__(
         self,
-        pictures: Sequence[AnyPicture] | NDArray[np.uint8],
+        pictures: Pictures,
         batch_size: int | None = None,
         *,
         names: Sequence[object] | None = None,
+        value_range: ValueRange | None = None,
+        progress: ProgressOption = False,
     ) -> NDArray[np.float32]:
         """Describe pictures.
 
         Args:
-            pictures: paths, the bytes of image files, or (H, W, 3) uint8 RGB arrays of any size; a mixture is fine.
+            pictures: a list, a generator or a batch of pictures of any size; a mixture is fine. A picture is a path,
+                the bytes of an image file, an open file, a PIL image, an (H, W, 3) array, or an (H, W, 3) or
+                (3, H, W) tensor; arrays and tensors are RGB, of uint8 or, with ``value_range``, of floats. A
+                generator is drawn batch by batch; ``"auto"`` cannot count it, and takes the engine for few pictures.
             batch_size: pictures at once; 32 on a CPU and 128 on a GPU by default.
             names: what messages call the pictures; by default their paths, or their places in the list.
+            value_range: black and white of arrays and tensors of floats, such as ``(0, 1)``.
+            progress: True for a bar, or a function that is called with (done, all), all being 0 for a generator.
         Returns:
             (N, D) float32, each row of length 1, in the order of the pictures.
         Raises:
             ImageError: a picture that cannot be read.
             DataError: a descriptor that is not finite or has length 0.
-            ValueError: an array that is not (H, W, 3) uint8, or one path instead of a list.
+            ValueError: something that is not a picture, or one picture instead of a list.
         """
-        if isinstance(pictures, str | os.PathLike | bytes):
-            raise ArgumentError(f"Expected a list of pictures, found {pictures!r:.80}. Put it into a list.")
         self._refuse_fork()
         size = self.batch_size if batch_size is None else batch_size
         if size < 1:
             raise ArgumentError(f"batch_size is {size}. Expected at least 1.")
-        batches = read_ahead(list(pictures), self._read, size)
-        return self.embed(map(np.stack, batches), list(pictures if names is None else names), len(pictures))
+        listed, seen = in_list(pictures), list[object]()
+        batches = read_ahead(self._settled(listed, names, value_range, seen), self._read, size)
+        expected = len(listed) if isinstance(listed, Sized) else 0
+        with reported(progress, "describing") as report:
+            return self.embed(map(np.stack, batches), seen, expected, report)
 
     def embed(
         self, batches: Iterable[Pixels], names: Sequence[object], expected: int, progress: Progress | None = None
@@ -315,9 +336,14 @@ class Extractor:
             )
         _used = True
 
-    def folder(self, folder: str | os.PathLike[str]) -> tuple[list[Path], NDArray[np.float32]]:
+    def folder(
+        self, folder: str | os.PathLike[str], *, progress: ProgressOption = False
+    ) -> tuple[list[Path], NDArray[np.float32]]:
         """The pictures of one folder in natural order, by their names' endings, and their (N, D) descriptors.
 
+        Args:
+            folder: without its subfolders.
+            progress: True for a bar, or a function that is called with (done, all).
         Raises:
             DataError: no folder, no pictures, or one that cannot be read.
         """
@@ -327,14 +353,16 @@ class Extractor:
         if not paths:
             raise DataError(f"No pictures in {folder}. Expected files in .jpg, .png, .bmp, .webp or .tif.")
         paths.sort(key=path_key)
-        return paths, self(paths)
+        return paths, self(paths, progress=progress)
 
-    def boxes(self, frame: NDArray[np.uint8], boxes: ArrayLike, colour: Colour = "rgb") -> NDArray[np.float32]:
+    def boxes(
+        self, frame: NDArray[np.uint8], boxes: ArrayLike | HasBoxes, colour: Colour = "rgb"
+    ) -> NDArray[np.float32]:
         """Describe the people in one frame.
 
         Args:
             frame: (H, W, 3) uint8.
-            boxes: (N, 4) left, top, right, bottom in pixels.
+            boxes: (N, 4) left, top, right, bottom in pixels, or detections that hold them as ``xyxy``.
             colour: ``"bgr"`` for a frame of OpenCV's.
         Returns:
             (N, D) float32, in the order of the boxes; no rows without boxes.
@@ -348,22 +376,25 @@ class Extractor:
 
         Args:
             path: the video file.
-            boxes: (N, 4) boxes for a frame's number, counted from 0: a mapping, or a function of the number and the
-                frame. Frames that a mapping does not name are passed over.
+            boxes: (N, 4) boxes of the frames, which are counted from 0. A mapping from a frame's number to its boxes;
+                or a list whose first item is of the first frame, and so on; or a function that is called with
+                (number, frame), where the frame is (H, W, 3) uint8 RGB, and gives its boxes. Frames that a mapping or
+                a list does not name, or for which it has None, are passed over.
         Yields:
-            a frame's number and its (N, D) descriptors.
+            a frame's number and its (N, D) descriptors; no rows for a frame without boxes.
         Raises:
-            DataError: see :func:`crosscam.data.crops.video_frames`.
+            DataError: see :func:`crosscam.data.crops.video_frames`; or the boxes are of no frame of the video. Where
+                some of them are, a warning tells how many are not.
+            ValueError: boxes of another kind.
         """
-        for number, frame in enumerate(video_frames(path)):
-            if callable(boxes):
-                yield number, self.boxes(frame, boxes(number, frame))
-            elif number in boxes:
-                yield number, self.boxes(frame, boxes[number])
+        return ((number, self.boxes(frame, found)) for number, frame, found in boxed_frames(path, boxes))
 
-    def files(self, paths: Sequence[Path], progress: Progress | None = None) -> NDArray[np.float32]:
+    def files(self, paths: Sequence[Path], progress: ProgressOption = None) -> NDArray[np.float32]:
         """(N, D) descriptors of many files, decoded in parallel.
 
+        Args:
+            paths: the files.
+            progress: True for a bar, or a function that is called with (done, all).
         Raises:
             DataError: files that cannot be read, with their number and the first.
         """
@@ -375,11 +406,12 @@ class Extractor:
             return batch.contiguous().numpy()
 
         batches = images.batches(in_order(len(paths), self.batch_size))
-        return self.embed(map(full, batches), paths, len(paths), progress)
+        with reported(progress, "describing") as report:
+            return self.embed(map(full, batches), paths, len(paths), report)
 
-    def tune(self, pictures: Iterable[AnyPicture]) -> str:
+    def tune(self, pictures: Iterable[Picture]) -> str:
         """Measure the engines on some pictures now, and keep the fastest for any number of pictures; its name."""
-        self._runner.choose(self.decoded(list(islice(pictures, MEASURED_IMAGES))))
+        self._runner.choose(self.decoded(list(islice(in_list(pictures), MEASURED_IMAGES))))
         return self.engine
 
     @property
@@ -395,31 +427,43 @@ class Extractor:
     def _network(self) -> Network:
         return Network(self.model, self.card, self._device, self._int8_images, self._folder)
 
-    def decoded(self, pictures: Sequence[AnyPicture] | NDArray[np.uint8]) -> Pixels:
+    def decoded(self, pictures: Pictures, *, value_range: ValueRange | None = None) -> Pixels:
         """Pictures as :meth:`pixels` takes them: (N, height, width, 3) uint8, decoded and resized in parallel.
 
+        Args:
+            pictures: as when they are described at once.
+            value_range: likewise.
         Raises:
             ImageError: a picture that cannot be read.
-            ValueError: an array that is not (H, W, 3) uint8.
+            ValueError: something that is not a picture, or one picture instead of a list.
         """
         self._refuse_fork()
-        found = [image for batch in read_ahead(list(pictures), self._read, self.batch_size) for image in batch]
+        settled = self._settled(in_list(pictures), None, value_range, [])
+        found = [image for batch in read_ahead(settled, self._read, self.batch_size) for image in batch]
         return np.stack(found) if found else np.empty((0, *self._size, 3), np.uint8)
 
-    def _read(self, picture: AnyPicture) -> Pixels:
+    def _settled(
+        self,
+        pictures: Iterable[Picture],
+        names: Sequence[object] | None,
+        value_range: ValueRange | None,
+        seen: list[object],
+    ) -> Iterator[tuple[Settled, str]]:
+        """Each picture as threads can share it, and what messages call it; ``seen`` gets what the caller calls it."""
+        check_range(value_range)
+        for place, picture in enumerate(pictures):
+            known = names[place] if names is not None and place < len(names) else picture
+            name = name_of(known, place)
+            # The pictures themselves are not kept: a generator may bring any number.
+            seen.append(known if isinstance(known, str | os.PathLike) else place)
+            yield settle(picture, name, value_range), name
+
+    def _read(self, picture: tuple[Settled, str]) -> Pixels:
         """(height, width, 3) of one picture."""
-        if isinstance(picture, np.ndarray):
-            array = picture
-        else:
-            array = decode_image(picture if isinstance(picture, bytes) else Path(picture))
-        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-            raise ArgumentError(f"A picture is an (H, W, 3) uint8 RGB array; this one is {array.shape} {array.dtype}.")
-        return resize_image(array, *self._size)
+        return resize_image(decode_settled(*picture), *self._size)
 
 
-def int8_images_of(
-    images: Sequence[AnyPicture] | None, calibration: Sequence[AnyPicture] | None
-) -> Sequence[AnyPicture] | None:
+def int8_images_of(images: Sequence[Picture] | None, calibration: Sequence[Picture] | None) -> Sequence[Picture] | None:
     """The pictures for int8, also by the argument's old name, which warns."""
     if calibration is None:
         return images

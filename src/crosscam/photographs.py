@@ -3,9 +3,7 @@ pairs across cameras shown on one page."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,22 +11,27 @@ import numpy as np
 
 from crosscam.data.doctor import Progress, examine_pictures
 from crosscam.data.findings import NUM_EXAMPLES, Finding
+from crosscam.data.images import decode_image
 from crosscam.data.records import Sample
-from crosscam.data.table import CamidRule, camids_by_rule
-from crosscam.errors import DataError
+from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
-from crosscam.gallery.filling import fill, identify_model
+from crosscam.gallery.calibrated import keep_from_elsewhere
+from crosscam.gallery.filling import fill, identify_model, small_jpeg
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import create_gallery, open_gallery
-from crosscam.gallery.records import Entry, Hit, Where
+from crosscam.gallery.questions import SAME_IMAGE, nearest_images
+from crosscam.gallery.records import Entry, Hit
+from crosscam.gallery.sources import remember_source
 from crosscam.report.pairs import SimilarPair, write_pairs
 from crosscam.retrieval.calibration import Calibration
+from crosscam.system.names import counted
 
 GALLERY, PAGE = "gallery", "pairs.html"
 CALIBRATION = "calibration.json"
-# Market-1501, MARS and many trackers name a picture's camera like this.
-NAMED_CAMERA = re.compile(r"_c([0-9]+)")
-SAME_PICTURE = 1e-3
+# Most pairs of either kind on the page.
+SHOWN = 48
+# Of an image on the page, in pixels; small ones are not enlarged.
+PAGE_HEIGHT, PAGE_WIDTH, PAGE_QUALITY = 640, 480, 85
 # The nearest images of each that tell whether it stands out, and the images behind the spread of similarities.
 NEAREST = 4
 SPREAD_IMAGES = 2000
@@ -45,6 +48,8 @@ class Searched:
         damaged: pictures that could not be read, with the reason.
         pairs: the most similar pairs, nearest first; those that stand out before the others.
         page: the pairs with their pictures.
+        left_out: pairs that stand out, and others, that are not shown.
+        cameras: in the gallery.
     """
 
     findings: tuple[Finding, ...]
@@ -53,34 +58,14 @@ class Searched:
     damaged: tuple[tuple[Path, str], ...]
     pairs: tuple[SimilarPair, ...]
     page: Path
+    left_out: tuple[int, int] = (0, 0)
+    cameras: int = 1
 
-
-def tell_cameras(paths: Sequence[Path], folder: Path, rule: CamidRule, notes: list[str]) -> list[Sample]:
-    """Which camera took each picture.
-
-    Args:
-        paths: the pictures.
-        folder: where they lie.
-        rule: as in :func:`crosscam.data.table.camids_by_rule`; None looks for ``_c1``, ``_c2``, ... in every file name,
-            then for a folder of each camera.
-        notes: gets what was found, in a sentence.
-    Raises:
-        DataError: a rule that a file name does not follow.
-    """
-    if rule is not None:
-        camids = camids_by_rule(paths, rule, folder, notes)
-    elif all(NAMED_CAMERA.search(path.name) for path in paths):
-        camids = camids_by_rule(paths, NAMED_CAMERA.pattern, folder, notes)
-        notes.append(f"Cameras by file names: {', '.join(map(str, sorted(set(camids))))}.")
-    else:
-        names = sorted({path.parent for path in paths})
-        camids = [names.index(path.parent) + 1 for path in paths]
-        if len(names) > 1:
-            listed = ", ".join(f"{n} {place.relative_to(folder) or '.'}" for n, place in enumerate(names, 1))
-            notes.append(f"Each folder is a camera: {listed}.")
-        else:
-            notes.append("Nothing tells the cameras (--camids does), so all pictures are compared with each other.")
-    return [Sample(path, 0, camid) for path, camid in zip(paths, camids, strict=True)]
+    @property
+    def most_of_a_kind(self) -> int:
+        """Pairs of the more frequent kind, shown or not."""
+        likely = sum(pair.stands_out for pair in self.pairs)
+        return max(likely + self.left_out[0], len(self.pairs) - likely + self.left_out[1])
 
 
 def search_photographs(
@@ -89,7 +74,7 @@ def search_photographs(
     extractor: Extractor,
     out: Path,
     *,
-    shown: int = 48,
+    shown: int = SHOWN,
     calibration: Calibration | None = None,
     notes: Sequence[str] = (),
     progress: Progress | None = None,
@@ -118,6 +103,9 @@ def search_photographs(
     if not place.exists():
         create_gallery(str(place), extractor.layout, identify_model(source, extractor)).close()
     with open_gallery(str(place), write=True) as gallery:
+        remember_source(gallery, source)
+        if calibration is not None:
+            keep_from_elsewhere(gallery, calibration)
         filled = fill(
             gallery, extractor, samples, labelled=False, skip_damaged=True, spell_names=True, progress=progress
         )
@@ -127,50 +115,96 @@ def search_photographs(
             examples = tuple(map(str, filled.changed[:NUM_EXAMPLES]))
             findings = (*findings, Finding("changed", "warning", len(filled.changed), what, examples, cure))
         if len(gallery) < 2:
-            raise DataError(f"{len(gallery)} of {len(samples)} pictures can be read. Pairs take at least two.")
-        pairs = similar_pairs(gallery, shown)
-        thumbnails = gallery.thumbnails([entry.id for pair in pairs for entry in (pair.first, pair.second)])
+            first = f" First: {filled.damaged[0][1]}" if filled.damaged else ""
+            raise DataError(f"{len(gallery)} of {len(samples)} pictures can be read. Pairs take at least two.{first}")
+        every = all_pairs(gallery)
+        pairs = _first_of_either(every, shown)
+        likely = [sum(pair.stands_out for pair in some) for some in (every, pairs)]
+        left_out = (likely[0] - likely[1], len(every) - likely[0] - len(pairs) + likely[1])
+        pictures = _page_pictures(gallery, [entry for pair in pairs for entry in (pair.first, pair.second)])
         cameras = len({entry.camid for entry in gallery.entries()})
-        subtitle = f"{len(gallery):,} pictures, {cameras} cameras, described by {extractor.recipe.name}."
-        searched = Searched(findings, place, len(gallery), filled.damaged, tuple(pairs), out / PAGE)
+        subtitle = (
+            f"{counted(len(gallery), 'image')}, {counted(cameras, 'camera')}, described by {extractor.recipe.name}."
+        )
+        searched = Searched(findings, place, len(gallery), filled.damaged, tuple(pairs), out / PAGE, left_out, cameras)
         found(searched)
-        write_pairs(out / PAGE, pairs, thumbnails, gallery.layout, calibration, subtitle=subtitle, notes=notes)
+        write_pairs(
+            out / PAGE,
+            pairs,
+            pictures,
+            gallery.layout,
+            calibration,
+            subtitle=subtitle,
+            notes=notes,
+            left_out=left_out,
+            across=cameras > 1,
+        )
     return searched
 
 
-def similar_pairs(gallery: Gallery, most: int) -> list[SimilarPair]:
+def _page_pictures(gallery: Gallery, entries: Sequence[Entry]) -> list[bytes | None]:
+    """JPEG images for the page, from the files where they can still be read, else the gallery's small ones."""
+    found: list[bytes | None] = []
+    for entry, small in zip(entries, gallery.thumbnails([entry.id for entry in entries]), strict=True):
+        try:
+            found.append(small_jpeg(decode_image(Path(entry.path)), PAGE_HEIGHT, PAGE_WIDTH, PAGE_QUALITY))
+        except ImageError:
+            found.append(small)
+    return found
+
+
+def all_pairs(gallery: Gallery) -> list[SimilarPair]:
     """Pairs of images that are each other's nearest at another camera: first those that stand out, nearest first.
 
     With one camera in the gallery, each other's nearest at all. Pairs of the same image (no distance) are left out.
 
     Args:
         gallery: of descriptors of length 1.
-        most: pairs of either kind.
     """
     entries = gallery.entries()
-    by_camera: dict[int, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        by_camera[entry.camid].append(entry)
-    nearest: dict[int, list[Hit]] = {}
-    for camid, some in by_camera.items():
-        where = Where(not_camids=(camid,)) if len(by_camera) > 1 else Where()
-        rows = gallery.descriptors([entry.id for entry in some])
-        found = gallery.search(rows, NEAREST + 1, model=gallery.model.fingerprint, where=where)
-        for entry, hits in zip(some, found, strict=True):
-            others = [hit for hit in hits if hit.entry.id != entry.id][:NEAREST]
-            if others:
-                nearest[entry.id] = others
-    by_id = {entry.id: entry for entry in entries}
-    spread = similarity_spread(gallery, entries)
-    pairs = []
-    for one, (hit, *_) in nearest.items():
-        other = hit.entry.id
-        if one < other and nearest[other][0].entry.id == one and hit.distance > SAME_PICTURE:
-            ahead = [ahead_of_others([h.distance for h in nearest[k]]) for k in (one, other)]
-            margin = (ahead[0] + ahead[1]) / 2 / spread if spread else 0.0
-            pairs.append(SimilarPair(by_id[one], hit.entry, hit.distance, np.asarray(hit.contributions), margin))
-    pairs.sort(key=lambda pair: (pair.distance, pair.first.id))
+    across = len({entry.camid for entry in entries}) > 1
+    nearest = nearest_images(gallery, entries, NEAREST, across=across)
+    spread = similarity_spread(gallery, [entry.id for entry in entries])
+    found = (_mutual(entry, nearest, spread) for entry in entries)
+    pairs = [pair for entry, pair in zip(entries, found, strict=True) if pair and pair.first.id == entry.id]
+    pairs.sort(key=lambda pair: (not pair.stands_out, pair.distance, pair.first.id))
+    return pairs
+
+
+def similar_pairs(gallery: Gallery, most: int) -> list[SimilarPair]:
+    """As :func:`all_pairs`, but at most so many of either kind."""
+    return _first_of_either(all_pairs(gallery), most)
+
+
+def _first_of_either(pairs: Sequence[SimilarPair], most: int) -> list[SimilarPair]:
     return [p for p in pairs if p.stands_out][:most] + [p for p in pairs if not p.stands_out][:most]
+
+
+def pair_of(gallery: Gallery, entry: Entry, across: bool, spread: float) -> SimilarPair | None:
+    """The pair that an entry is in by :func:`all_pairs`, None where it is in none.
+
+    Args:
+        gallery: of descriptors of length 1.
+        entry: of the gallery.
+        across: whether the gallery has several cameras.
+        spread: of :func:`similarity_spread`.
+    """
+    nearest = nearest_images(gallery, [entry], NEAREST, across=across)
+    if entry.id in nearest:
+        nearest |= nearest_images(gallery, [nearest[entry.id][0].entry], NEAREST, across=across)
+    return _mutual(entry, nearest, spread)
+
+
+def _mutual(entry: Entry, nearest: Mapping[int, list[Hit]], spread: float) -> SimilarPair | None:
+    """An entry and its nearest image, where each is the other's nearest."""
+    hit = nearest[entry.id][0] if entry.id in nearest else None
+    back = nearest.get(hit.entry.id) if hit else None
+    if hit is None or back is None or hit.distance <= SAME_IMAGE or back[0].entry.id != entry.id:
+        return None
+    ahead = [ahead_of_others([h.distance for h in nearest[k]]) for k in sorted((entry.id, hit.entry.id))]
+    margin = (ahead[0] + ahead[1]) / 2 / spread if spread else 0.0
+    first, second = sorted((entry, hit.entry), key=lambda one: one.id)
+    return SimilarPair(first, second, hit.distance, np.asarray(hit.contributions), margin)
 
 
 def ahead_of_others(distances: Sequence[float]) -> float:
@@ -187,10 +221,15 @@ def ahead_of_others(distances: Sequence[float]) -> float:
     return float((similarity[: NEAREST - 1] - similarity[1:]).max())
 
 
-def similarity_spread(gallery: Gallery, entries: Sequence[Entry]) -> float:
-    """Standard deviation of the cosine similarities of images of different cameras; of all images, with one camera."""
-    chosen = np.random.default_rng(0).permutation(len(entries))[:SPREAD_IMAGES]
-    some = [entries[i] for i in np.sort(chosen)]
+def similarity_spread(gallery: Gallery, ids: Sequence[int]) -> float:
+    """Standard deviation of the cosine similarities of images of different cameras; of all images, with one camera.
+
+    Args:
+        gallery: of descriptors of length 1.
+        ids: all its entries; of many, some are taken.
+    """
+    chosen = np.random.default_rng(0).permutation(len(ids))[:SPREAD_IMAGES]
+    some = gallery.get([ids[i] for i in np.sort(chosen)])
     rows = gallery.descriptors([entry.id for entry in some])
     camids = np.array([entry.camid for entry in some])
     apart = camids[:, None] != camids[None] if len(set(camids.tolist())) > 1 else ~np.eye(len(some), dtype=bool)

@@ -67,6 +67,10 @@ class Scored:
     gallery: NDArray[np.float32]
     distance: Distance = "euclidean"
 
+    def __repr__(self) -> str:
+        again = f", {self.reranking}" if self.reranking else ""
+        return f"Scored({self.name!r}, {self.result!r}{again}, data {self.data_fingerprint[:4]}...)"
+
     def row(self) -> ScoreRow:
         """The line of the score table."""
         reranking = str(self.reranking) if self.reranking else None

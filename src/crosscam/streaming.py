@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crosscam.data.camera_folders import UNNAMED
 from crosscam.data.images import decode_image, resize_image
 from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.records import ReidDataset
@@ -63,7 +64,11 @@ class Summary:
 
 def entries_of(dataset: ReidDataset) -> list[Entry]:
     """All images of a data set: training, query, gallery."""
-    return [Entry(s.path, s.pid, s.camid, s.time, s.track) for samples in dataset.subsets.values() for s in samples]
+    return [
+        Entry(s.path, None if dataset.name == UNNAMED else s.pid, s.camid, s.time, s.track, s.camera)
+        for samples in dataset.subsets.values()
+        for s in samples
+    ]
 
 
 def entries_of_list(file: Path) -> list[Entry]:
@@ -230,7 +235,7 @@ def _open_job(folder: Path, job: Mapping[str, object], world: World) -> None:
 def _digest(entries: Sequence[Entry]) -> str:
     digest = hashlib.sha256()
     for entry in entries:
-        digest.update(repr(entry).encode("utf-8", "surrogateescape"))
+        digest.update(f"{entry!r}{entry.camera or ''}".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 

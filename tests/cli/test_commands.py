@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -248,6 +249,9 @@ def test_demo(crosscam: Run, place: Path, tiny: str) -> None:
     assert not (place / "d/people.0123456789ab.tmp").exists()
     for page in ("search.html", "why.html"):
         assert "data:image/jpeg;base64," in (place / "d" / page).read_text(encoding="utf-8")
+    assert re.search("(✓ right|✗ wrong)</b>", (place / "d/search.html").read_text(encoding="utf-8"))
+    assert re.search("Measured against .* of this gallery", (place / "d/why.html").read_text(encoding="utf-8"))
+    assert "Of 100 searches, " in (place / "d/report.html").read_text(encoding="utf-8")
     assert "crosscam serve --gallery d/gallery --model d" in err
     status, info, _ = crosscam("gallery info d/gallery --json")
     entries = json.loads(info)["entries"]

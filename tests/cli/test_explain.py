@@ -24,7 +24,7 @@ def test_the_table_names_every_block_and_the_sum(crosscam: Run, place: Path, pic
     for block in Extractor.load(place / "run").layout:
         assert block.name in out
     assert "sum" in out
-    assert "differ by" in err
+    assert "Measured against the usual share of each part" in err
     assert not list(place.glob("*.html"))
 
 

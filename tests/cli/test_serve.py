@@ -17,8 +17,11 @@ import pytest
 
 from crosscam.data.readers import read_dataset
 from crosscam.extraction import Extractor
-from crosscam.gallery import ModelIdentity, NewEntry, create_gallery
+from crosscam.gallery import ModelIdentity, NewEntry, create_gallery, open_gallery
 from crosscam.gallery.filling import identify_model
+from crosscam.gallery.sources import SOURCE
+from crosscam.web import running
+from crosscam.web.service import Service
 
 Run = Callable[[str], tuple[int, str, str]]
 
@@ -48,6 +51,8 @@ def gallery(place: Path) -> Path:
         ("--gallery g --host 192.0.2.1 --token-file token", "Cannot listen on 192.0.2.1"),
         ("--gallery milvus://localhost:1/x", "Give --audit FILE"),
         ("--gallery other --model run", "another"),
+        ("", "No gallery to serve"),
+        ("g --gallery other", "given twice"),
     ],
 )
 def test_what_cannot_be_served(crosscam: Run, place: Path, gallery: Path, options: str, words: str) -> None:
@@ -66,14 +71,16 @@ def test_without_the_extra_it_says_what_to_install(crosscam: Run, monkeypatch: p
 
 
 def test_it_serves_until_it_is_stopped(place: Path, gallery: Path) -> None:
-    command = [sys.executable, "-m", "crosscam", "serve", "--gallery", "g", "--model", "run", "--port", "0"]
+    command = [sys.executable, "-m", "crosscam", "serve", "g", "--model", "run", "--port", "0"]
     src = str(Path(__file__).parents[2] / "src")
     environment = os.environ | {"PYTHONPATH": src, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stderr is not None
-        found = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
+        first = process.stderr.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", first)
         assert found is not None
+        assert "Uploads are described by run." in first
         # A proxy of the surroundings has no business with this machine's own address.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"{found[0]}/api/v1/info", timeout=30) as answer:
@@ -84,3 +91,49 @@ def test_it_serves_until_it_is_stopped(place: Path, gallery: Path) -> None:
     assert "Traceback" not in said
     assert process.returncode in (0, 130)
     shutil.rmtree(gallery)
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, str]]:
+    """For each server that would have started: whether it takes uploads, and the sentence on them in its first line."""
+    found: list[tuple[bool, str]] = []
+
+    def run_server(service: Service, settings: object, name: str, say: object, uploads: str) -> None:
+        found.append((service.extractor is not None, uploads))
+
+    monkeypatch.setattr(running, "run_server", run_server)
+    return found
+
+
+def test_without_a_model_it_takes_the_network_that_the_gallery_names(
+    crosscam: Run, place: Path, served: list[tuple[bool, str]]
+) -> None:
+    assert crosscam("gallery create kept run")[0] == 0
+    with open_gallery(place / "kept") as made:
+        assert made.document(SOURCE) == str(place / "run")
+    assert crosscam("serve kept")[0] == 0
+    assert served[-1] == (True, f"Uploads are described by {place / 'run'}.")
+    # Another network in its place is never taken.
+    (place / "run").rename(place / "moved")
+    assert crosscam("serve --gallery kept")[0] == 0
+    assert served[-1] == (False, f"It takes no uploads: {place / 'run'} is gone. Give --model RUN_FOLDER.")
+    with open_gallery(place / "kept", write=True) as made:
+        made.set_document(SOURCE, "rrid-mini")
+    assert crosscam("serve kept")[0] == 0
+    assert served[-1][0] is False
+    assert "rrid-mini is another network than the gallery's" in served[-1][1]
+    (place / "moved").rename(place / "run")
+
+
+def test_a_gallery_that_names_no_place_is_served_by_the_shipped_network_of_that_name(
+    crosscam: Run, place: Path, gallery: Path, served: list[tuple[bool, str]]
+) -> None:
+    mini = Extractor.load(Path("rrid-mini"))
+    for place_name, name in (("new", "rrid-mini"), ("old", "rrid-mini in rrid-mini")):
+        create_gallery(place / place_name, mini.layout, ModelIdentity(mini.fingerprint, name)).close()
+        assert crosscam(f"serve {place_name}")[0] == 0
+        assert served[-1] == (True, "Uploads are described by rrid-mini.")
+    assert identify_model(Path("rrid-mini"), mini).name == "rrid-mini"
+    assert crosscam("serve g")[0] == 0
+    assert served[-1][0] is False
+    assert "does not say where its network" in served[-1][1]

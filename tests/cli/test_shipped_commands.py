@@ -12,6 +12,9 @@ import pytest
 
 from crosscam.cli.show import pasteable
 from crosscam.data.readers import read_dataset
+from crosscam.gallery import SearchOptions, open_gallery
+from crosscam.gallery.calibrated import calibration_of, verdicts_of
+from crosscam.gallery.sources import SOURCE
 
 Run = Callable[[str], tuple[int, str, str]]
 
@@ -33,6 +36,12 @@ def test_a_folder_of_own_pictures(crosscam: Run, place: Path) -> None:
     status, _, err = crosscam("demo --photos people/bounding_box_test --out own")
     assert status == 0
     assert "crosscam serve --gallery own/gallery --model rrid-mini" in " ".join(err.split())
+    with open_gallery(place / "own" / "gallery") as gallery:
+        assert gallery.document(SOURCE) == "rrid-mini"
+        assert gallery.model.name == "rrid-mini"
+        calibration, _ = calibration_of(gallery)
+        assert calibration is not None
+        assert verdicts_of(gallery, SearchOptions())[0] is None, "it is of other cameras"
 
 
 def test_results_of_two_folders_do_not_mix(crosscam: Run, place: Path) -> None:
@@ -72,6 +81,12 @@ def test_options_that_do_not_go_together(crosscam: Run) -> None:
     status, _, err = crosscam("demo --camids _c([0-9])")
     assert status == 2
     assert "--camids tells the cameras of --photos" in err
+    status, _, err = crosscam("demo --pairs 5")
+    assert status == 2
+    assert "--pairs is about the page of --photos" in err
+    status, _, err = crosscam("demo --photos people/query --pairs 0")
+    assert status == 2
+    assert "--pairs is 0. Expected at least 1." in err
 
 
 def test_the_shipped_network_stands_for_a_run_folder(crosscam: Run, place: Path) -> None:

@@ -110,4 +110,4 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_all_kinds_are_covered_here() -> None:
-    assert set(READERS) == {*LAYOUTS, "msmt17", "table", "folders"}
+    assert set(READERS) == {*LAYOUTS, "msmt17", "table", "folders", "cameras", "pictures"}

@@ -90,7 +90,7 @@ def test_missing_cameras_must_be_stated(tmp_path: Path) -> None:
         ("", "is empty"),
         ("path,pid,camid\n", "has no rows"),
         ("image,pid,camid\na.jpg,1,1\n", "no column 'path'"),
-        ("path;pid;camid\na.jpg;1;1\n", "found path;pid;camid"),
+        ("path|pid|camid\na.jpg|1|1\n", r"found path\|pid\|camid"),
         ("path,pid,camid\na.jpg,1,1\nb.jpg,,1\n", "line 3: no pid"),
         ("path,pid,camid\na.jpg,1,\n", "line 2: no camid"),
         ("path,pid,camid\n,1,1\n", "line 2: no image path"),

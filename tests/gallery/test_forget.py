@@ -141,6 +141,20 @@ def test_feedback_goes_with_the_entries_that_it_names(tmp_path: Path) -> None:
     gallery.close()
 
 
+def test_answers_go_with_the_entries_that_they_name(tmp_path: Path) -> None:
+    gallery, _ = filled(tmp_path / "g")
+    said = [
+        {"first": first, "second": second, "distance": 0.5, "same": same, "who": "a", "when": "b"}
+        for first, second, same in ((3, 4, True), (2, 5, None), (6, 9, False))
+    ]
+    gallery.set_document("answers", said)
+    assert gallery.forget(Where(ids=(3, 5))) == 2
+    assert gallery.document("answers") == said[2:]
+    assert gallery.forget(Where(ids=(9,))) == 1
+    assert gallery.document("answers") is None
+    gallery.close()
+
+
 def test_means_of_tracks_are_not_kept(tmp_path: Path) -> None:
     gallery, data = filled(tmp_path / "g")
     gallery.search(data.descriptors[:1], model=F, pool_tracks=True)

@@ -140,6 +140,24 @@ def test_scores_are_in_per_cent_with_the_first_row_large(text):
     assert "<td>8.1</td>" in table
 
 
+@pytest.mark.parametrize(
+    ("rank1", "count"), [(0.9347, "93"), (0.0, "0"), (0.003, "fewer than 1"), (0.997, "more than 99"), (1.0, "100")]
+)
+def test_one_plain_sentence_of_rank_1(content, rank1, count):
+    row = content.scores[0]
+    cmc = np.full_like(row.result.cmc, rank1)
+    words = "".join(
+        Page(render_report(replace(content, scores=[replace(row, result=replace(row.result, cmc=cmc))]))).text
+    )
+    assert f"Of 100 searches, {count} find the right person first." in words
+
+
+def test_no_tile_of_a_ranking_is_cut_at_the_edge(text, content):
+    rows = Page(text).all("ol", class_="row whole-row")
+    assert len(rows) == len(content.strips)
+    assert ".whole-row { flex-wrap: wrap;" in text
+
+
 def test_every_image_is_a_small_jpeg_with_words(text, content):
     images = Page(text).all("img")
     shown = sum(1 + len(s.matches) + (s.first_correct is not None) for s in content.strips)

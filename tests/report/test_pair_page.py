@@ -10,7 +10,9 @@ from test_page import Page
 import crosscam
 from crosscam.errors import CrosscamError
 from crosscam.explain.pair import PairExplanation, explain_pair
+from crosscam.explain.typical import TypicalPairs, block_words
 from crosscam.models.output import Block
+from crosscam.report.overlay import heat
 from crosscam.report.pair_page import render_pair_page, write_pair_page
 from small_models import tiny_rrid
 
@@ -51,12 +53,38 @@ def test_every_block_has_its_bar_its_share_and_its_maps(text, pair):
     page = Page(text)
     drawn = " ".join(str(a["aria-label"]) for a in page.all("svg", role="img") if "Shares" in str(a["aria-label"]))
     for part in pair.blocks:
-        assert f"{part.block.name} {100 * part.share:.1f} %" in drawn
-        assert f"{part.block.name}: {part.squared_distance:.4f}" in text
-        assert f"query under the map of {part.block.name}" in text
-        assert f"match under the map of {part.block.name}" in text
+        words = block_words(part.block)
+        assert f"{words} {100 * part.share:.1f} %" in drawn
+        assert f"{words}: {part.squared_distance:.4f}" in text
+        assert f"query under the map of {words}" in text
+        assert f"match under the map of {words}" in text
     assert len(page.all("figure", class_="scale")) == 2
-    assert len(page.all("figure", class_="map")) == len(pair.blocks)
+    assert len(page.all("figure", class_="map")) == len(pair.blocks) + 1, "both pictures without a map stand first"
+    assert page.all("svg", **{"aria-label": "query without a map"})
+
+
+def test_the_headline_has_words_instead_of_internal_names(text, pair):
+    header = text[text.index("<header>") : text.index("</header>")]
+    assert all(part.block.name not in header for part in pair.blocks)
+    assert "|b|²" not in text
+    assert "off the ranking" not in text
+    assert "stripe 1 of" in "".join(Page(text).text)
+
+
+def test_one_sentence_says_which_parts_agree_and_against_what(text, pair):
+    header = text[text.index("<header>") : text.index("</header>")]
+    assert "Measured against the usual share of each part" in header
+    layout = tuple(part.block for part in pair.blocks)
+    values = np.array([[part.squared_distance for part in pair.blocks]])
+    typical = TypicalPairs(np.repeat(values * 3, 20, axis=0), np.empty((0, len(layout))), "20 random pairs of a test")
+    found = render_pair_page(pair, {}, typical)
+    assert "more than in 19 of 20 random pairs. Measured against 20 random pairs of a test." in found
+
+
+def test_clothes_stay_visible_below_maps_and_tints(text):
+    assert float(max(re.findall(r'fill-opacity="([\d.]+)"', text))) <= 0.25
+    assert heat(np.zeros(1))[0, 3] < 0.15 * 255
+    assert heat(np.ones(1))[0, 3] <= 0.6 * 255
 
 
 def test_bars_are_as_long_as_the_addends(text, pair):

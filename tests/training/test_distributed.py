@@ -101,7 +101,8 @@ def test_both_stop_where_one_was_asked_to_and_nothing_is_left_over(launched: Lau
     assert first == second
     assert first.startswith("Stopped as asked in epoch 2, batch 4 of 9")
     names = {p.name for p in (launched.place / "together").iterdir() if p.is_file()}
-    assert names == {*("metrics.jsonl", "provenance.json", "recipe.json", "weights.safetensors"), SCORES, REPORT}
+    readable = ("metrics.jsonl", "provenance.json", "recipe.json", "trained_on.json", "weights.safetensors")
+    assert names == {*readable, SCORES, REPORT}
 
 
 def test_a_training_of_one_goes_on_with_two(launched: Launched) -> None:

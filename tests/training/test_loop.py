@@ -53,6 +53,7 @@ def test_a_training_learns_and_writes_its_folder(rendered: ReidDataset, tmp_path
         "metrics.jsonl",
         "provenance.json",
         "recipe.json",
+        "trained_on.json",
         "weights.safetensors",
     ]
     assert checkpoint.load_recipe(tmp_path / "run") == recipe

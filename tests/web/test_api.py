@@ -241,9 +241,9 @@ def test_uploads_need_a_network(place: Path, picture: bytes) -> None:
 
     service = Service(str(place), None, place / "audit.jsonl", Limits())
     client = TestClient(create_app(service, Settings(), "g"), base_url="http://localhost")
-    assert "without --model" in one_line(client.post(f"{API}/search", files=upload(picture)), 422)
+    assert "no network for this gallery" in one_line(client.post(f"{API}/search", files=upload(picture)), 422)
     assert client.post(f"{API}/search", data={"query": "e1"}).status_code == 200
-    assert "without a network" in client.get("/").text
+    assert "has no network for this gallery" in client.get("/").text
     service.close()
 
 

@@ -101,7 +101,9 @@ def paths_of(client: TestClient) -> list[tuple[str, str]]:
     ]
     pages += ["/api/v1/openapi.json", "/docs", "/redoc", "/openapi.json", "/login/../gallery", "//gallery", "/LOGIN"]
     return (
-        found + [("get", page) for page in pages] + [("post", p) for p in ("/upload", "/feedback", "/gallery/expire")]
+        found
+        + [("get", page) for page in pages]
+        + [("post", p) for p in ("/upload", "/feedback", "/gallery/expire", "/calibration/answer")]
     )
 
 

@@ -110,10 +110,16 @@ def test_names_in_tables_are_no_formulas_and_in_pages_no_markup(client: TestClie
         gallery.update([2], path="/x/=cmd()<img src=x onerror=alert(1)>.jpg", track='"><script>alert(1)</script>')
     with open_gallery(place, write=True) as gallery:
         gallery.update([3], path="/x/;=1+1", track="a;@b")
-    rows = list(csv.DictReader(io.StringIO(client.get("/export.csv?q=e1").text)))
+    rows = list(csv.DictReader(io.StringIO(client.get("/export.csv?q=e1&scope=all").text)))
     assert any(r["name"].startswith("'=cmd()") for r in rows)
     assert [(r["name"], r["track"]) for r in rows if r["id"] == "3"] == [("';'=1+1", "a;'@b")]
-    for page in ("/search?q=e1", "/entries/2", "/export.html?q=e1", "/entries", "/explain?q=e1&entry=2"):
+    for page in (
+        "/search?q=e1&scope=all",
+        "/entries/2",
+        "/export.html?q=e1&scope=all",
+        "/entries",
+        "/explain?q=e1&entry=2",
+    ):
         text = client.get(page, headers=HTML).text
         assert "<script>alert" not in text
         assert "<img src=x" not in text
@@ -139,7 +145,7 @@ def test_the_explanation_adds_up_and_draws_maps(client: TestClient) -> None:
     page = client.get("/explain?q=e1&entry=5", headers=HTML).text
     values = [float(v) for v in re.findall(r"<td>(\d\.\d{4})</td>", page)]
     assert sum(values[:-1]) == pytest.approx(values[-1], abs=3e-4)
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 4
     assert "closer than" in page
 
 

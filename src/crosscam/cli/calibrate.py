@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -12,9 +14,10 @@ from crosscam.cli.options import General, Reading, Unset, best_device, output_of
 from crosscam.cli.show import bars, counting, print_plain, say, show_text, table
 from crosscam.data.records import camids_of, pids_of
 from crosscam.data.text_files import read_text
+from crosscam.errors import CrosscamError, DataError
 from crosscam.extraction import Extractor
 from crosscam.gallery import open_gallery
-from crosscam.gallery.calibrated import CALIBRATION
+from crosscam.gallery.calibrated import CALIBRATION, of_gallery
 from crosscam.gallery.filling import matching_extractor
 from crosscam.retrieval.calibrating import calibrate, check_calibration, pictures_to_calibrate
 from crosscam.retrieval.calibration import Calibration, Origin, Thresholds
@@ -27,6 +30,8 @@ from crosscam.system.outputs import check_file
 from crosscam.training.checkpoint import PROVENANCE
 
 SHOWN_CAMERA_PAIRS = 12
+# The protocol of data sets that can be tested as a whole.
+EVERYBODY = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +41,8 @@ class Calibrate:
     run_folder: Positional[Path]
     """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
     data: Path
-    """Folder or table of labelled pictures of people that the network was not trained on."""
+    """Folder or table of labelled pictures of people that the network was not trained on; for example a folder for
+    each camera, in it a folder for each person."""
     gallery: Unset[str] = None
     """Gallery to keep the calibration with; its searches then say same, unsure or other."""
     fmr: float = 1e-3
@@ -66,23 +72,40 @@ class Calibrate:
         samples, which = pictures_to_calibrate(dataset, _trained_on(self.run_folder))
         say(f"note: calibrating on {which}: {len(samples):,} pictures. Their people must not have been trained on.")
         labels = pids_of(samples), camids_of(samples)
-        check_calibration(dataset.name, *labels, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
+        try:
+            check_calibration(dataset.name, *labels, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
+        except DataError as error:
+            raise DataError(f"{error}{self._more_pictures()}") from error
         out = self.out or output_of(self.run_folder, "calibration.json")
         with only_writer(out), bars(self.general.json) as progress:
             descriptors = extractor.files([s.path for s in samples], counting(progress, "describing"))
         origin = Origin(dataset.name, dataset.fingerprint(), extractor.fingerprint, extractor.flip)
         found = calibrate(descriptors, *labels, origin, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
         # What was computed is shown, whatever becomes of the file.
+        names = {s.camid: s.camera for s in samples if s.camera is not None}
         if self.general.json:
             show_text(found.to_json())
         else:
-            _show(found)
+            _show(found, names)
         write_atomically(out, lambda path: write_text(path, found.to_json()))
         if self.gallery is not None:
             with open_gallery(self.gallery, write=True) as gallery:
-                gallery.set_document(CALIBRATION, json.loads(found.to_json()))
+                kept = of_gallery(found, names, gallery.camera_names())
+                gallery.set_document(CALIBRATION, json.loads(kept.to_json()))
         if not self.general.json:
             say(f"Written to {out}{f' and kept with {self.gallery}' if self.gallery else ''}.")
+
+    def _more_pictures(self) -> str:
+        """The hint that a protocol with everybody tested is enough, where the data set has one; else nothing."""
+        if self.reading.protocol is not None:
+            return ""
+        with suppress(CrosscamError):
+            every = replace(self.reading, protocol=EVERYBODY).read(self.data)
+            samples, _ = pictures_to_calibrate(every)
+            labels = pids_of(samples), camids_of(samples)
+            check_calibration(every.name, *labels, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
+            return f" Or give --protocol {EVERYBODY}: all {len(samples):,} pictures are enough."
+        return ""
 
 
 def _trained_on(source: Path) -> str | None:
@@ -97,13 +120,14 @@ def _trained_on(source: Path) -> str | None:
     return str(value)
 
 
-def _show(found: Calibration) -> None:
+def _show(found: Calibration, names: Mapping[int, str]) -> None:
     rows = [_threshold_row("different cameras", found.pooled)]
     if found.within:
         rows.append(_threshold_row("one camera", found.within))
     for entry in found.cameras[:SHOWN_CAMERA_PAIRS]:
         a, b = entry.camids
-        rows.append(_threshold_row(f"camera {a}" if a == b else f"cameras {a} and {b}", entry.thresholds))
+        first, second = (names.get(camid, str(camid)) for camid in (a, b))
+        rows.append(_threshold_row(f"camera {first}" if a == b else f"cameras {first} and {second}", entry.thresholds))
     head = ("pairs", "same below", "other from", "# of one person", "# of two people")
     table(head, rows, "Distances")
     if len(found.cameras) > SHOWN_CAMERA_PAIRS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +15,13 @@ from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
 from crosscam.data.doctor import as_text, examine_dataset
 from crosscam.data.holdout import holdout
 from crosscam.data.joining import join
+from crosscam.data.readers import READERS, recognise
 from crosscam.data.records import ReidDataset
 from crosscam.data.render import render_dataset
 from crosscam.data.render_identities import SHARING_GROUP
 from crosscam.data.render_sheet import contact_sheet
 from crosscam.data.table import write_table
+from crosscam.errors import ArgumentError
 from crosscam.system.outputs import check_file, check_folder
 
 
@@ -31,14 +33,16 @@ class Doctor:
     """
 
     path: Positional[Path]
-    """Folder or table of the data set."""
+    """Folder or table of the data set, or a folder of pictures that nobody has labelled, perhaps one for each
+    camera."""
     reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Examine and show."""
         with bars(self.general.json) as progress:
-            found = examine_dataset(self.reading.read(self.path), progress=counting(progress, "reading images"))
+            dataset = self.reading.read(self.path, pictures=True)
+            found = examine_dataset(dataset, progress=counting(progress, "reading images"))
         if self.general.json:
             show_json(found.to_dict())
         else:
@@ -149,11 +153,37 @@ class Join:
     def run(self) -> None:
         """Join, write and count."""
         check_file(self.out)
-        datasets = [self.reading.read(path) for path in self.paths]
+        datasets = self._read_all()
         joined = join(datasets, self.out.stem) if len(datasets) > 1 else datasets[0]
         for note in joined.notes:
             say(f"note: {note}")
         _write_and_count(joined, self.out, self.general.json)
+
+    def _read_all(self) -> list[ReidDataset]:
+        """Each data set with those of the options that its kind has.
+
+        Raises:
+            ArgumentError: an option that none of them has.
+        """
+        options = [name for name in ("protocol", "split", "camids", "boxes", "extract_to") if self._given(name)]
+        if len(self.paths) == 1 or not options:
+            return [self.reading.read(path) for path in self.paths]
+        found = [(path, recognise(path, self.reading.kind)) for path in self.paths]
+        taken = {path: READERS[kind[0]].takes for path, kind in found if kind is not None}
+        for name in options:
+            takers = [str(path) for path, names in taken.items() if name in names]
+            if taken and not takers:
+                raise ArgumentError(f"{name} means nothing for any of these data sets. Leave it out.")
+            if len(takers) < len(self.paths):
+                say(f"note: --{name.replace('_', '-')} counts for {', '.join(takers)} alone.")
+        datasets = []
+        for path in self.paths:
+            names = taken.get(path, frozenset(options))
+            datasets.append(replace(self.reading, **{n: None for n in options if n not in names}).read(path))
+        return datasets
+
+    def _given(self, option: str) -> bool:
+        return getattr(self.reading, option) is not None
 
 
 def _write_and_count(dataset: ReidDataset, out: Path, as_json: bool) -> None:

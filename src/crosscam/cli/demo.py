@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crosscam.cli.extract import find_pictures
-from crosscam.cli.options import General, Settings, Unset
-from crosscam.cli.show import bars, counting, pasteable, say, show_json, table
+from crosscam.cli.options import General, Settings, Unset, tell_note
+from crosscam.cli.show import bars, counting, listing, pasteable, say, show_json
 from crosscam.cli.train import run_shown
+from crosscam.data.camera_folders import find_pictures
+from crosscam.data.cameras import tell_cameras
 from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.data.render import render_dataset
@@ -19,7 +20,7 @@ from crosscam.demonstration import demonstrate
 from crosscam.errors import CrosscamError, DataError
 from crosscam.experiment import REPORT
 from crosscam.extraction import Extractor
-from crosscam.photographs import CALIBRATION, Searched, search_photographs, tell_cameras
+from crosscam.photographs import CALIBRATION, SHOWN, Searched, search_photographs
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.report.pairs import LIKELY, LOOK_ALIKE
@@ -28,7 +29,7 @@ from crosscam.shipped import run_folder
 from crosscam.system.files import folder_in_place, write_atomically, write_text
 from crosscam.system.json_text import parse_json
 from crosscam.system.locks import only_writer
-from crosscam.system.names import printable
+from crosscam.system.names import counted, printable
 from crosscam.system.outputs import check_folder
 from crosscam.training.distributed import num_processes
 
@@ -50,14 +51,17 @@ class Demo:
     """Folder for all that is made; runs/demo by default, runs/photos-NAME for --photos NAME. A second call
     goes on where it stopped."""
     ids: int = 300
-    """Identities to draw, test identities included."""
+    """Identities to draw, test identities included. A shorter road: --ids 120 --set data.height=64 --set
+    data.width=32, a tenth of the arithmetic."""
     set: Settings = ()
     """Change a setting of the recipe, for example --set train.epochs=5; may be given several times."""
     photos: Unset[Path] = None
     """Folder of your own pictures, one person on each."""
     camids: Unset[str] = None
-    """With --photos: a regular expression with one group that finds the camera in a file name. By default _c1, _c2, ...
-    in the file names, or else a folder for each camera."""
+    """With --photos: a regular expression with one group that finds the camera in a file name; with a slash in it, in
+    the path below the folder. By default _c1, _c2, ... in the file names, or else a folder for each camera."""
+    pairs: Unset[int] = None
+    """With --photos: most pairs of either kind on the page; 48 by default."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:
@@ -66,28 +70,29 @@ class Demo:
             raise CrosscamError(
                 "The demo works in one process. torchrun is for 'crosscam train', 'evaluate' and 'extract'."
             )
+        if self.pairs is not None and self.pairs < 1:
+            raise CrosscamError(f"--pairs is {self.pairs}. Expected at least 1.")
         check_folder(self.out or Path("runs"))
         if self.photos is not None:
             if self.set:
                 raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")
             out = self.out or Path("runs") / f"photos-{self.photos.resolve().name}"
             check_folder(out)
+            paths, notes = find_pictures(self.photos)
             with only_writer(out, folder=True):
-                self._search_photos(self.photos, out)
+                self._search_photos(self.photos, paths, notes, out)
         else:
             if self.camids is not None:
                 raise CrosscamError("--camids tells the cameras of --photos. Give both, or none.")
+            if self.pairs is not None:
+                raise CrosscamError("--pairs is about the page of --photos. Give both, or none.")
             out = self.out or Path("runs/demo")
             with only_writer(out, folder=True):
                 self._learn_drawn(out)
 
-    def _search_photos(self, folder: Path, out: Path) -> None:
-        notes: list[str] = []
-        paths, others = find_pictures(folder)
+    def _search_photos(self, folder: Path, paths: Sequence[Path], notes: list[str], out: Path) -> None:
         _refuse_another_source(out, folder, self.camids)
-        if others:
-            notes.append(f"{len(others):,} files are no pictures by their names and were left out. First: {others[0]}.")
-        samples = tell_cameras(paths, folder, self.camids, notes)
+        samples = tell_cameras(paths, folder if folder.is_dir() else folder.parent, self.camids, notes)
         extractor = Extractor.load(MINI)
         kept = run_folder(MINI) / CALIBRATION
         calibration = Calibration.from_json(read_text(kept)) if kept.is_file() else None
@@ -97,19 +102,27 @@ class Demo:
                 MINI,
                 extractor,
                 out,
+                shown=self.pairs or SHOWN,
                 calibration=calibration,
                 notes=notes,
                 progress=counting(progress, "describing"),
                 found=lambda searched: self._show(searched, notes),
             )
-        if self.general.json:
-            return
-        likely = sum(pair.stands_out for pair in shown.pairs)
-        say(
-            f"Open {shown.page} in a browser: {likely} pairs are likely the same person, "
-            f"{len(shown.pairs) - likely} are look-alikes."
-        )
-        say(f"To search it yourself: {pasteable('serve', '--gallery', shown.gallery, '--model', MINI)}")
+        if not self.general.json:
+            likely = sum(pair.stands_out for pair in shown.pairs)
+            say(
+                f"Open {shown.page} in a browser: {counted(likely, 'pair is', 'pairs are')} likely the same person, "
+                f"{counted(len(shown.pairs) - likely, 'is a look-alike', 'are look-alikes')}."
+            )
+            if sum(shown.left_out):
+                left = f"{sum(shown.left_out):,} more pairs are not on the page"
+                say(f"{left}; --pairs {shown.most_of_a_kind} shows all.")
+            say(f"To search it yourself: {pasteable('serve', '--gallery', shown.gallery, '--model', MINI)}")
+        if shown.damaged:  # as extract ends: what can be done is done, and the status tells of the rest
+            raise DataError(
+                f"{len(shown.damaged):,} of {counted(len(samples), 'picture')} cannot be read; the others are in "
+                f"{shown.gallery}. First: {shown.damaged[0][1]}"
+            )
 
     def _show(self, shown: Searched, notes: Sequence[str]) -> None:
         """What was found, whatever becomes of the page."""
@@ -130,10 +143,11 @@ class Demo:
             )
             return
         for note in notes:
-            say(f"note: {note}")
+            tell_note(note)
         for finding in shown.findings:
             say(f"{finding.severity}: {finding.what} {' '.join(finding.examples)} {finding.cure}")
-        say(f"{shown.gallery} holds {shown.entries:,} pictures. The most similar pairs across cameras:")
+        across = " across cameras" if shown.cameras > 1 else ""
+        say(f"{shown.gallery} holds {counted(shown.entries, 'picture')}. The most similar pairs{across}:")
         names = [
             (
                 f"{p.distance:.3f}",
@@ -143,7 +157,7 @@ class Demo:
             )
             for p in shown.pairs
         ]
-        table(("distance", "verdict", "picture", "other picture"), names[:SHOWN_PAIRS], numbers=False)
+        listing(("distance", "verdict", "picture", "other picture"), names[:SHOWN_PAIRS])
 
     def _learn_drawn(self, out: Path) -> None:
         """Render, train, score, report."""
@@ -158,6 +172,12 @@ class Demo:
             f"mAP went from {100 * untrained:.1f} % to {100 * trained:.1f} % on people that the network never saw. "
             f"Open {out / REPORT} in a browser to see whom it finds."
         )
+        pixels = scores[2].result.mAP
+        if trained <= pixels:
+            say(
+                "warning: This training was too short to learn: raw pixels, without any network, get "
+                f"{100 * pixels:.1f} %. Draw more people (--ids) or train for more epochs (--set train.epochs=...)."
+            )
         nearest = shown.hits[0]
         say(
             f"{shown.gallery} holds {shown.entries:,} of their pictures. {shown.query.path.name} was searched for at "

@@ -19,6 +19,7 @@ from crosscam.scoring import Reranking, TestImages, check_scoring
 from crosscam.system.outputs import check_file
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.distributed import joined_world
+from crosscam.training.trained_on import load_trained_on, overlap
 
 K1, K2, LAMBDA = 20, 6, 0.3
 
@@ -58,7 +59,7 @@ class Evaluate:
         """Describe, rank, score."""
         if not self.rerank and (self.k1, self.k2, self.lambda_value) != (K1, K2, LAMBDA):
             raise ArgumentError("--k1, --k2 and --lambda-value are for re-ranking. Add --rerank, or leave them out.")
-        recipe = load_recipe(self.run_folder)
+        recipe, trained_on = load_recipe(self.run_folder), load_trained_on(self.run_folder)
         dataset = self.reading.read_and_note(self.data)
         flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
         reranking = Reranking(self.k1, self.k2, self.lambda_value) if self.rerank else None
@@ -76,17 +77,23 @@ class Evaluate:
             scored = test.score_together(model, flip=flip, ap=ap, progress=counting(progress, "describing"))
             if scored is None:
                 return
+            shared = overlap(trained_on, dataset, counting(progress, "looking for people of the training"))
             scores = [scored]
             if reranking is not None:
                 scores.append(test.reranked(scored, reranking))
         # What was computed is shown, whatever becomes of the files.
         if self.general.json:
-            show_json({"out": str(out), "scores": [s.to_dict() for s in scores]})
+            told = shared.to_dict()
+            show_json({"out": str(out), "scores": [s.to_dict() | told for s in scores], **told})
         else:
             score_table(scores, f"{recipe.name} on {dataset.name}")
             published = beside(dataset)
             if published:
                 say(f"note: {published}")
-        save_scores(out, scores)
+        warning = shared.sentence()
+        if warning:
+            say(f"{'warning' if shared.known else 'note'}: {warning}")
+        save_scores(out, scores, shared)
         if self.report:
-            write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout_of(model))
+            layout = layout_of(model)
+            write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout, overlap=shared)

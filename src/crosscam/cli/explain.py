@@ -14,8 +14,9 @@ from crosscam.cli.options import General, Unset, best_device
 from crosscam.cli.show import say, show_json, table
 from crosscam.explain.pair import PairExplanation, explain_pair
 from crosscam.explain.parts import parse_weights
+from crosscam.explain.typical import block_words
 from crosscam.extraction import Extractor
-from crosscam.report.pair_page import write_pair_page
+from crosscam.report.pair_page import parts_sentence, write_pair_page
 from crosscam.system.outputs import check_file
 from crosscam.training.provenance import versions
 
@@ -71,6 +72,7 @@ def _show(pair: PairExplanation) -> None:
     """The addends as a table, and the sum below it."""
     rows = [
         (
+            block_words(part.block),
             part.block.name,
             f"{100 * part.block.rows[0]:.0f}-{100 * part.block.rows[1]:.0f} %",
             f"{part.squared_distance:.4f}" + (f" (x {part.weight:g})" if part.weight != 1 else ""),
@@ -78,9 +80,10 @@ def _show(pair: PairExplanation) -> None:
         )
         for part in pair.blocks
     ]
-    rows.append(("sum", "", f"{pair.squared_distance:.4f}", ""))
-    table(("block", "rows", "squared distance", "share"), rows, f"{Path(pair.query).name} and {Path(pair.match).name}")
-    say(
-        f"Distance {pair.distance:.4f}; its square and the sum of the blocks differ by {abs(pair.deviation):.0e}, "
-        "the rounding of float32."
+    rows.append(("sum", "", "", f"{pair.squared_distance:.4f}", ""))
+    table(
+        ("block", "name", "rows", "squared distance", "share"),
+        rows,
+        f"{Path(pair.query).name} and {Path(pair.match).name}",
     )
+    say(f"Distance {pair.distance:.4f}. {parts_sentence(pair)}")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from crosscam.cli.extract import find_pictures
 from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import say, show_json, table
+from crosscam.data.camera_folders import find_pictures
 from crosscam.engines.card import ModelCard
 from crosscam.errors import DataError
 from crosscam.exporting import MOST_LOST_MAP, SUFFIXES, Format, export_model

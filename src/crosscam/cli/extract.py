@@ -10,13 +10,14 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from crosscam.cli.options import General, Reading, Unset, best_device
+from crosscam.cli.options import General, Reading, Unset, best_device, tell_note
 from crosscam.cli.show import bars, counting, say, show_json
+from crosscam.data.camera_folders import find_pictures
+from crosscam.data.cameras import tell_cameras
 from crosscam.data.cells import refuse_for_parquet
 from crosscam.data.images import decode_image
 from crosscam.data.table import is_table
 from crosscam.data.text_files import is_list
-from crosscam.data.walk import find_files
 from crosscam.descriptor_files import Entry, check_name
 from crosscam.engines.opening import ENGINES, is_int8
 from crosscam.engines.quantise import INT8_IMAGES
@@ -65,7 +66,7 @@ class Extract:
             raise DataError(f"--part-size {self.part_size}: expected at least 1.")
         entries = self._entries()
         if self.out.suffix != ".npz":
-            refuse_for_parquet([text for e in entries for text in (str(e.path), e.track or "")])
+            refuse_for_parquet([text for e in entries for text in (str(e.path), e.track or "", e.camera or "")])
         with joined_world() as world:
             extractor = self._open(entries)
             if self.ray is None:
@@ -92,11 +93,26 @@ class Extract:
         if self.dataset or is_table(self.pictures):
             return entries_of(self.reading.read_and_note(self.pictures))
         if is_list(self.pictures):
-            return entries_of_list(self.pictures)
-        paths, others = find_pictures(self.pictures)
-        if others and is_first_process():
-            say(f"note: {len(others):,} files are no pictures by their names and were left out. First: {others[0]}.")
-        return [Entry(path) for path in paths]
+            listed = entries_of_list(self.pictures)
+            told = self.reading.camids is not None or self.reading.camera is not None
+            return self._placed([e.path for e in listed], []) if told else listed
+        paths, notes = find_pictures(self.pictures)
+        entries = self._placed(paths, notes)
+        if is_first_process():
+            for note in notes:
+                tell_note(note)
+        return entries
+
+    def _placed(self, paths: Sequence[Path], notes: list[str]) -> list[Entry]:
+        """Pictures with their cameras, as far as the user, file names, or several folders tell them."""
+        rule, camera = self.reading.camids, self.reading.camera
+        folder = self.pictures if self.pictures.is_dir() else self.pictures.parent
+        said: list[str] = []
+        samples = tell_cameras(paths, folder, rule, said, camera=camera)
+        if rule is None and camera is None and len({(s.camid, s.camera) for s in samples}) == 1:
+            return [Entry(path) for path in paths]
+        notes += said
+        return [Entry(s.path, camid=s.camid, camera=s.camera) for s in samples]
 
     def _open(self, entries: Sequence[Entry]) -> Extractor:
         images = readable([e.path for e in entries], INT8_IMAGES) if is_int8(self.engine) else None
@@ -122,6 +138,11 @@ class Extract:
             earlier = f" ({done.resumed:,} by an earlier call)" if done.resumed else ""
             engine = f" by {extractor.used}" if extractor.used != "auto" else ""
             say(f"{done.described:,} pictures{earlier}, {extractor.dim:,} numbers each{engine}, written to {self.out}.")
+        if done.failures and not done.described:
+            raise DataError(
+                f"None of the {total:,} images can be read; {done.failures_file} lists them, and {self.out} holds no "
+                f"descriptors. First: {done.failures[0][1]}"
+            )
         if done.failures:
             raise DataError(
                 f"{len(done.failures):,} of {total:,} images cannot be read; {done.failures_file} lists them, and the "
@@ -137,19 +158,3 @@ def readable(paths: Sequence[Path], count: int) -> list[Path]:
             decode_image(path)
             found.append(path)
     return found
-
-
-def find_pictures(place: Path) -> tuple[list[Path], list[Path]]:
-    """The pictures of a folder and all its folders in natural order, or the one picture; and all other files.
-
-    Raises:
-        DataError: there are none, or a folder that cannot be read.
-    """
-    if place.is_file():
-        return [place], []
-    if not place.is_dir():
-        raise DataError(f"No file or folder {place}. Give a picture or a folder of pictures.")
-    found = find_files(place)
-    if not found.pictures:
-        raise DataError(f"No pictures in {place} or its folders. Expected files in .jpg, .png, .bmp, .webp or .tif.")
-    return found.pictures, found.others

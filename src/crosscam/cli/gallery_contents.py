@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, UseAppendAction, arg
 
-from crosscam.cli.extract import find_pictures
-from crosscam.cli.gallery_options import Choosing, Place, tell
-from crosscam.cli.options import General, Reading, Unset, best_device
+from crosscam.cli.gallery_options import Choosing, Place, Time, extractor_of, tell
+from crosscam.cli.options import General, Reading, Unset, tell_note
 from crosscam.cli.show import bars, counting, say, show_json
+from crosscam.data.labels import read_label
 from crosscam.data.records import JUNK_PID, ReidDataset, Sample
-from crosscam.data.table import camids_by_rule
 from crosscam.errors import CrosscamError
 from crosscam.extraction import Extractor
-from crosscam.gallery.filling import fill, identify_model, keep_people_apart, matching_extractor
+from crosscam.gallery.cameras import camid_of, check_name
+from crosscam.gallery.filling import fill, identify_model, keep_cameras_apart, keep_people_apart
+from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import KEEP
+from crosscam.gallery.sources import remember_source
+from crosscam.system.names import counted
+from crosscam.system.times import read_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +43,8 @@ class Create:
         """Make it."""
         extractor = Extractor.load(self.run_folder, flip=not self.no_flip)
         model = identify_model(self.run_folder, extractor)
-        create_gallery(self.gallery, extractor.layout, model).close()
+        with create_gallery(self.gallery, extractor.layout, model) as made:
+            remember_source(made, self.run_folder)
         if self.general.json:
             show_json({"gallery": self.gallery, "model": dataclasses.asdict(model), "dim": extractor.dim})
         else:
@@ -54,14 +60,14 @@ class Add:
 
     gallery: Place
     """The gallery."""
-    run_folder: Positional[Path]
-    """Run folder of the gallery's model."""
-    path: Positional[Path]
-    """Folder or table of a data set; with --unlabelled, a picture or a folder of pictures."""
+    sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] PATH", help_behavior_hint="")]
+    """PATH is the folder or table of a data set; or a picture or a folder of pictures that nobody has labelled,
+    perhaps a folder for each camera. RUN-FOLDER is the gallery's model, if it is not where it was when the gallery was
+    made."""
     subset: Literal["train", "query", "gallery", "all"] = "gallery"
     """Which subset of the data set."""
     unlabelled: bool = False
-    """Nobody knows who is on the pictures; --camids tells the cameras."""
+    """Nobody knows who is on the pictures, whatever the folders are called."""
     no_thumbnails: bool = False
     """Keep no small copies of the pictures."""
     skip_damaged: bool = False
@@ -71,16 +77,22 @@ class Add:
 
     def run(self) -> None:
         """Read, describe, add."""
-        dataset, samples = self._samples()
+        if len(self.sources) not in (1, 2):
+            raise CrosscamError(
+                f"Expected the pictures to add, found {len(self.sources)} paths. Give one source a call."
+            )
+        dataset, samples = self._samples(self.sources[-1])
         with open_gallery(self.gallery, write=True) as gallery, bars(self.general.json) as progress:
-            extractor = matching_extractor(gallery, self.run_folder, best_device())
+            extractor = extractor_of(gallery, self.gallery, self.sources[:-1])
             if dataset is not None:
                 keep_people_apart(gallery, dataset, samples)
+            if not self._camera_is_stated():
+                keep_cameras_apart(gallery, samples)
             added = fill(
                 gallery,
                 extractor,
                 samples,
-                labelled=not self.unlabelled,
+                labelled=dataset is not None,
                 thumbnails=not self.no_thumbnails,
                 skip_damaged=self.skip_damaged,
                 progress=counting(progress, "adding"),
@@ -103,20 +115,16 @@ class Add:
                 f"{len(added.damaged):,} could not be read; {total:,} entries now."
             )
 
-    def _samples(self) -> tuple[ReidDataset | None, list[Sample]]:
+    def _camera_is_stated(self) -> bool:
+        """Whether the user gave a camera's number for this gallery."""
+        rule = self.reading.camids
+        return self.reading.camera is not None or (rule is not None and rule.strip().lstrip("+-").isdecimal())
+
+    def _samples(self, path: Path) -> tuple[ReidDataset | None, list[Sample]]:
         """The pictures, and the data set that names who is on them."""
-        if self.unlabelled:
-            paths, others = find_pictures(self.path)
-            notes: list[str] = []
-            if others:
-                notes.append(
-                    f"{len(others):,} files are no pictures by their names and were left out. First: {others[0]}."
-                )
-            camids = camids_by_rule(paths, self.reading.camids, self.path, notes)
-            for note in notes:
-                say(f"note: {note}")
-            return None, [Sample(path, 0, camid) for path, camid in zip(paths, camids, strict=True)]
-        dataset = self.reading.read_and_note(self.path)
+        if self.unlabelled or self.reading.is_unlabelled(path):
+            return None, self._unlabelled(path)
+        dataset = self.reading.read_and_note(path)
         subsets = dataset.subsets
         names = list(subsets) if self.subset == "all" else [self.subset]
         everyone = [s for name in names for s in subsets[name]]
@@ -125,8 +133,16 @@ class Add:
             say(f"note: {len(everyone) - len(samples):,} junk images (pid -1) show nobody and were left out.")
         if not samples:
             sizes = ", ".join(f"{name} {len(found):,}" for name, found in subsets.items())
-            raise CrosscamError(f"{self.path} has no {self.subset} pictures ({sizes}). Choose with --subset.")
+            raise CrosscamError(f"{path} has no {self.subset} pictures ({sizes}). Choose with --subset.")
         return dataset, samples
+
+    def _unlabelled(self, path: Path) -> list[Sample]:
+        if self.subset != "gallery":
+            raise CrosscamError(f"{path} is no data set, so it has no subset {self.subset}. Leave --subset out.")
+        pictures = self.reading.read_unlabelled(path)
+        for note in pictures.notes:
+            tell_note(note)
+        return list(pictures.gallery)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,31 +151,67 @@ class Update:
 
     gallery: Place
     """The gallery."""
-    ids: tuple[int, ...]
+    ids: tuple[int, ...] = ()
     """Entries by number."""
     pid: Unset[int] = None
     """The new identity."""
-    camera: Unset[int] = None
-    """The new camera."""
-    time: Unset[float] = None
-    """The new time, in seconds."""
+    camera: Unset[str] = None
+    """The new camera, by name or number; a new name makes a new camera."""
+    name_cameras: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="CAMERA=NAME")] = ()
+    """Give a camera another name, for example --name-cameras 1="Kamera Sued"; may be given several times."""
+    time: Time = None
+    """The new time: a date such as '2026-11-24 08:30' (UTC), how long ago, such as 2h, or seconds."""
     track: Unset[str] = None
     """The new track."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Change and count."""
-        if all(value is None for value in (self.pid, self.camera, self.time, self.track)):
-            raise CrosscamError("Nothing to change. Give --pid, --camera, --time or --track.")
+        changes = any(value is not None for value in (self.pid, self.camera, self.time, self.track))
+        if not changes and not self.name_cameras:
+            raise CrosscamError("Nothing to change. Give --pid, --camera, --time, --track or --name-cameras.")
+        if changes and not self.ids:
+            raise CrosscamError("Nothing says which entries to change. Give them with --ids.")
+        time = None if self.time is None else read_time(self.time, "--time")
         with open_gallery(self.gallery, write=True) as gallery:
+            if self.name_cameras:
+                gallery.name_cameras(_new_names(gallery, self.name_cameras))
+            camid, name = (None, None) if self.camera is None else _camera(gallery, self.camera)
             count = gallery.update(
                 self.ids,
                 pid=KEEP if self.pid is None else self.pid,
-                camid=KEEP if self.camera is None else self.camera,
-                time=KEEP if self.time is None else self.time,
+                camid=KEEP if camid is None else camid,
+                time=KEEP if time is None else time,
                 track=KEEP if self.track is None else self.track,
             )
-        tell(self.general, {"updated": count}, f"{count:,} entries changed.")
+            if camid is not None and name is not None:
+                gallery.name_cameras({camid: name})
+        named = f"{counted(len(self.name_cameras), 'camera')} named." if self.name_cameras else ""
+        said = [f"{count:,} entries changed."] if changes else []
+        value = {"updated": count} | ({"named": len(self.name_cameras)} if self.name_cameras else {})
+        tell(self.general, value, " ".join([*said, named]).strip())
+
+
+def _new_names(gallery: Gallery, given: Sequence[str]) -> dict[int, str | None]:
+    """``CAMERA=NAME`` by the camera's number; an empty name takes the name away."""
+    names = gallery.camera_names()
+    found: dict[int, str | None] = {}
+    for setting in given:
+        camera, equals, name = setting.partition("=")
+        if not equals:
+            raise CrosscamError(f"--name-cameras {setting!r}: expected CAMERA=NAME, such as 1='Kamera Sued'.")
+        found[camid_of(names, camera.strip())] = name.strip() or None
+    return found
+
+
+def _camera(gallery: Gallery, camera: str) -> tuple[int, str | None]:
+    """Number of a camera that a user gives by name or number; with its name, where that is new to the gallery."""
+    names = gallery.camera_names()
+    label = read_label(camera)
+    if camera in names.values() or isinstance(label, int):
+        return camid_of(names, camera), None
+    check_name(camera)
+    return max((0, *names, *(camid for camid, _ in gallery.info().cameras))) + 1, camera
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +229,7 @@ class Forget:
     def run(self) -> None:
         """Forget and count."""
         with open_gallery(self.gallery, write=True) as gallery:
-            count = gallery.forget(self.choosing.where)
+            count = gallery.forget(self.choosing.where(gallery))
             left = len(gallery)
         tell(self.general, {"forgotten": count, "entries": left}, f"{count:,} entries forgotten; {left:,} are left.")
 

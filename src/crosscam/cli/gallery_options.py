@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from crosscam.cli.options import General, Unset
+from crosscam.cli.options import General, Unset, best_device
 from crosscam.cli.show import say, show_json
+from crosscam.errors import GalleryError
+from crosscam.extraction import Extractor
+from crosscam.gallery.cameras import camid_of
+from crosscam.gallery.filling import matching_extractor
+from crosscam.gallery.interface import Gallery
 from crosscam.gallery.records import Where
+from crosscam.gallery.sources import recorded_extractor
+from crosscam.system.times import read_time
 
 Place = Annotated[Positional[str], arg(metavar="GALLERY")]
+Time = Annotated[str | None, arg(metavar="TIME", help_behavior_hint="")]
+Names = Annotated[tuple[str, ...] | None, arg(metavar="CAMERA ...", help_behavior_hint="")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,35 +33,54 @@ class Choosing:
     """Entries by number."""
     pids: Unset[tuple[int, ...]] = None
     """Identities."""
-    cameras: Unset[tuple[int, ...]] = None
-    """Cameras."""
+    cameras: Names = None
+    """Cameras by name or number."""
     tracks: Unset[tuple[str, ...]] = None
     """Tracks by name."""
     not_ids: Unset[tuple[int, ...]] = None
     """Not these entries."""
     not_pids: Unset[tuple[int, ...]] = None
     """Not these identities."""
-    not_cameras: Unset[tuple[int, ...]] = None
+    not_cameras: Names = None
     """Not these cameras."""
-    time_from: Unset[float] = None
-    """Not before this time, in seconds; entries without a time are left out."""
-    time_to: Unset[float] = None
-    """Not after this time; entries without a time are left out."""
+    time_from: Time = None
+    """Not before this time: a date such as 2026-11-24 or '2026-11-24 08:30' (UTC), how long ago, such as 2h or 7d, or
+    seconds; entries without a time are left out."""
+    time_to: Time = None
+    """Not after this time, a date alone with that whole day; entries without a time are left out."""
 
-    @property
-    def where(self) -> Where:
-        """The same for a gallery."""
+    def where(self, gallery: Gallery) -> Where:
+        """The same for a gallery, which knows its cameras' names."""
+        names = gallery.camera_names() if self.cameras or self.not_cameras else {}
         return Where(
             ids=self.ids,
             pids=self.pids,
-            camids=self.cameras,
+            camids=_camids(names, self.cameras),
             tracks=self.tracks,
             not_ids=self.not_ids,
             not_pids=self.not_pids,
-            not_camids=self.not_cameras,
-            time_from=self.time_from,
-            time_to=self.time_to,
+            not_camids=_camids(names, self.not_cameras),
+            time_from=None if self.time_from is None else read_time(self.time_from, "--time-from"),
+            time_to=None if self.time_to is None else read_time(self.time_to, "--time-to", end=True),
         )
+
+
+def _camids(names: Mapping[int, str], wanted: tuple[str, ...] | None) -> tuple[int, ...] | None:
+    return None if wanted is None else tuple(camid_of(names, camera) for camera in wanted)
+
+
+def extractor_of(gallery: Gallery, place: str, given: Sequence[Path]) -> Extractor:
+    """The gallery's network, from the run folder that was given, or from where it was when the gallery was made.
+
+    Raises:
+        GalleryError: no run folder was given, and the gallery's own is not there any more.
+    """
+    if given:
+        return matching_extractor(gallery, given[0], best_device())
+    extractor, why = recorded_extractor(gallery, place, best_device())
+    if extractor is None:
+        raise GalleryError(f"{place} needs its network, and {why}. Give the run folder, before the pictures.")
+    return extractor
 
 
 def tell(general: General, value: dict[str, Any], text: str) -> None:

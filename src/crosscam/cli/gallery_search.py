@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 from tyro.conf import Fixed, Positional, Suppress, arg
 
-from crosscam.cli.gallery_options import Choosing, Place
-from crosscam.cli.options import General, Unset, best_device
-from crosscam.cli.show import say, show_json, table
-from crosscam.data.images import decode_image
+from crosscam.cli.gallery_options import Choosing, Place, extractor_of
+from crosscam.cli.options import General, Unset
+from crosscam.cli.show import listing, say, show_json
+from crosscam.data.images import decode_image, is_image_name
 from crosscam.errors import CrosscamError
 from crosscam.explain.parts import block_weights, parse_weights
 from crosscam.gallery.calibrated import verdicts_of
-from crosscam.gallery.filling import make_thumbnail, matching_extractor
+from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import open_gallery
 from crosscam.gallery.records import EVERYTHING, Hit, Where, unit_mean
@@ -33,6 +33,8 @@ class Ranking(SearchOptions):
 
     where: Suppress[Fixed[Where]] = EVERYTHING
     weights: Suppress[Fixed[Mapping[str, float] | None]] = None
+    k: Annotated[int, arg(name="limit", aliases=("--k",))] = 20
+    """Hits to show; fewer only where the conditions leave fewer."""
     rerank_first: Annotated[int, arg(name="rerank")] = 0
 
 
@@ -42,10 +44,9 @@ class Search:
 
     gallery: Place
     """The gallery."""
-    run_folder: Positional[Path]
-    """Run folder of the gallery's model."""
-    pictures: Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE...", help_behavior_hint="(one or more)")]
-    """Pictures of the one to find; several of one person are one query, the mean of their descriptors."""
+    sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] PICTURE...", help_behavior_hint="")]
+    """Pictures of the one to find; several of one person are one query, the mean of their descriptors. RUN-FOLDER is
+    the gallery's model, if it is not where it was when the gallery was made."""
     parts: Unset[str] = None
     """Weights of body parts, such as torso=2,feet=0: head, torso, legs, feet, whole, or blocks by name or pattern."""
     html: Unset[Path] = None
@@ -56,15 +57,17 @@ class Search:
 
     def run(self) -> None:
         """Describe, search, show."""
-        if not self.pictures:
+        given = [path for path in self.sources[:1] if not is_image_name(path.name)]
+        pictures = self.sources[len(given) :]
+        if not pictures:
             raise CrosscamError("No picture to search for. Give at least one after the run folder.")
         weights = parse_weights(self.parts) if self.parts else None
-        options = replace(self.ranking, where=self.choosing.where, weights=weights)
         check_file(self.html)
-        images = [decode_image(path) for path in self.pictures]
+        images = [decode_image(path) for path in pictures]
         with open_gallery(self.gallery) as gallery:
             block_weights(weights, gallery.layout)
-            query = unit_mean(matching_extractor(gallery, self.run_folder, best_device())(images, names=self.pictures))
+            options = replace(self.ranking, where=self.choosing.where(gallery), weights=weights)
+            query = unit_mean(extractor_of(gallery, self.gallery, given)(images, names=pictures))
             (hits,) = gallery.search(query, options, model=gallery.model.fingerprint)
             calibration, rests_on = verdicts_of(gallery, options)
             # Nobody says which camera took the query.
@@ -79,9 +82,9 @@ class Search:
                 ids = [hit.entry.id for hit in hits]
                 shown = dict(zip(ids, gallery.thumbnails(ids), strict=True))
                 subtitle = f"{self.gallery}, {len(gallery):,} entries" + (f"; {self.parts}" if self.parts else "")
-                pictures = [make_thumbnail(image) for image in images]
+                asked = [make_thumbnail(image) for image in images]
                 layout = gallery.layout
-                write_hits(self.html, pictures, hits, shown, layout, subtitle=subtitle, verdicts=verdicts)
+                write_hits(self.html, asked, hits, shown, layout, subtitle=subtitle, verdicts=verdicts)
                 if not self.general.json:
                     say(f"Written to {self.html}.")
 
@@ -97,14 +100,15 @@ class Search:
                 verdict or "",
                 str(hit.entry.id),
                 "" if hit.entry.pid is None else str(hit.entry.pid),
-                str(hit.entry.camid),
+                hit.entry.camera_label,
                 when(hit.entry.time),
                 hit.entry.track or "",
                 hit.entry.path,
             )
             for rank, (hit, verdict) in enumerate(zip(hits, verdicts, strict=True), start=1)
         ]
-        table(("rank", "distance", "verdict", "entry", "id", "camera", "time", "track", "picture"), rows)
+        heads = ("rank", "distance", "verdict", "entry", "id", "camera", "time", "track", "picture")
+        listing(heads, rows, right=("rank", "distance", "entry", "id"))
         say(rests_on)
 
 

@@ -53,7 +53,7 @@ class Info:
             ("descriptor", f"{found.dim:,} numbers in {len(found.layout)} blocks"),
             ("entries", f"{found.entries:,}, and {found.wiped:,} wiped places that compact gives back"),
             ("people, tracks", f"{found.people:,}, {found.tracks:,}"),
-            ("cameras", ", ".join(f"{camid}: {count:,}" for camid, count in found.cameras) or "none"),
+            ("cameras", ", ".join(f"{found.camera_label(c)}: {count:,}" for c, count in found.cameras) or "none"),
             ("times", "none" if found.times is None else " to ".join(map(when, found.times))),
             ("added", "never" if found.added is None else " to ".join(map(when, found.added))),
             ("size", size),
@@ -101,7 +101,7 @@ class Export:
         """Write and count."""
         check_file(self.out)
         with open_gallery(self.gallery) as gallery:
-            count = gallery.export(self.out, self.choosing.where)
+            count = gallery.export(self.out, self.choosing.where(gallery))
         tell(self.general, {"out": str(self.out), "entries": count}, f"{count:,} entries written to {self.out}.")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -10,10 +10,18 @@ import torch
 from tyro.conf import UseAppendAction, arg
 
 from crosscam.cli.show import say
-from crosscam.data.readers import read_dataset
+from crosscam.data.camera_folders import has_pictures, read_pictures
+from crosscam.data.doctor import told
+from crosscam.data.labels import read_label
+from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset
+from crosscam.errors import ArgumentError
 from crosscam.training.distributed import is_first_process
 
+HINTS = {
+    "folders": "If each folder is a person, and no camera, tell the cameras by --camids.",
+    "cameras": "If the folders in those of the cameras are people, give --kind cameras.",
+}
 T = TypeVar("T")
 # An option that is not set unless the user sets it; its help says what happens without it.
 Unset = Annotated[T | None, arg(help_behavior_hint="")]
@@ -41,31 +49,76 @@ class Reading:
     split: Unset[int] = None
     """Number of the random split, where there are several."""
     camids: Unset[str] = None
-    """Camera of own images: a number for all, or a regular expression with one group over the file name."""
+    """Camera of own images: a number for all, or a regular expression with one group over the file name; with a slash
+    in it, over the path below the folder."""
+    camera: Unset[str] = None
+    """Name or number of the one camera that took all images, such as "Kamera Sued"."""
     boxes: Unset[str] = None
     """CUHK03: labeled or detected."""
     extract_to: Unset[Path] = None
     """CUHK03's cuhk-03.mat: folder for its images; beside the file by default."""
 
-    def read(self, path: Path) -> ReidDataset:
-        """Read the data set at ``path``."""
-        return read_dataset(
+    def read(self, path: Path, *, pictures: bool = False) -> ReidDataset:
+        """Read the data set at ``path``.
+
+        Args:
+            path: a folder or file.
+            pictures: a picture or folder of pictures that nobody has labelled will do, see :meth:`is_unlabelled`.
+        """
+        if pictures and self.is_unlabelled(path):
+            return self.read_unlabelled(path)
+        if self.camera is not None and self.camids is not None:
+            raise ArgumentError("--camera names the one camera of all pictures, --camids finds it. Give one of them.")
+        number = None if self.camera is None else read_label(self.camera)
+        dataset = read_dataset(
             path,
             kind=self.kind,
             protocol=self.protocol,
             split=self.split,
-            camids=self.camids,
+            camids=1 if isinstance(number, str) else self.camids if number is None else number,
             boxes=self.boxes,
             extract_to=self.extract_to,
         )
+        return with_camera(dataset, number) if isinstance(number, str) else dataset
 
-    def read_and_note(self, path: Path) -> ReidDataset:
+    def read_and_note(self, path: Path, *, pictures: bool = False) -> ReidDataset:
         """The same, and say what the reader left out or decided."""
-        dataset = self.read(path)
+        dataset = self.read(path, pictures=pictures)
         if is_first_process():
             for note in dataset.notes:
-                say(f"note: {note}")
+                tell_note(note)
         return dataset
+
+    def is_unlabelled(self, path: Path) -> bool:
+        """Whether ``path`` holds pictures of which nothing says who is on them.
+
+        A folder for each person and a folder for each camera look alike. Where --camids tells the cameras, the folders
+        are people; else they are cameras. Folders in these may be people or days: they are people if --kind says so.
+        """
+        if self.kind is not None:
+            return self.kind == "pictures"
+        found = recognise(path)
+        if found is None:
+            return has_pictures(path)
+        return found[0] == "cameras" or (found[0] == "folders" and self.camids is None)
+
+    def read_unlabelled(self, path: Path) -> ReidDataset:
+        """Pictures of which nothing says who is on them; with a hint where their folders might."""
+        pictures = read_pictures(path, camids=self.camids, camera=self.camera)
+        found = recognise(path) if self.kind is None and path.is_dir() else None
+        hint = HINTS.get(found[0]) if found is not None else None
+        return pictures if hint is None else replace(pictures, notes=(*pictures.notes, hint))
+
+
+def with_camera(dataset: ReidDataset, camera: str) -> ReidDataset:
+    """All samples with the name of their one camera."""
+    train, query, gallery = (tuple(replace(s, camera=camera) for s in samples) for samples in dataset.subsets.values())
+    return replace(dataset, train=train, query=query, gallery=gallery)
+
+
+def tell_note(note: str) -> None:
+    """Say a note; one that begins with "warning: " as it is."""
+    say(told(note))
 
 
 def best_device() -> str:

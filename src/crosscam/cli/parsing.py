@@ -9,7 +9,7 @@ import io
 import itertools
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -91,7 +91,15 @@ def _menu(commands: Mapping[str, Command | Group]) -> Any:
     return functools.reduce(operator.or_, kinds)
 
 
-def _refuse_unknown_options(called: str, known: Mapping[str, Takes], words: Sequence[str]) -> None:
+@dataclasses.dataclass(frozen=True)
+class _Option:
+    """An option by one of its names: the name that help shows, and what it takes."""
+
+    name: str
+    takes: Takes
+
+
+def _refuse_unknown_options(called: str, known: Mapping[str, _Option], words: Sequence[str]) -> None:
     """Refuse an unknown option, one that is given twice, of which only the last would count, and one without a value.
 
     An option that takes several values takes none as well, for the parser: ``--ids $IDS`` of a script in which IDS is
@@ -99,7 +107,7 @@ def _refuse_unknown_options(called: str, known: Mapping[str, Takes], words: Sequ
 
     Args:
         called: the command.
-        known: its options, and what each takes.
+        known: its options by every name.
         words: what follows the command.
     """
     given: set[str] = set()
@@ -110,14 +118,36 @@ def _refuse_unknown_options(called: str, known: Mapping[str, Takes], words: Sequ
         if not name.startswith("--"):
             continue
         if name in known:
-            if name in given and known[name] is not Takes.ANYTIME:
+            option = known[name]
+            if option.name in given and option.takes is not Takes.ANYTIME:
                 raise UsageError(f"{name} is given twice to '{called}', where only the last would count. Give it once.")
-            if known[name] is Takes.SEVERAL and "=" not in word and (following is None or following.startswith("--")):
+            if option.takes is Takes.SEVERAL and "=" not in word and (following is None or following.startswith("--")):
                 raise UsageError(f"{name} of '{called}' is given without a value. Give at least one, or leave it out.")
-            given.add(name)
+            given.add(option.name)
             continue
-        near = (_setting_like(name) if "--set" in known else "") or did_you_mean(name, sorted(known))
+        near = (_setting_like(name) if "--set" in known else "") or _meant(name, known)
         raise UsageError(f"No option {name} in '{called}'. {near}'{called} --help' lists all.")
+
+
+# What other programs, or this one's Python, call an option.
+_SYNONYMS = {
+    **dict.fromkeys(("camid", "cam", "camera", "cameras"), ("camera", "cameras", "camids")),
+    **dict.fromkeys(("from", "since", "after", "start"), ("time-from",)),
+    **dict.fromkeys(("to", "until", "before", "end"), ("time-to",)),
+    **dict.fromkeys(("top", "top-k", "topk", "n", "hits", "max"), ("limit",)),
+    **dict.fromkeys(("id", "entry", "entries"), ("ids",)),
+    **dict.fromkeys(("identity", "person"), ("pid", "pids")),
+    **dict.fromkeys(("output", "o"), ("out",)),
+}
+
+
+def _meant(option: str, known: Iterable[str]) -> str:
+    """The hint at the option that was meant: by another word for it, or else by its spelling."""
+    word = option.removeprefix("--").removeprefix("set-")
+    for other in (word, *_SYNONYMS.get(word, ())):
+        if f"--{other}" in known:
+            return f"Did you mean --{other}? "
+    return did_you_mean(option, sorted(known))
 
 
 def _setting_like(option: str) -> str:
@@ -130,9 +160,9 @@ def _setting_like(option: str) -> str:
     return f"Did you mean --set {settings[0]}=VALUE? " if settings else ""
 
 
-def _options(command: type) -> dict[str, Takes]:
-    """The options of a command, ``--help`` included, as they are typed; and what each takes."""
-    found = {"--help": Takes.ANYTIME}
+def _options(command: type) -> dict[str, _Option]:
+    """The options of a command, ``--help`` included, by each name that may be typed."""
+    found = {"--help": _Option("--help", Takes.ANYTIME)}
     hints = get_type_hints(command, include_extras=True)
     for field in dataclasses.fields(command):
         kind = hints[field.name]
@@ -141,12 +171,14 @@ def _options(command: type) -> dict[str, Takes]:
         elif not (_has_marker(kind, tyro.conf.Positional[int]) or _has_marker(kind, tyro.conf.Fixed[int])):
             told = get_args(kind)[1:] if get_origin(kind) is Annotated else ()
             name = next((n for n in (getattr(one, "name", None) for one in told) if isinstance(n, str)), field.name)
+            others = [other for one in told for other in getattr(one, "aliases", None) or ()]
             # Flags say the same however often.
             if kind is bool or _has_marker(kind, tyro.conf.UseAppendAction[int]):
                 takes = Takes.ANYTIME
             else:
                 takes = Takes.SEVERAL if "tuple[" in str(kind) else Takes.ONE
-            found[f"--{name.replace('_', '-')}"] = takes
+            option = _Option(f"--{name.replace('_', '-')}", takes)
+            found |= dict.fromkeys((option.name, *others), option)
     return found
 
 

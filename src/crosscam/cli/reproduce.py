@@ -14,7 +14,7 @@ from rich.progress import Progress
 from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Settings, Unset, best_device
-from crosscam.cli.show import OUT, bars, fitting, say, show_json, show_text, table, training_listeners
+from crosscam.cli.show import OUT, bars, fitting, listing, say, show_json, show_text, training_listeners
 from crosscam.errors import DataError, RecipeError
 from crosscam.extraction import load_model
 from crosscam.reproduce.collision import Collision, collision_charts, collision_tables, fill
@@ -173,7 +173,8 @@ class Reproduce:
             show_text(as_json(tables, provenance))
             return
         for shown in tables:
-            table(*fitting(shown.heads, shown.cells, shown.expendable), shown.title)
+            heads, cells = fitting(shown.heads, shown.cells, shown.expendable)
+            listing(heads, cells, shown.title, right=heads[1:])
             for note in shown.notes:
                 OUT.print(note, markup=False)
         say(f"Also in {out / 'tables'}: {name}.md, .csv, .json and .html.")

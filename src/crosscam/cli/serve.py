@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Unset, best_device
 from crosscam.cli.show import say
 from crosscam.errors import WebError
+from crosscam.extraction import Extractor
 from crosscam.gallery.filling import matching_extractor
 from crosscam.gallery.places import is_address, open_gallery
+from crosscam.gallery.sources import recorded_extractor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +24,13 @@ class Serve:
     docs/responsible-use.md says what it is for, and what not.
     """
 
-    gallery: str
+    place: Annotated[Positional[str | None], arg(metavar="[GALLERY]", help_behavior_hint="")] = None
     """The gallery: a folder, or the address of a Milvus database."""
+    gallery: Unset[str] = None
+    """The same as an option."""
     model: Unset[Path] = None
-    """Run folder of the network that built the gallery; without it nothing can be uploaded."""
+    """Run folder of the network that built the gallery. By default the one that the gallery names, if it is still
+    there; without any nothing can be uploaded."""
     host: str = "127.0.0.1"
     """Address to listen on; any other than this machine's own needs --token-file."""
     port: int = 8700
@@ -51,21 +59,39 @@ class Serve:
         from crosscam.web.service import Service
         from crosscam.web.settings import Limits, Settings, read_tokens
 
+        place = self._place()
         for name, value in (("--rate", self.rate), ("--upload-mb", self.upload_mb), ("--megapixels", self.megapixels)):
             if value < 1:
                 raise WebError(f"{name} is {value}. Expected at least 1.")
         limits = Limits(rate=self.rate, upload_bytes=self.upload_mb * 1_000_000, pixels=self.megapixels * 1_000_000)
         tokens = read_tokens(self.token_file) if self.token_file else {}
         settings = Settings(host=self.host, port=self.port, tokens=tokens, host_names=self.host_name, limits=limits)
-        if self.audit is None and is_address(self.gallery):
+        if self.audit is None and is_address(place):
             raise WebError("A gallery at an address has no folder for the audit log. Give --audit FILE.")
-        extractor = None
-        if self.model is not None:
-            with open_gallery(self.gallery) as gallery:
-                extractor = matching_extractor(gallery, self.model, best_device())
-        audit = self.audit or Path(self.gallery) / FILE
-        service = Service(self.gallery, extractor, audit, limits)
+        extractor, uploads = self._network(place)
+        service = Service(place, extractor, self.audit or Path(place) / FILE, limits)
         try:
-            run_server(service, settings, Path(self.gallery).name, say)
+            run_server(service, settings, Path(place).name, say, uploads)
         finally:
             service.close()
+
+    def _place(self) -> str:
+        """The gallery, which may stand alone or behind --gallery."""
+        if self.place is not None and self.gallery is not None:
+            raise WebError(f"The gallery is given twice: {self.place} and --gallery {self.gallery}. Give it once.")
+        place = self.place if self.place is not None else self.gallery
+        if place is None:
+            raise WebError("No gallery to serve. Give its folder, as in 'crosscam serve people.gallery'.")
+        return place
+
+    def _network(self, place: str) -> tuple[Extractor | None, str]:
+        """The network that describes uploads, and a sentence on it; None where there is none, and the reason."""
+        with open_gallery(place) as gallery:
+            if self.model is not None:
+                found, name = matching_extractor(gallery, self.model, best_device()), str(self.model)
+            else:
+                extractor, name = recorded_extractor(gallery, place, best_device())
+                if extractor is None:
+                    return None, f"It takes no uploads: {name}. Give --model RUN_FOLDER."
+                found = extractor
+        return found, f"Uploads are described by {name}."

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from crosscam.cli.streams import drop_output
 from crosscam.system.names import printable
@@ -80,11 +82,41 @@ def table(
 ) -> None:
     """Print a table on standard output; with ``numbers``, all but the first column are set to the right."""
     drawn = Table(title=None if title is None else printable(title), title_justify="left", header_style="bold")
-    for place, name in enumerate(columns):
-        drawn.add_column(name, justify="right" if numbers and place else "left", overflow="fold")
+    kept = _filled(columns, rows)
+    for place in kept:
+        drawn.add_column(columns[place], justify="right" if numbers and place else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*map(printable, row))
+        drawn.add_row(*(printable(row[place]) for place in kept))
     OUT.print(drawn)
+
+
+def listing(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None, *, right: Sequence[str] = ()
+) -> None:
+    """Print columns without a frame on standard output: no cell is ever cut or folded, however narrow the terminal.
+
+    Args:
+        columns: their names; the one that may be long, such as a path, stands last.
+        rows: a text for each column.
+        title: a line above them.
+        right: columns that are set to the right.
+    """
+    kept = _filled(columns, rows)
+    lines = [[printable(line[place]).replace("\n", "\\n") for place in kept] for line in (columns, *rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    if title is not None:
+        print_plain(title)
+    for number, line in enumerate(lines):
+        cells = []
+        for place, width, text in zip(kept, widths, line, strict=True):
+            space = " " * (width - cell_len(text))
+            cells.append(space + text if columns[place] in right else text + space)
+        OUT.print(Text("  ".join(cells).rstrip(), style="" if number else "bold"))
+
+
+def _filled(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """Places of the columns that hold anything; of a table without rows, all."""
+    return [k for k in range(len(columns)) if k == 0 or not rows or any(row[k] for row in rows)]
 
 
 def fitting(

@@ -88,11 +88,12 @@ def refuse_for_parquet(texts: Sequence[str]) -> None:
 
 
 def _read_csv(path: Path, wanted: Collection[str]) -> Cells:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    text = read_text(path)
+    delimiter = _delimiter(text, "\t" if path.suffix.lower() == ".tsv" else ",", wanted)
     rows: list[tuple[int, list[str]]] = []
     comments, ended = 0, 0
     # Strictly: a quotation mark that is never closed would swallow the rows behind it in silence.
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             line, ended = ended + 1, reader.line_num
@@ -112,6 +113,21 @@ def _read_csv(path: Path, wanted: Collection[str]) -> Cells:
     columns = {name: [cells[i] for _, cells in rows[1:]] for i, name in enumerate(header) if name in wanted}
     unused = tuple(name for name in header if name not in wanted)
     return Cells(path, columns, [line for line, _ in rows[1:]], unused, comments)
+
+
+def _delimiter(text: str, usual: str, wanted: Collection[str]) -> str:
+    """What separates the columns: as the suffix says, unless the header has wanted columns by another sign alone.
+
+    Spreadsheet programs write semicolons where the comma stands in numbers.
+    """
+    lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    header = next(lines, "")
+
+    def known(sign: str) -> int:
+        return len({name.strip().strip('"').lower() for name in header.split(sign)} & set(wanted))
+
+    best = max((usual, ",", ";", "\t"), key=known)
+    return best if known(best) > max(1, known(usual)) else usual
 
 
 def listed(names: Sequence[str]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,21 +18,48 @@ from crosscam.system.names import is_unicode
 Colour = Literal["rgb", "bgr"]
 
 
-def crop_boxes(frame: NDArray[np.uint8], boxes: ArrayLike, colour: Colour = "rgb") -> list[NDArray[np.uint8]]:
+class HasBoxes(Protocol):
+    """Detections as supervision holds them."""
+
+    @property
+    def xyxy(self) -> ArrayLike:
+        """(N, 4) left, top, right, bottom in pixels."""
+
+
+OfFrame = ArrayLike | HasBoxes
+# Of the frames of a video: by number, in order, or asked for by number and frame.
+Boxes = (
+    Mapping[int, OfFrame | None]
+    | Sequence[OfFrame | None]
+    | NDArray[Any]
+    | Callable[[int, NDArray[np.uint8]], OfFrame | None]
+)
+
+
+def crop_boxes(frame: NDArray[np.uint8], boxes: OfFrame, colour: Colour = "rgb") -> list[NDArray[np.uint8]]:
     """Cut boxes out of a frame.
 
     Args:
         frame: (H, W, 3) uint8.
-        boxes: (N, 4) left, top, right, bottom in pixels, whole or not; what reaches over the frame's edge is cut off.
+        boxes: (N, 4) left, top, right, bottom in pixels, whole or not, or detections that hold them as ``xyxy``; what
+            reaches over the frame's edge is cut off.
         colour: order of the frame's channels; OpenCV's is ``"bgr"``.
     Returns:
         N pictures, RGB, each at least one pixel high and wide.
     Raises:
         ValueError: no such frame or boxes, or a box that holds no pixel of the frame.
     """
+    if not isinstance(frame, np.ndarray):
+        raise ArgumentError(f"A frame is an (H, W, 3) uint8 array; this one is a {type(frame).__name__}.")
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise ArgumentError(f"A frame is an (H, W, 3) uint8 array; this one is {frame.shape} {frame.dtype}.")
-    edges = np.asarray(boxes, dtype=np.float64)
+    try:
+        edges = np.asarray(getattr(boxes, "xyxy", boxes), dtype=np.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        kind = type(boxes).__name__
+        raise ArgumentError(
+            f"Boxes are (N, 4): left, top, right, bottom in pixels; {kind} has no such numbers ({error})."
+        ) from error
     if edges.size == 0:
         return []
     if edges.ndim != 2 or edges.shape[1] != 4:
@@ -83,6 +111,76 @@ def video_frames(path: str | os.PathLike[str]) -> Iterator[NDArray[np.uint8]]:
                 yield upright(pixels, _display_matrix(frame))
     except av.FFmpegError as error:
         raise DataError(f"{path} cannot be decoded ({error}). Copy it again, or convert it.") from error
+
+
+def boxed_frames(path: str | os.PathLike[str], boxes: Boxes) -> Iterator[tuple[int, NDArray[np.uint8], OfFrame]]:
+    """The frames of a video that have boxes, in order.
+
+    Args:
+        path: the video file.
+        boxes: by frame number, counted from 0: a mapping, a list, or a function of (number, frame).
+    Returns:
+        an iterator of number, (H, W, 3) uint8 RGB frame, and boxes; a frame whose boxes are None or are not named is
+        left out.
+    Raises:
+        ArgumentError: boxes of another kind; at once, not at the first frame.
+        DataError: see :func:`video_frames`; or no frame of the video has boxes, at the end.
+    """
+    if isinstance(boxes, Mapping):
+        strange = next((number for number in boxes if not _is_whole(number)), None)
+        if strange is not None:
+            raise ArgumentError(f"Boxes are by frame number, counted from 0; found the key {strange!r}.")
+        return _named_frames(path, boxes)
+    if callable(boxes):
+        return _asked_frames(path, boxes)
+    if not isinstance(boxes, Sequence | np.ndarray) or isinstance(boxes, str | bytes):
+        raise ArgumentError(
+            f"Boxes are a {type(boxes).__name__}. Expected a mapping from frame number to (N, 4) boxes, a list with "
+            "the boxes of each frame, or a function of (number, frame)."
+        )
+    for number, found in enumerate(boxes):
+        if np.ndim(found) == 0 and found is not None and not hasattr(found, "xyxy"):
+            raise ArgumentError(f"Item {number} of the boxes is {found!r:.60}. Expected the (N, 4) boxes of a frame.")
+        if isinstance(found, Sequence | np.ndarray) and len(found) and np.ndim(found[0]) == 0:
+            raise ArgumentError(
+                f"Item {number} of the boxes is one box, {found!r:.60}. Expected the (N, 4) boxes of frame {number}, "
+                "such as [[left, top, right, bottom]]."
+            )
+    return _named_frames(path, dict(enumerate(boxes)))
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
+
+
+def _asked_frames(
+    path: str | os.PathLike[str], boxes: Callable[[int, NDArray[np.uint8]], OfFrame | None]
+) -> Iterator[tuple[int, NDArray[np.uint8], OfFrame]]:
+    for number, frame in enumerate(video_frames(path)):
+        found = boxes(number, frame)
+        if found is not None:
+            yield number, frame, found
+
+
+def _named_frames(
+    path: str | os.PathLike[str], boxes: Mapping[int, OfFrame | None]
+) -> Iterator[tuple[int, NDArray[np.uint8], OfFrame]]:
+    frames = matched = 0
+    for number, frame in enumerate(video_frames(path)):
+        frames = number + 1
+        if number in boxes:
+            matched += 1
+            found = boxes[number]
+            if found is not None:
+                yield number, frame, found
+    lost = sorted(number for number in boxes if not 0 <= number < frames)
+    if not lost:
+        return
+    which = f"frame {lost[0]}" if len(lost) == 1 else f"{len(lost):,} frames that it does not have, first {lost[0]}"
+    said = f"{path} has {frames:,} frames, numbered from 0; boxes are given for {which}."
+    if not matched:
+        raise DataError(f"{said} None of its frames has boxes.")
+    warnings.warn(said, stacklevel=2)
 
 
 def upright(frame: NDArray[np.uint8], matrix: Sequence[float]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.data import findings
+from crosscam.data.camera_folders import UNNAMED
 from crosscam.data.findings import Finding
 from crosscam.data.images import decode_image
 from crosscam.data.readers import read_dataset
@@ -127,30 +128,31 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
     official = OFFICIAL.get(dataset.name, {})
     rows = tuple(_count(name, samples, official.get(name)) for name, samples in dataset.subsets.items())
     opened = _open_all(dataset, progress)
-    found = [
-        *findings.empty_subsets(dataset),
-        *findings.unreadable(opened.faults, dataset.root),
-        *findings.scenes(opened.sizes, dataset.root),
-        *findings.duplicates(dataset, opened.digests),
-        *findings.cameras(dataset),
-        *findings.shared_ids(dataset),
-        *findings.single_image_ids(dataset),
-        *findings.unmatched_queries(dataset),
-        *_other_counts(rows),
-    ]
-    return Examination(
-        dataset.name, dataset.root, dataset.protocol, dataset.fingerprint(), rows, tuple(found), dataset.notes
-    )
+    found = _of_pictures(dataset, opened)
+    if dataset.name != UNNAMED:
+        found = (
+            *findings.empty_subsets(dataset),
+            *found,
+            *findings.shared_ids(dataset),
+            *findings.single_image_ids(dataset),
+            *findings.unmatched_queries(dataset),
+            *_other_counts(rows),
+        )
+    return Examination(dataset.name, dataset.root, dataset.protocol, dataset.fingerprint(), rows, found, dataset.notes)
 
 
 def examine_pictures(samples: Sequence[Sample], *, progress: Progress | None = None) -> tuple[Finding, ...]:
     """What is wrong with pictures that nobody has labelled: damaged files, copies, unknown cameras."""
     root = Path(os.path.commonpath([s.path.parent.absolute() for s in samples]))
-    dataset = ReidDataset("pictures", root, gallery=tuple(samples))
-    opened = _open_all(dataset, progress)
+    dataset = ReidDataset(UNNAMED, root, gallery=tuple(samples))
+    return _of_pictures(dataset, _open_all(dataset, progress))
+
+
+def _of_pictures(dataset: ReidDataset, opened: _Opened) -> tuple[Finding, ...]:
+    """What can be wrong with pictures, whoever is on them."""
     found = (
-        findings.unreadable(opened.faults, root),
-        findings.scenes(opened.sizes, root),
+        findings.unreadable(opened.faults, dataset.root),
+        findings.scenes(opened.sizes, dataset.root),
         findings.duplicates(dataset, opened.digests),
         findings.cameras(dataset),
     )
@@ -181,7 +183,7 @@ def as_text(examination: Examination) -> str:
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if any(row.official for row in examination.subsets):
         lines.append("In brackets: the published counts.")
-    lines += ["", *(f"note: {note}" for note in examination.notes)]
+    lines += ["", *map(told, examination.notes)]
     for finding in examination.findings:
         lines.append(f"{finding.severity}: {finding.what}")
         lines += [f"    {example}" for example in finding.examples]
@@ -189,6 +191,11 @@ def as_text(examination: Examination) -> str:
     if not examination.findings:
         lines.append("Nothing is wrong with it.")
     return "\n".join(lines)
+
+
+def told(note: str) -> str:
+    """A note as a line; one that begins with "warning: " as it is."""
+    return note if note.startswith("warning: ") else f"note: {note}"
 
 
 def counted(samples: Sequence[Sample]) -> Counts:

@@ -145,16 +145,13 @@ def cameras(dataset: ReidDataset) -> list[Finding]:
             )
         )
     if len({s.camid for s in everything}) == 1:
-        findings.append(
-            Finding(
-                "one_camera",
-                "warning",
-                len(everything),
-                "One camera took all images, so no query has a match from another camera.",
-                (),
-                "State the cameras if there are several; ranking compares across cameras only.",
-            )
-        )
+        scored = any(s.pid > DISTRACTOR_PID for s in everything)
+        what = "One camera took all images, so no query has a match from another camera."
+        cure = "State the cameras if there are several; ranking compares across cameras only."
+        if not scored:
+            what = "One camera took all pictures, as far as can be told."
+            cure = "If there are several, put the pictures of each into a folder of its own, or tell them by --camids."
+        findings.append(Finding("one_camera", "warning", len(everything), what, (), cure))
     return findings
 
 

@@ -9,7 +9,7 @@ from crosscam.data.images import list_images, path_key
 from crosscam.data.labels import are_named, numbered, read_label
 from crosscam.data.market1501 import note_junk, note_left_out
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
-from crosscam.data.table import SPLITS, CamidRule, camids_by_rule
+from crosscam.data.table import SPLITS, CamidRule, camids_by_rule, names_by_rule
 from crosscam.data.walk import subfolders
 from crosscam.errors import DataError
 
@@ -56,11 +56,12 @@ def read_identity_folders(root: Path, *, camids: CamidRule = None) -> ReidDatase
     pids, named = _pids([split for split, _, _ in found], [path for _, _, path in found], notes)
     subsets: dict[str, list[Sample]] = {split: [] for split in SPLITS}
     junk = []
+    called = names_by_rule([path for _, _, path in found], camids, cameras, root)
     for (split, _, path), pid, camid in zip(found, pids, cameras, strict=True):
         if pid == JUNK_PID and split != "gallery":
             junk.append(path)
         else:
-            subsets[split].append(Sample(path, pid, camid))
+            subsets[split].append(Sample(path, pid, camid, camera=called.get(camid)))
     note_left_out("train and query", "images in a folder -1 (junk)", junk, notes)
     train, query, gallery = (tuple(sorted(subsets[split], key=lambda s: path_key(s.path))) for split in SPLITS)
     note_junk(gallery, notes)

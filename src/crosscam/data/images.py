@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from crosscam.data.foreign import HEAD, foreign_fault, foreign_kind
 from crosscam.data.jpeg import decode_plain_jpeg
 from crosscam.data.limits import MAX_SIDE, chunks_fault, scans_fault, segments_fault, size_fault
 from crosscam.errors import ArgumentError, ImageError
@@ -46,6 +47,7 @@ def decode_image(
     *,
     background: tuple[int, int, int] = WHITE,
     max_pixels: int = MAX_PIXELS,
+    name: str | None = None,
 ) -> NDArray[np.uint8]:
     """Read one image as RGB, upright.
 
@@ -58,6 +60,7 @@ def decode_image(
         source: a file, or the bytes of one.
         background: RGB that shows through transparent pixels.
         max_pixels: larger images are refused from their header, before any pixel is decoded.
+        name: what messages call the bytes; a file is called by its path.
     Returns:
         (H, W, 3) uint8, RGB, [0, 255]; the array is the caller's own.
     Raises:
@@ -65,7 +68,7 @@ def decode_image(
             image in one of ``FORMATS``.
     """
     if isinstance(source, bytes):
-        return _decode_bytes(source, f"<{len(source)} bytes>", background, max_pixels)
+        return _decode_bytes(source, name or f"<{len(source)} bytes>", background, max_pixels)
     path = Path(source)
     try:
         if not path.is_file():
@@ -104,32 +107,66 @@ def _decode(file: IO[bytes], name: str, background: tuple[int, int, int], max_pi
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} has more than {max_pixels:,} pixels. Crop the person out first.") from error
     except UnidentifiedImageError as error:
+        file.seek(0)
+        kind = foreign_kind(name, file.read(HEAD))
+        if kind is not None:
+            raise ImageError(foreign_fault(name, kind)) from error
         raise ImageError(
             f"{name} is not an image that can be read: expected JPEG, PNG, BMP, WebP, TIFF or GIF."
         ) from error
     except Exception as error:  # a damaged header makes decoders raise nearly anything
         raise ImageError(_damaged(name, error)) from error
     with image:
-        width, height = image.size
-        if width * height > max_pixels:
-            raise ImageError(
-                f"{name} has {width:,} x {height:,} pixels, more than the {max_pixels:,} allowed. "
-                "Crop the person out first."
-            )
-        fault = size_fault(width, height)
-        if fault:
-            raise ImageError(f"{name} {fault}")
+        _check_size(image, name, max_pixels)
         if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
-            raise ImageError(
-                f"{name} has {image.mode!r} pixels (float or 32 bits). "
-                "Expected 8 or 16 bits a channel; convert it first."
-            )
+            raise ImageError(_too_deep(name, image.mode))
         try:
             image.load()
             _scale_transparent_value(image, file)
             return np.array(_as_rgb(_upright(image), background), dtype=np.uint8)
         except Exception as error:  # the same for damaged pixel data
             raise ImageError(_damaged(name, error)) from error
+
+
+def decode_pil(
+    image: Image.Image, name: str, *, background: tuple[int, int, int] = WHITE, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
+    """An image that Pillow has open or made, as :func:`decode_image` reads its file; it stays open.
+
+    Args:
+        image: of any mode but floats and 32-bit integers.
+        name: for messages.
+        background, max_pixels: see :func:`decode_image`.
+    Returns:
+        (H, W, 3) uint8, RGB, upright; the array is the caller's own.
+    Raises:
+        ImageError: closed, damaged, too large, or of another mode.
+    """
+    _check_size(image, name, max_pixels)
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise ImageError(_too_deep(name, image.mode))
+    try:
+        image.load()
+        return np.array(_as_rgb(_upright(image), background), dtype=np.uint8)
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name} cannot be read ({reason}). Expected a PIL image that is open and whole.") from error
+
+
+def _check_size(image: Image.Image, name: str, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{name} has {width:,} x {height:,} pixels, more than the {max_pixels:,} allowed. "
+            "Crop the person out first."
+        )
+    fault = size_fault(width, height) if width and height else "has no pixels."
+    if fault:
+        raise ImageError(f"{name} {fault}")
+
+
+def _too_deep(name: str, mode: str) -> str:
+    return f"{name} has {mode!r} pixels (float or 32 bits). Expected 8 or 16 bits a channel; convert it first."
 
 
 def _damaged(name: str, error: Exception) -> str:

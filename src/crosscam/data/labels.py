@@ -114,6 +114,12 @@ def numbered(
     return [number[label] for label in labels]
 
 
+def label_names(values: Sequence[str], numbers: Sequence[int]) -> dict[int, str]:
+    """Names by number, of what :func:`numbered` gave another number than it spells."""
+    spelled = dict(zip(numbers, values, strict=True))
+    return {number: text.strip() for number, text in spelled.items() if read_label(text) != number}
+
+
 def are_named(values: Iterable[str]) -> bool:
     """Whether :func:`numbered` numbers these identities or cameras itself: some are no whole numbers."""
     return any(isinstance(read_label(value), str) for value in set(values))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -35,27 +36,35 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def read_ahead(items: Sequence[S], read: Callable[[S], T], size: int) -> Iterator[list[T]]:
+def read_ahead(items: Iterable[S], read: Callable[[S], T], size: int) -> Iterator[list[T]]:
     """What ``read`` gives for each item, in batches and in order; threads read the next batch while this one is used.
 
     Args:
-        items: what is read, for example paths.
+        items: what is read, for example paths; drawn in this thread, at most two batches ahead.
         read: called in threads; what it raises comes when its batch is asked for.
         size: items of a batch.
     """
-    batches = [items[start : start + size] for start in range(0, len(items), size)]
-    if len(items) <= FEW:
+    drawn = iter(items)
+    first = list(islice(drawn, FEW + 1))
+    batches = _in_batches(chain(first, drawn), size)
+    if len(first) <= FEW:
         yield from ([read(item) for item in batch] for batch in batches)
         return
     pool = ThreadPoolExecutor(available_cores())
     try:
         coming: list[Future[T]] = []
-        for batch in [*batches, []]:
+        for batch in chain(batches, [[]]):
             ready, coming = coming, [pool.submit(read, item) for item in batch]
             if ready:
                 yield [answer.result() for answer in ready]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _in_batches(items: Iterable[S], size: int) -> Iterator[list[S]]:
+    drawn = iter(items)
+    while batch := list(islice(drawn, size)):
+        yield batch
 
 
 def embed(

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from crosscam.data.camera_folders import has_camera_folders, has_pictures, read_camera_folders, read_pictures
 from crosscam.data.cuhk01 import is_cuhk01, read_cuhk01
 from crosscam.data.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
+from crosscam.data.foreign import foreign_fault, foreign_kind, tell_left_out
 from crosscam.data.identity_folders import has_identity_folders, read_identity_folders
 from crosscam.data.market1501 import (
     is_dukemtmc_reid,
@@ -21,6 +23,7 @@ from crosscam.data.msmt17 import is_msmt17, read_msmt17
 from crosscam.data.records import ReidDataset
 from crosscam.data.table import CamidRule, is_table, read_table
 from crosscam.data.viper import is_viper, read_viper
+from crosscam.data.walk import find_files
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.names import did_you_mean
 
@@ -87,7 +90,11 @@ READERS: dict[str, Reader] = {
         lambda root, o: read_identity_folders(root, camids=o.camids),
         frozenset({"camids"}),
     ),
+    "cameras": Reader(has_camera_folders, lambda root, _: read_camera_folders(root)),
+    "pictures": Reader(has_pictures, lambda root, o: read_pictures(root, camids=o.camids), frozenset({"camids"})),
 }
+# What fits nearly everything is asked for last; pictures of nobody known, only by name.
+_LAST = ("folders", "cameras", "pictures")
 
 
 def recognise(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
@@ -99,8 +106,7 @@ def recognise(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
     Raises:
         DataError: several data sets stand below ``path``.
     """
-    # A folder for each identity fits nearly everything, so it is asked for last.
-    layouts = [name for name in READERS if name != "folders"] if kind is None else [kind]
+    layouts = [name for name in READERS if name not in _LAST] if kind is None else [kind]
     found = _first_fit(path, layouts)
     if found is not None:
         return found, path
@@ -111,7 +117,8 @@ def recognise(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
         raise DataError(f"{path} holds several data sets: {names}. Give the path of one.")
     if below:
         return below[0]
-    return ("folders", path) if kind is None and has_identity_folders(path) else None
+    last = _first_fit(path, ("folders", "cameras")) if kind is None else None
+    return None if last is None else (last, path)
 
 
 def _first_fit(path: Path, kinds: Iterable[str]) -> str | None:
@@ -162,6 +169,7 @@ def read_dataset(
 def _read(path: Path, kind: str | None, options: ReadOptions) -> ReidDataset:
     found = recognise(path, kind)
     if found is None:
+        _refuse_foreign(path)
         expected = kind or f"one of {', '.join(READERS)}"
         raise DataError(f"{path} is no data set that crosscam knows. Expected {expected}; see docs/datasets.md.")
     kind, root = found
@@ -169,3 +177,20 @@ def _read(path: Path, kind: str | None, options: ReadOptions) -> ReidDataset:
         if getattr(options, option.name) is not None and option.name not in READERS[kind].takes:
             raise ArgumentError(f"{option.name} means nothing for {kind} ({root}). Leave it out.")
     return READERS[kind].read(root, options)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Say what a video, or a folder of videos and photographs in other formats, is.
+
+    Raises:
+        DataError: it is one of these.
+    """
+    if path.is_file():
+        kind = foreign_kind(path.name)
+        if kind is not None:
+            raise DataError(foreign_fault(str(path), kind))
+        return
+    found = find_files(path)
+    told = [t.removeprefix("warning: ") for t in tell_left_out(found.others, 0) if t.startswith("warning: ")]
+    if told and not found.pictures:
+        raise DataError(f"No pictures in {path} or its folders. {' '.join(told)}")

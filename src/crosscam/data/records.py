@@ -29,6 +29,7 @@ class Sample:
         camid: camera.
         time: seconds, from any fixed origin; None where the data set has no times.
         track: name of the tracklet; None where the data set has none.
+        camera: name of the camera; None where it has a number only.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Sample:
     camid: int
     time: float | None = None
     track: str | None = None
+    camera: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,25 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 from crosscam.data.cells import Cells, listed, read_cells, refuse_for_parquet, write_cells
 from crosscam.data.images import path_key
-from crosscam.data.labels import are_named, numbered, read_label, whole_number
+from crosscam.data.labels import are_named, label_names, numbered, read_label, whole_number
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
 from crosscam.data.text_files import path_in
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.files import write_atomically
+from crosscam.system.times import read_date
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLITS = ("train", "query", "gallery")
 CamidRule = int | str | None
 
 # A constant column "protocol" is written only where the ranking protocol is not the usual one.
-_COLUMNS = ("path", "pid", "camid", "split", "time", "track", "protocol")
+_COLUMNS = ("path", "pid", "camid", "split", "time", "track", "camera", "protocol")
 
 
 def is_table(path: Path) -> bool:
@@ -49,7 +50,7 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
     for name in ("path", "pid"):
         if name not in columns:
             raise DataError(
-                f"{path} has no column {name!r}. Expected path,pid,camid[,split,time,track], "
+                f"{path} has no column {name!r}. Expected path,pid,camid[,split,time,track,camera], "
                 f"found {listed((*columns, *cells.unused)) or 'nothing'}."
             )
     if not columns["path"]:
@@ -60,7 +61,8 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
         notes.append(f"Lines that begin with # and are no rows: {cells.comments:,}.")
     paths = [_image_path(cells, row, value) for row, value in enumerate(columns["path"])]
     pids = numbered(columns["pid"], "identities", notes, cells.where)
-    samples = list(zip(paths, pids, _camids(cells, paths, camids, notes), *_times_tracks(cells), strict=True))
+    camids_found, cameras = _camids(cells, paths, camids, notes)
+    samples = list(zip(paths, pids, camids_found, *_times_tracks(cells), cameras, strict=True))
     splits = _splits(cells, notes)
     _check_pids(cells, splits, pids)
     subsets: dict[str, list[Sample]] = defaultdict(list)
@@ -101,6 +103,8 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
         columns["time"] = [s.time for _, s in samples]
     if any(s.track is not None for _, s in samples):
         columns["track"] = [s.track for _, s in samples]
+    if any(s.camera is not None for _, s in samples):
+        columns["camera"] = [s.camera for _, s in samples]
     if dataset.protocol != "market1501":
         columns["protocol"] = [dataset.protocol] * len(samples)
     write_atomically(path, lambda part: write_cells(part, path.suffix.lower(), columns), error=DataError)
@@ -113,8 +117,8 @@ def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: l
         paths: the images.
         where: what lacks the cameras, for the message.
         notes: gets a sentence where cameras have names and were numbered.
-        rule: a number if one camera took all images, or a regular expression whose one group finds the camera
-            in the file name.
+        rule: a number if one camera took all images, or a regular expression whose one group finds the camera in the
+            file name; with a slash in it, in the path below ``where``, which begins with a slash.
     Raises:
         DataError: no rule, or a file name without a match.
         ValueError: not a regular expression with exactly one group.
@@ -140,13 +144,31 @@ def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: l
         raise ArgumentError(f"camids={rule!r} is not a regular expression: {error}.") from error
     if pattern.groups != 1:
         raise ArgumentError(f"camids={rule!r} has {pattern.groups} groups. Expected one, around the camera.")
-    found = [match[1] if (match := pattern.search(path.name)) else None for path in paths]
+    found = [match[1] if (match := pattern.search(_searched(path, rule, where))) else None for path in paths]
     lost = [path for path, camera in zip(paths, found, strict=True) if camera is None]
     if lost:
+        what = "paths" if "/" in rule else "file names"
         raise DataError(
-            f"camids={rule!r} finds no camera in {len(lost):,} of {len(paths):,} file names, such as {lost[0].name}."
+            f"camids={rule!r} finds no camera in {len(lost):,} of {len(paths):,} {what}, such as "
+            f"{_searched(lost[0], rule, where)}."
         )
     return numbered([camera or "" for camera in found], "cameras", notes, lambda place: str(paths[place]))
+
+
+def names_by_rule(paths: Sequence[Path], rule: CamidRule, camids: Sequence[int], where: Path) -> dict[int, str]:
+    """Names of the cameras that :func:`camids_by_rule` numbered, by number; none where they are numbers."""
+    if not isinstance(rule, str) or re.compile(rule).groups != 1:
+        return {}
+    found = [match[1] if (match := re.search(rule, _searched(path, rule, where))) else "" for path in paths]
+    return label_names(found, camids)
+
+
+def _searched(path: Path, rule: str, where: Path) -> str:
+    """What a rule looks at: the file's name, or, where the rule has a slash, the path below the source."""
+    if "/" not in rule:
+        return path.name
+    folder = where if where.is_dir() else where.parent
+    return f"/{path.relative_to(folder).as_posix()}" if path.is_relative_to(folder) else path.as_posix()
 
 
 def _image_path(cells: Cells, row: int, value: str) -> Path:
@@ -155,12 +177,29 @@ def _image_path(cells: Cells, row: int, value: str) -> Path:
     return Path(os.path.abspath(path_in(cells.path.parent, value, exact=True)))
 
 
-def _camids(cells: Cells, paths: Sequence[Path], rule: CamidRule, notes: list[str]) -> list[int]:
-    if "camid" not in cells.columns:
-        return camids_by_rule(paths, rule, cells.path, notes)
-    if rule is not None:
+def _camids(
+    cells: Cells, paths: Sequence[Path], rule: CamidRule, notes: list[str]
+) -> tuple[list[int], list[str | None]]:
+    """Number and name of each image's camera; a column camera holds names, of cameras that camid numbers or of all."""
+    if "camid" in cells.columns and rule is not None:
         raise ArgumentError(f"{cells.path} has a camid column already. Remove it, or leave camids out.")
-    return numbered(cells.columns["camid"], "cameras", notes, cells.where)
+    column = next((name for name in ("camid", "camera") if name in cells.columns), None)
+    if rule is not None or column is None:
+        camids = camids_by_rule(paths, rule, cells.path, notes)
+        return camids, _each(camids, names_by_rule(paths, rule, camids, cells.path))
+    camids = numbered(cells.columns[column], "cameras", notes, cells.where)
+    names = label_names(cells.columns[column], camids)
+    if column == "camid" and "camera" in cells.columns:
+        given = {(n, text.strip()) for n, text in zip(camids, cells.columns["camera"], strict=True) if text.strip()}
+        if len({n for n, _ in given}) == len({text for _, text in given}) == len(given):
+            names |= dict(given)
+        else:
+            notes.append("The column camera is not used: its texts do not name the cameras of camid one to one.")
+    return camids, _each(camids, names)
+
+
+def _each(camids: Sequence[int], names: Mapping[int, str]) -> list[str | None]:
+    return [names.get(camid) for camid in camids]
 
 
 def _times_tracks(cells: Cells) -> tuple[list[float | None], list[str | None]]:
@@ -168,13 +207,21 @@ def _times_tracks(cells: Cells) -> tuple[list[float | None], list[str | None]]:
     times: list[float | None] = []
     for row, value in enumerate(cells.columns.get("time", nothing)):
         try:
-            time = float(value) if value.strip() else None
-        except ValueError:
+            time = _time(value.strip()) if value.strip() else None
+        except (ValueError, OverflowError):
             time = math.nan
         if time is not None and not math.isfinite(time):
-            raise DataError(f"{cells.where(row)}: time {value.strip()!r}. Expected seconds, or nothing.")
+            raise DataError(f"{cells.where(row)}: time {value.strip()!r}. Expected seconds, an ISO date, or nothing.")
         times.append(time)
     return times, [value if value.strip() else None for value in cells.columns.get("track", nothing)]
+
+
+def _time(cell: str) -> float:
+    """Seconds, or an ISO date in seconds of the Unix epoch."""
+    try:
+        return float(cell)
+    except ValueError:
+        return read_date(cell)
 
 
 def _splits(cells: Cells, notes: list[str]) -> list[str]:

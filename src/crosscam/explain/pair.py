@@ -16,10 +16,11 @@ from crosscam.data.augment import prepare
 from crosscam.data.images import decode_image, resize_image
 from crosscam.explain.activation import activation_maps, has_feature_map, place_contributions
 from crosscam.explain.parts import block_weights, part_contributions
-from crosscam.extraction import Extractor, Picture
+from crosscam.extraction import Extractor
 from crosscam.models.output import Block
 from crosscam.retrieval.distances import pairwise_distances
 
+Picture = str | os.PathLike[str] | NDArray[np.uint8]
 MapsOf = Literal["strength", "agreement"]
 
 
@@ -32,12 +33,14 @@ class BlockShare:
         weight: by which its squared distance is multiplied; 1 unless the caller said otherwise.
         squared_distance: its addend, weight included.
         share: of the sum of all blocks, a fraction; 0 where the two descriptors are equal.
+        squared_length: of the block, the mean of both descriptors, weight included.
     """
 
     block: Block
     weight: float
     squared_distance: float
     share: float
+    squared_length: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
@@ -134,6 +137,8 @@ def explain_pair(
     scaled = descriptors * np.repeat(np.sqrt(factors), [b.dim for b in layout]).astype(np.float32)
     total = parts.sum()
     shares = parts / total if total > 0 else np.zeros_like(parts)
+    # Against nothing, the squared distance of a block is its squared length.
+    lengths = part_contributions(np.zeros_like(descriptors[0]), descriptors, layout).mean(axis=0) * factors
     maps = _maps(extractor, images, descriptors, maps_of)
     return PairExplanation(
         query=_name(query),
@@ -142,8 +147,8 @@ def explain_pair(
         match_image=images[1],
         distance=float(pairwise_distances(scaled[:1], scaled[1:])[0, 0]),
         blocks=tuple(
-            BlockShare(block, float(w), float(d), float(s))
-            for block, w, d, s in zip(layout, factors, parts, shares, strict=True)
+            BlockShare(block, float(w), float(d), float(s), float(length))
+            for block, w, d, s, length in zip(layout, factors, parts, shares, lengths, strict=True)
         ),
         flip=extractor.flip,
         maps_of=maps_of,

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from crosscam.explain.parts import PARTS, block_weights, parse_weights
+from crosscam.gallery.found import Hits, SearchResult
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.records import (
@@ -30,9 +31,11 @@ __all__ = [
     "Gallery",
     "GalleryInfo",
     "Hit",
+    "Hits",
     "ModelIdentity",
     "NewEntry",
     "SearchOptions",
+    "SearchResult",
     "Verified",
     "Where",
     "block_weights",

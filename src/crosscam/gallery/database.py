@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.errors import ArgumentError, GalleryError
-from crosscam.gallery import feedback
+from crosscam.gallery import answers, cameras, feedback
 from crosscam.gallery.checksums import entry_crc, value_crc
 from crosscam.gallery.records import Entry, ModelIdentity
 from crosscam.models.output import Block, Layout
@@ -225,6 +225,25 @@ class Database:
             "DELETE FROM tracks WHERE code NOT IN (SELECT track FROM entries WHERE track IS NOT NULL)"
         )
 
+    def camera_names(self) -> dict[int, str]:
+        """Names by camid, of those cameras that have one."""
+        return cameras.read_names(self.document(cameras.DOCUMENT))
+
+    def put_camera_names(self, names: Mapping[int, str]) -> None:
+        """Within a transaction: all names of cameras."""
+        self.put_document(cameras.DOCUMENT, cameras.as_document(names))
+
+    def drop_unused_cameras(self) -> bool:
+        """Within a transaction: the name of a camera goes with its last entry; whether one went."""
+        names = self.camera_names()
+        if not names:
+            return False
+        used = {camid for (camid,) in self.connection.execute("SELECT DISTINCT camid FROM entries")}
+        left = {camid: name for camid, name in names.items() if camid in used}
+        if len(left) < len(names):
+            self.put_camera_names(left)
+        return len(left) < len(names)
+
     def entries(self, ids: Sequence[int], *, checked: bool = False) -> dict[int, Entry]:
         """Those of these entries that there are, by id.
 
@@ -236,11 +255,11 @@ class Database:
         """
         checked = checked and int(self.meta("format")) >= FORMAT
         columns = f"{CHECKED}, entry_crc" if checked else "id, path, camid, pid, time, tracks.name, added"
-        found = {}
+        found, names = {}, self.camera_names()
         for row in self._by_id(f"SELECT {columns} FROM entries LEFT JOIN tracks ON track = code WHERE id IN", ids):
             if checked and entry_crc(row[:-1]) != row[-1]:
                 raise sqlite3.DatabaseError(f"entry {row[0]} is not what was kept (checksum)")
-            found[row[0]] = Entry(*row[:7])
+            found[row[0]] = Entry(*(*row[:7], names.get(row[2])))
         return found
 
     def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
@@ -286,10 +305,11 @@ class Database:
         self.connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", row)
 
     def drop_feedback(self) -> None:
-        """Within a transaction: feedback goes with the entries that it names."""
-        left = feedback.pruned(self.document(feedback.DOCUMENT, checked=False), self.slots)
-        if left is not None:
-            self.put_document(feedback.DOCUMENT, left or None)
+        """Within a transaction: feedback and answers go with the entries that they name."""
+        for kept in (feedback, answers):
+            left = kept.pruned(self.document(kept.DOCUMENT, checked=False), self.slots)
+            if left is not None:
+                self.put_document(kept.DOCUMENT, left or None)
 
     def vacuum(self) -> None:
         """Write the database anew from what is in it.

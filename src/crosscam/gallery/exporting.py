@@ -56,7 +56,7 @@ def _parquet(file: Path, dim: int, parts: Iterator[Part]) -> None:
     except ImportError as error:
         raise GalleryError(f"Writing {file.suffix} needs pyarrow: pip install 'crosscam[gallery]'.") from error
     kinds = [("id", pa.int64()), ("path", pa.string()), ("pid", pa.int64()), ("camid", pa.int64())]
-    kinds += [("time", pa.float64()), ("track", pa.string()), ("added", pa.float64())]
+    kinds += [("camera", pa.string()), ("time", pa.float64()), ("track", pa.string()), ("added", pa.float64())]
     schema = pa.schema([*kinds, ("descriptor", pa.list_(pa.float32(), dim))])
     with pq.ParquetWriter(file, schema) as writer:
         for entries, descriptors in parts:
@@ -66,7 +66,8 @@ def _parquet(file: Path, dim: int, parts: Iterator[Part]) -> None:
 
 
 def _npz(file: Path, count: int, dim: int, parts: Iterator[Part]) -> None:
-    """One array for each column; missing are the smallest 64-bit number as pid, NaN as time, and '' as track."""
+    """One array for each column; missing are the smallest 64-bit number as pid, NaN as time, and '' as track and
+    as name of a camera."""
     everyone: list[Entry] = []
     descriptors = np.empty((count, dim), np.float32)
     for entries, rows in parts:
@@ -77,6 +78,7 @@ def _npz(file: Path, count: int, dim: int, parts: Iterator[Part]) -> None:
         "path": _texts([e.path for e in everyone]),
         "pid": np.array([np.iinfo(np.int64).min if e.pid is None else e.pid for e in everyone], np.int64),
         "camid": np.array([e.camid for e in everyone], np.int64),
+        "camera": _texts([e.camera or "" for e in everyone]),
         "time": np.array([np.nan if e.time is None else e.time for e in everyone], np.float64),
         "track": _texts([e.track or "" for e in everyone]),
         "added": np.array([e.added for e in everyone], np.float64),

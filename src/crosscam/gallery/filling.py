@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosscam.data.images import decode_image, resize_image
+from crosscam.data.images import decode_image, natural_key, resize_image
 from crosscam.data.limits import size_fault
 from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
@@ -21,7 +21,7 @@ from crosscam.engines.opening import is_exported
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.records import ModelIdentity, NewEntry, name_of
+from crosscam.gallery.records import ModelIdentity, NewEntry, Where, name_of
 from crosscam.system.files import stamp_of
 from crosscam.system.names import printable
 
@@ -80,6 +80,7 @@ def fill(
     if not spell_names:
         instead = "Rename the files; nothing was added."
         refuse_names((t for s in samples for t in (os.path.abspath(s.path), s.track or "")), "a gallery", instead)
+    samples = number_cameras(gallery, samples)
     known = gallery.known_paths({kept_name(s.path) for s in samples})
     changed = [s.path for s in samples if _changed_since(s.path, known.get(kept_name(s.path)))]
     new = [s for s in samples if kept_name(s.path) not in known]
@@ -122,7 +123,8 @@ def identify_model(source: Path, extractor: Extractor) -> ModelIdentity:
         extractor: opened from it; its fingerprint is that of the weights, the input size, the layout and the mirror
             pass, the same for a run folder, its copies, and its exported files.
     """
-    return ModelIdentity(extractor.fingerprint, printable(f"{extractor.recipe.name} in {source.name}"))
+    name = extractor.recipe.name
+    return ModelIdentity(extractor.fingerprint, printable(name if source.name == name else f"{name} in {source.name}"))
 
 
 def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> Extractor:
@@ -182,12 +184,74 @@ def _read(path: Path, thumbnails: bool, height: int, width: int) -> tuple[_Pictu
 def _entry(sample: Sample, labelled: bool) -> NewEntry:
     pid = sample.pid if labelled else None
     track = None if sample.track is None else printable(sample.track)
-    return NewEntry(kept_name(sample.path), sample.camid, pid, sample.time, track)
+    camera = None if sample.camera is None else printable(sample.camera)
+    return NewEntry(kept_name(sample.path), sample.camid, pid, sample.time, track, camera)
 
 
 def kept_name(path: Path) -> str:
     """The path of a picture as a gallery keeps it."""
     return printable(name_of(os.path.abspath(path)))
+
+
+def number_cameras(gallery: Gallery, samples: Sequence[Sample]) -> list[Sample]:
+    """Samples with the numbers that their cameras have in a gallery, as far as their cameras have names.
+
+    A name that the gallery does not know gets the next free number; unless pictures of this camera are there already,
+    from when the gallery did not keep names: these give the number, and get the name.
+
+    Args:
+        gallery: opened for writing.
+        samples: their ``camid`` counts where they have no ``camera``.
+    """
+    names = {printable(s.camera) for s in samples if s.camera is not None}
+    numbers = {name: camid for camid, name in gallery.camera_names().items()}
+    new = sorted(names - numbers.keys(), key=natural_key)
+    if new:
+        taken = {camid for camid, _ in gallery.info().cameras}
+        unnamed = Where(camids=tuple(taken - set(numbers.values())))
+        numbers |= _name_older(gallery, samples, set(new), unnamed) if unnamed.camids else {}
+        new = [name for name in new if name not in numbers]
+        taken |= set(numbers.values()) | {s.camid for s in samples if s.camera is None}
+        numbers |= {name: number for number, name in enumerate(new, max((0, *taken)) + 1)}
+    return [s if s.camera is None else replace(s, camid=numbers[printable(s.camera)]) for s in samples]
+
+
+def _name_older(gallery: Gallery, samples: Sequence[Sample], new: set[str], where: Where) -> dict[str, int]:
+    """Name the cameras of pictures that are there already without a name, and give their numbers."""
+    unnamed = {e.path: e.camid for e in gallery.entries(where)}
+    found: dict[str, set[int]] = {}
+    for s in samples:
+        path, name = kept_name(s.path), printable(s.camera or "")
+        if name in new and path in unnamed:
+            found.setdefault(name, set()).add(unnamed[path])
+    numbers = {name: min(camids) for name, camids in found.items() if len(camids) == 1}
+    several = {camid for camid in numbers.values() if list(numbers.values()).count(camid) > 1}
+    numbers = {name: camid for name, camid in numbers.items() if camid not in several}
+    if numbers:
+        gallery.name_cameras({camid: name for name, camid in numbers.items()})
+    return numbers
+
+
+def keep_cameras_apart(gallery: Gallery, samples: Sequence[Sample]) -> None:
+    """Refuse pictures whose cameras have numbers of their own, where the gallery gave such a number to a name.
+
+    Args:
+        gallery: where they are to go.
+        samples: what is to be added; the numbers are the source's own, and not those that a user gave for this gallery.
+    Raises:
+        DataError: a number would stand for two cameras; nothing was added.
+    """
+    names = gallery.camera_names()
+    shared = sorted({s.camid for s in samples if s.camera is None and s.camid in names})
+    if not shared:
+        return
+    known = gallery.known_paths({kept_name(s.path) for s in samples if s.camid in shared})
+    if all(kept_name(s.path) in known for s in samples if s.camera is None and s.camid in shared):
+        return
+    raise DataError(
+        f"Camera {shared[0]} of these pictures would be {names[shared[0]]!r} of the gallery, where names got numbers. "
+        "Nothing was added. Say which camera took them: --camera NAME, a folder for each camera, or names in the table."
+    )
 
 
 def keep_people_apart(gallery: Gallery, dataset: ReidDataset, samples: Sequence[Sample]) -> None:

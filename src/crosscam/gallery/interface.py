@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, Unpack
@@ -10,12 +10,12 @@ from typing import Any, Literal, Protocol, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.gallery.found import SearchResult
 from crosscam.gallery.records import (
     EVERYTHING,
     KEEP,
     Entry,
     GalleryInfo,
-    Hit,
     Keep,
     ModelIdentity,
     NewEntry,
@@ -100,7 +100,7 @@ class Gallery(Protocol):
         *,
         model: str,
         **changes: Unpack[SearchChanges],
-    ) -> list[list[Hit]]:
+    ) -> SearchResult:
         """The nearest entries of each query, exactly, nearest first; equal distances rank by id.
 
         Args:
@@ -109,7 +109,8 @@ class Gallery(Protocol):
             model: fingerprint of the model that made the descriptors.
             changes: fields of :class:`crosscam.gallery.SearchOptions` by name, in place of those of ``options``.
         Returns:
-            Q lists of up to k hits. Where tracks are pooled, entries without a track stand for themselves.
+            Q lists of up to k hits, see :mod:`crosscam.gallery.found`. Where tracks are pooled, entries without a
+            track stand for themselves.
         Raises:
             ModelMismatchError: descriptors of another model.
             GalleryError: damaged files.
@@ -187,7 +188,7 @@ class Gallery(Protocol):
         """Read everything and compare it with its checksums."""
 
     def export(self, file: Path, where: Where = EVERYTHING) -> int:
-        """Write entries as a table with the columns id, path, pid, camid, time, track, added, descriptor.
+        """Write entries as a table with the columns id, path, pid, camid, camera, time, track, added, descriptor.
 
         Args:
             file: .parquet, or .npz of one array for each column.
@@ -201,6 +202,17 @@ class Gallery(Protocol):
 
         Raises:
             GalleryError: the folder is taken, or a writer is at work.
+        """
+
+    def camera_names(self) -> dict[int, str]:
+        """Names by camid, of those cameras that have one. A name goes with the last entry of its camera."""
+
+    def name_cameras(self, names: Mapping[int, str | None]) -> None:
+        """Give cameras names, or other names; None takes one away. A name that is replaced leaves no byte.
+
+        Raises:
+            GalleryError: not opened for writing.
+            ValueError: a camera without entries, or a name that another camera has.
         """
 
     def document(self, name: str) -> Any:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 import time as clock
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
@@ -20,12 +19,12 @@ from crosscam.gallery import writing
 from crosscam.gallery.backup import backup
 from crosscam.gallery.checking import verify
 from crosscam.gallery.exporting import export_entries
+from crosscam.gallery.found import Hits, SearchResult
 from crosscam.gallery.records import (
     EVERYTHING,
     KEEP,
     Entry,
     GalleryInfo,
-    Hit,
     Keep,
     ModelIdentity,
     NewEntry,
@@ -37,8 +36,7 @@ from crosscam.gallery.searching import SearchChanges, Searcher, SearchOptions, s
 from crosscam.gallery.snapshot import NONE
 from crosscam.gallery.store import SEGMENT_ROWS, TRIES, Store
 from crosscam.models.output import Layout
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+from crosscam.system.times import read_span
 
 
 class LocalGallery:
@@ -80,6 +78,14 @@ class LocalGallery:
     def __len__(self) -> int:
         return len(self._store.snapshot())
 
+    def __repr__(self) -> str:
+        try:
+            entries = f"{len(self):,} entries"
+        except GalleryError:
+            entries = "closed"
+        model = self.model
+        return f"LocalGallery({str(self._store.folder)!r}, {entries}, {model.name!r}, {model.fingerprint[:4]}...)"
+
     def __enter__(self) -> Self:
         return self
 
@@ -119,11 +125,12 @@ class LocalGallery:
         *,
         model: str,
         **changes: Unpack[SearchChanges],
-    ) -> list[list[Hit]]:
+    ) -> SearchResult:
         """The nearest entries of each query."""
         self.check_model(model)
         queries = check_descriptors(descriptors, self.layout, "queries")
-        return self._searcher.search(queries, search_options(options, changes))
+        found = self._searcher.search(queries, search_options(options, changes))
+        return SearchResult(Hits(hits, self.thumbnails) for hits in found)
 
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries by rising id."""
@@ -241,6 +248,7 @@ class LocalGallery:
             tracks=len(np.unique(tracked[["camid", "track"]])),
             times=(float(times.min()), float(times.max())) if len(times) else None,
             added=(float(columns["added"].min()), float(columns["added"].max())) if len(columns) else None,
+            camera_names=self.camera_names(),
         )
 
     def verify(self) -> Verified:
@@ -254,6 +262,16 @@ class LocalGallery:
     def backup(self, folder: Path) -> int:
         """Copy the gallery as it stands."""
         return backup(self._store, folder)
+
+    def camera_names(self) -> dict[int, str]:
+        """Names by camid, of those cameras that have one."""
+        with self._store.turn():
+            return self._store.database.camera_names()
+
+    def name_cameras(self, names: Mapping[int, str | None]) -> None:
+        """Give cameras other names."""
+        self._store.must_write()
+        writing.name_cameras(self._store, names)
 
     def document(self, name: str) -> Any:
         """A JSON value kept with the gallery."""
@@ -301,12 +319,5 @@ def older_than(keep: str, by: Literal["added", "time"], now: float | None) -> Wh
 
 
 def seconds(keep: str) -> float:
-    """``"30d"`` in seconds.
-
-    Raises:
-        ValueError: not a number and a unit.
-    """
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([smhdw])\s*", keep)
-    if not match:
-        raise ArgumentError(f"{keep!r} is no time span. Expected a number and s, m, h, d or w, such as 30d.")
-    return float(match[1]) * _SECONDS[match[2]]
+    """``"30d"`` in seconds; see :func:`crosscam.system.times.read_span`."""
+    return read_span(keep)

@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import time as clock
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
 from crosscam.explain.parts import block_weights
-from crosscam.gallery import feedback
+from crosscam.gallery import answers, cameras, feedback
 from crosscam.gallery.exporting import export_entries
+from crosscam.gallery.found import Hits, SearchResult
 from crosscam.gallery.local import check_layout, check_model, older_than
 from crosscam.gallery.milvus_tables import (
     FIELDS,
@@ -113,6 +114,10 @@ class MilvusGallery:
         found = self._client.query(self._address.collection, filter="", output_fields=["count(*)"])
         return int(found[0]["count(*)"])
 
+    def __repr__(self) -> str:
+        # Without the number of entries, which only the database knows.
+        return f"MilvusGallery({self._place!r}, {self.model.name!r}, {self.model.fingerprint[:4]}...)"
+
     def __enter__(self) -> Self:
         return self
 
@@ -148,6 +153,8 @@ class MilvusGallery:
         rows = widen(check_descriptors(descriptors, self.layout, "descriptors"), self.layout)
         pictures = [None] * len(entries) if thumbnails is None else list(thumbnails)
         refuse_new(entries, pictures, len(rows))
+        named = self.camera_names()
+        names = cameras.with_new(named, entries)
         last, now = int(self._about("last_id")), clock.time()
         # Ids are taken before they are used, so that none is given again after a crash.
         self._set_about("last_id", last + len(rows))
@@ -160,6 +167,8 @@ class MilvusGallery:
         except Exception as error:
             self._client.delete(self._address.collection, filter=f"id > {last}")
             raise GalleryError(f"{self._place} cannot be written: {error}. Nothing was added.") from error
+        if names != named:
+            self.set_document(cameras.DOCUMENT, cameras.as_document(names))
         return ids
 
     def search(
@@ -169,7 +178,7 @@ class MilvusGallery:
         *,
         model: str,
         **changes: Unpack[SearchChanges],
-    ) -> list[list[Hit]]:
+    ) -> SearchResult:
         """The nearest entries of each query: ranked by Milvus in float32, the first again in float64."""
         self.check_model(model)
         queries = check_descriptors(descriptors, self.layout, "queries")
@@ -180,7 +189,7 @@ class MilvusGallery:
             raise ArgumentError(f"Milvus gives at most {MOST_HITS:,} hits, asked for were {options.looked_at:,}.")
         weights = block_weights(options.weights, self.layout)
         limit = min(MOST_HITS, options.looked_at + FURTHER_HITS)
-        results = []
+        results = SearchResult()
         for query, wide in zip(queries, query_rows(queries, weights, self.layout), strict=True):
             found = self._client.search(
                 self._address.collection,
@@ -190,13 +199,15 @@ class MilvusGallery:
                 filter=condition(options.where),
                 output_fields=[*FIELDS, "row"],
             )[0]
-            results.append(self._hits(query, [hit["entity"] for hit in found], options, weights))
+            hits = self._hits(query, [hit["entity"] for hit in found], options, weights)
+            results.append(Hits(hits, self.thumbnails))
         return results
 
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries by rising id."""
         records = sorted(self._select(where, FIELDS), key=lambda record: record["id"])
-        return [to_entry(record) for record in records[start : None if limit is None else start + limit]]
+        names = self.camera_names()
+        return [to_entry(record, names) for record in records[start : None if limit is None else start + limit]]
 
     def ids(self, where: Where = EVERYTHING) -> list[int]:
         """Ids of the chosen entries, rising."""
@@ -204,7 +215,8 @@ class MilvusGallery:
 
     def get(self, ids: Sequence[int]) -> list[Entry]:
         """Entries by id."""
-        return [to_entry(record) for record in self._records(ids, FIELDS)]
+        names = self.camera_names()
+        return [to_entry(record, names) for record in self._records(ids, FIELDS)]
 
     def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
         """Those of some paths that entries have, and when they were added."""
@@ -243,6 +255,8 @@ class MilvusGallery:
         records = self._records(sorted(set(ids)), (*FIELDS, "row", "thumbnail")) if changes else []
         for first in range(0, len(records), AT_ONCE):
             self._client.upsert(self._address.collection, [r | changes for r in records[first : first + AT_ONCE]])
+        if "camid" in changes:
+            self._drop_unused_cameras()
         return len(records)
 
     def forget(self, where: Where) -> int:
@@ -256,9 +270,11 @@ class MilvusGallery:
         for first in range(0, len(ids), AT_ONCE):
             self._client.delete(self._address.collection, ids=ids[first : first + AT_ONCE])
         if ids:
-            left = feedback.pruned(self.document(feedback.DOCUMENT), lambda n: self.ids(Where(ids=tuple(n))))
-            if left is not None:
-                self.set_document(feedback.DOCUMENT, left or None)
+            for kept in (feedback, answers):
+                left = kept.pruned(self.document(kept.DOCUMENT), lambda n: self.ids(Where(ids=tuple(n))))
+                if left is not None:
+                    self.set_document(kept.DOCUMENT, left or None)
+            self._drop_unused_cameras()
             self.compact()
         return len(ids)
 
@@ -291,6 +307,7 @@ class MilvusGallery:
             tracks=len({(e.camid, e.track) for e in found if e.track}),
             times=(min(times), max(times)) if times else None,
             added=(min(added), max(added)) if added else None,
+            camera_names=self.camera_names(),
         )
 
     def verify(self) -> Verified:
@@ -313,6 +330,29 @@ class MilvusGallery:
             f"{self._place} is in Milvus. Back it up with milvus-backup, or export it to {folder}.parquet."
         )
 
+    def camera_names(self) -> dict[int, str]:
+        """Names by camid, of those cameras that have one."""
+        return cameras.read_names(self.document(cameras.DOCUMENT))
+
+    def name_cameras(self, names: Mapping[int, str | None]) -> None:
+        """Give cameras other names."""
+        unknown = [camid for camid in names if not self._has_camera(camid)]
+        if unknown:
+            raise ArgumentError(f"{self._place} has no entries of camera {unknown[0]}, so that it cannot be named.")
+        after = cameras.renamed(self.camera_names(), names.items())
+        self.set_document(cameras.DOCUMENT, cameras.as_document(after))
+
+    def _has_camera(self, camid: int) -> bool:
+        where = condition(Where(camids=(camid,)))
+        return bool(self._client.query(self._address.collection, filter=where, output_fields=["id"], limit=1))
+
+    def _drop_unused_cameras(self) -> None:
+        """The name of a camera goes with its last entry."""
+        names = self.camera_names()
+        left = {camid: name for camid, name in names.items() if self._has_camera(camid)}
+        if len(left) < len(names):
+            self.set_document(cameras.DOCUMENT, cameras.as_document(left))
+
     def document(self, name: str) -> Any:
         """A JSON value kept with the gallery."""
         return self._about(f"document {name}")
@@ -331,8 +371,9 @@ class MilvusGallery:
         order = np.lexsort(([record["id"] for record in records], squares))[: options.looked_at]
         found = Nearest(order, parts[order], np.sqrt(squares[order]))
         kept, changed = reranked(query, found, options, weights, self.layout, rows[order])
+        names = self.camera_names()
         return [
-            Hit(to_entry(records[place]), float(distance), contributions, again)
+            Hit(to_entry(records[place], names), float(distance), contributions, again)
             for place, distance, contributions, again in zip(
                 kept.keys, kept.distances, kept.contributions, changed, strict=True
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,8 +145,8 @@ def to_record(id_: int, entry: NewEntry, row: list[float], thumbnail: bytes | No
     }
 
 
-def to_entry(record: dict[str, Any]) -> Entry:
-    """An entry from what Milvus keeps."""
+def to_entry(record: dict[str, Any], names: Mapping[int, str]) -> Entry:
+    """An entry from what Milvus keeps, and the names of cameras."""
     pid, time = int(record["pid"]), float(record["time"])
     return Entry(
         int(record["id"]),
@@ -156,6 +156,7 @@ def to_entry(record: dict[str, Any]) -> Entry:
         None if time == NO_TIME else time,
         record["track"] or None,
         float(record["added"]),
+        names.get(int(record["camid"])),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +50,7 @@ class NewEntry:
         pid: identity, None where nobody knows it.
         time: seconds; of the Unix epoch where entries are to expire by their time. None where unknown.
         track: name of the tracklet within its camera, None where there is none.
+        camera: name of the camera; the gallery keeps it once, for all entries of this ``camid``.
     """
 
     path: str
@@ -57,6 +58,7 @@ class NewEntry:
     pid: int | None = None
     time: float | None = None
     track: str | None = None
+    camera: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Entry:
         id: number that the gallery gave it; never given again.
         path, camid, pid, time, track: as in :class:`NewEntry`.
         added: when it came into the gallery, seconds of the Unix epoch.
+        camera: name of the camera, None where it has a number only.
     """
 
     id: int
@@ -76,6 +79,12 @@ class Entry:
     time: float | None
     track: str | None
     added: float
+    camera: str | None = None
+
+    @property
+    def camera_label(self) -> str:
+        """What a person calls the camera: its name, or else its number."""
+        return str(self.camid) if self.camera is None else self.camera
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -96,6 +105,14 @@ class Hit:
     contributions: NDArray[np.float64]
     reranked: float | None = None
     pooled: int = 1
+
+    def __repr__(self) -> str:
+        """What a person asks first; the contributions of the blocks are left out."""
+        entry = self.entry
+        pid = "" if entry.pid is None else f", pid {entry.pid}"
+        again = "" if self.reranked is None else f", re-ranked {self.reranked:.3f}"
+        pooled = "" if self.pooled == 1 else f", {self.pooled} pictures"
+        return f"Hit({self.distance:.3f}{again}, entry {entry.id}, camera {entry.camid}{pid}{pooled}, {entry.path!r})"
 
 
 @dataclass(frozen=True)
@@ -127,13 +144,13 @@ class Where:
 
     def __post_init__(self) -> None:
         for name in ("ids", "pids", "camids", "tracks"):
-            for field in (name, f"not_{name}"):
-                value: Iterable[object] | str | int | None = getattr(self, field)
+            for option in (name, f"not_{name}"):
+                value: Iterable[object] | str | int | None = getattr(self, option)
                 if value is not None and (isinstance(value, str) or not isinstance(value, Iterable)):
-                    raise ArgumentError(f"{field} is {value!r}. Expected several values, as in {field}=({value!r},).")
+                    raise ArgumentError(f"{option} is {value!r}. Expected several values, as in {option}=({value!r},).")
                 if value is not None:
-                    kept = tuple(value) if name == "tracks" else tuple(whole_number(v, field) for v in value)
-                    object.__setattr__(self, field, kept)
+                    kept = tuple(value) if name == "tracks" else tuple(whole_number(v, option) for v in value)
+                    object.__setattr__(self, option, kept)
         for name in ("time_from", "time_to", "added_before"):
             seconds: float | None = getattr(self, name)
             if seconds is not None and math.isnan(seconds):
@@ -143,8 +160,8 @@ class Where:
     def everything(self) -> bool:
         """Whether no entry is left out: no condition is set, or none but "none of these" without any."""
         return all(
-            value is None or (field.name.startswith("not_") and not value)
-            for field, value in ((field, getattr(self, field.name)) for field in fields(self))
+            value is None or (each.name.startswith("not_") and not value)
+            for each, value in ((each, getattr(self, each.name)) for each in fields(self))
         )
 
 
@@ -168,6 +185,7 @@ class GalleryInfo:
         tracks: tracklets, counted for each camera.
         times: first and last time, None where no entry has one.
         added: when the first and the last entry came in; None for an empty gallery.
+        camera_names: names by camid, of those cameras that have one.
     """
 
     place: str
@@ -181,11 +199,16 @@ class GalleryInfo:
     tracks: int
     times: tuple[float, float] | None
     added: tuple[float, float] | None
+    camera_names: dict[int, str] = field(default_factory=dict)
 
     @property
     def dim(self) -> int:
         """D, length of a descriptor."""
         return self.layout[-1].stop
+
+    def camera_label(self, camid: int) -> str:
+        """Name of a camera with its number, or its number alone."""
+        return f"{self.camera_names[camid]} ({camid})" if camid in self.camera_names else str(camid)
 
 
 @dataclass(frozen=True)

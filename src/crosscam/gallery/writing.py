@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import time as clock
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 import numpy as np
 
 from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError, GalleryError
+from crosscam.gallery import cameras
 from crosscam.gallery.checksums import entry_crc, row_sums, segment_sum, signed
 from crosscam.gallery.database import Slot
 from crosscam.gallery.records import Keep, NewEntry, Where
@@ -40,6 +41,10 @@ def add(store: Store, descriptors: Rows, entries: Sequence[NewEntry], thumbnails
     with store.turn(), store.database.transaction() as connection:
         (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
         ids = list(range(last + 1, last + 1 + len(entries)))
+        named = store.database.camera_names()
+        names = cameras.with_new(named, entries)
+        if names != named:
+            store.database.put_camera_names(names)
         sums = store.database.sums()
         codes = store.database.track_codes([entry.track for entry in entries])
         for number, at_row, at_byte, part in _room(store, len(entries)):
@@ -93,6 +98,7 @@ def update(store: Store, ids: Sequence[int], changes: dict[str, object]) -> int:
             connection.executemany(f"UPDATE entries SET {setting} WHERE id = ?", [(*columns.values(), i) for i in ids])
             store.database.check_entries(sorted(set(ids)))
             store.database.drop_unused_tracks()
+            names |= store.database.drop_unused_cameras()
             store.database.bump_generation()
             if names:
                 # Of no segment: after a kill the next writer sees that names are left to be wiped, and nothing else.
@@ -117,11 +123,31 @@ def forget(store: Store, where: Where) -> int:
             _take_from_sums(store, list(store.database.slots(ids).values()))
             connection.executemany("DELETE FROM entries WHERE id = ?", keys)
             store.database.drop_unused_tracks()
+            store.database.drop_unused_cameras()
             store.database.drop_feedback()
             store.database.bump_generation()
         store.changed()
         store.wipe()
     return len(ids)
+
+
+def name_cameras(store: Store, new: Mapping[int, str | None]) -> None:
+    """See :meth:`crosscam.gallery.Gallery.name_cameras`."""
+    with store.turn():
+        known = set(store.snapshot().columns["camid"].tolist())
+        unknown = [camid for camid in new if camid not in known]
+        if unknown:
+            raise ArgumentError(f"{store.folder} has no entries of camera {unknown[0]}, so that it cannot be named.")
+        before = store.database.camera_names()
+        after = cameras.renamed(before, new.items())
+        replaced = any(after.get(camid) != name for camid, name in before.items())
+        with store.database.transaction() as connection:
+            store.database.put_camera_names(after)
+            if replaced:
+                connection.execute("INSERT INTO wipes VALUES (?, 0, NULL, NULL)", (NO_SEGMENT,))
+        store.changed()
+        if replaced:
+            store.wipe()
 
 
 def set_document(store: Store, name: str, value: object) -> None:
@@ -281,6 +307,12 @@ def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], 
                     raise ArgumentError(
                         f"Entry {place} has {name} {value!r}. Expected a whole number of at most 63 bits and a sign."
                     ) from error
+        if entry.camera is not None:
+            cameras.check_name(entry.camera)
+            if not _is_text(entry.camera):
+                raise ArgumentError(
+                    f"Entry {place} has the camera {entry.camera!r}. Expected a text that is UTF-8 without NUL."
+                )
         if entry.pid is not None and entry.pid < -1:
             raise ArgumentError(
                 f"Entry {place} has pid {entry.pid}. Expected -1 or more, or None where it is not known."

@@ -186,6 +186,11 @@ def find_recipe(name: str) -> Recipe:
     raise RecipeError(f"No recipe {name!r}. {did_you_mean(name, RECIPES)}Known: {', '.join(RECIPES)}.")
 
 
+def list_recipes() -> dict[str, str]:
+    """The recipes by name, and what each is; :func:`crosscam.train` and :func:`crosscam.build_model` take the names."""
+    return {recipe.name: recipe.description for recipe in RECIPES.values()}
+
+
 def build_model(recipe: str | Recipe, num_ids: int, *, pretrained: bool = True) -> nn.Module:
     """A model with random weights, or with the recipe's ImageNet weights in its backbone.
 

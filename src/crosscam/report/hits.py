@@ -11,11 +11,12 @@ from types import MappingProxyType
 
 import numpy as np
 
+from crosscam.data.records import JUNK_PID
 from crosscam.explain.parts import BodyProfile, body_profile
 from crosscam.gallery.records import Entry, Hit
 from crosscam.models.output import Layout
 from crosscam.report.shell import html_page, origin_html, write_page
-from crosscam.report.strip_view import SHOWN_HEIGHT, profile_bars
+from crosscam.report.strip_view import SHOWN_HEIGHT, bars_legend, profile_bars
 from crosscam.retrieval.calibration import Verdict
 
 # Seconds above this are dates: whoever counts from the start of a video stays below ten years.
@@ -34,13 +35,14 @@ def write_hits(
     *,
     subtitle: str,
     verdicts: Sequence[Likelihood] = (),
+    pid: int | None = None,
 ) -> None:
     """Write the page; arguments as for :func:`render_hits`.
 
     Raises:
         CrosscamError: the file cannot be written.
     """
-    write_page(path, render_hits(queries, hits, thumbnails, layout, subtitle=subtitle, verdicts=verdicts))
+    write_page(path, render_hits(queries, hits, thumbnails, layout, subtitle=subtitle, verdicts=verdicts, pid=pid))
 
 
 def render_hits(
@@ -54,6 +56,7 @@ def render_hits(
     verdicts: Sequence[Likelihood] = (),
     judged: Mapping[str, Sequence[Entry]] = MappingProxyType({}),
     origin: Mapping[str, str] = MappingProxyType({}),
+    pid: int | None = None,
 ) -> str:
     """The page as text.
 
@@ -67,18 +70,21 @@ def render_hits(
         verdicts: one for each hit; none for no verdicts.
         judged: entries that somebody judged, by what was said; they are not among the hits.
         origin: how the page was made, by name.
+        pid: identity of the query, for right and wrong; None where it is unknown.
     """
     profile = body_profile(np.array([hit.contributions for hit in hits]).reshape(len(hits), len(layout)), layout)
     said = verdicts or [(None, None)] * len(hits)
     tiles = [
-        _tile(n, hit, thumbnails, profile, verdict) for n, (hit, verdict) in enumerate(zip(hits, said, strict=True))
+        _tile(n, hit, thumbnails, profile, verdict, is_right(pid, hit.entry.pid))
+        for n, (hit, verdict) in enumerate(zip(hits, said, strict=True))
     ]
     found = f'<ol class="hits">{"".join(tiles)}</ol>' if tiles else '<p class="empty">Nothing was found.</p>'
-    asked = "".join(picture_html(data, f"Query {n}") for n, data in enumerate(queries, start=1))
-    lead = (
-        '<p class="lead">Beside each picture: how much the rows at that height, and the whole picture (grey, below), '
-        "add to the squared distance d². A short bar: here the two agree.</p>"
+    asked = "".join(
+        f"<figure>{picture_html(data, f'Query {n}')}<figcaption>query{f' {n}' if len(queries) > 1 else ''}</figcaption>"
+        "</figure>"
+        for n, data in enumerate(queries, start=1)
     )
+    lead = bars_legend() if tiles else ""
     sections = {"hits": ("Nearest first", lead + found)}
     for name, entries in judged.items():
         shown = "".join(_judged_tile(entry, name, thumbnails) for entry in entries)
@@ -110,15 +116,31 @@ def chance(value: float | None) -> str:
     return "> 99.9 %" if value > 0.999 else f"{100 * value:.1f} %"
 
 
-def _tile(n: int, hit: Hit, thumbnails: Mapping[int, bytes | None], profile: BodyProfile, said: Likelihood) -> str:
+def is_right(pid: int | None, other: int | None) -> bool | None:
+    """Whether two identities are one; None where one is unknown or junk."""
+    return None if pid is None or other is None or JUNK_PID in (pid, other) else pid == other
+
+
+def _tile(
+    n: int,
+    hit: Hit,
+    thumbnails: Mapping[int, bytes | None],
+    profile: BodyProfile,
+    said: Likelihood,
+    right: bool | None,
+) -> str:
     entry, (verdict, probability) = hit.entry, said
     again = "" if hit.reranked is None else f" · re-ranked {hit.reranked:.3f}"
     chip = f'<br><span class="verdict {verdict}">{verdict}</span> {escape(chance(probability))}' if verdict else ""
+    kind, mark = {None: ("", ""), True: (" right", "<br><b>✓ right</b>"), False: (" wrong", "<br><b>✗ wrong</b>")}[
+        right
+    ]
     alone = "" if hit.pooled == 1 else f"<br>{hit.pooled:,} pictures"
+    frame = _frame(entry, f"Rank {n + 1}", thumbnails)
     return (
-        f'<li class="tile" title="{escape(entry.path)}"><div class="pair">{_frame(entry, f"Rank {n + 1}", thumbnails)}'
+        f'<li class="tile{kind}" title="{escape(entry.path)}"><div class="pair">{frame}'
         f'{profile_bars(profile, n, profile.longest)}</div><p class="caption"><b>{n + 1:,}</b> · d {hit.distance:.3f}'
-        f"{again}{chip}<br>{'<br>'.join(escape(line) for line in _lines(entry))}{alone}</p></li>"
+        f"{again}{mark}{chip}<br>{'<br>'.join(escape(line) for line in _lines(entry))}{alone}</p></li>"
     )
 
 
@@ -131,12 +153,12 @@ def _judged_tile(entry: Entry, name: str, thumbnails: Mapping[int, bytes | None]
 
 
 def _frame(entry: Entry, what: str, thumbnails: Mapping[int, bytes | None]) -> str:
-    shown = picture_html(thumbnails.get(entry.id), f"{what}: entry {entry.id}, camera {entry.camid}")
+    shown = picture_html(thumbnails.get(entry.id), f"{what}: entry {entry.id}, camera {entry.camera_label}")
     return f'<div class="frame">{shown}</div>'
 
 
 def _lines(entry: Entry) -> list[str]:
-    lines = [f"entry {entry.id}", PurePosixPath(entry.path).name, f"cam {entry.camid}"]
+    lines = [f"entry {entry.id}", PurePosixPath(entry.path).name, f"cam {entry.camera_label}"]
     lines += [f"id {entry.pid}"] if entry.pid is not None else []
     lines += [when(entry.time)] if entry.time is not None else []
     return lines + ([f"track {entry.track}"] if entry.track is not None else [])

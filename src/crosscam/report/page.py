@@ -122,7 +122,20 @@ def _headline(scores: Sequence[ScoreRow]) -> str:
             f'<div class="card"><p class="key"><b>{name}</b> {hint}</p>'
             f'<p class="big">{_percent(values[0])}<small> %</small></p><ul>{bars}</ul></div>'
         )
-    return f'<div class="cards">{"".join(cards)}</div>'
+    return f'<div class="cards">{"".join(cards)}</div>{_in_searches(scores[0])}'
+
+
+def _in_searches(row: ScoreRow) -> str:
+    """Rank-1 in a plain sentence."""
+    right = 100 * _rank(row.result, 1)
+    if right != right:
+        return ""
+    count = f"{right:.0f}"
+    if 0 < right < 0.5:
+        count = "fewer than 1"
+    elif 99.5 <= right < 100:
+        count = "more than 99"
+    return f'<p class="subtitle">Of 100 searches, {count} find the right person first.</p>'
 
 
 def scores_html(scores: Sequence[ScoreRow]) -> str:

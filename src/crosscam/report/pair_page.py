@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.explain.pair import BlockShare, PairExplanation
+from crosscam.explain.typical import TypicalPairs, beyond_chance, beyond_length, block_words
 from crosscam.report.overlay import heat_legend, mapped_svg
 from crosscam.report.shell import html_page, origin_html, table_html, write_page
 from crosscam.report.strip_view import thumbnail
+from crosscam.system.names import counted
 
 SHOWN_HEIGHT = 272
 STORED_HEIGHT = 384
@@ -22,17 +24,17 @@ BAR_LENGTH = 64
 WHOLE_HEIGHT = 26
 CAPTION_HEIGHT = 20
 TILE_HEIGHT = 168
-# The square leaves what agrees clear to see; the bars are proportional.
-TINT = 0.45
+# The square leaves what agrees clear to see, and clothes stay visible below the rest; the bars are proportional.
+TINT = 0.25
 
 MAPS = {
     "strength": (
-        "Each map shows which places of the image make the block as long as it is: |b|². "
-        "Bright places feed the block, dark ones do not"
+        "Each map shows which places of the image make the block as strong as it is. "
+        "Bright places feed the block, clear ones do not"
     ),
     "agreement": (
-        "Each map shows which places of the image make the block agree with the other picture's block: b·v. "
-        "Bright places speak for the same person, dark ones do not"
+        "Each map shows which places of the image make the block agree with the other picture's block. "
+        "Bright places speak for the same person, clear ones do not"
     ),
 }
 METHOD = (
@@ -42,17 +44,28 @@ METHOD = (
 )
 
 
-def write_pair_page(path: Path, pair: PairExplanation, provenance: Mapping[str, str] | None = None) -> None:
-    """Write the page.
+def write_pair_page(
+    path: Path,
+    pair: PairExplanation,
+    provenance: Mapping[str, str] | None = None,
+    typical: TypicalPairs | None = None,
+) -> None:
+    """Write the page; arguments as for :func:`render_pair_page`.
 
     Raises:
         CrosscamError: the file cannot be written.
     """
-    write_page(path, render_pair_page(pair, provenance or {}))
+    write_page(path, render_pair_page(pair, provenance or {}, typical))
 
 
-def render_pair_page(pair: PairExplanation, provenance: Mapping[str, str]) -> str:
-    """The whole page as HTML text, with style and pictures inside it."""
+def render_pair_page(pair: PairExplanation, provenance: Mapping[str, str], typical: TypicalPairs | None = None) -> str:
+    """The whole page as HTML text, with style and pictures inside it.
+
+    Args:
+        pair: what is explained.
+        provenance: how the page was made, by name.
+        typical: pairs that tell which parts agree or differ beyond chance; without them, the parts' lengths tell.
+    """
     sections = {
         "parts": ("Which part decides", _parts(pair)),
         "maps": ("Where each block looks", _maps(pair)),
@@ -64,18 +77,25 @@ def render_pair_page(pair: PairExplanation, provenance: Mapping[str, str]) -> st
         "The squared distance of the two descriptors is a sum over body parts and scales. A long bar or a strong tint "
         "is where the two look different; where there is none, they agree."
     )
-    return html_page("explanation", names, words, sections, lead=_headline(pair), styles=("pair.css",))
+    lead = _headline(pair) + f'<p class="subtitle">{escape(parts_sentence(pair, typical))}</p>'
+    return html_page("explanation", names, words, sections, lead=lead, styles=("pair.css",))
+
+
+def parts_sentence(pair: PairExplanation, typical: TypicalPairs | None = None) -> str:
+    """Which parts of a pair agree and which differ beyond chance, and what that was measured against."""
+    layout = tuple(part.block for part in pair.blocks)
+    values = np.array([part.squared_distance for part in pair.blocks])
+    found = beyond_chance(values, layout, typical) if typical else ""
+    return found or beyond_length(values, np.array([part.squared_length for part in pair.blocks]), layout)
 
 
 def _headline(pair: PairExplanation) -> str:
     """Distance, sum and the block that adds most, in large type."""
     most = max(pair.blocks, key=lambda part: part.squared_distance)
-    count = f"{len(pair.blocks)} block{'s' if len(pair.blocks) > 1 else ''}"
-    check = f"{count}; off the ranking's own d² by {abs(pair.deviation):.0e}"
     cards = (
         ("distance", "d, from 0 (equal) to 2", f"{pair.distance:.3f}"),
-        ("sum of the blocks", check, f"{pair.squared_distance:.4f}"),
-        ("largest block", most.block.name, f"{_percent(most.share)}<small> %</small>"),
+        ("squared distance", f"the sum of {counted(len(pair.blocks), 'block')}", f"{pair.squared_distance:.4f}"),
+        ("largest block", block_words(most.block), f"{_percent(most.share)}<small> %</small>"),
     )
     return (
         '<div class="cards">'
@@ -138,7 +158,7 @@ def _scale(num_parts: int, blocks: list[BlockShare], unit: float, widths: tuple[
             drawn.append(f'<path class="edge" d="M0 {top:.1f}H{widths[0]}M{right} {top:.1f}H{total_width}"/>')
     for k, part in enumerate(whole):
         drawn.append(f"<g>{_bar(part, unit, widths[0], SHOWN_HEIGHT + 18 + WHOLE_HEIGHT * k)}</g>")
-    shares = ", ".join(f"{part.block.name} {_percent(part.share)} %" for part in blocks)
+    shares = ", ".join(f"{block_words(part.block)} {_percent(part.share)} %" for part in blocks)
     share = sum(part.share for part in blocks)
     name = f"{num_parts} stripes" if local and num_parts > 1 else "whole image"
     caption = f"{name} <span>{_percent(share)} % of the squared distance</span>"
@@ -159,7 +179,7 @@ def _bar(part: BlockShare, unit: float, left: int, middle: float) -> str:
     most = " most" if part.squared_distance == unit else ""
     kind = f"band{most}" if part.block.kind == "local" else "whole"
     label = f"{_percent(part.share)} %"
-    title = f"{part.block.name}: {part.squared_distance:.4f}, {label} of the squared distance"
+    title = f"{block_words(part.block)}: {part.squared_distance:.4f}, {label} of the squared distance"
     return (
         f'<rect class="{kind}" x="{left + 8}" y="{middle - 6:.1f}" width="{length:.1f}" height="12" rx="2"/>'
         f'<text class="share" x="{left + 14 + length:.1f}" y="{middle + 4:.1f}">{label}</text>'
@@ -172,8 +192,15 @@ def _maps(pair: PairExplanation) -> str:
     if pair.query_maps is None or pair.match_maps is None:
         return '<p class="empty">This model has no single feature map that all blocks come from, so none is drawn.</p>'
     guide = f'<p class="lead">{MAPS[pair.maps_of]}. {METHOD}</p>{heat_legend()}'
-    tiles = "".join(
-        f'<figure class="map"><figcaption>{escape(part.block.name)} <span>{_percent(part.share)} %</span></figcaption>'
+    plain = "".join(
+        f'<svg viewBox="0 0 {TILE_HEIGHT // 2} {TILE_HEIGHT}" width="{TILE_HEIGHT // 2}" height="{TILE_HEIGHT}" '
+        f'role="img" aria-label="{name} without a map">{_picture(name, 0, TILE_HEIGHT // 2, TILE_HEIGHT)}</svg>'
+        for name in ("query", "match")
+    )
+    tiles = f'<figure class="map"><figcaption>without a map</figcaption><div class="two">{plain}</div></figure>'
+    tiles += "".join(
+        f'<figure class="map"><figcaption>{escape(block_words(part.block))} '
+        f"<span>{_percent(part.share)} %</span></figcaption>"
         f'<div class="two">{_map("query", part, query)}{_map("match", part, match)}</div></figure>'
         for part, query, match in zip(pair.blocks, pair.query_maps, pair.match_maps, strict=True)
     )
@@ -185,16 +212,17 @@ def _map(name: str, part: BlockShare, values: NDArray[np.float32]) -> str:
     width = TILE_HEIGHT // 2
     picture = _picture(name, 0, width, TILE_HEIGHT)
     marked = part.block.rows if part.block.kind == "local" else None
-    label = f"{name} under the map of {part.block.name}"
+    label = f"{name} under the map of {block_words(part.block)}"
     return mapped_svg(picture, values, width, TILE_HEIGHT, label, marked=marked)
 
 
 def _numbers(pair: PairExplanation) -> str:
     """All addends, their sum, and how far it is from the distance that ranks."""
     weighted = any(part.weight != 1 for part in pair.blocks)
-    heads = ["block", "rows", "stripes", *(["weight"] if weighted else []), "squared distance", "share"]
+    heads = ["block", "name", "rows", "stripes", *(["weight"] if weighted else []), "squared distance", "share"]
     rows = [
         [
+            block_words(part.block),
             part.block.name,
             f"{100 * part.block.rows[0]:.0f}–{100 * part.block.rows[1]:.0f} %",
             str(part.block.num_parts),
@@ -209,7 +237,7 @@ def _numbers(pair: PairExplanation) -> str:
     rows.append(["d², by which galleries are ranked", *rest, f"{pair.distance**2:.6f}", ""])
     note = (
         "The blocks are added in float64, the ranking's distance is float32: they differ by rounding, "
-        f"here {pair.deviation:.1e}."
+        f"here {pair.deviation:.1e}. The name of a block is what --weight takes."
     )
     return f'{table_html(heads, rows, "Squared distance by block")}<p class="lead after">{note}</p>'
 

@@ -15,11 +15,13 @@ from crosscam.gallery.records import Entry
 from crosscam.models.output import Layout
 from crosscam.report.hits import picture_html, when
 from crosscam.report.shell import html_page, write_page
-from crosscam.report.strip_view import profile_bars
+from crosscam.report.strip_view import bars_legend, profile_bars
 from crosscam.retrieval.calibration import Calibration
+from crosscam.system.names import counted
 
 # Standard deviations of all similarities by which a pair must be ahead of the next: benchmarks/verdicts.py.
 STANDS_OUT = 1.2
+SHOWN_HEIGHT = 224
 LIKELY, LOOK_ALIKE = "likely the same person", "look-alike"
 
 
@@ -51,84 +53,116 @@ class SimilarPair:
         """
         return self.margin >= STANDS_OUT
 
+    @property
+    def verdict(self) -> str:
+        """What is said of the pair."""
+        return LIKELY if self.stands_out else LOOK_ALIKE
+
 
 def write_pairs(
     path: Path,
     pairs: Sequence[SimilarPair],
-    thumbnails: Sequence[bytes | None],
+    pictures: Sequence[bytes | None],
     layout: Layout,
     calibration: Calibration | None = None,
     *,
     subtitle: str,
     notes: Sequence[str] = (),
+    left_out: tuple[int, int] = (0, 0),
+    across: bool = True,
 ) -> None:
     """Write the page.
 
     Args:
         path: the HTML file.
         pairs: nearest first.
-        thumbnails: JPEG pictures, two for each pair in turn, None where there is none.
+        pictures: JPEG pictures, two for each pair in turn, None where there is none; they are shown small, and as large
+            as they are on a click.
         layout: blocks of the pairs' contributions.
         calibration: what the distance of a single pair means; None says nothing of it.
         subtitle: what was compared, in a sentence.
         notes: more sentences.
+        left_out: likely pairs and look-alikes that are not among ``pairs``.
+        across: whether only different cameras were compared.
     Raises:
         CrosscamError: the file cannot be written.
     """
     profile = body_profile(np.array([p.contributions for p in pairs]).reshape(len(pairs), len(layout)), layout)
-    tiles = [_tile(n, pair, thumbnails[2 * n : 2 * n + 2], profile) for n, pair in enumerate(pairs)]
+    tiles = [_tile(n, pair, pictures[2 * n : 2 * n + 2], profile) for n, pair in enumerate(pairs)]
     likely = [tile for tile, pair in zip(tiles, pairs, strict=True) if pair.stands_out]
     others = [tile for tile, pair in zip(tiles, pairs, strict=True) if not pair.stands_out]
+    nearest = "Each is the other's nearest image" + (" at another camera" if across else " of all")
     sections = {
-        "pairs": (f"Likely the same person: {len(likely)}", _section(LIKELY_LEAD if likely else NONE_LEAD, likely)),
-        "look-alikes": (f"Look-alikes: {len(others)}", _section(LOOK_ALIKE_LEAD, others)),
+        "pairs": (
+            f"Likely the same person: {len(likely) + left_out[0]}",
+            _section(f"{nearest}, {LIKELY_LEAD}" if likely else NONE_LEAD, likely, left_out[0]),
+        ),
+        "look-alikes": (
+            f"Look-alikes: {len(others) + left_out[1]}",
+            _section(f"{nearest}, {LOOK_ALIKE_LEAD}", others, left_out[1]),
+        ),
     }
     about = list(notes)
     if calibration is not None:
         about.append(
             f"The distances d were calibrated on {calibration.origin.data}: there, {calibration.pooled.same:.2f} or "
             "less is one person for a single pair. At your cameras that may be otherwise; 'crosscam calibrate' finds "
-            "out from labeled images of yours."
+            "out from labeled images of yours, and the Calibration page of 'crosscam serve' from your answers."
         )
     if about:
         sections["about"] = ("About these images", "".join(f'<p class="lead">{escape(note)}</p>' for note in about))
-    write_page(path, html_page("pairs", "Who looks alike", subtitle, sections, styles=("hits.css",)))
+    legend = f'<div class="legend-box">{bars_legend()}</div>'
+    page = html_page("pairs", "Who looks alike", subtitle, sections, lead=legend, styles=("hits.css", "pairs.css"))
+    write_page(path, page)
 
 
 LIKELY_LEAD = (
-    "Each is the other's nearest image at another camera, and clearly ahead of all others. Where this was measured, at "
-    "cameras that the network never saw, about nine in ten such pairs were right. Look before you conclude."
+    "and clearly ahead of all others. Where this was measured, at cameras that the network never saw, about nine in "
+    "ten such pairs were right. Look before you conclude."
 )
 NONE_LEAD = "No pair is far enough ahead of the others to be called the same person."
-LOOK_ALIKE_LEAD = (
-    "Each is the other's nearest image at another camera, but others are nearly as near, so many of these pairs are "
-    "two people. The bars show how much the rows at that height, and the whole image (grey, below), add to the squared "
-    "distance d²: a short bar means that the two agree there."
-)
+LOOK_ALIKE_LEAD = "but others are nearly as near, so many of these pairs are two people."
 
 
-def _section(lead: str, tiles: Sequence[str]) -> str:
+def _section(lead: str, tiles: Sequence[str], left_out: int) -> str:
     found = f'<ol class="hits pairs">{"".join(tiles)}</ol>' if tiles else '<p class="empty">None.</p>'
-    return f'<p class="lead">{escape(lead)}</p>{found}'
+    more = ""
+    if left_out:
+        more = (
+            f'<p class="lead more">{counted(left_out, "pair is", "pairs are")} not shown here; '
+            f"<code>--pairs {len(tiles) + left_out}</code> shows all.</p>"
+        )
+    return f'<p class="lead">{escape(lead)}</p>{found}{more}'
 
 
 def _tile(
     n: int,
     pair: SimilarPair,
-    thumbnails: Sequence[bytes | None],
+    pictures: Sequence[bytes | None],
     profile: BodyProfile,
 ) -> str:
     shown = "".join(
-        f'<div class="frame">{picture_html(data, f"Pair {n + 1}: camera {entry.camid}, {Path(entry.path).name}")}</div>'
-        for entry, data in zip((pair.first, pair.second), thumbnails, strict=True)
+        _enlarging(f"pair-{n + 1}-{side}", data, f"Pair {n + 1}: camera {entry.camera_label}, {Path(entry.path).name}")
+        for side, entry, data in zip("ab", (pair.first, pair.second), pictures, strict=True)
     )
-    verdict = LIKELY if pair.stands_out else LOOK_ALIKE
     names = "<br>".join(
-        escape(" ".join(part for part in (f"cam {e.camid}", Path(e.path).name, when(e.time)) if part))
+        escape(" ".join(part for part in (f"cam {e.camera_label}", Path(e.path).name, when(e.time)) if part))
         for e in (pair.first, pair.second)
     )
     return (
-        f'<li class="tile"><div class="pair">{shown}{profile_bars(profile, n, profile.longest)}</div>'
-        f'<p class="caption"><b>{n + 1:,}</b> · {verdict}<br>'
+        f'<li class="tile" id="pair-{n + 1}"><div class="pair">{shown}'
+        f"{profile_bars(profile, n, profile.longest, SHOWN_HEIGHT)}</div>"
+        f'<p class="caption"><b>{n + 1:,}</b> · {pair.verdict}<br>'
         f"d {pair.distance:.3f}, ahead by {pair.margin:.1f}<br>{names}</p></li>"
+    )
+
+
+def _enlarging(name: str, data: bytes | None, words: str) -> str:
+    """A picture that a click shows as large as it is, without a script: the address names it, and the style does it."""
+    if data is None:
+        return f'<div class="frame">{picture_html(data, words)}</div>'
+    place = name.rpartition("-")[0]
+    return (
+        f'<div class="enlarging" id="{name}"><a class="frame" href="#{name}" title="Show in full size">'
+        f'{picture_html(data, words)}</a><a class="close" href="#{place}">Close the full size</a></div>'
     )

@@ -37,6 +37,8 @@ def html_page(
         for key, (name, html) in sections.items()
     )
     first, (first_name, _) = next(iter(sections.items()))
+    # Links to the only section would lead nowhere.
+    nav = f'<nav aria-label="Sections">{links}</nav>' if len(sections) > 1 else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
@@ -46,7 +48,7 @@ def html_page(
         f'<a class="skip" href="#{first}">Skip to: {escape(first_name)}</a>'
         f'<header><p class="brand">crosscam · {escape(kind)}</p>'
         f'<h1>{escape(title)}</h1><p class="subtitle">{escape(subtitle)}</p>'
-        f'<nav aria-label="Sections">{links}</nav>{lead}</header>'
+        f"{nav}{lead}</header>"
         f"<main>{body}</main></body></html>\n"
     )
 

@@ -37,8 +37,7 @@ def strip_html(strip: RankStrip) -> str:
     label = escape(f"Ranking of query identity {strip.query.pid}, camera {strip.query.camid}")
     return (
         f'<article class="strip"><p class="facts">{_facts(strip)}</p>'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">'
-        f'<ol class="row">{"".join(tiles)}</ol></div>{_table(shown, profile)}</article>'
+        f'<ol class="row whole-row" aria-label="{label}">{"".join(tiles)}</ol>{_table(shown, profile)}</article>'
     )
 
 
@@ -144,11 +143,30 @@ def match_tile(match: Match, beside: str = "") -> str:
     )
 
 
-def profile_bars(profile: BodyProfile, n: int, unit: float) -> str:
+def bars_legend() -> str:
+    """What the bars beside a picture are, where no reading guide is on the page."""
+    items = (
+        ("band", "rows of the image at that height"),
+        ("most", "the rows with most"),
+        ("whole", "the whole image"),
+    )
+    swatches = "".join(
+        '<li><svg class="swatch" width="26" height="10" aria-hidden="true">'
+        f'<rect class="{kind}" width="26" height="10"/></svg>{words}</li>'
+        for kind, words in items
+    )
+    return (
+        f'<ul class="legend" aria-label="Colors of the bars">{swatches}</ul><p class="lead">A bar is a share of the '
+        "squared distance d² of the two images. Long: here they look different. Short: here they agree. All bars of "
+        "this page have one scale.</p>"
+    )
+
+
+def profile_bars(profile: BodyProfile, n: int, unit: float, shown_height: int = SHOWN_HEIGHT) -> str:
     """The body profile of one match: a bar per band at its height, and below it one for the whole image."""
     values, whole = profile.bands[n], float(profile.whole[n])
     total = float(values.sum()) + whole
-    tops = profile.edges * SHOWN_HEIGHT
+    tops = profile.edges * shown_height
     most = int(np.argmax(values)) if len(values) else -1
     shares = [f"{_band_name(k, profile)} {_share(v, total)}" for k, v in enumerate(values)]
     if whole:
@@ -166,12 +184,12 @@ def profile_bars(profile: BodyProfile, n: int, unit: float) -> str:
     if whole:
         length = max(0.8, BAR_LENGTH * whole / unit)
         bars.append(
-            f'<g><rect class="whole" x="0" y="{SHOWN_HEIGHT + 5}" width="{length:.1f}" height="8"/>'
+            f'<g><rect class="whole" x="0" y="{shown_height + 5}" width="{length:.1f}" height="8"/>'
             f"<title>{shares[-1]} of the squared distance</title></g>"
         )
     label = f"Share of the squared distance, top to bottom: {', '.join(shares)}."
     return (
-        f'<svg class="bars" width="{BAR_LENGTH}" height="{SHOWN_HEIGHT + 14}" role="img" aria-label="{label}">'
+        f'<svg class="bars" width="{BAR_LENGTH}" height="{shown_height + 14}" role="img" aria-label="{label}">'
         f"{''.join(bars)}</svg>"
     )
 

@@ -79,6 +79,7 @@ class Calibration:
         det: the trade-off of both error rates.
         steps: (distance, logarithm of the likelihood ratio), ascending in distance.
         notes: what falls short, one sentence each.
+        answered: pairs that people called same or other, where it rests on such answers instead of labeled images.
     """
 
     origin: Origin
@@ -97,6 +98,7 @@ class Calibration:
     det: tuple[DetPoint, ...]
     steps: tuple[tuple[float, float], ...]
     notes: tuple[str, ...] = ()
+    answered: int = 0
 
     def thresholds(self, camid_a: int | None = None, camid_b: int | None = None) -> tuple[Thresholds, str]:
         """The thresholds for two cameras, and in words what they rest on; an unknown camera takes the pooled ones."""
@@ -137,6 +139,12 @@ class Calibration:
 
     def rests_on(self) -> str:
         """One sentence: data, model, numbers of pairs."""
+        if self.answered:
+            return (
+                f"Rests on {self.answered:,} answers to 'same person?' about pairs of {self.images:,} images of this "
+                f"gallery: {self.pooled.genuine:,} say the same person, {self.pooled.impostor:,} two people. 'same' "
+                "is where nine in ten or more say the same person, 'other' where at most one in ten does."
+            )
         return (
             f"Rests on {self.pooled.genuine:,} pairs of one person and {self.pooled.impostor:,} pairs of two people "
             f"across cameras ({self.images:,} pictures of {self.people:,} people at {self.num_cameras} cameras) of "
@@ -144,6 +152,12 @@ class Calibration:
             f"{self.origin.model_fingerprint[:16]}; 'same' lets through {_percent(self.fmr)} of different people, "
             f"'other' misses {_percent(self.fnmr)} of equal ones."
         )
+
+    def percentages(self) -> str:
+        """One sentence: what the probabilities take for granted."""
+        if self.answered:
+            return "Percentages: how many of the answers near this distance say the same person."
+        return f"Percentages: how probable the same person is if {100 * self.prior:.3g} % of the pictures show them."
 
     def to_json(self) -> str:
         """The calibration as JSON text."""

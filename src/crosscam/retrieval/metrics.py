@@ -17,6 +17,7 @@ from crosscam.retrieval.counting import Floats, Matches, Places, count_closer, f
 from crosscam.retrieval.distances import Descriptors, distance_blocks
 from crosscam.retrieval.labels import Labels, check_labels
 from crosscam.retrieval.single_shot import expected_single_shot
+from crosscam.system.tables import Column, Columns, arrow_table, pandas_table
 
 AveragePrecision = Literal["step", "trapezoid"]
 
@@ -49,6 +50,36 @@ class RankingResult:
     num_skipped: int
     ap: AveragePrecision
     protocol: RankingProtocol
+
+    def __repr__(self) -> str:
+        """The scores in per cent, and what they rest on; the single queries are left out."""
+        ranks = "".join(f", rank-{r} {100 * self.cmc_at(r):.1f} %" for r in (1, 5, 10) if r <= len(self.cmc))
+        skipped = f", {self.num_skipped:,} skipped" if self.num_skipped else ""
+        scores = f"mAP {100 * self.mAP:.1f} %{ranks}, mINP {100 * self.mINP:.1f} %"
+        return f"RankingResult({scores}, {self.num_queries:,} queries{skipped}, {self.protocol}, {self.ap})"
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame``, one row a query; NaN and ``<NA>`` where one is skipped.
+
+        Raises:
+            CrosscamError: pandas is not installed.
+        """
+        return pandas_table(self._columns())
+
+    def to_arrow(self) -> Any:
+        """A ``pyarrow.Table``, one row a query; null where one is skipped.
+
+        Raises:
+            CrosscamError: pyarrow is not installed.
+        """
+        return arrow_table(self._columns())
+
+    def _columns(self) -> Columns:
+        return {
+            "query": Column("int", range(len(self.average_precision))),
+            "average_precision": Column("float", self.average_precision),
+            "first_match": Column("int", [rank or None for rank in self.first_match.tolist()]),
+        }
 
     @property
     def rank1(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 SHIPPED = ("rrid-mini",)
@@ -15,3 +16,12 @@ def run_folder(source: Path) -> Path:
     if str(source) in SHIPPED and not source.is_dir():
         return Path(__file__).parent / str(source)
     return source
+
+
+def list_models() -> dict[str, str]:
+    """The trained networks that come with crosscam, by name, and what each is.
+
+    :meth:`crosscam.Extractor.load` and ``crosscam gallery create`` take these names, as they take a run folder.
+    """
+    texts = {name: (Path(__file__).parent / name / "recipe.json").read_text(encoding="utf-8") for name in SHIPPED}
+    return {name: str(json.loads(text)["description"]) for name, text in texts.items()}

@@ -33,10 +33,10 @@ def make_folder(folder: Path) -> None:
         os.stat(folder)  # before anything is made: the whole name may be too long
     missing = []
     above = folder
-    while not os.path.isdir(above) and above != above.parent:
+    while not os.path.lexists(above):
         missing.append(above)
         above = above.parent
-    for each in reversed(missing):
+    for each in (*reversed(missing), folder):
         each.mkdir(exist_ok=True)
 
 

@@ -31,3 +31,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``"Did you mean NAME? "`` with the nearest known name; empty where none is near."""
     near = difflib.get_close_matches(word, list(known), 1)
     return f"Did you mean {near[0]}? " if near else ""
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """``"1 camera"``, ``"1,200 cameras"``."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

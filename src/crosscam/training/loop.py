@@ -31,6 +31,7 @@ from crosscam.training.optim import freeze_stages, set_learning_rate
 from crosscam.training.plan import PlannedBatch, augmented, planned_batches, unseen_note
 from crosscam.training.run import RunState
 from crosscam.training.teachers import teacher_rows, unlabelled_paths
+from crosscam.training.trained_on import save_trained_on
 from crosscam.training.whole_batch import WholeBatchNorm, whole_output
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -131,6 +132,7 @@ class Trainer(RunState):
         if world.rank == 0:
             # Not before: images that cannot be read must not leave a folder that looks like a training.
             checkpoint.save_recipe(folder, recipe)
+            save_trained_on(folder, self.dataset, self.unlabelled)
             self.listeners.tell(unseen_note(recipe, self.labels, self.epoch))
         keep_freed_memory()
         with Logbook(folder, self.epoch - 1) if world.rank == 0 else nullcontext() as self._book:

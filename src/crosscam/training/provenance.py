@@ -15,11 +15,14 @@ from typing import Any
 import torch
 
 from crosscam.data.records import ReidDataset
-from crosscam.errors import CheckpointError
+from crosscam.data.text_files import read_text
+from crosscam.errors import CheckpointError, DataError
 from crosscam.models.authors import AuthorsModel, import_authors
 from crosscam.models.rrid import RRIDModel
 from crosscam.recipes.catalogue import RRID_F
 from crosscam.recipes.recipe import Recipe
+from crosscam.shipped import run_folder
+from crosscam.system.json_text import parse_json
 from crosscam.system.locks import only_writer
 from crosscam.training import checkpoint
 
@@ -49,6 +52,17 @@ def provenance_of(
         "versions": versions(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def training_data(folder: Path) -> str:
+    """What a network was trained on, in a few words for a report, as its provenance says."""
+    file = run_folder(folder) / checkpoint.PROVENANCE
+    try:
+        data = parse_json(read_text(file))["data"]
+        images, people = int(data["train_images"]), int(data["train_ids"])
+        return f"{images:,} images of {people:,} identities ({data['name']}, fingerprint {data['fingerprint']})"
+    except (DataError, ValueError, LookupError, TypeError):
+        return "not known"
 
 
 def versions() -> dict[str, str]:

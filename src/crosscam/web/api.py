@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, File, Form, Path, Query, Request, Respon
 
 from crosscam.errors import WebError
 from crosscam.gallery import NewEntry, SearchOptions, Where
+from crosscam.gallery.calibrated import verdicts_of
 from crosscam.web import schemas as s
 from crosscam.web.forms import api_options
 from crosscam.web.service import MissingError, Service
@@ -51,7 +52,7 @@ def who_of(request: Request) -> str:
 def info(request: Request) -> s.InfoOut:
     """The gallery's state."""
     service = service_of(request)
-    calibrated = service.calibration()[0] is not None
+    calibrated = verdicts_of(service.gallery, SearchOptions())[0] is not None
     name: str = request.app.state.name
     return s.InfoOut.of(service.info(), name, calibrated, service.extractor is not None)
 

@@ -72,6 +72,7 @@ def as_html(found: Found, service: Service, name: str) -> str:
         subtitle=f"{len(found.hits)} nearest entries{added}. A match is a hint, not an identification.",
         verdicts=[(r.verdict, r.probability) for r in found.hits],
         judged={"Confirmed": [*map(_named, found.confirmed)], "Rejected": [*map(_named, found.rejected)]},
+        pid=found.known.pid,
         origin={
             "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "gallery": name,

@@ -75,6 +75,7 @@ class SearchForm:
         first, last: place of the time sliders, in thousandths of the gallery's span.
         weights: of the part sliders.
         ticked: names of the boxes that are.
+        elsewhere: only cameras other than the query's; None as by default.
         page: from 1 on.
     """
 
@@ -84,6 +85,7 @@ class SearchForm:
     last: int = TIME_STEPS
     weights: tuple[tuple[str, float], ...] = tuple((name, 1.0) for name in SLIDERS)
     ticked: tuple[str, ...] = ()
+    elsewhere: bool | None = None
     page: int = 1
 
     @property
@@ -91,12 +93,22 @@ class SearchForm:
         """Hits on the pages before."""
         return (self.page - 1) * PAGE_SIZE
 
-    def options(self, info: GalleryInfo) -> SearchOptions:
-        """What the gallery is asked."""
+    def only_elsewhere(self, camid: int | None) -> bool:
+        """Whether the query's camera is left out: by default where it is known, never where cameras are ticked."""
+        return camid is not None and not self.cameras and self.elsewhere is not False
+
+    def options(self, info: GalleryInfo, camid: int | None = None) -> SearchOptions:
+        """What the gallery is asked.
+
+        Args:
+            info: the gallery's state.
+            camid: the query's camera, where it is known.
+        """
         low, high = info.times or (0.0, 0.0)
         span = high - low
         where = Where(
             camids=self.cameras or None,
+            not_camids=(camid,) if camid is not None and self.only_elsewhere(camid) else None,
             time_from=low + span * self.first / TIME_STEPS if info.times and self.first > 0 else None,
             time_to=low + span * self.last / TIME_STEPS if info.times and self.last < TIME_STEPS else None,
         )
@@ -113,6 +125,8 @@ class SearchForm:
             values.append(("last", self.last))
         values += [(name, f"{value:g}") for name, value in self.weights if value != 1]
         values += [(name, 1) for name in self.ticked]
+        if self.elsewhere is not None:
+            values.append(("scope", "other" if self.elsewhere else "all"))
         if self.page > 1:
             values.append(("page", self.page))
         kept = [(name, value) for name, value in values if name not in changes]
@@ -140,6 +154,7 @@ def read_form(params: Params) -> SearchForm:
         last=max(first, last),
         weights=weights,
         ticked=tuple(name for name in BOXES if params.get(name) == "1"),
+        elsewhere={"other": True, "all": False}.get(params.get("scope") or ""),
         page=int(number(params, "page", 1.0, 1, 10_000)),
     )
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import replace
+from importlib import resources
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.datastructures import QueryParams
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from crosscam.errors import WebError
 from crosscam.explain.parts import body_profile
+from crosscam.explain.typical import block_words
 from crosscam.gallery import SearchOptions, Where
-from crosscam.gallery.calibrated import verdicts_of
+from crosscam.gallery.answers import ENOUGH
+from crosscam.gallery.calibrated import is_from_elsewhere, verdicts_of
 from crosscam.report.hits import chance
+from crosscam.system.names import counted
 from crosscam.web import export, views
 from crosscam.web.api import EntryId, picture_response, service_of, who_of
+from crosscam.web.asking import has_several_cameras
 from crosscam.web.forms import BOXES, LARGEST_WEIGHT, TIME_STEPS, SearchForm, number, read_form
-from crosscam.web.guard import COOKIE, SESSION_SECONDS, session_of
+from crosscam.web.guard import COOKIE, HEADERS, SESSION_SECONDS, session_of
 from crosscam.web.schemas import Camera, Pid, QueryKey, Seconds, Text
 from crosscam.web.search import PAGE_SIZE, Found
 from crosscam.web.service import MissingError, name_of
@@ -37,7 +45,15 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.globals.update(
-    views=views, chance=chance, name_of=name_of, BOXES=BOXES, TIME_STEPS=TIME_STEPS, LARGEST_WEIGHT=LARGEST_WEIGHT
+    views=views,
+    chance=chance,
+    name_of=name_of,
+    counted=counted,
+    block_words=block_words,
+    ENOUGH=ENOUGH,
+    BOXES=BOXES,
+    TIME_STEPS=TIME_STEPS,
+    LARGEST_WEIGHT=LARGEST_WEIGHT,
 )
 
 
@@ -99,6 +115,7 @@ def search(request: Request) -> Response:
         form=form,
         found=found,
         info=service.info(),
+        several=has_several_cameras(service.info()),
         unit=unit,
         layout=service.gallery.layout,
         parts=any(b.kind == "local" for b in service.gallery.layout),
@@ -108,10 +125,14 @@ def search(request: Request) -> Response:
 def _found(request: Request, limit: int | None = None) -> tuple[SearchForm, Found]:
     service = service_of(request)
     form = read_form(request.query_params)
-    options, start = form.options(service.info()), form.start
+    query = service.query(form.query)
+    known = service.known(query)
+    # With one camera in the gallery, leaving it out would leave nothing.
+    camid = known.camid if has_several_cameras(service.info()) else None
+    options, start = form.options(service.info(), camid), form.start
     if limit is not None:
         options, start = replace(options, k=limit), 0
-    return form, service.search(service.query(form.query), options, who_of(request), start)
+    return form, service.search(query, options, who_of(request), start, known)
 
 
 @router.post("/feedback")
@@ -141,6 +162,7 @@ def explain(request: Request, entry: Annotated[int, Query(ge=1, le=2**53 - 1)]) 
     profile = body_profile(hit.contributions[None], layout)
     usable, reason = verdicts_of(service.gallery, SearchOptions(weights=weights))
     thumbnail = service.gallery.thumbnails([entry])[0]
+    pair = service.pair(query) if not weights else None
     return page(
         request,
         "explain.html",
@@ -154,7 +176,9 @@ def explain(request: Request, entry: Annotated[int, Query(ge=1, le=2**53 - 1)]) 
         verdict=usable.verdict(hit.distance, query.camid, hit.entry.camid) if usable else None,
         probability=usable.probability(hit.distance) if usable else None,
         limits_of=usable.thresholds(query.camid, hit.entry.camid) if usable else None,
+        likeness=pair.verdict if pair and entry in (pair.first.id, pair.second.id) else "",
         reason=reason,
+        beyond_chance=service.beyond_chance(hit, weights),
         has_thumbnail=thumbnail is not None,
         maps=pair_maps(service, query, thumbnail, weights),
     )
@@ -239,9 +263,29 @@ def expire(
 
 @router.get("/calibration")
 def calibration(request: Request) -> Response:
-    """What distances mean."""
-    found, reason = service_of(request).calibration()
-    return page(request, "calibration.html", found=found, reason=reason)
+    """What distances mean, and a way to tell."""
+    service = service_of(request)
+    found, reason = service.calibration()
+    elsewhere = is_from_elsewhere(service.gallery, found)
+    return page(
+        request, "calibration.html", found=found, reason=reason, elsewhere=elsewhere, asked=service.asking.state()
+    )
+
+
+@router.post("/calibration/answer")
+def answer(
+    request: Request,
+    said: Annotated[Literal["same", "other", "unsure", "back"], Form()],
+    first: Annotated[int, Form(ge=1, le=2**53 - 1)] = 1,
+    second: Annotated[int, Form(ge=1, le=2**53 - 1)] = 1,
+) -> Response:
+    """Say of two entries whether they show one person, or take the last answer back."""
+    asking, who = service_of(request).asking, who_of(request)
+    if said == "back":
+        asking.take_back(who)
+    else:
+        asking.answer(first, second, {"same": True, "other": False, "unsure": None}[said], who)
+    return see("/calibration#asking")
 
 
 @router.get("/audit")
@@ -296,7 +340,16 @@ def _file(text: str, kind: str, name: str) -> Response:
 @router.get("/login")
 def login(next: Annotated[str, Query(max_length=8000)] = "/") -> Response:
     """Ask for the token."""
-    return HTMLResponse(_templates.get_template("login.html").render(next=next, wrong=False))
+    return _login_form(next)
+
+
+def _login_form(next: str, *, wrong: bool = False, status: int = 200) -> HTMLResponse:
+    """The form, with its style inside: without a token nothing else can be fetched."""
+    style = resources.files("crosscam.web").joinpath("static", "login.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    text = _templates.get_template("login.html").render(next=next, wrong=wrong, style=Markup(style))
+    policy = HEADERS["content-security-policy"].replace("style-src 'self'", f"style-src 'sha256-{digest}'")
+    return HTMLResponse(text, status, headers={"content-security-policy": policy})
 
 
 @router.post("/login")
@@ -309,7 +362,7 @@ def log_in(
     who = state.settings.holder_of(token.strip())
     if who is None:
         status = 429 if state.failures.take(address) else 401
-        return HTMLResponse(_templates.get_template("login.html").render(next=next, wrong=True), status)
+        return _login_form(next, wrong=True, status=status)
     local = next.startswith("/") and not next.startswith(("//", "/\\")) and next.isprintable()
     response = see(next if local else "/")
     response.set_cookie(

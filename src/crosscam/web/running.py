@@ -8,6 +8,7 @@ from collections.abc import Callable
 import uvicorn
 
 from crosscam.errors import WebError
+from crosscam.system.names import counted
 from crosscam.web.app import create_app
 from crosscam.web.connections import limited
 from crosscam.web.service import Service
@@ -16,7 +17,7 @@ from crosscam.web.settings import Settings
 BACKLOG = 1024
 
 
-def run_server(service: Service, settings: Settings, name: str, say: Callable[[str], None]) -> None:
+def run_server(service: Service, settings: Settings, name: str, say: Callable[[str], None], uploads: str = "") -> None:
     """Serve until Ctrl-C or SIGTERM.
 
     Args:
@@ -24,6 +25,7 @@ def run_server(service: Service, settings: Settings, name: str, say: Callable[[s
         settings: where and for whom.
         name: what pages call the gallery.
         say: told the address, once requests are taken.
+        uploads: a sentence on the network that describes uploads, which is told with the address.
     Raises:
         WebError: the address or port cannot be had.
     """
@@ -43,7 +45,8 @@ def run_server(service: Service, settings: Settings, name: str, say: Callable[[s
         timeout_graceful_shutdown=10,
         backlog=BACKLOG,
     )
-    say(f"Serving {name} ({len(service.gallery):,} entries) at http://{shown}:{port} until Ctrl-C.")
+    entries = counted(len(service.gallery), "entry", "entries")
+    say(f"Serving {name} ({entries}) at http://{shown}:{port} until Ctrl-C. {uploads}".rstrip())
     if not settings.loopback:
         say("note: this is plain HTTP. Put a proxy with TLS before it, or tokens and pictures can be read on the way.")
     try:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import ImageError, WebError
+from crosscam.explain.typical import beyond_chance
 from crosscam.extraction import Extractor
 from crosscam.gallery import (
     Entry,
@@ -28,7 +29,7 @@ from crosscam.gallery import (
     open_gallery,
     unit_mean,
 )
-from crosscam.gallery.calibrated import calibration_of, verdicts_of
+from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere, verdicts_of
 from crosscam.gallery.feedback import (
     DOCUMENT,
     Judgement,
@@ -40,14 +41,21 @@ from crosscam.gallery.feedback import (
     without,
 )
 from crosscam.gallery.filling import make_thumbnail
+from crosscam.gallery.questions import SAME_IMAGE
+from crosscam.gallery.typical import typical_pairs
+from crosscam.photographs import pair_of, similarity_spread
+from crosscam.report.pairs import SimilarPair
 from crosscam.retrieval.calibration import Calibration
+from crosscam.web.asking import Asking, Remembered, has_several_cameras
 from crosscam.web.audit import AuditLog
 from crosscam.web.decoder import Decoders
 from crosscam.web.queries import Query, QueryStore, key_of, preview
-from crosscam.web.search import Found, asked_for, judged
+from crosscam.web.search import Found, Known, asked_for, judged
 from crosscam.web.settings import Limits
 
 FRESH_SECONDS = 3.0
+# Copies of an uploaded image that are recognized in the gallery.
+OWN_COPIES = 5
 
 
 class MissingError(WebError):
@@ -81,6 +89,9 @@ class Service:
         # Pictures are described one after another: a network uses all cores.
         self.describing_lock = threading.Lock()
         self._state = State(self.gallery)
+        self._spread = Remembered(self.info, lambda: similarity_spread(self.gallery, self.gallery.ids()))
+        self._typical = Remembered(self.info, lambda: typical_pairs(self.gallery))
+        self.asking = Asking(self.gallery, self.info, self._writing, self.audit)
 
     def close(self) -> None:
         """Give the gallery and the log back."""
@@ -132,7 +143,10 @@ class Service:
             WebError: there is no network to describe them, or too many pictures.
         """
         if self.extractor is None:
-            raise WebError("Pictures cannot be uploaded: the server was started without --model RUN_FOLDER.")
+            raise WebError(
+                "Pictures cannot be uploaded: the server has no network for this gallery. Start it with "
+                "--model RUN_FOLDER."
+            )
         if not 1 <= len(pictures) <= self.limits.pictures:
             raise WebError(f"Expected 1 to {self.limits.pictures} pictures, found {len(pictures)}.")
         # The turn lasts until they are described: large pictures take much memory.
@@ -172,7 +186,17 @@ class Service:
         entry = self.entry(number)
         return Query(f"e{number}", self.gallery.descriptors([number]), entry=number, camid=entry.camid)
 
-    def search(self, query: Query, options: SearchOptions, who: str, start: int = 0) -> Found:
+    def known(self, query: Query) -> Known:
+        """What the gallery knows about a query: an upload may be a copy of an entry's image."""
+        if query.entry is not None:
+            return Known.of([self.entry(query.entry)])
+        found = self.gallery.search(query.descriptors, OWN_COPIES, model=self.gallery.model.fingerprint)
+        copies = {hit.entry.id: hit.entry for hits in found for hit in hits if hit.distance <= SAME_IMAGE}
+        return Known.of(list(copies.values()))
+
+    def search(
+        self, query: Query, options: SearchOptions, who: str, start: int = 0, known: Known | None = None
+    ) -> Found:
         """Search with a query and with all that was confirmed for it; what was rejected stays out.
 
         Args:
@@ -180,6 +204,7 @@ class Service:
             options: how; ``k`` hits are given.
             who: asks.
             start: hits to pass over.
+            known: about the query; entries of its own image are left out.
         Raises:
             WebError: weights or numbers out of range.
         """
@@ -188,29 +213,44 @@ class Service:
         judgements = self.judgements(query.key)
         confirmed = tuple(j.entry for j in judgements if j.same)
         rejected = tuple(j.entry for j in judgements if not j.same)
-        own = (query.entry,) if query.entry is not None else ()
+        known = known or Known()
+        own = {entry.id for entry in known.own} | ({query.entry} if query.entry is not None else set())
         asked = asked_for(options, start)
         self.audit.write(who, "search", query=query.key, pictures=len(query.descriptors) + len(confirmed), **asked)
         vector = query.descriptors
         if confirmed:
             vector = np.concatenate([vector, self.gallery.descriptors(confirmed)])
         started = time.perf_counter()
-        where = replace(options.where, not_ids=(*own, *confirmed, *rejected) or None)
+        where = replace(options.where, not_ids=(*sorted(own), *confirmed, *rejected) or None)
         # One more than is shown tells whether there is a next page.
         hits = self._hits(unit_mean(vector), replace(options, where=where, k=start + options.k + 1))
         seconds = time.perf_counter() - started
         calibration, rests_on = verdicts_of(self.gallery, options)
+        pair = self.pair(query) if options.keeps_distances else None
         return Found(
             query=query,
+            known=known,
             asked=asked,
-            hits=judged(hits[start : start + options.k], start, query, calibration),
+            hits=judged(hits[start : start + options.k], start, query, known, calibration, pair),
             more=len(hits) > start + options.k,
             confirmed=tuple(self.gallery.get(confirmed)),
             rejected=tuple(self.gallery.get(rejected)),
             rests_on=rests_on,
             prior=calibration.prior if calibration else None,
+            percentages=calibration.percentages() if calibration else "",
             seconds=seconds,
         )
+
+    def pair(self, query: Query) -> SimilarPair | None:
+        """The pair of the page of pairs that a query is in, where distances of one pair tell nothing yet.
+
+        None for an upload, and where the gallery has a calibration of its own cameras.
+        """
+        calibration, _ = self.calibration()
+        if query.entry is None or not is_from_elsewhere(self.gallery, calibration):
+            return None
+        across = has_several_cameras(self.info())
+        return pair_of(self.gallery, self.entry(query.entry), across, self._spread.get())
 
     def _hits(self, vector: NDArray[np.float32], options: SearchOptions) -> list[Hit]:
         try:
@@ -224,6 +264,13 @@ class Service:
         self.entry(number)
         self.audit.write(who, "explain", query=query.key, entry=number)
         return self._hits(unit_mean(query.descriptors), SearchOptions(1, Where(ids=(number,)), weights))[0]
+
+    def beyond_chance(self, hit: Hit, weights: Mapping[str, float] | None) -> str:
+        """Which parts of an explained match agree or differ beyond chance; empty where too few pairs are typical."""
+        factors = block_weights(weights, self.gallery.layout)
+        typical = self._typical.get()
+        weighted = replace(typical, other=typical.other * factors, same=typical.same * factors)
+        return beyond_chance(hit.contributions, self.gallery.layout, weighted)
 
     # Feedback
 

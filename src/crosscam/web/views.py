@@ -69,8 +69,9 @@ def probability_chart(calibration: Calibration) -> Markup:
     """The probability of the same person over the distance."""
     distances = np.linspace(0, max(1.0, calibration.steps[-1][0]), 81)
     values = [100 * calibration.probability(float(d)) for d in distances]
+    name = "of the answers" if calibration.answered else f"at a prior of {100 * calibration.prior:.3g} %"
     chart = line_chart(
-        [Series(f"at a prior of {100 * calibration.prior:.3g} %", [float(d) for d in distances], values)],
+        [Series(name, [float(d) for d in distances], values)],
         title="How probable the same person is",
         x_label="distance",
         y_label="per cent",
@@ -110,13 +111,14 @@ def data_uri(picture: bytes, kind: str = "image/jpeg") -> str:
 
 def pair_maps(
     service: Service, query: Query, thumbnail: bytes | None, weights: Mapping[str, float] | None
-) -> tuple[bytes, bytes] | None:
+) -> tuple[bytes, bytes, bytes, bytes] | None:
     """The first picture of a query and the small picture of a match, with what makes their descriptors agree in colour.
 
     The maps of all blocks are added, each times its weight and as strong as it is; the strongest place is brightest.
 
     Returns:
-        Two PNGs; None where there is no network, no picture, or no feature map to look into.
+        PNGs: the query alone, the query and the match under the map, the match alone; None where there is no network,
+        no picture, or no feature map to look into.
     """
     own = service.gallery.thumbnails([query.entry])[0] if query.entry is not None else query.previews[0]
     if service.extractor is None or thumbnail is None or own is None:
@@ -134,7 +136,7 @@ def pair_maps(
         _png(with_heat(picture, _together(maps, factors)))
         for picture, maps in zip(pictures, (found.query_maps, found.match_maps), strict=True)
     )
-    return first, second
+    return _png(pictures[0]), first, second, _png(pictures[1])
 
 
 def _together(maps: NDArray[np.float32], factors: NDArray[np.float64]) -> NDArray[np.float64]:

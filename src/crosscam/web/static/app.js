@@ -64,6 +64,46 @@ function addressOf(form) {
   return `${form.getAttribute("action")}?${values}`;
 }
 
+let answering = false;
+
+// Sends an answer about a pair and shows the next pair in its place, with the focus on the same button.
+async function answer(form, button) {
+  if (answering) return;
+  answering = true;
+  const said = button ? button.value : "";
+  try {
+    const response = await fetch(form.getAttribute("action"), { method: "POST", body: new URLSearchParams(new FormData(form, button)) });
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const fresh = page.querySelector("main");
+    if (!page.getElementById("asking")) {
+      const message = page.querySelector("[role=alert]") || page.querySelector("p");
+      document.getElementById("asking-state").textContent = message ? message.textContent : "That did not work.";
+      return;
+    }
+    document.querySelector("main").replaceWith(fresh);
+    // A status that comes with its text is not read out; one that changes is.
+    const state = document.getElementById("asking-state");
+    const words = state.textContent;
+    state.textContent = "";
+    setTimeout(() => { state.textContent = words; }, 100);
+    const next = document.querySelector(`#asking button[value="${CSS.escape(said)}"]`);
+    (next || document.getElementById("asking-name")).focus();
+  } catch {
+    document.getElementById("asking-state").textContent = "The server did not answer.";
+  } finally {
+    answering = false;
+  }
+}
+
+// The keys 1, 2 and 3, only while the focus is on an answer, so that they disturb nothing else.
+document.addEventListener("keydown", (event) => {
+  const answers = event.target.closest(".answers");
+  const place = ["1", "2", "3"].indexOf(event.key);
+  if (!answers || place < 0 || event.ctrlKey || event.altKey || event.metaKey) return;
+  event.preventDefault();
+  answers.querySelectorAll("button")[place].click();
+});
+
 let waiting = 0;
 document.addEventListener("input", (event) => {
   if (event.target.type === "range") showValue(event.target);
@@ -83,6 +123,9 @@ document.addEventListener("submit", (event) => {
     event.preventDefault();
     const body = new URLSearchParams(new FormData(form, event.submitter));
     showResults(form.getAttribute("action"), { method: "POST", body }, true);
+  } else if (form.matches("[data-answer]")) {
+    event.preventDefault();
+    answer(form, event.submitter);
   } else if (form.matches("[data-drop]")) {
     document.body.classList.add("busy");
   }

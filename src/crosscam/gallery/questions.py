@@ -1,0 +1,112 @@
+"""Which pairs of entries to ask people about, so that few answers tell what distances mean."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from crosscam.gallery.answers import Answer
+from crosscam.gallery.interface import Gallery
+from crosscam.gallery.records import Entry, Hit, Where
+
+# Entries whose nearest images are asked about, and how many of these each.
+ENTRIES = 200
+NEAREST = 5
+# Ranges of distances with equally many pairs; each gets answers.
+RANGES = 8
+# Descriptors nearer than this are of one image.
+SAME_IMAGE = 1e-3
+
+
+@dataclass(frozen=True)
+class Question:
+    """Two entries: the same person?
+
+    Attributes:
+        first, second: the entries, the smaller id first.
+        distance: between their descriptors.
+    """
+
+    first: int
+    second: int
+    distance: float
+
+
+def possible_questions(gallery: Gallery, *, across: bool) -> tuple[Question, ...]:
+    """Pairs of entries and their nearest images, nearest first; without copies, and entries that have no small picture.
+
+    Args:
+        gallery: with descriptors of length 1.
+        across: only pairs of different cameras.
+    """
+    ids = gallery.ids()
+    chosen = np.sort(np.random.default_rng(0).permutation(len(ids))[:ENTRIES])
+    entries = gallery.get([ids[i] for i in chosen])
+    found: dict[tuple[int, int], float] = {}
+    for one, hits in nearest_images(gallery, entries, NEAREST, across=across).items():
+        for hit in hits:
+            if hit.distance > SAME_IMAGE:
+                found[min(one, hit.entry.id), max(one, hit.entry.id)] = hit.distance
+    named = sorted({number for pair in found for number in pair})
+    shown = {n for n, picture in zip(named, gallery.thumbnails(named), strict=True) if picture is not None}
+    pairs = (Question(*pair, distance) for pair, distance in found.items() if shown.issuperset(pair))
+    return tuple(sorted(pairs, key=lambda pair: (pair.distance, pair.first, pair.second)))
+
+
+def nearest_images(gallery: Gallery, entries: Sequence[Entry], count: int, *, across: bool) -> dict[int, list[Hit]]:
+    """The nearest other images of each entry, by its id; entries without any are left out.
+
+    Args:
+        gallery: with descriptors of length 1.
+        entries: of the gallery.
+        count: of images for each.
+        across: only images of other cameras.
+    """
+    by_camera: dict[int, list[int]] = defaultdict(list)
+    for entry in entries:
+        by_camera[entry.camid if across else 0].append(entry.id)
+    nearest: dict[int, list[Hit]] = {}
+    for camid, some in by_camera.items():
+        where = Where(not_camids=(camid,)) if across else Where()
+        rows = gallery.descriptors(some)
+        found = gallery.search(rows, count + 1, model=gallery.model.fingerprint, where=where)
+        for number, hits in zip(some, found, strict=True):
+            others = [hit for hit in hits if hit.entry.id != number][:count]
+            if others:
+                nearest[number] = others
+    return nearest
+
+
+def next_question(possible: Sequence[Question], answers: Sequence[Answer]) -> Question | None:
+    """The pair whose answer tells most: of the range of distances whose share of "same" is least sure.
+
+    Every range gets answers, and those with both kinds of answers get more.
+
+    Args:
+        possible: nearest first.
+        answers: given so far; "unsure" counts as half of either.
+    Returns:
+        None when every pair was asked about.
+    """
+    asked = {(answer.first, answer.second) for answer in answers}
+    ranges = [
+        possible[part[0] : part[-1] + 1] for part in np.array_split(np.arange(len(possible)), RANGES) if len(part)
+    ]
+    edges = [part[0].distance for part in ranges[1:]]
+    same, count = np.zeros(len(ranges)), np.zeros(len(ranges))
+    for answer in answers:
+        place = int(np.searchsorted(edges, answer.distance, side="right"))
+        if place < len(ranges):
+            count[place] += 1
+            same[place] += 0.5 if answer.same is None else answer.same
+    share = (same + 1) / (count + 2)
+    unsureness = share * (1 - share) / (count + 1)
+    order: list[int] = np.argsort(-unsureness, kind="stable").tolist()
+    for place in order:
+        left = [pair for pair in ranges[place] if (pair.first, pair.second) not in asked]
+        if left:
+            return left[int(np.random.default_rng(len(answers)).integers(len(left)))]
+    return None

@@ -1,0 +1,82 @@
+"""Columns as a table of pandas or Arrow, where these are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.errors import CrosscamError
+from crosscam.system.names import printable
+
+Kind = Literal["int", "float", "text", "vector"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """Values of one kind; None where one is not known.
+
+    Attributes:
+        kind: ``"vector"`` for an (N, D) array.
+        values: N of them.
+    """
+
+    kind: Kind
+    values: Sequence[Any] | NDArray[Any]
+
+
+Columns = Mapping[str, Column]
+
+
+def pandas_table(columns: Columns) -> Any:
+    """A ``pandas.DataFrame``; numbers that are not known are ``<NA>`` or NaN, and a vector is an array in its cell.
+
+    Raises:
+        CrosscamError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise CrosscamError("to_pandas() needs pandas, which is not installed: pip install pandas.") from error
+    return pandas.DataFrame({name: _for_pandas(pandas, column) for name, column in columns.items()})
+
+
+def _for_pandas(pandas: Any, column: Column) -> Any:
+    if column.kind == "int":
+        return pandas.array(list(column.values), dtype="Int64")
+    if column.kind == "float":
+        return _floats(column)
+    return list(column.values)
+
+
+def arrow_table(columns: Columns) -> Any:
+    """A ``pyarrow.Table``; what is not known is null, and vectors are lists of fixed length.
+
+    Raises:
+        CrosscamError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise CrosscamError("to_arrow() needs pyarrow, which is not installed: pip install pyarrow.") from error
+    return pyarrow.table({name: _for_arrow(pyarrow, column) for name, column in columns.items()})
+
+
+def _for_arrow(pyarrow: Any, column: Column) -> Any:
+    if column.kind == "vector":
+        rows = np.ascontiguousarray(column.values, dtype=np.float32)
+        flat = pyarrow.array(rows.reshape(-1), pyarrow.float32())
+        return pyarrow.FixedSizeListArray.from_arrays(flat, rows.shape[1])
+    if column.kind == "text":
+        texts = [None if value is None else printable(value) for value in column.values]
+        return pyarrow.array(texts, pyarrow.string())
+    if column.kind == "int":
+        return pyarrow.array([None if v is None else int(v) for v in column.values], pyarrow.int64())
+    return pyarrow.array(_floats(column), pyarrow.float64(), from_pandas=True)
+
+
+def _floats(column: Column) -> NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in column.values], np.float64)

@@ -1,0 +1,140 @@
+"""Questions to people about pairs of entries, and their answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from crosscam.errors import WebError
+from crosscam.gallery import Entry, Gallery, GalleryInfo
+from crosscam.gallery.answers import DOCUMENT, Answer, as_document, read_answers, still_needed, with_answer
+from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere
+from crosscam.gallery.questions import next_question, possible_questions
+from crosscam.web.audit import AuditLog
+
+T = TypeVar("T")
+SAID = {None: "unsure", True: "same", False: "other"}
+
+
+def has_several_cameras(info: GalleryInfo) -> bool:
+    """Whether matches are looked for at other cameras."""
+    return len(info.cameras) > 1
+
+
+class Remembered(Generic[T]):
+    """A value that is worked out again when entries come or go.
+
+    Args:
+        info: the gallery's state.
+        work_out: gives the value.
+    """
+
+    def __init__(self, info: Callable[[], GalleryInfo], work_out: Callable[[], T]) -> None:
+        self._info, self._work_out = info, work_out
+        self._kept: tuple[object, T] | None = None
+        self._lock = threading.Lock()
+
+    def get(self) -> T:
+        """The value for the entries of now."""
+        with self._lock:
+            info = self._info()
+            state = (info.entries, info.wiped, info.added, info.cameras)
+            if self._kept is None or self._kept[0] != state:
+                self._kept = (state, self._work_out())
+            return self._kept[1]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the calibration page shows about answers.
+
+    Attributes:
+        pair: the two entries of the next question; None where all pairs are answered.
+        same, other, unsure: answers given.
+        same_needed, other_needed: answers that are missing before they become a calibration.
+    """
+
+    pair: tuple[Entry, Entry] | None
+    same: int
+    other: int
+    unsure: int
+    same_needed: int
+    other_needed: int
+
+    @property
+    def given(self) -> int:
+        """All answers."""
+        return self.same + self.other + self.unsure
+
+    @property
+    def enough(self) -> bool:
+        """Whether they have become a calibration."""
+        return not self.same_needed and not self.other_needed
+
+
+class Asking:
+    """Asks about pairs of a gallery.
+
+    Args:
+        gallery: opened for reading.
+        info: its state.
+        writing: opens it for writing for a moment.
+        audit: where answers are noted.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        info: Callable[[], GalleryInfo],
+        writing: Callable[[], AbstractContextManager[Gallery]],
+        audit: AuditLog,
+    ) -> None:
+        self._gallery, self._writing, self._audit = gallery, writing, audit
+        self._possible = Remembered(info, lambda: possible_questions(self._gallery, across=has_several_cameras(info())))
+
+    def state(self) -> Asked | None:
+        """The next question and the answers so far; None where labeled images have calibrated the gallery."""
+        calibration, _ = calibration_of(self._gallery)
+        if calibration and not calibration.answered and not is_from_elsewhere(self._gallery, calibration):
+            return None
+        answers = self._answers()
+        question = next_question(self._possible.get(), answers)
+        pair = None
+        if question is not None:
+            first, second = self._gallery.get([question.first, question.second])
+            pair = (first, second)
+        given = [answer.same for answer in answers]
+        return Asked(pair, given.count(True), given.count(False), given.count(None), *still_needed(answers))
+
+    def answer(self, first: int, second: int, same: bool | None, who: str) -> None:
+        """Keep what somebody says of two entries; None is unsure.
+
+        Raises:
+            WebError: a pair that is not asked about, perhaps since an entry was forgotten.
+        """
+        asked = next((q for q in self._possible.get() if (q.first, q.second) == (first, second)), None)
+        if asked is None:
+            raise WebError(f"Entries {first} and {second} are not a pair that is asked about; go on with another.")
+        self._audit.write(who, "answer", entries=[first, second], said=SAID[same])
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        new = Answer(first, second, asked.distance, same, who, now)
+        self._change(lambda kept: with_answer(kept, new))
+
+    def take_back(self, who: str) -> None:
+        """Forget the last answer."""
+        given = self._answers()
+        if given:
+            last = given[-1]
+            self._audit.write(who, "answer", entries=[last.first, last.second], said="cleared")
+            self._change(lambda kept: tuple(answer for answer in kept if answer != last))
+
+    def _answers(self) -> tuple[Answer, ...]:
+        return read_answers(self._gallery.document(DOCUMENT))
+
+    def _change(self, change: Callable[[tuple[Answer, ...]], tuple[Answer, ...]]) -> None:
+        with self._writing() as gallery:
+            gallery.set_document(DOCUMENT, as_document(change(read_answers(gallery.document(DOCUMENT)))) or None)

@@ -1,0 +1,24 @@
+"""The pages call cameras by their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.testclient import TestClient
+
+from crosscam.extraction import Extractor
+from crosscam.gallery import open_gallery
+from crosscam.web.app import create_app
+from crosscam.web.service import Service
+from crosscam.web.settings import Limits, Settings
+
+
+def test_pages_show_the_names_of_cameras(place: Path, extractor: Extractor) -> None:
+    with open_gallery(place, write=True) as gallery:
+        gallery.name_cameras({gallery.get([1])[0].camid: "Kamera <Süd>"})
+    service = Service(str(place), extractor, place / "audit.jsonl", Limits())
+    client = TestClient(create_app(service, Settings(), "people.gallery"), base_url="http://127.0.0.1:8700")
+    for page in ("/search?q=e1", "/gallery", "/entries/1", "/entries"):
+        text = client.get(page, headers={"accept": "text/html"}).text
+        assert "Kamera &lt;Süd&gt;" in text, page
+    service.close()
