@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -15,6 +16,9 @@ from crosscam.cli.main import main
 
 PAGE = Path(__file__).with_name("command-line.md")
 BLOCK = re.compile(r"(<!-- help of: (.*?) -->\n).*?(<!-- end of help -->)", re.DOTALL)
+
+# A group of options that many commands have, with its rule and all below it up to the next group or the end.
+SHARED = re.compile(r"\n\n (reading options|general options)\n -+\n.*?(?=\n\n \S[^\n]*\n -{20}|\Z)", re.DOTALL)
 
 
 def help_of(command: str) -> str:
@@ -33,9 +37,24 @@ def help_of(command: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
+def helps_of(commands: Iterable[str]) -> dict[str, str]:
+    """The help of each command; options that several of them share stand in the first one alone."""
+    first: dict[str, str] = {}
+    found: dict[str, str] = {}
+    for command in commands:
+
+        def told(section: re.Match[str], command: str = command) -> str:
+            where = first.setdefault(section[1], command)
+            return section[0] if where == command else f"\n\n {section[1]}: as of 'crosscam {where}'"
+
+        found[command] = SHARED.sub(told, help_of(command))
+    return found
+
+
 def with_help(text: str) -> str:
     """The page with the help of today in every block."""
-    return BLOCK.sub(lambda block: f"{block[1]}\n```\n{help_of(block[2])}\n```\n\n{block[3]}", text)
+    helps = helps_of(block[2] for block in BLOCK.finditer(text))
+    return BLOCK.sub(lambda block: f"{block[1]}\n```\n{helps[block[2]]}\n```\n\n{block[3]}", text)
 
 
 if __name__ == "__main__":

@@ -109,18 +109,11 @@ def search_photographs(
         filled = fill(
             gallery, extractor, samples, labelled=False, skip_damaged=True, spell_names=True, progress=progress
         )
-        if filled.changed:
-            what = f"{len(filled.changed):,} pictures have changed on the disk; the gallery has what they showed."
-            cure = "Choose another --out to describe them anew."
-            examples = tuple(map(str, filled.changed[:NUM_EXAMPLES]))
-            findings = (*findings, Finding("changed", "warning", len(filled.changed), what, examples, cure))
+        findings = (*findings, *_of_changed(filled.changed))
         if len(gallery) < 2:
             first = f" First: {filled.damaged[0][1]}" if filled.damaged else ""
             raise DataError(f"{len(gallery)} of {len(samples)} pictures can be read. Pairs take at least two.{first}")
-        every = all_pairs(gallery)
-        pairs = _first_of_either(every, shown)
-        likely = [sum(pair.stands_out for pair in some) for some in (every, pairs)]
-        left_out = (likely[0] - likely[1], len(every) - likely[0] - len(pairs) + likely[1])
+        pairs, left_out = _most_similar(gallery, shown)
         pictures = _page_pictures(gallery, [entry for pair in pairs for entry in (pair.first, pair.second)])
         cameras = len({entry.camid for entry in gallery.entries()})
         subtitle = (
@@ -140,6 +133,23 @@ def search_photographs(
             across=cameras > 1,
         )
     return searched
+
+
+def _of_changed(changed: Sequence[Path]) -> tuple[Finding, ...]:
+    """What is told of pictures that changed since they were described."""
+    if not changed:
+        return ()
+    what = f"{len(changed):,} pictures have changed on the disk; the gallery has what they showed."
+    cure = "Choose another --out to describe them anew."
+    return (Finding("changed", "warning", len(changed), what, tuple(map(str, changed[:NUM_EXAMPLES])), cure),)
+
+
+def _most_similar(gallery: Gallery, most: int) -> tuple[list[SimilarPair], tuple[int, int]]:
+    """The pairs that are shown, and how many that stand out, and others, are not."""
+    every = all_pairs(gallery)
+    pairs = _first_of_either(every, most)
+    likely = [sum(pair.stands_out for pair in some) for some in (every, pairs)]
+    return pairs, (likely[0] - likely[1], len(every) - likely[0] - len(pairs) + likely[1])
 
 
 def _page_pictures(gallery: Gallery, entries: Sequence[Entry]) -> list[bytes | None]:
