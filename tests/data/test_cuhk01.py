@@ -31,6 +31,20 @@ def test_views_are_two_cameras(tmp_path: Path) -> None:
     assert {int(s.path.name[:4]) == s.pid for s in (*dataset.train, *dataset.gallery)} == {True}
 
 
+def test_counted_crops_and_single_cameras_are_other_pictures(tmp_path: Path) -> None:
+    """0000001.jpg, 0000002.jpg, ... of a tracker would be four pictures of nobody 0, and so on, under wrong names."""
+    for folder, names in {
+        "counted": [f"{n:07}.jpg" for n in range(1, 30)],
+        "few": ["0000001.jpg", "0000002.jpg"],
+        "gate": ["0007001.png", "0007002.png", "0008001.png"],
+        "mixed": ["0007001.png", "0007003.png", "anna.png"],
+    }.items():
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).touch()
+        assert not is_cuhk01(tmp_path / folder)
+
+
 def test_protocols(tmp_path: Path) -> None:
     make(tmp_path, 130)
     assert len({s.pid for s in read_cuhk01(tmp_path, protocol="871/100").query}) == 100

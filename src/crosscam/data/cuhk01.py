@@ -21,11 +21,14 @@ def _image_folder(root: Path) -> Path:
 
 
 def is_cuhk01(root: Path) -> bool:
-    """Whether the folder, or ``campus`` in it, holds images named by seven digits."""
+    """Whether the folder, or ``campus`` in it, holds images named by seven digits, of views 1 to 4 at both cameras.
+
+    Frames and crops that are counted with seven digits have views beyond.
+    """
     if not root.is_dir():
         return False
-    images = list_images(_image_folder(root))[0]
-    return bool(images) and _parse_name(images[0].name) is not None
+    found = [_parse_name(image.name) for image in list_images(_image_folder(root))[0]]
+    return None not in found and {name[1] for name in found if name} == {1, 2}
 
 
 def read_cuhk01(root: Path, *, protocol: str = "485/486", split: int = 0) -> ReidDataset:

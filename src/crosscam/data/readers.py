@@ -114,7 +114,7 @@ def recognise(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
     below = [(found, child) for child in children if (found := _first_fit(child, layouts)) is not None]
     if len(below) > 1:
         names = ", ".join(child.name for _, child in below)
-        raise DataError(f"{path} holds several data sets: {names}. Give the path of one.")
+        raise DataError(f"{path} holds several data sets: {names}. Give the path of one, or --kind pictures.")
     if below:
         return below[0]
     last = _first_fit(path, ("folders", "cameras")) if kind is None else None
