@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 
 from crosscam.descriptor_files import UNKNOWN
 from crosscam.errors import DataError
-from crosscam.system.tables import Column, Columns, arrow_table, pandas_table
+from crosscam.system.tables import Column, Columns, Tabular
 
-_COLUMNS = ("path", "pid", "camid", "time", "track")
+_COLUMNS = ("path", "pid", "camid", "time", "track", "camera")
 
 
 @dataclass(frozen=True, eq=False)
-class DescriptorFile:
-    """The descriptors of a file, with what is known of each picture.
+class DescriptorFile(Tabular):
+    """The descriptors of a file, with what is known of each picture; a row of a table is a picture.
 
     Attributes:
         file: what was read.
         paths: N paths, as they were given.
         descriptors: (N, D) float32, each row of length 1.
-        pids, camids, times, tracks: N values, None for what is not known.
+        pids, camids, times, tracks, cameras: N values, None for what is not known; ``cameras`` are their names.
         fingerprint: of the model; None where the file does not say, as for an exported gallery.
     """
 
@@ -38,6 +38,7 @@ class DescriptorFile:
     camids: Sequence[int | None]
     times: Sequence[float | None]
     tracks: Sequence[str | None]
+    cameras: Sequence[str | None]
     fingerprint: str | None
 
     def __len__(self) -> int:
@@ -47,22 +48,6 @@ class DescriptorFile:
         model = "" if self.fingerprint is None else f", {self.fingerprint[:4]}..."
         return f"DescriptorFile({str(self.file)!r}, {len(self):,} pictures, {self.descriptors.shape[1]} numbers{model})"
 
-    def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame``, one row a picture.
-
-        Raises:
-            CrosscamError: pandas is not installed.
-        """
-        return pandas_table(self._columns())
-
-    def to_arrow(self) -> Any:
-        """A ``pyarrow.Table``, one row a picture.
-
-        Raises:
-            CrosscamError: pyarrow is not installed.
-        """
-        return arrow_table(self._columns())
-
     def _columns(self) -> Columns:
         return {
             "path": Column("text", self.paths),
@@ -70,6 +55,7 @@ class DescriptorFile:
             "camid": Column("int", self.camids),
             "time": Column("float", self.times),
             "track": Column("text", self.tracks),
+            "camera": Column("text", self.cameras),
             "descriptor": Column("vector", self.descriptors),
         }
 
@@ -109,6 +95,7 @@ def read_descriptors(file: str | os.PathLike[str]) -> DescriptorFile:
         columns["camid"],
         columns["time"],
         columns["track"],
+        columns["camera"],
         fingerprint,
     )
 

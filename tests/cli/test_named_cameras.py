@@ -13,6 +13,7 @@ from in_process import Run
 from PIL import Image
 
 from crosscam.cli import demo, show
+from crosscam.descriptor_tables import read_descriptors
 from crosscam.gallery import open_gallery
 
 SOUTH, NORTH = "Kamera Süd", "Kamera Nord"
@@ -130,12 +131,14 @@ def test_extract_keeps_the_cameras(crosscam: Run, by_camera: Path) -> None:
         assert set(saved["cameras"].tolist()) == {NORTH, SOUTH}
         assert {Path(p).parent.name for p, c in zip(saved["paths"], saved["camids"], strict=True) if c == 1} == {NORTH}
         assert "pids" not in saved
+    assert set(read_descriptors(by_camera / "v.npz").cameras) == {NORTH, SOUTH}
     assert crosscam(f"extract run 'own/{SOUTH}' w.npz")[0] == 0
     assert "cameras" not in np.load(by_camera / "w.npz")
     assert crosscam(f"extract run 'own/{SOUTH}' x.parquet --camera Yard")[0] == 0
     import pyarrow.parquet
 
     assert set(pyarrow.parquet.read_table(by_camera / "x.parquet")["camera"].to_pylist()) == {"Yard"}
+    assert set(read_descriptors(by_camera / "x.parquet").to_arrow()["camera"].to_pylist()) == {"Yard"}
 
 
 def test_the_doctor_looks_at_pictures_of_nobody_known(crosscam: Run, by_camera: Path) -> None:

@@ -57,6 +57,18 @@ def test_hits_are_lists_with_tables(gallery: LocalGallery) -> None:
     assert SearchResult().to_arrow().num_rows == 0
 
 
+def test_hits_say_a_camera_s_name(tmp_path: Path) -> None:
+    gallery, _ = filled(tmp_path / "g", 8)
+    gallery.name_cameras({1: "Kamera <Süd>"})
+    found = search(gallery, 8)
+    hit = next(hit for hit in found[0] if hit.entry.camid == 1)
+    assert "camera Kamera <Süd>" in repr(hit)
+    assert "camera Kamera &lt;Süd&gt;" in found._repr_html_()
+    pytest.importorskip("pyarrow")
+    assert set(found.to_arrow().column("camera").to_pylist()) == {None, "Kamera <Süd>"}
+    gallery.close()
+
+
 def test_a_table_of_pandas(gallery: LocalGallery) -> None:
     pytest.importorskip("pandas")
     found = search(gallery)

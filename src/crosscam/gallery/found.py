@@ -10,7 +10,7 @@ from typing import Any, SupportsIndex, overload
 from crosscam.errors import CrosscamError
 from crosscam.gallery.records import Hit
 from crosscam.system.names import printable
-from crosscam.system.tables import Column, Columns, arrow_table, pandas_table
+from crosscam.system.tables import Column, Columns, Tabular
 
 Thumbnails = Callable[[Sequence[int]], list[bytes | None]]
 # In a notebook; further hits are counted.
@@ -18,8 +18,8 @@ MOST_SHOWN = 50
 _CELL = "display:inline-block;width:110px;margin:4px;vertical-align:top;font-size:12px;overflow-wrap:anywhere"
 
 
-class Hits(list[Hit]):
-    """The hits of one query, nearest first.
+class Hits(list[Hit], Tabular):
+    """The hits of one query, nearest first; a row of a table is a hit.
 
     Args:
         hits: in their order.
@@ -43,21 +43,8 @@ class Hits(list[Hit]):
         # An open gallery cannot be pickled; its hits can.
         return Hits, (list(self),)
 
-    def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame``, one row a hit.
-
-        Raises:
-            CrosscamError: pandas is not installed.
-        """
-        return pandas_table(_columns([self]))
-
-    def to_arrow(self) -> Any:
-        """A ``pyarrow.Table``, one row a hit.
-
-        Raises:
-            CrosscamError: pyarrow is not installed.
-        """
-        return arrow_table(_columns([self]))
+    def _columns(self) -> Columns:
+        return _columns([self])
 
     def _repr_html_(self) -> str:
         """The hits with their thumbnails, in one piece of HTML that fetches nothing."""
@@ -73,24 +60,11 @@ class Hits(list[Hit]):
         return f"<div>{''.join(cells)}{more}</div>" if cells else "<p>No hits.</p>"
 
 
-class SearchResult(list[Hits]):
-    """The hits of several queries, in the order of the queries."""
+class SearchResult(list[Hits], Tabular):
+    """The hits of several queries, in the order of the queries; a row of a table is a hit, ``query`` counts from 0."""
 
-    def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame``, one row a hit; ``query`` is the place of its query, counted from 0.
-
-        Raises:
-            CrosscamError: pandas is not installed.
-        """
-        return pandas_table(_columns(self))
-
-    def to_arrow(self) -> Any:
-        """A ``pyarrow.Table``, one row a hit; ``query`` is the place of its query, counted from 0.
-
-        Raises:
-            CrosscamError: pyarrow is not installed.
-        """
-        return arrow_table(_columns(self))
+    def _columns(self) -> Columns:
+        return _columns(self)
 
     def _repr_html_(self) -> str:
         """The hits of each query below each other."""
@@ -108,6 +82,7 @@ def _columns(queries: Sequence[Hits]) -> Columns:
         "id": Column("int", [entry.id for entry in entries]),
         "path": Column("text", [entry.path for entry in entries]),
         "camid": Column("int", [entry.camid for entry in entries]),
+        "camera": Column("text", [entry.camera for entry in entries]),
         "pid": Column("int", [entry.pid for entry in entries]),
         "time": Column("float", [entry.time for entry in entries]),
         "track": Column("text", [entry.track for entry in entries]),
@@ -127,5 +102,5 @@ def _cell(rank: int, hit: Hit, data: bytes | None) -> str:
         image = f'<img src="data:image/{kind};base64,{text}" alt="{name}" style="height:128px"><br>'
     return (
         f'<div style="{_CELL}" title="{escape(printable(entry.path))}">{image}<b>{rank}</b> at {hit.distance:.3f}<br>'
-        f"camera {entry.camid}{who}<br>{name}</div>"
+        f"camera {escape(printable(entry.camera_label))}{who}<br>{name}</div>"
     )

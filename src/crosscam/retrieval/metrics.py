@@ -17,7 +17,7 @@ from crosscam.retrieval.counting import Floats, Matches, Places, count_closer, f
 from crosscam.retrieval.distances import Descriptors, distance_blocks
 from crosscam.retrieval.labels import Labels, check_labels
 from crosscam.retrieval.single_shot import expected_single_shot
-from crosscam.system.tables import Column, Columns, arrow_table, pandas_table
+from crosscam.system.tables import Column, Columns, Tabular
 
 AveragePrecision = Literal["step", "trapezoid"]
 
@@ -26,8 +26,8 @@ ROWS_AT_A_TIME = 512
 
 
 @dataclass(frozen=True, eq=False)
-class RankingResult:
-    """Scores of a ranking. All are fractions from 0 to 1.
+class RankingResult(Tabular):
+    """Scores of a ranking. All are fractions from 0 to 1. A row of a table is a query; a skipped one has no values.
 
     Attributes:
         mAP: mean of ``average_precision`` over the counted queries.
@@ -57,22 +57,6 @@ class RankingResult:
         skipped = f", {self.num_skipped:,} skipped" if self.num_skipped else ""
         scores = f"mAP {100 * self.mAP:.1f} %{ranks}, mINP {100 * self.mINP:.1f} %"
         return f"RankingResult({scores}, {self.num_queries:,} queries{skipped}, {self.protocol}, {self.ap})"
-
-    def to_pandas(self) -> Any:
-        """A ``pandas.DataFrame``, one row a query; NaN and ``<NA>`` where one is skipped.
-
-        Raises:
-            CrosscamError: pandas is not installed.
-        """
-        return pandas_table(self._columns())
-
-    def to_arrow(self) -> Any:
-        """A ``pyarrow.Table``, one row a query; null where one is skipped.
-
-        Raises:
-            CrosscamError: pyarrow is not installed.
-        """
-        return arrow_table(self._columns())
 
     def _columns(self) -> Columns:
         return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,17 +33,37 @@ class Column:
 Columns = Mapping[str, Column]
 
 
-def pandas_table(columns: Columns) -> Any:
-    """A ``pandas.DataFrame``; numbers that are not known are ``<NA>`` or NaN, and a vector is an array in its cell.
+class Tabular(ABC):
+    """What can go to pandas and Arrow: a class says its columns and, in its own docstring, what a row is."""
 
-    Raises:
-        CrosscamError: pandas is not installed.
-    """
+    @abstractmethod
+    def _columns(self) -> Columns: ...
+
+    def to_pandas(self) -> Any:
+        """A ``pandas.DataFrame``; numbers that are not known are ``<NA>`` or NaN, and a vector is an array in its cell.
+
+        Raises:
+            CrosscamError: pandas is not installed.
+        """
+        pandas = _library("pandas")
+        return pandas.DataFrame({name: _for_pandas(pandas, column) for name, column in self._columns().items()})
+
+    def to_arrow(self) -> Any:
+        """A ``pyarrow.Table``; what is not known is null, and vectors are lists of fixed length.
+
+        Raises:
+            CrosscamError: pyarrow is not installed.
+        """
+        pyarrow = _library("pyarrow")
+        return pyarrow.table({name: _for_arrow(pyarrow, column) for name, column in self._columns().items()})
+
+
+def _library(name: Literal["pandas", "pyarrow"]) -> Any:
     try:
-        import pandas
+        return importlib.import_module(name)
     except ImportError as error:
-        raise CrosscamError("to_pandas() needs pandas, which is not installed: pip install pandas.") from error
-    return pandas.DataFrame({name: _for_pandas(pandas, column) for name, column in columns.items()})
+        method = {"pandas": "to_pandas()", "pyarrow": "to_arrow()"}[name]
+        raise CrosscamError(f"{method} needs {name}, which is not installed: pip install {name}.") from error
 
 
 def _for_pandas(pandas: Any, column: Column) -> Any:
@@ -50,19 +72,6 @@ def _for_pandas(pandas: Any, column: Column) -> Any:
     if column.kind == "float":
         return _floats(column)
     return list(column.values)
-
-
-def arrow_table(columns: Columns) -> Any:
-    """A ``pyarrow.Table``; what is not known is null, and vectors are lists of fixed length.
-
-    Raises:
-        CrosscamError: pyarrow is not installed.
-    """
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise CrosscamError("to_arrow() needs pyarrow, which is not installed: pip install pyarrow.") from error
-    return pyarrow.table({name: _for_arrow(pyarrow, column) for name, column in columns.items()})
 
 
 def _for_arrow(pyarrow: Any, column: Column) -> Any:
