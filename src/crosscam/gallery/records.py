@@ -112,7 +112,8 @@ class Hit:
         pid = "" if entry.pid is None else f", pid {entry.pid}"
         again = "" if self.reranked is None else f", re-ranked {self.reranked:.3f}"
         pooled = "" if self.pooled == 1 else f", {self.pooled} pictures"
-        return f"Hit({self.distance:.3f}{again}, entry {entry.id}, camera {entry.camera_label}{pid}{pooled}, {entry.path!r})"
+        what = f"entry {entry.id}, camera {entry.camera_label}{pid}{pooled}, {entry.path!r}"
+        return f"Hit({self.distance:.3f}{again}, {what})"
 
 
 @dataclass(frozen=True)
