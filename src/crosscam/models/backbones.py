@@ -9,6 +9,7 @@ from crosscam.errors import ArgumentError
 from crosscam.models.efficientnet import EfficientNetLite0
 from crosscam.models.feature_map import Backbone
 from crosscam.models.mobilenet import MobileNetV2
+from crosscam.models.osnet_lct import OSNetLCT
 from crosscam.models.pretrained import load_pretrained
 from crosscam.models.resnet import RESNETS, ResNet, resnet_shape
 
@@ -18,6 +19,7 @@ BACKBONES: dict[str, Callable[[int], Backbone]] = {
     "mobilenet-v2-trunk": partial(MobileNetV2, head=False),
     "efficientnet-lite0": EfficientNetLite0,
     "efficientnet-lite0-trunk": partial(EfficientNetLite0, head=False),
+    "osnet-lct": OSNetLCT,
 }
 
 
@@ -53,6 +55,8 @@ def num_stages(name: str, *, shared: bool = False) -> int:
         name: see :func:`build_backbone`.
         shared: count those alone that lie before the first block at 1/16 of the image's size, for MGN.
     """
+    if name == "osnet-lct":
+        return 3 if shared else 4
     if name in BACKBONES:
         return 4 if shared else 9 - name.endswith("-trunk")
     return 3 if shared else 5

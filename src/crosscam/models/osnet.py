@@ -81,17 +81,18 @@ class OmniScaleBlock(nn.Module):
     """A residual block of T streams; stream t has t lite convolutions, and so sees 2t + 1 places across.
 
     Source: Zhou et al. 2019, eqs. (1) to (3) and Fig. 4(b): y = ReLU(x + expand(sum_t G(x_t) * x_t)), with x_t the t-th
-    stream of the narrowed x. No two streams share layers; they share the gate G.
+    stream of the narrowed x. No two streams share layers; they share the gate G, an :class:`AggregationGate` unless
+    another is given.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, gate: nn.Module | None = None) -> None:
         super().__init__()
         mid = out_channels // BOTTLENECK
         self.narrow = conv_unit(in_channels, mid, 1)
         self.streams = nn.ModuleList(
             nn.Sequential(*(lite_conv(mid) for _ in range(depth))) for depth in range(1, STREAMS + 1)
         )
-        self.gate = AggregationGate(mid)
+        self.gate = AggregationGate(mid) if gate is None else gate
         self.expand = linear_conv(mid, out_channels)
         self.skip = nn.Identity() if in_channels == out_channels else linear_conv(in_channels, out_channels)
 
