@@ -18,6 +18,7 @@ from crosscam.models.feature_map import STRIDE
 
 LocalPooling = Literal["max", "avg"]
 GammaInit = Literal["ones", "uniform"]
+Activation = Literal["relu", "none"]
 
 
 def pool_stripes(feature_map: Tensor, num_parts: int, pooling: LocalPooling = "max") -> Tensor:
@@ -126,30 +127,46 @@ class PartUnits(nn.Module):
         in_features, out_features: C and c.
         gamma_init: initial scale of the batch normalisation: ``"ones"``, or ``"uniform"`` in (0, 1) as PyTorch
             did until version 1.1.
+        activation: ``"none"`` leaves the ReLU out; then the output can be negative.
     """
 
-    def __init__(self, num_parts: int, in_features: int, out_features: int, gamma_init: GammaInit = "ones") -> None:
+    def __init__(
+        self,
+        num_parts: int,
+        in_features: int,
+        out_features: int,
+        gamma_init: GammaInit = "ones",
+        activation: Activation = "relu",
+    ) -> None:
         super().__init__()
+        self.activation = activation
         self.linear = PartLinear(num_parts, in_features, out_features)
         self.norm = nn.BatchNorm1d(num_parts * out_features)
         if gamma_init == "uniform":
             nn.init.uniform_(self.norm.weight)
 
     def forward(self, parts: Tensor) -> Tensor:
-        """(B, P, in_features) -> (B, P, out_features), not negative."""
+        """(B, P, in_features) -> (B, P, out_features), not negative after a ReLU."""
         y = self.linear(parts)
-        return torch.relu(self.norm(y.flatten(1))).view_as(y)
+        normed: Tensor = self.norm(y.flatten(1)).view_as(y)
+        return torch.relu(normed) if self.activation == "relu" else normed
 
 
 class SingleUnit(PartUnits):
-    """One such unit: (B, in_features) -> (B, out_features), not negative.
+    """One such unit: (B, in_features) -> (B, out_features).
 
     Args:
-        in_features, out_features, gamma_init: see :class:`PartUnits`.
+        in_features, out_features, gamma_init, activation: see :class:`PartUnits`.
     """
 
-    def __init__(self, in_features: int, out_features: int, gamma_init: GammaInit = "ones") -> None:
-        super().__init__(1, in_features, out_features, gamma_init)
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        gamma_init: GammaInit = "ones",
+        activation: Activation = "relu",
+    ) -> None:
+        super().__init__(1, in_features, out_features, gamma_init, activation)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_features) -> (B, out_features)."""

@@ -17,6 +17,7 @@ from crosscam.models.backbones import build_backbone, check_backbone
 from crosscam.models.feature_map import Backbone
 from crosscam.models.output import Block, Layout, ReidOutput
 from crosscam.models.parts import (
+    Activation,
     GammaInit,
     LocalPooling,
     check_stripes,
@@ -49,6 +50,8 @@ class RRIDModel:
         relation, local_pooling, global_pooling, contrast, gamma_init: see the modules of those names.
         classifiers: ``"all"``: one for each projected feature, as in the authors' code (3P + 3 with relation and
             GCP); ``"descriptor"``: one for each feature of the descriptor, as in eq. (5).
+        activation: ``"relu"`` after every unit (the paper), or ``"none"``.
+        contrast_pooling: how the stripes that GCP contrasts are pooled; ``"max"`` in the paper.
     """
 
     system: Literal["rrid"] = "rrid"
@@ -66,6 +69,8 @@ class RRIDModel:
     contrast: Contrast = "rest_mean"
     classifiers: Classifiers = "all"
     gamma_init: GammaInit = "ones"
+    activation: Activation = "relu"
+    contrast_pooling: LocalPooling = "max"
 
     def check(self, height: int, width: int) -> None:
         """Whether these settings work together and on images of this size.
@@ -98,7 +103,7 @@ class RRIDModel:
     def poolings(self) -> tuple[LocalPooling, ...]:
         """How stripes are pooled: for the local features, and for GCP."""
         kinds: set[LocalPooling] = {self.local_pooling} if self.local_features else set()
-        return tuple(sorted(kinds | ({"max"} if self.global_pooling == "gcp" else set())))
+        return tuple(sorted(kinds | ({self.contrast_pooling} if self.global_pooling == "gcp" else set())))
 
     @property
     def layout(self) -> Layout:
@@ -138,15 +143,17 @@ class ScaleBranch(nn.Module):
         super().__init__()
         self.num_parts = num_parts
         self.local_pooling = settings.local_pooling
-        dim, gamma_init, pooling = settings.dim, settings.gamma_init, settings.global_pooling
+        self.contrast_pooling = settings.contrast_pooling
+        dim, pooling = settings.dim, settings.global_pooling
+        unit = settings.gamma_init, settings.activation
         self.local = None
         if settings.local_features:
-            self.local = RelationModule(num_parts, in_features, dim, settings.relation, gamma_init)
+            self.local = RelationModule(num_parts, in_features, dim, settings.relation, *unit)
         self.globe: GlobalContrastivePooling | PooledFeature | None = None
         if pooling == "gcp":
-            self.globe = GlobalContrastivePooling(in_features, dim, settings.contrast, gamma_init)
+            self.globe = GlobalContrastivePooling(in_features, dim, settings.contrast, *unit)
         elif pooling != "none":
-            self.globe = PooledFeature(in_features, dim, pooling, gamma_init)
+            self.globe = PooledFeature(in_features, dim, pooling, *unit)
         everything = settings.classifiers == "all"
         local_groups = 0 if self.local is None else 3 if everything and settings.relation != "none" else 1
         global_groups = 0 if self.globe is None else 3 if everything and pooling == "gcp" else 1
@@ -164,7 +171,7 @@ class ScaleBranch(nn.Module):
         if self.local is not None:
             local = self.local(stripes[self.local_pooling])
         if isinstance(self.globe, GlobalContrastivePooling):
-            globe = self.globe(stripes["max"])
+            globe = self.globe(stripes[self.contrast_pooling])
         elif self.globe is not None:
             globe = self.globe(feature_map)
         of_parts = () if local is None else (local.q, local.p, local.r)
@@ -239,6 +246,8 @@ def _check_choices(settings: RRIDModel) -> None:
         ("contrast", Contrast),
         ("classifiers", Classifiers),
         ("gamma_init", GammaInit),
+        ("activation", Activation),
+        ("contrast_pooling", LocalPooling),
     ):
         value = getattr(settings, name)
         if value not in get_args(choices):

@@ -70,6 +70,7 @@ def _idle_model(model: ModelSettings) -> dict[str, str]:
             found |= {f"model.{name}": "model.local_features=false" for name in ("relation", "local_pooling")}
         if model.global_pooling != "gcp":
             found["model.contrast"] = f"model.global_pooling={model.global_pooling}"
+            found["model.contrast_pooling"] = f"model.global_pooling={model.global_pooling}"
     if isinstance(model, PCBModel) and not model.refined:
         found |= {f"model.{name}": "model.refined=false" for name in ("stripe_epochs", "assignment_epochs")}
     if isinstance(model, SVDNetModel) and not model.plan.iterations:
