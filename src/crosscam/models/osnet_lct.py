@@ -1,7 +1,7 @@
 """OSNet with instance normalization and linear context transforms: a small backbone for unseen cameras.
 
-Sources: Zhou et al., ICCV 2019 (OSNet, see :mod:`crosscam.models.osnet`); Ruan et al., "Linear Context Transform Block",
-AAAI 2020. This is the network of OpenVINO's person-reidentification-retail-0277 up to its feature map.
+Sources: Zhou et al., ICCV 2019 (OSNet, see :mod:`crosscam.models.osnet`); Ruan et al., "Linear Context Transform
+Block", AAAI 2020. This is the network of OpenVINO's person-reidentification-retail-0277 up to its feature map.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn.functional import group_norm
 
 from crosscam.models.feature_map import Backbone
 from crosscam.models.hacnn import conv_unit
-from crosscam.models.osnet import CHANNELS, AggregationGate, OmniScaleBlock
+from crosscam.models.osnet import CHANNELS, OmniScaleBlock
 from crosscam.models.pooling import pool_map
 
 # Groups of channels that a linear context transform normalizes together.

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.errors import CheckpointError
+from crosscam.shipped import run_folder
 
 # torchvision's ImageNet files, first version (V1): the published RRID numbers started from resnet50-19c8e357.
 IMAGENET_URLS = {
@@ -79,9 +80,10 @@ def load_pretrained(backbone: nn.Module, name: str, source: str) -> None:
         backbone: what to fill, in place.
         name: the backbone's name, for the messages and for where its ImageNet weights are.
         source: ``"imagenet"`` for the weights in an installed package, ``"download"`` to fetch torchvision's (needs the
-            network), or a ``.pth``, ``.pth.tar`` or ``.safetensors`` file of named tensors: torchvision's, torchreid's,
-            fast-reid's or Bag-of-Tricks'. Prefixes such as ``module.``, ``backbone.`` and ``base.`` are taken off, and
-            layers that are not the backbone's (classifiers, necks) are left out.
+            network), a run folder or the name of a network that comes with crosscam, or a ``.pth``, ``.pth.tar`` or
+            ``.safetensors`` file of named tensors: torchvision's, torchreid's, fast-reid's or Bag-of-Tricks'. Prefixes
+            such as ``module.``, ``backbone.`` and ``base.`` are taken off, and layers that are not the backbone's
+            (classifiers, necks) are left out.
     Raises:
         CheckpointError: no such file or package, or it does not fit.
     """
@@ -90,7 +92,8 @@ def load_pretrained(backbone: nn.Module, name: str, source: str) -> None:
     elif source == "download":
         state = _download(name)
     else:
-        state = _read_state(Path(source))
+        folder = run_folder(Path(source))
+        state = _read_state(folder / "weights.safetensors" if folder.is_dir() else Path(source))
     own = backbone.state_dict()
     state = _own_part(state, own)
     missing = sorted(k for k in own if k not in state and not k.endswith("num_batches_tracked"))

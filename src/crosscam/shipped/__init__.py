@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-SHIPPED = ("rrid-mini",)
+SHIPPED = ("rrid-mini", "rrid-nano")
 
 
 def run_folder(source: Path) -> Path:
