@@ -41,9 +41,9 @@ def contrastive_feature(parts: Tensor, contrast: Contrast = "rest_mean") -> tupl
 def pool_map(feature_map: Tensor, pooling: GlobalPooling) -> Tensor:
     """(B, C, H, W) -> (B, C) by ``"gap"`` (mean), ``"gmp"`` (maximum) or ``"gap+gmp"`` (their sum)."""
     if pooling == "gap":
-        return pool_stripes(feature_map, 1, "avg").squeeze(1)
+        return pool_stripes(feature_map, 1, "avg").flatten(1)
     if pooling == "gmp":
-        return pool_stripes(feature_map, 1, "max").squeeze(1)
+        return pool_stripes(feature_map, 1, "max").flatten(1)
     if pooling == "gap+gmp":
         return pool_map(feature_map, "gap") + pool_map(feature_map, "gmp")
     raise ArgumentError(f"Unknown pooling {pooling!r} of a map. Known: gap, gmp, gap+gmp.")
