@@ -1,4 +1,4 @@
-"""What each step of rrid-mini's recipe brings at cameras that the training has not seen.
+"""What each step of rrid-nano's recipe brings at cameras that the training has not seen.
 
     python benchmarks/mini_steps.py TRAIN EXAM [--runs FOLDER] [--only STEP ...]
 
@@ -134,7 +134,7 @@ def merged(*groups: Sequence[str]) -> list[str]:
 
 def recipe_of(step: str) -> Recipe:
     """The recipe of one step."""
-    return with_settings(find_recipe("rrid-mini"), merged(*ALL[step]))
+    return with_settings(find_recipe("rrid-nano"), merged(*ALL[step]))
 
 
 def make_rendered_backbone(runs: Path) -> None:
@@ -146,7 +146,7 @@ def make_rendered_backbone(runs: Path) -> None:
             render_dataset(folder, ids=600, cameras=4, images=2, collide=0.3, seed=seed, test_share=0.02)
         parts.append(read_dataset(folder))
     folder = runs / "rendered-training"
-    recipe = with_settings(find_recipe("rrid-mini"), merged(BASE, RENDERED_TRAINING))
+    recipe = with_settings(find_recipe("rrid-nano"), merged(BASE, RENDERED_TRAINING))
     train(recipe, join(parts), folder, resume=folder.exists())
     start = "backbone."
     weights = {k.removeprefix(start): v for k, v in load_weights(folder).items() if k.startswith(start)}

@@ -56,6 +56,7 @@ def main() -> None:
         write_record(Path(sys.argv[2]), target)
         return
     source = Path(sys.argv[1])
+    target.mkdir(exist_ok=True)
     recipe = load_recipe(source)
     weights = {k: v for k, v in load_weights(source).items() if "_classifiers." not in k}
     small = {k: v.half() if v.ndim > 1 else v for k, v in weights.items()}

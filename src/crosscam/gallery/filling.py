@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import refuse_names
 from crosscam.engines.opening import is_exported
-from crosscam.errors import DataError, ImageError
+from crosscam.errors import DataError, ImageError, ModelMismatchError
 from crosscam.extraction import Extractor
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.records import ModelIdentity, NewEntry, Where, name_of
+from crosscam.shipped import RENAMED
 from crosscam.system.files import stamp_of
 from crosscam.system.names import printable
 
@@ -138,6 +140,10 @@ def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> E
     # Most galleries are built with the mirror pass, so that a second load is rare. A file's pass is settled.
     if extractor.fingerprint != gallery.model.fingerprint and extractor.flip and not is_exported(folder):
         extractor = Extractor.load(folder, flip=False, device=device)
+    if extractor.fingerprint != gallery.model.fingerprint and str(folder) in RENAMED:
+        # A gallery of a version that called another network so.
+        with suppress(ModelMismatchError):
+            return matching_extractor(gallery, Path(RENAMED[str(folder)]), device)
     if extractor.fingerprint != gallery.model.fingerprint:
         identity = identify_model(folder, extractor)
         gallery.check_model(f"{identity.fingerprint} ({identity.name})")
