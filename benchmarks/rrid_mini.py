@@ -28,16 +28,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crosscam.data.datasets.readers import read_dataset, recognise
 from crosscam.data.images import decode_image
-from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.engines.openvino_engine import openvino_core
 from crosscam.errors import EngineError
-from crosscam.experiment import untrained_model
-from crosscam.extraction import Extractor
-from crosscam.retrieval.intervals import mean_interval
-from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
-from crosscam.scoring import TestImages, ranking_labels
+from crosscam.experiments.experiment import untrained_model
+from crosscam.experiments.scoring import TestImages, ranking_labels
+from crosscam.inference.engines.openvino_engine import openvino_core
+from crosscam.inference.extractor import Extractor
+from crosscam.metrics.intervals import mean_interval
+from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
 from crosscam.shipped import run_folder
 from crosscam.training.checkpoint import WEIGHTS
 from crosscam.training.provenance import versions

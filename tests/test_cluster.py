@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from crosscam.cluster import run_on_ray
 from crosscam.data.records import ReidDataset
 from crosscam.errors import EngineError
-from crosscam.extraction import Extractor
+from crosscam.inference.bulk import describe_stream, entries_of, run_on_ray
+from crosscam.inference.extractor import Extractor
 from crosscam.recipes.catalogue import build_model, find_recipe
-from crosscam.streaming import describe_stream, entries_of
 
 
 class FakePool:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosscam.descriptor_files import Entry, write_joined
-from crosscam.descriptor_tables import DescriptorFile, read_descriptors
 from crosscam.errors import DataError
 from crosscam.gallery import ModelIdentity, NewEntry, create_gallery
+from crosscam.inference.descriptor_files import Entry, write_joined
+from crosscam.inference.descriptor_tables import DescriptorFile, read_descriptors
 from crosscam.models.output import Block
 
 ENTRIES = [

@@ -13,18 +13,25 @@ import torch
 from crosscam.data.images import decode_image
 from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.errors import CheckpointError, DataError, RecipeError
-from crosscam.experiment import REPORT, SCORES, run_experiment, save_scores, strips_of, train, untrained_model
-from crosscam.extraction import Extractor, load_model
-from crosscam.models.aligned_reid import aligned_distances
+from crosscam.experiments.experiment import (
+    REPORT,
+    SCORES,
+    run_experiment,
+    save_scores,
+    strips_of,
+    train,
+    untrained_model,
+)
+from crosscam.experiments.scoring import Reranking, Scored, TestImages, ranking_labels
+from crosscam.inference.extractor import Extractor, load_model
+from crosscam.metrics.ranking import evaluate_ranking
+from crosscam.models.baselines.aligned_reid import aligned_distances
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.retrieval.metrics import evaluate_ranking
-from crosscam.retrieval.rerank import rerank
-from crosscam.scoring import Reranking, Scored, TestImages, ranking_labels
+from crosscam.retrieval.reranking import rerank
+from crosscam.training.callbacks import Listeners, StepReport, read_history
 from crosscam.training.checkpoint import load_weights
-from crosscam.training.listeners import Listeners, StepReport
-from crosscam.training.logbook import read_history
 from crosscam.training.run import RunState
 
 SETTINGS = [

@@ -19,13 +19,13 @@ from crosscam.data.images import decode_image, resize_image
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, CrosscamError, ImageError
-from crosscam.extraction import Extractor, describe, extract, load_model
+from crosscam.inference.extractor import Extractor, describe, extract, load_model
+from crosscam.inference.tracker_features import TrackerFeatures
 from crosscam.models.output import ReidOutput
 from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.tracking import TrackerFeatures
 from crosscam.training import checkpoint
 
 SMALL = [

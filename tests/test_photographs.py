@@ -10,14 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosscam.data.cameras import tell_cameras
+from crosscam.calibration.calibration import Calibration, Origin
+from crosscam.calibration.fitting import calibrate
+from crosscam.data.datasets.camera_folders import tell_cameras
 from crosscam.errors import DataError
-from crosscam.extraction import Extractor
-from crosscam.gallery.calibrated import calibration_of, verdicts_of
-from crosscam.gallery.places import open_gallery
-from crosscam.gallery.records import Entry
-from crosscam.gallery.searching import SearchOptions
-from crosscam.photographs import (
+from crosscam.experiments.photographs import (
     Searched,
     ahead_of_others,
     pair_of,
@@ -25,8 +22,11 @@ from crosscam.photographs import (
     similar_pairs,
     similarity_spread,
 )
-from crosscam.retrieval.calibrating import calibrate
-from crosscam.retrieval.calibration import Calibration, Origin
+from crosscam.gallery.calibrated import calibration_of, verdicts_of
+from crosscam.gallery.entries import Entry
+from crosscam.gallery.places import open_gallery
+from crosscam.gallery.searching import SearchOptions
+from crosscam.inference.extractor import Extractor
 from small_models import tiny_rrid
 
 SOURCE = Path("tiny")

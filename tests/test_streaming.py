@@ -18,13 +18,8 @@ from PIL import Image
 
 from crosscam.data.images import decode_image
 from crosscam.data.records import ReidDataset
-from crosscam.descriptor_files import UNKNOWN, Entry, check_name, write_joined
 from crosscam.errors import BusyError, CrosscamError, DataError
-from crosscam.extraction import Extractor
-from crosscam.parts_on_disk import Part, PartsOnDisk
-from crosscam.recipes.catalogue import build_model, find_recipe
-from crosscam.recipes.settings import with_settings
-from crosscam.streaming import (
+from crosscam.inference.bulk import (
     Job,
     Summary,
     describe_part,
@@ -33,6 +28,10 @@ from crosscam.streaming import (
     entries_of_list,
     run_here,
 )
+from crosscam.inference.descriptor_files import UNKNOWN, Entry, Part, PartsOnDisk, check_name, write_joined
+from crosscam.inference.extractor import Extractor
+from crosscam.recipes.catalogue import build_model, find_recipe
+from crosscam.recipes.settings import with_settings
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from crosscam.data.crops import crop_boxes, upright, video_frames
 from crosscam.data.images import decode_image
 from crosscam.data.records import ReidDataset
 from crosscam.errors import DataError
-from crosscam.extraction import Extractor
+from crosscam.inference.extractor import Extractor
+from crosscam.inference.tracker_features import TrackerFeatures
 from crosscam.recipes.catalogue import build_model, find_recipe
-from crosscam.tracking import TrackerFeatures
 
 
 @pytest.fixture(scope="module")

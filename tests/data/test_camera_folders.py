@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crosscam.data.camera_folders import find_pictures, read_pictures
-from crosscam.data.cameras import tell_cameras
+from crosscam.data.datasets.camera_folders import find_pictures, read_pictures, tell_cameras
+from crosscam.data.datasets.readers import read_dataset
+from crosscam.data.datasets.table import read_table, write_table
 from crosscam.data.doctor import examine_dataset
-from crosscam.data.readers import read_dataset
-from crosscam.data.table import read_table, write_table
 from crosscam.errors import ArgumentError, DataError
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crosscam.data.market1501 import is_dukemtmc_reid, read_dukemtmc_reid
+from crosscam.data.datasets.market1501 import is_dukemtmc_reid, read_dukemtmc_reid
 
 
 def make(root: Path, name: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.holdout import holdout, query_gallery_split, shuffle_pids
+from crosscam.data.datasets.holdout import holdout, query_gallery_split, shuffle_pids
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.errors import DataError
 

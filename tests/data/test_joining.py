@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.joining import join
+from crosscam.data.datasets.joining import join
+from crosscam.data.datasets.table import read_table, write_table
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.data.table import read_table, write_table
 from crosscam.errors import DataError
 
 

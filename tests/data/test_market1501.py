@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.market1501 import is_market_layout, parse_market_name, read_market1501
+from crosscam.data.datasets.market1501 import is_market_layout, parse_market_name, read_market1501
 from crosscam.errors import DataError
 
 

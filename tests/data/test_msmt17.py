@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.msmt17 import is_msmt17, read_msmt17
-from crosscam.data.readers import read_dataset
+from crosscam.data.datasets.msmt17 import is_msmt17, read_msmt17
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.errors import DataError
 
 LISTS = {

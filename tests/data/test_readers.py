@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.readers import READERS, read_dataset, recognise
+from crosscam.data.datasets.readers import READERS, read_dataset, recognise
 from crosscam.errors import DataError
 
 

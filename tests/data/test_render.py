@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosscam.data.market1501 import read_market1501
+from crosscam.data.datasets.market1501 import read_market1501
 from crosscam.data.records import Sample
-from crosscam.data.render import RenderSummary, render_dataset
+from crosscam.data.synthetic.dataset import RenderSummary, render_dataset
 from crosscam.errors import DataError, StorageError
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from crosscam.data.render_identities import COLOURS, MAX_IDS, Identity, draw_identities
+from crosscam.data.synthetic.identities import COLOURS, MAX_IDS, Identity, draw_identities
 
 
 def sharing(people: tuple[Identity, ...]) -> list[Identity]:

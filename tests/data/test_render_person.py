@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from crosscam.data.render_body import Pose, View
-from crosscam.data.render_camera import Camera, Sensor, draw_cameras, noise_table
-from crosscam.data.render_identities import (
+from crosscam.data.synthetic.body import Pose, View
+from crosscam.data.synthetic.camera import Camera, Sensor, draw_cameras, noise_table
+from crosscam.data.synthetic.identities import (
     BAGS,
     COLOURS,
     HAIR_STYLES,
@@ -19,9 +19,9 @@ from crosscam.data.render_identities import (
     Garment,
     Identity,
 )
-from crosscam.data.render_image import Track, draw_track
-from crosscam.data.render_occluders import OCCLUDERS, draw_occluder
-from crosscam.data.render_person import draw_person
+from crosscam.data.synthetic.image import Track, draw_track
+from crosscam.data.synthetic.person import draw_person
+from crosscam.data.synthetic.scene import OCCLUDERS, draw_occluder
 
 VIEW = View(centre=32.0, ground=120.0, size=108.0, pitch=0.2, light=0.5)
 SMOOTH = np.ones((128, 64, 1), dtype=np.float32)

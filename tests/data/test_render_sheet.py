@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosscam.data.render_sheet import CELL_HEIGHT, CELL_WIDTH, GAP, MARGIN, contact_sheet
+from crosscam.data.synthetic.dataset import CELL_HEIGHT, CELL_WIDTH, GAP, MARGIN, contact_sheet
 from crosscam.errors import DataError
 
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.holdout import holdout
+from crosscam.data.datasets.holdout import holdout
+from crosscam.data.datasets.table import camids_by_rule, read_table, write_table
 from crosscam.data.labels import numbered
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.data.table import camids_by_rule, read_table, write_table
 from crosscam.errors import DataError
 
 
@@ -184,7 +184,7 @@ def test_a_full_disk_leaves_the_old_table(tmp_path: Path, monkeypatch: pytest.Mo
     def full_disk(*paths: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("crosscam.data.table.os.replace", full_disk)
+    monkeypatch.setattr("crosscam.data.datasets.table.os.replace", full_disk)
     with pytest.raises(DataError, match="No space left on device"):
         write_table(holdout(dataset, num_train_ids=1), tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_bytes() == before

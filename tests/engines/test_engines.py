@@ -14,18 +14,18 @@ import torch
 from torch import nn
 
 from crosscam.data.augment import prepare
-from crosscam.engines import choose, opening
-from crosscam.engines.card import ModelCard, card_from_texts, card_to_texts, fingerprint_of
-from crosscam.engines.choose import Measurement, choose_engine, remember, remembered
-from crosscam.engines.contract import in_batches_of, num_threads, runtime
-from crosscam.engines.graph import PixelsToDescriptors, RowsToDescriptors
-from crosscam.engines.onnx_engine import OnnxEngine
-from crosscam.engines.opening import EngineSpec, Network, candidates, open_engine
-from crosscam.engines.quantise import batches_of, neighbour_agreement
-from crosscam.engines.torch_engine import TorchEngine, fused
 from crosscam.errors import EngineError
-from crosscam.exporting import drawn_noise
-from crosscam.extraction import Extractor
+from crosscam.inference.engines import autotune, registry
+from crosscam.inference.engines.autotune import Measurement, choose_engine, remember, remembered
+from crosscam.inference.engines.base import in_batches_of, num_threads, runtime
+from crosscam.inference.engines.card import ModelCard, card_from_texts, card_to_texts, fingerprint_of
+from crosscam.inference.engines.graph import PixelsToDescriptors, RowsToDescriptors
+from crosscam.inference.engines.onnx_engine import OnnxEngine
+from crosscam.inference.engines.quantize import batches_of, neighbour_agreement
+from crosscam.inference.engines.registry import EngineSpec, Network, candidates, open_engine
+from crosscam.inference.engines.torch_engine import TorchEngine, fused
+from crosscam.inference.exporting import drawn_noise
+from crosscam.inference.extractor import Extractor
 from crosscam.models.output import describe
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model, find_recipe
@@ -136,7 +136,7 @@ def test_each_engine_gives_the_network_s_descriptors(network: Network, name: str
 
 
 def test_writing_a_graph_leaves_the_network_in_evaluation_mode(network: Network, tmp_path: Path) -> None:
-    opening.write_fp32(network, tmp_path / "m.onnx")
+    registry.write_fp32(network, tmp_path / "m.onnx")
     assert not any(m.training for m in network.model.modules())
 
 
@@ -239,7 +239,7 @@ def test_the_cached_graph_is_used_again_and_a_damaged_one_is_made_again(
     (graph,) = (tmp_path / "graphs").iterdir()
     assert network.card.fingerprint in graph.name
     with monkeypatch.context() as patch:
-        patch.setattr(opening, "write_fp32", lambda *_: pytest.fail("the graph was written again"))
+        patch.setattr(registry, "write_fp32", lambda *_: pytest.fail("the graph was written again"))
         assert np.array_equal(open_engine("onnxruntime", network)(PIXELS), expected)
     whole = graph.read_bytes()
     # A flipped bit in the weights leaves a graph that opens and gives other descriptors.
@@ -312,8 +312,8 @@ def test_the_fastest_engine_that_is_right_is_chosen(network: Network, monkeypatc
             raise EngineError("broken here")
         return engines[name]
 
-    monkeypatch.setattr(choose, "candidates", lambda *_, **__: [*engines, "openvino-bf16"])
-    monkeypatch.setattr(choose, "open_engine", opened)
+    monkeypatch.setattr(autotune, "candidates", lambda *_, **__: [*engines, "openvino-bf16"])
+    monkeypatch.setattr(autotune, "open_engine", opened)
     best, found = choose_engine(network, drawn_noise(16, (64, 32)))
     assert best.name == "openvino"
     assert found["torch-bf16"].refused.startswith("cosine 0.")
@@ -356,18 +356,18 @@ def test_an_engine_is_one_line_of_the_table(network: Network, monkeypatch: pytes
     rounded = EngineSpec("new-rounded", "json", "int8", open_file=opened)
     absent = EngineSpec("absent", "nowhere_at_all", "fp32", open_file=opened)
     for spec in (new, rounded, absent):
-        monkeypatch.setitem(opening.ENGINES, spec.name, spec)
+        monkeypatch.setitem(registry.ENGINES, spec.name, spec)
     assert {"new", "new-rounded"} <= set(candidates("cpu", int8=True))
     assert not {"new-rounded", "absent"} & set(candidates("cpu", int8=False))
     assert "new" not in candidates("cuda", int8=False)
     assert open_engine("new", network).name == "new on cpu"
     (tmp_path / "model.new").write_bytes(b"graph")
-    assert opening.open_graph(tmp_path / "model.new").name == "new on cpu"
+    assert registry.open_graph(tmp_path / "model.new").name == "new on cpu"
     with pytest.raises(EngineError, match=r"Engine openvino does not run model.new. Take new;"):
-        opening.open_exported(tmp_path / "model.new", "openvino")
+        registry.open_exported(tmp_path / "model.new", "openvino")
     # Judged as int8, not by how it is called.
-    assert opening.is_int8("new-rounded")
-    assert not opening.is_int8("auto")
+    assert registry.is_int8("new-rounded")
+    assert not registry.is_int8("auto")
 
 
 def test_the_old_name_of_int8_images_warns(network: Network) -> None:
@@ -427,24 +427,24 @@ def test_auto_waits_for_many_images_and_then_keeps_its_choice(
     network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CROSSCAM_CACHE", str(tmp_path))
-    monkeypatch.setattr(choose, "candidates", lambda *_, **__: ["torch", "onnxruntime"])
+    monkeypatch.setattr(autotune, "candidates", lambda *_, **__: ["torch", "onnxruntime"])
     speeds = {"torch": 10.0, "onnxruntime": 20.0}
-    monkeypatch.setattr(choose, "measure", lambda engines, _: {n: Measurement(speeds[n], 1.0, 1.0) for n in engines})
-    few = choose.Runner("auto", lambda: network)
-    few(PIXELS, choose.WORTH_MEASURING - 1)
+    monkeypatch.setattr(autotune, "measure", lambda engines, _: {n: Measurement(speeds[n], 1.0, 1.0) for n in engines})
+    few = autotune.Runner("auto", lambda: network)
+    few(PIXELS, autotune.WORTH_MEASURING - 1)
     assert (few.name, few.measured) == ("auto", {})
-    few(PIXELS, choose.WORTH_MEASURING)
+    few(PIXELS, autotune.WORTH_MEASURING)
     assert few.name == "onnxruntime"
     assert set(few.measured) == {"torch", "onnxruntime"}
     # Few pictures are described by torch whatever was chosen, unless somebody asked for the choice.
-    later = choose.Runner("auto", lambda: network)
+    later = autotune.Runner("auto", lambda: network)
     np.testing.assert_allclose(later(PIXELS, 1), by_hand(network), atol=1e-4)
     assert (later.name, later.used) == ("auto", "torch")
     speeds["torch"] = 30.0
-    assert later(PIXELS, choose.WORTH_MEASURING) is not None
+    assert later(PIXELS, autotune.WORTH_MEASURING) is not None
     assert later.name == "onnxruntime"
-    assert choose.Runner("auto", lambda: network).choose(PIXELS).name == "torch"
-    third = choose.Runner("auto", lambda: network)
+    assert autotune.Runner("auto", lambda: network).choose(PIXELS).name == "torch"
+    third = autotune.Runner("auto", lambda: network)
     third(PIXELS, 1)
     assert third.name == "torch"
 
@@ -452,16 +452,16 @@ def test_auto_waits_for_many_images_and_then_keeps_its_choice(
 def test_a_choice_stays_beside_the_run_whatever_the_clock_says_next(
     network: Network, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(choose, "candidates", lambda *_, **__: ["torch", "onnxruntime"])
+    monkeypatch.setattr(autotune, "candidates", lambda *_, **__: ["torch", "onnxruntime"])
     network = replace(network, folder=tmp_path / "run")
     speeds = {"torch": 10.0, "onnxruntime": 20.0}
-    monkeypatch.setattr(choose, "measure", lambda engines, _: {n: Measurement(speeds[n], 1.0, 1.0) for n in engines})
+    monkeypatch.setattr(autotune, "measure", lambda engines, _: {n: Measurement(speeds[n], 1.0, 1.0) for n in engines})
     for place, threads in (("a", "1"), ("b", "7")):
         # Another cache, another number of threads, another verdict of the clock.
         monkeypatch.setenv("CROSSCAM_CACHE", str(tmp_path / place))
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
-        runner = choose.Runner("auto", lambda: network)
-        runner(PIXELS, choose.WORTH_MEASURING)
+        runner = autotune.Runner("auto", lambda: network)
+        runner(PIXELS, autotune.WORTH_MEASURING)
         assert runner.used == "onnxruntime"
         speeds["torch"] = 40.0
     assert [p.name for p in (tmp_path / "run").iterdir()] == ["engines.json"]
@@ -477,8 +477,8 @@ def test_pixels_are_normalised_by_rows_to_the_same_numbers(network: Network) -> 
 
 def test_a_tracker_does_not_ask_the_disk_at_every_frame(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(choose, "remembered", lambda *_, **__: asked.append(1))
-    runner = choose.Runner("auto", lambda: network)
+    monkeypatch.setattr(autotune, "remembered", lambda *_, **__: asked.append(1))
+    runner = autotune.Runner("auto", lambda: network)
     for _ in range(3):
         runner(PIXELS, 1)
     assert len(asked) == 1

@@ -13,7 +13,7 @@ SIGNALS = """
 import faulthandler, gc, os, signal
 from pathlib import Path
 faulthandler.enable()
-from crosscam.engines.openvino_engine import OpenVinoEngine
+from crosscam.inference.engines.openvino_engine import OpenVinoEngine
 file = Path("model.onnx")
 engines = [OpenVinoEngine(file), OpenVinoEngine(file)]
 while engines:
@@ -25,7 +25,7 @@ os.kill(os.getpid(), signal.SIGCHLD)
 SESSION = """
 import os
 from pathlib import Path
-from crosscam.engines.onnx_engine import OnnxEngine
+from crosscam.inference.engines.onnx_engine import OnnxEngine
 OnnxEngine(Path("model.onnx"))
 print(os.environ["ORT_DISABLE_TELEMETRY"])
 """

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crosscam.explain.parts import body_profile, part_contributions
 from crosscam.models.output import Block, Layout
+from crosscam.retrieval.contributions import body_profile, part_contributions
 
 
 def layout_of(*scales: int, dim: int = 3, with_global: bool = True) -> Layout:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from crosscam.explain.parts import block_weights, parse_weights
 from crosscam.models.output import Block
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
+from crosscam.retrieval.contributions import block_weights, parse_weights
 
 SIX = tuple(Block(f"p6.local{i + 1}", i, i + 1, 6, "local", (i / 6, (i + 1) / 6)) for i in range(6))
 WHOLE = Block("p6.global", 6, 7, 6, "global", (0.0, 1.0))

@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from crosscam.losses import aligned_reid_loss, hard_pairs
-from crosscam.models import aligned_reid
-from crosscam.models.aligned_reid import (
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.baselines import aligned_reid
+from crosscam.models.baselines.aligned_reid import (
     AlignedReID,
     AlignedReIDModel,
     aligned_distances,
@@ -18,9 +20,7 @@ from crosscam.models.aligned_reid import (
     part_costs,
     shortest_path,
 )
-from crosscam.models.backbones import build_backbone
 from crosscam.models.output import ReidOutput
-from crosscam.models.resnet import ResNet, ResNetShape
 
 TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from crosscam.errors import CheckpointError
-from crosscam.models.backbones import build_backbone
-from crosscam.models.pretrained import load_pretrained
-from crosscam.models.resnet import RESNETS, InstanceBatchNorm, PointwiseConv2d, ResNet, ResNetShape
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.pretrained import load_pretrained
+from crosscam.models.backbones.resnet import RESNETS, InstanceBatchNorm, PointwiseConv2d, ResNet, ResNetShape
 
 DEPTHS = {
     "resnet18-half": (2, 2, 2, 2),
@@ -188,7 +188,7 @@ def test_gradients_of_tiny_networks_are_the_same_each_time():
     """oneDNN's weight gradient of a strided 1x1 convolution of 4 channels writes beyond its memory on AVX2."""
     script = """
 import torch
-from crosscam.models.backbones import build_backbone
+from crosscam.models.backbones.build import build_backbone
 torch.manual_seed(0)
 net = build_backbone("basic:stem=4,planes=4.4.8.8,out=4.4.8.8,depths=1.1.1.1").to(memory_format=torch.channels_last)
 images = torch.randn(8, 3, 64, 32).contiguous(memory_format=torch.channels_last)

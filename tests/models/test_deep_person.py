@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.losses import rrid_loss
-from crosscam.models.backbones import build_backbone
-from crosscam.models.deep_person import BodyLSTM, DeepPerson, DeepPersonModel
-from crosscam.models.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.baselines.deep_person import BodyLSTM, DeepPerson, DeepPersonModel
 
 TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from crosscam.losses import classification_loss
-from crosscam.models.hacnn import HACNN, HACNNModel, HardAttention, InceptionA, InceptionB, SoftAttention, crop_regions
+from crosscam.models.baselines.hacnn import (
+    HACNN,
+    HACNNModel,
+    HardAttention,
+    InceptionA,
+    InceptionB,
+    SoftAttention,
+    crop_regions,
+)
 
 
 def tiny(num_ids: int = 3, **settings: object) -> HACNN:

@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crosscam.losses import classification_loss
-from crosscam.models.backbones import build_backbone
-from crosscam.models.hpm import HPM, HPMModel, pyramid_pool
-from crosscam.models.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.baselines.hpm import HPM, HPMModel, pyramid_pool
 
 TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 

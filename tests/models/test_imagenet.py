@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crosscam.errors import CheckpointError
-from crosscam.models import pretrained
-from crosscam.models.backbones import BACKBONES, build_backbone, num_stages
-from crosscam.models.feature_map import Backbone
-from crosscam.models.mgn import MGN
-from crosscam.models.pretrained import IMAGENET_PACKAGES, load_pretrained
+from crosscam.models.backbones.build import BACKBONES, build_backbone, num_stages, pretrained
+from crosscam.models.backbones.feature_map import Backbone
+from crosscam.models.backbones.pretrained import IMAGENET_PACKAGES, load_pretrained
+from crosscam.models.baselines.mgn import MGN
 
 # EfficientNet-Lite0's stages as the published decoder spells them: repetitions, kernel, stride, expansion, channels.
 LITE0 = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),

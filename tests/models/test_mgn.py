@@ -8,10 +8,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crosscam.losses import batch_hard_triplet, mgn_loss
-from crosscam.models.backbones import build_backbone
-from crosscam.models.mgn import MGN, BranchedBackbone, MGNModel
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.baselines.mgn import MGN, BranchedBackbone, MGNModel
 from crosscam.models.output import ReidOutput
-from crosscam.models.resnet import ResNet, ResNetShape
 
 TINY = ResNetShape("basic", (1, 1, 2, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 

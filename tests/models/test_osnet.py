@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from crosscam.errors import RecipeError
 from crosscam.losses import classification_loss
-from crosscam.models.osnet import CHANNELS, AggregationGate, OmniScaleBlock, OSNet, OSNetModel
+from crosscam.models.baselines.osnet import CHANNELS, AggregationGate, OmniScaleBlock, OSNet, OSNetModel
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 

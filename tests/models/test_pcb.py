@@ -8,10 +8,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crosscam.losses import classification_loss
-from crosscam.models.backbones import build_backbone
-from crosscam.models.parts import pool_stripes
-from crosscam.models.pcb import PCB, PCBRPP, PCBModel, refined_pool
-from crosscam.models.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.baselines.pcb import PCB, PCBRPP, PCBModel, refined_pool
+from crosscam.models.stripes import pool_stripes
 
 TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 SYSTEMS = (PCB, PCBRPP)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from crosscam.losses import classification_loss
-from crosscam.models.backbones import build_backbone
-from crosscam.models.resnet import ResNet, ResNetShape
-from crosscam.models.svdnet import (
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.baselines.svdnet import (
     RestraintRelaxation,
     SVDNet,
     SVDNetModel,

@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crosscam.losses import soft_margin_loss
-from crosscam.models.backbones import build_backbone
-from crosscam.models.resnet import ResNet, ResNetShape
-from crosscam.models.trinet import TriNet, TriNetModel
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.baselines.trinet import TriNet, TriNetModel
 
 TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 

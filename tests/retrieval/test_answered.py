@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crosscam.retrieval.answered import calibrate_answers, wilson_interval
-from crosscam.retrieval.calibration import Calibration, Origin
+from crosscam.calibration.calibration import Calibration, Origin
+from crosscam.gallery.calibrated import calibrate_answers, wilson_interval
 
 ORIGIN = Origin("answers", "0" * 16, "1" * 64)
 

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from crosscam.retrieval import blockwise
+from crosscam.metrics import blockwise
+from crosscam.metrics.blockwise import even_slices, places_by_blocks
+from crosscam.metrics.counting import Labels, add_strangers, check_labels, count_closer, find_matches
+from crosscam.metrics.ranking import evaluate_descriptors, evaluate_ranking
 from crosscam.retrieval import distances as distances_module
-from crosscam.retrieval.blockwise import even_slices, places_by_blocks
-from crosscam.retrieval.counting import add_strangers, count_closer, find_matches
 from crosscam.retrieval.distances import pairwise_distances
-from crosscam.retrieval.labels import Labels, check_labels
-from crosscam.retrieval.metrics import evaluate_descriptors, evaluate_ranking
 
 NAMES = ("others_before", "others_not_after", "matches_before", "matches_not_after")
 

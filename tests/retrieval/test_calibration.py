@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from crosscam.calibration import fitting, pair_counts
+from crosscam.calibration.calibration import Calibration, Origin
+from crosscam.calibration.fitting import calibrate, log_likelihood_ratio
+from crosscam.calibration.open_set import edge_at_fmr, edge_at_fnmr, impostor_pairs
+from crosscam.calibration.pair_counts import BINS, WIDTH, closest_impostors, count_pairs, labelled
 from crosscam.errors import DataError
-from crosscam.retrieval import calibrating, pair_counts
-from crosscam.retrieval.calibrating import calibrate, log_likelihood_ratio
-from crosscam.retrieval.calibration import Calibration, Origin
-from crosscam.retrieval.open_set import edge_at_fmr, edge_at_fnmr, impostor_pairs
-from crosscam.retrieval.pair_counts import BINS, WIDTH, closest_impostors, count_pairs, labelled
 
 ORIGIN = Origin("toy", "0123456789abcdef", "f" * 64)
 Points = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
@@ -278,7 +278,7 @@ def test_mistakes_are_one_clear_line(points: Points) -> None:
 
 
 def test_no_more_camera_pairs_than_fit_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrating, "MAX_CAMERA_PAIRS", 2)
+    monkeypatch.setattr(fitting, "MAX_CAMERA_PAIRS", 2)
     found = calibrate(*people(ids=70), ORIGIN, fmr=0.01, replicates=2)
     assert len(found.cameras) == 2
     assert any("the 2 with most have thresholds" in note for note in found.notes)
@@ -301,6 +301,6 @@ def test_pairs_are_counted_from_labels_alone_as_from_descriptors(seed: int) -> N
     counts = count_pairs(data, [])
     told: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibrating, "_refuse_too_few", lambda name, g, i, *rates: told.append((g, i)))
-        calibrating.check_calibration("t", pids, camids, fmr=0.1, fnmr=0.1, prior=0.1)
+        patch.setattr(fitting, "_refuse_too_few", lambda name, g, i, *rates: told.append((g, i)))
+        fitting.check_calibration("t", pids, camids, fmr=0.1, fnmr=0.1, prior=0.1)
     assert told == [(int(counts.genuine.sum()), int(counts.impostor.sum()))]

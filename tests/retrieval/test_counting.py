@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from crosscam.retrieval.counting import count_closer, find_matches
-from crosscam.retrieval.labels import check_labels
-from crosscam.retrieval.metrics import evaluate_ranking
+from crosscam.metrics.counting import check_labels, count_closer, find_matches
+from crosscam.metrics.ranking import evaluate_ranking
 
 NAMES = ("others_before", "others_not_after", "matches_before", "matches_not_after")
 

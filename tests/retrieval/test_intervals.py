@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crosscam.retrieval.intervals import mean_interval, paired_difference
+from crosscam.metrics.intervals import mean_interval, paired_difference
 
 RNG = np.random.default_rng(0)
 

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crosscam.metrics.ranking import evaluate_descriptors, evaluate_ranking
 from crosscam.retrieval.distances import pairwise_distances
-from crosscam.retrieval.metrics import evaluate_descriptors, evaluate_ranking
 
 FIXTURE = Path(__file__).parents[1] / "data" / "parity" / "evaluation.npz"
 CASES = ("market", "ties")

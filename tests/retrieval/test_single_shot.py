@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosscam.retrieval.metrics import evaluate_ranking
-from crosscam.retrieval.single_shot import sampled_single_shot_cmc
+from crosscam.metrics.ranking import evaluate_ranking
+from crosscam.metrics.single_shot import sampled_single_shot_cmc
 
 FIXTURE = Path(__file__).parents[1] / "data" / "parity" / "evaluation.npz"
 

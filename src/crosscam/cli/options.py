@@ -10,10 +10,10 @@ import torch
 from tyro.conf import UseAppendAction, arg
 
 from crosscam.cli.show import say
-from crosscam.data.camera_folders import has_pictures, read_pictures
+from crosscam.data.datasets.camera_folders import has_pictures, read_pictures
+from crosscam.data.datasets.readers import read_dataset, recognise
 from crosscam.data.doctor import told
 from crosscam.data.labels import read_label
-from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset
 from crosscam.errors import ArgumentError
 from crosscam.training.distributed import is_first_process

@@ -21,9 +21,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
-from crosscam.explain.parts import block_weights
-from crosscam.gallery import answers, cameras, feedback
-from crosscam.gallery.exporting import export_entries
+from crosscam.gallery import answers, camera_names, feedback
+from crosscam.gallery.entries import (
+    EVERYTHING,
+    KEEP,
+    Entry,
+    GalleryInfo,
+    Hit,
+    Keep,
+    ModelIdentity,
+    NewEntry,
+    Verified,
+    Where,
+)
+from crosscam.gallery.entry_tables import export_entries
 from crosscam.gallery.found import Hits, SearchResult
 from crosscam.gallery.local import check_layout, check_model, older_than
 from crosscam.gallery.milvus_tables import (
@@ -37,24 +48,13 @@ from crosscam.gallery.milvus_tables import (
     to_entry,
     to_record,
 )
-from crosscam.gallery.records import (
-    EVERYTHING,
-    KEEP,
-    Entry,
-    GalleryInfo,
-    Hit,
-    Keep,
-    ModelIdentity,
-    NewEntry,
-    Verified,
-    Where,
-)
 from crosscam.gallery.rows import LENGTH_TOLERANCE, Floats, Rows, check_descriptors, query_rows, widen
 from crosscam.gallery.scan import Nearest, weighted_contributions
 from crosscam.gallery.searching import SearchChanges, SearchOptions, Weights, reranked, search_options
 from crosscam.gallery.writing import checked_changes, refuse_new
 from crosscam.models.output import Block, Layout
-from crosscam.system.json_text import parse_json
+from crosscam.retrieval.contributions import block_weights
+from crosscam.system.text import parse_json
 
 AT_ONCE = 1000
 # Milvus gives no more than this many hits; further ones settle the order of nearly equal distances.
@@ -154,7 +154,7 @@ class MilvusGallery:
         pictures = [None] * len(entries) if thumbnails is None else list(thumbnails)
         refuse_new(entries, pictures, len(rows))
         named = self.camera_names()
-        names = cameras.with_new(named, entries)
+        names = camera_names.with_new(named, entries)
         last, now = int(self._about("last_id")), clock.time()
         # Ids are taken before they are used, so that none is given again after a crash.
         self._set_about("last_id", last + len(rows))
@@ -168,7 +168,7 @@ class MilvusGallery:
             self._client.delete(self._address.collection, filter=f"id > {last}")
             raise GalleryError(f"{self._place} cannot be written: {error}. Nothing was added.") from error
         if names != named:
-            self.set_document(cameras.DOCUMENT, cameras.as_document(names))
+            self.set_document(camera_names.DOCUMENT, camera_names.as_document(names))
         return ids
 
     def search(
@@ -332,15 +332,15 @@ class MilvusGallery:
 
     def camera_names(self) -> dict[int, str]:
         """Names by camid, of those cameras that have one."""
-        return cameras.read_names(self.document(cameras.DOCUMENT))
+        return camera_names.read_names(self.document(camera_names.DOCUMENT))
 
     def name_cameras(self, names: Mapping[int, str | None]) -> None:
         """Give cameras other names."""
         unknown = [camid for camid in names if not self._has_camera(camid)]
         if unknown:
             raise ArgumentError(f"{self._place} has no entries of camera {unknown[0]}, so that it cannot be named.")
-        after = cameras.renamed(self.camera_names(), names.items())
-        self.set_document(cameras.DOCUMENT, cameras.as_document(after))
+        after = camera_names.renamed(self.camera_names(), names.items())
+        self.set_document(camera_names.DOCUMENT, camera_names.as_document(after))
 
     def _has_camera(self, camid: int) -> bool:
         where = condition(Where(camids=(camid,)))
@@ -351,7 +351,7 @@ class MilvusGallery:
         names = self.camera_names()
         left = {camid: name for camid, name in names.items() if self._has_camera(camid)}
         if len(left) < len(names):
-            self.set_document(cameras.DOCUMENT, cameras.as_document(left))
+            self.set_document(camera_names.DOCUMENT, camera_names.as_document(left))
 
     def document(self, name: str) -> Any:
         """A JSON value kept with the gallery."""

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from crosscam.errors import GalleryError
-from crosscam.gallery.records import Entry, NewEntry, Where
+from crosscam.gallery.entries import Entry, NewEntry, Where
 from crosscam.system.files import make_folder
 
 NO_PID = -(2**62)

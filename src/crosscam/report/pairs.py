@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.explain.parts import BodyProfile, body_profile
-from crosscam.gallery.records import Entry
+from crosscam.calibration.calibration import Calibration
+from crosscam.gallery.entries import Entry
 from crosscam.models.output import Layout
 from crosscam.report.hits import picture_html, when
 from crosscam.report.shell import html_page, write_page
 from crosscam.report.strip_view import bars_legend, profile_bars
-from crosscam.retrieval.calibration import Calibration
-from crosscam.system.names import counted
+from crosscam.retrieval.contributions import BodyProfile, body_profile
+from crosscam.system.text import counted
 
 # Standard deviations of all similarities by which a pair must be ahead of the next: benchmarks/verdicts.py.
 STANDS_OUT = 1.2

@@ -22,19 +22,17 @@ from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, pids_of
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError
-from crosscam.explain.activation import activation_maps
-from crosscam.explain.focus import part_focus, stripe_block
+from crosscam.experiments.scoring import Scored, TestImages
+from crosscam.explain.activation import activation_maps, part_focus, stripe_block
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Recipe
-from crosscam.report.comparison import ComparedQuery, ModelRow, QueryMap, comparison_html
-from crosscam.report.contact import contact_picture
+from crosscam.report.comparison import ComparedQuery, ModelRow, QueryMap, comparison_html, contact_picture
 from crosscam.report.focus_view import focus_data, focus_html, focus_rows
 from crosscam.report.overlay import heat_legend
 from crosscam.report.page import scores_html
 from crosscam.report.shell import html_page, origin_html, write_page
 from crosscam.report.strips import Kind, distinct_first, query_strip
 from crosscam.retrieval.distances import pairwise_distances
-from crosscam.scoring import Scored, TestImages
 from crosscam.system.files import write_atomically, write_text
 from crosscam.training.provenance import versions
 

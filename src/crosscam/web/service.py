@@ -14,9 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.calibration.calibration import Calibration
 from crosscam.errors import ImageError, WebError
+from crosscam.experiments.photographs import pair_of, similarity_spread
 from crosscam.explain.typical import beyond_chance
-from crosscam.extraction import Extractor
 from crosscam.gallery import (
     Entry,
     Gallery,
@@ -41,17 +42,14 @@ from crosscam.gallery.feedback import (
     without,
 )
 from crosscam.gallery.filling import make_thumbnail
-from crosscam.gallery.questions import SAME_IMAGE
-from crosscam.gallery.typical import typical_pairs
-from crosscam.photographs import pair_of, similarity_spread
+from crosscam.gallery.questions import SAME_IMAGE, typical_pairs
+from crosscam.inference.extractor import Extractor
 from crosscam.report.pairs import SimilarPair
-from crosscam.retrieval.calibration import Calibration
 from crosscam.web.asking import Asking, Remembered, has_several_cameras
 from crosscam.web.audit import AuditLog
 from crosscam.web.decoder import Decoders
-from crosscam.web.queries import Query, QueryStore, key_of, preview
-from crosscam.web.search import Found, Known, asked_for, judged
-from crosscam.web.settings import Limits
+from crosscam.web.search import Found, Known, Query, QueryStore, asked_for, judged, key_of, preview
+from crosscam.web.server_settings import Limits
 
 FRESH_SECONDS = 3.0
 # Copies of an uploaded image that are recognized in the gallery.

@@ -1,0 +1,28 @@
+"""Whole experiments: train, score and report; search a folder of own photographs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crosscam.system.lazy import lazily
+
+if TYPE_CHECKING:
+    from crosscam.experiments.experiment import train
+    from crosscam.experiments.photographs import search_photographs
+    from crosscam.experiments.scoring import Reranking, Scored
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Reranking": "experiments.scoring",
+        "Scored": "experiments.scoring",
+        "search_photographs": "experiments.photographs",
+        "train": "experiments.experiment",
+    },
+)
+__all__ = [
+    "Reranking",
+    "Scored",
+    "search_photographs",
+    "train",
+]

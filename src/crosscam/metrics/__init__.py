@@ -1,0 +1,36 @@
+"""Metrics of a ranking: CMC, mAP, mINP, and how sure they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crosscam.system.lazy import lazily
+
+if TYPE_CHECKING:
+    from crosscam.metrics.intervals import Interval, mean_interval, paired_difference
+    from crosscam.metrics.ranking import RankingResult, evaluate_descriptors, evaluate_ranking
+    from crosscam.metrics.single_shot import expected_single_shot, sampled_single_shot_cmc
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Interval": "metrics.intervals",
+        "RankingResult": "metrics.ranking",
+        "evaluate_descriptors": "metrics.ranking",
+        "evaluate_ranking": "metrics.ranking",
+        "expected_single_shot": "metrics.single_shot",
+        "mean_interval": "metrics.intervals",
+        "paired_difference": "metrics.intervals",
+        "sampled_single_shot_cmc": "metrics.single_shot",
+    },
+)
+__all__ = [
+    "Interval",
+    "RankingResult",
+    "evaluate_descriptors",
+    "evaluate_ranking",
+    "expected_single_shot",
+    "mean_interval",
+    "paired_difference",
+    "sampled_single_shot_cmc",
+]
