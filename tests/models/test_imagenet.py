@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crosscam.errors import CheckpointError
-from crosscam.models.backbones.build import BACKBONES, build_backbone, num_stages, pretrained
+from crosscam.models.backbones import pretrained
+from crosscam.models.backbones.build import BACKBONES, build_backbone, num_stages
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.backbones.pretrained import IMAGENET_PACKAGES, load_pretrained
 from crosscam.models.baselines.mgn import MGN
