@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crosscam.data.datasets.readers import read_dataset, recognise
+from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.images import decode_image
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.errors import EngineError
@@ -51,7 +51,7 @@ Row = dict[str, Any]
 
 def read_exams(path: Path) -> list[ReidDataset]:
     """All people of VIPeR, and every second of them; any other data set as it is."""
-    found = recognise(path)
+    found = recognize(path)
     if not found or found[0] != "viper":
         return [read_dataset(path)]
     everyone = read_dataset(path, protocol="all")

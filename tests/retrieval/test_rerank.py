@@ -92,7 +92,7 @@ def test_ties_rank_by_index_as_in_the_dense_definition(
     k1: int, k2: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The mean of whole numbers is not whole, and taking it off would round distances apart that are equal.
-    monkeypatch.setattr("crosscam.retrieval.distances.centre_of", lambda x: torch.zeros(x.shape[1]).double())
+    monkeypatch.setattr("crosscam.retrieval.distances.center_of", lambda x: torch.zeros(x.shape[1]).double())
     monkeypatch.setattr("crosscam.retrieval.distances.BLOCK_ELEMENTS", block)
     x = signs(60)
     x[40:50] = x[0:10]  # the same picture twice

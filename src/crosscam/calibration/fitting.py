@@ -26,7 +26,7 @@ from crosscam.calibration.pair_counts import (
     MAX_CAMERA_PAIRS,
     WIDTH,
     Cameras,
-    Labelled,
+    Labeled,
     PairCounts,
     closest_impostors,
     count_pairs,
@@ -197,7 +197,7 @@ def _within(impostor: Ints, fmr: float, pooled: Thresholds) -> Thresholds:
     return Thresholds(same, max(same, pooled.other), 0, int(impostor.sum()))
 
 
-def _cameras_with_enough(data: Labelled, fmr: float, fnmr: float) -> tuple[list[Cameras], list[str]]:
+def _cameras_with_enough(data: Labeled, fmr: float, fnmr: float) -> tuple[list[Cameras], list[str]]:
     """The camera pairs with pairs enough for thresholds of their own, and notes on the others; read off the labels."""
     images = data.per_identity
     people = images[: data.num_people]

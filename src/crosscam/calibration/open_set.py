@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.calibration.pair_counts import BINS, WIDTH, Labelled, PairCounts, Tail
+from crosscam.calibration.pair_counts import BINS, WIDTH, Labeled, PairCounts, Tail
 from crosscam.metrics.counting import Ints
 
 MIN_ERRORS = 30
@@ -80,7 +80,7 @@ def rate_below(histogram: Ints, edge: int) -> float:
 
 
 def operating_points(
-    data: Labelled, counts: PairCounts, tail: Tail, rates: Sequence[float], replicates: int = REPLICATES
+    data: Labeled, counts: PairCounts, tail: Tail, rates: Sequence[float], replicates: int = REPLICATES
 ) -> tuple[OperatingPoint, ...]:
     """FNMR at each wanted FMR, with intervals where the rate can be resolved."""
     total = int(counts.impostor.sum())
@@ -99,7 +99,7 @@ def operating_points(
 
 
 def _intervals(
-    data: Labelled, counts: PairCounts, tail: Tail, rates: Sequence[float], replicates: int
+    data: Labeled, counts: PairCounts, tail: Tail, rates: Sequence[float], replicates: int
 ) -> list[tuple[float, float]]:
     """95 % percentile intervals of FNMR: people are drawn with replacement, and the threshold is set anew each time.
 

@@ -52,7 +52,7 @@ class PairCounts:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class Labeled:
     """Descriptors without junk, with their identities and cameras numbered from 0.
 
     Attributes:
@@ -77,7 +77,7 @@ class Labelled:
         return flat.reshape(size).astype(np.int64)
 
 
-def labelled(descriptors: NDArray[np.float32], pids: ArrayLike, camids: ArrayLike) -> Labelled:
+def labelled(descriptors: NDArray[np.float32], pids: ArrayLike, camids: ArrayLike) -> Labeled:
     """Leave junk (pid -1) out, and number the rest.
 
     Args:
@@ -103,10 +103,10 @@ def labelled(descriptors: NDArray[np.float32], pids: ArrayLike, camids: ArrayLik
     identities[is_person] = number
     identities[~is_person] = len(people) + np.arange(np.count_nonzero(~is_person))
     cameras, camera_index = np.unique(camera, return_inverse=True)
-    return Labelled(x[keep], identities, camera_index.astype(np.int64), cameras, len(people))
+    return Labeled(x[keep], identities, camera_index.astype(np.int64), cameras, len(people))
 
 
-def count_pairs(data: Labelled, cameras: list[Cameras]) -> PairCounts:
+def count_pairs(data: Labeled, cameras: list[Cameras]) -> PairCounts:
     """Count every unordered pair once.
 
     Left out: a person with himself at one camera, as rankings do, and two distractors.
@@ -160,7 +160,7 @@ class Block:
     bin: Ints
 
 
-def _blocks(data: Labelled) -> Iterator[Block]:
+def _blocks(data: Labeled) -> Iterator[Block]:
     """Every pair (i, j) with i < j, some rows at a time."""
     total = len(data.descriptors)
     first = 0
@@ -207,7 +207,7 @@ class Tail:
     weight: NDArray[np.float64]
 
 
-def closest_impostors(data: Labelled, counts: PairCounts, share: float, limit: int = 500_000) -> Tail:
+def closest_impostors(data: Labeled, counts: PairCounts, share: float, limit: int = 500_000) -> Tail:
     """The closest ``share`` of the impostor pairs across cameras.
 
     Up to ``limit`` of them are all kept; of those farther away, ``limit`` are drawn, and weighted for it.

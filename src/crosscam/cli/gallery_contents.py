@@ -121,7 +121,7 @@ class Add:
 
     def _samples(self, path: Path) -> tuple[ReidDataset | None, list[Sample]]:
         """The pictures, and the data set that names who is on them."""
-        if self.unlabelled or self.reading.is_unlabelled(path):
+        if self.unlabelled or self.reading.is_unlabeled(path):
             return None, self._unlabelled(path)
         dataset = self.reading.read_and_note(path)
         subsets = dataset.subsets
@@ -138,7 +138,7 @@ class Add:
     def _unlabelled(self, path: Path) -> list[Sample]:
         if self.subset != "gallery":
             raise CrosscamError(f"{path} is no data set, so it has no subset {self.subset}. Leave --subset out.")
-        pictures = self.reading.read_unlabelled(path)
+        pictures = self.reading.read_unlabeled(path)
         for note in pictures.notes:
             tell_note(note)
         return list(pictures.gallery)

@@ -19,7 +19,7 @@ from crosscam.inference.engines.card import ModelCard, derived_fingerprint, seal
 from crosscam.inference.engines.graph import let_take_none
 from crosscam.inference.engines.onnx_engine import write_card
 from crosscam.inference.engines.openvino_engine import write_openvino
-from crosscam.inference.engines.quantize import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbour_agreement
+from crosscam.inference.engines.quantize import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbor_agreement
 from crosscam.inference.engines.registry import Network, open_engine, open_graph, write_fp32, write_int8
 from crosscam.inference.extractor import Extractor, check_descriptors, int8_images_of
 from crosscam.metrics.ranking import evaluate_descriptors
@@ -173,7 +173,7 @@ def _compare(expected: Descriptors, found: Descriptors) -> dict[str, Any]:
         "pictures": len(expected),
         "cosine_min": float(cosines.min()),
         "cosine_mean": float(cosines.mean()),
-        "same_nearest": neighbour_agreement(expected[:2000], found[:2000]),
+        "same_nearest": neighbor_agreement(expected[:2000], found[:2000]),
     }
 
 

@@ -21,8 +21,8 @@ from crosscam.errors import ArgumentError
 from crosscam.metrics.counting import Floats, Ints, Matches, Places, add_strangers, count_closer, join_places
 from crosscam.retrieval.distances import (
     Descriptors,
-    centre_of,
-    centred_distances,
+    center_of,
+    centered_distances,
     first_not_finite,
     not_finite,
     square_norms,
@@ -110,7 +110,7 @@ def places_by_blocks(query: Descriptors, gallery: Descriptors, matches: Matches)
     if (bad := first_not_finite(q)) is not None:
         raise not_finite("query", bad)
     # Of a gallery that is not finite any centre will do: the row is found when its block is read.
-    centre = centre_of(gallery).nan_to_num(0.0, 0.0, 0.0).to(dtype).to(q.device)
+    centre = center_of(gallery).nan_to_num(0.0, 0.0, 0.0).to(dtype).to(q.device)
     q = q - centre
     reader = _Gallery(gallery, centre)
 
@@ -140,7 +140,7 @@ def _near_distances(q: Tensor, reader: _Gallery, wanted: Ints) -> Floats:
     """(B, I) distances to the images of the identities asked for."""
     near = np.empty((len(q), len(wanted)), dtype=np.float32)
     for part, block in reader.blocks(wanted, len(q)):
-        near[:, part] = centred_distances(q, block, square_norms(block), squared=False).cpu().numpy()
+        near[:, part] = centered_distances(q, block, square_norms(block), squared=False).cpu().numpy()
     return near
 
 
@@ -159,7 +159,7 @@ def _count_strangers(
     columns = matches.columns[offsets[0] : offsets[-1]]
     counts = np.zeros((2, len(columns)), dtype=np.int64)
     for part, block in reader.blocks(strangers, len(q)):
-        distances = centred_distances(q, block, square_norms(block), squared=False)
+        distances = centered_distances(q, block, square_norms(block), squared=False)
         lower = np.searchsorted(strangers[part], columns)
         if not add_strangers(distances.cpu().numpy(), offsets - offsets[0], lower, limits, counts):
             raise ArgumentError("Distances hold NaN. Expected numbers; look for descriptors that are not finite.")

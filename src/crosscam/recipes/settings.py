@@ -15,7 +15,7 @@ from crosscam.models.baselines.pcb import PCBModel
 from crosscam.models.baselines.svdnet import SVDNetModel
 from crosscam.models.rrid import RRIDModel
 from crosscam.models.systems import SYSTEMS, ModelSettings
-from crosscam.recipes.choices import LOSSES, OPTIMISERS, SCHEDULES, SGD, Exponential, Steps
+from crosscam.recipes.choices import LOSSES, OPTIMIZERS, SCHEDULES, SGD, Exponential, Steps
 from crosscam.recipes.recipe import Recipe, classifies, flatten, stages_of
 from crosscam.system.text import did_you_mean, parse_json
 
@@ -87,7 +87,7 @@ def _idle_model(model: ModelSettings) -> dict[str, str]:
 
 
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
-CHOICES: dict[str, Mapping[str, type[Any]]] = {"loss": LOSSES, "optim": OPTIMISERS, "schedule": SCHEDULES}
+CHOICES: dict[str, Mapping[str, type[Any]]] = {"loss": LOSSES, "optim": OPTIMIZERS, "schedule": SCHEDULES}
 # Settings that every loss, optimiser and schedule of version 0.1 had.
 _EARLIER = {
     "loss": {"margin", "cross_entropy_weight", "label_smoothing", "triplet_on"},

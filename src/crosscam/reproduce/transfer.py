@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crosscam.data.datasets.readers import read_dataset, recognise
+from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, Sample, pids_of
 from crosscam.errors import DataError
@@ -39,7 +39,7 @@ def read_exam(path: Path) -> dict[str, list[ReidDataset]]:
     Raises:
         DataError: no query or no gallery.
     """
-    found = recognise(path)
+    found = recognize(path)
     if found and found[0] == "viper":
         halves = [read_dataset(path, split=split) for split in range(HALVES)]
         return {ALL: [read_dataset(path, protocol="all")], HALF: halves}

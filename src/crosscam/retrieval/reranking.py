@@ -100,7 +100,7 @@ def rerank(
             original = (block[:, num_query:] / furthest[:, None])[: num_query - first]
             result[first : first + len(original)] = original.cpu().numpy()
 
-    rows_of, columns = k_reciprocal_neighbours(neighbours, k1)
+    rows_of, columns = k_reciprocal_neighbors(neighbours, k1)
     weights = np.exp(-pair_distances(everyone, rows_of, columns).astype(np.float64) / largest[rows_of])
     weights /= np.bincount(rows_of, weights=weights)[rows_of]
     encoded = _sparse_rows(rows_of, columns, weights, num_images)
@@ -144,7 +144,7 @@ def _side_by_side(query: Descriptors, gallery: Descriptors) -> Tensor:
     return torch.cat([q, g.to(q.device, q.dtype)])
 
 
-def k_reciprocal_neighbours(neighbours: Ints, k1: int) -> tuple[Ints, Ints]:
+def k_reciprocal_neighbors(neighbours: Ints, k1: int) -> tuple[Ints, Ints]:
     """The expanded k-reciprocal neighbours of every image, R* in the paper, eqs. (3) and (4).
 
     Args:

@@ -100,7 +100,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-class Neighbours:
+class Neighbors:
     """Watches how much of the processor that it asks for this process gets; it says so once."""
 
     def __init__(self) -> None:

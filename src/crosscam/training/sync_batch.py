@@ -99,7 +99,7 @@ def whole_batch_norm(
         running_var.lerp_((variance * (count / max(count - 1, 1))).to(running_var.dtype), momentum)
     weight = torch.ones_like(mean) if weight is None else weight
     bias = torch.zeros_like(mean) if bias is None else bias
-    out: Tensor = _Normalise.apply(input, weight, bias, mean, variance, count, eps)  # type: ignore[no-untyped-call]
+    out: Tensor = _Normalize.apply(input, weight, bias, mean, variance, count, eps)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -120,7 +120,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, int]:
     return whole.to(mean.dtype), spread.to(mean.dtype), int(count)
 
 
-class _Normalise(torch.autograd.Function):
+class _Normalize(torch.autograd.Function):
     """Batch normalisation by statistics of all processes; the gradient knows that they depend on all inputs."""
 
     @staticmethod

@@ -180,7 +180,7 @@ def _key(distill: Distill, paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def unlabelled_paths(distill: Distill) -> list[Path]:
+def unlabeled_paths(distill: Distill) -> list[Path]:
     """The pictures that ``distill.unlabelled`` lists.
 
     Raises:

@@ -24,14 +24,14 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.system.cores import keep_freed_memory
 from crosscam.system.files import make_folder
 from crosscam.training import checkpoint
-from crosscam.training.callbacks import Listeners, Logbook, Neighbours, StepReport, read_history, stop_requests
+from crosscam.training.callbacks import Listeners, Logbook, Neighbors, StepReport, read_history, stop_requests
 from crosscam.training.distributed import World, joined_world
 from crosscam.training.optim import freeze_stages, set_learning_rate
 from crosscam.training.plan import PlannedBatch, augmented, planned_batches, unseen_note
 from crosscam.training.provenance import save_trained_on
 from crosscam.training.run import RunState
 from crosscam.training.sync_batch import WholeBatchNorm, whole_output
-from crosscam.training.teachers import teacher_rows, unlabelled_paths
+from crosscam.training.teachers import teacher_rows, unlabeled_paths
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 TERMS = ("loss", "triplet", "cross_entropy")
@@ -97,7 +97,7 @@ class Trainer(RunState):
     ) -> None:
         super().__init__(recipe, dataset, folder)
         self.resume, self.listeners = resume, listeners or Listeners()
-        self.unlabelled = unlabelled_paths(recipe.distill)
+        self.unlabelled = unlabeled_paths(recipe.distill)
         self.taught: tuple[Tensor, ...] = ()
         self._network: nn.Module | None = None
         self._book: Logbook | None = None
@@ -178,7 +178,7 @@ class Trainer(RunState):
 
     def _train_epochs(self, images: Images, evaluate: Evaluate | None) -> None:
         """All epochs that are left, each written down by the process that has the book."""
-        neighbours, every, last = Neighbours(), self.recipe.evaluation.every, self.recipe.train.epochs
+        neighbours, every, last = Neighbors(), self.recipe.evaluation.every, self.recipe.train.epochs
         try:
             with stop_requests() as stop:
                 while self.epoch <= last:

@@ -97,7 +97,7 @@ READERS: dict[str, Reader] = {
 _LAST = ("folders", "cameras", "pictures")
 
 
-def recognise(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
+def recognize(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
     """Kind of a data set and the folder or file it stands in: ``path`` itself or one folder below.
 
     Args:
@@ -167,7 +167,7 @@ def read_dataset(
 
 
 def _read(path: Path, kind: str | None, options: ReadOptions) -> ReidDataset:
-    found = recognise(path, kind)
+    found = recognize(path, kind)
     if found is None:
         _refuse_foreign(path)
         expected = kind or f"one of {', '.join(READERS)}"

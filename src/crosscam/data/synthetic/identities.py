@@ -12,7 +12,7 @@ Rgb = tuple[int, int, int]
 BodyPart = Literal["upper", "lower"]
 Subset = Literal["train", "test", "distractor"]
 
-COLOURS: dict[str, Rgb] = {
+COLORS: dict[str, Rgb] = {
     "black": (26, 26, 30),
     "grey": (118, 120, 124),
     "silver": (186, 188, 192),
@@ -42,7 +42,7 @@ SKINS: tuple[Rgb, ...] = (
     (130, 84, 56),
     (86, 56, 40),
 )
-HAIR_COLOURS: tuple[Rgb, ...] = (
+HAIR_COLORS: tuple[Rgb, ...] = (
     (22, 18, 18),
     (38, 28, 24),
     (70, 44, 28),
@@ -60,7 +60,7 @@ LOWER_PATTERNS = ("side_stripe", "cuffs", "checks", "pinstripes", "thigh_panel")
 # How often people wear a garment that is plain, loud, or has a quiet second colour, against all others.
 PLAIN_WEIGHT, LOUD_WEIGHT, QUIET_WEIGHT = 60.0, 0.25, 4.0
 LOUD_PATTERNS = ("checks", "pinstripes", "hoops", "thigh_panel")
-QUIET_COLOURS = ("black", "grey", "silver", "white", "navy", "beige")
+QUIET_COLORS = ("black", "grey", "silver", "white", "navy", "beige")
 # Colours that people wear on their legs more often than others.
 COMMON_LOWER = {"black": 4.0, "navy": 4.0, "grey": 3.0, "beige": 2.0, "blue": 3.0, "brown": 1.5, "white": 1.5}
 
@@ -75,7 +75,7 @@ class Garment:
     Attributes:
         kind: the cut, for example ``"tee"`` or ``"skirt"``.
         pattern: ``"plain"`` or one of the pattern names; every pattern shows from all sides.
-        colour, second: names in ``COLOURS``; ``second`` is the pattern's colour, None for a plain garment.
+        colour, second: names in ``COLORS``; ``second`` is the pattern's colour, None for a plain garment.
         inner: colour of the shirt under an open jacket; None if it is closed.
     """
 
@@ -172,7 +172,7 @@ def scaled(colour: Rgb, factor: float) -> Rgb:
 
 def draw_stranger(rng: random.Random) -> Identity:
     """One passer-by who is nobody of the data set (pid 0); the clothes may resemble anybody's."""
-    colours = list(COLOURS)
+    colours = list(COLORS)
     upper = Garment(rng.choice(("tee", "shirt", "jacket")), "plain", rng.choice(colours))
     second = rng.choice([c for c in colours if c != upper.colour])
     if rng.random() < 0.3:
@@ -206,7 +206,7 @@ def _uppers(rng: random.Random) -> Iterator[tuple[float, Garment]]:
             kind = "shirt"
         inner = None
         if kind in ("jacket", "coat") and pattern == "plain" and rng.random() < 0.6:
-            inner = rng.choice([c for c in COLOURS if c != colour])
+            inner = rng.choice([c for c in COLORS if c != colour])
         yield _weight(pattern, second), Garment(kind, pattern, colour, second, inner)
 
 
@@ -220,16 +220,16 @@ def _lowers(rng: random.Random) -> Iterator[tuple[float, Garment]]:
 def _weight(pattern: str, second: str | None) -> float:
     if second is None:
         return PLAIN_WEIGHT
-    return (LOUD_WEIGHT if pattern in LOUD_PATTERNS else 1.0) * (QUIET_WEIGHT if second in QUIET_COLOURS else 1.0)
+    return (LOUD_WEIGHT if pattern in LOUD_PATTERNS else 1.0) * (QUIET_WEIGHT if second in QUIET_COLORS else 1.0)
 
 
 def _looks(patterns: tuple[str, ...]) -> Iterator[tuple[str, str, str | None]]:
-    for colour in COLOURS:
+    for colour in COLORS:
         yield "plain", colour, None
     for pattern in patterns:
-        for colour in COLOURS:
-            for second in COLOURS:
-                if second != colour and _contrast(COLOURS[colour], COLOURS[second]) > 90:
+        for colour in COLORS:
+            for second in COLORS:
+                if second != colour and _contrast(COLORS[colour], COLORS[second]) > 90:
                     yield pattern, colour, second
 
 
@@ -257,12 +257,12 @@ def _draw_person(pid: int, subset: Subset, upper: Garment, lower: Garment, rng: 
         group=None,
         skin=rng.choice(SKINS),
         hair_style=rng.choice(HAIR_STYLES),
-        hair=rng.choice(HAIR_COLOURS),
+        hair=rng.choice(HAIR_COLORS),
         hat=rng.choice(HATS),
-        hat_colour=rng.choice(list(COLOURS)),
+        hat_colour=rng.choice(list(COLORS)),
         shoes=rng.choice(("black", "black", "white", "white", "brown", "red", "grey", "navy", "yellow")),
         bag=rng.choice(BAGS),
-        bag_colour=rng.choice(list(COLOURS)),
+        bag_colour=rng.choice(list(COLORS)),
         bag_side=rng.choice((-1, 1)),
         height=rng.uniform(0.92, 1.05),
         build=min(1.4, max(0.82, rng.gauss(1.02, 0.13))),

@@ -32,7 +32,7 @@ from crosscam.data.synthetic.canvas import (
     Loft,
 )
 from crosscam.data.synthetic.clothes import draw_arm, draw_leg, draw_skirt, draw_trunk
-from crosscam.data.synthetic.identities import COLOURS, Identity, Rgb, scaled
+from crosscam.data.synthetic.identities import COLORS, Identity, Rgb, scaled
 
 
 def draw_backpack(body: Body) -> None:
@@ -194,16 +194,16 @@ def _materials(identity: Identity) -> dict[int, Rgb]:
     return {
         SKIN: skin,
         HAIR: identity.hair,
-        UPPER: COLOURS[upper.colour],
-        UPPER2: COLOURS[upper.second or upper.colour],
-        LOWER: COLOURS[lower.colour],
-        LOWER2: COLOURS[lower.second or lower.colour],
-        SHOE: COLOURS[identity.shoes],
+        UPPER: COLORS[upper.colour],
+        UPPER2: COLORS[upper.second or upper.colour],
+        LOWER: COLORS[lower.colour],
+        LOWER2: COLORS[lower.second or lower.colour],
+        SHOE: COLORS[identity.shoes],
         SOLE: (206, 204, 198) if identity.shoes != "white" else (120, 120, 120),
-        BAG: COLOURS[identity.bag_colour],
-        STRAP: scaled(COLOURS[identity.bag_colour], 0.6),
-        HAT: COLOURS[identity.hat_colour],
-        INNER: COLOURS[upper.inner or upper.colour],
+        BAG: COLORS[identity.bag_colour],
+        STRAP: scaled(COLORS[identity.bag_colour], 0.6),
+        HAT: COLORS[identity.hat_colour],
+        INNER: COLORS[upper.inner or upper.colour],
         FEATURE: scaled(skin, 0.5),
         LIPS: (int(skin[0] * 0.78), int(skin[1] * 0.6), int(skin[2] * 0.58)),
     }

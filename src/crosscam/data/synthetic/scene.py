@@ -20,7 +20,7 @@ def draw_scene(camera: Camera, seed: int) -> Image.Image:
     """The empty scene of one camera, ``SCENE`` pixels large: ground, wall and clutter; crops are cut from it."""
     rng = random.Random(f"crosscam/{seed}/scene/{camera.camid}")
     width, height = SCENE
-    scene = Image.new("RGB", SCENE, dull_colour(rng, 90, 190))
+    scene = Image.new("RGB", SCENE, dull_color(rng, 90, 190))
     draw = ImageDraw.Draw(scene)
     horizon = int(height * (0.42 - 0.5 * camera.pitch))
     _ground(draw, rng, horizon)
@@ -42,7 +42,7 @@ def _patchiness(rng: random.Random) -> NDArray[np.float32]:
     return total[:, :, None]
 
 
-def dull_colour(rng: random.Random, low: int, high: int) -> Rgb:
+def dull_color(rng: random.Random, low: int, high: int) -> Rgb:
     """A dull colour, as of walls and streets."""
     level = rng.randint(low, high)
     red, green, blue = (min(255, max(0, level + rng.randint(-16, 16))) for _ in range(3))
@@ -51,7 +51,7 @@ def dull_colour(rng: random.Random, low: int, high: int) -> Rgb:
 
 def _ground(draw: ImageDraw.ImageDraw, rng: random.Random, horizon: int) -> None:
     width, height = SCENE
-    base = rng.choice((dull_colour(rng, 100, 190), dull_colour(rng, 100, 190), (96, 124, 70), (170, 150, 120)))
+    base = rng.choice((dull_color(rng, 100, 190), dull_color(rng, 100, 190), (96, 124, 70), (170, 150, 120)))
     draw.rectangle((0, horizon, width, height), fill=base)
     line = scaled(base, rng.uniform(0.72, 0.9))
     slant = rng.uniform(-1.2, 1.2)
@@ -75,7 +75,7 @@ def _wall(draw: ImageDraw.ImageDraw, rng: random.Random, horizon: int) -> None:
     x = -rng.uniform(0, 40)
     while x < width:
         w = rng.uniform(40, 130)
-        colour = rng.choice((dull_colour(rng, 70, 210), dull_colour(rng, 70, 210), (124, 70, 56), (60, 82, 56)))
+        colour = rng.choice((dull_color(rng, 70, 210), dull_color(rng, 70, 210), (124, 70, 56), (60, 82, 56)))
         draw.rectangle((x, 0, x + w, horizon), fill=colour)
         dark = scaled(colour, 0.6)
         if rng.random() < 0.6:
@@ -86,12 +86,12 @@ def _wall(draw: ImageDraw.ImageDraw, rng: random.Random, horizon: int) -> None:
             for wy in range(0, horizon, 7):
                 draw.line((x, wy, x + w, wy), fill=dark)
         x += w
-    draw.rectangle((0, horizon - 2, width, horizon + 2), fill=dull_colour(rng, 50, 120))
+    draw.rectangle((0, horizon - 2, width, horizon + 2), fill=dull_color(rng, 50, 120))
 
 
 def _pole(draw: ImageDraw.ImageDraw, rng: random.Random, x: float, y: float) -> None:
     w = rng.uniform(1.5, 4.0)
-    draw.rectangle((x - w, y - rng.uniform(90, 260), x + w, y), fill=dull_colour(rng, 40, 180))
+    draw.rectangle((x - w, y - rng.uniform(90, 260), x + w, y), fill=dull_color(rng, 40, 180))
 
 
 def _bicycle(draw: ImageDraw.ImageDraw, rng: random.Random, x: float, y: float) -> None:
@@ -154,7 +154,7 @@ def draw_occluder(rng: random.Random) -> Layer:
 
 
 def _near_pole(draw: ImageDraw.ImageDraw, rng: random.Random) -> None:
-    x, w, paint = rng.uniform(15, 113), rng.uniform(4, 10), dull_colour(rng, 30, 170)
+    x, w, paint = rng.uniform(15, 113), rng.uniform(4, 10), dull_color(rng, 30, 170)
     draw.rectangle((x - w, 0, x + w, BOTTOM), fill=scaled(paint, 0.8))
     draw.rectangle((x - w * 0.6, 0, x + w * 0.6, BOTTOM), fill=paint)
     draw.rectangle((x - w * 0.2, 0, x + w * 0.3, BOTTOM), fill=scaled(paint, 1.25))
@@ -187,7 +187,7 @@ def _near_car(draw: ImageDraw.ImageDraw, rng: random.Random) -> None:
 
 
 def _rail(draw: ImageDraw.ImageDraw, rng: random.Random) -> None:
-    y, paint, slope = rng.uniform(130, 190), dull_colour(rng, 60, 200), rng.uniform(-8, 8)
+    y, paint, slope = rng.uniform(130, 190), dull_color(rng, 60, 200), rng.uniform(-8, 8)
     for down in (0, 34, 68):
         draw.line((0, y + down, RIGHT, y + down + slope), fill=paint, width=5)
     post = rng.uniform(8, 120)

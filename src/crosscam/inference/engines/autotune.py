@@ -18,7 +18,7 @@ from typing import Any
 
 from crosscam.errors import EngineError, StorageError
 from crosscam.inference.engines.base import Descriptors, Engine, Pixels, cache_folder
-from crosscam.inference.engines.quantize import AGREEMENT, INT8_COSINE, MEASURED_IMAGES, neighbour_agreement
+from crosscam.inference.engines.quantize import AGREEMENT, INT8_COSINE, MEASURED_IMAGES, neighbor_agreement
 from crosscam.inference.engines.registry import Network, candidates, check_name, is_int8, open_engine
 from crosscam.system.files import make_folder, write_atomically, write_text
 from crosscam.system.locks import held
@@ -90,7 +90,7 @@ def measure(engines: Mapping[str, Engine], pixels: Pixels) -> dict[str, Measurem
 
 def _judged(name: str, images_per_second: float, expected: Descriptors, rows: Descriptors) -> Measurement:
     cosine = float((rows * expected).sum(axis=1).min())
-    agreement = neighbour_agreement(expected, rows)
+    agreement = neighbor_agreement(expected, rows)
     int8 = is_int8(name)
     refused = ""
     if not cosine >= (INT8_COSINE if int8 else COSINE):

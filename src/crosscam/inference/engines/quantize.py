@@ -22,7 +22,7 @@ INT8_COSINE = 0.98
 MEASURED_IMAGES = 32
 
 
-def quantise(source: Path, target: Path, images: Pixels, batch: int | None = None) -> None:
+def quantize(source: Path, target: Path, images: Pixels, batch: int | None = None) -> None:
     """Write an int8 copy of an exported fp32 graph.
 
     Weights have a range for each output channel, feature maps one for each tensor; what is no convolution stays fp32.
@@ -78,7 +78,7 @@ class _quiet:
         logging.root.setLevel(self.before)
 
 
-def neighbour_agreement(expected: Descriptors, found: Descriptors) -> float:
+def neighbor_agreement(expected: Descriptors, found: Descriptors) -> float:
     """Share of the rows whose nearest other row is the same in both, for (N, D) descriptors; 1 below three rows."""
     if len(expected) < 3:
         return 1.0

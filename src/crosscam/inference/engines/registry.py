@@ -22,7 +22,7 @@ from crosscam.inference.engines.card import ModelCard, derived_fingerprint, is_s
 from crosscam.inference.engines.graph import write_onnx
 from crosscam.inference.engines.onnx_engine import OnnxEngine, read_card, write_card
 from crosscam.inference.engines.openvino_engine import OpenVinoEngine, read_openvino_card
-from crosscam.inference.engines.quantize import INT8_COSINE, MEASURED_IMAGES, quantise
+from crosscam.inference.engines.quantize import INT8_COSINE, MEASURED_IMAGES, quantize
 from crosscam.inference.engines.torch_engine import TorchEngine
 from crosscam.system.cores import chip_has_bf16
 from crosscam.system.files import copy_bytes, write_atomically
@@ -227,7 +227,7 @@ def write_int8(network: Network, path: Path, batch: int | None = None) -> None:
         plain = Path(folder) / "fp32.onnx"
         write_fp32(network, plain, batch)
         try:
-            quantise(plain, path, network.int8_images, batch)
+            quantize(plain, path, network.int8_images, batch)
         except (AssertionError, ValueError) as error:  # what the quantiser makes of ranges that are not finite
             raise EngineError(
                 f"The network of recipe {network.card.recipe.name} cannot be written in int8 ({error}). Look at the "

@@ -11,7 +11,7 @@ from crosscam.data.synthetic.body import Pose, View
 from crosscam.data.synthetic.camera import Camera, Sensor, draw_cameras, noise_table
 from crosscam.data.synthetic.identities import (
     BAGS,
-    COLOURS,
+    COLORS,
     HAIR_STYLES,
     HATS,
     LOWER_PATTERNS,
@@ -149,4 +149,4 @@ def _grey_seen_by(camera: Camera) -> np.ndarray:
 
 
 def test_all_colours_are_bytes() -> None:
-    assert all(0 <= level <= 255 for colour in COLOURS.values() for level in colour)
+    assert all(0 <= level <= 255 for colour in COLORS.values() for level in colour)

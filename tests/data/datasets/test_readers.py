@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.datasets.readers import READERS, read_dataset, recognise
+from crosscam.data.datasets.readers import READERS, read_dataset, recognize
 from crosscam.errors import DataError
 
 
@@ -32,7 +32,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("place", [".", "download"])
 def test_every_layout_is_recognised_in_place_and_from_its_parent(tmp_path: Path, kind: str, place: str) -> None:
     touch(tmp_path / place, *LAYOUTS[kind])
-    assert recognise(tmp_path) == (kind, tmp_path / place)
+    assert recognize(tmp_path) == (kind, tmp_path / place)
     dataset = read_dataset(tmp_path)
     assert dataset.name.startswith(kind)
     assert dataset.query

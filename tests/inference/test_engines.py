@@ -21,7 +21,7 @@ from crosscam.inference.engines.base import in_batches_of, num_threads, runtime
 from crosscam.inference.engines.card import ModelCard, card_from_texts, card_to_texts, fingerprint_of
 from crosscam.inference.engines.graph import PixelsToDescriptors, RowsToDescriptors
 from crosscam.inference.engines.onnx_engine import OnnxEngine
-from crosscam.inference.engines.quantize import batches_of, neighbour_agreement
+from crosscam.inference.engines.quantize import batches_of, neighbor_agreement
 from crosscam.inference.engines.registry import EngineSpec, Network, candidates, open_engine
 from crosscam.inference.engines.torch_engine import TorchEngine, fused
 from crosscam.inference.exporting import drawn_noise
@@ -404,9 +404,9 @@ def test_neighbour_agreement_equals_a_naive_loop() -> None:
         return max((j for j in range(len(rows)) if j != i), key=lambda j: float(rows[i] @ rows[j]))
 
     expected = np.mean([nearest(a, i) == nearest(b, i) for i in range(20)])
-    assert neighbour_agreement(a, b) == pytest.approx(expected)
+    assert neighbor_agreement(a, b) == pytest.approx(expected)
     assert 0 < expected < 1
-    assert neighbour_agreement(a, a) == 1
+    assert neighbor_agreement(a, a) == 1
 
 
 def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def whole_centre(monkeypatch: pytest.MonkeyPatch) -> None:
     """A centre that is not of whole numbers would have products rounded, and blocks of some sizes round otherwise."""
     for module in (blockwise, distances_module):
-        monkeypatch.setattr(module, "centre_of", lambda x: torch.zeros(x.shape[1], dtype=torch.float64))
+        monkeypatch.setattr(module, "center_of", lambda x: torch.zeros(x.shape[1], dtype=torch.float64))
 
 
 @pytest.mark.usefixtures("whole_centre")

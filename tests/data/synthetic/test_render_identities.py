@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from crosscam.data.synthetic.identities import COLOURS, MAX_IDS, Identity, draw_identities
+from crosscam.data.synthetic.identities import COLORS, MAX_IDS, Identity, draw_identities
 
 
 def sharing(people: tuple[Identity, ...]) -> list[Identity]:
@@ -71,7 +71,7 @@ def test_the_split_leaves_two_identities_on_either_side(share: float, tests: int
 
 
 def test_colours_differ_from_each_other() -> None:
-    for (_, a), (_, b) in itertools.combinations(COLOURS.items(), 2):
+    for (_, a), (_, b) in itertools.combinations(COLORS.items(), 2):
         assert math.dist(a, b) > 50
 
 

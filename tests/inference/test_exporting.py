@@ -244,7 +244,7 @@ for name in ("torch", "crosscam"):
 
 
 def test_the_page_s_example_runs_with_nothing_but_onnxruntime_and_numpy(run: Path, tmp_path: Path) -> None:
-    page = Path(__file__).resolve().parents[1] / "docs/export.md"
+    page = Path(__file__).resolve().parents[2] / "docs/export.md"
     example = page.read_text().split("<!-- alone -->")[1].split("```python")[1].split("```")[0]
     extractor = Extractor.load(run, engine="torch")
     export_model(extractor, tmp_path / "model.onnx")

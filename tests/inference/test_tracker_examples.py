@@ -12,7 +12,7 @@ import pytest
 
 from crosscam import TrackerFeatures
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # An example, the packages that it needs, and what it prints last.
 NEEDS = [
     ("track_with_trackers.py", ("trackers", "supervision"), "Each person kept one number."),
