@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from crosscam.data.text_files import harmless
 from crosscam.gallery import Entry
 from crosscam.report.hits import render_hits
-from crosscam.web.search import Found
-from crosscam.web.service import Service, name_of
+from crosscam.web.search import Found, name_of
+from crosscam.web.service import Service
 
 ROWS = 200
 COLUMNS = (

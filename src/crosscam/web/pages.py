@@ -29,8 +29,8 @@ from crosscam.web.asking import has_several_cameras
 from crosscam.web.forms import BOXES, LARGEST_WEIGHT, TIME_STEPS, SearchForm, number, read_form
 from crosscam.web.guard import COOKIE, HEADERS, SESSION_SECONDS, session_of
 from crosscam.web.schemas import Camera, Pid, QueryKey, Seconds, Text
-from crosscam.web.search import PAGE_SIZE, Found
-from crosscam.web.service import MissingError, name_of
+from crosscam.web.search import PAGE_SIZE, Found, name_of
+from crosscam.web.service import MissingError
 from crosscam.web.views import pair_maps
 
 RECENT = 11

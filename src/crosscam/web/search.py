@@ -8,12 +8,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.calibration.calibration import Calibration, Verdict
-from crosscam.gallery import Entry, Hit, SearchOptions
+from crosscam.gallery import Entry, Hit, SearchOptions, Where
 from crosscam.gallery.filling import small_jpeg
 from crosscam.report.hits import is_right
 from crosscam.report.pairs import SimilarPair
@@ -214,3 +216,13 @@ def judged(
         )
         for n, hit in enumerate(hits, 1)
     )
+
+
+def vars_of(where: Where) -> dict[str, Any]:
+    """The conditions by name."""
+    return {name: getattr(where, name) for name in where.__dataclass_fields__}
+
+
+def name_of(entry: Entry) -> str:
+    """The last part of the path that an entry was added with: folders never leave the gallery."""
+    return PurePosixPath(entry.path.replace("\\", "/")).name or f"entry {entry.id}"
