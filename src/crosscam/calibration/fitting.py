@@ -128,15 +128,7 @@ def calibrate(
     chosen, left_out = _cameras_with_enough(data, fmr, fnmr)
     counts = count_pairs(data, chosen)
     pooled = _thresholds(counts.genuine, counts.impostor, fmr, fnmr)
-    notes = list(left_out)
-    within = None
-    if int(counts.within.sum()) >= pairs_needed(fmr):
-        within = _within(counts.within, fmr, pooled)
-    else:
-        notes.append(
-            "Two pictures of one camera are judged by the thresholds across cameras: "
-            f"{int(counts.within.sum()):,} pairs within cameras are fewer than {pairs_needed(fmr):,}."
-        )
+    within, too_few = _within_if_enough(int(counts.within.sum()), counts, fmr, pooled)
     rates = tuple(sorted({*OPEN_SET_RATES, fmr}, reverse=True))
     tail = closest_impostors(data, counts, share=min(1.0, 3 * max(rates)))
     centres, ratios = log_likelihood_ratio(counts.genuine, counts.impostor)
@@ -156,7 +148,19 @@ def calibrate(
         open_set=operating_points(data, counts, tail, rates, replicates),
         det=det_curve(counts),
         steps=tuple((round(float(d), 6), round(float(r), 6)) for d, r in zip(centres, ratios, strict=True)),
-        notes=tuple(notes),
+        notes=(*left_out, *too_few),
+    )
+
+
+def _within_if_enough(
+    pairs: int, counts: PairCounts, fmr: float, pooled: Thresholds
+) -> tuple[Thresholds | None, tuple[str, ...]]:
+    """Thresholds for two pictures of one camera; without enough pairs of such, a note that says what holds instead."""
+    if pairs >= pairs_needed(fmr):
+        return _within(counts.within, fmr, pooled), ()
+    return None, (
+        "Two pictures of one camera are judged by the thresholds across cameras: "
+        f"{pairs:,} pairs within cameras are fewer than {pairs_needed(fmr):,}.",
     )
 
 

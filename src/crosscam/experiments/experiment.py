@@ -85,12 +85,7 @@ def run_experiment(
         # What is scored is built as from the folder, so that anyone who loads it gets these scores.
         trained = describing_model(recipe, trained.state_dict()).to(world.device)
         untrained = untrained_model(recipe, len({s.pid for s in dataset.train})).to(world.device)
-        scores = [
-            test.score_together(trained),
-            test.score_together(untrained, "untrained"),
-            test.score_pixels_together(),
-        ]
-        found = [s for s in scores if s is not None]
+        found = _beside_controls(test, trained, untrained)
         if show:
             show(found)
         if world.rank == 0:
@@ -98,6 +93,12 @@ def run_experiment(
             layout = layout_of(trained)
             write_run_report(folder / REPORT, recipe, dataset, found, folder, layout, provenance)
         return found
+
+
+def _beside_controls(test: TestImages, trained: nn.Module, untrained: nn.Module) -> list[Scored]:
+    """Scores of the trained network, of the untrained one and of pixels; in the first process alone."""
+    scores = (test.score_together(trained), test.score_together(untrained, "untrained"), test.score_pixels_together())
+    return [score for score in scores if score is not None]
 
 
 def train(

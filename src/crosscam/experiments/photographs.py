@@ -115,9 +115,7 @@ def search_photographs(
         pairs, left_out = _most_similar(gallery, shown)
         pictures = _page_pictures(gallery, [entry for pair in pairs for entry in (pair.first, pair.second)])
         cameras = len({entry.camid for entry in gallery.entries()})
-        subtitle = (
-            f"{counted(len(gallery), 'image')}, {counted(cameras, 'camera')}, described by {extractor.recipe.name}."
-        )
+        images = f"{counted(len(gallery), 'image')}, {counted(cameras, 'camera')}"
         searched = Searched(findings, place, len(gallery), filled.damaged, tuple(pairs), out / PAGE, left_out, cameras)
         found(searched)
         write_pairs(
@@ -126,7 +124,7 @@ def search_photographs(
             pictures,
             gallery.layout,
             calibration,
-            subtitle=subtitle,
+            subtitle=f"{images}, described by {extractor.recipe.name}.",
             notes=notes,
             left_out=left_out,
             across=cameras > 1,
