@@ -13,11 +13,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "Calibration": "calibration.calibration",
-        "Origin": "calibration.calibration",
-        "Thresholds": "calibration.calibration",
-        "calibrate": "calibration.fitting",
-        "check_calibration": "calibration.fitting",
+        "calibration.calibration": "Calibration Origin Thresholds",
+        "calibration.fitting": "calibrate check_calibration",
     },
 )
 __all__ = [

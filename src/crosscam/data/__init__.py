@@ -20,19 +20,15 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "ReidDataset": "data.records",
-        "Sample": "data.records",
-        "contact_sheet": "data.synthetic.dataset",
-        "crop_boxes": "data.crops",
-        "decode_image": "data.images",
-        "examine_dataset": "data.doctor",
-        "holdout": "data.datasets.holdout",
-        "join": "data.datasets.joining",
-        "read_dataset": "data.datasets.readers",
-        "read_table": "data.datasets.table",
-        "render_dataset": "data.synthetic.dataset",
-        "video_frames": "data.crops",
-        "write_table": "data.datasets.table",
+        "data.crops": "crop_boxes video_frames",
+        "data.datasets.holdout": "holdout",
+        "data.datasets.joining": "join",
+        "data.datasets.readers": "read_dataset",
+        "data.datasets.table": "read_table write_table",
+        "data.doctor": "examine_dataset",
+        "data.images": "decode_image",
+        "data.records": "ReidDataset Sample",
+        "data.synthetic.dataset": "contact_sheet render_dataset",
     },
 )
 __all__ = [

@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "Reranking": "experiments.scoring",
-        "Scored": "experiments.scoring",
-        "search_photographs": "experiments.photographs",
-        "train": "experiments.experiment",
+        "experiments.experiment": "train",
+        "experiments.photographs": "search_photographs",
+        "experiments.scoring": "Reranking Scored",
     },
 )
 __all__ = [

@@ -14,13 +14,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "PairExplanation": "explain.pair",
-        "PartFocus": "explain.activation",
-        "TypicalPairs": "explain.typical",
-        "activation_maps": "explain.activation",
-        "explain_pair": "explain.pair",
-        "part_focus": "explain.activation",
-        "place_contributions": "explain.activation",
+        "explain.activation": "PartFocus activation_maps part_focus place_contributions",
+        "explain.pair": "PairExplanation explain_pair",
+        "explain.typical": "TypicalPairs",
     },
 )
 __all__ = [

@@ -16,14 +16,11 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "DescriptorFile": "inference.descriptor_tables",
-        "Extractor": "inference.extractor",
-        "TrackerFeatures": "inference.tracker_features",
-        "describe_stream": "inference.bulk",
-        "export_model": "inference.exporting",
-        "extract": "inference.extractor",
-        "load_model": "inference.extractor",
-        "read_descriptors": "inference.descriptor_tables",
+        "inference.bulk": "describe_stream",
+        "inference.descriptor_tables": "DescriptorFile read_descriptors",
+        "inference.exporting": "export_model",
+        "inference.extractor": "Extractor extract load_model",
+        "inference.tracker_features": "TrackerFeatures",
     },
 )
 __all__ = [

@@ -14,14 +14,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "Interval": "metrics.intervals",
-        "RankingResult": "metrics.ranking",
-        "evaluate_descriptors": "metrics.ranking",
-        "evaluate_ranking": "metrics.ranking",
-        "expected_single_shot": "metrics.single_shot",
-        "mean_interval": "metrics.intervals",
-        "paired_difference": "metrics.intervals",
-        "sampled_single_shot_cmc": "metrics.single_shot",
+        "metrics.intervals": "Interval mean_interval paired_difference",
+        "metrics.ranking": "RankingResult evaluate_descriptors evaluate_ranking",
+        "metrics.single_shot": "expected_single_shot sampled_single_shot_cmc",
     },
 )
 __all__ = [

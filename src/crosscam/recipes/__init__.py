@@ -14,14 +14,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "RECIPES": "recipes.catalogue",
-        "Recipe": "recipes.recipe",
-        "build_model": "recipes.catalogue",
-        "find_recipe": "recipes.catalogue",
-        "list_recipes": "recipes.catalogue",
-        "recipe_from_json": "recipes.settings",
-        "recipe_to_json": "recipes.settings",
-        "with_settings": "recipes.settings",
+        "recipes.catalogue": "RECIPES build_model find_recipe list_recipes",
+        "recipes.recipe": "Recipe",
+        "recipes.settings": "recipe_from_json recipe_to_json with_settings",
     },
 )
 __all__ = [

@@ -16,12 +16,11 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "RankStrip": "report.strips",
-        "rank_strips": "report.strips",
-        "write_hits": "report.hits",
-        "write_pair_page": "report.pair_page",
-        "write_pairs": "report.pairs",
-        "write_report": "report.page",
+        "report.hits": "write_hits",
+        "report.page": "write_report",
+        "report.pair_page": "write_pair_page",
+        "report.pairs": "write_pairs",
+        "report.strips": "RankStrip rank_strips",
     },
 )
 __all__ = [

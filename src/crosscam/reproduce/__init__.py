@@ -13,10 +13,8 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "NamedModel": "reproduce.figures",
-        "Study": "reproduce.study",
-        "figure_activation": "reproduce.figures",
-        "figure_strips": "reproduce.figures",
+        "reproduce.figures": "NamedModel figure_activation figure_strips",
+        "reproduce.study": "Study",
     },
 )
 __all__ = [

@@ -14,13 +14,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "PARTS": "retrieval.contributions",
-        "block_weights": "retrieval.contributions",
-        "body_profile": "retrieval.contributions",
-        "pairwise_distances": "retrieval.distances",
-        "parse_weights": "retrieval.contributions",
-        "part_contributions": "retrieval.contributions",
-        "rerank": "retrieval.reranking",
+        "retrieval.contributions": "PARTS block_weights body_profile parse_weights part_contributions",
+        "retrieval.distances": "pairwise_distances",
+        "retrieval.reranking": "rerank",
     },
 )
 __all__ = [

@@ -7,13 +7,14 @@ from importlib import import_module
 from typing import Any
 
 
-def lazily(room: str, places: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def lazily(room: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """``__getattr__`` and ``__dir__`` of a room.
 
     Args:
         room: the package's ``__name__``.
-        places: each public name, and the module below crosscam that it is in.
+        names: for each module below crosscam its public names, with spaces between.
     """
+    places = {name: module for module, text in names.items() for name in text.split()}
 
     def load(name: str) -> Any:
         if name not in places:

@@ -15,13 +15,10 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
-        "Listeners": "training.callbacks",
-        "StepReport": "training.callbacks",
-        "load_recipe": "training.checkpoint",
-        "load_weights": "training.checkpoint",
-        "provenance_of": "training.provenance",
-        "read_history": "training.callbacks",
-        "train": "training.trainer",
+        "training.callbacks": "Listeners StepReport read_history",
+        "training.checkpoint": "load_recipe load_weights",
+        "training.provenance": "provenance_of",
+        "training.trainer": "train",
     },
 )
 __all__ = [
