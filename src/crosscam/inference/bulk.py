@@ -3,7 +3,7 @@
 Parts stand in ``OUT.parts`` until all are there, and are then joined into OUT. Each part is written beside its place
 and moved into it, so that a kill loses at most the parts in work. The same call goes on where an earlier one stopped,
 if pictures and model are the same. A lock keeps everybody else out; a part that is broken, or one of whose pictures has
-changed since, is described again.
+changed since, is described again. :func:`run_on_ray` describes parts on the machines of a Ray cluster.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where each match of a query stands in its ranking, found by counting closer images, without sorting.
+"""Labels of a ranking, and where each match of a query stands in it: closer images are counted, nothing is sorted.
 
 A ranking of G gallery images has only a few matches, and every score depends on their places alone. The place of a
 match is the number of non-matches before it plus the number of matches before it. The former is counted here.

@@ -1,6 +1,7 @@
 """Relation Network for Person Re-identification: one branch per scale on one backbone.
 
 Source: Park & Ham, AAAI 2020, Fig. 1. RRID-S has the scale of six stripes, RRID-F those of 6, 4 and 2.
+:class:`BlockProjection` makes the descriptor shorter, block by block.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a recipe is: one complete, named experiment as frozen dataclasses."""
+"""What a recipe is: one complete, named experiment as frozen dataclasses; and the largest sizes it may ask for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes to and from JSON, and single settings by dotted name (``train.epochs=5``)."""
+"""Recipes to and from JSON, and single settings by dotted name (``train.epochs=5``); settings without effect."""
 
 from __future__ import annotations
 

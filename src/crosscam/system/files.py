@@ -1,5 +1,7 @@
 """Files and folders that are whole or not there: made beside their place, flushed to disk, and moved into it.
 
+Places that a command will write to are tried before its work (:func:`check_file`, :func:`check_folder`).
+
 The name of an unfinished one is drawn at random, so that two writers never share one. What a kill leaves of them is
 removed by :func:`clear_unfinished`, which the holder of the place's lock may call.
 """

@@ -1,4 +1,7 @@
-"""What a search asks for, and what it found, in plain objects that the page, the API and the exports share."""
+"""What a search asks for, and what it found, in plain objects that the page, the API and the exports share.
+
+Uploaded pictures stay in memory while they are searched with: few, and not for long.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections: how many, from whom, and how long they may take to say what they want.
+"""The server: its start, its end with the last answer, and limits on connections.
 
 The guard stands before requests, and a connection that never finishes its headers is none yet. So the limits are here,
 at the protocol: a time from the connection, or from the end of the last answer, to the end of the headers; and a number

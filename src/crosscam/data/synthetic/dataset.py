@@ -1,4 +1,4 @@
-"""Render a multi-camera data set of drawn pedestrians: data for tests and demonstrations, without any download."""
+"""Render a multi-camera data set of drawn pedestrians, for tests and demonstrations; and a contact sheet of it."""
 
 from __future__ import annotations
 
