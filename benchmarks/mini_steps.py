@@ -25,24 +25,23 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from crosscam.data.augment import prepare
-from crosscam.data.joining import join
+from crosscam.data.datasets.joining import join
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.loading import Images, open_images
-from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.data.render import render_dataset
-from crosscam.extraction import load_model
-from crosscam.models.projection import BlockProjection
-from crosscam.models.rrid import RRIDModel
+from crosscam.data.synthetic.dataset import render_dataset
+from crosscam.experiments.scoring import ranking_labels
+from crosscam.inference.extractor import load_model
+from crosscam.metrics.ranking import evaluate_descriptors
+from crosscam.models.rrid import BlockProjection, RRIDModel
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.retrieval.metrics import evaluate_descriptors
-from crosscam.scoring import ranking_labels
 from crosscam.training.checkpoint import STATE, load_recipe, load_weights
-from crosscam.training.loop import train
 from crosscam.training.provenance import versions
 from crosscam.training.run import training_descriptors
+from crosscam.training.trainer import train
 
 RESULT = Path(__file__).parent / "results" / "mini_steps.json"
 NUMBERS = 512

@@ -28,15 +28,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.images import decode_image
-from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.engines.openvino_engine import openvino_core
 from crosscam.errors import EngineError
-from crosscam.extraction import Extractor
-from crosscam.retrieval.intervals import mean_interval
-from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
-from crosscam.scoring import TestImages, ranking_labels
+from crosscam.experiments.scoring import TestImages, ranking_labels
+from crosscam.inference.engines.openvino_engine import openvino_core
+from crosscam.inference.extractor import Extractor
+from crosscam.metrics.intervals import mean_interval
+from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
 from crosscam.shipped import run_folder
 from crosscam.training.checkpoint import WEIGHTS
 from crosscam.training.provenance import versions
@@ -51,7 +51,7 @@ Row = dict[str, Any]
 
 def read_exams(path: Path) -> list[ReidDataset]:
     """All people of VIPeR, and every second of them; any other data set as it is."""
-    found = recognise(path)
+    found = recognize(path)
     if not found or found[0] != "viper":
         return [read_dataset(path)]
     everyone = read_dataset(path, protocol="all")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crosscam.models.backbones import build_backbone
-from crosscam.models.parts import pool_stripes
-from crosscam.models.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
 from crosscam.models.rrid import RRID, RRIDModel
+from crosscam.models.stripes import pool_stripes
 
 TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
-from crosscam.models.parts import Activation, GammaInit, PartUnits, SingleUnit, pool_stripes
+from crosscam.models.stripes import Activation, GammaInit, PartUnits, SingleUnit, pool_stripes
 
 GlobalPooling = Literal["gcp", "gap", "gmp", "gap+gmp", "none"]
 Contrast = Literal["rest_mean", "mean_minus_max"]

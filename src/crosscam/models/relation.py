@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
-from crosscam.models.parts import Activation, GammaInit, PartUnits
+from crosscam.models.stripes import Activation, GammaInit, PartUnits
 
 Relation = Literal["one_vs_rest", "rest_only", "none"]
 

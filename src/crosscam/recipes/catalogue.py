@@ -8,8 +8,9 @@ from torch import nn
 
 from crosscam.data.augment import Augment
 from crosscam.errors import RecipeError
-from crosscam.models.pretrained import IMAGENET_PACKAGES
+from crosscam.models.backbones.pretrained import IMAGENET_PACKAGES
 from crosscam.models.rrid import RRIDModel
+from crosscam.recipes.baseline_recipes import SYSTEM_RECIPES
 from crosscam.recipes.choices import (
     AdamW,
     Cosine,
@@ -17,8 +18,7 @@ from crosscam.recipes.choices import (
     Steps,
 )
 from crosscam.recipes.recipe import Data, Evaluation, Recipe, Train
-from crosscam.recipes.systems import SYSTEM_RECIPES
-from crosscam.system.names import did_you_mean
+from crosscam.system.text import did_you_mean
 
 RRID_F = Recipe(
     name="rrid-f",
