@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crosscam.data.readers import read_dataset
-from crosscam.retrieval.metrics import evaluate_descriptors
+from crosscam.data.datasets.readers import read_dataset
+from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.training.provenance import versions
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))

@@ -33,23 +33,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crosscam.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment, augment, prepare
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.images import decode_image
 from crosscam.data.loading import read_ahead
-from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.data.resizing import resize_bytes
 from crosscam.data.text_files import path_in, read_lines
-from crosscam.engines.openvino_engine import openvino_core
-from crosscam.models.osnet import AggregationGate, OmniScaleBlock
-from crosscam.models.osnet_lct import OSNetLCT
-from crosscam.models.parts import PartUnits, merge_stripes
+from crosscam.inference.engines.openvino_engine import openvino_core
+from crosscam.models.backbones.omni_scale import AggregationGate, OmniScaleBlock
+from crosscam.models.backbones.osnet_lct import OSNetLCT
 from crosscam.models.pooling import contrastive_feature
 from crosscam.models.relation import one_vs_rest_mean
 from crosscam.models.rrid import RRID
+from crosscam.models.stripes import PartUnits, merge_stripes
 from crosscam.recipes.catalogue import RRID_MINI, build_model
 from crosscam.training.checkpoint import save_provenance, save_recipe, save_weights
-from crosscam.training.provenance import versions
-from crosscam.training.trained_on import save_trained_on
+from crosscam.training.provenance import save_trained_on, versions
 
 BATCH = 32
 STRIPES = 4

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from crosscam.models.backbones import build_backbone, num_stages
-from crosscam.models.osnet_lct import LinearContextGate
+from crosscam.models.backbones.build import build_backbone, num_stages
+from crosscam.models.backbones.osnet_lct import LinearContextGate
 
 
 def plain_gate(streams, weight, bias, groups=16):
@@ -40,7 +40,7 @@ def test_map_sizes(last_stride, shape):
 
 
 def test_parameters_are_those_of_the_published_file():
-    """By hand from its graph: convolutions without their batch norms' numbers, norms of the image and the stem, gates."""
+    """By hand from its graph: convolutions, norms of the image and the stem, gates."""
     backbone = build_backbone("osnet-lct")
     norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     scales = sum(m.weight.numel() for m in norms)

@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from crosscam.errors import RecipeError
 from crosscam.losses import classification_loss
-from crosscam.models.baselines.osnet import CHANNELS, AggregationGate, OmniScaleBlock, OSNet, OSNetModel
+from crosscam.models.backbones.omni_scale import CHANNELS, AggregationGate, OmniScaleBlock
+from crosscam.models.baselines.osnet import OSNet, OSNetModel
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 

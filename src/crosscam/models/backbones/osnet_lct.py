@@ -1,7 +1,7 @@
 """OSNet with instance normalization and linear context transforms: a small backbone for unseen cameras.
 
-Sources: Zhou et al., ICCV 2019 (OSNet, see :mod:`crosscam.models.osnet`); Ruan et al., "Linear Context Transform
-Block", AAAI 2020. This is the network of OpenVINO's person-reidentification-retail-0277 up to its feature map.
+Sources: Zhou et al., ICCV 2019 (OSNet, see :mod:`crosscam.models.backbones.omni_scale`); Ruan et al., "Linear Context
+Transform Block", AAAI 2020. This is OpenVINO's person-reidentification-retail-0277 up to its feature map.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import group_norm
 
-from crosscam.models.feature_map import Backbone
-from crosscam.models.hacnn import conv_unit
-from crosscam.models.osnet import CHANNELS, OmniScaleBlock
-from crosscam.models.pooling import pool_map
+from crosscam.models.backbones.feature_map import Backbone, conv_unit
+from crosscam.models.backbones.omni_scale import CHANNELS, OmniScaleBlock, mean_of_map
 
 # Groups of channels that a linear context transform normalizes together.
 GROUPS = 16
@@ -41,7 +39,8 @@ class LinearContextGate(nn.Module):
         return cast(Tensor, sum(weighed[1:], start=weighed[0]))
 
     def _weights(self, x: Tensor) -> Tensor:
-        return group_norm(pool_map(x, "gap"), GROUPS, self.weight, self.bias).sigmoid()
+        normed: Tensor = group_norm(mean_of_map(x), GROUPS, self.weight, self.bias)
+        return normed.sigmoid()
 
 
 class OSNetLCT(Backbone):

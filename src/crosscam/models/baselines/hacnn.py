@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample, interpolate, normalize
 
 from crosscam.errors import ArgumentError
+from crosscam.models.backbones.feature_map import conv_unit
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.pooling import pool_map
 from crosscam.models.stripes import PartUnits, part_classifiers
@@ -231,12 +232,6 @@ class InceptionB(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H/2, W/2), halves rounded up."""
         return torch.cat([stream(x) for stream in self.streams], dim=1)
-
-
-def conv_unit(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Convolution without bias, batch normalisation, ReLU; the size is kept, or divided by the stride."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
 
 @dataclass(frozen=True)
