@@ -27,7 +27,7 @@ from crosscam.training.checkpoint import PROVENANCE, RECIPE, WEIGHTS, load_recip
 from crosscam.training.provenance import TRAINED_ON, save_trained_on
 
 MOST_BYTES = 12_000_000
-MOST_RECORD_BYTES = 200_000
+MOST_RECORD_BYTES = 300_000
 LEAST_COSINE = 0.999
 
 

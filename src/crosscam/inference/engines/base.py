@@ -64,7 +64,13 @@ def in_batches_of(size: int | None, run: Callable[[Pixels], Descriptors], pixels
         # The runtimes refuse empty batches; one black image tells the length of a descriptor.
         return in_batches_of(size, run, np.zeros((1, *pixels.shape[1:]), np.uint8))[:0]
     if size is None or len(pixels) == size:
-        return run(pixels)
+        found = run(pixels)
+        if len(found) != len(pixels):
+            raise EngineError(
+                f"The graph gives {len(found)} descriptors for {len(pixels)} images. Export it again, or take "
+                "--engine torch."
+            )
+        return found
     rows = []
     for start in range(0, len(pixels), size):
         batch = pixels[start : start + size]

@@ -103,6 +103,8 @@ def _openvino(spec: EngineSpec, path: Path, device: str) -> Engine:
     return OpenVinoEngine(path, name=spec.name, bf16=spec.uses_bf16("cpu"))
 
 
+# Which graphs this version writes: raised when a network is traced to another one, so that older cached ones are left.
+GRAPHS = 2
 _ONNX, _BOTH = (".onnx",), (".onnx", ".xml")
 _COMPILED = partial(_torch, compiled=True)
 # Those of fp32 first; compiling takes minutes, so that "auto" leaves it out.
@@ -163,11 +165,13 @@ def open_engine(name: str, network: Network) -> Engine:
         return spec.open_network(spec, network)
     _refuse_unsound(network)
     if spec.precision != "int8":
-        return _kept(f"{card.fingerprint}-fp32.onnx", card, lambda path: write_fp32(network, path), spec)
+        return _kept(f"{card.fingerprint}-fp32-{GRAPHS}.onnx", card, lambda path: write_fp32(network, path), spec)
     if images is None or not len(images):
         raise EngineError(f"Engine {name} takes its ranges from images: Extractor.load(..., int8_images=[paths]).")
     digest = hashlib.sha256(images.tobytes()).hexdigest()[:16]
-    engine = _kept(f"{card.fingerprint}-int8-{digest}.onnx", card, lambda path: write_int8(network, path), spec)
+    engine = _kept(
+        f"{card.fingerprint}-int8-{GRAPHS}-{digest}.onnx", card, lambda path: write_int8(network, path), spec
+    )
     _refuse_unlike(engine, network, images)
     return engine
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, grid_sample, interpolate, normalize
+from torch.nn.functional import grid_sample, interpolate, normalize
 
 from crosscam.errors import ArgumentError
 from crosscam.models.backbones.feature_map import conv_unit
@@ -167,7 +167,7 @@ class HardAttention(nn.Module):
         """(B, C, H, W) -> (B, T, 2) centres (x, y); -1 is the left or upper edge of the map, 1 the right or lower."""
         with full_precision(x):
             centres = torch.tanh(self.place(x.mean(dim=(2, 3)).to(self.place.weight.dtype)))
-        return centres.view(len(x), -1, 2)
+        return centres.reshape(-1, self.place.out_features // 2, 2)
 
 
 def crop_regions(feature_map: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
@@ -183,15 +183,23 @@ def crop_regions(feature_map: Tensor, centres: Tensor, size: tuple[int, int]) ->
     Returns:
         (B, T, C, h, w), float32 at least.
     """
-    b, t, _ = centres.shape
+    # Numbers, not parts of a traced graph: the number of images alone is left open.
+    t, c = int(centres.shape[1]), int(feature_map.shape[1])
     h, w = size
-    shape = centres.new_tensor([[1.0, 0.0], [0.0, 1.0 / t]]).expand(b, t, 2, 2)
     with full_precision(feature_map):
-        transforms = torch.cat((shape, centres.unsqueeze(3)), dim=3).flatten(0, 1)
+        # Broadcasting in place of affine_grid, which a traced graph keeps for one number of images.
+        columns = _places(w, centres)
+        rows = _places(h, centres) * (1.0 / t)
+        offsets = torch.stack((columns.expand(h, w), rows.unsqueeze(1).expand(h, w)), dim=2)
         # The regions of an image are sampled as one tall image.
-        grid = affine_grid(transforms, [b * t, 1, h, w], align_corners=False).view(b, t * h, w, 2)
+        grid = (centres[:, :, None, None] + offsets).reshape(-1, t * h, w, 2)
         tall = grid_sample(feature_map.to(grid.dtype), grid, align_corners=False)
-    return tall.view(b, -1, t, h, w).transpose(1, 2)
+    return tall.reshape(-1, c, t, h, w).transpose(1, 2)
+
+
+def _places(count: int, like: Tensor) -> Tensor:
+    """(count,) middles of equal cells between -1 and 1."""
+    return torch.linspace(-1, 1, count, dtype=like.dtype, device=like.device) * ((count - 1) / count)
 
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
