@@ -36,7 +36,7 @@ class LinearContextGate(nn.Module):
     def forward(self, streams: Sequence[Tensor]) -> Tensor:
         """T maps (B, C, H, W) -> (B, C, H, W), their weighted sum."""
         weighed = [x * self._weights(x)[..., None, None] for x in streams]
-        return cast(Tensor, sum(weighed[1:], start=weighed[0]))
+        return sum(weighed[1:], start=weighed[0])
 
     def _weights(self, x: Tensor) -> Tensor:
         normed: Tensor = group_norm(mean_of_map(x), GROUPS, self.weight, self.bias)
