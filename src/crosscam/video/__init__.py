@@ -1,0 +1,8 @@
+"""From videos to a gallery: decode, detect people, track them, choose crops, describe and add them."""
+
+from crosscam.video.detections import Detections, Detector
+from crosscam.video.fragments import Fragment
+from crosscam.video.settings import WatchSettings
+from crosscam.video.watching import Watched, watch
+
+__all__ = ["Detections", "Detector", "Fragment", "WatchSettings", "Watched", "watch"]
