@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 from rich.progress import Progress
@@ -33,7 +32,7 @@ from crosscam.video.watching import Watched, watch
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Add the people of a video to a gallery: detect, track, choose crops, describe.
+    """Add the people of a video to a gallery: detect, track, crop, describe.
 
     The same call goes on after a kill. Live sources are watched until Ctrl-C.
     """
@@ -48,8 +47,8 @@ class Watch:
     """When the video begins: a date such as '2026-11-24 08:30' (UTC) or 2026-11-24T08:30+01:00, or seconds. Without it
     times count from the first frame."""
     detector: Unset[str] = None
-    """YOLOX or SSD file (.onnx, .xml, .pb), MOT det.txt, or MODULE:FUNCTION; by default the one that 'crosscam models get
-    person-detector' keeps."""
+    """YOLOX or SSD file (.onnx, .xml, .pb), MOT det.txt, or MODULE:FUNCTION; by default the one that 'crosscam models
+    get person-detector' keeps."""
     tiles: Unset[str] = None
     """Also look at overlapping tiles, such as 3x2: slower, and finds people who are small in the frame."""
     tracker: str = "auto"
@@ -58,7 +57,7 @@ class Watch:
     rate: Unset[float] = None
     """Most frames a second that are looked at; all by default."""
     min_score: float = 0.1
-    """Least confidence of a detection; tracks begin at 0.5."""
+    """Least confidence of a detection; tracks begin at 0.4."""
     min_height: int = 64
     """Least height of a crop, in pixels."""
     crops: int = 4
@@ -166,7 +165,7 @@ class Stop:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _ask(self, *_: object) -> None:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True

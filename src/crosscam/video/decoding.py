@@ -89,16 +89,16 @@ class VideoFile:
     def frames(self, rate: float | None = None) -> Iterator[Frame]:
         """See :class:`Source`; damaged frames are left out, and told with their time."""
         due = Due(rate)
-        number, seconds = -1, 0.0
+        number, seconds, self._reached = -1, 0.0, 0.0
         with opened_video(os.fspath(self.path)) as (container, stream):
             first: float | None = None
             step = 1 / float(stream.average_rate or USUAL_RATE)
-            for frame in decoded(container, stream, lambda why: self._damaged(seconds, why)):
+            for frame in decoded(container, stream, self._damaged):
                 number += 1
                 stamp = frame.time
                 first = stamp if first is None else first
                 at = seconds + step * (number > 0) if stamp is None or first is None else stamp - first
-                seconds = max(seconds, at)  # a stamp that jumps back does not turn time around
+                seconds = self._reached = max(seconds, at)  # a stamp that jumps back does not turn time around
                 if due.take(seconds):
                     yield Frame(number, seconds, pixels_of(frame))
         if number < 0:
@@ -109,9 +109,10 @@ class VideoFile:
                 "is kept."
             )
 
-    def _damaged(self, seconds: float, why: str) -> None:
+    def _damaged(self, why: str) -> None:
         if not self.notes:
-            self.notes.append(f"{self.path.name} is damaged after {seconds:.1f} s ({why}); what can be read is kept.")
+            at = f"{self._reached:.1f} s"
+            self.notes.append(f"{self.path.name} is damaged after {at} ({why}); what can be read is kept.")
 
 
 @dataclass

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from PIL import Image
 
@@ -25,13 +26,16 @@ class Exported:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._files = ExitStack()
         try:
             make_folder(folder / "crops")
-            self._mot: IO[str] = open(folder / "tracks.txt", "w", encoding="utf-8")
-            self._csv: IO[str] = open(folder / "crops.csv", "w", encoding="utf-8", newline="")
+            self._mot, table = (
+                self._files.enter_context(path.open("w", encoding="utf-8", newline=""))
+                for path in (folder / "tracks.txt", folder / "crops.csv")
+            )
         except OSError as error:
             raise DataError(f"{folder} cannot be written ({error.strerror}).") from error
-        self._rows: Any = csv.writer(self._csv)
+        self._rows: Any = csv.writer(table)
         self._rows.writerow(COLUMNS)
 
     def add(self, track: Track) -> None:
@@ -46,5 +50,4 @@ class Exported:
 
     def close(self) -> None:
         """Flush and close."""
-        self._mot.close()
-        self._csv.close()
+        self._files.close()

@@ -93,13 +93,7 @@ class GalleryTracks:
         """
         names = tuple(self.name_of(track) for track, _ in tracks)
         there = {e.track for e in self._gallery.entries(Where(tracks=names))} if names else set()
-        new = [
-            track
-            for track, ended in tracks
-            if self.name_of(track) not in there
-            and not (ended is not None and ended <= self._done)
-            and not self.complete
-        ]
+        new = [track for track, ended in tracks if self.name_of(track) not in there and not self._passed(ended)]
         crops = [(track, crop) for track in new for crop in track.crops]
         if crops:
             with stage("describe"):
@@ -112,6 +106,10 @@ class GalleryTracks:
         with stage("write"):
             self._remember(frame)
         return len(tracks) - len(new)
+
+    def _passed(self, ended: int | None) -> bool:
+        """Whether a track that was over at a frame was written, or left out, by an earlier call."""
+        return self.complete or (ended is not None and ended <= self._done)
 
     def _entries(self, crops: Sequence[tuple[Track, Crop]]) -> list[NewEntry]:
         camid, name = self._camera()

@@ -25,6 +25,8 @@ STRIDES = (8, 16, 32)
 # YOLOX pads frames with this grey, at the right and at the bottom.
 PADDING = 114
 YOLOX_PERSON, TENSORFLOW_PERSON = 0, 1
+# Such graphs take any size and shrink it to this one, slowly.
+TENSORFLOW_SIZE = (300, 300)
 # OpenVINO's person-detection-* call a person 0 or 1.
 SSD_PERSON = (0, 1)
 
@@ -86,7 +88,7 @@ class GraphDetector:
         return _clipped(Detections(rows[:, 3:7] * _sides(frame), rows[:, 2]), frame)
 
     def _tensorflow(self, frame: Pixels) -> Detections:
-        found = self._model([np.ascontiguousarray(frame)[None]])
+        found = self._model([_resized(frame, *TENSORFLOW_SIZE)[None]])
         boxes, scores, classes = (_named(found, f"detection_{n}") for n in ("boxes", "scores", "classes"))
         people = (np.round(classes[0]) == TENSORFLOW_PERSON) & (scores[0] >= LEAST_SCORE)
         corners = boxes[0][people][:, [1, 0, 3, 2]].astype(np.float64)
@@ -144,8 +146,8 @@ def _kind_of(model: Any, path: Path) -> Kind:
     if first and len(shapes) == 1 and len(shapes[0]) == 3 and (shapes[0][-1] or 0) >= 6:
         return "yolox"
     raise EngineError(
-        f"{path} is not a detector that crosscam knows: input {image}, outputs {shapes}. Expected YOLOX (1, N, 85), SSD "
-        "(1, 1, N, 7), or detection_boxes, detection_scores and detection_classes. Give another one as a Python "
+        f"{path} is not a detector that crosscam knows: input {image}, outputs {shapes}. Expected YOLOX (1, N, 85), "
+        "SSD (1, 1, N, 7), or detection_boxes, detection_scores and detection_classes. Give another one as a Python "
         "function: --detector MODULE:FUNCTION."
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time as clock
-from pathlib import Path
 from typing import IO
 
 import numpy as np

@@ -28,7 +28,7 @@ class MotDetections:
     def __repr__(self) -> str:
         return f"MotDetections({str(self.path)!r}, {len(self._frames)} frames)"
 
-    def __call__(self, frame: Pixels) -> Detections:
+    def __call__(self, _: Pixels) -> Detections:
         """People in the next frame, for callers that show each frame once and in order."""
         self._next += 1
         return self.of_frame(self._next - 1)

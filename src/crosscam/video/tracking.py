@@ -14,7 +14,7 @@ from crosscam.video.detections import Detections, Floats, overlaps
 
 TrackerName = Literal["auto", "plain", "bytetrack", "ocsort"]
 # Detections of at least this score begin tracks; those of at least LOW continue them.
-HIGH, LOW = 0.5, 0.1
+HIGH, LOW = 0.4, 0.1
 # A track that is not found again for this many seconds is over.
 LOST_AFTER = 1.5
 
@@ -56,7 +56,7 @@ class _Track:
 
 
 class PlainTracker:
-    """Two-stage matching of boxes, as in ByteTrack (Zhang et al., ECCV 2022), with a constant speed in place of a filter.
+    """Two-stage matching of boxes as in ByteTrack (Zhang et al., ECCV 2022), with a speed in place of a Kalman filter.
 
     Likely boxes are matched with all tracks, by the overlap with the place where the track should be; then unlikely
     boxes with the tracks that are left. Boxes are widened for what is left after that, for fast people and low rates.

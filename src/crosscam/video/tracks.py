@@ -83,7 +83,7 @@ class OpenTracks:
 
     def end(self) -> list[Track]:
         """The tracks that are still open, at the end of the video."""
-        return self._take(lambda track: True)
+        return self._take(bool)
 
     def _track(self, number: int, seconds: float) -> Track:
         """The open track of a tracker's number; a number that comes back after its track was over is a new one."""
@@ -92,7 +92,7 @@ class OpenTracks:
             self._open[number] = Track(self._count, Choice(self._settings.crops), seconds, seconds)
         return self._open[number]
 
-    def _take(self, over: Callable[[Track], bool]) -> list[Track]:
+    def _take(self, over: Callable[[Track], object]) -> list[Track]:
         ended = {number: track for number, track in self._open.items() if over(track)}
         for number in ended:
             del self._open[number]

@@ -79,8 +79,8 @@ def watch(
     zone: Zone | None = None,
     out: Path | None = None,
     again: bool = False,
-    note: Callable[[str], None] = lambda text: None,
-    progress: Callable[[Watched], None] = lambda watched: None,
+    note: Callable[[str], object] = str,
+    progress: Callable[[Watched], object] = id,
 ) -> Watched:
     """Watch a video, and add the best crops of each track to a gallery.
 
@@ -153,8 +153,8 @@ class _Run:
     writer: GalleryTracks | None
     exported: Exported | None
     watched: Watched
-    note: Callable[[str], None]
-    progress: Callable[[Watched], None]
+    note: Callable[[str], object]
+    progress: Callable[[Watched], object]
     pending: list[tuple[Track, int | None]] = field(default_factory=list)
     told: int = 0
 
