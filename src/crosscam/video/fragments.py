@@ -58,7 +58,8 @@ class Fragment:
             return None
         if not mark or not math.isfinite(seconds + before + after):
             return None
-        return cls(video, seconds, (left, top, width, height), frame, (seconds + before, seconds + after), live)
+        seen = (round(seconds + before, 3), round(seconds + after, 3))
+        return cls(video, seconds, (left, top, width, height), frame, seen, live)
 
 
 def _date(seconds: float) -> str:
