@@ -78,9 +78,10 @@ def test_a_file_without_its_end_and_index_is_one_line(walkers: tuple[list, list]
     path.write_bytes(path.read_bytes()[:20_000])
     with pytest.raises(DataError, match=r"v\.mp4 is not a video that can be read"):
         VideoFile(path)
-    (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(DataError, match="is not a video that can be read"):
-        open_source(str(tmp_path / "text.mp4"))
+    for name, text in (("a.mp4", "no video"), ("a.txt", "1,-1,5,5,20,20,1\n" * 9), ("a.m3u8", "#EXTM3U\nv.mp4\n")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(DataError, match=r"is (a text and )?not a video that can be read"):
+            open_source(str(tmp_path / name))
     with pytest.raises(DataError, match=r"No video at .*gone\.mp4"):
         open_source(str(tmp_path / "gone.mp4"))
 

@@ -23,6 +23,8 @@ USUAL_RATE = 25.0
 MISSING_END = 1.0
 # What is digested of a large file: its size, its beginning and its end.
 DIGESTED = 2**20
+# FFmpeg draws any text as a terminal, and follows lists of other files.
+TEXTS = frozenset(("tty", "concat", "hls", "dash", "sdp"))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -212,6 +214,8 @@ def opened_video(address: str, options: dict[str, str] | None = None, **how: Any
                 f"{shown} is not a video that can be read ({reason}). Expected a video file, a folder of frames or an "
                 "address such as rtsp://..."
             ) from error
+        if "://" not in address and set(container.format.name.split(",")) & TEXTS:
+            raise DataError(f"{shown} is a text and not a video that can be read. Expected a video file.")
         if not container.streams.video:
             raise DataError(f"{shown} holds no video. Expected a file with a video stream.")
         stream = container.streams.video[0]
