@@ -169,7 +169,10 @@ def _named(found: Any, name: str) -> NDArray[np.float32]:
 
 
 def _resized(frame: Pixels, rows: int, columns: int) -> Pixels:
-    return np.asarray(Image.fromarray(frame).resize((columns, rows), Image.Resampling.BILINEAR), dtype=np.uint8)
+    """Bilinear without smoothing, as OpenCV and TensorFlow shrink images: what these networks were trained on."""
+    scale = (frame.shape[1] / columns, 0, 0, 0, frame.shape[0] / rows, 0)
+    image = Image.fromarray(frame).transform((columns, rows), Image.Transform.AFFINE, scale, Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.uint8)
 
 
 def _channels_first(image: Pixels) -> NDArray[np.float32]:
