@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from crosscam.video.tracks import Track
 
 # The document that says how far each video was watched, by its key, and how.
 DOCUMENT = "watched"
+# Cameras that are watched at the same time are numbered, and their videos remembered, one after another.
+_TURN = threading.Lock()
 
 
 class GalleryTracks:
@@ -91,6 +94,15 @@ class GalleryTracks:
         Returns:
             Tracks that were there already.
         """
+        with _TURN:
+            return self._add(tracks, frame, stage)
+
+    def _add(
+        self,
+        tracks: Sequence[tuple[Track, int | None]],
+        frame: int | None,
+        stage: Callable[[str], AbstractContextManager[None]],
+    ) -> int:
         names = tuple(self.name_of(track) for track, _ in tracks)
         there = {e.track for e in self._gallery.entries(Where(tracks=names))} if names else set()
         new = [track for track, ended in tracks if self.name_of(track) not in there and not self._passed(ended)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +54,7 @@ class GraphDetector:
         self.kind: Kind = _kind_of(model, path)
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": num_threads()}
         settings["INFERENCE_PRECISION_HINT"] = "f32"
+        self._turn = threading.Lock()  # several cameras share a detector, which works on one frame at a time
         self._model: Any = opened(path, lambda: core.compile_model(model, "CPU", settings))
 
     def __repr__(self) -> str:
@@ -60,9 +62,10 @@ class GraphDetector:
 
     def __call__(self, frame: Pixels) -> Detections:
         """People in a frame (H, W, 3) uint8 RGB, with scores of ``LEAST_SCORE`` and more."""
-        if self.kind == "yolox":
-            return self._yolox(frame)
-        return self._ssd(frame) if self.kind == "ssd" else self._tensorflow(frame)
+        with self._turn:
+            if self.kind == "yolox":
+                return self._yolox(frame)
+            return self._ssd(frame) if self.kind == "ssd" else self._tensorflow(frame)
 
     def _input_size(self) -> tuple[int, int]:
         """Height and width of the graph's images."""

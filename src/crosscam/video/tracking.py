@@ -15,8 +15,8 @@ from crosscam.video.detections import Detections, Floats, overlaps
 TrackerName = Literal["auto", "plain", "bytetrack", "ocsort"]
 # Detections of at least this score begin tracks; those of at least LOW continue them.
 HIGH, LOW = 0.4, 0.1
-# A track that is not found again for this many seconds is over.
-LOST_AFTER = 1.5
+# A track that is not found again for this many seconds, and in this many frames, is over.
+LOST_AFTER, LOST_FRAMES = 1.5, 2
 
 
 class Tracker(Protocol):
@@ -33,11 +33,17 @@ class Tracker(Protocol):
         """
 
 
+def is_over(seconds: float, frames: int) -> bool:
+    """Whether a track is over that was seen last so many seconds and frames ago."""
+    return seconds > LOST_AFTER and frames > LOST_FRAMES
+
+
 @dataclass
 class _Track:
     number: int
     box: Floats
     seconds: float
+    frame: int
     speed: Floats = field(default_factory=lambda: np.zeros(4))
     hits: int = 1
 
@@ -46,13 +52,13 @@ class _Track:
         gap = seconds - self.seconds
         return self.box + self.speed * min(gap, 0.5)
 
-    def moved(self, box: Floats, seconds: float) -> None:
+    def moved(self, box: Floats, seconds: float, frame: int) -> None:
         """Take a new place, and learn the speed."""
         gap = seconds - self.seconds
         if gap > 0:
             weight = 0.5 if self.hits == 1 else 0.25
             self.speed = (1 - weight) * self.speed + weight * (box - self.box) / gap
-        self.box, self.seconds, self.hits = box, seconds, self.hits + 1
+        self.box, self.seconds, self.frame, self.hits = box, seconds, frame, self.hits + 1
 
 
 class PlainTracker:
@@ -68,11 +74,12 @@ class PlainTracker:
 
     def __init__(self) -> None:
         self._tracks: list[_Track] = []
-        self._last = 0
+        self._last = self._frame = 0
 
     def update(self, found: Detections, seconds: float) -> NDArray[np.int64]:
         """See :class:`Tracker`."""
-        self._tracks = [t for t in self._tracks if seconds - t.seconds <= LOST_AFTER]
+        self._frame += 1
+        self._tracks = [t for t in self._tracks if not is_over(seconds - t.seconds, self._frame - t.frame)]
         numbers = np.full(len(found), -1, np.int64)
         likely = found.scores >= HIGH
         unlikely = ~likely & (found.scores >= LOW)
@@ -84,12 +91,12 @@ class PlainTracker:
         ):
             left = np.flatnonzero(boxes & (numbers < 0))
             for track, i in _matches(free, found.boxes[left], seconds, least, widened):
-                track.moved(found.boxes[left[i]], seconds)
+                track.moved(found.boxes[left[i]], seconds, self._frame)
                 numbers[left[i]] = track.number
             free = [t for t in free if t.number not in numbers]
         for i in np.flatnonzero(likely & (numbers < 0)):
             self._last += 1
-            self._tracks.append(_Track(self._last, found.boxes[i], seconds))
+            self._tracks.append(_Track(self._last, found.boxes[i], seconds, self._frame))
             numbers[i] = self._last
         return numbers
 

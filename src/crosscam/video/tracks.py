@@ -11,7 +11,7 @@ from crosscam.video.choosing import Choice, Crop, judge
 from crosscam.video.decoding import Frame
 from crosscam.video.detections import Detections
 from crosscam.video.settings import WatchSettings
-from crosscam.video.tracking import LOST_AFTER, Tracker
+from crosscam.video.tracking import Tracker, is_over
 
 TOO_SHORT = "seen in too few frames"
 
@@ -25,6 +25,7 @@ class Track:
         choice: its best crops.
         first, last: seconds.
         boxes: (frame, box, score) of every frame.
+        looked: how many frames had been looked at when it was seen last.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Track:
     first: float
     last: float
     boxes: list[tuple[int, tuple[float, ...], float]] = field(default_factory=list)
+    looked: int = 0
 
     @property
     def crops(self) -> list[Crop]:
@@ -58,7 +60,7 @@ class OpenTracks:
     def __init__(self, tracker: Tracker, settings: WatchSettings) -> None:
         self._tracker, self._settings = tracker, settings
         self._open: dict[int, Track] = {}
-        self._count = 0
+        self._count = self._looked = 0
 
     def __len__(self) -> int:
         """Open tracks."""
@@ -66,20 +68,21 @@ class OpenTracks:
 
     def add(self, frame: Frame, found: Detections) -> list[Track]:
         """Take a frame; the tracks that are over by then."""
+        self._looked += 1
         numbers = self._tracker.update(found, frame.seconds)
         height, width = frame.pixels.shape[:2]
         judged = judge(found, height, width, self._settings.min_height)
         for i in np.flatnonzero(numbers >= 0):
             track = self._track(int(numbers[i]), frame.seconds)
             box, score = found.boxes[i], float(found.scores[i])
-            track.last = frame.seconds
+            track.last, track.looked = frame.seconds, self._looked
             track.boxes.append((frame.number, tuple(box.tolist()), score))
             if judged.faults[i]:
                 track.choice.refuse(judged.faults[i])
             else:
                 track.choice.offer(frame.pixels, frame.number, frame.seconds, box, score, float(judged.covered[i]))
-        longest = self._settings.longest
-        return self._take(lambda t: frame.seconds - t.last > LOST_AFTER or frame.seconds - t.first > longest)
+        longest, now = self._settings.longest, frame.seconds
+        return self._take(lambda t: is_over(now - t.last, self._looked - t.looked) or now - t.first > longest)
 
     def end(self) -> list[Track]:
         """The tracks that are still open, at the end of the video."""

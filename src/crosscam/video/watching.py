@@ -22,11 +22,11 @@ from crosscam.video.settings import WatchSettings
 from crosscam.video.tiles import Tiled
 from crosscam.video.tracking import open_tracker
 from crosscam.video.tracks import OpenTracks, Track
+from crosscam.video.zones import Zones
 
 # Ended tracks are described and added together: this many, or after so many seconds.
 TRACKS_AT_ONCE = 32
 SECONDS_AT_ONCE = 10.0
-Zone = Callable[[Detections], Detections]
 
 
 @dataclass
@@ -76,7 +76,7 @@ def watch(
     camera: str | None = None,
     start: float | None = None,
     settings: WatchSettings | None = None,
-    zone: Zone | None = None,
+    zone: Zones | None = None,
     out: Path | None = None,
     again: bool = False,
     note: Callable[[str], object] = str,
@@ -95,7 +95,7 @@ def watch(
         camera: name of the camera, or its number as text.
         start: seconds of the Unix epoch at the first frame; without it, times count from the first frame.
         settings: how crops are chosen.
-        zone: of the people in a frame, those that count.
+        zone: the people outside do not count.
         out: folder for crops, reasons and boxes; see :mod:`crosscam.video.exporting`.
         again: forget the tracks that the gallery has of this video, and begin anew.
         note: is told of faults, in sentences.
@@ -112,7 +112,7 @@ def watch(
     settings = settings or WatchSettings()
     tracker, tracker_name = open_tracker(settings.tracker, settings.rate or USUAL_RATE)
     looking = detector if settings.tiles is None else Tiled(detector, *settings.tiles)
-    how = as_how(settings, identify_detector(detector), tracker_name)
+    how = as_how(settings, identify_detector(detector), tracker_name) | ({} if zone is None else {"zones": str(zone)})
     watched = Watched(total=source.total)
     with ExitStack() as stack:
         writer = None
@@ -148,7 +148,7 @@ class _Run:
     looking: Detector
     detector: Detector
     settings: WatchSettings
-    zone: Zone | None
+    zone: Zones | None
     journal: Journal | None
     writer: GalleryTracks | None
     exported: Exported | None
@@ -202,7 +202,7 @@ class _Run:
             if self.journal is not None:
                 self.journal.write(frame.number, found)
         found = found[found.scores >= self.settings.min_score]
-        return found if self.zone is None else self.zone(found)
+        return found if self.zone is None else self.zone.inside(found)
 
     def _wanted(self, track: Track) -> bool:
         fault = track.fault(self.settings)
