@@ -21,7 +21,7 @@ from crosscam.gallery import Where, open_gallery
 from crosscam.gallery.interface import Gallery
 from crosscam.video import watching
 from crosscam.video.choosing import judge, sharpness
-from crosscam.video.detections import Detections, as_detections
+from crosscam.video.detections import NOTHING, Detections, as_detections
 from crosscam.video.fragments import Fragment
 from crosscam.video.live import open_source
 from crosscam.video.settings import WatchSettings
@@ -259,7 +259,10 @@ def test_unlikely_boxes_continue_tracks_but_begin_none() -> None:
     assert tracker.update(Detections(box, np.array([0.2])), 0.0).tolist() == [-1]
     assert tracker.update(Detections(box, np.array([0.9])), 0.1).tolist() == [1]
     assert tracker.update(Detections(box + 2, np.array([0.2])), 0.2).tolist() == [1]
-    assert tracker.update(Detections(box + 2, np.array([0.9])), 5.0).tolist() == [2], "lost for too long"
+    assert tracker.update(Detections(box + 2, np.array([0.9])), 5.0).tolist() == [1], "the next frame, however late"
+    for seconds in (6.0, 6.5, 7.0):
+        tracker.update(NOTHING, seconds)
+    assert tracker.update(Detections(box + 2, np.array([0.9])), 7.5).tolist() == [2], "lost for too long"
 
 
 def test_the_walk_is_what_the_tests_take_it_for() -> None:

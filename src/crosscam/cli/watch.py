@@ -26,7 +26,7 @@ from crosscam.system.times import read_time
 from crosscam.video.cameras import Camera, read_cameras
 from crosscam.video.decoding import Source, VideoFile
 from crosscam.video.live import open_source
-from crosscam.video.opening import KnowsFrames, open_detector
+from crosscam.video.opening import knows_frames, open_detector
 from crosscam.video.settings import WatchSettings
 from crosscam.video.tiles import read_tiles
 from crosscam.video.watching import Watched, watch
@@ -84,7 +84,7 @@ class Watch:
             if any(source.live for source in sources):
                 stack.enter_context(stop.listening())
             detector = open_detector(self.detector)
-            if isinstance(detector, KnowsFrames) and len(cameras) > 1:
+            if knows_frames(detector) and len(cameras) > 1:
                 raise ArgumentError(f"--detector {self.detector} holds the boxes of one video. Give one camera.")
             gallery = None if self.gallery is None else stack.enter_context(open_gallery(self.gallery, write=True))
             extractor = None

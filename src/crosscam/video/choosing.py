@@ -70,13 +70,14 @@ def judge(found: Detections, height: int, width: int, min_height: int) -> Judged
     boxes = found.boxes
     tall = boxes[:, 3] - boxes[:, 1]
     shape = tall / np.maximum(boxes[:, 2] - boxes[:, 0], 1e-9)
-    cut = (boxes[:, :2] <= EDGE).any(axis=1) | (boxes[:, 2:] >= np.array((width, height)) - EDGE).any(axis=1)
+    room = np.concatenate((boxes[:, :2], np.array((width, height)) - boxes[:, 2:]), axis=1)
+    nearest = room.min(axis=1)
     covered = _covered(boxes)
     faults = []
     for i in range(len(boxes)):
         if tall[i] < min_height:
             faults.append(f"less than {min_height} px tall")
-        elif cut[i]:
+        elif nearest[i] <= EDGE:
             faults.append("cut off by the edge of the frame")
         elif covered[i] > MOST_COVERED:
             faults.append("covered by another person")

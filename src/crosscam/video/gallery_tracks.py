@@ -83,7 +83,7 @@ class GalleryTracks:
         self,
         tracks: Sequence[tuple[Track, int | None]],
         frame: int | None,
-        stage: Callable[[str], AbstractContextManager[None]] = nullcontext,
+        stage: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
     ) -> int:
         """Describe and add tracks that the gallery does not have.
 
@@ -160,11 +160,11 @@ class GalleryTracks:
         """Keep how far the video was watched."""
         if self._source.live or self.complete or (frame is not None and frame <= self._done):
             return
-        record = {"how": self._how, "frame": self._done if frame is None else frame, "complete": frame is None}
+        self._done, self.complete = self._done if frame is None else frame, frame is None
+        record = {"how": self._how, "frame": self._done, "complete": self.complete}
         found = self._gallery.document(DOCUMENT)
         known = found if isinstance(found, dict) else {}
         self._gallery.set_document(DOCUMENT, {**known, self._source.key: record})
-        self._done, self.complete = int(record["frame"]), frame is None
 
     def _forget(self) -> None:
         """Forget the video's tracks, and that it was watched."""

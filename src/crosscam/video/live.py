@@ -101,7 +101,7 @@ class LiveSource:
     def _read_once(self, due: Due, number: int) -> int:
         options = {"rtsp_transport": "tcp"} if self._address.startswith("rtsp") else {}
         with opened_video(self._address, options, format=self._device, timeout=TIMEOUT) as (container, stream):
-            for frame in decoded(container, stream, str):
+            for frame in decoded(container, stream, lambda _: None):
                 if self._ended:
                     break
                 seconds = clock.time()

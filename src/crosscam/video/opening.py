@@ -7,7 +7,7 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from crosscam.errors import ArgumentError
 from crosscam.video.detections import Detections, Detector
@@ -63,6 +63,11 @@ def _function(module: str, name: str) -> Detector:
     if not callable(found):
         raise ArgumentError(f"--detector {module}:{name} is not a function of a frame.")
     return found
+
+
+def knows_frames(detector: object) -> TypeGuard[KnowsFrames]:
+    """Whether a detector is asked by the number of a frame."""
+    return isinstance(detector, KnowsFrames)
 
 
 def identify_detector(detector: Detector) -> str:

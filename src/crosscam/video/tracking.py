@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -94,7 +95,7 @@ class PlainTracker:
                 track.moved(found.boxes[left[i]], seconds, self._frame)
                 numbers[left[i]] = track.number
             free = [t for t in free if t.number not in numbers]
-        for i in np.flatnonzero(likely & (numbers < 0)):
+        for i in np.flatnonzero(likely & (numbers < 0)).tolist():
             self._last += 1
             self._tracks.append(_Track(self._last, found.boxes[i], seconds, self._frame))
             numbers[i] = self._last
@@ -133,8 +134,7 @@ class LibraryTracker:
 
     def __init__(self, name: str, rate: float) -> None:
         try:
-            import supervision
-            import trackers
+            supervision, trackers = (importlib.import_module(name) for name in ("supervision", "trackers"))
         except ImportError as error:
             raise EngineError(
                 f"--tracker {name} needs the package trackers: pip install 'crosscam[tracking]'. Or give --tracker "

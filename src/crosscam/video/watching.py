@@ -17,7 +17,7 @@ from crosscam.video.detections import Detections, Detector, as_detections
 from crosscam.video.exporting import Exported
 from crosscam.video.gallery_tracks import GalleryTracks, as_how
 from crosscam.video.journal import Journal
-from crosscam.video.opening import KnowsFrames, identify_detector
+from crosscam.video.opening import identify_detector, knows_frames
 from crosscam.video.settings import WatchSettings
 from crosscam.video.tiles import Tiled
 from crosscam.video.tracking import open_tracker
@@ -125,7 +125,7 @@ def watch(
         if exported is not None:
             stack.callback(exported.close)
         journal = None
-        if not (source.live or isinstance(detector, KnowsFrames)):
+        if not (source.live or knows_frames(detector)):
             name = _journal_name(source, how)
             journal = stack.enter_context(Journal(name))
         run = _Run(source, looking, detector, settings, zone, journal, writer, exported, watched, note, progress)
@@ -195,8 +195,9 @@ class _Run:
     def _detect(self, frame: Frame) -> Detections:
         found = self.journal.read(frame.number) if self.journal is not None else None
         if found is None:
-            if isinstance(self.detector, KnowsFrames):
-                found = self.detector.of_frame(frame.number)
+            known: object = self.detector
+            if knows_frames(known):
+                found = known.of_frame(frame.number)
             else:
                 found = as_detections(self.looking(frame.pixels))
             if self.journal is not None:

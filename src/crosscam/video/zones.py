@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError
 from crosscam.video.detections import Detections, Floats
@@ -36,14 +37,15 @@ class Zones:
         return found[kept]
 
 
-def contains(corners: Floats, points: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def contains(corners: Floats, points: Floats) -> NDArray[np.bool_]:
     """Whether a polygon (K, 2) contains points (N, 2): a ray to the right crosses its sides an odd number of times."""
     x, y = points[:, :1], points[:, 1:]
     (x0, y0), (x1, y1) = corners.T, np.roll(corners, -1, axis=0).T
     crossed = (y0 > y) != (y1 > y)
     with np.errstate(divide="ignore", invalid="ignore"):
         left = x < (x1 - x0) * (y - y0) / (y1 - y0) + x0
-    return (crossed & left).sum(axis=1) % 2 == 1
+    odd: NDArray[np.bool_] = (crossed & left).sum(axis=1) % 2 == 1
+    return odd
 
 
 def read_zones(value: object, where: str) -> Zones | None:
