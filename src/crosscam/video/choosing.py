@@ -22,7 +22,7 @@ APART = 0.5
 KEPT_HEIGHT = 384
 # Sharpness is compared at one size, and above this value a crop is sharp.
 COMPARED = (64, 128)
-SHARP = 12.0
+SHARP = 6.0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -155,7 +155,7 @@ class Choice:
 
 
 def sharpness(crop: Pixels) -> float:
-    """Mean absolute Laplacian of the gray levels at one size; about 5 for a blurred person and 20 for a sharp one."""
+    """Mean absolute Laplacian of the gray levels at one size; about 3 for a blurred person and 10 for a sharp one."""
     gray = np.asarray(
         Image.fromarray(crop).convert("L").resize(COMPARED, Image.Resampling.BILINEAR, reducing_gap=2.0), np.float32
     )
