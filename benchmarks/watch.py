@@ -38,7 +38,7 @@ from crosscam.video.detections import Detections, as_detections, overlaps
 from crosscam.video.graphs import GraphDetector
 from crosscam.video.live import open_source
 from crosscam.video.person_detector import kept_detector
-from crosscam.video.settings import WatchSettings
+from crosscam.video.watch_settings import WatchSettings
 from crosscam.video.tiles import Tiled
 from crosscam.video.watching import Watched, watch
 

@@ -2,7 +2,7 @@
 
 from crosscam.video.detections import Detections, Detector
 from crosscam.video.fragments import Fragment
-from crosscam.video.settings import WatchSettings
+from crosscam.video.watch_settings import WatchSettings
 from crosscam.video.watching import Watched, watch
 
 __all__ = ["Detections", "Detector", "Fragment", "WatchSettings", "Watched", "watch"]

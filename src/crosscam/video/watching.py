@@ -14,11 +14,11 @@ from crosscam.extraction import Extractor
 from crosscam.gallery.interface import Gallery
 from crosscam.video.decoding import USUAL_RATE, Frame, Source
 from crosscam.video.detections import Detections, Detector, as_detections
-from crosscam.video.exporting import Exported
+from crosscam.video.crop_files import Exported
 from crosscam.video.gallery_tracks import GalleryTracks, as_how
 from crosscam.video.journal import Journal
 from crosscam.video.opening import identify_detector, knows_frames
-from crosscam.video.settings import WatchSettings
+from crosscam.video.watch_settings import WatchSettings
 from crosscam.video.tiles import Tiled
 from crosscam.video.tracking import open_tracker
 from crosscam.video.tracks import OpenTracks, Track
@@ -96,7 +96,7 @@ def watch(
         start: seconds of the Unix epoch at the first frame; without it, times count from the first frame.
         settings: how crops are chosen.
         zone: the people outside do not count.
-        out: folder for crops, reasons and boxes; see :mod:`crosscam.video.exporting`.
+        out: folder for crops, reasons and boxes; see :mod:`crosscam.video.crop_files`.
         again: forget the tracks that the gallery has of this video, and begin anew.
         note: is told of faults, in sentences.
         progress: called after each frame.
