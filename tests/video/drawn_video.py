@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosscam.data.render_body import Pose, View
-from crosscam.data.render_camera import crease_table, draw_cameras
-from crosscam.data.render_identities import draw_stranger
-from crosscam.data.render_person import draw_person
-from crosscam.data.render_scene import draw_scene
+from crosscam.data.synthetic.body import Pose, View
+from crosscam.data.synthetic.camera import crease_table, draw_cameras
+from crosscam.data.synthetic.identities import draw_stranger
+from crosscam.data.synthetic.person import draw_person
+from crosscam.data.synthetic.scene import draw_scene
 from crosscam.gallery import ModelIdentity, create_gallery
 from crosscam.gallery.interface import Gallery
 from crosscam.models.output import Block

@@ -21,9 +21,9 @@ from crosscam.data.images import decode_image
 from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.resizing import resize_bytes
 from crosscam.data.text_files import path_in, read_lines
-from crosscam.engines.contract import num_threads
-from crosscam.engines.openvino_engine import openvino_core
 from crosscam.errors import EngineError, RecipeError, TrainingError
+from crosscam.inference.engines.base import num_threads
+from crosscam.inference.engines.openvino_engine import openvino_core
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Distill
 from crosscam.system.files import stamp_of, write_atomically
@@ -128,7 +128,7 @@ def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterato
     if Path(teacher).suffix.lower() in _SUFFIXES:
         yield from _by_file(Path(teacher), TeacherInput.parse(distill.input), paths)
         return
-    from crosscam.extraction import Extractor
+    from crosscam.inference.extractor import Extractor
 
     extractor = Extractor.load(teacher, engine="torch")
     for start in range(0, len(paths), _BATCH):
@@ -180,7 +180,7 @@ def _key(distill: Distill, paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def unlabelled_paths(distill: Distill) -> list[Path]:
+def unlabeled_paths(distill: Distill) -> list[Path]:
     """The pictures that ``distill.unlabelled`` lists.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from crosscam.data.crops import display_matrix, upright
 from crosscam.data.images import IMAGE_SUFFIXES, decode_image, natural_key
 from crosscam.errors import DataError, ImageError
-from crosscam.system.names import is_unicode, printable
+from crosscam.system.text import is_unicode, printable
 from crosscam.video.detections import Pixels
 
 # Frames of a folder have no times; MOT's seqinfo.ini gives a rate.

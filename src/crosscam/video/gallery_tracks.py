@@ -13,11 +13,11 @@ from typing import Any
 from crosscam.data.labels import read_label
 from crosscam.data.records import JUNK_PID, Sample
 from crosscam.errors import GalleryError
-from crosscam.extraction import Extractor
-from crosscam.gallery.cameras import check_name
+from crosscam.gallery.camera_names import check_name
+from crosscam.gallery.entries import NewEntry, Where
 from crosscam.gallery.filling import make_thumbnail, number_cameras
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.records import NewEntry, Where
+from crosscam.inference.extractor import Extractor
 from crosscam.video.choosing import Crop
 from crosscam.video.decoding import Source
 from crosscam.video.fragments import Fragment

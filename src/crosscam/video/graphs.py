@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosscam.engines.contract import num_threads
-from crosscam.engines.onnx_engine import opened
-from crosscam.engines.openvino_engine import openvino_core
 from crosscam.errors import EngineError
+from crosscam.inference.engines.base import num_threads
+from crosscam.inference.engines.onnx_engine import opened
+from crosscam.inference.engines.openvino_engine import openvino_core
 from crosscam.video.detections import NOTHING, Detections, Floats, Pixels, suppress
 
 Kind = Literal["yolox", "ssd", "tensorflow"]

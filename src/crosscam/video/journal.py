@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from crosscam.engines.contract import cache_folder
+from crosscam.inference.engines.base import cache_folder
 from crosscam.video.detections import Detections, as_detections
 
 FLUSHED_EVERY = 2.0

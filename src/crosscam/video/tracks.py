@@ -10,8 +10,8 @@ import numpy as np
 from crosscam.video.choosing import Choice, Crop, judge
 from crosscam.video.decoding import Frame
 from crosscam.video.detections import Detections
-from crosscam.video.watch_settings import WatchSettings
 from crosscam.video.tracking import Tracker, is_over
+from crosscam.video.watch_settings import WatchSettings
 
 TOO_SHORT = "seen in too few frames"
 

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crosscam.errors import ArgumentError
-from crosscam.extraction import Extractor
 from crosscam.gallery.interface import Gallery
+from crosscam.inference.extractor import Extractor
+from crosscam.video.crop_files import Exported
 from crosscam.video.decoding import USUAL_RATE, Frame, Source
 from crosscam.video.detections import Detections, Detector, as_detections
-from crosscam.video.crop_files import Exported
 from crosscam.video.gallery_tracks import GalleryTracks, as_how
 from crosscam.video.journal import Journal
 from crosscam.video.opening import identify_detector, knows_frames
-from crosscam.video.watch_settings import WatchSettings
 from crosscam.video.tiles import Tiled
 from crosscam.video.tracking import open_tracker
 from crosscam.video.tracks import OpenTracks, Track
+from crosscam.video.watch_settings import WatchSettings
 from crosscam.video.zones import Zones
 
 # Ended tracks are described and added together: this many, or after so many seconds.
