@@ -77,6 +77,7 @@ _ROOMS = (
     "reproduce",
     "retrieval",
     "training",
+    "video",
 )
 __all__ = [
     "Block",

@@ -25,6 +25,7 @@ ROOMS = (
     "reproduce",
     "retrieval",
     "training",
+    "video",
 )
 
 

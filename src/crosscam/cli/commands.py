@@ -85,6 +85,11 @@ COMMANDS: Mapping[str, Command | Group] = {
     ),
     "reproduce": Command("reproduce", "Reproduce", "Make one of the paper's tables or figures."),
     "gallery": GALLERY,
+    "watch": Command("watch", "Watch", "Add the people of a video to a gallery: detect, track, crop, describe."),
+    "models": Group(
+        "Models of others that crosscam uses.",
+        {"get": Command("models", "Get", "Fetch a model of others by pip, check its digest, and keep it.")},
+    ),
     "calibrate": Command("calibrate", "Calibrate", "Learn from labeled pictures which distance means the same person."),
     "serve": Command("serve", "Serve", "Serve a page and a REST API over a gallery."),
     "completion": Command(
