@@ -36,7 +36,7 @@ class OnnxEngine:
         options.log_severity_level = 3
         wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
         providers = [p for p in [*wanted, "CPUExecutionProvider"] if p in ort.get_available_providers()]
-        self._session: Any = opened(path, lambda: ort.InferenceSession(_openable(path), options, providers=providers))
+        self._session: Any = opened(path, lambda: ort.InferenceSession(openable(path), options, providers=providers))
         batch = self._session.get_inputs()[0].shape[0]
         self._batch = batch if isinstance(batch, int) else None
 
@@ -49,7 +49,7 @@ class OnnxEngine:
         return found
 
 
-def _openable(path: Path) -> str | bytes:
+def openable(path: Path) -> str | bytes:
     """What ONNX Runtime opens: it takes no path that is not UTF-8, but bytes."""
     return os.fspath(path) if is_unicode(path) else path.read_bytes()
 
@@ -92,5 +92,5 @@ def read_card(path: Path) -> ModelCard:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     providers = ["CPUExecutionProvider"]
-    session = opened(path, lambda: ort.InferenceSession(_openable(path), options, providers=providers))
+    session = opened(path, lambda: ort.InferenceSession(openable(path), options, providers=providers))
     return card_from_texts(session.get_modelmeta().custom_metadata_map, str(path))

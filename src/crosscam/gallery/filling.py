@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosscam.data.images import decode_image, natural_key, resize_image
+from crosscam.data.images import decode_image, natural_key
 from crosscam.data.limits import size_fault
 from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import refuse_names
-from crosscam.engines.opening import is_exported
 from crosscam.errors import DataError, ImageError
 from crosscam.extraction import Extractor
 from crosscam.gallery.interface import Gallery
@@ -86,10 +85,10 @@ def fill(
     new = [s for s in samples if kept_name(s.path) not in known]
     ids: list[int] = []
     damaged: list[tuple[Path, str]] = []
-    data, done = extractor.recipe.data, 0
+    done = 0
 
     def read(sample: Sample) -> tuple[Sample, _Picture | None, str]:
-        return sample, *_read(sample.path, thumbnails, data.height, data.width)
+        return sample, *_read(sample.path, thumbnails, extractor)
 
     for some in read_ahead(new, read, PICTURES_AT_ONCE):
         faults = [(s.path, fault) for s, picture, fault in some if picture is None]
@@ -136,7 +135,7 @@ def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> E
     """
     extractor = Extractor.load(folder, device=device)
     # Most galleries are built with the mirror pass, so that a second load is rare. A file's pass is settled.
-    if extractor.fingerprint != gallery.model.fingerprint and extractor.flip and not is_exported(folder):
+    if extractor.fingerprint != gallery.model.fingerprint and extractor.flip and not extractor.has_fixed_flip:
         extractor = Extractor.load(folder, flip=False, device=device)
     if extractor.fingerprint != gallery.model.fingerprint:
         identity = identify_model(folder, extractor)
@@ -171,14 +170,14 @@ class _Picture:
     thumbnail: bytes | None
 
 
-def _read(path: Path, thumbnails: bool, height: int, width: int) -> tuple[_Picture | None, str]:
+def _read(path: Path, thumbnails: bool, extractor: Extractor) -> tuple[_Picture | None, str]:
     """A picture at the size that the model takes, so that few large ones are in memory; or what is wrong with it."""
     try:
         pixels = decode_image(path)
     except ImageError as error:
         return None, str(error)
     small = make_thumbnail(pixels) if thumbnails else None
-    return _Picture(resize_image(pixels, height, width), small), ""
+    return _Picture(extractor.resized(pixels), small), ""
 
 
 def _entry(sample: Sample, labelled: bool) -> NewEntry:
