@@ -13,7 +13,7 @@ HEIGHT, WIDTH = 32, 16
 
 
 class Stripes(nn.Module):
-    """(B, 3, 32, 16) -> (B, 8): the left half of each stripe of the last channel, which is red where the order is BGR."""
+    """(B, 3, 32, 16) -> (B, 8): the left half of each stripe of the last channel: red where the order is BGR."""
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, 32, 16) -> (B, 8)."""

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from imported_networks import HEIGHT, WIDTH, convolution, plain_rows, write_onnx, write_people
 from torch import Tensor, nn
 
 from crosscam import Extractor
@@ -21,6 +20,7 @@ from crosscam.errors import ArgumentError, CrosscamError, EngineError
 from crosscam.explain.pair import explain_pair
 from crosscam.exporting import export_model
 from crosscam.tracking import TrackerFeatures
+from imported_networks import HEIGHT, WIDTH, convolution, plain_rows, write_onnx, write_people
 
 INPUT = f"bgr {HEIGHT}x{WIDTH} 255"
 

@@ -23,6 +23,7 @@ from crosscam.training.provenance import versions
 OSNETS = {"osnet_x1_0": 1.0, "osnet_x0_75": 0.75, "osnet_x0_5": 0.5, "osnet_x0_25": 0.25}
 # What only training needs.
 _LEFT_OUT = ("classifier.",)
+_COUNT = "num_batches_tracked"
 _IN_BLOCK = (
     (r"^conv1\.conv\.", "narrow.0."),
     (r"^conv1\.bn\.", "narrow.1."),
@@ -74,8 +75,9 @@ def read_osnet(model: OSNet, file: Path, family: str) -> None:
     """
     arrays = {name.removeprefix("module."): np.array(a, np.float32) for name, a in read_tensors(file).items()}
     found = {our_name(name): value for name, value in arrays.items() if not name.startswith(_LEFT_OUT)}
-    wanted = model.state_dict()
-    wrong = sorted(wanted.keys() ^ found.keys() - {n for n in wanted if n.endswith("num_batches_tracked")})
+    found = {name: value for name, value in found.items() if not name.endswith(_COUNT)}
+    wanted = {name: value for name, value in model.state_dict().items() if not name.endswith(_COUNT)}
+    wrong = sorted(wanted.keys() ^ found.keys())
     if wrong:
         what = "lacks" if wrong[0] in wanted else "has, beyond it,"
         raise CheckpointError(f"{file} is not {family}: it {what} {wrong[0]} ({len(wrong)} such). Check --family.")
@@ -87,7 +89,7 @@ def read_osnet(model: OSNet, file: Path, family: str) -> None:
                 f"--family; known: {', '.join(OSNETS)}."
             )
         wanted[name] = _shaped(array, wanted[name])
-    model.load_state_dict(wanted)
+    model.load_state_dict(wanted, strict=False)
 
 
 def _shaped(array: np.ndarray, like: Tensor) -> Tensor:
