@@ -20,7 +20,7 @@ from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.engines.imported import ImportedNetwork, open_file
-from crosscam.engines.network_file import files_of, is_network_file
+from crosscam.engines.network_file import files_of, find_declaration, is_network_file
 from crosscam.errors import ArgumentError, EngineError, RecipeError, TrainingError
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Distill
@@ -91,7 +91,8 @@ def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterato
         return
     from crosscam.extraction import Extractor
 
-    extractor = Extractor.load(teacher, engine="torch")
+    engine = "torch" if find_declaration(Path(teacher)) is None else "auto"
+    extractor = Extractor.load(teacher, engine=engine)
     for start in range(0, len(paths), _BATCH):
         yield extractor(list(paths[start : start + _BATCH]))
 
@@ -122,6 +123,9 @@ def _key(distill: Distill, paths: Sequence[Path]) -> str:
     for teacher in distill.teachers:
         at = Path(teacher)
         files = files_of(at) if is_network_file(at) and at.is_file() else [at / "weights.safetensors"]
+        declared = None if is_network_file(at) else find_declaration(at)
+        if declared is not None:
+            digest.update(f"{declared.takes}\0{declared.digest}".encode())
         for file in files:
             if file.is_file():
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
