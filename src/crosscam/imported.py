@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from crosscam.data.network_input import NetworkInput
 from crosscam.engines.card import ModelCard
 from crosscam.engines.imported import (
+    TORCHSCRIPT,
     ImportedEngine,
     ImportedNetwork,
     PixelFunction,
@@ -28,7 +29,6 @@ from crosscam.engines.network_file import (
     declare,
     find_declaration,
     fingerprint_of_parts,
-    is_exported_by_crosscam,
     is_network_file,
 )
 from crosscam.errors import ArgumentError, EngineError
@@ -68,7 +68,7 @@ def declaration_of(source: Source, input: str | None) -> Declaration | None:
         input: declared by the caller; it goes before ``network.json``.
     Raises:
         ArgumentError: an input of something that says itself what it takes.
-        EngineError: a file without a declaration, or a declaration of another file.
+        EngineError: TorchScript without a declaration, or a declaration of another file.
     """
     path = Path(str(source)) if not isinstance(source, str | os.PathLike) else Path(source)
     if input is not None:
@@ -81,12 +81,18 @@ def declaration_of(source: Source, input: str | None) -> Declaration | None:
             path = found.file
         return declare(path, NetworkInput.parse(input))
     found = find_declaration(path)
-    if found is None and is_network_file(path) and path.is_file() and not is_exported_by_crosscam(path):
-        raise EngineError(
-            f"{path} does not say which pictures it takes, and there is no network.json for it. Tell it once: "
-            f"'crosscam import-network {path} --input {_EXAMPLE[1:-1]!r}', or input={_EXAMPLE} in Python."
-        )
+    # What is no export of crosscam's is told of where exports are opened: it may be a damaged one.
+    if found is None and path.suffix.lower() in TORCHSCRIPT and path.is_file():
+        raise undeclared(path)
     return found
+
+
+def undeclared(path: Path) -> EngineError:
+    """What is said of a network's file of which nothing says what it takes."""
+    return EngineError(
+        f"{path} does not say which pictures it takes, and there is no network.json for it. Tell it once: "
+        f"crosscam import-network {path} --input {_EXAMPLE}, or input={_EXAMPLE} in Python."
+    )
 
 
 def open_declared(declared: Declaration, *, flip: bool = True, engine: str = "auto", device: str = "cpu") -> Imported:

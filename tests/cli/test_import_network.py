@@ -107,7 +107,7 @@ def test_a_gallery_refuses_the_network_with_another_input(crosscam: Run, place: 
         ("import-network run/recipe.json --input 'rgb 2x2 1' --out x", "is not a network that crosscam opens"),
         (f"import-network elsewhere.onnx --input '{RGB}' --check people/query/none", "people/query/none"),
         ("evaluate elsewhere.onnx --data people", "does not say which pictures it takes"),
-        ("gallery create g elsewhere.onnx", "does not say which pictures it takes"),
+        ("gallery create g elsewhere.onnx", "no network.json that says which pictures it takes"),
         ("export net", "is a network from elsewhere, without body parts"),
         ("explain net a.jpg a.jpg", "is a network from elsewhere, without body parts"),
     ],

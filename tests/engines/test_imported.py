@@ -120,7 +120,7 @@ def test_the_fingerprint_is_of_file_input_and_mirror_pass(onnx_file: Path, tmp_p
 
 
 def test_a_declaration_opens_file_and_folder_and_refuses_another_file(onnx_file: Path, tmp_path: Path):
-    with pytest.raises(EngineError, match=r"does not say which pictures it takes.*import-network"):
+    with pytest.raises(EngineError, match=r"was not written by 'crosscam export'.*import-network"):
         Extractor.load(onnx_file)
     write_declaration(declare(onnx_file, NetworkInput.parse(INPUT)), "1")
     expected = Extractor.load(onnx_file, input=INPUT).fingerprint

@@ -10,10 +10,11 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, best_device, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json
+from crosscam.engines.network_file import is_exported_by_crosscam, is_network_file
 from crosscam.errors import ArgumentError
 from crosscam.experiment import save_scores, write_run_report
 from crosscam.extraction import load_model
-from crosscam.imported import declaration_of, open_declared
+from crosscam.imported import declaration_of, open_declared, undeclared
 from crosscam.models.systems import layout_of
 from crosscam.reproduce.published import beside
 from crosscam.scoring import Reranking, TestImages, check_scoring
@@ -62,6 +63,9 @@ class Evaluate:
             raise ArgumentError("--k1, --k2 and --lambda-value are for re-ranking. Add --rerank, or leave them out.")
         declared = declaration_of(self.run_folder, None)
         imported = None if declared is None else open_declared(declared, device=best_device())
+        source = self.run_folder
+        if declared is None and source.is_file() and is_network_file(source) and not is_exported_by_crosscam(source):
+            raise undeclared(source)
         recipe = load_recipe(self.run_folder) if imported is None else imported.recipe
         trained_on = load_trained_on(self.run_folder)
         dataset = self.reading.read_and_note(self.data)
