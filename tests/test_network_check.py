@@ -14,6 +14,7 @@ from crosscam.engines.imported import ImportedNetwork, open_module
 from crosscam.errors import DataError
 from crosscam.extraction import Extractor
 from crosscam.network_check import (
+    Agreement,
     best_reading,
     compare_readings,
     indistinguishable,
@@ -66,6 +67,17 @@ def test_margins_and_precisions_are_those_of_a_loop(samples: list[Sample]):
     np.testing.assert_allclose(mirror_margins(rows, mirrored), expected)
     (found, *_) = compared(Stripes(), samples, f"bgr {HEIGHT}x{WIDTH} 255", labelled=True)
     assert found.mean_ap == pytest.approx(1.0)
+
+
+def test_of_readings_alike_the_declared_scale_is_taken():
+    random = np.random.default_rng(0)
+    levels = {"rgb 4x2 255": 0.5, "bgr 4x2 255": 0.6, "bgr 4x2 1": 0.602, "rgb 4x2 1": 0.5}
+    found = [Agreement(NetworkInput.parse(text), random.normal(mean, 0.01, 64)) for text, mean in levels.items()]
+    better = best_reading(found)
+    assert better is not None
+    assert str(better.takes) == "bgr 4x2 255"
+    assert [str(one.takes) for one in indistinguishable(found, found[0])] == ["rgb 4x2 1"]
+    assert best_reading(found[1:]) is None
 
 
 def test_both_orders_and_all_scales_are_read():

@@ -122,7 +122,10 @@ def best_reading(found: Sequence[Agreement]) -> Agreement | None:
     clear = [one for lead, one in leads if lead > STANDARD_ERRORS]
     if not clear:
         return None
-    return max(clear, key=lambda one: (one.mean_ap or 0.0) + one.margin)
+    best = max(clear, key=lambda one: (one.mean_ap or 0.0) + one.margin)
+    # Of those that the pictures do not tell apart, the one of the declared scale: the order alone may be wrong.
+    alike = [one for one in clear if best.lead_over(one) <= STANDARD_ERRORS]
+    return next((one for one in alike if one.takes.scale == declared.takes.scale), best)
 
 
 def indistinguishable(found: Sequence[Agreement], like: Agreement) -> list[Agreement]:
