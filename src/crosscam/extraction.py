@@ -194,9 +194,13 @@ class Extractor:
         if not isinstance(source, str | os.PathLike):
             if input is None:
                 raise ArgumentError("A module or a function needs input='...', for example 'rgb 256x128 imagenet'.")
+            if engine not in ("auto", "torch") or images is not None:
+                raise ArgumentError("engine= and int8_images= are for files and run folders. Leave them out.")
             takes = NetworkInput.parse(input)
             return cls.of_imported(open_callable(source, takes, name=name, flip=flip is not False, device=device))
         declared = declaration_of(source, input)
+        if name is not None:
+            raise ArgumentError(f"name={name!r} is for a module or a function; {source} has a name. Leave it out.")
         if declared is not None:
             return cls.of_imported(open_declared(declared, flip=flip is not False, engine=engine, device=device))
         path = Path(source)

@@ -122,10 +122,11 @@ def test_what_is_wrong_is_one_line(crosscam: Run, place: Path, network: Path, co
 
 
 def test_an_exported_file_says_itself_what_it_takes(crosscam: Run, place: Path):
-    assert crosscam("export run --out model.onnx")[0] == 0
-    status, _, err = crosscam("import-network model.onnx --input 'rgb 64x32 1'")
-    assert (status, "was written by 'crosscam export'" in err) == (2, True)
-    Extractor.load(place / "model.onnx")
+    for name in ("model.onnx", "model.xml"):
+        assert crosscam(f"export run --out {name} --format {'onnx' if name.endswith('onnx') else 'openvino'}")[0] == 0
+        status, _, err = crosscam(f"import-network {name} --input 'rgb 64x32 1'")
+        assert (status, "was written by 'crosscam export'" in err) == (2, True)
+        Extractor.load(place / name)
 
 
 def test_torchscript_is_warned_of(crosscam: Run, place: Path):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from crosscam import Extractor
 from crosscam.data.network_input import NetworkInput
-from crosscam.engines.network_file import declare, find_declaration, write_declaration
+from crosscam.engines.network_file import declare, files_of, find_declaration, write_declaration
 from crosscam.errors import ArgumentError, CrosscamError, EngineError
 from crosscam.explain.pair import explain_pair
 from crosscam.exporting import export_model
@@ -75,13 +75,17 @@ def test_torchscript_a_module_and_a_function_describe_alike(people: list[Path], 
             return module(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
 
     expected = plain_rows(lambda x: module(torch.from_numpy(x)).detach().numpy(), people, bgr=True)
-    for source in (tmp_path / "net.pt", module, of_bytes):
-        extractor = Extractor.load(source, input=INPUT, name="of bytes 1")
+    for source, name in ((tmp_path / "net.pt", None), (module, None), (of_bytes, "of bytes 1")):
+        extractor = Extractor.load(source, input=INPUT, name=name)
         np.testing.assert_allclose(extractor(people), expected, atol=1e-6)
     with pytest.raises(ArgumentError, match="Give name="):
         Extractor.load(of_bytes, input=INPUT)
     with pytest.raises(ArgumentError, match="needs input="):
         Extractor.load(module)
+    with pytest.raises(ArgumentError, match="name='a' is for a module or a function"):
+        Extractor.load(tmp_path / "net.pt", input=INPUT, name="a")
+    with pytest.raises(ArgumentError, match="engine= and int8_images= are for files"):
+        Extractor.load(module, input=INPUT, engine="onnxruntime")
     with pytest.raises(EngineError, match="let the function normalize"):
         Extractor.load(of_bytes, input=f"rgb {HEIGHT}x{WIDTH} imagenet", name="a")
 
@@ -117,6 +121,22 @@ def test_the_fingerprint_is_of_file_input_and_mirror_pass(onnx_file: Path, tmp_p
         Extractor.load(convolution(), input=INPUT).fingerprint,
     ]
     assert len({first, *different}) == len(different) + 1
+
+
+def test_weights_beside_an_onnx_file_count(onnx_file: Path, people: list[Path]):
+    onnx = pytest.importorskip("onnx")
+    expected = Extractor.load(onnx_file, input=INPUT)(people)
+    model = onnx.load(onnx_file)
+    onnx.save_model(model, onnx_file, save_as_external_data=True, location="net.weights", size_threshold=0)
+    assert [path.name for path in files_of(onnx_file)] == ["net.onnx", "net.weights"]
+    write_declaration(declare(onnx_file, NetworkInput.parse(INPUT)), "1")
+    np.testing.assert_allclose(Extractor.load(onnx_file)(people), expected, atol=1e-6)
+    weights = onnx_file.with_suffix(".weights")
+    data = bytearray(weights.read_bytes())
+    data[2] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(EngineError, match=r"is not the file that .*network\.json declares"):
+        Extractor.load(onnx_file)
 
 
 def test_a_declaration_opens_file_and_folder_and_refuses_another_file(onnx_file: Path, tmp_path: Path):

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crosscam.data.network_input import NetworkInput
-from crosscam.engines.contract import Descriptors, Pixels, num_threads, runtime
-from crosscam.engines.onnx_engine import openable
-from crosscam.engines.openvino_engine import openvino_core
+from crosscam.engines.contract import Descriptors, Pixels
+from crosscam.engines.onnx_engine import open_session, opened
+from crosscam.engines.openvino_engine import openvino_core, settings_for
 from crosscam.errors import EngineError
 from crosscam.models.output import Block, Layout, ReidOutput, describe
 from crosscam.system.cores import chip_has_bf16
@@ -211,13 +211,7 @@ def open_function(function: PixelFunction, takes: NetworkInput) -> Runtime:
 
 
 def _open_onnx(path: Path, takes: NetworkInput, device: str) -> Runtime:
-    ort = runtime("onnxruntime")
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = num_threads()
-    options.log_severity_level = 3
-    wanted = ["CUDAExecutionProvider"] * device.startswith("cuda") + ["CPUExecutionProvider"]
-    providers = [name for name in wanted if name in ort.get_available_providers()]
-    session = _opened(path, lambda: ort.InferenceSession(openable(path), options, providers=providers))
+    session = open_session(path, device)
     inputs = session.get_inputs()
     shape = [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape] if inputs else []
     kind = _ONNX_KINDS.get(inputs[0].type, inputs[0].type) if inputs else ""
@@ -232,16 +226,12 @@ def _open_onnx(path: Path, takes: NetworkInput, device: str) -> Runtime:
 
 def _open_openvino(path: Path, takes: NetworkInput, engine: str) -> Runtime:
     core = openvino_core()
-    model = _opened(path, lambda: core.read_model(os.fspath(path)))
+    model = opened(path, lambda: core.read_model(os.fspath(path)))
     inputs = model.inputs
     shape = [side.get_length() if side.is_static else None for side in inputs[0].partial_shape] if inputs else []
     kind = inputs[0].element_type.get_type_name() if inputs else ""
     prepared, batch = _fitted(path, takes, len(inputs), shape, _OPENVINO_KINDS.get(kind, kind))
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": num_threads(),
-        "INFERENCE_PRECISION_HINT": "bf16" if engine == "openvino-bf16" and chip_has_bf16("cpu") else "f32",
-    }
+    settings = settings_for(engine == "openvino-bf16" and chip_has_bf16("cpu"))
     names = [output.get_any_name() if output.get_names() else str(i) for i, output in enumerate(model.outputs)]
 
     def compiled(count: int | None) -> Runtime:
@@ -262,7 +252,7 @@ def _open_openvino(path: Path, takes: NetworkInput, engine: str) -> Runtime:
             if all(len(value) == _EXAMPLES for value in rows.values()):
                 return free
         model = core.read_model(os.fspath(path))
-    found: Runtime = _opened(path, lambda: compiled(batch))
+    found: Runtime = opened(path, lambda: compiled(batch))
     return found
 
 
@@ -280,7 +270,7 @@ def _open_torchscript(path: Path, device: str) -> Runtime:
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        module = _opened(path, lambda: torch.jit.load(os.fspath(path), map_location=device))  # type: ignore[no-untyped-call]
+        module = opened(path, lambda: torch.jit.load(os.fspath(path), map_location=device))  # type: ignore[no-untyped-call]
     return open_module(module, device)
 
 
@@ -352,15 +342,6 @@ def _chosen_output(found: Mapping[str, NDArray[Any]], wanted: str | None, name: 
             f"{f' from output {wanted}' if wanted else ''}. Export the network with its pooling, without classifier."
         )
     return wanted or fitting[0]
-
-
-def _opened(path: Path, open_it: Callable[[], Any]) -> Any:
-    try:
-        return open_it()
-    except Exception as error:  # the runtimes raise classes of their own
-        raise EngineError(
-            f"{path} cannot be opened ({_reason(error)}). Copy the file again, or export it again."
-        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -29,14 +29,8 @@ class OnnxEngine:
     """
 
     def __init__(self, path: Path, *, device: str = "cpu", name: str = "onnxruntime") -> None:
-        ort = runtime("onnxruntime")
         self.name = name
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = num_threads()
-        options.log_severity_level = 3
-        wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
-        providers = [p for p in [*wanted, "CPUExecutionProvider"] if p in ort.get_available_providers()]
-        self._session: Any = opened(path, lambda: ort.InferenceSession(openable(path), options, providers=providers))
+        self._session: Any = open_session(path, device)
         batch = self._session.get_inputs()[0].shape[0]
         self._batch = batch if isinstance(batch, int) else None
 
@@ -49,7 +43,25 @@ class OnnxEngine:
         return found
 
 
-def openable(path: Path) -> str | bytes:
+def open_session(path: Path, device: str) -> Any:
+    """ONNX Runtime's session of a file.
+
+    Args:
+        path: the .onnx file.
+        device: ``"cuda"`` takes ONNX Runtime's CUDA provider if it has one.
+    Raises:
+        EngineError: ONNX Runtime is not installed, or the file is damaged.
+    """
+    ort = runtime("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads()
+    options.log_severity_level = 3
+    wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
+    providers = [p for p in [*wanted, "CPUExecutionProvider"] if p in ort.get_available_providers()]
+    return opened(path, lambda: ort.InferenceSession(_openable(path), options, providers=providers))
+
+
+def _openable(path: Path) -> str | bytes:
     """What ONNX Runtime opens: it takes no path that is not UTF-8, but bytes."""
     return os.fspath(path) if is_unicode(path) else path.read_bytes()
 
@@ -92,5 +104,5 @@ def read_card(path: Path) -> ModelCard:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     providers = ["CPUExecutionProvider"]
-    session = opened(path, lambda: ort.InferenceSession(openable(path), options, providers=providers))
+    session = opened(path, lambda: ort.InferenceSession(_openable(path), options, providers=providers))
     return card_from_texts(session.get_modelmeta().custom_metadata_map, str(path))
