@@ -90,6 +90,36 @@ def test_torchscript_a_module_and_a_function_describe_alike(people: list[Path], 
         Extractor.load(of_bytes, input=f"rgb {HEIGHT}x{WIDTH} imagenet", name="a")
 
 
+class ChannelsLast(nn.Module):
+    """(B, 32, 16, 3) of any type -> (B, 6); with ``fixed``, only for one picture at a time."""
+
+    def __init__(self, *, fixed: bool = False) -> None:
+        super().__init__()
+        self.inner, self.fixed = convolution(), fixed
+
+    def forward(self, images: Tensor) -> Tensor:
+        rows = self.inner(images.float().permute(0, 3, 1, 2))
+        return rows.reshape(1, 6) if self.fixed else rows
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float16, torch.float32])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_channels_last_bytes_halves_and_one_picture_at_a_time(
+    people: list[Path], tmp_path: Path, engine: str, kind: torch.dtype, fixed: bool
+):
+    pytest.importorskip(engine)
+    example = torch.zeros(1, HEIGHT, WIDTH, 3, dtype=kind)
+    file = tmp_path / "net.onnx"
+    torch.onnx.export(ChannelsLast(fixed=fixed).eval(), (example,), file, input_names=["x"], dynamo=False)
+    module = convolution()
+    expected = plain_rows(lambda x: module(torch.from_numpy(x)).detach().numpy(), people, bgr=True)
+    np.testing.assert_allclose(Extractor.load(file, input=INPUT, engine=engine)(people), expected, atol=1e-6)
+    if kind == torch.uint8:
+        with pytest.raises(EngineError, match="Declare scale 255 for bytes"):
+            Extractor.load(file, input=f"bgr {HEIGHT}x{WIDTH} 1", engine=engine)
+
+
 def test_a_plain_pickle_is_not_opened(tmp_path: Path):
     class Trap:
         def __reduce__(self):

@@ -234,26 +234,27 @@ def _open_openvino(path: Path, takes: NetworkInput, engine: str) -> Runtime:
     settings = settings_for(engine == "openvino-bf16" and chip_has_bf16("cpu"))
     names = [output.get_any_name() if output.get_names() else str(i) for i, output in enumerate(model.outputs)]
 
-    def compiled(count: int | None) -> Runtime:
-        network = core.compile_model(model, "CPU", settings)
+    sides = [-1 if side is None else side for side in shape[1:]]
+    # Most files are written for one picture at a time, and most of these take any number all the same. Those that do
+    # not are found by their shapes: to run them with another number may end the process.
+    free = False
+    with suppress(RuntimeError, IndexError):
+        model.reshape([_EXAMPLES, *sides])
+        free = all(output.partial_shape[0] == _EXAMPLES for output in model.outputs)
+    count = None if free else batch or 1
 
-        def run(planes: Tensor, takes: NetworkInput) -> Mapping[str, NDArray[Any]]:
-            found = network([prepared(planes, takes)])
-            return {name: found[i] for i, name in enumerate(names)}
+    def compiled() -> Any:
+        fresh = core.read_model(os.fspath(path))
+        fresh.reshape([count or -1, *sides])
+        return core.compile_model(fresh, "CPU", settings)
 
-        return Runtime(engine, run, count)
+    network = opened(path, compiled)
 
-    if batch is not None:
-        # Most files are written for one picture at a time, and most of these take any number all the same.
-        with suppress(RuntimeError, TypeError):
-            model.reshape([-1, *(-1 if side is None else side for side in shape[1:])])
-            free = compiled(None)
-            rows = free.run(torch.zeros((_EXAMPLES, 3, takes.height, takes.width), dtype=torch.uint8), takes)
-            if all(len(value) == _EXAMPLES for value in rows.values()):
-                return free
-        model = core.read_model(os.fspath(path))
-    found: Runtime = opened(path, lambda: compiled(batch))
-    return found
+    def run(planes: Tensor, takes: NetworkInput) -> Mapping[str, NDArray[Any]]:
+        found = network([prepared(planes, takes)])
+        return {name: found[i] for i, name in enumerate(names)}
+
+    return Runtime(engine, run, count)
 
 
 def _open_torchscript(path: Path, device: str) -> Runtime:
