@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosscam.extraction import Extractor
+from crosscam.inference.extractor import Extractor
 from crosscam.shipped import SHIPPED, run_folder
 from crosscam.training.checkpoint import PROVENANCE, WEIGHTS, load_weights
-from crosscam.training.trained_on import TRAINED_ON, load_trained_on
+from crosscam.training.provenance import TRAINED_ON, load_trained_on
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from in_process import Run
 
-from crosscam.data.readers import read_dataset
-from crosscam.extraction import Extractor
-from crosscam.retrieval.metrics import evaluate_descriptors
-from crosscam.scoring import ranking_labels
+from crosscam.data.datasets.readers import read_dataset
+from crosscam.experiments.scoring import ranking_labels
+from crosscam.inference.extractor import Extractor
+from crosscam.metrics.ranking import evaluate_descriptors
 from imported_networks import HEIGHT, WIDTH, Stripes, convolution, write_onnx, write_people
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")

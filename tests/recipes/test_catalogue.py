@@ -10,7 +10,7 @@ import torch
 
 from crosscam.errors import RecipeError
 from crosscam.recipes.catalogue import RECIPES, build_model, find_recipe
-from crosscam.recipes.limits import flatten
+from crosscam.recipes.recipe import flatten
 from crosscam.recipes.settings import recipe_to_json, with_settings
 
 LENGTHS = {

@@ -14,14 +14,14 @@ from crosscam.data.images import decode_image
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.records import ReidDataset
 from crosscam.errors import RecipeError, TrainingError
-from crosscam.extraction import Extractor
-from crosscam.models.backbones import build_backbone
+from crosscam.inference.extractor import Extractor
+from crosscam.models.backbones.build import build_backbone
 from crosscam.recipes.recipe import Distill
 from crosscam.training import teachers
+from crosscam.training.callbacks import read_history
 from crosscam.training.checkpoint import load_weights
-from crosscam.training.logbook import read_history
-from crosscam.training.loop import train
 from crosscam.training.teachers import KEPT, Distiller, similarity_loss, teacher_rows
+from crosscam.training.trainer import train
 
 
 @pytest.fixture(scope="module")

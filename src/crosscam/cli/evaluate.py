@@ -10,18 +10,18 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, best_device, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json
-from crosscam.engines.network_file import is_exported_by_crosscam, is_network_file
 from crosscam.errors import ArgumentError
-from crosscam.experiment import save_scores, write_run_report
-from crosscam.extraction import load_model
-from crosscam.imported import declaration_of, open_declared, undeclared
+from crosscam.experiments.experiment import save_scores, write_run_report
+from crosscam.experiments.scoring import Reranking, TestImages, check_scoring
+from crosscam.inference.engines.network_file import is_exported_by_crosscam, is_network_file
+from crosscam.inference.extractor import load_model
+from crosscam.inference.imported import declaration_of, open_declared, undeclared
 from crosscam.models.systems import layout_of
 from crosscam.reproduce.published import beside
-from crosscam.scoring import Reranking, TestImages, check_scoring
-from crosscam.system.outputs import check_file
+from crosscam.system.files import check_file
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.distributed import joined_world
-from crosscam.training.trained_on import load_trained_on, overlap
+from crosscam.training.provenance import load_trained_on, overlap
 
 K1, K2, LAMBDA = 20, 6, 0.3
 

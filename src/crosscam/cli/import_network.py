@@ -12,20 +12,19 @@ from tyro.conf import Positional
 from crosscam.cli.options import General, Reading, Unset
 from crosscam.cli.show import bars, counting, say, show_json, table
 from crosscam.data.network_input import NetworkInput
-from crosscam.engines.imported import TORCHSCRIPT
-from crosscam.engines.network_file import FAMILIES, RUN, declare, files_of, input_of_family, write_declaration
 from crosscam.errors import ArgumentError, EngineError
-from crosscam.extraction import Extractor
-from crosscam.imported import Imported, open_declared
-from crosscam.network_check import (
+from crosscam.inference.engines.imported_network import TORCHSCRIPT
+from crosscam.inference.engines.network_file import FAMILIES, RUN, declare, files_of, input_of_family, write_declaration
+from crosscam.inference.extractor import Extractor
+from crosscam.inference.imported import Imported, open_declared
+from crosscam.inference.network_check import (
     Agreement,
     best_reading,
     compare_readings,
     indistinguishable,
     pictures_to_check,
 )
-from crosscam.system.files import copy_bytes, write_atomically
-from crosscam.system.outputs import check_folder
+from crosscam.system.files import check_folder, copy_bytes, write_atomically
 from crosscam.training.torchreid import OSNETS, import_torchreid
 
 
@@ -88,7 +87,7 @@ class ImportNetwork:
         return known
 
     def _checked(self, found: Imported, pictures: Path) -> list[Agreement]:
-        labelled = not self.reading.is_unlabelled(pictures)
+        labelled = not self.reading.is_unlabeled(pictures)
         dataset = self.reading.read_and_note(pictures, pictures=True)
         samples = [s for subset in dataset.subsets.values() for s in subset]
         chosen = pictures_to_check(samples, labelled=labelled)

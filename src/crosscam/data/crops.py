@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscam.errors import ArgumentError, DataError
-from crosscam.system.names import is_unicode
+from crosscam.system.text import is_unicode
 
 Colour = Literal["rgb", "bgr"]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from crosscam.data.foreign import HEAD, foreign_fault, foreign_kind
+from crosscam.data.image_limits import MAX_SIDE, chunks_fault, scans_fault, segments_fault, size_fault
 from crosscam.data.jpeg import decode_plain_jpeg
-from crosscam.data.limits import MAX_SIDE, chunks_fault, scans_fault, segments_fault, size_fault
 from crosscam.errors import ArgumentError, ImageError
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def decode_image(
     Returns:
         (H, W, 3) uint8, RGB, [0, 255]; the array is the caller's own.
     Raises:
-        ImageError: missing, empty, truncated, too large or too complicated (see :mod:`crosscam.data.limits`), or not an
-            image in one of ``FORMATS``.
+        ImageError: missing, empty, truncated, too large or too complicated (see :mod:`crosscam.data.image_limits`), or
+            not an image in one of ``FORMATS``.
     """
     if isinstance(source, bytes):
         return _decode_bytes(source, name or f"<{len(source)} bytes>", background, max_pixels)

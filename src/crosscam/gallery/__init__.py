@@ -7,11 +7,7 @@
 
 from __future__ import annotations
 
-from crosscam.explain.parts import PARTS, block_weights, parse_weights
-from crosscam.gallery.found import Hits, SearchResult
-from crosscam.gallery.interface import Gallery
-from crosscam.gallery.places import create_gallery, open_gallery
-from crosscam.gallery.records import (
+from crosscam.gallery.entries import (
     KEEP,
     Entry,
     GalleryInfo,
@@ -22,7 +18,11 @@ from crosscam.gallery.records import (
     Where,
     unit_mean,
 )
+from crosscam.gallery.found import Hits, SearchResult
+from crosscam.gallery.interface import Gallery
+from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.searching import SearchOptions
+from crosscam.retrieval.contributions import PARTS, block_weights, parse_weights
 
 __all__ = [
     "KEEP",

@@ -19,9 +19,9 @@ from crosscam.data.images import decode_image
 from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import path_in, read_lines
-from crosscam.engines.imported import ImportedNetwork, open_file
-from crosscam.engines.network_file import files_of, find_declaration, is_network_file
 from crosscam.errors import ArgumentError, EngineError, RecipeError, TrainingError
+from crosscam.inference.engines.imported_network import ImportedNetwork, open_file
+from crosscam.inference.engines.network_file import files_of, find_declaration, is_network_file
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Distill
 from crosscam.system.files import stamp_of, write_atomically
@@ -89,7 +89,7 @@ def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterato
     if is_network_file(Path(teacher)):
         yield from _by_file(Path(teacher), _input_of(distill), paths)
         return
-    from crosscam.extraction import Extractor
+    from crosscam.inference.extractor import Extractor
 
     engine = "torch" if find_declaration(Path(teacher)) is None else "auto"
     extractor = Extractor.load(teacher, engine=engine)
@@ -134,7 +134,7 @@ def _key(distill: Distill, paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def unlabelled_paths(distill: Distill) -> list[Path]:
+def unlabeled_paths(distill: Distill) -> list[Path]:
     """The pictures that ``distill.unlabelled`` lists.
 
     Raises:

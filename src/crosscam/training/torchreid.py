@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from crosscam.errors import CheckpointError
-from crosscam.models.osnet import OSNet, OSNetModel
+from crosscam.models.baselines.osnet import OSNet, OSNetModel
 from crosscam.models.torch_files import read_tensors
-from crosscam.recipes.systems import OSNET
+from crosscam.recipes.baseline_recipes import OSNET
 from crosscam.system.locks import only_writer
 from crosscam.training import checkpoint
 from crosscam.training.provenance import versions
