@@ -38,7 +38,7 @@ class Calibrate:
     """Learn from labeled pictures which distance means the same person."""
 
     run_folder: Positional[Path]
-    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
+    """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
     data: Path
     """Folder or table of labelled pictures of people that the network was not trained on; for example a folder for
     each camera, in it a folder for each person."""

@@ -83,6 +83,11 @@ COMMANDS: Mapping[str, Command | Group] = {
     "import-authors": Command(
         "import_authors", "ImportAuthors", "Turn a checkpoint of the authors' code into a run folder."
     ),
+    "import-network": Command(
+        "import_network",
+        "ImportNetwork",
+        "Declare what a network from elsewhere takes, so that every command can use it.",
+    ),
     "reproduce": Command("reproduce", "Reproduce", "Make one of the paper's tables or figures."),
     "gallery": GALLERY,
     "watch": Command("watch", "Watch", "Add the people of a video to a gallery: detect, track, crop, describe."),

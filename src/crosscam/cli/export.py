@@ -57,7 +57,7 @@ class Export:
         if out.suffix != suffix:
             raise DataError(f"{out} cannot be written. Expected a name that ends in {suffix}, or another --format.")
         check_file(out)
-        extractor = Extractor.load(self.run_folder, flip=not self.no_flip, engine="torch")
+        extractor = Extractor.load(self.run_folder, flip=not self.no_flip)
         card = export_model(
             extractor,
             out,

@@ -40,7 +40,8 @@ class Extract:
     """
 
     run_folder: Positional[Path]
-    """Run folder with the trained network, a file of 'crosscam export', or rrid-mini, which comes with crosscam."""
+    """Run folder with the trained network; a file of 'crosscam export'; rrid-mini, which comes with crosscam; or a
+    network of import-network."""
     pictures: Positional[Path]
     """A picture; a folder, searched with all its folders; a .txt file with a path in each line; or a table."""
     out: Positional[Path]

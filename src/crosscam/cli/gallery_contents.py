@@ -33,7 +33,7 @@ class Create:
     gallery: Place
     """Folder to make, or the address of a Milvus database: milvus://HOST:PORT/COLLECTION."""
     run_folder: Positional[Path]
-    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
+    """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
     no_flip: bool = False
     """Leave mirror images out: half the work for somewhat worse descriptors."""
     general: General = field(default_factory=General)

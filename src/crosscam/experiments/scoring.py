@@ -19,6 +19,7 @@ from crosscam.errors import ArgumentError, DataError
 from crosscam.inference.extractor import check_descriptors, extract
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors, evaluate_ranking
 from crosscam.models.systems import layout_of, own_distances
+from crosscam.recipes.imported_recipe import resize_of
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
 from crosscam.retrieval.reranking import check_parameters, rerank
@@ -161,7 +162,9 @@ class TestImages:
         data, size = recipe.data, recipe.evaluation.batch_size
         self._splits = [self.world.part(len(samples), size) for samples in (dataset.query, dataset.gallery)]
         self.query, self.gallery = (
-            open_images([s.path for s in samples], data.height, data.width, data.cache, progress, split.rows)
+            open_images(
+                [s.path for s in samples], data.height, data.width, data.cache, progress, split.rows, resize_of(recipe)
+            )
             for samples, split in zip((dataset.query, dataset.gallery), self._splits, strict=True)
         )
 

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crosscam.data.image_limits import size_fault
-from crosscam.data.images import decode_image, natural_key, resize_image
+from crosscam.data.images import decode_image, natural_key
 from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import refuse_names
 from crosscam.errors import CrosscamError, DataError, ImageError, ModelMismatchError
 from crosscam.gallery.entries import ModelIdentity, NewEntry, Where, name_of
 from crosscam.gallery.interface import Gallery
-from crosscam.inference.engines.registry import is_exported
 from crosscam.inference.extractor import Extractor
 from crosscam.shipped import RENAMED, SHIPPED
 from crosscam.system.files import stamp_of
@@ -89,10 +88,10 @@ def fill(
     new = [s for s in samples if kept_name(s.path) not in known]
     ids: list[int] = []
     damaged: list[tuple[Path, str]] = []
-    data, done = extractor.recipe.data, 0
+    done = 0
 
     def read(sample: Sample) -> tuple[Sample, _Picture | None, str]:
-        return sample, *_read(sample.path, thumbnails, data.height, data.width)
+        return sample, *_read(sample.path, thumbnails, extractor)
 
     for some in read_ahead(new, read, PICTURES_AT_ONCE):
         faults = [(s.path, fault) for s, picture, fault in some if picture is None]
@@ -139,7 +138,7 @@ def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> E
     """
     extractor = Extractor.load(folder, device=device)
     # Most galleries are built with the mirror pass, so that a second load is rare. A file's pass is settled.
-    if extractor.fingerprint != gallery.model.fingerprint and extractor.flip and not is_exported(folder):
+    if extractor.fingerprint != gallery.model.fingerprint and extractor.flip and not extractor.has_fixed_flip:
         extractor = Extractor.load(folder, flip=False, device=device)
     if extractor.fingerprint != gallery.model.fingerprint and str(folder) in RENAMED:
         # A gallery of a version that called another network so.
@@ -178,14 +177,14 @@ class _Picture:
     thumbnail: bytes | None
 
 
-def _read(path: Path, thumbnails: bool, height: int, width: int) -> tuple[_Picture | None, str]:
+def _read(path: Path, thumbnails: bool, extractor: Extractor) -> tuple[_Picture | None, str]:
     """A picture at the size that the model takes, so that few large ones are in memory; or what is wrong with it."""
     try:
         pixels = decode_image(path)
     except ImageError as error:
         return None, str(error)
     small = make_thumbnail(pixels) if thumbnails else None
-    return _Picture(resize_image(pixels, height, width), small), ""
+    return _Picture(extractor.resized(pixels), small), ""
 
 
 def _entry(sample: Sample, labelled: bool) -> NewEntry:

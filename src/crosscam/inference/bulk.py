@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from crosscam.data.datasets.camera_folders import UNNAMED
-from crosscam.data.images import decode_image, resize_image
+from crosscam.data.images import decode_image
 from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.records import ReidDataset
 from crosscam.data.text_files import harmless, path_in, read_lines
@@ -93,7 +93,6 @@ def describe_part(extractor: Extractor, paths: Sequence[Path], expected: int = 0
     Raises:
         DataError: a descriptor is not finite or has length 0.
     """
-    height, width = extractor.recipe.data.height, extractor.recipe.data.width
     kept: list[int] = []
     names: list[Path] = []
     failures: list[tuple[int, str]] = []
@@ -102,7 +101,7 @@ def describe_part(extractor: Extractor, paths: Sequence[Path], expected: int = 0
     def read(path: Path) -> tuple[Stamp, NDArray[np.uint8] | str]:
         stamp = stamp_of(path)
         try:
-            return stamp, resize_image(decode_image(path), height, width)
+            return stamp, extractor.resized(decode_image(path))
         except ImageError as error:
             return stamp, str(error)
 

@@ -18,6 +18,7 @@ from crosscam.data.augment import prepare, resize
 from crosscam.data.crops import Boxes, Colour, HasBoxes, boxed_frames, crop_boxes
 from crosscam.data.images import list_images, path_key, resize_image
 from crosscam.data.loading import Images, Progress, embed, open_images, read_ahead
+from crosscam.data.network_input import NetworkInput
 from crosscam.data.pictures import (
     Picture,
     Pictures,
@@ -34,11 +35,14 @@ from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.inference.engines.autotune import Measurement, Runner
 from crosscam.inference.engines.base import Pixels
 from crosscam.inference.engines.card import ModelCard, fingerprint_of
+from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.inference.engines.quantize import MEASURED_IMAGES
 from crosscam.inference.engines.registry import Network, int8_fingerprint, is_exported, is_int8, open_exported
+from crosscam.inference.imported import Imported, Source, declaration_of, open_callable, open_declared
 from crosscam.models.output import Layout, describe
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.imported_recipe import resize_of
 from crosscam.recipes.recipe import Recipe
 from crosscam.shipped import run_folder
 from crosscam.training.checkpoint import load_recipe, load_weights_into
@@ -78,10 +82,14 @@ def extract(
         (N, D) float32, in the order of the images.
     """
     model.eval()
-    device = next(model.parameters()).device
+
+    def prepared(pixels: Tensor) -> Tensor:
+        if isinstance(model, ImportedNetwork):
+            return model.takes.sized(pixels)
+        return prepare(pixels.to(next(model.parameters()).device), height, width)
 
     def of_batch(pixels: Tensor, _: int) -> NDArray[np.float32]:
-        return describe(model, prepare(pixels.to(device), height, width), flip=flip, unit=unit).cpu().numpy()
+        return describe(model, prepared(pixels), flip=flip, unit=unit).cpu().numpy()
 
     return embed(images.batches(in_order(len(images), batch_size)), of_batch, len(images), progress)
 
@@ -120,6 +128,8 @@ class Extractor:
         flip: whether the mirror image counts.
     """
 
+    _imported: Imported | None = None
+
     def __init__(
         self,
         model: nn.Module,
@@ -145,18 +155,22 @@ class Extractor:
     @classmethod
     def load(
         cls,
-        source: str | os.PathLike[str],
+        source: Source,
         *,
         flip: bool | None = None,
         device: str = "cpu",
         engine: str = "auto",
         int8_images: Sequence[Picture] | None = None,
         calibration: Sequence[Picture] | None = None,
+        input: str | None = None,
+        name: str | None = None,
     ) -> Extractor:
-        """Open a run folder, or a file that ``crosscam export`` wrote.
+        """Open a run folder, a file that ``crosscam export`` wrote, or a network from elsewhere.
 
         Args:
-            source: a run folder as ``crosscam train`` leaves it, or an .onnx or .xml file.
+            source: a run folder as ``crosscam train`` leaves it; a file of ``crosscam export``; or a network from
+                elsewhere: an .onnx file, an .xml file of OpenVINO's, TorchScript, a ``torch.nn.Module`` that takes
+                (B, 3, H, W) float32, or a function from (B, H, W, 3) uint8 pictures to (B, D) rows.
             flip: whether the mirror image counts (twice the work for a somewhat better descriptor); by default it
                 does. In an exported file this is settled.
             device: ``"cpu"``, ``"cuda"``, ...
@@ -166,12 +180,30 @@ class Extractor:
             int8_images: about 128 pictures of the kind that will come, from which engines in int8 take their ranges.
                 With ``"auto"`` they make int8 a candidate.
             calibration: the old name of ``int8_images``.
+            input: what a network from elsewhere takes, such as ``"rgb 256x128 imagenet"`` or ``"bgr 256x128 255"``,
+                see :class:`crosscam.data.network_input.NetworkInput`; a function gets bytes, ``"rgb 256x128 255"``. A
+                file does not need it where ``crosscam import-network`` wrote a ``network.json`` beside it.
+            name: of a module or a function, with its version; a function needs one.
         Raises:
             CheckpointError: not a run folder, or its weights are of another recipe.
             EngineError: a file that cannot be read, or an engine that cannot run here.
-            ValueError: an unknown engine, or a mirror pass that the file does not have.
+            ValueError: an unknown engine, a mirror pass that the file does not have, or an input that cannot be read
+                or is not declared.
         """
-        path, images = Path(source), int8_images_of(int8_images, calibration)
+        images = int8_images_of(int8_images, calibration)
+        if not isinstance(source, str | os.PathLike):
+            if input is None:
+                raise ArgumentError("A module or a function needs input='...', for example 'rgb 256x128 imagenet'.")
+            if engine not in ("auto", "torch") or images is not None:
+                raise ArgumentError("engine= and int8_images= are for files and run folders. Leave them out.")
+            takes = NetworkInput.parse(input)
+            return cls.of_imported(open_callable(source, takes, name=name, flip=flip is not False, device=device))
+        declared = declaration_of(source, input)
+        if name is not None:
+            raise ArgumentError(f"name={name!r} is for a module or a function; {source} has a name. Leave it out.")
+        if declared is not None:
+            return cls.of_imported(open_declared(declared, flip=flip is not False, engine=engine, device=device))
+        path = Path(source)
         if not is_exported(path):
             recipe = load_recipe(path)
             model = load_model(path, recipe)
@@ -192,6 +224,16 @@ class Extractor:
         self._folder = None
         return self
 
+    @classmethod
+    def of_imported(cls, found: Imported) -> Extractor:
+        """An extractor of a network from elsewhere."""
+        self = cls.__new__(cls)
+        self._process = os.getpid()
+        self.recipe, self.flip, self._card = found.recipe, found.card.flip, found.card
+        self._model, self._device, self._int8_images = None, "cpu", None
+        self._runner, self._folder, self._imported = Runner.of(found.engine()), None, found
+        return self
+
     def __repr__(self) -> str:
         data = self.recipe.data
         size = f"{self.dim} numbers, {data.height} x {data.width}"
@@ -202,11 +244,22 @@ class Extractor:
         """The network, in evaluation mode.
 
         Raises:
-            EngineError: the extractor is of an exported file, which holds no network of torch.
+            EngineError: the extractor is of an exported file, which holds no network of torch, or of a network from
+                elsewhere.
         """
+        if self._imported is not None:
+            raise EngineError(
+                f"{self._imported.network.name} is a network from elsewhere, without body parts: its distances cannot "
+                "be taken apart, and there is nothing to export. Take a run folder, or use the network's own file."
+            )
         if self._model is None:
             raise EngineError("An exported file holds no network of torch. Load the run folder it was made from.")
         return self._model
+
+    @property
+    def has_fixed_flip(self) -> bool:
+        """Whether the mirror pass is settled in the file, as 'crosscam export' writes it."""
+        return self._model is None and self._imported is None
 
     @property
     def layout(self) -> Layout:
@@ -399,7 +452,7 @@ class Extractor:
         Raises:
             DataError: files that cannot be read, with their number and the first.
         """
-        images = open_images(paths, *self._size, self.recipe.data.cache)
+        images = open_images(paths, *self._size, self.recipe.data.cache, resize=resize_of(self.recipe))
 
         def full(batch: Tensor) -> Pixels:
             if batch.shape[1:3] != self._size:
@@ -461,7 +514,11 @@ class Extractor:
 
     def _read(self, picture: tuple[Settled, str]) -> Pixels:
         """(height, width, 3) of one picture."""
-        return resize_image(decode_settled(*picture), *self._size)
+        return self.resized(decode_settled(*picture))
+
+    def resized(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) uint8 -> (height, width, 3), as the model takes it."""
+        return resize_image(pixels, *self._size, resize_of(self.recipe))
 
 
 def int8_images_of(images: Sequence[Picture] | None, calibration: Sequence[Picture] | None) -> Sequence[Picture] | None:

@@ -164,7 +164,10 @@ def card_from_texts(texts: Mapping[str, str], where: str) -> ModelCard:
     """
     found = {name.removeprefix(PREFIX): text for name, text in texts.items() if name.startswith(PREFIX)}
     if "fingerprint" not in found:
-        raise EngineError(f"{where} was not written by 'crosscam export', so nobody knows what it describes.")
+        raise EngineError(
+            f"{where} was not written by 'crosscam export', and there is no network.json that says which pictures it "
+            f"takes. Tell it once: crosscam import-network {where} --input 'rgb 256x128 imagenet'."
+        )
     try:
         layout = tuple(Block(**{**block, "rows": tuple(block["rows"])}) for block in parse_json(found["layout"]))
         return ModelCard(

@@ -29,14 +29,8 @@ class OnnxEngine:
     """
 
     def __init__(self, path: Path, *, device: str = "cpu", name: str = "onnxruntime") -> None:
-        ort = runtime("onnxruntime")
         self.name = name
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = num_threads()
-        options.log_severity_level = 3
-        wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
-        providers = [p for p in [*wanted, "CPUExecutionProvider"] if p in ort.get_available_providers()]
-        self._session: Any = opened(path, lambda: ort.InferenceSession(_openable(path), options, providers=providers))
+        self._session: Any = open_session(path, device)
         batch = self._session.get_inputs()[0].shape[0]
         self._batch = batch if isinstance(batch, int) else None
 
@@ -47,6 +41,24 @@ class OnnxEngine:
     def _describe(self, pixels: Pixels) -> Descriptors:
         found: Descriptors = self._session.run(None, {INPUT: np.ascontiguousarray(pixels)})[0]
         return found
+
+
+def open_session(path: Path, device: str) -> Any:
+    """ONNX Runtime's session of a file.
+
+    Args:
+        path: the .onnx file.
+        device: ``"cuda"`` takes ONNX Runtime's CUDA provider if it has one.
+    Raises:
+        EngineError: ONNX Runtime is not installed, or the file is damaged.
+    """
+    ort = runtime("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = num_threads()
+    options.log_severity_level = 3
+    wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
+    providers = [p for p in [*wanted, "CPUExecutionProvider"] if p in ort.get_available_providers()]
+    return opened(path, lambda: ort.InferenceSession(_openable(path), options, providers=providers))
 
 
 def _openable(path: Path) -> str | bytes:

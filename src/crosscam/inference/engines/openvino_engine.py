@@ -34,6 +34,15 @@ def openvino_core() -> Any:
         return _CORES[here]
 
 
+def settings_for(bf16: bool) -> dict[str, Any]:
+    """How OpenVINO runs a network on the CPU; feature maps may be bf16, where the chip has it."""
+    return {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_NUM_THREADS": num_threads(),
+        "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+    }
+
+
 class OpenVinoEngine:
     """An exported file on OpenVINO; it takes .onnx and .xml alike.
 
@@ -47,12 +56,7 @@ class OpenVinoEngine:
 
     def __init__(self, path: Path, *, bf16: bool = False, name: str = "openvino") -> None:
         self.name = name
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": num_threads(),
-            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
-        }
-        core = openvino_core()
+        settings, core = settings_for(bf16), openvino_core()
         self._model: Any = opened(path, lambda: core.compile_model(os.fspath(path), "CPU", settings))
         batch = self._model.input(0).partial_shape[0]
         self._batch = batch.get_length() if batch.is_static else None
