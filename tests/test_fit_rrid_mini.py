@@ -1,0 +1,82 @@
+"""The script that fits the shipped network: its least squares, its norms, its head."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from crosscam.models.backbones.build import build_backbone
+from crosscam.recipes.catalogue import RRID_MINI, build_model
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    file = Path(__file__).parents[1] / "docs" / "fit_rrid_mini.py"
+    spec = importlib.util.spec_from_file_location("fit_rrid_mini", file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fit_rrid_mini"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_least_squares_are_ridge_regression_on_standardized_inputs(script: ModuleType) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(3, [1, 5, 0.2], (50, 3)), rng.normal(size=(50, 2))
+    penalties = np.array([0.1, 0.2, 0.0])
+    squares = script.LeastSquares(3, 2)
+    for rows in (slice(0, 20), slice(20, 50)):
+        squares.add(torch.from_numpy(x[rows]).float(), torch.from_numpy(y[rows]).float())
+    weights, bias = squares.solve(torch.from_numpy(penalties))
+    standard = (x - x.mean(0)) / x.std(0)
+    expected = np.linalg.solve(standard.T @ standard + 50 * np.diag(penalties), standard.T @ (y - y.mean(0)))
+    np.testing.assert_allclose(x @ weights.numpy() + bias.numpy(), standard @ expected + y.mean(0), atol=1e-4)
+
+
+def test_norms_get_the_statistics_of_their_inputs_and_compute_what_they_did(script: ModuleType) -> None:
+    torch.manual_seed(0)
+    body = build_backbone("osnet-lct").eval()
+    for module in body.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.bias)
+            module.weight.data.fill_((1 + module.eps) ** 0.5)
+    images = torch.randn(8, 3, 64, 32)
+    with torch.no_grad():
+        before = body(images)
+        script.unfold_norms(body, images)
+        torch.testing.assert_close(body(images), before, rtol=1e-3, atol=1e-3)
+        body.train()
+        # In training the batch's own statistics are those that it was given.
+        torch.testing.assert_close(body(images), before, rtol=1e-2, atol=1e-2)
+
+
+def test_the_head_follows_the_descriptors_where_they_are_linear_in_the_stripes(script: ModuleType) -> None:
+    """Descriptors that are a linear map of the mean over the image: every block gives its 64 directions of them."""
+    torch.manual_seed(0)
+    model = build_model(RRID_MINI, 0, pretrained=False).eval()
+    channels = model.backbone.out_channels
+    stripes = torch.randn(4000, 4, channels).abs()
+    targets = stripes.mean(dim=1) @ torch.randn(channels, 256) / channels
+    script.fit_head(model, [script.Stripes(stripes.half().numpy(), targets.numpy())], 0)
+
+    class Given(torch.nn.Module):
+        out_channels = channels
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    model.backbone = Given()
+    maps = stripes[:16].half().float().transpose(1, 2).unsqueeze(3)
+    with torch.no_grad():
+        found = torch.stack(model(maps).embeddings[6:], dim=1)
+    square = torch.randn(256, 256, generator=torch.Generator().manual_seed(1))
+    directions = torch.linalg.qr(square)[0]
+    for i, place in enumerate((2, 3)):
+        expected = targets[:16] @ directions[:, 64 * place : 64 * place + 64]
+        cosine = torch.nn.functional.cosine_similarity(found[:, i], expected, dim=1)
+        assert cosine.min() > 0.97
