@@ -123,7 +123,7 @@ class Render:
             self.general,
             drawn,
             f"Drew {drawn.people} people, {drawn.across} of them at more than one of the cameras "
-            f"{', '.join(drawn.cameras)}: {drawn.frames:,} frames each, with {drawn.boxes:,} true boxes, in {self.out}.",
+            f"{', '.join(drawn.cameras)}: {drawn.frames:,} frames each, {drawn.boxes:,} boxes, in {self.out}.",
         )
 
     def _draw_dataset(self) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
 from crosscam.explain.parts import block_weights
-from crosscam.gallery import answers, cameras, feedback
+from crosscam.gallery import answers, cameras, feedback, people
 from crosscam.gallery.exporting import export_entries
 from crosscam.gallery.found import Hits, SearchResult
 from crosscam.gallery.local import check_layout, check_model, older_than
@@ -270,7 +270,7 @@ class MilvusGallery:
         for first in range(0, len(ids), AT_ONCE):
             self._client.delete(self._address.collection, ids=ids[first : first + AT_ONCE])
         if ids:
-            for kept in (feedback, answers):
+            for kept in (feedback, answers, people):
                 left = kept.pruned(self.document(kept.DOCUMENT), lambda n: self.ids(Where(ids=tuple(n))))
                 if left is not None:
                     self.set_document(kept.DOCUMENT, left or None)

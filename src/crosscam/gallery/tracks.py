@@ -1,0 +1,102 @@
+"""The tracks of a gallery: when and where each was seen, and the mean of its descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.gallery.interface import Gallery
+from crosscam.gallery.records import Entry
+
+Ints = NDArray[np.int64]
+Seconds = NDArray[np.float64]
+ENTRIES_AT_ONCE = 20_000
+ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Tracks:
+    """T tracks, by their first entries. An entry without a track stands for itself.
+
+    Attributes:
+        entries: T tuples of entries, rising.
+        camids: (T,) cameras.
+        starts, ends: (T,) first and last time in seconds; NaN where no entry has one.
+        means: (T, D) float32, means of the descriptors, not scaled: two tracks' pictures are
+            ``sqrt(2 - 2 * mean @ mean)`` apart in the root mean square of all pairs.
+        best: (T,) the entry that is nearest to the mean, of those with a small picture where there are any.
+    """
+
+    entries: tuple[tuple[int, ...], ...]
+    camids: Ints
+    starts: Seconds
+    ends: Seconds
+    means: NDArray[np.float32]
+    best: Ints
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def timed(self) -> NDArray[np.bool_]:
+        """(T,) which have a time."""
+        return np.isfinite(self.starts)
+
+
+def track_key(entry: Entry) -> tuple[int, str] | int:
+    """What the entries of one track have in common."""
+    return entry.id if entry.track is None else (entry.camid, entry.track)
+
+
+def tracks_of(gallery: Gallery) -> Tracks:
+    """All tracks of a gallery; its descriptors are read twice."""
+    groups: dict[tuple[int, str] | int, list[Entry]] = {}
+    ids = gallery.ids()
+    for first in range(0, len(ids), ENTRIES_AT_ONCE):
+        for entry in gallery.get(ids[first : first + ENTRIES_AT_ONCE]):
+            groups.setdefault(track_key(entry), []).append(entry)
+    found = sorted(groups.values(), key=lambda some: some[0].id)
+    entries = tuple(tuple(entry.id for entry in some) for some in found)
+    spans = [span(some) for some in found]
+    means, best = _means_and_best(gallery, entries)
+    return Tracks(
+        entries,
+        np.array([some[0].camid for some in found], np.int64),
+        np.array([start for start, _ in spans], np.float64),
+        np.array([end for _, end in spans], np.float64),
+        means,
+        best,
+    )
+
+
+def span(entries: Sequence[Entry]) -> tuple[float, float]:
+    """First and last time of entries; NaN where none has one."""
+    times = [entry.time for entry in entries if entry.time is not None]
+    return (min(times), max(times)) if times else (float("nan"), float("nan"))
+
+
+def _means_and_best(gallery: Gallery, entries: tuple[tuple[int, ...], ...]) -> tuple[NDArray[np.float32], Ints]:
+    ids = np.array([n for some in entries for n in some], np.int64)
+    sizes = np.array([len(some) for some in entries], np.int64)
+    number = np.repeat(np.arange(len(entries)), sizes)
+    sums = np.zeros((len(entries), gallery.dim))
+    for part in _parts(len(ids)):
+        np.add.at(sums, number[part], gallery.descriptors(ids[part].tolist()).astype(np.float64))
+    means = (sums / np.maximum(sizes, 1)[:, None]).astype(np.float32)
+    near = np.empty(len(ids))
+    for part in _parts(len(ids)):
+        rows = gallery.descriptors(ids[part].tolist())
+        shown = np.array([picture is not None for picture in gallery.thumbnails(ids[part].tolist())], bool)
+        # Any picture that can be shown comes before one that cannot.
+        near[part] = np.einsum("ij,ij->i", rows, means[number[part]]) + 4.0 * shown
+    order = np.lexsort((ids, -near, number))
+    starts = np.cumsum(sizes) - sizes
+    best: Ints = ids[order[starts]] if len(ids) else ids
+    return means, best
+
+
+def _parts(count: int) -> list[slice]:
+    return [slice(first, min(count, first + ROWS_AT_ONCE)) for first in range(0, count, ROWS_AT_ONCE)]
