@@ -85,6 +85,11 @@ COMMANDS: Mapping[str, Command | Group] = {
     ),
     "reproduce": Command("reproduce", "Reproduce", "Make one of the paper's tables or figures."),
     "gallery": GALLERY,
+    "link": Command(
+        "link",
+        "Link",
+        "Find out which tracks of a gallery are one person, and show everybody's way from camera to camera.",
+    ),
     "calibrate": Command("calibrate", "Calibrate", "Learn from labeled pictures which distance means the same person."),
     "serve": Command("serve", "Serve", "Serve a page and a REST API over a gallery."),
     "completion": Command(

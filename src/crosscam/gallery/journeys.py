@@ -425,7 +425,7 @@ def _unlinked(gallery: Gallery, people: People) -> int:
 def reasons_of(e: Evidence, seen: dict[int, TrackSeen]) -> tuple[str, ...]:
     """What speaks for a link and against it, in words."""
     kind = "calibrated" if e.calibrated else "not calibrated"
-    found = [f"distance {e.distance:.3f}, by itself {e.alone:.0%} ({kind})"]
+    found = [f"distance {e.distance:.3f}, by itself {in_percent(e.alone)} ({kind})"]
     if e.gap is not None:
         first, second = sorted((seen[e.first], seen[e.second]), key=lambda t: (t.start or 0.0, t.name))
         way = (
@@ -436,8 +436,15 @@ def reasons_of(e: Evidence, seen: dict[int, TrackSeen]) -> tuple[str, ...]:
         usual = "" if e.usual is None else f", usually {e.usual[0]:.1f} s (spread {e.usual[1]:.1f} s)"
         found.append(way + usual)
     if e.rival >= 0.005:
-        found.append(f"another candidate has {e.rival:.0%}")
+        found.append(f"another candidate has {in_percent(e.rival)}")
     return tuple(found)
+
+
+def in_percent(probability: float) -> str:
+    """A probability in whole per cent, never as a certainty."""
+    if probability < 0.01 or probability > 0.99:
+        return "< 1 %" if probability < 0.5 else "> 99 %"
+    return f"{100 * probability:.0f} %"
 
 
 # What users decide

@@ -11,6 +11,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -385,13 +386,22 @@ class Linker:
         )
 
     def _sure_gaps(self) -> Iterator[tuple[int, int, float]]:
-        """The gaps between tracks of two cameras that are one person by their distance alone."""
+        """The gaps between tracks of two cameras that were linked before, or are one person by their distance alone."""
         camids = self._tracks.camids
+        for cluster in self._clusters.values():
+            yield from self._gaps_within(cluster.members)
         for one, other in self._pairs():
             if self._probability(one, other)[0] >= SURE:
                 found = self._candidate(one, other)
                 if found and found.gap is not None and camids[found.first] != camids[found.second]:
                     yield int(camids[found.first]), int(camids[found.second]), found.gap
+
+    def _gaps_within(self, members: list[int]) -> Iterator[tuple[int, int, float]]:
+        starts, ends, camids = self._tracks.starts, self._tracks.ends, self._tracks.camids
+        in_time = sorted((m for m in members if self._tracks.timed[m]), key=lambda m: (starts[m], m))
+        for a, b in pairwise(in_time):
+            if camids[a] != camids[b]:
+                yield int(camids[a]), int(camids[b]), float(starts[b] - ends[a])
 
     # Agglomeration
 
