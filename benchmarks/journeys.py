@@ -28,6 +28,7 @@ from PIL import Image
 from crosscam.data.render_video import TrueBox, render_videos
 from crosscam.extraction import Extractor
 from crosscam.gallery import ModelIdentity, NewEntry, create_gallery
+from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import link_gallery, read_journeys
 from crosscam.gallery.linking import LinkOptions
@@ -74,12 +75,13 @@ def fill_from_truth(gallery: Gallery, extractor: Extractor, folder: Path) -> dic
         ):
             track = f"{number:04d}"
             some = chosen(boxes)
-            descriptors = extractor([crop(folder, name, box) for box in some])
+            crops = [crop(folder, name, box) for box in some]
             entries = [
                 NewEntry(f"{name}/{box.frame:06d}", camid, None, start + (box.frame - 1) / rate, track, name)
                 for box in some
             ]
-            gallery.add(descriptors, entries, model=gallery.model.fingerprint)
+            thumbnails = [make_thumbnail(pixels) for pixels in crops]
+            gallery.add(extractor(crops), entries, thumbnails, model=gallery.model.fingerprint)
             truth[name, track] = pid, len(boxes)
     return truth
 

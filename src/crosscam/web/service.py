@@ -49,6 +49,7 @@ from crosscam.retrieval.calibration import Calibration
 from crosscam.web.asking import Asking, Remembered, has_several_cameras
 from crosscam.web.audit import AuditLog
 from crosscam.web.decoder import Decoders
+from crosscam.web.journeys import JourneyBook
 from crosscam.web.queries import Query, QueryStore, key_of, preview
 from crosscam.web.search import Found, Known, asked_for, judged
 from crosscam.web.settings import Limits
@@ -92,6 +93,7 @@ class Service:
         self._spread = Remembered(self.info, lambda: similarity_spread(self.gallery, self.gallery.ids()))
         self._typical = Remembered(self.info, lambda: typical_pairs(self.gallery))
         self.asking = Asking(self.gallery, self.info, self._writing, self.audit)
+        self.journeys = JourneyBook(self.gallery, self._writing, self.audit)
 
     def close(self) -> None:
         """Give the gallery and the log back."""
