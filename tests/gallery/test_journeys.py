@@ -30,10 +30,11 @@ from crosscam.gallery import (
     open_gallery,
     read_journeys,
 )
+from crosscam.gallery.journey_truth import score_journeys
 from crosscam.gallery.journeys import LinkRun, decide
 from crosscam.gallery.linking import Linker, plain_judge
 from crosscam.gallery.people import DOCUMENT, read_people
-from crosscam.gallery.tracks import tracks_of
+from crosscam.gallery.tracks import Fragment, fragment_of, tracks_of
 from crosscam.gallery.transits import Transit, learn_transits, read_transits
 from crosscam.models.output import Block, Layout
 from crosscam.retrieval.identity import identity_scores
@@ -439,3 +440,48 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         told = capsys.readouterr().err
         assert message in told
         assert len(told.strip().splitlines()) == 1
+
+
+# Against the truth of videos
+
+
+def test_the_truth_of_watched_videos(tmp_path: Path) -> None:
+    """Tracks whose paths tell frame and box, as 'crosscam watch' writes them."""
+    folder = tmp_path / "videos"
+    cameras, faces = ("gate", "hall"), looks(4, 7)
+    (folder / "gate" / "gt").mkdir(parents=True)
+    (folder / "hall" / "gt").mkdir(parents=True)
+    text = "".join(f'[[camera]]\nname = "{name}"\nframe_rate = 2.0\n' for name in cameras)
+    (folder / "cameras.toml").write_text(text, encoding="utf-8")
+    gallery = create_gallery(tmp_path / "g", LAYOUT, MODEL)
+    for camid, camera in enumerate(cameras):
+        lines = []
+        for pid in range(1, 5):
+            lines += [f"{frame + 1},{pid},{100 * pid},50,40,100,1,1,1.0\n" for frame in range(10)]
+            path = f"{camera}.mp4#t=2.000&xywh={100 * pid + 2},52,40,100&frame=4&seen=-1.5,2.000"
+            entry = NewEntry(path, camid, None, START + 100 * camid + 2.0, f"{pid}", camera)
+            gallery.add(faces[pid : pid + 1], [entry], model=MODEL.fingerprint)
+        (folder / camera / "gt" / "gt.txt").write_text("".join(lines), encoding="utf-8")
+    link_gallery(gallery, LinkOptions(distance=0.5))
+    found = read_journeys(gallery)
+    assert {(t.start, t.end) for p in found.people for t in p.tracks} == {
+        (START + 0.5, START + 4.0),
+        (START + 100.5, START + 104.0),
+    }
+    scores = score_journeys(gallery, found, folder)
+    # Of ten frames of each person at each camera, the tracks last from frame 1 to frame 8.
+    assert scores.idf1 == pytest.approx(2 * 64 / (80 + 64))
+    assert (scores.idp, scores.link_recall, scores.people) == (1.0, 1.0, 4)
+    gallery.update([1], path="gate.mp4#t=2.000&xywh=500,52,40,100&frame=4&seen=-1.5,2.000")
+    assert score_journeys(gallery, found, folder).idp < 1
+    (folder / "hall" / "gt" / "gt.txt").unlink()
+    with pytest.raises(DataError, match=r"gt.txt cannot be read"):
+        score_journeys(gallery, found, folder)
+    gallery.close()
+
+
+def test_other_paths_tell_no_fragment() -> None:
+    for path in ("a.jpg", "a.mp4#t=1&xywh=1,2,3", "a#t=1&seen=x,y", "#t"):
+        assert fragment_of(path) is None
+    found = fragment_of("a.mp4#t=clock:2026-11-24T08:30:04.920Z&xywh=1,2,3,4&frame=7&seen=-1.5,0.000")
+    assert found == Fragment(7, (1, 2, 3, 4), -1.5, 0.0)

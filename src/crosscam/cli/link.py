@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,14 +13,15 @@ from tyro.conf import arg
 from crosscam.cli.gallery_options import Place
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import listing, say, show_json
-from crosscam.errors import ArgumentError, DataError
-from crosscam.gallery.journeys import Journeys, LinkRun, TrackSeen, decide, in_percent, link_gallery, read_journeys
+from crosscam.errors import ArgumentError
+from crosscam.gallery.journey_truth import score_journeys
+from crosscam.gallery.journeys import Journeys, LinkRun, decide, in_percent, link_gallery, read_journeys
 from crosscam.gallery.linking import LinkOptions
 from crosscam.gallery.people import People
 from crosscam.gallery.places import open_gallery
 from crosscam.gallery.transits import read_transits
 from crosscam.report.hits import when
-from crosscam.retrieval.identity import IdentityScores, identity_scores
+from crosscam.retrieval.identity import IdentityScores
 from crosscam.system.files import write_atomically, write_text
 from crosscam.system.names import counted
 from crosscam.system.outputs import check_file
@@ -86,8 +86,8 @@ class Link:
     csv: Unset[Path] = None
     """Also write the table: a row for each track."""
     truth: Unset[Path] = None
-    """CSV table of who the tracks are: camera,track,person, and boxes where tracks have their number of boxes; prints
-    multi-camera IDF1, and precision and recall of links."""
+    """Who the tracks really are: a CSV table camera,track,person and perhaps boxes, or the folder of drawn videos that
+    were watched; prints multi-camera IDF1, and precision and recall of links."""
     options: LinkOptions = field(default_factory=LinkOptions)
     deciding: Deciding = field(default_factory=Deciding)
     general: General = field(default_factory=General)
@@ -107,7 +107,7 @@ class Link:
                 run = link_gallery(gallery, self.options, transits=transits, again=self.again)
             found = read_journeys(gallery)
             names = gallery.camera_names()
-        scores = None if self.truth is None else score_against(found, self.truth)
+            scores = None if self.truth is None else score_journeys(gallery, found, self.truth)
         if self.csv is not None:
             text = found.to_csv()
             write_atomically(self.csv, lambda path: write_text(path, text))
@@ -165,54 +165,3 @@ def _as_json(found: Journeys, run: LinkRun | None, scores: IdentityScores | None
         told = {"new_tracks": run.new_tracks, "new_people": run.new_people, "joined": run.joined, "told": run.told}
         result |= {"run": told | {"transits": transits}}
     return result if scores is None else result | {"scores": dataclasses.asdict(scores)}
-
-
-def score_against(found: Journeys, truth: Path) -> IdentityScores:
-    """Compare journeys with a table of who the tracks are.
-
-    Raises:
-        DataError: a table of another form, or of other tracks.
-    """
-    who, boxes = read_truth(truth)
-    numbers = {name: number for number, name in enumerate(sorted(set(who.values()) - {""}))}
-    rows = [(person.number, _key(track)) for person in found.people for track in person.tracks]
-    known = [key for _, key in rows if key in who]
-    if not known:
-        raise DataError(f"{truth} names no track of this gallery. Expected camera and track as the gallery has them.")
-    missed = sum(boxes[key] for key in who.keys() - set(known) if who[key])
-    return identity_scores(
-        [numbers.get(who.get(key, ""), -1) for _, key in rows],
-        [number for number, _ in rows],
-        [boxes.get(key, 1) for _, key in rows],
-        missed=missed,
-    )
-
-
-def _key(track: TrackSeen) -> tuple[str, str]:
-    return track.camera, track.track or str(track.name)
-
-
-def read_truth(file: Path) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], int]]:
-    """Person and number of boxes of each (camera, track); an empty person is nobody.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    form = "Expected a CSV table with the columns camera, track and person, and perhaps boxes"
-    try:
-        with open(file, encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read ({getattr(error, 'strerror', None) or error}). {form}.") from error
-    who: dict[tuple[str, str], str] = {}
-    boxes: dict[tuple[str, str], int] = {}
-    for number, row in enumerate(rows, 2):
-        try:
-            key = row["camera"].strip(), row["track"].strip()
-            who[key] = row["person"].strip()
-            boxes[key] = int(row.get("boxes") or 1)
-            if boxes[key] < 0:
-                raise ValueError("a negative number of boxes")
-        except (KeyError, AttributeError, ValueError) as error:
-            raise DataError(f"{file}, line {number}: {form}; found {str(error) or 'too few cells'}.") from error
-    return who, boxes

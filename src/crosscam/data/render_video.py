@@ -259,7 +259,7 @@ class Film:
             frame[rows, columns] = self._record(whole, columns.start)
         y, x = self._rng.randrange(NOISE_SIDE), self._rng.randrange(NOISE_SIDE)
         noisy = frame + self._noise[y : y + SIZE[1], x : x + SIZE[0]]
-        return np.clip(noisy, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(noisy, 0, 255), np.uint8)
 
     def _show(self, walk: Walk, time: float) -> _Shown | None:
         place = walk.place(time)

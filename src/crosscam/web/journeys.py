@@ -158,9 +158,9 @@ def timeline(person: Person) -> Markup:
     height = LANE * len(lanes) + 22
     parts = []
     for camera, row in lanes.items():
-        y = LANE * row
-        parts.append(f'<text class="end" x="{LABEL - 10}" y="{y + 17}">{escape(_short(camera))}</text>')
-        parts.append(f'<path class="grid" d="M{LABEL} {y + LANE / 2}H{LABEL + LENGTH}"/>')
+        top = LANE * row
+        parts.append(f'<text class="end" x="{LABEL - 10}" y="{top + 17}">{escape(_short(camera))}</text>')
+        parts.append(f'<path class="grid" d="M{LABEL} {top + LANE / 2}H{LABEL + LENGTH}"/>')
     for track, link in zip(person.tracks, person.links, strict=True):
         if track.start is None or track.end is None:
             continue
