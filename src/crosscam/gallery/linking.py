@@ -23,8 +23,10 @@ from crosscam.gallery.transits import Transit, Transits, learn_transits
 from crosscam.retrieval.calibration import Calibration
 
 ROWS_AT_ONCE = 1024
-# Pairs that are less probable than one in a hundred by their distance are not looked at again.
-HOPELESS = -4.6
+# Pairs that are less probable than one in a thousand by their distance are not looked at again.
+HOPELESS = -7.0
+# Odds of a rival that change nothing, as a logarithm: one in a thousand.
+NO_RIVAL = -7.0
 # Without transit times: a pair that teaches them is this probable by distance alone.
 SURE = 0.95
 # Pairs of tracks that tell how far apart two people usually are, at least and at most.
@@ -32,7 +34,7 @@ FEWEST_PAIRS, MOST_PAIRS = 30, 20_000
 # What a distance means without a calibration and with too few tracks: a guess for descriptors of length 1.
 GUESSED_MIDDLE, GUESSED_SPREAD = 0.75, 0.065
 # An uncalibrated distance is even odds at this many spreads below the middle, and each spread counts this much.
-EVEN_AT, PER_SPREAD = 2.8, 2.5
+EVEN_AT, PER_SPREAD = 2.6, 3.0
 
 LogRatio = Callable[[float, bool], float]
 Rows = NDArray[np.float32]
@@ -284,7 +286,10 @@ class Linker:
         return name
 
     def _join(self, one: int, other: int) -> None:
-        if one != other and not self._cannot(one, other):
+        """Let two clusters be compared, unless they are certainly two people, or far apart."""
+        if one == other or other in self._near[one] or self._cannot(one, other):
+            return
+        if self._candidate(one, other) is not None:
             self._near[one].add(other)
             self._near[other].add(one)
 
@@ -343,13 +348,14 @@ class Linker:
             return min(some[0], others[0]), max(some[0], others[0]), None
         return best[1], best[2], best[3]
 
-    def _probability(self, one: int, other: int) -> tuple[float, float]:
+    def _probability(self, one: int, other: int, least: float = 0.0) -> tuple[float, float]:
         """Of one person, given who else it could be; and the probability of the best of those.
 
-        Candidates that exclude each other share what there is: 1 stands for none of them.
+        Candidates that exclude each other share what there is: 1 stands for none of them. A probability that is below
+        ``least`` without any rival is given as 0.
         """
         candidate = self._candidate(one, other)
-        if candidate is None:
+        if candidate is None or _share(candidate.odds) < least:
             return 0.0, 0.0
         odds = math.exp(min(candidate.odds, 50.0))
         found, rival = 1.0, 0.0
@@ -362,10 +368,9 @@ class Linker:
 
     def _rival_odds(self, cluster: int, partner: int) -> Iterator[float]:
         for other in self._near[cluster]:
-            if other != partner and self._separate(other, partner):
-                candidate = self._candidate(cluster, other)
-                if candidate is not None:
-                    yield candidate.odds
+            candidate = self._candidate(cluster, other) if other != partner else None
+            if candidate is not None and candidate.odds > NO_RIVAL and self._separate(other, partner):
+                yield candidate.odds
 
     def _evidence(self, one: int, other: int) -> Evidence:
         candidate = self._candidate(one, other)
@@ -391,7 +396,7 @@ class Linker:
         for cluster in self._clusters.values():
             yield from self._gaps_within(cluster.members)
         for one, other in self._pairs():
-            if self._probability(one, other)[0] >= SURE:
+            if self._probability(one, other, SURE)[0] >= SURE:
                 found = self._candidate(one, other)
                 if found and found.gap is not None and camids[found.first] != camids[found.second]:
                     yield int(camids[found.first]), int(camids[found.second]), found.gap
@@ -431,7 +436,8 @@ class Linker:
             push(self._take_in(one, other))
 
     def _mergeable(self, one: int, other: int) -> float:
-        return 0.0 if self._separate(one, other) else self._probability(one, other)[0]
+        found = self._probability(one, other, self._options.same)[0]
+        return found if found and not self._separate(one, other) else 0.0
 
     def _take_in(self, one: int, other: int) -> list[Pair]:
         """Merge two clusters; gives the pairs whose probability that changes."""
@@ -455,7 +461,8 @@ class Linker:
     def _proposals(self) -> Iterator[Evidence]:
         """Of pairs of people that stay two, those who are perhaps one."""
         for one, other in self._pairs():
-            if not self._cannot(one, other) and self._probability(one, other)[0] >= self._options.unsure:
+            least = self._options.unsure
+            if self._probability(one, other, least)[0] >= least and not self._cannot(one, other):
                 yield self._evidence(one, other)
 
 

@@ -125,14 +125,23 @@ def _means_and_best(gallery: Gallery, entries: tuple[tuple[int, ...], ...]) -> t
     means = (sums / np.maximum(sizes, 1)[:, None]).astype(np.float32)
     near = np.empty(len(ids))
     for part in _parts(len(ids)):
-        rows = gallery.descriptors(ids[part].tolist())
-        shown = np.array([picture is not None for picture in gallery.thumbnails(ids[part].tolist())], bool)
-        # Any picture that can be shown comes before one that cannot.
-        near[part] = np.einsum("ij,ij->i", rows, means[number[part]]) + 4.0 * shown
+        near[part] = np.einsum("ij,ij->i", gallery.descriptors(ids[part].tolist()), means[number[part]])
     order = np.lexsort((ids, -near, number))
-    starts = np.cumsum(sizes) - sizes
-    best: Ints = ids[order[starts]] if len(ids) else ids
-    return means, best
+    ranked = np.split(ids[order], np.cumsum(sizes)[:-1]) if len(ids) else []
+    return means, np.array(_first_shown(gallery, ranked), np.int64)
+
+
+def _first_shown(gallery: Gallery, ranked: Sequence[Ints]) -> list[int]:
+    """Of each list of entries the first that has a small picture; the first of all where none has."""
+    best = [int(some[0]) for some in ranked]
+    for part in _parts(len(best)):
+        pictures = gallery.thumbnails(best[part])
+        for place, picture in zip(range(len(best))[part], pictures, strict=True):
+            if picture is None:
+                some = ranked[place].tolist()
+                shown = [n for n, other in zip(some, gallery.thumbnails(some), strict=True) if other is not None]
+                best[place] = shown[0] if shown else best[place]
+    return best
 
 
 def _parts(count: int) -> list[slice]:
