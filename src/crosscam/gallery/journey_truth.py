@@ -116,9 +116,9 @@ def _person_of(gallery: Gallery, track: TrackSeen, camera: TrueCamera | None) ->
             continue
         frames += [round(fragment.frame + seconds * camera.rate) for seconds in (fragment.before, fragment.after)]
         there = camera.boxes.get(fragment.frame, {})
-        nearest = max(there, key=lambda pid: overlap(there[pid], fragment.box or there[pid]), default=NOBODY)
-        right = nearest != NOBODY and overlap(there[nearest], fragment.box) >= LEAST_OVERLAP
-        said[nearest if right else NOBODY] += 1
+        overlaps = {pid: overlap(box, fragment.box) for pid, box in there.items()}
+        nearest = max(overlaps, key=overlaps.__getitem__, default=NOBODY)
+        said[nearest if overlaps.get(nearest, 0.0) >= LEAST_OVERLAP else NOBODY] += 1
     if camera is None or not said:
         return NOBODY, set()
     person = max(said, key=lambda pid: (said[pid], -pid))
