@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,8 @@ from crosscam.gallery.people import DOCUMENT, read_people
 from crosscam.gallery.tracks import Fragment, fragment_of, tracks_of
 from crosscam.gallery.transits import Transit, learn_transits, read_transits
 from crosscam.models.output import Block, Layout
+from crosscam.retrieval.calibrating import calibrate
+from crosscam.retrieval.calibration import Origin
 from crosscam.retrieval.identity import identity_scores
 
 HERE = Path(__file__).parent
@@ -299,6 +302,29 @@ def test_more_pictures_of_a_known_track_stay_with_it(tmp_path: Path) -> None:
     assert read_journeys(gallery).unlinked == 0
     assert link_gallery(gallery).new_tracks == 0
     assert new in read_journeys(gallery).people[0].tracks[0].entries
+    gallery.close()
+
+
+def test_a_calibration_of_the_gallery_judges_distances(tmp_path: Path) -> None:
+    gallery, truth = made(tmp_path / "g", noise=1.0)
+    pids = np.repeat(np.arange(1, 61), 4)
+    rng = np.random.default_rng(9)
+    rows = unit(looks(60, 9)[pids] + 1.0 / np.sqrt(DIM) * rng.standard_normal((len(pids), DIM)))
+    origin = Origin("made up", "cccc", MODEL.fingerprint)
+    found = calibrate(rows, pids, np.tile([1, 2], 120), origin, fmr=0.01, fnmr=0.2, replicates=5)
+    gallery.set_document("calibration", json.loads(found.to_json()))
+    run = link_gallery(gallery)
+    assert "Rests on" in run.told
+    journeys = read_journeys(gallery)
+    reasons = [reason for p in journeys.people for link in p.links if link for reason in link.reasons]
+    assert any("(calibrated)" in reason for reason in reasons)
+    assert not any("not calibrated" in reason for reason in reasons)
+    scores = truth.scores(journeys)
+    assert scores.link_precision == 1
+    assert scores.idf1 > 0.9
+    # One of other cameras tells nothing about these.
+    gallery.set_document("calibrated_elsewhere", "cccc")
+    assert link_gallery(gallery).told.startswith("Not calibrated")
     gallery.close()
 
 
