@@ -307,11 +307,11 @@ def test_more_pictures_of_a_known_track_stay_with_it(tmp_path: Path) -> None:
 
 def test_a_calibration_of_the_gallery_judges_distances(tmp_path: Path) -> None:
     gallery, truth = made(tmp_path / "g", noise=1.0)
-    pids = np.repeat(np.arange(1, 61), 4)
+    pids = np.repeat(np.arange(1, 301), 4)
     rng = np.random.default_rng(9)
-    rows = unit(looks(60, 9)[pids] + 1.0 / np.sqrt(DIM) * rng.standard_normal((len(pids), DIM)))
+    rows = unit(looks(300, 9)[pids] + 1.0 / np.sqrt(DIM) * rng.standard_normal((len(pids), DIM)))
     origin = Origin("made up", "cccc", MODEL.fingerprint)
-    found = calibrate(rows, pids, np.tile([1, 2], 120), origin, fmr=0.01, fnmr=0.2, replicates=5)
+    found = calibrate(rows, pids, np.tile([1, 2], 600), origin, fmr=0.01, fnmr=0.1, replicates=5)
     gallery.set_document("calibration", json.loads(found.to_json()))
     run = link_gallery(gallery)
     assert "Rests on" in run.told

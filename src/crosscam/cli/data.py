@@ -69,7 +69,7 @@ class Render:
     """Cameras."""
     images: Annotated[int | None, arg(help_behavior_hint="(default: 4)")] = None
     """Images of each identity at each camera."""
-    collide: Annotated[float | None, arg(help_behavior_hint="(default: 0.3; of a video 0)")] = None
+    collide: float = 0.3
     """Share of the identities that wear the same upper or lower garment as somebody else."""
     collide_group: Annotated[int | None, arg(help_behavior_hint=f"(default: {SHARING_GROUP})")] = None
     """Most people who share one garment."""
@@ -114,7 +114,7 @@ class Render:
                 cameras=_given(self.cameras, 2),
                 seconds=_given(self.seconds, 20.0),
                 rate=_given(self.rate, 10.0),
-                collide=_given(self.collide, 0.0),
+                collide=self.collide,
                 seed=self.seed,
                 as_frames=self.frames,
                 progress=counting(progress, "drawing frames"),
@@ -133,7 +133,7 @@ class Render:
                 ids=_given(self.ids, 300),
                 cameras=_given(self.cameras, 4),
                 images=_given(self.images, 4),
-                collide=_given(self.collide, 0.3),
+                collide=self.collide,
                 group=_given(self.collide_group, SHARING_GROUP),
                 seed=self.seed,
                 test_share=_given(self.test_share, 0.2),

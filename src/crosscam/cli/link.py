@@ -68,6 +68,14 @@ class Deciding:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Linking(LinkOptions):
+    """How tracks are linked."""
+
+    distance: Unset[float] = None
+    """Distance of two tracks that is even odds, in place of what the gallery tells."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Link:
     """Find out which tracks of a gallery are one person, and show everybody's way from camera to camera.
 
@@ -88,7 +96,7 @@ class Link:
     truth: Unset[Path] = None
     """Who the tracks really are: a CSV table camera,track,person and perhaps boxes, or the folder of drawn videos that
     were watched; prints multi-camera IDF1, and precision and recall of links."""
-    options: LinkOptions = field(default_factory=LinkOptions)
+    options: Linking = field(default_factory=Linking)
     deciding: Deciding = field(default_factory=Deciding)
     general: General = field(default_factory=General)
 
