@@ -435,7 +435,7 @@ def reasons_of(e: Evidence, seen: dict[int, TrackSeen]) -> tuple[str, ...]:
         )
         usual = "" if e.usual is None else f", usually {e.usual[0]:.1f} s (spread {e.usual[1]:.1f} s)"
         found.append(way + usual)
-    if e.rival >= 0.005:
+    if e.rival >= 0.01:
         found.append(f"another candidate has {in_percent(e.rival)}")
     return tuple(found)
 
