@@ -35,7 +35,7 @@ from crosscam.gallery.journey_truth import score_journeys
 from crosscam.gallery.journeys import LinkRun, decide
 from crosscam.gallery.linking import Linker, plain_judge
 from crosscam.gallery.people import DOCUMENT, read_people
-from crosscam.gallery.tracks import Fragment, fragment_of, tracks_of
+from crosscam.gallery.track_table import Fragment, fragment_of, tracks_of
 from crosscam.gallery.transits import Transit, learn_transits, read_transits
 from crosscam.models.output import Block, Layout
 from crosscam.retrieval.calibrating import calibrate

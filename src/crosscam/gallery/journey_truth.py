@@ -12,7 +12,7 @@ from pathlib import Path
 from crosscam.errors import DataError
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import Journeys, TrackSeen
-from crosscam.gallery.tracks import Box, fragment_of
+from crosscam.gallery.track_table import Box, fragment_of
 from crosscam.retrieval.identity import IdentityScores, identity_scores
 
 TABLE = "Expected a CSV table with the columns camera, track and person, and perhaps boxes"

@@ -29,7 +29,7 @@ from crosscam.gallery.people import (
     without,
 )
 from crosscam.gallery.records import Entry, Where
-from crosscam.gallery.tracks import Tracks, span, track_key, tracks_of
+from crosscam.gallery.track_table import Tracks, span, track_key, tracks_of
 from crosscam.gallery.transits import Transits
 from crosscam.system.tables import Column, Columns, Tabular
 

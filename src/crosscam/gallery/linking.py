@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError
 from crosscam.gallery.people import Evidence, Pair
-from crosscam.gallery.tracks import Ints, Tracks
+from crosscam.gallery.track_table import Ints, Tracks
 from crosscam.gallery.transits import Transit, Transits, learn_transits
 from crosscam.retrieval.calibration import Calibration
 

@@ -49,7 +49,7 @@ from crosscam.retrieval.calibration import Calibration
 from crosscam.web.asking import Asking, Remembered, has_several_cameras
 from crosscam.web.audit import AuditLog
 from crosscam.web.decoder import Decoders
-from crosscam.web.journeys import JourneyBook
+from crosscam.web.journey_book import JourneyBook
 from crosscam.web.queries import Query, QueryStore, key_of, preview
 from crosscam.web.search import Found, Known, asked_for, judged
 from crosscam.web.settings import Limits
