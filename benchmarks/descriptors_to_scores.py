@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from evaluation import clustered_descriptors, read_labels
 
+from crosscam.metrics.ranking import evaluate_descriptors, evaluate_ranking
 from crosscam.retrieval.distances import pairwise_distances
-from crosscam.retrieval.metrics import evaluate_descriptors, evaluate_ranking
 
 RESULT = Path(__file__).parent / "results" / "descriptors_to_scores.json"
 TARGET = 1.15

@@ -26,14 +26,14 @@ from pathlib import Path
 
 import torch
 
-from crosscam.data.readers import read_dataset
-from crosscam.data.render import render_dataset
+from crosscam.data.datasets.readers import read_dataset
+from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
+from crosscam.training.callbacks import Listeners, StepReport
 from crosscam.training.distributed import World, joined_world
-from crosscam.training.listeners import Listeners, StepReport
-from crosscam.training.loop import train
 from crosscam.training.provenance import versions
+from crosscam.training.trainer import train
 
 RESULT = Path(__file__).parent / "results" / "distributed.json"
 PROCESSES = 2

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from crosscam.metrics.ranking import evaluate_descriptors, evaluate_ranking
 from crosscam.retrieval.distances import pairwise_distances
-from crosscam.retrieval.metrics import evaluate_descriptors, evaluate_ranking
-from crosscam.retrieval.rerank import rerank
+from crosscam.retrieval.reranking import rerank
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "torchreid"

@@ -29,19 +29,19 @@ import torch
 from torch import nn
 
 from crosscam.data.augment import prepare
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.images import decode_image, resize_image
-from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset, camids_of, pids_of
-from crosscam.engines.choose import choose_engine
-from crosscam.engines.contract import Engine, Pixels, num_threads
-from crosscam.engines.opening import Network, candidates, open_engine
-from crosscam.engines.quantise import INT8_IMAGES
-from crosscam.exporting import drawn_noise
-from crosscam.extraction import Extractor
+from crosscam.inference.engines.autotune import choose_engine
+from crosscam.inference.engines.base import Engine, Pixels, num_threads
+from crosscam.inference.engines.quantize import INT8_IMAGES
+from crosscam.inference.engines.registry import Network, candidates, open_engine
+from crosscam.inference.exporting import drawn_noise
+from crosscam.inference.extractor import Extractor
+from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.models.output import ReidOutput
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
-from crosscam.retrieval.metrics import evaluate_descriptors
 
 BATCH = 16
 # A quick network runs many batches in its turn: single ones scatter on a machine that is not all ours.

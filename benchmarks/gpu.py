@@ -38,16 +38,16 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from crosscam.data.augment import augment
-from crosscam.data.readers import read_dataset
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.models.pretrained import packaged_file
+from crosscam.experiments.scoring import TestImages
+from crosscam.models.backbones.pretrained import packaged_file
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_from_json, recipe_to_json, with_settings
-from crosscam.reproduce.rows import ROWS
-from crosscam.scoring import TestImages
-from crosscam.training.loop import train
+from crosscam.reproduce.paper_rows import ROWS
 from crosscam.training.optim import build_optimizer
+from crosscam.training.trainer import train
 
 WEIGHTS = "imagenet.pth"
 BACKBONE = "efficientnet-lite0"

@@ -41,9 +41,9 @@ from torch import Tensor
 
 from crosscam.data import jpeg
 from crosscam.data.augment import IMAGENET_MEAN, IMAGENET_STD, prepare
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.loading import ImageFiles, ImagesInMemory
-from crosscam.data.readers import read_dataset
-from crosscam.data.render import render_dataset
+from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.system.cores import keep_freed_memory
 
 RESULT = Path(__file__).parent / "results" / "input_speed.json"

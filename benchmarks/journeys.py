@@ -25,14 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosscam.data.render_video import TrueBox, render_videos
-from crosscam.extraction import Extractor
+from crosscam.data.synthetic.videos import TrueBox, render_videos
 from crosscam.gallery import ModelIdentity, NewEntry, create_gallery
 from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import link_gallery, read_journeys
 from crosscam.gallery.linking import LinkOptions
-from crosscam.retrieval.identity import IdentityScores, identity_scores
+from crosscam.inference.extractor import Extractor
+from crosscam.metrics.identity import IdentityScores, identity_scores
 
 CROPS = 5
 LEAST_VISIBLE = 0.7

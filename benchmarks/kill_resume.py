@@ -23,13 +23,13 @@ from pathlib import Path
 
 import torch
 
-from crosscam.data.readers import read_dataset
-from crosscam.data.render import render_dataset
+from crosscam.data.datasets.readers import read_dataset
+from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
+from crosscam.training.callbacks import read_history
 from crosscam.training.checkpoint import PROVENANCE, STATE, load_weights
-from crosscam.training.logbook import read_history
-from crosscam.training.loop import train
+from crosscam.training.trainer import train
 
 EPOCHS = 5
 SETTINGS = [

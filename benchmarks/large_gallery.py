@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from evaluation import clustered_descriptors, market_sized_labels, trained_noise
 
-from crosscam.retrieval.metrics import evaluate_descriptors
+from crosscam.metrics.ranking import evaluate_descriptors
 
 TARGET_GB = 4.0
 ROWS_AT_ONCE = 8192

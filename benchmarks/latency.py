@@ -34,14 +34,14 @@ from torch import nn
 
 from crosscam.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from crosscam.data.crops import crop_boxes
-from crosscam.engines.contract import num_threads
-from crosscam.engines.opening import candidates
 from crosscam.errors import EngineError
-from crosscam.extraction import Extractor
+from crosscam.inference.engines.base import num_threads
+from crosscam.inference.engines.registry import candidates
+from crosscam.inference.extractor import Extractor
+from crosscam.inference.tracker_features import TrackerFeatures
 from crosscam.models.output import ReidOutput
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
-from crosscam.tracking import TrackerFeatures
 
 RESULT = Path(__file__).parent / "results" / "latency.json"
 NETWORKS = {

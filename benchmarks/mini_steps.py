@@ -1,4 +1,4 @@
-"""What each step of rrid-mini's recipe brings at cameras that the training has not seen.
+"""What each step of rrid-nano's recipe brings at cameras that the training has not seen.
 
     python benchmarks/mini_steps.py TRAIN EXAM [--runs FOLDER] [--only STEP ...]
 
@@ -25,24 +25,23 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from crosscam.data.augment import prepare
-from crosscam.data.joining import join
+from crosscam.data.datasets.joining import join
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.loading import Images, open_images
-from crosscam.data.readers import read_dataset
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.data.render import render_dataset
-from crosscam.extraction import load_model
-from crosscam.models.projection import BlockProjection
-from crosscam.models.rrid import RRIDModel
+from crosscam.data.synthetic.dataset import render_dataset
+from crosscam.experiments.scoring import ranking_labels
+from crosscam.inference.extractor import load_model
+from crosscam.metrics.ranking import evaluate_descriptors
+from crosscam.models.rrid import BlockProjection, RRIDModel
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.retrieval.metrics import evaluate_descriptors
-from crosscam.scoring import ranking_labels
 from crosscam.training.checkpoint import STATE, load_recipe, load_weights
-from crosscam.training.loop import train
 from crosscam.training.provenance import versions
 from crosscam.training.run import training_descriptors
+from crosscam.training.trainer import train
 
 RESULT = Path(__file__).parent / "results" / "mini_steps.json"
 NUMBERS = 512
@@ -134,7 +133,7 @@ def merged(*groups: Sequence[str]) -> list[str]:
 
 def recipe_of(step: str) -> Recipe:
     """The recipe of one step."""
-    return with_settings(find_recipe("rrid-mini"), merged(*ALL[step]))
+    return with_settings(find_recipe("rrid-nano"), merged(*ALL[step]))
 
 
 def make_rendered_backbone(runs: Path) -> None:
@@ -146,7 +145,7 @@ def make_rendered_backbone(runs: Path) -> None:
             render_dataset(folder, ids=600, cameras=4, images=2, collide=0.3, seed=seed, test_share=0.02)
         parts.append(read_dataset(folder))
     folder = runs / "rendered-training"
-    recipe = with_settings(find_recipe("rrid-mini"), merged(BASE, RENDERED_TRAINING))
+    recipe = with_settings(find_recipe("rrid-nano"), merged(BASE, RENDERED_TRAINING))
     train(recipe, join(parts), folder, resume=folder.exists())
     start = "backbone."
     weights = {k.removeprefix(start): v for k, v in load_weights(folder).items() if k.startswith(start)}

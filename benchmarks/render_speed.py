@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from crosscam.data.render import render_dataset
+from crosscam.data.synthetic.dataset import render_dataset
 
 
 def main() -> None:

@@ -27,9 +27,9 @@ import torch
 from dense_reranking import dense_rerank, torchreid_rerank
 from evaluation import clustered_descriptors, trained_noise
 
+from crosscam.metrics.ranking import evaluate_ranking
 from crosscam.retrieval.distances import pairwise_distances
-from crosscam.retrieval.metrics import evaluate_ranking
-from crosscam.retrieval.rerank import rerank
+from crosscam.retrieval.reranking import rerank
 
 HALF, MARKET, LARGE = (1684, 9866), (3368, 19732), (3368, 100_000)
 IMAGES_EACH = 18

@@ -39,10 +39,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from crosscam.data.augment import augment, prepare
 from crosscam.data.loading import ImagesInMemory
-from crosscam.engines.contract import num_threads
+from crosscam.inference.engines.base import num_threads
 from crosscam.losses import batch_hard_triplet, rrid_loss
 from crosscam.models.output import ReidOutput
-from crosscam.models.parts import PartLinear, PartUnits
+from crosscam.models.stripes import PartLinear, PartUnits
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.system.cores import chip_has_bf16, keep_freed_memory

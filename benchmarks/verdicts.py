@@ -21,11 +21,11 @@ import machine
 import numpy as np
 
 import crosscam
+from crosscam.calibration.calibration import Calibration
 from crosscam.data.records import Sample
+from crosscam.experiments.photographs import CALIBRATION, similar_pairs
 from crosscam.gallery import ModelIdentity, NewEntry, create_gallery
-from crosscam.photographs import CALIBRATION, similar_pairs
 from crosscam.report.pairs import STANDS_OUT, SimilarPair
-from crosscam.retrieval.calibration import Calibration
 from crosscam.shipped import run_folder
 
 SHOWN_BEFORE = 48

@@ -37,16 +37,16 @@ import torch
 from PIL import Image
 from web_attacks import attack
 
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.images import decode_image
-from crosscam.data.readers import read_dataset
-from crosscam.data.render import render_dataset
-from crosscam.extraction import Extractor
+from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.gallery import NewEntry, create_gallery
 from crosscam.gallery.filling import identify_model
+from crosscam.inference.extractor import Extractor
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.training.checkpoint import save_recipe, save_weights
-from crosscam.web.queries import preview
+from crosscam.web.search import preview
 
 try:
     import httpx2 as httpx

@@ -27,7 +27,7 @@ from PIL import Image
 
 from crosscam.cli import show
 from crosscam.cli.main import main
-from crosscam.data.render import render_dataset
+from crosscam.data.synthetic.dataset import render_dataset
 
 PAGE = Path(__file__).with_name("errors.md")
 HEAD = """# Error messages

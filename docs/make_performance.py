@@ -290,7 +290,12 @@ def mini_scores() -> str:
     return table(head, rows)
 
 
-SHORT_NAMES = {"rrid-mini": "rrid-mini", "raw pixels": "raw pixels", "person-reidentification-retail-0277": "0277"}
+SHORT_NAMES = {
+    "rrid-mini": "rrid-mini",
+    "rrid-nano": "rrid-nano",
+    "raw pixels": "raw pixels",
+    "person-reidentification-retail-0277": "0277",
+}
 
 
 def mini_short() -> str:
@@ -300,6 +305,16 @@ def mini_short() -> str:
     data = [each for each in dict.fromkeys(row["data"] for row in found) if each != "viper-second-half"]
     rows = [(each, *(scores[each, model] for model in SHORT_NAMES)) for each in data]
     return table(("rank-1 / mAP, %", *SHORT_NAMES.values()), rows)
+
+
+def fit_steps() -> str:
+    """What each step of the fit brought, on what it left out."""
+    found = read("fit_steps")
+    rows = [
+        (name, f"{row['numbers']:,}", f"{100 * row['rank1']:.1f}", f"{100 * row['mAP']:.1f}")
+        for name, row in found["rows"].items()
+    ]
+    return table((f"{found['exam']}, {found['people']:,} people", "numbers", "rank-1, %", "mAP, %"), rows)
 
 
 def mini_steps() -> str:
@@ -317,8 +332,9 @@ TRAININGS = (
     ("rrid_mini_first", "first"),
     ("rrid_mini_strong", "second: wide, strong colours"),
     ("rrid_mini_whitened", "third, blocks whitened"),
-    ("rrid_mini", "third, in the package"),
+    ("rrid_mini_third", "third, rrid-nano in the package"),
     ("rrid_mini_fourth", "fourth: ImageNet and a teacher, ten passes"),
+    ("rrid_mini", "a head fitted to 0277, rrid-mini in the package"),
 )
 
 
@@ -382,6 +398,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "rrid-mini-size": ("rrid_mini", mini_size),
     "rrid-mini-short": ("rrid_mini", mini_short),
     "rrid-mini-scores": ("rrid_mini", mini_scores),
+    "fit-steps": ("fit_steps", fit_steps),
     "rrid-mini-steps": ("mini_steps", mini_steps),
     "rrid-mini-trainings": ("rrid_mini", mini_trainings),
     "rrid-mini-looks": ("rrid_mini", mini_looks),

@@ -17,17 +17,17 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cosine_similarity
 
-from crosscam.data.readers import read_dataset
-from crosscam.extraction import load_model
+from crosscam.data.datasets.readers import read_dataset
+from crosscam.inference.extractor import load_model
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Distill
 from crosscam.recipes.settings import recipe_to_json
 from crosscam.shipped import run_folder
 from crosscam.training.checkpoint import PROVENANCE, RECIPE, WEIGHTS, load_recipe, load_weights, save_weights
-from crosscam.training.trained_on import TRAINED_ON, save_trained_on
+from crosscam.training.provenance import TRAINED_ON, save_trained_on
 
 MOST_BYTES = 12_000_000
-MOST_RECORD_BYTES = 200_000
+MOST_RECORD_BYTES = 300_000
 LEAST_COSINE = 0.999
 
 
@@ -56,6 +56,7 @@ def main() -> None:
         write_record(Path(sys.argv[2]), target)
         return
     source = Path(sys.argv[1])
+    target.mkdir(exist_ok=True)
     recipe = load_recipe(source)
     weights = {k: v for k, v in load_weights(source).items() if "_classifiers." not in k}
     small = {k: v.half() if v.ndim > 1 else v for k, v in weights.items()}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.readers import read_dataset
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import ReidDataset
-from crosscam.data.render import render_dataset
+from crosscam.data.synthetic.dataset import render_dataset
 
 
 @pytest.fixture(scope="session")

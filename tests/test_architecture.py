@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
@@ -41,7 +42,8 @@ def listed() -> list[str]:
     room, found = "", []
     for line in PAGE.split("```")[1].splitlines():
         if line[:1].strip():
-            room = line.split("/")[0] + "/" if re.match(r"\w+/", line) else ""
+            rooms = re.match(r"(?:\w+/)+", line)
+            room = rooms[0] if rooms else ""
         found += [room + name for name in re.findall(r"(?<![\w/.])[\w*]+\.py\b", line)]
     return found
 
@@ -75,3 +77,12 @@ def test_a_file_imports_only_files_above_it(house: ModuleType) -> None:
 def test_no_files_import_each_other_in_a_circle(house: ModuleType) -> None:
     assert house.circles(files()) == []
     assert house.circles({"a.py": "from crosscam import b", "b.py": "from crosscam.a import x"}) == [["a", "b"]]
+
+
+def test_base_names_are_unique() -> None:
+    names = Counter(Path(name).name for name in files() if not name.endswith("__init__.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_few_files_stand_at_the_top() -> None:
+    assert {name for name in files() if "/" not in name} == {"__init__.py", "__main__.py", "errors.py"}

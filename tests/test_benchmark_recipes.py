@@ -31,7 +31,7 @@ def test_steps_of_the_small_network(monkeypatch):
     steps = benchmark("mini_steps", monkeypatch)
     for step in steps.ALL:
         steps.recipe_of(step)
-    with_settings(find_recipe("rrid-mini"), steps.merged(steps.BASE, steps.RENDERED_TRAINING))
+    with_settings(find_recipe("rrid-nano"), steps.merged(steps.BASE, steps.RENDERED_TRAINING))
 
 
 def test_several_processes(monkeypatch):

@@ -16,4 +16,4 @@ def test_the_site_builds_strictly(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     reference = (tmp_path / "site/reference/index.html").read_text(encoding="utf-8")
-    assert "crosscam.extraction.Extractor" in reference
+    assert "crosscam.inference.extractor.Extractor" in reference

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from crosscam.extraction import Extractor
+from crosscam.inference.extractor import Extractor
 
 FILE = Path(__file__).parents[1] / "benchmarks" / "journeys.py"
 

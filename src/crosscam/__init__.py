@@ -12,26 +12,26 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from crosscam.system.waiting import wait_politely
+from crosscam.system.cores import wait_politely
 
 if TYPE_CHECKING:
     from crosscam import losses
-    from crosscam.data.holdout import holdout
-    from crosscam.data.readers import read_dataset
+    from crosscam.data.datasets.holdout import holdout
+    from crosscam.data.datasets.readers import read_dataset
     from crosscam.data.records import ReidDataset, Sample
-    from crosscam.descriptor_tables import DescriptorFile, read_descriptors
-    from crosscam.experiment import train
-    from crosscam.exporting import export_model
-    from crosscam.extraction import Extractor
+    from crosscam.experiments.experiment import train
     from crosscam.gallery import create_gallery, open_gallery
+    from crosscam.inference.descriptor_tables import DescriptorFile, read_descriptors
+    from crosscam.inference.exporting import export_model
+    from crosscam.inference.extractor import Extractor
+    from crosscam.inference.tracker_features import TrackerFeatures
+    from crosscam.metrics.ranking import RankingResult, evaluate_ranking
     from crosscam.models.authors import load_authors_state
     from crosscam.models.output import Block, ReidOutput
     from crosscam.recipes.catalogue import build_model, list_recipes
     from crosscam.retrieval.distances import pairwise_distances
-    from crosscam.retrieval.metrics import RankingResult, evaluate_ranking
-    from crosscam.retrieval.rerank import rerank
+    from crosscam.retrieval.reranking import rerank
     from crosscam.shipped import list_models
-    from crosscam.tracking import TrackerFeatures
 
 wait_politely()  # before torch is imported
 
@@ -39,29 +39,46 @@ __version__ = version("crosscam")
 # Where each name is; loaded when it is first used, so that importing crosscam takes a fraction of a second.
 _PLACES = {
     "Block": "models.output",
-    "DescriptorFile": "descriptor_tables",
-    "Extractor": "extraction",
-    "RankingResult": "retrieval.metrics",
+    "DescriptorFile": "inference.descriptor_tables",
+    "Extractor": "inference.extractor",
+    "RankingResult": "metrics.ranking",
     "ReidDataset": "data.records",
     "ReidOutput": "models.output",
     "Sample": "data.records",
-    "TrackerFeatures": "tracking",
+    "TrackerFeatures": "inference.tracker_features",
     "build_model": "recipes.catalogue",
     "create_gallery": "gallery",
-    "evaluate_ranking": "retrieval.metrics",
-    "export_model": "exporting",
-    "holdout": "data.holdout",
+    "evaluate_ranking": "metrics.ranking",
+    "export_model": "inference.exporting",
+    "holdout": "data.datasets.holdout",
     "list_models": "shipped",
     "list_recipes": "recipes.catalogue",
     "load_authors_state": "models.authors",
     "open_gallery": "gallery",
     "pairwise_distances": "retrieval.distances",
-    "read_dataset": "data.readers",
-    "read_descriptors": "descriptor_tables",
-    "rerank": "retrieval.rerank",
-    "train": "experiment",
+    "read_dataset": "data.datasets.readers",
+    "read_descriptors": "inference.descriptor_tables",
+    "rerank": "retrieval.reranking",
+    "train": "experiments.experiment",
 }
-_ROOMS = ("data", "gallery", "losses", "models", "recipes", "retrieval")
+_ROOMS = (
+    "calibration",
+    "data",
+    "errors",
+    "experiments",
+    "explain",
+    "gallery",
+    "inference",
+    "losses",
+    "metrics",
+    "models",
+    "recipes",
+    "report",
+    "reproduce",
+    "retrieval",
+    "training",
+    "video",
+)
 __all__ = [
     "Block",
     "DescriptorFile",

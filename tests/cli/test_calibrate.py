@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.readers import read_dataset
+from crosscam.calibration.calibration import Calibration
+from crosscam.calibration.fitting import pictures_to_calibrate
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.errors import DataError
-from crosscam.extraction import Extractor
 from crosscam.gallery import create_gallery, open_gallery
+from crosscam.gallery.entries import ModelIdentity
 from crosscam.gallery.filling import identify_model
-from crosscam.gallery.records import ModelIdentity
-from crosscam.retrieval.calibrating import pictures_to_calibrate
-from crosscam.retrieval.calibration import Calibration
+from crosscam.inference.extractor import Extractor
 
 Run = Callable[[str], tuple[int, str, str]]
 RATES = "--fmr 0.2 --fnmr 0.95"

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from in_process import Run
 
-from crosscam import experiment, exporting, photographs
 from crosscam.cli import evaluate, explain, gallery_search
 from crosscam.errors import StorageError
-from crosscam.scoring import TestImages
+from crosscam.experiments import experiment, photographs
+from crosscam.experiments.scoring import TestImages
+from crosscam.inference import exporting
 
 MUST_WORK = "the work had begun"
 
@@ -24,7 +25,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError(MUST_WORK)
 
     monkeypatch.setattr(TestImages, "__init__", begin)
-    monkeypatch.setattr("crosscam.extraction.Extractor.load", begin)
+    monkeypatch.setattr("crosscam.inference.extractor.Extractor.load", begin)
     monkeypatch.setattr("crosscam.cli.train.run_experiment", begin)
 
 

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from crosscam.cli import train as train_command
-from crosscam.data.readers import read_dataset
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.errors import TrainingError
-from crosscam.extraction import Extractor
+from crosscam.inference.extractor import Extractor
 
 Run = Callable[[str], tuple[int, str, str]]
 SAMPLE = Path(__file__).resolve().parents[1] / "data/parity/authors_checkpoint_sample_legacy.pth"

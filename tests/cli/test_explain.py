@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosscam.extraction import Extractor
+from crosscam.inference.extractor import Extractor
 
 Run = Callable[[str], tuple[int, str, str]]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosscam.data.readers import read_dataset
-from crosscam.data.table import write_table
-from crosscam.extraction import Extractor
+from crosscam.data.datasets.readers import read_dataset
+from crosscam.data.datasets.table import write_table
+from crosscam.inference.extractor import Extractor
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosscam.data.readers import read_dataset
-from crosscam.extraction import Extractor
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.gallery import open_gallery
+from crosscam.inference.extractor import Extractor
 
 Run = Callable[[str], tuple[int, str, str]]
 

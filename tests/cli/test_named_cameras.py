@@ -13,8 +13,8 @@ from in_process import Run
 from PIL import Image
 
 from crosscam.cli import demo, show
-from crosscam.descriptor_tables import read_descriptors
 from crosscam.gallery import open_gallery
+from crosscam.inference.descriptor_tables import read_descriptors
 
 SOUTH, NORTH = "Kamera Süd", "Kamera Nord"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.reproduce.rows import TABLE1
+from crosscam.reproduce.paper_rows import TABLE1
 from crosscam.reproduce.study import RESULT
 
 TINY = (

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.readers import read_dataset
-from crosscam.extraction import Extractor
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.gallery import ModelIdentity, NewEntry, create_gallery, open_gallery
-from crosscam.gallery.filling import identify_model
-from crosscam.gallery.sources import SOURCE
-from crosscam.web import running
+from crosscam.gallery.filling import SOURCE, identify_model
+from crosscam.inference.extractor import Extractor
+from crosscam.web import server
 from crosscam.web.service import Service
 
 Run = Callable[[str], tuple[int, str, str]]
@@ -66,7 +65,7 @@ def test_what_cannot_be_served(crosscam: Run, place: Path, gallery: Path, option
 
 def test_without_the_extra_it_says_what_to_install(crosscam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "crosscam.web.running", raising=False)
+    monkeypatch.delitem(sys.modules, "crosscam.web.server", raising=False)
     assert "pip install 'crosscam[web]'" in crosscam("serve --gallery g")[2]
 
 
@@ -101,7 +100,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, str]]:
     def run_server(service: Service, settings: object, name: str, say: object, uploads: str) -> None:
         found.append((service.extractor is not None, uploads))
 
-    monkeypatch.setattr(running, "run_server", run_server)
+    monkeypatch.setattr(server, "run_server", run_server)
     return found
 
 

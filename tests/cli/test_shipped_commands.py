@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from crosscam.cli.show import pasteable
-from crosscam.data.readers import read_dataset
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.gallery import SearchOptions, open_gallery
 from crosscam.gallery.calibrated import calibration_of, verdicts_of
-from crosscam.gallery.sources import SOURCE
+from crosscam.gallery.filling import SOURCE
 
 Run = Callable[[str], tuple[int, str, str]]
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from crosscam import scoring
 from crosscam.cli import calibrate, demo
+from crosscam.experiments import scoring
 from crosscam.shipped import run_folder
 from crosscam.training import checkpoint
 

@@ -21,7 +21,7 @@ from crosscam.data.augment import (
     random_blur,
     random_erase,
     random_flip,
-    random_grey,
+    random_gray,
     random_jitter,
     random_shift,
     random_tint,
@@ -325,7 +325,7 @@ def test_tint_multiplies_each_channel_by_one_factor() -> None:
 
 def test_grey_keeps_the_luminance_and_takes_the_colour() -> None:
     images = planes(200, 4, 3)
-    out = random_grey(images, 0.3, generator(2))
+    out = random_gray(images, 0.3, generator(2))
     grey = (out[:, 0] == out[:, 1]).all(dim=(1, 2)) & (out[:, 0] == out[:, 2]).all(dim=(1, 2))
     assert 0.15 < grey.float().mean() < 0.45
     luma = 0.299 * images[:, 0] + 0.587 * images[:, 1] + 0.114 * images[:, 2]
@@ -351,7 +351,7 @@ def test_blur_is_the_gaussian_of_each_image() -> None:
     assert float(out[one, 1, 5, 1]) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("change", [random_tint, random_grey, random_blur])
+@pytest.mark.parametrize("change", [random_tint, random_gray, random_blur])
 def test_changes_of_colour_and_focus_stay_between_black_and_white(change: object) -> None:
     assert callable(change)
     out = change(BLACK_AND_WHITE[noise(8, 12, 6).permute(0, 3, 1, 2).long() % 2], 1.0, generator(4))

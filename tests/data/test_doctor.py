@@ -15,7 +15,7 @@ from crosscam.data.doctor import OFFICIAL, Counts, Examination, as_text, examine
 from crosscam.data.findings import NUM_EXAMPLES, Finding
 from crosscam.data.records import ReidDataset, Sample, unmatched_queries
 from crosscam.errors import DataError
-from crosscam.scoring import ranking_labels
+from crosscam.experiments.scoring import ranking_labels
 
 
 def draw(path: Path, seed: int) -> None:

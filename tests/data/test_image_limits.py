@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from crosscam.data.image_limits import MAX_ASPECT, MAX_SCANS, MAX_SIDE, chunks_fault, scans_fault, size_fault
 from crosscam.data.images import decode_image, resize_image
-from crosscam.data.limits import MAX_ASPECT, MAX_SCANS, MAX_SIDE, chunks_fault, scans_fault, size_fault
 from crosscam.errors import ImageError
 from crosscam.gallery.filling import make_thumbnail
 

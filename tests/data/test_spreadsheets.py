@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crosscam.data.spreadsheets import harmless
+from crosscam.data.text_files import harmless
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crosscam.data.msmt17 import read_msmt17
+from crosscam.data.datasets.msmt17 import read_msmt17
+from crosscam.data.datasets.table import read_table, write_table
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.data.table import read_table, write_table
 from crosscam.data.text_files import is_list, read_text, refuse_names
 from crosscam.errors import DataError
-from crosscam.streaming import entries_of_list
-from crosscam.system.names import printable
-from crosscam.web.settings import read_tokens
+from crosscam.inference.bulk import entries_of_list
+from crosscam.system.text import printable
+from crosscam.web.server_settings import read_tokens
 
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32")
 TOKEN = "0123456789abcdef"

@@ -12,10 +12,10 @@ from crosscam.explain.activation import (
     stripe_shares,
 )
 from crosscam.models.output import Block, ReidOutput
-from crosscam.models.parts import pool_stripes
+from crosscam.models.stripes import pool_stripes
+from crosscam.recipes.baseline_recipes import SYSTEM_RECIPES, scaled_down
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
-from crosscam.recipes.systems import SYSTEM_RECIPES, scaled_down
 from small_models import tiny_rrid
 
 

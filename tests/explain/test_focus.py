@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from crosscam.explain.activation import place_contributions
-from crosscam.explain.focus import part_focus, stripe_block
+from crosscam.explain.activation import part_focus, place_contributions, stripe_block
 from small_models import tiny_rrid
 
 

@@ -12,9 +12,9 @@ from crosscam.data.images import resize_image
 from crosscam.errors import CrosscamError, ImageError
 from crosscam.explain.activation import activation_maps, place_contributions
 from crosscam.explain.pair import explain_pair
-from crosscam.explain.parts import block_weights
+from crosscam.recipes.baseline_recipes import SYSTEM_RECIPES, scaled_down
 from crosscam.recipes.catalogue import build_model
-from crosscam.recipes.systems import SYSTEM_RECIPES, scaled_down
+from crosscam.retrieval.contributions import block_weights
 from small_models import tiny_rrid
 
 

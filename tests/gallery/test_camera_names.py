@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from small_gallery import LAYOUT, MODEL, all_bytes, files_with, filled, some_descriptors
 
+from crosscam.calibration.calibration import Calibration, CameraThresholds, Thresholds
 from crosscam.data.records import Sample
 from crosscam.gallery import NewEntry, Where, open_gallery
 from crosscam.gallery.calibrated import of_gallery
 from crosscam.gallery.filling import keep_cameras_apart, kept_name, number_cameras
 from crosscam.gallery.local import LocalGallery
 from crosscam.gallery.store import Store
-from crosscam.retrieval.calibration import Calibration, CameraThresholds, Thresholds
 from crosscam.shipped import run_folder
 
 F = MODEL.fingerprint

@@ -129,7 +129,7 @@ EXTRACTOR = """
 import os, signal, sys
 import numpy as np, torch
 torch.set_num_threads(2)
-from crosscam.extraction import Extractor
+from crosscam.inference.extractor import Extractor
 from crosscam.recipes.catalogue import build_model, find_recipe
 def new():
     recipe = find_recipe("demo")

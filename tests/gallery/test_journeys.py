@@ -16,8 +16,10 @@ import pytest
 from numpy.typing import NDArray
 from small_gallery import all_bytes, files_with, unit
 
+from crosscam.calibration.calibration import Origin
+from crosscam.calibration.fitting import calibrate
 from crosscam.cli.main import main
-from crosscam.data.render_walks import CAMERA_NAMES, Walk, plan_walks
+from crosscam.data.synthetic.walks import CAMERA_NAMES, Walk, plan_walks
 from crosscam.errors import ArgumentError, DataError, GalleryError
 from crosscam.gallery import (
     Gallery,
@@ -37,10 +39,8 @@ from crosscam.gallery.linking import Linker, plain_judge
 from crosscam.gallery.people import DOCUMENT, read_people
 from crosscam.gallery.track_table import Fragment, fragment_of, tracks_of
 from crosscam.gallery.transits import Transit, learn_transits, read_transits
+from crosscam.metrics.identity import identity_scores
 from crosscam.models.output import Block, Layout
-from crosscam.retrieval.calibrating import calibrate
-from crosscam.retrieval.calibration import Origin
-from crosscam.retrieval.identity import identity_scores
 
 HERE = Path(__file__).parent
 MODEL = ModelIdentity("bbbb2222", "made up")

@@ -169,7 +169,7 @@ def test_several_pictures_are_one_query(opened: tuple[LocalGallery, Filled]) -> 
 
 
 def test_reranking_changes_the_first_hits_alone(opened: tuple[LocalGallery, Filled]) -> None:
-    from crosscam.retrieval.rerank import rerank
+    from crosscam.retrieval.reranking import rerank
 
     gallery, _ = opened
     query = some_descriptors(1, 3)

@@ -11,8 +11,8 @@ from torch import nn
 
 from crosscam.errors import CheckpointError
 from crosscam.models.authors import authors_names, import_authors, load_authors_state, read_authors_checkpoint
-from crosscam.models.backbones import build_backbone
-from crosscam.models.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
 from crosscam.models.rrid import RRID, RRIDModel
 
 SAMPLE = PARITY / "authors_checkpoint_sample_legacy.pth"

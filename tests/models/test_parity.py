@@ -10,8 +10,8 @@ from torch import nn
 
 from crosscam.models.authors import authors_names as names_of_model
 from crosscam.models.authors import load_authors_state
-from crosscam.models.backbones import build_backbone
-from crosscam.models.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
 from crosscam.models.rrid import RRID, RRIDModel
 
 THIN = ResNetShape("bottleneck", (1, 1, 1, 1), 4, (2, 2, 2, 2), (8, 8, 8, 2048))

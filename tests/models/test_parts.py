@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from crosscam.models.parts import PartLinear, PartUnits, SingleUnit, merge_stripes, part_classifiers, pool_stripes
+from crosscam.models.stripes import PartLinear, PartUnits, SingleUnit, merge_stripes, part_classifiers, pool_stripes
 
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])

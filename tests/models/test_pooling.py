@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crosscam.models.parts import pool_stripes
 from crosscam.models.pooling import GlobalContrastivePooling, PooledFeature, contrastive_feature, pool_map
+from crosscam.models.stripes import pool_stripes
 
 
 @pytest.mark.parametrize("num_parts", [2, 4, 6])

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from crosscam.models.projection import VARIANCE_FLOOR, BlockProjection
-from crosscam.models.resnet import ResNet, ResNetShape
-from crosscam.models.rrid import RRID, RRIDModel
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.rrid import RRID, VARIANCE_FLOOR, BlockProjection, RRIDModel
 
 TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 

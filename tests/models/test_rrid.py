@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crosscam.models.backbones import build_backbone
-from crosscam.models.parts import pool_stripes
-from crosscam.models.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.build import build_backbone
+from crosscam.models.backbones.resnet import ResNet, ResNetShape
 from crosscam.models.rrid import RRID, RRIDModel
+from crosscam.models.stripes import pool_stripes
 
 TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 
@@ -225,3 +225,16 @@ def test_the_networks_of_the_paper_have_the_authors_number_of_parameters():
     unit = lambda inputs: inputs * 256 + 3 * 256  # noqa: E731
     head = 12 * (2 * unit(2048) + unit(512)) + 3 * (2 * unit(2048) + unit(512)) + 45 * (256 * 751 + 751)
     assert sum(p.numel() for p in model.parameters()) == 23_508_032 + head
+
+
+def test_units_without_activation_and_contrast_of_means():
+    """Without ReLU the features of a fresh network have both signs; GCP then sees the means of the stripes."""
+    model = tiny(0, scales=(4, 2), local_pooling="avg", contrast_pooling="avg", activation="none").eval()
+    photos = torch.randn(2, 3, 128, 32, generator=torch.Generator().manual_seed(1))
+    found = model(photos)
+    assert model.poolings == ("avg",)
+    assert (found.descriptor < 0).any()
+    assert (found.descriptor > 0).any()
+    pooled = pool_stripes(model.backbone(photos), 4, "avg")
+    torch.testing.assert_close(model.branches[0].globe(pooled).q0, found.embeddings[6])
+    torch.testing.assert_close(model.branches[0].local(pooled).q[:, 1], found.embeddings[1])

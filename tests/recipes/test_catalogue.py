@@ -10,7 +10,7 @@ import torch
 
 from crosscam.errors import RecipeError
 from crosscam.recipes.catalogue import RECIPES, build_model, find_recipe
-from crosscam.recipes.limits import flatten
+from crosscam.recipes.recipe import flatten
 from crosscam.recipes.settings import recipe_to_json, with_settings
 
 LENGTHS = {
@@ -22,6 +22,7 @@ LENGTHS = {
     "rrid-s-lite": 1792,
     "rrid-f-lite": 3840,
     "rrid-mini": 512,
+    "rrid-nano": 512,
     "demo": 128 * (4 + 2 + 2),
     # The paper's Table 1.
     "svdnet": 2048,

@@ -10,20 +10,20 @@ import torch
 from torch import nn
 
 from crosscam.data.records import ReidDataset
-from crosscam.extraction import Extractor
-from crosscam.models.pcb import PCBRPP
-from crosscam.models.svdnet import SVDNet
+from crosscam.inference.extractor import Extractor
+from crosscam.models.baselines.pcb import PCBRPP
+from crosscam.models.baselines.svdnet import SVDNet
 from crosscam.models.systems import SYSTEMS
+from crosscam.recipes.baseline_recipes import SYSTEM_RECIPES, scaled_down
 from crosscam.recipes.catalogue import RECIPES, find_recipe
 from crosscam.recipes.choices import (
     LOSSES,
     Exponential,
 )
 from crosscam.recipes.recipe import Recipe
-from crosscam.recipes.systems import SYSTEM_RECIPES, scaled_down
-from crosscam.training.listeners import Listeners
-from crosscam.training.loop import train
+from crosscam.training.callbacks import Listeners
 from crosscam.training.optim import freeze_stages, learning_rate_factor
+from crosscam.training.trainer import train
 
 
 def test_every_system_and_every_loss_has_a_recipe() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_page import Page
 
-from crosscam.gallery.records import Entry, Hit
+from crosscam.gallery.entries import Entry, Hit
 from crosscam.models.output import Block
 from crosscam.report.hits import is_right, render_hits
 

@@ -14,11 +14,11 @@ from PIL import Image
 
 from crosscam.data.records import ReidDataset, Sample, camids_of, pids_of
 from crosscam.errors import CrosscamError, ImageError
+from crosscam.metrics.ranking import evaluate_ranking
 from crosscam.models.output import Block
 from crosscam.report.page import ReportContent, ScoreRow, protocol_in_words, render_report, write_report
 from crosscam.report.strip_view import SHOWN_HEIGHT, WIDTHS, thumbnail
 from crosscam.report.strips import rank_strips
-from crosscam.retrieval.metrics import evaluate_ranking
 
 LAYOUT = (
     *(Block(f"p6.local{i + 1}", 2 * i, 2 * i + 2, 6, "local", (i / 6, (i + 1) / 6)) for i in range(6)),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from crosscam.data.records import ReidDataset, Sample, camids_of, pids_of
+from crosscam.metrics.ranking import evaluate_ranking
 from crosscam.models.output import Block
 from crosscam.report.strips import rank_strips
-from crosscam.retrieval.metrics import evaluate_ranking
 
 LAYOUT = tuple(Block(f"p3.local{i + 1}", 2 * i, 2 * i + 2, 3, "local", (i / 3, (i + 1) / 3)) for i in range(3))
 

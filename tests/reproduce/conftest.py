@@ -8,7 +8,7 @@ import pytest
 from small_study import BUDGET, RELATION
 
 from crosscam.data.records import ReidDataset
-from crosscam.reproduce.rows import ROWS
+from crosscam.reproduce.paper_rows import ROWS
 from crosscam.reproduce.study import Study
 
 

@@ -8,10 +8,10 @@ import pytest
 from small_study import BUDGET
 
 from crosscam.data.records import pids_of
+from crosscam.metrics.intervals import Interval
 from crosscam.reproduce import collision
 from crosscam.reproduce.collision import DIALS, Collision, collision_charts, collision_tables, fill, measure, verdict
 from crosscam.reproduce.study import Study
-from crosscam.retrieval.intervals import Interval
 
 PLAN = Collision(12, 2, BUDGET)
 

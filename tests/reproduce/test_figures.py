@@ -82,7 +82,7 @@ def test_all_models_answer_the_same_queries(strips: Figure, rendered: ReidDatase
 
 
 def test_the_matches_are_those_of_a_naive_ranking(strips: Figure, models: list[NamedModel], rendered: ReidDataset):
-    from crosscam.extraction import Extractor
+    from crosscam.inference.extractor import Extractor
 
     extractor = Extractor(models[1].model, models[1].recipe)
     query, gallery = (extractor.files([s.path for s in samples]) for samples in (rendered.query, rendered.gallery))

@@ -9,9 +9,18 @@ import torch
 
 from crosscam.errors import RecipeError
 from crosscam.models.systems import layout_of
-from crosscam.recipes.systems import scaled_down
+from crosscam.recipes.baseline_recipes import scaled_down
 from crosscam.reproduce import published
-from crosscam.reproduce.rows import CLAIMS, ROWS, TABLE1, TABLE2, Row, check_overrides, recipe_of, skipped_overrides
+from crosscam.reproduce.paper_rows import (
+    CLAIMS,
+    ROWS,
+    TABLE1,
+    TABLE2,
+    Row,
+    check_overrides,
+    recipe_of,
+    skipped_overrides,
+)
 
 # The F-dim columns of Tables 1 and 2, read off the paper once more; "bot" and "rest-gmp" are not in them.
 F_DIM_1 = {

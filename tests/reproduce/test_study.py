@@ -11,14 +11,14 @@ from small_study import BUDGET, RELATION, TINY
 
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError
-from crosscam.extraction import load_model
+from crosscam.experiments.scoring import TestImages, ranking_labels
+from crosscam.inference.extractor import load_model
+from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.reproduce import study as module
-from crosscam.reproduce.rows import ROWS
+from crosscam.reproduce.paper_rows import ROWS
 from crosscam.reproduce.study import RESULT, WHOLE, Budget, Study, held
-from crosscam.retrieval.metrics import evaluate_descriptors
-from crosscam.scoring import TestImages, ranking_labels
+from crosscam.training.callbacks import Listeners, StepReport
 from crosscam.training.checkpoint import load_recipe
-from crosscam.training.listeners import Listeners, StepReport
 
 
 def test_results_are_those_of_the_run_folder_scored_again(finished: Study) -> None:

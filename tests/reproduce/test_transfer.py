@@ -11,12 +11,12 @@ from small_study import BUDGET
 
 from crosscam.data.records import ReidDataset
 from crosscam.errors import DataError
-from crosscam.extraction import Extractor
-from crosscam.reproduce.rows import ROWS
+from crosscam.experiments.scoring import ranking_labels
+from crosscam.inference.extractor import Extractor
+from crosscam.metrics.ranking import evaluate_descriptors
+from crosscam.reproduce.paper_rows import ROWS
 from crosscam.reproduce.study import Study
 from crosscam.reproduce.transfer import ALL, HALF, examine, read_exam, transfer_table
-from crosscam.retrieval.metrics import evaluate_descriptors
-from crosscam.scoring import ranking_labels
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from crosscam.retrieval.rerank import nearest
+from crosscam.retrieval.reranking import nearest
 
 
 @pytest.mark.parametrize("levels", [2, 5, 10**6])

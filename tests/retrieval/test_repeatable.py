@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from crosscam.gallery import ModelIdentity, NewEntry, create_gallery
 from crosscam.models.output import Block
-from crosscam.retrieval.calibrating import calibrate
-from crosscam.retrieval.calibration import Origin
+from crosscam.calibration.fitting import calibrate
+from crosscam.calibration.calibration import Origin
 from crosscam.retrieval.distances import pairwise_distances
-from crosscam.retrieval.metrics import evaluate_descriptors
-from crosscam.retrieval.rerank import rerank
+from crosscam.metrics.ranking import evaluate_descriptors
+from crosscam.retrieval.reranking import rerank
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 rng = np.random.default_rng(0)

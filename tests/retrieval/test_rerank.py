@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from crosscam.metrics.ranking import evaluate_ranking
 from crosscam.retrieval.distances import pairwise_distances
-from crosscam.retrieval.metrics import evaluate_ranking
-from crosscam.retrieval.rerank import rerank
+from crosscam.retrieval.reranking import rerank
 
 
 def people(num_ids: int, per_id: int, noise: float, seed: int = 0) -> tuple[Any, Any, Any, Any]:
@@ -63,7 +63,7 @@ def dense_oracle(query: Any, gallery: Any, k1: int, k2: int, share: float) -> np
 def test_equals_the_dense_definition(
     k1: int, k2: int, share: float, noise: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosscam.retrieval.rerank.ROWS_AT_A_TIME", 17)
+    monkeypatch.setattr("crosscam.retrieval.reranking.ROWS_AT_A_TIME", 17)
     monkeypatch.setattr("crosscam.retrieval.distances.BLOCK_ELEMENTS", 1000)
     query, gallery, _, _ = people(12, 6, noise)
     found = rerank(query, gallery, k1=k1, k2=k2, lambda_value=share)
@@ -92,7 +92,7 @@ def test_ties_rank_by_index_as_in_the_dense_definition(
     k1: int, k2: int, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The mean of whole numbers is not whole, and taking it off would round distances apart that are equal.
-    monkeypatch.setattr("crosscam.retrieval.distances.centre_of", lambda x: torch.zeros(x.shape[1]).double())
+    monkeypatch.setattr("crosscam.retrieval.distances.center_of", lambda x: torch.zeros(x.shape[1]).double())
     monkeypatch.setattr("crosscam.retrieval.distances.BLOCK_ELEMENTS", block)
     x = signs(60)
     x[40:50] = x[0:10]  # the same picture twice

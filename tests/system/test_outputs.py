@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crosscam.errors import DataError
-from crosscam.system.outputs import check_file, check_folder
+from crosscam.system.files import check_file, check_folder
 
 
 def test_what_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from crosscam.training import listeners
-from crosscam.training.listeners import Neighbours
+from crosscam.training import callbacks
+from crosscam.training.callbacks import Neighbors
 
 LOOK = """
 import os, sys
@@ -48,8 +48,8 @@ def test_it_is_set_before_torch_is_there() -> None:
 
 def test_a_busy_machine_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([(0.0, 0.0), (1.0, 3.0), (80.0, 20.0), (80.0, 90.0), (81.0, 300.0)])
-    monkeypatch.setattr(listeners, "time_got", lambda: next(times))
-    watch = Neighbours()
+    monkeypatch.setattr(callbacks, "time_got", lambda: next(times))
+    watch = Neighbors()
     assert watch.noticed() is None  # too early to tell
     assert watch.noticed() is None  # four fifths of the time
     assert "the training got 47 % of the time it asked for" in str(watch.noticed())
@@ -57,5 +57,5 @@ def test_a_busy_machine_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_system_that_does_not_tell_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listeners, "time_got", lambda: None)
-    assert Neighbours().noticed() is None
+    monkeypatch.setattr(callbacks, "time_got", lambda: None)
+    assert Neighbors().noticed() is None

@@ -33,14 +33,14 @@ def no_folders(path, *rest, **more):  # nor can a folder be opened there
         raise PermissionError(13, "Permission denied")
     return real_open(path, *rest, **more)
 os.open = no_folders
-crosscam_does("gallery create {here}/g rrid-mini")
-crosscam_does("gallery add {here}/g rrid-mini {here}/people --subset all")
+crosscam_does("gallery create {here}/g rrid-nano")
+crosscam_does("gallery add {here}/g rrid-nano {here}/people --subset all")
 crosscam_does("gallery update {here}/g --ids 1 --track somebody")
 crosscam_does("gallery forget {here}/g --pids 1")
 crosscam_does("gallery compact {here}/g")
 crosscam_does("gallery backup {here}/g {here}/copy")
 crosscam_does("gallery verify {here}/copy")
-crosscam_does("extract rrid-mini {here}/people/query {here}/v.npz")
+crosscam_does("extract rrid-nano {here}/people/query {here}/v.npz")
 print("all done")
 """
 

@@ -13,9 +13,9 @@ from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
+from crosscam.training.callbacks import Listeners, StepReport
 from crosscam.training.checkpoint import load_weights
-from crosscam.training.listeners import Listeners, StepReport
-from crosscam.training.loop import train
+from crosscam.training.trainer import train
 
 SETTINGS = [
     "name=small",

@@ -21,7 +21,8 @@ from crosscam.data.records import ReidDataset
 from crosscam.errors import BusyError, CheckpointError, CrosscamError, TrainingError
 from crosscam.models.rrid import RRID
 from crosscam.system.locks import FOLDER_LOCK
-from crosscam.training import checkpoint, logbook
+from crosscam.training import callbacks, checkpoint
+from crosscam.training.callbacks import Listeners, Logbook, read_history
 from crosscam.training.checkpoint import (
     check_same_training,
     load_state,
@@ -29,9 +30,7 @@ from crosscam.training.checkpoint import (
     save_state,
     save_weights,
 )
-from crosscam.training.listeners import Listeners
-from crosscam.training.logbook import Logbook, read_history
-from crosscam.training.loop import train
+from crosscam.training.trainer import train
 
 
 def full_disk(*arguments: object) -> None:
@@ -186,7 +185,7 @@ def test_the_history_keeps_the_epochs_that_stay(tmp_path: Path) -> None:
 
 
 def test_a_torn_last_line_is_dropped_and_a_damaged_one_is_named(tmp_path: Path) -> None:
-    path = tmp_path / logbook.METRICS
+    path = tmp_path / callbacks.METRICS
     path.write_text(json.dumps(record(1)) + "\n" + json.dumps(record(2))[:9])
     assert read_history(tmp_path) == [record(1)]
     with Logbook(tmp_path, keep_epochs=1) as book:

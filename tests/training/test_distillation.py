@@ -11,16 +11,17 @@ from small_training import Interruption, kill_at, same_weights, small_recipe, tr
 from torch import nn
 
 from crosscam.data.images import decode_image
+from crosscam.data.network_input import NetworkInput
 from crosscam.data.records import ReidDataset
 from crosscam.errors import RecipeError, TrainingError
-from crosscam.extraction import Extractor
-from crosscam.models.backbones import build_backbone
+from crosscam.inference.extractor import Extractor
+from crosscam.models.backbones.build import build_backbone
 from crosscam.recipes.recipe import Distill
 from crosscam.training import teachers
+from crosscam.training.callbacks import read_history
 from crosscam.training.checkpoint import load_weights
-from crosscam.training.logbook import read_history
-from crosscam.training.loop import train
-from crosscam.training.teachers import KEPT, Distiller, TeacherInput, similarity_loss, teacher_rows
+from crosscam.training.teachers import KEPT, Distiller, similarity_loss, teacher_rows
+from crosscam.training.trainer import train
 
 
 @pytest.fixture(scope="module")
@@ -60,28 +61,6 @@ def test_distiller_adds_both_losses_of_all_teachers():
     torch.testing.assert_close(alone(own, taught[:1]), similarity_loss(own, taught[0]))
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("rgb 4x2 255", [10.0, 20.0, 30.0]),
-        ("BGR 4x2 255", [30.0, 20.0, 10.0]),
-        ("rgb 4x2 1", [10 / 255, 20 / 255, 30 / 255]),
-        ("rgb 4x2 imagenet", [(10 / 255 - 0.485) / 0.229, (20 / 255 - 0.456) / 0.224, (30 / 255 - 0.406) / 0.225]),
-    ],
-)
-def test_a_teachers_input_is_declared(text: str, expected: list[float]):
-    images = torch.tensor([10, 20, 30], dtype=torch.uint8).expand(2, 8, 3, 3)
-    found = TeacherInput.parse(text)(images)
-    assert found.shape == (2, 3, 4, 2)
-    np.testing.assert_allclose(found[1, :, 3, 1], expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("text", ["", "rgb 256x128", "grey 256x128 255", "rgb 0x128 255", "rgb 256 255", "rgb 2x2 2"])
-def test_another_input_is_refused(text: str):
-    with pytest.raises(RecipeError, match="expected colour order, height x width and scale"):
-        TeacherInput.parse(text)
-
-
 def test_rows_are_the_teachers_descriptors_and_are_kept(
     teacher: Path, rendered: ReidDataset, tmp_path: Path, monkeypatch
 ):
@@ -109,12 +88,13 @@ def test_a_file_of_a_teacher_is_opened_with_its_declared_input(rendered: ReidDat
     distill = Distill(teachers=(str(tmp_path / "t.xml"),), input="bgr 64x32 255", similarity=1.0)
     paths = [s.path for s in rendered.train[:18]]
     (rows,) = teacher_rows(distill, paths, tmp_path)
-    takes = TeacherInput.parse(distill.input)
+    takes = NetworkInput.parse(distill.input)
     with torch.no_grad():
-        expected = torch.cat([network(torch.from_numpy(takes(torch.from_numpy(decode_image(p))[None]))) for p in paths])
+        images = [torch.from_numpy(decode_image(p))[None] for p in paths]
+        expected = torch.cat([network(takes.scaled(takes.sized(image))) for image in images])
     expected = nn.functional.normalize(expected, dim=1)
     assert (rows.float() - expected).abs().max() < 3e-3
-    with pytest.raises(RecipeError, match=r"no file .*gone\.xml"):
+    with pytest.raises(RecipeError, match=r"distill.teachers: No file .*gone\.xml"):
         teacher_rows(Distill(teachers=(str(tmp_path / "gone.xml"),), similarity=1.0), paths, tmp_path)
 
 

@@ -22,14 +22,13 @@ from two_processes import EPOCHS, STREAMED, TRAINING_IMAGES, described, digest_o
 
 from crosscam.data.records import ReidDataset
 from crosscam.errors import TrainingError
-from crosscam.experiment import REPORT, SCORES, run_experiment
+from crosscam.experiments.experiment import REPORT, SCORES, run_experiment
 from crosscam.training import distributed
+from crosscam.training.callbacks import Listeners, read_history
 from crosscam.training.checkpoint import PROVENANCE, STATE, load_weights
 from crosscam.training.distributed import PATIENCE, Split, World, is_first_process, joined_world
-from crosscam.training.listeners import Listeners
-from crosscam.training.logbook import read_history
-from crosscam.training.loop import train
 from crosscam.training.run import RunState
+from crosscam.training.trainer import train
 
 HERE = Path(__file__).parent
 CPU = torch.device("cpu")

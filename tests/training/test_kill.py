@@ -15,8 +15,8 @@ from small_training import same_weights
 
 from crosscam.data.records import ReidDataset
 from crosscam.training import checkpoint
+from crosscam.training.callbacks import read_history
 from crosscam.training.checkpoint import load_weights
-from crosscam.training.logbook import read_history
 
 HERE = Path(__file__).parent
 PROGRAM = f"""
@@ -24,8 +24,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(HERE)!r})
 from small_training import small_recipe
-from crosscam.data.readers import read_dataset
-from crosscam.training.loop import train
+from crosscam.data.datasets.readers import read_dataset
+from crosscam.training.trainer import train
 train(small_recipe("train.checkpoint_steps=1"), read_dataset(Path(sys.argv[1])), Path(sys.argv[2]), resume=True)
 """
 

@@ -23,10 +23,9 @@ from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.choices import RRIDLoss
 from crosscam.training import checkpoint
-from crosscam.training.listeners import Listeners, StepReport
-from crosscam.training.logbook import read_history
-from crosscam.training.loop import Trainer, train
+from crosscam.training.callbacks import Listeners, StepReport, read_history
 from crosscam.training.plan import epoch_batches, input_size, unseen_note
+from crosscam.training.trainer import Trainer, train
 
 
 @pytest.fixture(scope="module")

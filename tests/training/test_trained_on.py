@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from small_training import small_recipe, trained
 
-from crosscam.data.holdout import holdout
+from crosscam.data.datasets.holdout import holdout
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.errors import CheckpointError, DataError
-from crosscam.experiment import run_experiment, write_run_report
-from crosscam.extraction import load_model
+from crosscam.experiments.experiment import run_experiment, write_run_report
+from crosscam.experiments.scoring import TestImages
+from crosscam.inference.extractor import load_model
 from crosscam.models.systems import layout_of
-from crosscam.scoring import TestImages
-from crosscam.training.trained_on import DIGEST_BYTES, TRAINED_ON, load_trained_on, overlap, save_trained_on
+from crosscam.training.provenance import DIGEST_BYTES, TRAINED_ON, load_trained_on, overlap, save_trained_on
 
 
 def people(folder: Path, images: dict[str, bytes]) -> dict[str, Path]:

@@ -24,19 +24,19 @@ import torch.distributed as dist
 from small_training import small_recipe
 from torch import Tensor, nn
 
-from crosscam.data.readers import read_dataset
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CrosscamError, StoppedError
-from crosscam.experiment import run_experiment
-from crosscam.extraction import Extractor
+from crosscam.experiments.experiment import run_experiment
+from crosscam.inference.bulk import describe_stream, entries_of, run_here
+from crosscam.inference.extractor import Extractor
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
-from crosscam.streaming import describe_stream, entries_of, run_here
+from crosscam.training.callbacks import Listeners, StepReport
 from crosscam.training.distributed import Split, World, joined_world
-from crosscam.training.listeners import Listeners, StepReport
-from crosscam.training.loop import train
 from crosscam.training.plan import checked_labels, epoch_batches
-from crosscam.training.whole_batch import WholeBatchNorm
+from crosscam.training.sync_batch import WholeBatchNorm
+from crosscam.training.trainer import train
 
 EPOCHS = 2
 # Batches of five identities, so that the parts are uneven, and a last one of one identity, which cannot be divided.

@@ -14,18 +14,18 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
+from crosscam.calibration.calibration import Origin
+from crosscam.calibration.fitting import calibrate
 from crosscam.data.images import decode_image
 from crosscam.data.records import ReidDataset, camids_of, pids_of
-from crosscam.extraction import Extractor
 from crosscam.gallery import ModelIdentity, NewEntry, create_gallery
+from crosscam.inference.extractor import Extractor
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.retrieval.calibrating import calibrate
-from crosscam.retrieval.calibration import Origin
 from crosscam.web.app import create_app
-from crosscam.web.queries import preview
+from crosscam.web.search import preview
+from crosscam.web.server_settings import Limits, Settings
 from crosscam.web.service import Service
-from crosscam.web.settings import Limits, Settings
 
 START = 1_700_000_000.0
 Make = Callable[..., TestClient]

@@ -237,7 +237,7 @@ def test_bodies_that_cannot_be_read(client: TestClient) -> None:
 
 def test_uploads_need_a_network(place: Path, picture: bytes) -> None:
     from crosscam.web.app import create_app
-    from crosscam.web.settings import Limits, Settings
+    from crosscam.web.server_settings import Limits, Settings
 
     service = Service(str(place), None, place / "audit.jsonl", Limits())
     client = TestClient(create_app(service, Settings(), "g"), base_url="http://localhost")

@@ -9,13 +9,13 @@ import pytest
 from starlette.testclient import TestClient
 from test_pages import checked
 
+from crosscam.calibration.calibration import Calibration
+from crosscam.experiments.photographs import all_pairs
 from crosscam.gallery import Where, open_gallery
 from crosscam.gallery.answers import DOCUMENT, ENOUGH, Answer, as_document, read_answers
 from crosscam.gallery.calibrated import CALIBRATION, calibration_of, keep_from_elsewhere
 from crosscam.gallery.questions import next_question, possible_questions
-from crosscam.photographs import all_pairs
 from crosscam.report.pairs import LIKELY, LOOK_ALIKE
-from crosscam.retrieval.calibration import Calibration
 from crosscam.web.service import Service
 
 HTML = {"accept": "text/html"}

@@ -17,9 +17,9 @@ import pytest
 import uvicorn
 
 from crosscam.web.app import create_app
-from crosscam.web.running import bind
+from crosscam.web.server import bind
+from crosscam.web.server_settings import Settings
 from crosscam.web.service import Service
-from crosscam.web.settings import Settings
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="the walk needs: pip install playwright axe-playwright-python"

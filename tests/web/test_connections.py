@@ -13,10 +13,9 @@ import pytest
 import uvicorn
 
 from crosscam.web.app import create_app
-from crosscam.web.connections import SPARE_FILES, Connections, limited, most_files, network_of
-from crosscam.web.running import bind
+from crosscam.web.server import SPARE_FILES, Connections, bind, limited, most_files, network_of
+from crosscam.web.server_settings import Limits, Settings, digest
 from crosscam.web.service import Service
-from crosscam.web.settings import Limits, Settings, digest
 
 TOKEN = "0123456789abcdef0123"
 Start = Callable[[Limits], int]

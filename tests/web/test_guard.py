@@ -12,8 +12,8 @@ from answers import one_line
 from starlette.testclient import TestClient
 
 from crosscam.web.guard import HEADERS
+from crosscam.web.server_settings import Limits, digest
 from crosscam.web.service import Service
-from crosscam.web.settings import Limits, digest
 
 Make = Callable[..., TestClient]
 TOKEN = "0123456789abcdef0123"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
-from crosscam.extraction import Extractor
 from crosscam.gallery import open_gallery
+from crosscam.inference.extractor import Extractor
 from crosscam.web.app import create_app
+from crosscam.web.server_settings import Limits, Settings
 from crosscam.web.service import Service
-from crosscam.web.settings import Limits, Settings
 
 
 def test_pages_show_the_names_of_cameras(place: Path, extractor: Extractor) -> None:

@@ -29,7 +29,7 @@ from crosscam.report.hits import chance
 from crosscam.web import audit, views
 from crosscam.web.audit import AuditError, AuditLog
 from crosscam.web.forms import read_form
-from crosscam.web.queries import Query, QueryStore, key_of
+from crosscam.web.search import Query, QueryStore, key_of
 from crosscam.web.service import State
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from crosscam.errors import WebError
 from crosscam.web.guard import CLIENTS, Rate
-from crosscam.web.settings import Settings, digest, read_tokens
+from crosscam.web.server_settings import Settings, digest, read_tokens
 
 TOKEN = "0123456789abcdef0123"
 

@@ -10,23 +10,22 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from crosscam.calibration.calibration import Calibration, Origin, Thresholds
+from crosscam.calibration.fitting import calibrate, check_calibration, pictures_to_calibrate
+from crosscam.calibration.open_set import OperatingPoint
 from crosscam.cli.options import General, Reading, Unset, best_device, output_of
 from crosscam.cli.show import bars, counting, print_plain, say, show_text, table
 from crosscam.data.records import camids_of, pids_of
 from crosscam.data.text_files import read_text
 from crosscam.errors import CrosscamError, DataError
-from crosscam.extraction import Extractor
 from crosscam.gallery import open_gallery
 from crosscam.gallery.calibrated import CALIBRATION, of_gallery
 from crosscam.gallery.filling import matching_extractor
-from crosscam.retrieval.calibrating import calibrate, check_calibration, pictures_to_calibrate
-from crosscam.retrieval.calibration import Calibration, Origin, Thresholds
-from crosscam.retrieval.open_set import OperatingPoint
+from crosscam.inference.extractor import Extractor
 from crosscam.shipped import run_folder
-from crosscam.system.files import write_atomically, write_text
-from crosscam.system.json_text import parse_json
+from crosscam.system.files import check_file, write_atomically, write_text
 from crosscam.system.locks import only_writer
-from crosscam.system.outputs import check_file
+from crosscam.system.text import parse_json
 from crosscam.training.checkpoint import PROVENANCE
 
 SHOWN_CAMERA_PAIRS = 12
@@ -39,7 +38,7 @@ class Calibrate:
     """Learn from labeled pictures which distance means the same person."""
 
     run_folder: Positional[Path]
-    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
+    """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
     data: Path
     """Folder or table of labelled pictures of people that the network was not trained on; for example a folder for
     each camera, in it a folder for each person."""

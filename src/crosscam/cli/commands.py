@@ -83,12 +83,22 @@ COMMANDS: Mapping[str, Command | Group] = {
     "import-authors": Command(
         "import_authors", "ImportAuthors", "Turn a checkpoint of the authors' code into a run folder."
     ),
+    "import-network": Command(
+        "import_network",
+        "ImportNetwork",
+        "Declare what a network from elsewhere takes, so that every command can use it.",
+    ),
     "reproduce": Command("reproduce", "Reproduce", "Make one of the paper's tables or figures."),
     "gallery": GALLERY,
     "link": Command(
         "link",
         "Link",
         "Find out which tracks of a gallery are one person, and show everybody's way from camera to camera.",
+    ),
+    "watch": Command("watch", "Watch", "Add the people of a video to a gallery: detect, track, crop, describe."),
+    "models": Group(
+        "Models of others that crosscam uses.",
+        {"get": Command("models", "Get", "Fetch a model of others by pip, check its digest, and keep it.")},
     ),
     "calibrate": Command("calibrate", "Calibrate", "Learn from labeled pictures which distance means the same person."),
     "serve": Command("serve", "Serve", "Serve a page and a REST API over a gallery."),

@@ -12,18 +12,17 @@ from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Unset
 from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
+from crosscam.data.datasets.holdout import holdout
+from crosscam.data.datasets.joining import join
+from crosscam.data.datasets.readers import READERS, recognize
+from crosscam.data.datasets.table import write_table
 from crosscam.data.doctor import as_text, examine_dataset
-from crosscam.data.holdout import holdout
-from crosscam.data.joining import join
-from crosscam.data.readers import READERS, recognise
 from crosscam.data.records import ReidDataset
-from crosscam.data.render import RenderSummary, render_dataset
-from crosscam.data.render_identities import SHARING_GROUP
-from crosscam.data.render_sheet import contact_sheet
-from crosscam.data.render_video import VideoSummary, render_videos
-from crosscam.data.table import write_table
+from crosscam.data.synthetic.dataset import RenderSummary, contact_sheet, render_dataset
+from crosscam.data.synthetic.identities import SHARING_GROUP
+from crosscam.data.synthetic.videos import VideoSummary, render_videos
 from crosscam.errors import ArgumentError
-from crosscam.system.outputs import check_file, check_folder
+from crosscam.system.files import check_file, check_folder
 
 Number = TypeVar("Number", int, float)
 
@@ -224,7 +223,7 @@ class Join:
         options = [name for name in ("protocol", "split", "camids", "boxes", "extract_to") if self._given(name)]
         if len(self.paths) == 1 or not options:
             return [self.reading.read(path) for path in self.paths]
-        found = [(path, recognise(path, self.reading.kind)) for path in self.paths]
+        found = [(path, recognize(path, self.reading.kind)) for path in self.paths]
         taken = {path: READERS[kind[0]].takes for path, kind in found if kind is not None}
         for name in options:
             takers = [str(path) for path, names in taken.items() if name in names]

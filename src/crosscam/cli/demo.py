@@ -7,30 +7,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from crosscam.calibration.calibration import Calibration
 from crosscam.cli.options import General, Settings, Unset, tell_note
 from crosscam.cli.show import bars, counting, listing, pasteable, say, show_json
 from crosscam.cli.train import run_shown
-from crosscam.data.camera_folders import find_pictures
-from crosscam.data.cameras import tell_cameras
-from crosscam.data.readers import read_dataset
+from crosscam.data.datasets.camera_folders import find_pictures, tell_cameras
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import ReidDataset
-from crosscam.data.render import render_dataset
+from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.data.text_files import read_text
-from crosscam.demonstration import demonstrate
 from crosscam.errors import CrosscamError, DataError
-from crosscam.experiment import REPORT
-from crosscam.extraction import Extractor
-from crosscam.photographs import CALIBRATION, SHOWN, Searched, search_photographs
+from crosscam.experiments.demonstration import demonstrate
+from crosscam.experiments.experiment import REPORT
+from crosscam.experiments.photographs import CALIBRATION, SHOWN, Searched, search_photographs
+from crosscam.inference.extractor import Extractor
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.report.pairs import LIKELY, LOOK_ALIKE
-from crosscam.retrieval.calibration import Calibration
 from crosscam.shipped import run_folder
-from crosscam.system.files import folder_in_place, write_atomically, write_text
-from crosscam.system.json_text import parse_json
+from crosscam.system.files import check_folder, folder_in_place, write_atomically, write_text
 from crosscam.system.locks import only_writer
-from crosscam.system.names import counted, printable
-from crosscam.system.outputs import check_folder
+from crosscam.system.text import counted, parse_json, printable
 from crosscam.training.distributed import num_processes
 
 MINI = Path("rrid-mini")

@@ -8,18 +8,20 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from crosscam.cli.options import General, Reading, Unset, output_of
+from crosscam.cli.options import General, Reading, Unset, best_device, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json
 from crosscam.errors import ArgumentError
-from crosscam.experiment import save_scores, write_run_report
-from crosscam.extraction import load_model
+from crosscam.experiments.experiment import save_scores, write_run_report
+from crosscam.experiments.scoring import Reranking, TestImages, check_scoring
+from crosscam.inference.engines.network_file import is_exported_by_crosscam, is_network_file
+from crosscam.inference.extractor import load_model
+from crosscam.inference.imported import declaration_of, open_declared, undeclared
 from crosscam.models.systems import layout_of
 from crosscam.reproduce.published import beside
-from crosscam.scoring import Reranking, TestImages, check_scoring
-from crosscam.system.outputs import check_file
+from crosscam.system.files import check_file
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.distributed import joined_world
-from crosscam.training.trained_on import load_trained_on, overlap
+from crosscam.training.provenance import load_trained_on, overlap
 
 K1, K2, LAMBDA = 20, 6, 0.3
 
@@ -32,7 +34,7 @@ class Evaluate:
     """
 
     run_folder: Positional[Path]
-    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
+    """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
     data: Path
     """Folder or table of the data set."""
     rerank: bool = False
@@ -59,7 +61,13 @@ class Evaluate:
         """Describe, rank, score."""
         if not self.rerank and (self.k1, self.k2, self.lambda_value) != (K1, K2, LAMBDA):
             raise ArgumentError("--k1, --k2 and --lambda-value are for re-ranking. Add --rerank, or leave them out.")
-        recipe, trained_on = load_recipe(self.run_folder), load_trained_on(self.run_folder)
+        declared = declaration_of(self.run_folder, None)
+        imported = None if declared is None else open_declared(declared, device=best_device())
+        source = self.run_folder
+        if declared is None and source.is_file() and is_network_file(source) and not is_exported_by_crosscam(source):
+            raise undeclared(source)
+        recipe = load_recipe(self.run_folder) if imported is None else imported.recipe
+        trained_on = load_trained_on(self.run_folder)
         dataset = self.reading.read_and_note(self.data)
         flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
         reranking = Reranking(self.k1, self.k2, self.lambda_value) if self.rerank else None
@@ -71,7 +79,7 @@ class Evaluate:
             world.only_writer(out),
             bars(self.general.json or world.rank > 0) as progress,
         ):
-            model = load_model(self.run_folder, recipe).to(world.device)
+            model = imported.network if imported else load_model(self.run_folder, recipe).to(world.device)
             check_scoring(recipe, dataset, model, reranking)
             test = TestImages(dataset, recipe, counting(progress, "reading images"), world)
             scored = test.score_together(model, flip=flip, ap=ap, progress=counting(progress, "describing"))

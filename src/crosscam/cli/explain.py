@@ -13,11 +13,11 @@ from tyro.conf import Positional, UseAppendAction, arg
 from crosscam.cli.options import General, Unset, best_device
 from crosscam.cli.show import say, show_json, table
 from crosscam.explain.pair import PairExplanation, explain_pair
-from crosscam.explain.parts import parse_weights
 from crosscam.explain.typical import block_words
-from crosscam.extraction import Extractor
+from crosscam.inference.extractor import Extractor
 from crosscam.report.pair_page import parts_sentence, write_pair_page
-from crosscam.system.outputs import check_file
+from crosscam.retrieval.contributions import parse_weights
+from crosscam.system.files import check_file
 from crosscam.training.provenance import versions
 
 Weights = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=WEIGHT,...")]

@@ -9,12 +9,12 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import say, show_json, table
-from crosscam.data.camera_folders import find_pictures
-from crosscam.engines.card import ModelCard
+from crosscam.data.datasets.camera_folders import find_pictures
 from crosscam.errors import DataError
-from crosscam.exporting import MOST_LOST_MAP, SUFFIXES, Format, export_model
-from crosscam.extraction import Extractor
-from crosscam.system.outputs import check_file
+from crosscam.inference.engines.card import ModelCard
+from crosscam.inference.exporting import MOST_LOST_MAP, SUFFIXES, Format, export_model
+from crosscam.inference.extractor import Extractor
+from crosscam.system.files import check_file
 
 MOST_BATCH = 65_536
 
@@ -57,7 +57,7 @@ class Export:
         if out.suffix != suffix:
             raise DataError(f"{out} cannot be written. Expected a name that ends in {suffix}, or another --format.")
         check_file(out)
-        extractor = Extractor.load(self.run_folder, flip=not self.no_flip, engine="torch")
+        extractor = Extractor.load(self.run_folder, flip=not self.no_flip)
         card = export_model(
             extractor,
             out,

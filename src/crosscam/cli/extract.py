@@ -12,19 +12,18 @@ from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Unset, best_device, tell_note
 from crosscam.cli.show import bars, counting, say, show_json
-from crosscam.data.camera_folders import find_pictures
-from crosscam.data.cameras import tell_cameras
-from crosscam.data.cells import refuse_for_parquet
+from crosscam.data.datasets.camera_folders import find_pictures, tell_cameras
+from crosscam.data.datasets.cells import refuse_for_parquet
+from crosscam.data.datasets.table import is_table
 from crosscam.data.images import decode_image
-from crosscam.data.table import is_table
 from crosscam.data.text_files import is_list
-from crosscam.descriptor_files import Entry, check_name
-from crosscam.engines.opening import ENGINES, is_int8
-from crosscam.engines.quantise import INT8_IMAGES
 from crosscam.errors import DataError, ImageError
-from crosscam.extraction import Extractor
-from crosscam.streaming import PART_SIZE, Summary, describe_stream, entries_of, entries_of_list, run_here
-from crosscam.system.outputs import check_file
+from crosscam.inference.bulk import PART_SIZE, Summary, describe_stream, entries_of, entries_of_list, run_here
+from crosscam.inference.descriptor_files import Entry, check_name
+from crosscam.inference.engines.quantize import INT8_IMAGES
+from crosscam.inference.engines.registry import ENGINES, is_int8
+from crosscam.inference.extractor import Extractor
+from crosscam.system.files import check_file
 from crosscam.training.distributed import is_first_process, joined_world
 
 _ENGINE_HELP = (
@@ -41,7 +40,8 @@ class Extract:
     """
 
     run_folder: Positional[Path]
-    """Run folder with the trained network, a file of 'crosscam export', or rrid-mini, which comes with crosscam."""
+    """Run folder with the trained network; a file of 'crosscam export'; rrid-mini, which comes with crosscam; or a
+    network of import-network."""
     pictures: Positional[Path]
     """A picture; a folder, searched with all its folders; a .txt file with a path in each line; or a table."""
     out: Positional[Path]
@@ -72,7 +72,7 @@ class Extract:
             if self.ray is None:
                 run = run_here(extractor, len(entries))
             else:
-                from crosscam.cluster import run_on_ray
+                from crosscam.inference.bulk import run_on_ray
 
                 run = run_on_ray(self.ray, lambda: self._open(entries), len(entries))
             with bars(self.general.json or world.rank > 0) as progress:

@@ -16,14 +16,13 @@ from crosscam.cli.show import bars, counting, say, show_json
 from crosscam.data.labels import read_label
 from crosscam.data.records import JUNK_PID, ReidDataset, Sample
 from crosscam.errors import CrosscamError
-from crosscam.extraction import Extractor
-from crosscam.gallery.cameras import camid_of, check_name
-from crosscam.gallery.filling import fill, identify_model, keep_cameras_apart, keep_people_apart
+from crosscam.gallery.camera_names import camid_of, check_name
+from crosscam.gallery.entries import KEEP
+from crosscam.gallery.filling import fill, identify_model, keep_cameras_apart, keep_people_apart, remember_source
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import create_gallery, open_gallery
-from crosscam.gallery.records import KEEP
-from crosscam.gallery.sources import remember_source
-from crosscam.system.names import counted
+from crosscam.inference.extractor import Extractor
+from crosscam.system.text import counted
 from crosscam.system.times import read_time
 
 
@@ -34,7 +33,7 @@ class Create:
     gallery: Place
     """Folder to make, or the address of a Milvus database: milvus://HOST:PORT/COLLECTION."""
     run_folder: Positional[Path]
-    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
+    """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
     no_flip: bool = False
     """Leave mirror images out: half the work for somewhat worse descriptors."""
     general: General = field(default_factory=General)
@@ -122,7 +121,7 @@ class Add:
 
     def _samples(self, path: Path) -> tuple[ReidDataset | None, list[Sample]]:
         """The pictures, and the data set that names who is on them."""
-        if self.unlabelled or self.reading.is_unlabelled(path):
+        if self.unlabelled or self.reading.is_unlabeled(path):
             return None, self._unlabelled(path)
         dataset = self.reading.read_and_note(path)
         subsets = dataset.subsets
@@ -139,7 +138,7 @@ class Add:
     def _unlabelled(self, path: Path) -> list[Sample]:
         if self.subset != "gallery":
             raise CrosscamError(f"{path} is no data set, so it has no subset {self.subset}. Leave --subset out.")
-        pictures = self.reading.read_unlabelled(path)
+        pictures = self.reading.read_unlabeled(path)
         for note in pictures.notes:
             tell_note(note)
         return list(pictures.gallery)

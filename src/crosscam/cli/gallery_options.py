@@ -12,12 +12,11 @@ from tyro.conf import Positional, arg
 from crosscam.cli.options import General, Unset, best_device
 from crosscam.cli.show import say, show_json
 from crosscam.errors import GalleryError
-from crosscam.extraction import Extractor
-from crosscam.gallery.cameras import camid_of
-from crosscam.gallery.filling import matching_extractor
+from crosscam.gallery.camera_names import camid_of
+from crosscam.gallery.entries import Where
+from crosscam.gallery.filling import matching_extractor, recorded_extractor
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.records import Where
-from crosscam.gallery.sources import recorded_extractor
+from crosscam.inference.extractor import Extractor
 from crosscam.system.times import read_time
 
 Place = Annotated[Positional[str], arg(metavar="GALLERY")]

@@ -10,21 +10,21 @@ from typing import Annotated, Any
 
 from tyro.conf import Fixed, Positional, Suppress, arg
 
+from crosscam.calibration.calibration import Verdict
 from crosscam.cli.gallery_options import Choosing, Place, extractor_of
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import listing, say, show_json
 from crosscam.data.images import decode_image, is_image_name
 from crosscam.errors import CrosscamError
-from crosscam.explain.parts import block_weights, parse_weights
 from crosscam.gallery.calibrated import verdicts_of
+from crosscam.gallery.entries import EVERYTHING, Hit, Where, unit_mean
 from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import open_gallery
-from crosscam.gallery.records import EVERYTHING, Hit, Where, unit_mean
 from crosscam.gallery.searching import SearchOptions
 from crosscam.report.hits import Likelihood, when, write_hits
-from crosscam.retrieval.calibration import Verdict
-from crosscam.system.outputs import check_file
+from crosscam.retrieval.contributions import block_weights, parse_weights
+from crosscam.system.files import check_file
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from crosscam.cli.options import General
 from crosscam.cli.show import print_plain, show_json, table
 from crosscam.gallery.places import open_gallery
 from crosscam.report.hits import when
-from crosscam.system.outputs import check_file, check_folder
+from crosscam.system.files import check_file, check_folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General
 from crosscam.cli.show import say, show_json
-from crosscam.system.outputs import check_folder
+from crosscam.system.files import check_folder
 from crosscam.training.provenance import import_run
 
 

@@ -20,11 +20,10 @@ from crosscam.gallery.linking import LinkOptions
 from crosscam.gallery.people import People
 from crosscam.gallery.places import open_gallery
 from crosscam.gallery.transits import read_transits
+from crosscam.metrics.identity import IdentityScores
 from crosscam.report.hits import when
-from crosscam.retrieval.identity import IdentityScores
-from crosscam.system.files import write_atomically, write_text
-from crosscam.system.names import counted
-from crosscam.system.outputs import check_file
+from crosscam.system.files import check_file, write_atomically, write_text
+from crosscam.system.text import counted
 
 BY = "command line"
 TwoPeople = Annotated[tuple[int, int] | None, arg(metavar="PERSON PERSON", help_behavior_hint="")]

@@ -10,10 +10,10 @@ import torch
 from tyro.conf import UseAppendAction, arg
 
 from crosscam.cli.show import say
-from crosscam.data.camera_folders import has_pictures, read_pictures
+from crosscam.data.datasets.camera_folders import has_pictures, read_pictures
+from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.doctor import told
 from crosscam.data.labels import read_label
-from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset
 from crosscam.errors import ArgumentError
 from crosscam.training.distributed import is_first_process
@@ -63,10 +63,10 @@ class Reading:
 
         Args:
             path: a folder or file.
-            pictures: a picture or folder of pictures that nobody has labelled will do, see :meth:`is_unlabelled`.
+            pictures: a picture or folder of pictures that nobody has labelled will do, see :meth:`is_unlabeled`.
         """
-        if pictures and self.is_unlabelled(path):
-            return self.read_unlabelled(path)
+        if pictures and self.is_unlabeled(path):
+            return self.read_unlabeled(path)
         if self.camera is not None and self.camids is not None:
             raise ArgumentError("--camera names the one camera of all pictures, --camids finds it. Give one of them.")
         number = None if self.camera is None else read_label(self.camera)
@@ -89,7 +89,7 @@ class Reading:
                 tell_note(note)
         return dataset
 
-    def is_unlabelled(self, path: Path) -> bool:
+    def is_unlabeled(self, path: Path) -> bool:
         """Whether ``path`` holds pictures of which nothing says who is on them.
 
         A folder for each person and a folder for each camera look alike. Where --camids tells the cameras, the folders
@@ -97,15 +97,15 @@ class Reading:
         """
         if self.kind is not None:
             return self.kind == "pictures"
-        found = recognise(path)
+        found = recognize(path)
         if found is None:
             return has_pictures(path)
         return found[0] == "cameras" or (found[0] == "folders" and self.camids is None)
 
-    def read_unlabelled(self, path: Path) -> ReidDataset:
+    def read_unlabeled(self, path: Path) -> ReidDataset:
         """Pictures of which nothing says who is on them; with a hint where their folders might."""
         pictures = read_pictures(path, camids=self.camids, camera=self.camera)
-        found = recognise(path) if self.kind is None and path.is_dir() else None
+        found = recognize(path) if self.kind is None and path.is_dir() else None
         hint = HINTS.get(found[0]) if found is not None else None
         return pictures if hint is None else replace(pictures, notes=(*pictures.notes, hint))
 

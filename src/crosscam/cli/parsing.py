@@ -18,7 +18,7 @@ from tyro.conf import subcommand
 
 from crosscam.cli.commands import COMMANDS, Command, Group, Runnable, called_by
 from crosscam.errors import CrosscamError
-from crosscam.system.names import did_you_mean
+from crosscam.system.text import did_you_mean
 
 DESCRIPTION = (
     "Find the same person across cameras: train, measure, describe. 'crosscam COMMAND --help' tells more of each "

@@ -11,10 +11,9 @@ from tyro.conf import Positional, arg
 from crosscam.cli.options import General, Unset, best_device
 from crosscam.cli.show import say
 from crosscam.errors import WebError
-from crosscam.extraction import Extractor
-from crosscam.gallery.filling import matching_extractor
+from crosscam.gallery.filling import matching_extractor, recorded_extractor
 from crosscam.gallery.places import is_address, open_gallery
-from crosscam.gallery.sources import recorded_extractor
+from crosscam.inference.extractor import Extractor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +51,12 @@ class Serve:
     def run(self) -> None:
         """Open, say where, serve until Ctrl-C."""
         try:
-            from crosscam.web.running import run_server
+            from crosscam.web.server import run_server
         except ImportError as error:
             raise WebError(f"Serving needs {error.name}: pip install 'crosscam[web]'.") from error
         from crosscam.web.audit import FILE
+        from crosscam.web.server_settings import Limits, Settings, read_tokens
         from crosscam.web.service import Service
-        from crosscam.web.settings import Limits, Settings, read_tokens
 
         place = self._place()
         for name, value in (("--rate", self.rate), ("--upload-mb", self.upload_mb), ("--megapixels", self.megapixels)):

@@ -20,11 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 from crosscam.cli.streams import drop_output
-from crosscam.system.names import printable
+from crosscam.system.text import printable
 
 if TYPE_CHECKING:
-    from crosscam.scoring import Scored
-    from crosscam.training.listeners import Listeners, StepReport
+    from crosscam.experiments.scoring import Scored
+    from crosscam.training.callbacks import Listeners, StepReport
 
 
 class _Console(Console):
@@ -223,7 +223,7 @@ def counting(progress: Progress, description: str) -> Callable[[int, int], None]
 
 def training_listeners(progress: Progress, quiet: bool = False) -> Listeners:
     """A bar over all batches of the training, and one line for each epoch."""
-    from crosscam.training.listeners import Listeners
+    from crosscam.training.callbacks import Listeners
 
     bar = progress.add_task("training", total=None, note="")
 

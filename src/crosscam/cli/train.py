@@ -12,12 +12,12 @@ from tyro.conf import Positional
 from crosscam.cli.options import General, Reading, Settings, Unset
 from crosscam.cli.show import bars, say, score_table, show_json, training_listeners
 from crosscam.data.records import ReidDataset
-from crosscam.experiment import REPORT, run_experiment
+from crosscam.experiments.experiment import REPORT, run_experiment
+from crosscam.experiments.scoring import Scored
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.scoring import Scored
-from crosscam.system.outputs import check_folder
+from crosscam.system.files import check_folder
 from crosscam.training.distributed import is_first_process
 
 

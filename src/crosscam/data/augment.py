@@ -88,11 +88,11 @@ def normalise(images: Tensor) -> Tensor:
     scale = torch.tensor(IMAGENET_STD, dtype=kind, device=images.device).mul_(255).reciprocal_()
     pixels = images.permute(0, 2, 3, 1)
     if images.device.type == "cpu" and pixels.is_contiguous() and not images.requires_grad:
-        return _normalise_rows(pixels.flatten(2), mean, scale).view(pixels.shape).permute(0, 3, 1, 2)
+        return _normalize_rows(pixels.flatten(2), mean, scale).view(pixels.shape).permute(0, 3, 1, 2)
     return (images - mean.view(3, 1, 1)) * scale.view(3, 1, 1)
 
 
-def _normalise_rows(rows: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+def _normalize_rows(rows: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     """(B, H, 3 W) -> the same numbers as by the formula, a few images at a time.
 
     Rows of three times W numbers instead of W times three keep the processor's vector units full.
@@ -125,7 +125,7 @@ def augment(images: Tensor, height: int, width: int, settings: Augment, generato
     if settings.tint:
         out = random_tint(out, settings.tint, generator)
     if settings.grey:
-        out = random_grey(out, settings.grey, generator)
+        out = random_gray(out, settings.grey, generator)
     if settings.blur:
         out = random_blur(out, settings.blur, generator)
     if settings.background:
@@ -235,7 +235,7 @@ def random_tint(images: Tensor, strength: float, generator: torch.Generator) -> 
     return (images * factors).clamp_(0, 255)
 
 
-def random_grey(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+def random_gray(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Replace all three channels of an image by their weighted mean (ITU-R BT.601) with the given probability."""
     grey = _uniform(images, generator, len(images)) < probability
     weights = images.new_tensor(LUMA).view(3, 1, 1)

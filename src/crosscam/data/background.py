@@ -23,9 +23,9 @@ OUTLINE_STEEPNESS = 4.0
 PLACE_RANGE = (0.03, 0.95)
 # Levels of each colour channel, and how much a colour's neighbours count beside itself.
 LEVELS = 9
-NEIGHBOURS = 1.5
+NEIGHBORS = 1.5
 RARE = 2e-3
-COLOUR_WEIGHT = 0.9
+COLOR_WEIGHT = 0.9
 SHARPNESS = 2.0
 ROUNDS = 3
 # Rows over which a background is averaged where its own person stood.
@@ -50,7 +50,7 @@ def person_mask(images: Tensor) -> Tensor:
     outside = (1 - 2 * place).clamp(0, 1).expand(b, -1)
     for _ in range(ROUNDS):
         evidence = (_frequencies(colour, inside) / _frequencies(colour, outside)).log().gather(1, colour)
-        score = (place.logit() + COLOUR_WEIGHT * evidence).view(b, 1, rows, columns)
+        score = (place.logit() + COLOR_WEIGHT * evidence).view(b, 1, rows, columns)
         mask = (SHARPNESS * avg_pool2d(score, 5, 1, 2, count_include_pad=False)).sigmoid()
         inside = mask.flatten(1)
         outside = 1 - inside
@@ -84,7 +84,7 @@ def _frequencies(colour: Tensor, weight: Tensor) -> Tensor:
     """(B, LEVELS^3): the share of each colour, a little spread to its neighbours and never 0."""
     counts = torch.zeros(len(colour), LEVELS**3, device=colour.device).scatter_add_(1, colour, weight)
     cube = counts.view(-1, 1, LEVELS, LEVELS, LEVELS)
-    spread = (cube + NEIGHBOURS * avg_pool3d(cube, 3, 1, 1)).flatten(1)
+    spread = (cube + NEIGHBORS * avg_pool3d(cube, 3, 1, 1)).flatten(1)
     return spread / spread.sum(1, keepdim=True).clamp(min=1e-6) + RARE
 
 

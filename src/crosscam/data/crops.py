@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscam.errors import ArgumentError, DataError
-from crosscam.system.names import is_unicode
+from crosscam.system.text import is_unicode
 
 Colour = Literal["rgb", "bgr"]
 
@@ -108,7 +108,7 @@ def video_frames(path: str | os.PathLike[str]) -> Iterator[NDArray[np.uint8]]:
                 raise DataError(f"{path} holds no video. Expected a file with a video stream.")
             for frame in container.decode(video=0):
                 pixels = np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
-                yield upright(pixels, _display_matrix(frame))
+                yield upright(pixels, display_matrix(frame))
     except av.FFmpegError as error:
         raise DataError(f"{path} cannot be decoded ({error}). Copy it again, or convert it.") from error
 
@@ -200,7 +200,8 @@ def upright(frame: NDArray[np.uint8], matrix: Sequence[float]) -> NDArray[np.uin
     return np.ascontiguousarray(frame[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
-def _display_matrix(frame: Any) -> tuple[float, float, float, float]:
+def display_matrix(frame: Any) -> tuple[float, float, float, float]:
+    """How a decoded frame is shown, for :func:`upright`."""
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             a, b, _, c, d = np.frombuffer(bytes(data), "=i4")[:5].tolist()

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.data import findings
-from crosscam.data.camera_folders import UNNAMED
+from crosscam.data.datasets.camera_folders import UNNAMED
+from crosscam.data.datasets.readers import read_dataset
+from crosscam.data.datasets.table import CamidRule
 from crosscam.data.findings import Finding
 from crosscam.data.images import decode_image
-from crosscam.data.readers import read_dataset
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
-from crosscam.data.table import CamidRule
 from crosscam.errors import ImageError
 from crosscam.system.cores import available_cores
 
@@ -106,7 +106,7 @@ def examine(
     """Read a data set, decode every image, and report.
 
     Args:
-        path: what :func:`crosscam.data.readers.read_dataset` takes, as are the next six.
+        path: what :func:`crosscam.data.datasets.readers.read_dataset` takes, as are the next six.
         kind: the kind of data set.
         split: which split.
         protocol: which protocol.

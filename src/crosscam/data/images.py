@@ -6,16 +6,19 @@ import io
 import os
 import re
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from crosscam.data.foreign import HEAD, foreign_fault, foreign_kind
+from crosscam.data.image_limits import MAX_SIDE, chunks_fault, scans_fault, segments_fault, size_fault
 from crosscam.data.jpeg import decode_plain_jpeg
-from crosscam.data.limits import MAX_SIDE, chunks_fault, scans_fault, segments_fault, size_fault
 from crosscam.errors import ArgumentError, ImageError
+
+if TYPE_CHECKING:
+    from crosscam.data.resizing import Resize
 
 # Only these decoders are tried: a person image has no reason to be a PostScript or a medical file.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
@@ -64,8 +67,8 @@ def decode_image(
     Returns:
         (H, W, 3) uint8, RGB, [0, 255]; the array is the caller's own.
     Raises:
-        ImageError: missing, empty, truncated, too large or too complicated (see :mod:`crosscam.data.limits`), or not an
-            image in one of ``FORMATS``.
+        ImageError: missing, empty, truncated, too large or too complicated (see :mod:`crosscam.data.image_limits`), or
+            not an image in one of ``FORMATS``.
     """
     if isinstance(source, bytes):
         return _decode_bytes(source, name or f"<{len(source)} bytes>", background, max_pixels)
@@ -232,7 +235,7 @@ def _scale_transparent_value(image: Image.Image, file: IO[bytes]) -> None:
         image.info["transparency"] = tuple(level >> 8 for level in value)
 
 
-def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+def resize_image(image: NDArray[np.uint8], height: int, width: int, kind: Resize = "bilinear") -> NDArray[np.uint8]:
     """Resize as the published numbers were made: Pillow's bilinear filter, antialiased when shrinking; see
     :mod:`crosscam.data.resizing`.
 
@@ -240,6 +243,7 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
         image: (H, W, 3) uint8.
         height: the wanted height in pixels.
         width: the wanted width; the aspect ratio is not kept.
+        kind: another filter, for networks from elsewhere.
     Returns:
         (height, width, 3) uint8; the array is the caller's own.
     Raises:
@@ -260,7 +264,7 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
         raise ArgumentError(f"The image {image.shape} has a side above {MAX_SIDE:,} pixels. Crop the person out first.")
     # torch wants strides that go forward and memory that may be written.
     whole = np.require(image, requirements=("C", "W"))
-    resized: NDArray[np.uint8] = resize_bytes(torch.from_numpy(whole).unsqueeze(0), height, width)[0].numpy()
+    resized: NDArray[np.uint8] = resize_bytes(torch.from_numpy(whole).unsqueeze(0), height, width, kind)[0].numpy()
     return resized
 
 

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.data.limits import size_fault
+from crosscam.data.image_limits import size_fault
 
 Decoder = Callable[[bytes], NDArray[np.uint8]]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from crosscam.data.images import decode_image, resize_image
-from crosscam.data.resizing import resize_bytes
+from crosscam.data.resizing import Resize, resize_bytes
 from crosscam.errors import DataError, ImageError
 from crosscam.system.cores import available_cores
 
@@ -101,25 +101,29 @@ class ImageFiles(Dataset[Tensor]):
     Args:
         paths: the files.
         height, width: size in pixels at which all images are kept; larger and smaller ones are resized.
+        resize: how.
     """
 
-    def __init__(self, paths: Sequence[Path], height: int, width: int) -> None:
+    def __init__(self, paths: Sequence[Path], height: int, width: int, resize: Resize = "bilinear") -> None:
         self.paths = list(paths)
-        self.height, self.width = height, width
+        self.height, self.width, self.resize = height, width, resize
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
         """(height, width, 3) uint8 image."""
-        return torch.from_numpy(resize_image(decode_image(self.paths[index]), self.height, self.width))
+        return torch.from_numpy(self._resized(decode_image(self.paths[index])))
 
     def read(self, indices: Sequence[int]) -> Tensor:
         """(B, height, width, 3) uint8 images; those of one size are resized together, where it costs less."""
         images = [decode_image(self.paths[i]) for i in indices]
         if len({image.shape for image in images}) == 1:
-            return resize_bytes(torch.from_numpy(np.stack(images)), self.height, self.width)
-        return torch.from_numpy(np.stack([resize_image(image, self.height, self.width) for image in images]))
+            return resize_bytes(torch.from_numpy(np.stack(images)), self.height, self.width, self.resize)
+        return torch.from_numpy(np.stack([self._resized(image) for image in images]))
+
+    def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return resize_image(image, self.height, self.width, self.resize)
 
     def batches(self, order: Sequence[NDArray[np.int64]], workers: int = 2) -> Iterator[Tensor]:
         """(B, height, width, 3) uint8 batches in the given order, decoded by worker processes.
@@ -198,6 +202,7 @@ def open_images(
     cache: Cache = "auto",
     progress: Progress | None = None,
     rows: slice = slice(None),
+    resize: Resize = "bilinear",
 ) -> Images:
     """Images of a data set, in memory if they fit.
 
@@ -210,13 +215,15 @@ def open_images(
         cache: ``"memory"``, ``"stream"``, or ``"auto"``: memory if the images take at most half of what is free.
         progress: called with (done, all).
         rows: open these of them only, as a process that does a part of the work; they are read as all would be.
+        resize: how they are resized; where it is not ``"bilinear"``, all are resized here.
     Raises:
         DataError: no images, or some that cannot be read.
     """
     if not paths:
         raise DataError("No images to read: the subset is empty.")
-    height, width = _kept_size(paths, height, width)
-    files = ImageFiles(paths[rows], height, width)
+    if resize == "bilinear":
+        height, width = _kept_size(paths, height, width)
+    files = ImageFiles(paths[rows], height, width, resize)
     needed = len(files) * height * width * 3
     if cache == "stream" or (cache == "auto" and needed > MEMORY_SHARE * _free_memory()):
         return files

@@ -93,7 +93,7 @@ class ReidDataset:
 def unmatched_queries(dataset: ReidDataset) -> list[Sample]:
     """Queries without a match, by the ranking's own rule: the same identity at another camera of the gallery.
 
-    Junk and distractors match nobody. :func:`crosscam.retrieval.counting.find_matches` ranks by the same rule.
+    Junk and distractors match nobody. :func:`crosscam.metrics.counting.find_matches` ranks by the same rule.
     """
     cameras: dict[int, set[int]] = defaultdict(set)
     for s in dataset.gallery:

@@ -9,6 +9,7 @@ devices compute Pillow's own sums. Rows come first, then columns; Pillow itself 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -16,24 +17,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+# Pillow's bilinear and bicubic filters, antialiased when shrinking; and OpenCV's bilinear one, which is not.
+Resize = Literal["bilinear", "bicubic", "opencv"]
+RESIZES: tuple[Resize, ...] = get_args(Resize)
 # Pillow keeps weights as whole numbers of this many binary places.
 _PLACES = 22
 
 
-def resize_bytes(images: Tensor, height: int, width: int) -> Tensor:
+def resize_bytes(images: Tensor, height: int, width: int, kind: Resize = "bilinear") -> Tensor:
     """Resize a batch of whole levels to whole levels.
 
     Args:
         images: (B, H, W, 3) uint8, on any device.
         height, width: in pixels.
+        kind: crosscam's own networks take ``"bilinear"``; the others are for networks from elsewhere.
     Returns:
         (B, height, width, 3) uint8, contiguous; the same tensor if it has that size.
     """
     if tuple(images.shape[1:3]) == (height, width):
         return images
     planes = images.permute(0, 3, 1, 2)
-    if images.device.type == "cpu":
-        planes = interpolate(planes, (height, width), mode="bilinear", antialias=True)
+    if kind == "opencv":
+        planes = _levels(interpolate(planes.float(), (height, width), mode="bilinear")).to(torch.uint8)
+    elif images.device.type == "cpu":
+        planes = interpolate(planes, (height, width), mode=kind, antialias=True)
+    elif kind == "bicubic":
+        planes = _levels(interpolate(planes.float(), (height, width), mode=kind, antialias=True)).to(torch.uint8)
     else:
         planes = resize_by_products(planes, height, width)
     return planes.permute(0, 2, 3, 1).contiguous()

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from crosscam.data.augment import prepare
 from crosscam.data.images import decode_image, resize_image
 from crosscam.explain.activation import activation_maps, has_feature_map, place_contributions
-from crosscam.explain.parts import block_weights, part_contributions
-from crosscam.extraction import Extractor
+from crosscam.inference.extractor import Extractor
 from crosscam.models.output import Block
+from crosscam.retrieval.contributions import block_weights, part_contributions
 from crosscam.retrieval.distances import pairwise_distances
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
@@ -121,7 +121,7 @@ def explain_pair(
         extractor: the model, and whether mirror images count.
         query, match: paths, or (H, W, 3) uint8 RGB arrays.
         weights: factors for the squared distances of body parts and blocks, by name or pattern (``"torso"``,
-            ``"p6.local1"``, ``"*global"``); see :func:`crosscam.explain.parts.block_weights`. Others keep 1.
+            ``"p6.local1"``, ``"*global"``); see :func:`crosscam.retrieval.contributions.block_weights`. Others keep 1.
         maps_of: ``"strength"``: what makes a block as long as it is, S = |b|^2. ``"agreement"``: what makes it agree
             with the other picture's block v, S = b . v.
     Raises:

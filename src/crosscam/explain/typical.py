@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from crosscam.explain.parts import Array, body_profile
 from crosscam.models.output import Block, Layout
+from crosscam.retrieval.contributions import Array, body_profile
 
 # One in 20 pairs is beyond these by chance.
 LOW, HIGH = 5.0, 95.0

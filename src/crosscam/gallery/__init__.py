@@ -7,13 +7,7 @@
 
 from __future__ import annotations
 
-from crosscam.explain.parts import PARTS, block_weights, parse_weights
-from crosscam.gallery.found import Hits, SearchResult
-from crosscam.gallery.interface import Gallery
-from crosscam.gallery.journeys import Journeys, link_gallery, read_journeys
-from crosscam.gallery.linking import LinkOptions
-from crosscam.gallery.places import create_gallery, open_gallery
-from crosscam.gallery.records import (
+from crosscam.gallery.entries import (
     KEEP,
     Entry,
     GalleryInfo,
@@ -24,7 +18,13 @@ from crosscam.gallery.records import (
     Where,
     unit_mean,
 )
+from crosscam.gallery.found import Hits, SearchResult
+from crosscam.gallery.interface import Gallery
+from crosscam.gallery.journeys import Journeys, link_gallery, read_journeys
+from crosscam.gallery.linking import LinkOptions
+from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.searching import SearchOptions
+from crosscam.retrieval.contributions import PARTS, block_weights, parse_weights
 
 __all__ = [
     "KEEP",

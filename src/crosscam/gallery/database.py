@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.errors import ArgumentError, GalleryError
-from crosscam.gallery import answers, cameras, feedback, people
-from crosscam.gallery.checksums import entry_crc, value_crc
-from crosscam.gallery.records import Entry, ModelIdentity
+from crosscam.gallery import answers, camera_names, feedback, people
+from crosscam.gallery.entries import Entry, ModelIdentity
+from crosscam.gallery.rows import entry_crc, value_crc
 from crosscam.models.output import Block, Layout
-from crosscam.system.json_text import parse_json
+from crosscam.system.text import parse_json
 
 FORMAT = 2
 DATABASE = "gallery.sqlite"
@@ -227,11 +227,11 @@ class Database:
 
     def camera_names(self) -> dict[int, str]:
         """Names by camid, of those cameras that have one."""
-        return cameras.read_names(self.document(cameras.DOCUMENT))
+        return camera_names.read_names(self.document(camera_names.DOCUMENT))
 
     def put_camera_names(self, names: Mapping[int, str]) -> None:
         """Within a transaction: all names of cameras."""
-        self.put_document(cameras.DOCUMENT, cameras.as_document(names))
+        self.put_document(camera_names.DOCUMENT, camera_names.as_document(names))
 
     def drop_unused_cameras(self) -> bool:
         """Within a transaction: the name of a camera goes with its last entry; whether one went."""

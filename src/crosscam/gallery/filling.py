@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,18 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosscam.data.images import decode_image, natural_key, resize_image
-from crosscam.data.limits import size_fault
+from crosscam.data.image_limits import size_fault
+from crosscam.data.images import decode_image, natural_key
 from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import refuse_names
-from crosscam.engines.opening import is_exported
-from crosscam.errors import DataError, ImageError
-from crosscam.extraction import Extractor
+from crosscam.errors import CrosscamError, DataError, ImageError, ModelMismatchError
+from crosscam.gallery.entries import ModelIdentity, NewEntry, Where, name_of
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.records import ModelIdentity, NewEntry, Where, name_of
+from crosscam.inference.extractor import Extractor
+from crosscam.shipped import RENAMED, SHIPPED
 from crosscam.system.files import stamp_of
-from crosscam.system.names import printable
+from crosscam.system.text import printable
+from crosscam.training.checkpoint import WEIGHTS
 
 THUMBNAIL_HEIGHT = 160
 THUMBNAIL_WIDTH = 160
@@ -86,10 +88,10 @@ def fill(
     new = [s for s in samples if kept_name(s.path) not in known]
     ids: list[int] = []
     damaged: list[tuple[Path, str]] = []
-    data, done = extractor.recipe.data, 0
+    done = 0
 
     def read(sample: Sample) -> tuple[Sample, _Picture | None, str]:
-        return sample, *_read(sample.path, thumbnails, data.height, data.width)
+        return sample, *_read(sample.path, thumbnails, extractor)
 
     for some in read_ahead(new, read, PICTURES_AT_ONCE):
         faults = [(s.path, fault) for s, picture, fault in some if picture is None]
@@ -136,8 +138,12 @@ def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> E
     """
     extractor = Extractor.load(folder, device=device)
     # Most galleries are built with the mirror pass, so that a second load is rare. A file's pass is settled.
-    if extractor.fingerprint != gallery.model.fingerprint and extractor.flip and not is_exported(folder):
+    if extractor.fingerprint != gallery.model.fingerprint and extractor.flip and not extractor.has_fixed_flip:
         extractor = Extractor.load(folder, flip=False, device=device)
+    if extractor.fingerprint != gallery.model.fingerprint and str(folder) in RENAMED:
+        # A gallery of a version that called another network so.
+        with suppress(ModelMismatchError):
+            return matching_extractor(gallery, Path(RENAMED[str(folder)]), device)
     if extractor.fingerprint != gallery.model.fingerprint:
         identity = identify_model(folder, extractor)
         gallery.check_model(f"{identity.fingerprint} ({identity.name})")
@@ -171,14 +177,14 @@ class _Picture:
     thumbnail: bytes | None
 
 
-def _read(path: Path, thumbnails: bool, height: int, width: int) -> tuple[_Picture | None, str]:
+def _read(path: Path, thumbnails: bool, extractor: Extractor) -> tuple[_Picture | None, str]:
     """A picture at the size that the model takes, so that few large ones are in memory; or what is wrong with it."""
     try:
         pixels = decode_image(path)
     except ImageError as error:
         return None, str(error)
     small = make_thumbnail(pixels) if thumbnails else None
-    return _Picture(resize_image(pixels, height, width), small), ""
+    return _Picture(extractor.resized(pixels), small), ""
 
 
 def _entry(sample: Sample, labelled: bool) -> NewEntry:
@@ -289,3 +295,48 @@ def keep_people_apart(gallery: Gallery, dataset: ReidDataset, samples: Sequence[
         )
     if dataset.renumbered and not numbered_here:
         gallery.set_document(NUMBERING, OURS)
+
+
+SOURCE = "model_source"
+
+
+def remember_source(gallery: Gallery, source: Path) -> None:
+    """Keep with a gallery, opened for writing, where its network is: a shipped network's name, or a place on disk."""
+    value = str(source) if str(source) in SHIPPED and not source.is_dir() else printable(os.path.abspath(source))
+    if gallery.document(SOURCE) != value:
+        gallery.set_document(SOURCE, value)
+
+
+def recorded_extractor(gallery: Gallery, place: str, device: str = "cpu") -> tuple[Extractor | None, str]:
+    """The network that a gallery was built with, where it can be found; another one is never taken.
+
+    Args:
+        gallery: opened.
+        place: its folder or address.
+        device: of torch.
+    Returns:
+        The network and what to call it; or None, and why there is none, as the end of a sentence.
+    """
+    candidates = _candidates(gallery, Path(place))
+    reasons = []
+    for source in candidates:
+        if str(source) not in SHIPPED and not source.exists():
+            reasons.append(f"{source} is gone")
+            continue
+        try:
+            return matching_extractor(gallery, source, device), str(source)
+        except ModelMismatchError:
+            reasons.append(f"{source} is another network than the gallery's")
+        except CrosscamError as error:
+            reasons.append(f"{source} cannot be read ({str(error).rstrip('.')})")
+    return None, reasons[0] if reasons else f"the gallery does not say where its network ({gallery.model.name}) is"
+
+
+def _candidates(gallery: Gallery, place: Path) -> list[Path]:
+    """The recorded place; without one, a shipped network of the recorded name, or the run folder around the gallery."""
+    recorded = gallery.document(SOURCE)
+    if isinstance(recorded, str):
+        return [Path(recorded)]
+    last = gallery.model.name.rpartition(" in ")[2]
+    around = place.absolute().parent
+    return [Path(name) for name in SHIPPED if name == last] + [around] * (around / WEIGHTS).is_file()

@@ -8,9 +8,9 @@ from html import escape
 from typing import Any, SupportsIndex, overload
 
 from crosscam.errors import CrosscamError
-from crosscam.gallery.records import Hit
-from crosscam.system.names import printable
-from crosscam.system.tables import Column, Columns, Tabular
+from crosscam.gallery.entries import Hit
+from crosscam.system.columns import Column, Columns, Tabular
+from crosscam.system.text import printable
 
 Thumbnails = Callable[[Sequence[int]], list[bytes | None]]
 # In a notebook; further hits are counted.

@@ -10,8 +10,7 @@ from typing import Any, Literal, Protocol, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.gallery.found import SearchResult
-from crosscam.gallery.records import (
+from crosscam.gallery.entries import (
     EVERYTHING,
     KEEP,
     Entry,
@@ -22,6 +21,7 @@ from crosscam.gallery.records import (
     Verified,
     Where,
 )
+from crosscam.gallery.found import SearchResult
 from crosscam.gallery.searching import SearchChanges, SearchOptions
 from crosscam.models.output import Layout
 

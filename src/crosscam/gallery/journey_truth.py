@@ -13,7 +13,7 @@ from crosscam.errors import DataError
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import Journeys, TrackSeen
 from crosscam.gallery.track_table import Box, fragment_of
-from crosscam.retrieval.identity import IdentityScores, identity_scores
+from crosscam.metrics.identity import IdentityScores, identity_scores
 
 TABLE = "Expected a CSV table with the columns camera, track and person, and perhaps boxes"
 VIDEOS = "Expected a folder as 'crosscam data render --video' writes it: cameras.toml, and CAMERA/gt/gt.txt"

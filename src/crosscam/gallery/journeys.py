@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from crosscam.data.spreadsheets import harmless
+from crosscam.data.text_files import harmless
 from crosscam.errors import GalleryError
 from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere
+from crosscam.gallery.entries import Entry, Where
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.linking import Judge, Linked, Linker, LinkOptions, calibrated_judge, plain_judge
 from crosscam.gallery.people import (
@@ -28,10 +29,9 @@ from crosscam.gallery.people import (
     renamed,
     without,
 )
-from crosscam.gallery.records import Entry, Where
 from crosscam.gallery.track_table import Tracks, span, track_key, tracks_of
 from crosscam.gallery.transits import Transits
-from crosscam.system.tables import Column, Columns, Tabular
+from crosscam.system.columns import Column, Columns, Tabular
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.calibration.calibration import Calibration
 from crosscam.errors import ArgumentError
 from crosscam.gallery.people import Evidence, Pair
 from crosscam.gallery.track_table import Ints, Tracks
 from crosscam.gallery.transits import Transit, Transits, learn_transits
-from crosscam.retrieval.calibration import Calibration
 
 ROWS_AT_ONCE = 1024
 # Pairs that are less probable than one in a thousand by their distance are not looked at again.

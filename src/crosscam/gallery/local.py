@@ -16,11 +16,7 @@ from numpy.typing import NDArray
 from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError, GalleryError, ModelMismatchError
 from crosscam.gallery import writing
-from crosscam.gallery.backup import backup
-from crosscam.gallery.checking import verify
-from crosscam.gallery.exporting import export_entries
-from crosscam.gallery.found import Hits, SearchResult
-from crosscam.gallery.records import (
+from crosscam.gallery.entries import (
     EVERYTHING,
     KEEP,
     Entry,
@@ -31,6 +27,9 @@ from crosscam.gallery.records import (
     Verified,
     Where,
 )
+from crosscam.gallery.entry_tables import export_entries
+from crosscam.gallery.found import Hits, SearchResult
+from crosscam.gallery.maintenance import backup, verify
 from crosscam.gallery.rows import Floats, check_descriptors
 from crosscam.gallery.searching import SearchChanges, Searcher, SearchOptions, search_options
 from crosscam.gallery.snapshot import NONE

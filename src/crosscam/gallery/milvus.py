@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import time as clock
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack
@@ -21,23 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
-from crosscam.explain.parts import block_weights
-from crosscam.gallery import answers, cameras, feedback, people
-from crosscam.gallery.exporting import export_entries
-from crosscam.gallery.found import Hits, SearchResult
-from crosscam.gallery.local import check_layout, check_model, older_than
-from crosscam.gallery.milvus_tables import (
-    FIELDS,
-    NO_PID,
-    NO_TIME,
-    Address,
-    condition,
-    connect,
-    create_collections,
-    to_entry,
-    to_record,
-)
-from crosscam.gallery.records import (
+from crosscam.gallery import answers, camera_names, feedback, people
+from crosscam.gallery.entries import (
     EVERYTHING,
     KEEP,
     Entry,
@@ -49,14 +34,29 @@ from crosscam.gallery.records import (
     Verified,
     Where,
 )
+from crosscam.gallery.entry_tables import export_entries
+from crosscam.gallery.found import Hits, SearchResult
+from crosscam.gallery.local import check_layout, check_model, older_than
+from crosscam.gallery.milvus_tables import (
+    AT_ONCE,
+    FIELDS,
+    NO_PID,
+    NO_TIME,
+    Address,
+    Tables,
+    condition,
+    connect,
+    create_collections,
+    to_entry,
+    to_record,
+)
 from crosscam.gallery.rows import LENGTH_TOLERANCE, Floats, Rows, check_descriptors, query_rows, widen
 from crosscam.gallery.scan import Nearest, weighted_contributions
 from crosscam.gallery.searching import SearchChanges, SearchOptions, Weights, reranked, search_options
 from crosscam.gallery.writing import checked_changes, refuse_new
 from crosscam.models.output import Block, Layout
-from crosscam.system.json_text import parse_json
+from crosscam.retrieval.contributions import block_weights
 
-AT_ONCE = 1000
 # Milvus gives no more than this many hits; further ones settle the order of nearly equal distances.
 MOST_HITS = 16_384
 FURTHER_HITS = 64
@@ -75,9 +75,10 @@ class MilvusGallery:
             raise GalleryError(f"No gallery at {place}. Make one with 'crosscam gallery create', or check the address.")
         for name in (self._address.collection, self._address.about):
             self._client.load_collection(name)
-        self.model = ModelIdentity(**self._about("model"))
+        self._tables = Tables(self._client, self._address, place)
+        self.model = ModelIdentity(**self._tables.about("model"))
         self.layout: Layout = tuple(
-            Block(n, a, b, parts, kind, (top, low)) for n, a, b, parts, kind, top, low in self._about("layout")
+            Block(n, a, b, parts, kind, (top, low)) for n, a, b, parts, kind, top, low in self._tables.about("layout")
         )
         self._who = f"process {os.getpid()} on {socket.gethostname()}, {clock.time():.3f}"
         if write:
@@ -130,8 +131,8 @@ class MilvusGallery:
         """Give the lease back and disconnect."""
         if self._client is None:
             return
-        if self._write and (self._about("writer") or {}).get("who") == self._who:
-            self._set_about("writer", None)
+        if self._write and (self._tables.about("writer") or {}).get("who") == self._who:
+            self._tables.set_about("writer", None)
         self._client.close()
         self._client = None
 
@@ -154,10 +155,10 @@ class MilvusGallery:
         pictures = [None] * len(entries) if thumbnails is None else list(thumbnails)
         refuse_new(entries, pictures, len(rows))
         named = self.camera_names()
-        names = cameras.with_new(named, entries)
-        last, now = int(self._about("last_id")), clock.time()
+        names = camera_names.with_new(named, entries)
+        last, now = int(self._tables.about("last_id")), clock.time()
         # Ids are taken before they are used, so that none is given again after a crash.
-        self._set_about("last_id", last + len(rows))
+        self._tables.set_about("last_id", last + len(rows))
         ids = list(range(last + 1, last + 1 + len(rows)))
         given = zip(ids, entries, rows, pictures, strict=True)
         records = [to_record(i, entry, row.tolist(), thumbnail, now) for i, entry, row, thumbnail in given]
@@ -168,7 +169,7 @@ class MilvusGallery:
             self._client.delete(self._address.collection, filter=f"id > {last}")
             raise GalleryError(f"{self._place} cannot be written: {error}. Nothing was added.") from error
         if names != named:
-            self.set_document(cameras.DOCUMENT, cameras.as_document(names))
+            self.set_document(camera_names.DOCUMENT, camera_names.as_document(names))
         return ids
 
     def search(
@@ -205,18 +206,18 @@ class MilvusGallery:
 
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries by rising id."""
-        records = sorted(self._select(where, FIELDS), key=lambda record: record["id"])
+        records = sorted(self._tables.select(where, FIELDS), key=lambda record: record["id"])
         names = self.camera_names()
         return [to_entry(record, names) for record in records[start : None if limit is None else start + limit]]
 
     def ids(self, where: Where = EVERYTHING) -> list[int]:
         """Ids of the chosen entries, rising."""
-        return sorted(int(record["id"]) for record in self._select(where, ("id",)))
+        return sorted(int(record["id"]) for record in self._tables.select(where, ("id",)))
 
     def get(self, ids: Sequence[int]) -> list[Entry]:
         """Entries by id."""
         names = self.camera_names()
-        return [to_entry(record, names) for record in self._records(ids, FIELDS)]
+        return [to_entry(record, names) for record in self._tables.records(ids, FIELDS)]
 
     def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
         """Those of some paths that entries have, and when they were added."""
@@ -229,12 +230,12 @@ class MilvusGallery:
 
     def descriptors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """(N, D) descriptors by id."""
-        rows = [record["row"] for record in self._records(ids, ("id", "row"))]
+        rows = [record["row"] for record in self._tables.records(ids, ("id", "row"))]
         return np.array(rows, np.float32).reshape(len(rows), self.dim + len(self.layout))[:, : self.dim].copy()
 
     def thumbnails(self, ids: Sequence[int]) -> list[bytes | None]:
         """Thumbnails by id."""
-        texts = [record["thumbnail"] for record in self._records(ids, ("id", "thumbnail"))]
+        texts = [record["thumbnail"] for record in self._tables.records(ids, ("id", "thumbnail"))]
         return [base64.b64decode(text) if text else None for text in texts]
 
     def update(
@@ -252,7 +253,7 @@ class MilvusGallery:
         none = {"pid": NO_PID, "time": NO_TIME, "track": ""}
         given = checked_changes(path=path, pid=pid, camid=camid, time=time, track=track)
         changes = {name: none[name] if value is None else value for name, value in given.items()}
-        records = self._records(sorted(set(ids)), (*FIELDS, "row", "thumbnail")) if changes else []
+        records = self._tables.records(sorted(set(ids)), (*FIELDS, "row", "thumbnail")) if changes else []
         for first in range(0, len(records), AT_ONCE):
             self._client.upsert(self._address.collection, [r | changes for r in records[first : first + AT_ONCE]])
         if "camid" in changes:
@@ -313,7 +314,7 @@ class MilvusGallery:
     def verify(self) -> Verified:
         """Whether every descriptor is there and of length 1; Milvus keeps checksums of its own."""
         problems, count = [], 0
-        for record in self._select(EVERYTHING, ("id", "row")):
+        for record in self._tables.select(EVERYTHING, ("id", "row")):
             length = float(np.linalg.norm(record["row"][: self.dim]))
             if not abs(length - 1) <= 2 * LENGTH_TOLERANCE:
                 problems.append(f"Entry {record['id']}: the descriptor has length {length:.4g}, expected 1.")
@@ -332,15 +333,15 @@ class MilvusGallery:
 
     def camera_names(self) -> dict[int, str]:
         """Names by camid, of those cameras that have one."""
-        return cameras.read_names(self.document(cameras.DOCUMENT))
+        return camera_names.read_names(self.document(camera_names.DOCUMENT))
 
     def name_cameras(self, names: Mapping[int, str | None]) -> None:
         """Give cameras other names."""
         unknown = [camid for camid in names if not self._has_camera(camid)]
         if unknown:
             raise ArgumentError(f"{self._place} has no entries of camera {unknown[0]}, so that it cannot be named.")
-        after = cameras.renamed(self.camera_names(), names.items())
-        self.set_document(cameras.DOCUMENT, cameras.as_document(after))
+        after = camera_names.renamed(self.camera_names(), names.items())
+        self.set_document(camera_names.DOCUMENT, camera_names.as_document(after))
 
     def _has_camera(self, camid: int) -> bool:
         where = condition(Where(camids=(camid,)))
@@ -351,16 +352,16 @@ class MilvusGallery:
         names = self.camera_names()
         left = {camid: name for camid, name in names.items() if self._has_camera(camid)}
         if len(left) < len(names):
-            self.set_document(cameras.DOCUMENT, cameras.as_document(left))
+            self.set_document(camera_names.DOCUMENT, camera_names.as_document(left))
 
     def document(self, name: str) -> Any:
         """A JSON value kept with the gallery."""
-        return self._about(f"document {name}")
+        return self._tables.about(f"document {name}")
 
     def set_document(self, name: str, value: Any) -> None:
         """Keep a JSON value with the gallery."""
         self._must_write()
-        self._set_about(f"document {name}", value)
+        self._tables.set_about(f"document {name}", value)
 
     def _hits(self, query: Rows, records: list[dict[str, Any]], options: SearchOptions, weights: Weights) -> list[Hit]:
         if not records:
@@ -379,37 +380,6 @@ class MilvusGallery:
             )
         ]
 
-    def _select(self, where: Where, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
-        found = self._client.query_iterator(
-            self._address.collection, batch_size=AT_ONCE, filter=condition(where), output_fields=list(fields)
-        )
-        while batch := found.next():
-            yield from batch
-        found.close()
-
-    def _records(self, ids: Sequence[int], fields: Sequence[str]) -> list[dict[str, Any]]:
-        found: dict[int, dict[str, Any]] = {}
-        for first in range(0, len(ids), AT_ONCE):
-            some = Where(ids=tuple(int(i) for i in ids[first : first + AT_ONCE]))
-            for record in self._client.query(
-                self._address.collection, filter=condition(some), output_fields=list(fields)
-            ):
-                found[int(record["id"])] = record
-        lost = [int(i) for i in ids if int(i) not in found]
-        if lost:
-            raise GalleryError(f"{self._place} has no entry {lost[0]}. It may have been forgotten.")
-        return [found[int(i)] for i in ids]
-
-    def _about(self, key: str) -> Any:
-        found = self._client.query(self._address.about, filter=f"key == {json.dumps(key)}", output_fields=["value"])
-        return parse_json(found[0]["value"]) if found else None
-
-    def _set_about(self, key: str, value: Any) -> None:
-        if value is None:
-            self._client.delete(self._address.about, filter=f"key == {json.dumps(key)}")
-            return
-        self._client.upsert(self._address.about, [{"key": key, "value": json.dumps(value), "row": [1.0, 0.0]}])
-
     def _must_write(self) -> None:
         if not self._write:
             raise GalleryError(f"{self._place} is open for reading. Open it with write=True to change it.")
@@ -417,10 +387,10 @@ class MilvusGallery:
 
     def _take_lease(self) -> None:
         """Say who writes, for ten minutes after each change."""
-        held = self._about("writer")
+        held = self._tables.about("writer")
         if held and held["who"] != self._who and held["until"] > clock.time():
             left = held["until"] - clock.time()
             raise GalleryBusyError(
                 f"{self._place} is being written by {held['who']}. Its lease ends in {left:.0f} s unless it goes on."
             )
-        self._set_about("writer", {"who": self._who, "until": clock.time() + LEASE_SECONDS})
+        self._tables.set_about("writer", {"who": self._who, "until": clock.time() + LEASE_SECONDS})

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from crosscam.errors import GalleryError
-from crosscam.gallery.records import Entry, NewEntry, Where
+from crosscam.gallery.entries import Entry, NewEntry, Where
 from crosscam.system.files import make_folder
+from crosscam.system.text import parse_json
 
 NO_PID = -(2**62)
 NO_TIME = 9e99
@@ -26,6 +27,8 @@ NOBODY = "id < 0"
 EVERYBODY = "id >= 0"
 FIELDS = ("id", "path", "camid", "pid", "time", "track", "added")
 LITE = "milvus+lite://"
+# Entries that one request reads or writes.
+AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,58 @@ def to_entry(record: dict[str, Any], names: Mapping[int, str]) -> Entry:
         float(record["added"]),
         names.get(int(record["camid"])),
     )
+
+
+class Tables:
+    """The two collections of a gallery, read and written by key.
+
+    Args:
+        client: as :func:`connect` gives it.
+        address: of the gallery.
+        place: the same as the user wrote it, for messages.
+    """
+
+    def __init__(self, client: Any, address: Address, place: str) -> None:
+        self._client, self._address, self._place = client, address, place
+
+    def select(self, where: Where, fields: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """What an entry holds, of all entries that fit."""
+        found = self._client.query_iterator(
+            self._address.collection, batch_size=AT_ONCE, filter=condition(where), output_fields=list(fields)
+        )
+        while batch := found.next():
+            yield from batch
+        found.close()
+
+    def records(self, ids: Sequence[int], fields: Sequence[str]) -> list[dict[str, Any]]:
+        """What the named entries hold, in that order.
+
+        Raises:
+            GalleryError: an entry that is not there.
+        """
+        found: dict[int, dict[str, Any]] = {}
+        for first in range(0, len(ids), AT_ONCE):
+            some = Where(ids=tuple(int(i) for i in ids[first : first + AT_ONCE]))
+            for record in self._client.query(
+                self._address.collection, filter=condition(some), output_fields=list(fields)
+            ):
+                found[int(record["id"])] = record
+        lost = [int(i) for i in ids if int(i) not in found]
+        if lost:
+            raise GalleryError(f"{self._place} has no entry {lost[0]}. It may have been forgotten.")
+        return [found[int(i)] for i in ids]
+
+    def about(self, key: str) -> Any:
+        """A JSON value by key; None without one."""
+        found = self._client.query(self._address.about, filter=f"key == {json.dumps(key)}", output_fields=["value"])
+        return parse_json(found[0]["value"]) if found else None
+
+    def set_about(self, key: str, value: Any) -> None:
+        """Keep a JSON value; None removes it."""
+        if value is None:
+            self._client.delete(self._address.about, filter=f"key == {json.dumps(key)}")
+            return
+        self._client.upsert(self._address.about, [{"key": key, "value": json.dumps(value), "row": [1.0, 0.0]}])
 
 
 def _values(values: Iterable[object]) -> str:

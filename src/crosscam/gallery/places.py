@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from crosscam.gallery.entries import ModelIdentity
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import LocalGallery
-from crosscam.gallery.records import ModelIdentity
 from crosscam.models.output import Layout
 
 Place = str | os.PathLike[str]

@@ -12,9 +12,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.explain.parts import part_contributions
 from crosscam.gallery.rows import Rows, product_error, query_rows
 from crosscam.models.output import Layout
+from crosscam.retrieval.contributions import part_contributions
 from crosscam.system.cores import available_cores
 
 Keys = NDArray[np.int64]

@@ -12,10 +12,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.gallery.checksums import Sums, row_sums, segment_sum
 from crosscam.gallery.database import Database, readable
-from crosscam.gallery.records import Where
-from crosscam.gallery.rows import Rows
+from crosscam.gallery.entries import Where
+from crosscam.gallery.rows import Rows, Sums, row_sums, segment_sum
 from crosscam.gallery.scan import Chunk, Keys
 from crosscam.gallery.segments import SegmentFiles
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from crosscam.data.labels import whole_number
 from crosscam.errors import GalleryBusyError, GalleryError
-from crosscam.gallery.checksums import row_sums, segment_sum
 from crosscam.gallery.database import DATABASE, Database, Slot
-from crosscam.gallery.records import Entry, ModelIdentity
+from crosscam.gallery.entries import Entry, ModelIdentity
+from crosscam.gallery.rows import row_sums, segment_sum
 from crosscam.gallery.segments import SegmentFiles
 from crosscam.gallery.snapshot import SegmentChecks, Snapshot, extend, load
 from crosscam.models.output import Layout

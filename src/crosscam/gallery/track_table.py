@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.gallery.entries import Entry
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.records import Entry
 
 Ints = NDArray[np.int64]
 Seconds = NDArray[np.float64]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from crosscam.errors import ArgumentError, DataError
-from crosscam.gallery.cameras import camid_of
+from crosscam.gallery.camera_names import camid_of
 
 # Pairs that a way is learned from, at least.
 ENOUGH = 4

@@ -17,11 +17,10 @@ import numpy as np
 
 from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError, GalleryError
-from crosscam.gallery import cameras
-from crosscam.gallery.checksums import entry_crc, row_sums, segment_sum, signed
+from crosscam.gallery import camera_names
 from crosscam.gallery.database import Slot
-from crosscam.gallery.records import Keep, NewEntry, Where
-from crosscam.gallery.rows import Rows, widen
+from crosscam.gallery.entries import Keep, NewEntry, Where
+from crosscam.gallery.rows import Rows, entry_crc, row_sums, segment_sum, signed, widen
 from crosscam.gallery.store import Store
 
 _INSERT = (
@@ -42,7 +41,7 @@ def add(store: Store, descriptors: Rows, entries: Sequence[NewEntry], thumbnails
         (last,) = connection.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
         ids = list(range(last + 1, last + 1 + len(entries)))
         named = store.database.camera_names()
-        names = cameras.with_new(named, entries)
+        names = camera_names.with_new(named, entries)
         if names != named:
             store.database.put_camera_names(names)
         sums = store.database.sums()
@@ -139,7 +138,7 @@ def name_cameras(store: Store, new: Mapping[int, str | None]) -> None:
         if unknown:
             raise ArgumentError(f"{store.folder} has no entries of camera {unknown[0]}, so that it cannot be named.")
         before = store.database.camera_names()
-        after = cameras.renamed(before, new.items())
+        after = camera_names.renamed(before, new.items())
         replaced = any(after.get(camid) != name for camid, name in before.items())
         with store.database.transaction() as connection:
             store.database.put_camera_names(after)
@@ -308,7 +307,7 @@ def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], 
                         f"Entry {place} has {name} {value!r}. Expected a whole number of at most 63 bits and a sign."
                     ) from error
         if entry.camera is not None:
-            cameras.check_name(entry.camera)
+            camera_names.check_name(entry.camera)
             if not _is_text(entry.camera):
                 raise ArgumentError(
                     f"Entry {place} has the camera {entry.camera!r}. Expected a text that is UTF-8 without NUL."

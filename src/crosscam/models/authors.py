@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crosscam.errors import ArgumentError, CheckpointError
-from crosscam.models.inert_pickle import show
-from crosscam.models.resnet import Four, ResNet, ResNetShape
+from crosscam.models.backbones.resnet import Four, ResNet, ResNetShape
 from crosscam.models.rrid import RRID, RRIDModel
+from crosscam.models.safe_pickle import show
 from crosscam.models.torch_files import read_tensors
 
 AUTHORS_SCALES = (6, 4, 2)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
-from crosscam.models.parts import GammaInit, PartUnits, SingleUnit, pool_stripes
+from crosscam.models.stripes import Activation, GammaInit, PartUnits, SingleUnit, pool_stripes
 
 GlobalPooling = Literal["gcp", "gap", "gmp", "gap+gmp", "none"]
 Contrast = Literal["rest_mean", "mean_minus_max"]
@@ -41,9 +41,9 @@ def contrastive_feature(parts: Tensor, contrast: Contrast = "rest_mean") -> tupl
 def pool_map(feature_map: Tensor, pooling: GlobalPooling) -> Tensor:
     """(B, C, H, W) -> (B, C) by ``"gap"`` (mean), ``"gmp"`` (maximum) or ``"gap+gmp"`` (their sum)."""
     if pooling == "gap":
-        return pool_stripes(feature_map, 1, "avg").squeeze(1)
+        return pool_stripes(feature_map, 1, "avg").flatten(1)
     if pooling == "gmp":
-        return pool_stripes(feature_map, 1, "max").squeeze(1)
+        return pool_stripes(feature_map, 1, "max").flatten(1)
     if pooling == "gap+gmp":
         return pool_map(feature_map, "gap") + pool_map(feature_map, "gmp")
     raise ArgumentError(f"Unknown pooling {pooling!r} of a map. Known: gap, gmp, gap+gmp.")
@@ -66,10 +66,17 @@ class GlobalOutput:
 class PooledFeature(nn.Module):
     """One pooled vector of the map, projected to c numbers: the GAP, GMP and GAP+GMP of Table 2."""
 
-    def __init__(self, in_features: int, dim: int, pooling: GlobalPooling, gamma_init: GammaInit = "ones") -> None:
+    def __init__(
+        self,
+        in_features: int,
+        dim: int,
+        pooling: GlobalPooling,
+        gamma_init: GammaInit = "ones",
+        activation: Activation = "relu",
+    ) -> None:
         super().__init__()
         self.pooling = pooling
-        self.unit = SingleUnit(in_features, dim, gamma_init)
+        self.unit = SingleUnit(in_features, dim, gamma_init, activation)
 
     def forward(self, feature_map: Tensor) -> GlobalOutput:
         """(B, C, H, W) feature map -> (B, c) global feature."""
@@ -85,21 +92,26 @@ class GlobalContrastivePooling(nn.Module):
         in_features: C of the map.
         dim: c of the projected features.
         contrast: see :func:`contrastive_feature`.
-        gamma_init: see :class:`PartUnits`.
+        gamma_init, activation: see :class:`PartUnits`.
     """
 
     def __init__(
-        self, in_features: int, dim: int, contrast: Contrast = "rest_mean", gamma_init: GammaInit = "ones"
+        self,
+        in_features: int,
+        dim: int,
+        contrast: Contrast = "rest_mean",
+        gamma_init: GammaInit = "ones",
+        activation: Activation = "relu",
     ) -> None:
         super().__init__()
         self.contrast = contrast
         # Parts of these two units: 0 projects p_max, 1 projects p_cont.
-        self.project = PartUnits(2, in_features, dim, gamma_init)
+        self.project = PartUnits(2, in_features, dim, gamma_init, activation)
         # R_g
-        self.residual = SingleUnit(2 * dim, dim, gamma_init)
+        self.residual = SingleUnit(2 * dim, dim, gamma_init, activation)
 
     def forward(self, parts: Tensor) -> GlobalOutput:
-        """(B, P, C) max-pooled stripes -> (B, c) global contrastive feature."""
+        """(B, P, C) pooled stripes, max-pooled in the paper -> (B, c) global contrastive feature."""
         pooled = torch.stack(contrastive_feature(parts, self.contrast), dim=1)
         p_max, p_cont = self.project(pooled).unbind(dim=1)
         t = torch.cat((p_max, p_cont), dim=1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
-from crosscam.models.parts import GammaInit, PartUnits
+from crosscam.models.stripes import Activation, GammaInit, PartUnits
 
 Relation = Literal["one_vs_rest", "rest_only", "none"]
 
@@ -60,7 +60,7 @@ class RelationModule(nn.Module):
         dim: c of the projected features.
         relation: ``"one_vs_rest"`` (eq. 1); ``"rest_only"`` (R_p sees r_i alone, the paper's discussion);
             ``"none"`` (the projected parts themselves, no relation).
-        gamma_init: see :class:`PartUnits`.
+        gamma_init, activation: see :class:`PartUnits`.
     """
 
     def __init__(
@@ -70,14 +70,15 @@ class RelationModule(nn.Module):
         dim: int,
         relation: Relation = "one_vs_rest",
         gamma_init: GammaInit = "ones",
+        activation: Activation = "relu",
     ) -> None:
         super().__init__()
         self.relation = relation
-        self.part = PartUnits(num_parts, in_features, dim, gamma_init)
+        self.part = PartUnits(num_parts, in_features, dim, gamma_init, activation)
         if relation != "none":
             inputs = 2 * dim if relation == "one_vs_rest" else dim
-            self.rest = PartUnits(num_parts, in_features, dim, gamma_init)
-            self.residual = PartUnits(num_parts, inputs, dim, gamma_init)
+            self.rest = PartUnits(num_parts, in_features, dim, gamma_init, activation)
+            self.residual = PartUnits(num_parts, inputs, dim, gamma_init, activation)
 
     def forward(self, parts: Tensor) -> RelationOutput:
         """(B, P, C) pooled stripes -> local features of length c."""

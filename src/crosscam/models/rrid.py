@@ -1,6 +1,7 @@
 """Relation Network for Person Re-identification: one branch per scale on one backbone.
 
 Source: Park & Ham, AAAI 2020, Fig. 1. RRID-S has the scale of six stripes, RRID-F those of 6, 4 and 2.
+:class:`BlockProjection` makes the descriptor shorter, block by block.
 """
 
 from __future__ import annotations
@@ -10,23 +11,86 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
-from crosscam.models.backbones import build_backbone, check_backbone
-from crosscam.models.feature_map import Backbone
+from crosscam.models.backbones.build import build_backbone, check_backbone
+from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.output import Block, Layout, ReidOutput
-from crosscam.models.parts import (
+from crosscam.models.pooling import Contrast, GlobalContrastivePooling, GlobalOutput, GlobalPooling, PooledFeature
+from crosscam.models.relation import Relation, RelationModule, RelationOutput
+from crosscam.models.stripes import (
+    Activation,
     GammaInit,
     LocalPooling,
+    PartLinear,
     check_stripes,
     merge_stripes,
     part_classifiers,
     pool_stripes,
 )
-from crosscam.models.pooling import Contrast, GlobalContrastivePooling, GlobalOutput, GlobalPooling, PooledFeature
-from crosscam.models.projection import BlockProjection
-from crosscam.models.relation import Relation, RelationModule, RelationOutput
+
+# Directions of less than this share of a block's mean variance are not blown up further.
+VARIANCE_FLOOR = 0.02
+
+
+class BlockProjection(nn.Module):
+    """Blocks of c numbers -> blocks of fewer, along the strongest directions over the images it was fitted to.
+
+    The descriptor is scaled to length 1 first. Whitened blocks are uncorrelated and of equal variance; others are
+    turned and cut alone: distances stay what they were, as nearly as so many numbers can keep them. No gradient reaches
+    these weights: :meth:`fit` finds them, from the descriptors of training images. Until then they take the first
+    numbers of each block.
+    Source: PCA whitening of descriptors (Jégou & Chum, ECCV 2012), block by block; without whitening the truncated
+    singular value decomposition (Eckart & Young 1936).
+
+    Args:
+        num_blocks: L.
+        in_features: c.
+        out_features: length of each block afterwards, at most c.
+        whiten: whether :meth:`fit` takes the mean out and makes all directions equally long.
+    """
+
+    def __init__(self, num_blocks: int, in_features: int, out_features: int, *, whiten: bool = True) -> None:
+        super().__init__()
+        self.whiten = whiten
+        self.linear = PartLinear(num_blocks, in_features, out_features)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.eye(in_features, out_features).expand_as(self.linear.weight))
+            self.linear.bias.zero_()
+        self.requires_grad_(False)
+
+    def forward(self, embeddings: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """L embeddings (B, c) -> L embeddings (B, out_features)."""
+        whole = torch.cat(embeddings, dim=1)
+        # A constant for whoever asks what grows with a place of the map: all that grows together would else cancel out.
+        whole = whole / torch.linalg.vector_norm(whole, dim=1, keepdim=True).clamp(min=1e-12).detach()
+        # Numbers of the weights, not of the images: an exported graph must take batches of any length.
+        projected: Tensor = self.linear(whole.unflatten(1, self.linear.weight.shape[:2]))
+        return projected.unbind(dim=1)
+
+    @torch.no_grad()
+    def fit(self, descriptors: Tensor) -> None:
+        """Find each block's strongest directions over these images.
+
+        Args:
+            descriptors: (N, L c), of length 1, as the network gives them before this projection; N >= 2.
+        """
+        blocks = descriptors.double().view(len(descriptors), *self.linear.weight.shape[:2]).transpose(0, 1)
+        mean = blocks.mean(dim=1, keepdim=True) * self.whiten
+        centred = blocks - mean
+        variances, directions = torch.linalg.eigh(centred.transpose(1, 2) @ centred / (len(descriptors) - 1))
+        # The sign of a direction is nobody's; its largest entry is made positive, so that every machine finds the same.
+        directions *= directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
+        if self.whiten:
+            floor = VARIANCE_FLOOR * variances.mean(dim=1, keepdim=True)
+            directions *= (variances.clamp(min=0) + floor).rsqrt().unsqueeze(1)
+        # Strongest first; eigh sorts the other way.
+        weight = directions[:, :, -self.linear.weight.shape[2] :].flip(2)
+        self.linear.weight.copy_(weight)
+        self.linear.bias.copy_(-(mean @ weight).squeeze(1))
+
 
 Classifiers = Literal["all", "descriptor"]
 # (B, P, C) stripes of one scale, by how they were pooled.
@@ -49,6 +113,8 @@ class RRIDModel:
         relation, local_pooling, global_pooling, contrast, gamma_init: see the modules of those names.
         classifiers: ``"all"``: one for each projected feature, as in the authors' code (3P + 3 with relation and
             GCP); ``"descriptor"``: one for each feature of the descriptor, as in eq. (5).
+        activation: ``"relu"`` after every unit (the paper), or ``"none"``.
+        contrast_pooling: how the stripes that GCP contrasts are pooled; ``"max"`` in the paper.
     """
 
     system: Literal["rrid"] = "rrid"
@@ -66,6 +132,8 @@ class RRIDModel:
     contrast: Contrast = "rest_mean"
     classifiers: Classifiers = "all"
     gamma_init: GammaInit = "ones"
+    activation: Activation = "relu"
+    contrast_pooling: LocalPooling = "max"
 
     def check(self, height: int, width: int) -> None:
         """Whether these settings work together and on images of this size.
@@ -98,7 +166,7 @@ class RRIDModel:
     def poolings(self) -> tuple[LocalPooling, ...]:
         """How stripes are pooled: for the local features, and for GCP."""
         kinds: set[LocalPooling] = {self.local_pooling} if self.local_features else set()
-        return tuple(sorted(kinds | ({"max"} if self.global_pooling == "gcp" else set())))
+        return tuple(sorted(kinds | ({self.contrast_pooling} if self.global_pooling == "gcp" else set())))
 
     @property
     def layout(self) -> Layout:
@@ -138,15 +206,17 @@ class ScaleBranch(nn.Module):
         super().__init__()
         self.num_parts = num_parts
         self.local_pooling = settings.local_pooling
-        dim, gamma_init, pooling = settings.dim, settings.gamma_init, settings.global_pooling
+        self.contrast_pooling = settings.contrast_pooling
+        dim, pooling = settings.dim, settings.global_pooling
+        unit = settings.gamma_init, settings.activation
         self.local = None
         if settings.local_features:
-            self.local = RelationModule(num_parts, in_features, dim, settings.relation, gamma_init)
+            self.local = RelationModule(num_parts, in_features, dim, settings.relation, *unit)
         self.globe: GlobalContrastivePooling | PooledFeature | None = None
         if pooling == "gcp":
-            self.globe = GlobalContrastivePooling(in_features, dim, settings.contrast, gamma_init)
+            self.globe = GlobalContrastivePooling(in_features, dim, settings.contrast, *unit)
         elif pooling != "none":
-            self.globe = PooledFeature(in_features, dim, pooling, gamma_init)
+            self.globe = PooledFeature(in_features, dim, pooling, *unit)
         everything = settings.classifiers == "all"
         local_groups = 0 if self.local is None else 3 if everything and settings.relation != "none" else 1
         global_groups = 0 if self.globe is None else 3 if everything and pooling == "gcp" else 1
@@ -164,7 +234,7 @@ class ScaleBranch(nn.Module):
         if self.local is not None:
             local = self.local(stripes[self.local_pooling])
         if isinstance(self.globe, GlobalContrastivePooling):
-            globe = self.globe(stripes["max"])
+            globe = self.globe(stripes[self.contrast_pooling])
         elif self.globe is not None:
             globe = self.globe(feature_map)
         of_parts = () if local is None else (local.q, local.p, local.r)
@@ -239,6 +309,8 @@ def _check_choices(settings: RRIDModel) -> None:
         ("contrast", Contrast),
         ("classifiers", Classifiers),
         ("gamma_init", GammaInit),
+        ("activation", Activation),
+        ("contrast_pooling", LocalPooling),
     ):
         value = getattr(settings, name)
         if value not in get_args(choices):

@@ -6,18 +6,18 @@ from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor, nn
 
-from crosscam.models.aligned_reid import AlignedReIDModel
-from crosscam.models.bot import BoTModel
-from crosscam.models.deep_person import DeepPersonModel
-from crosscam.models.hacnn import HACNNModel
-from crosscam.models.hpm import HPMModel
-from crosscam.models.mgn import MGNModel
-from crosscam.models.osnet import OSNetModel
+from crosscam.models.baselines.aligned_reid import AlignedReIDModel
+from crosscam.models.baselines.bot import BoTModel
+from crosscam.models.baselines.deep_person import DeepPersonModel
+from crosscam.models.baselines.hacnn import HACNNModel
+from crosscam.models.baselines.hpm import HPMModel
+from crosscam.models.baselines.mgn import MGNModel
+from crosscam.models.baselines.osnet import OSNetModel
+from crosscam.models.baselines.pcb import PCBModel
+from crosscam.models.baselines.svdnet import SVDNetModel
+from crosscam.models.baselines.trinet import TriNetModel
 from crosscam.models.output import Layout
-from crosscam.models.pcb import PCBModel
 from crosscam.models.rrid import RRIDModel
-from crosscam.models.svdnet import SVDNetModel
-from crosscam.models.trinet import TriNetModel
 
 
 class ModelSettings(Protocol):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import CheckpointError
-from crosscam.models.inert_pickle import Instance, RefusedError, StoredTensor, load_pickle, show
+from crosscam.models.safe_pickle import Instance, RefusedError, StoredTensor, load_pickle, show
 
 Array = NDArray[np.generic]
 

@@ -8,8 +8,9 @@ from torch import nn
 
 from crosscam.data.augment import Augment
 from crosscam.errors import RecipeError
-from crosscam.models.pretrained import IMAGENET_PACKAGES
+from crosscam.models.backbones.pretrained import IMAGENET_PACKAGES
 from crosscam.models.rrid import RRIDModel
+from crosscam.recipes.baseline_recipes import SYSTEM_RECIPES
 from crosscam.recipes.choices import (
     AdamW,
     Cosine,
@@ -17,8 +18,7 @@ from crosscam.recipes.choices import (
     Steps,
 )
 from crosscam.recipes.recipe import Data, Evaluation, Recipe, Train
-from crosscam.recipes.systems import SYSTEM_RECIPES
-from crosscam.system.names import did_you_mean
+from crosscam.system.text import did_you_mean
 
 RRID_F = Recipe(
     name="rrid-f",
@@ -116,9 +116,9 @@ DEMO = Recipe(
 )
 # For people and cameras that no training has seen: colours and focus vary, half of the channels are normalised image by
 # image, and eight blocks of 64 numbers make a descriptor of 512.
-RRID_MINI = Recipe(
-    name="rrid-mini",
-    description="The small network that comes with crosscam (4 and 2 stripes, 512 numbers), for unseen cameras.",
+RRID_NANO = Recipe(
+    name="rrid-nano",
+    description="The fast network that comes with crosscam: 4 and 2 stripes, 512 numbers, images of 128 x 48.",
     data=Data(
         height=128,
         width=48,
@@ -141,6 +141,33 @@ RRID_MINI = Recipe(
     evaluation=Evaluation(every=11),
 )
 
+RRID_MINI = Recipe(
+    name="rrid-mini",
+    description="The network that comes with crosscam (4 and 2 stripes, 512 numbers), for cameras it never saw.",
+    data=Data(
+        height=256,
+        width=128,
+        sampler="identities",
+        batch_ids=16,
+        batch_images=4,
+        augment=Augment(erase="correct", erase_probability=0.5, jitter=0.2, background=0.2),
+    ),
+    model=RRIDModel(
+        backbone="osnet-lct",
+        pretrained="rrid-mini",
+        scales=(4, 2),
+        dim=64,
+        local_pooling="avg",
+        contrast_pooling="avg",
+        activation="none",
+    ),
+    loss=RRIDLoss(margin=1.2, label_smoothing=0.1, cross_entropy_weight=1.0),
+    optim=AdamW(lr_backbone=1e-4, lr_head=1e-3, weight_decay=0.05),
+    schedule=Cosine(warmup_epochs=1),
+    train=Train(epochs=20, precision="auto"),
+    evaluation=Evaluation(every=5),
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -153,6 +180,7 @@ RECIPES: dict[str, Recipe] = {
         RRID_F_LITE,
         *SYSTEM_RECIPES,
         RRID_MINI,
+        RRID_NANO,
         DEMO,
     )
 }

@@ -203,7 +203,7 @@ class AdamW:
 
 
 Optim = SGD | Adam | AdamW
-OPTIMISERS: dict[str, type[Optim]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, type[Optim]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
 
 
 @dataclass(frozen=True)

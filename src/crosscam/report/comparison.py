@@ -1,16 +1,19 @@
-"""Several models on the same queries, side by side: as the paper's Figures 4, 5 and 6."""
+"""Several models on the same queries, side by side: as the paper's Figures 4, 5 and 6; as HTML and as one picture."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from crosscam.data.images import decode_image
 from crosscam.data.records import Sample
-from crosscam.report.overlay import mapped_svg
+from crosscam.errors import ArgumentError
+from crosscam.report.overlay import mapped_svg, with_heat
 from crosscam.report.strip_view import SHOWN_HEIGHT, match_tile, query_tile, thumbnail, who
 from crosscam.report.strips import RankStrip
 
@@ -98,3 +101,123 @@ def _map_html(query: Sample, query_map: QueryMap, name: str) -> str:
         num_stripes=query_map.num_stripes,
     )
     return f'<div class="query-map">{drawn}</div>'
+
+
+TILE = (64, 128)
+FRAME = 3
+GAP = 8
+CAPTION = 15
+MARGIN = 18
+HEADING = 22
+RIGHT, WRONG, INK, SOFT = (26, 127, 55), (198, 40, 40), (29, 33, 38), (89, 97, 107)
+MARK = (62, 200, 255)
+CELL = (TILE[0] + 2 * FRAME + GAP, TILE[1] + 2 * FRAME + CAPTION + 6)
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def contact_picture(title: str, note: str, entries: Sequence[ComparedQuery], columns: int = 2) -> Image.Image:
+    """All queries with the rows of their models.
+
+    Args:
+        title, note: lines above and below.
+        entries: the queries; all with the same models.
+        columns: queries side by side.
+    Returns:
+        An RGB image on white.
+    Raises:
+        ValueError: no query.
+    """
+    if not entries:
+        raise ArgumentError("There is no query to draw.")
+    columns = max(1, min(columns, len(entries)))
+    names = _name_width(entries)
+    width, height = _entry_size(entries, names)
+    lines = -(-len(entries) // columns)
+    size = (MARGIN + columns * (width + MARGIN), 48 + lines * (height + MARGIN) + 24)
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, 14), title, fill=INK, font=_font(18))
+    for k, entry in enumerate(entries):
+        corner = (MARGIN + (k % columns) * (width + MARGIN), 48 + (k // columns) * (height + MARGIN))
+        _draw_entry(sheet, draw, entry, corner, names)
+    draw.text((MARGIN, size[1] - 24), note, fill=SOFT, font=_font(12))
+    return sheet
+
+
+def _name_width(entries: Sequence[ComparedQuery]) -> int:
+    """Room for the longest name, and for what stands below it."""
+    texts = {(row.name, 13) for entry in entries for row in entry.rows}
+    texts |= {(fact, 11) for entry in entries for row in entry.rows for fact in row_facts(row)}
+    return GAP + max(round(_font(size).getlength(text)) for text, size in texts)
+
+
+def _entry_size(entries: Sequence[ComparedQuery], names: int) -> tuple[int, int]:
+    matches = max(len(row.strip.matches) for entry in entries for row in entry.rows)
+    has_map = any(row.query_map for entry in entries for row in entry.rows)
+    rows = max(len(entry.rows) for entry in entries)
+    return CELL[0] + names + (matches + has_map) * CELL[0], HEADING + max(1, rows) * CELL[1]
+
+
+def _draw_entry(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, entry: ComparedQuery, corner: tuple[int, int], names: int
+) -> None:
+    left, top = corner
+    heading = f"{who(entry.query)}, camera {entry.query.camid}: {REASONS[entry.rows[0].strip.kind]}"
+    draw.text((left, top), heading, fill=SOFT, font=_font(12))
+    top += HEADING
+    _tile(sheet, draw, _pixels(entry.query), (left, top), INK, "query")
+    for k, row in enumerate(entry.rows):
+        _draw_row(sheet, draw, row, (left + CELL[0], top + k * CELL[1]), names)
+
+
+def _draw_row(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, row: ModelRow, corner: tuple[int, int], names: int
+) -> None:
+    left, top = corner
+    draw.text((left, top + 40), row.name, fill=INK, font=_font(13))
+    for k, fact in enumerate(row_facts(row)):
+        draw.text((left, top + 58 + 15 * k), fact, fill=SOFT, font=_font(11))
+    left += names
+    if row.query_map:
+        values = row.query_map.values
+        picture = Image.fromarray(with_heat(np.asarray(_pixels(row.strip.query)), values))
+        _stripes(picture, row.query_map.num_stripes, row.query_map.rows)
+        _tile(sheet, draw, picture, (left, top), "white", "")
+        left += CELL[0]
+    for match in row.strip.matches:
+        colour, sign = (RIGHT, "right") if match.correct else (WRONG, "wrong")
+        _tile(sheet, draw, _pixels(match.sample), (left, top), colour, f"{match.rank}: {sign}")
+        left += CELL[0]
+
+
+def _stripes(picture: Image.Image, num_stripes: int, rows: tuple[float, float]) -> None:
+    """Thin lines between the stripes, and a box around the part, in place."""
+    draw = ImageDraw.Draw(picture)
+    for k in range(1, num_stripes):
+        y = round(picture.height * k / num_stripes)
+        draw.line((0, y, picture.width, y), fill=(120, 120, 120))
+    top, bottom = (round(picture.height * edge) for edge in rows)
+    draw.rectangle((0, top, picture.width - 1, bottom - 1), outline=MARK, width=2)
+
+
+def _tile(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    picture: Image.Image,
+    corner: tuple[int, int],
+    colour: tuple[int, int, int] | str,
+    caption: str,
+) -> None:
+    left, top = corner
+    draw.rectangle((left, top, left + TILE[0] + 2 * FRAME - 1, top + TILE[1] + 2 * FRAME - 1), fill=colour)
+    sheet.paste(picture, (left + FRAME, top + FRAME))
+    draw.text((left, top + TILE[1] + 2 * FRAME + 2), caption, fill=colour, font=_font(11))
+
+
+def _pixels(sample: Sample) -> Image.Image:
+    return Image.fromarray(decode_image(sample.path)).resize(TILE, Image.Resampling.BICUBIC)
+
+
+def _font(size: int) -> Font:
+    return ImageFont.load_default(size)

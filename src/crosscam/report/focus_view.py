@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.explain.focus import PartFocus
+from crosscam.explain.activation import PartFocus
+from crosscam.metrics.intervals import Interval, mean_interval, paired_difference
 from crosscam.report.shell import table_html
-from crosscam.retrieval.intervals import Interval, mean_interval, paired_difference
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class FocusRow:
         rest: the share in each stripe, of what lies outside the part; None at the part itself.
         outside: the share outside the part.
         outside_whole: the same for the whole block q.
-        unlikeness: see :class:`crosscam.explain.focus.PartFocus`.
+        unlikeness: see :class:`crosscam.explain.activation.PartFocus`.
         num_images: what it rests on.
     """
 

@@ -11,13 +11,13 @@ from types import MappingProxyType
 
 import numpy as np
 
+from crosscam.calibration.calibration import Verdict
 from crosscam.data.records import JUNK_PID
-from crosscam.explain.parts import BodyProfile, body_profile
-from crosscam.gallery.records import Entry, Hit
+from crosscam.gallery.entries import Entry, Hit
 from crosscam.models.output import Layout
 from crosscam.report.shell import html_page, origin_html, write_page
 from crosscam.report.strip_view import SHOWN_HEIGHT, bars_legend, profile_bars
-from crosscam.retrieval.calibration import Verdict
+from crosscam.retrieval.contributions import BodyProfile, body_profile
 
 # Seconds above this are dates: whoever counts from the start of a video stays below ten years.
 FIRST_DATE = 3e8

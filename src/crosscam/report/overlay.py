@@ -12,7 +12,7 @@ from PIL import Image
 
 # Dark violet over red and orange to pale yellow: brightness rises all the way, so it reads without colour, too.
 _STOPS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
-_COLOURS = np.array([(20, 8, 40), (101, 21, 110), (196, 52, 70), (246, 142, 28), (252, 248, 160)], dtype=np.float64)
+_COLORS = np.array([(20, 8, 40), (101, 21, 110), (196, 52, 70), (246, 142, 28), (252, 248, 160)], dtype=np.float64)
 # How much of the image the lowest and the highest value cover: clothes stay visible below.
 _COVER = (0.1, 0.6)
 
@@ -20,7 +20,7 @@ _COVER = (0.1, 0.6)
 def heat(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """(...,) values from 0 to 1 -> (..., 4) RGBA; low values leave what is below, high ones glow."""
     v = np.clip(values.astype(np.float64), 0.0, 1.0)
-    colours = [np.interp(v, _STOPS, _COLOURS[:, k]) for k in range(3)]
+    colours = [np.interp(v, _STOPS, _COLORS[:, k]) for k in range(3)]
     cover = 255 * (_COVER[0] + (_COVER[1] - _COVER[0]) * v)
     return np.stack([*colours, cover], axis=-1).round().astype(np.uint8)
 

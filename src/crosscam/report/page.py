@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
+from crosscam.metrics.ranking import RankingResult
 from crosscam.report.curves import Series, line_chart
 from crosscam.report.shell import html_page, origin_html, table_html, write_page
 from crosscam.report.strip_view import reading_guide, strip_html
 from crosscam.report.strips import RankStrip
-from crosscam.retrieval.metrics import RankingResult
 
 CMC_RANKS = 20
 TABLE_RANKS = (1, 5, 10)

@@ -15,7 +15,7 @@ from crosscam.explain.typical import TypicalPairs, beyond_chance, beyond_length,
 from crosscam.report.overlay import heat_legend, mapped_svg
 from crosscam.report.shell import html_page, origin_html, table_html, write_page
 from crosscam.report.strip_view import thumbnail
-from crosscam.system.names import counted
+from crosscam.system.text import counted
 
 SHOWN_HEIGHT = 272
 STORED_HEIGHT = 384

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.explain.parts import BodyProfile, body_profile
-from crosscam.gallery.records import Entry
+from crosscam.calibration.calibration import Calibration
+from crosscam.gallery.entries import Entry
 from crosscam.models.output import Layout
 from crosscam.report.hits import picture_html, when
 from crosscam.report.shell import html_page, write_page
 from crosscam.report.strip_view import bars_legend, profile_bars
-from crosscam.retrieval.calibration import Calibration
-from crosscam.system.names import counted
+from crosscam.retrieval.contributions import BodyProfile, body_profile
+from crosscam.system.text import counted
 
 # Standard deviations of all similarities by which a pair must be ahead of the next: benchmarks/verdicts.py.
 STANDS_OUT = 1.2
@@ -102,18 +102,20 @@ def write_pairs(
             _section(f"{nearest}, {LOOK_ALIKE_LEAD}", others, left_out[1]),
         ),
     }
-    about = list(notes)
-    if calibration is not None:
-        about.append(
-            f"The distances d were calibrated on {calibration.origin.data}: there, {calibration.pooled.same:.2f} or "
-            "less is one person for a single pair. At your cameras that may be otherwise; 'crosscam calibrate' finds "
-            "out from labeled images of yours, and the Calibration page of 'crosscam serve' from your answers."
-        )
+    about = [*notes, *([] if calibration is None else [_what_distances_mean(calibration)])]
     if about:
         sections["about"] = ("About these images", "".join(f'<p class="lead">{escape(note)}</p>' for note in about))
     legend = f'<div class="legend-box">{bars_legend()}</div>'
     page = html_page("pairs", "Who looks alike", subtitle, sections, lead=legend, styles=("hits.css", "pairs.css"))
     write_page(path, page)
+
+
+def _what_distances_mean(calibration: Calibration) -> str:
+    return (
+        f"The distances d were calibrated on {calibration.origin.data}: there, {calibration.pooled.same:.2f} or "
+        "less is one person for a single pair. At your cameras that may be otherwise; 'crosscam calibrate' finds "
+        "out from labeled images of yours, and the Calibration page of 'crosscam serve' from your answers."
+    )
 
 
 LIKELY_LEAD = (

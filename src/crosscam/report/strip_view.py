@@ -13,9 +13,9 @@ from PIL import Image
 
 from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, Sample
-from crosscam.explain.parts import BodyProfile, body_profile
 from crosscam.report.shell import table_html
 from crosscam.report.strips import Match, RankStrip
+from crosscam.retrieval.contributions import BodyProfile, body_profile
 
 SHOWN_HEIGHT = 128
 WIDTHS = (40, 64)

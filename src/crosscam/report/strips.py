@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from crosscam.data.records import JUNK_PID, ReidDataset, Sample, camids_of, pids_of
 from crosscam.errors import ArgumentError
-from crosscam.explain.parts import part_contributions
 from crosscam.models.output import Layout
+from crosscam.retrieval.contributions import part_contributions
 
 Kind = Literal["hardest", "easiest", "differing", "random"]
 

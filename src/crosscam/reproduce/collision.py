@@ -14,17 +14,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.data.readers import read_dataset
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import pids_of
-from crosscam.data.render import render_dataset
+from crosscam.data.synthetic.dataset import render_dataset
+from crosscam.metrics.intervals import Interval, mean_interval, paired_difference
 from crosscam.report.curves import Series, line_chart
-from crosscam.reproduce.rows import ROWS
+from crosscam.reproduce.paper_rows import ROWS
 from crosscam.reproduce.study import Budget, Study
 from crosscam.reproduce.tables import Table, Value, percent, signed
-from crosscam.retrieval.intervals import Interval, mean_interval, paired_difference
 from crosscam.system.files import folder_in_place, make_folder
 from crosscam.system.locks import held
-from crosscam.training.listeners import Listeners
+from crosscam.training.callbacks import Listeners
 
 DIALS = (0.0, 0.25, 0.5, 0.75)
 WITHOUT, WITH = "gmp", "rm-gmp"

@@ -22,19 +22,17 @@ from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, pids_of
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError
-from crosscam.explain.activation import activation_maps
-from crosscam.explain.focus import part_focus, stripe_block
+from crosscam.experiments.scoring import Scored, TestImages
+from crosscam.explain.activation import PartFocus, activation_maps, part_focus, stripe_block
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Recipe
-from crosscam.report.comparison import ComparedQuery, ModelRow, QueryMap, comparison_html
-from crosscam.report.contact import contact_picture
+from crosscam.report.comparison import ComparedQuery, ModelRow, QueryMap, comparison_html, contact_picture
 from crosscam.report.focus_view import focus_data, focus_html, focus_rows
 from crosscam.report.overlay import heat_legend
 from crosscam.report.page import scores_html
 from crosscam.report.shell import html_page, origin_html, write_page
 from crosscam.report.strips import Kind, distinct_first, query_strip
 from crosscam.retrieval.distances import pairwise_distances
-from crosscam.scoring import Scored, TestImages
 from crosscam.system.files import write_atomically, write_text
 from crosscam.training.provenance import versions
 
@@ -145,11 +143,7 @@ def figure_activation(
     models = (one_vs_rest, rest_only)
     blocks = [stripe_block(m.model, num_parts, part - 1) for m in models]
     scored = _score_all(models, dataset, listener)
-    focus = []
-    for named in models:
-        _tell(listener, f"looking where {named.name} looks")
-        flip = named.recipe.evaluation.flip
-        focus.append(part_focus(named.model, _batches(named, dataset), num_parts, part - 1, flip=flip))
+    focus = [_focus(named, dataset, num_parts, part, listener) for named in models]
     chosen = choose_queries(_precisions(scored), pids_of(dataset.query), queries, seed)
     entries = []
     for q, kind in chosen:
@@ -166,13 +160,22 @@ def figure_activation(
         "scores": ("Scores", scores_html([s.row() for s in scored])),
         "origin": ("Where this comes from", origin_html(_provenance(models, dataset, seed), dataset.notes)),
     }
-    words = (
-        f"Activation maps of what the relation adds to part {part} of {num_parts}: R_p(T(p, r)), which sees the part "
-        "beside the rest, and R_p(r), which sees the rest alone. The box marks the part."
-    )
-    html = html_page("figure", title, words, sections, styles=("compare.css",))
+    html = html_page("figure", title, FOCUS_WORDS.format(part, num_parts), sections, styles=("compare.css",))
     data = _data(scored, entries, seed) | {"part": part, "num_parts": num_parts, "focus": focus_data(rows)}
     return Figure(html, contact_picture(title, _rule(queries, seed), entries), data)
+
+
+FOCUS_WORDS = (
+    "Activation maps of what the relation adds to part {} of {}: R_p(T(p, r)), which sees the part "
+    "beside the rest, and R_p(r), which sees the rest alone. The box marks the part."
+)
+
+
+def _focus(named: NamedModel, dataset: ReidDataset, num_parts: int, part: int, listener: Listener | None) -> PartFocus:
+    """Where a model's relation of one part looks, over all queries."""
+    _tell(listener, f"looking where {named.name} looks")
+    flip = named.recipe.evaluation.flip
+    return part_focus(named.model, _batches(named, dataset), num_parts, part - 1, flip=flip)
 
 
 def choose_queries(

@@ -22,21 +22,20 @@ from numpy.typing import NDArray
 
 from crosscam.data.records import ReidDataset
 from crosscam.errors import ArgumentError, CheckpointError
-from crosscam.experiment import untrained_model
-from crosscam.extraction import load_model
+from crosscam.experiments.experiment import untrained_model
+from crosscam.experiments.scoring import TestImages, ranking_labels
+from crosscam.inference.extractor import load_model
+from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Recipe
-from crosscam.reproduce.rows import Row, Scale, check_overrides, recipe_of, skipped_overrides
-from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
-from crosscam.scoring import TestImages, ranking_labels
+from crosscam.reproduce.paper_rows import Row, Scale, check_overrides, recipe_of, skipped_overrides
 from crosscam.system.files import make_folder, write_atomically, write_text
-from crosscam.system.json_text import parse_json
 from crosscam.system.locks import held, only_writer
+from crosscam.system.text import parse_json
+from crosscam.training.callbacks import METRICS, Listeners, read_history
 from crosscam.training.checkpoint import check_same_training, load_recipe
-from crosscam.training.listeners import Listeners
-from crosscam.training.logbook import METRICS, read_history
-from crosscam.training.loop import train
+from crosscam.training.trainer import train
 
 STUDY, RESULT, QUERIES, LOCK = "study.json", "result.json", "queries.npz", "lock"
 WHOLE = "whole"

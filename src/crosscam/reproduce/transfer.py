@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.loading import open_images
-from crosscam.data.readers import read_dataset, recognise
 from crosscam.data.records import ReidDataset, Sample, pids_of
 from crosscam.errors import DataError
-from crosscam.extraction import check_descriptors, extract, load_model
-from crosscam.reproduce.rows import Row
+from crosscam.experiments.scoring import ranking_labels
+from crosscam.inference.extractor import check_descriptors, extract, load_model
+from crosscam.metrics.intervals import mean_interval
+from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
+from crosscam.reproduce.paper_rows import Row
 from crosscam.reproduce.study import Study, read_arrays, read_json, save_arrays
 from crosscam.reproduce.tables import Table, Value, percent, spread
-from crosscam.retrieval.intervals import mean_interval
-from crosscam.retrieval.metrics import RankingResult, evaluate_descriptors
-from crosscam.scoring import ranking_labels
 from crosscam.system.files import write_atomically, write_text
 from crosscam.system.locks import held
 from crosscam.training.checkpoint import load_recipe
@@ -39,7 +39,7 @@ def read_exam(path: Path) -> dict[str, list[ReidDataset]]:
     Raises:
         DataError: no query or no gallery.
     """
-    found = recognise(path)
+    found = recognize(path)
     if found and found[0] == "viper":
         halves = [read_dataset(path, split=split) for split in range(HALVES)]
         return {ALL: [read_dataset(path, protocol="all")], HALF: halves}

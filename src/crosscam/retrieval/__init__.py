@@ -1,0 +1,30 @@
+"""Distances between descriptors, their parts, and re-ranking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crosscam.system.lazy import lazily
+
+if TYPE_CHECKING:
+    from crosscam.retrieval.contributions import PARTS, block_weights, body_profile, parse_weights, part_contributions
+    from crosscam.retrieval.distances import pairwise_distances
+    from crosscam.retrieval.reranking import rerank
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "retrieval.contributions": "PARTS block_weights body_profile parse_weights part_contributions",
+        "retrieval.distances": "pairwise_distances",
+        "retrieval.reranking": "rerank",
+    },
+)
+__all__ = [
+    "PARTS",
+    "block_weights",
+    "body_profile",
+    "pairwise_distances",
+    "parse_weights",
+    "part_contributions",
+    "rerank",
+]

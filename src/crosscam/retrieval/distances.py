@@ -23,7 +23,7 @@ CANCELLATION = 1e-2
 # Elements that the exact recomputation holds at a time.
 REFINE_ELEMENTS = 4_000_000
 # Descriptors that the centre is taken from.
-CENTRE_ROWS = 2048
+CENTER_ROWS = 2048
 
 # Fewer rows or columns than this go through other code of the matrix product, which rounds differently.
 LEAST = 16
@@ -76,14 +76,14 @@ def distance_blocks(
         block_size = max(1, BLOCK_ELEMENTS // max(1, len(g)))
     if block_size < 1:
         raise ArgumentError(f"block_size is {block_size}; expected at least 1.")
-    mean = centre_of(g).to(g.dtype).to(g.device)
+    mean = center_of(g).to(g.dtype).to(g.device)
     g = g - mean
     g_square = square_norms(g)
     for first in range(0, len(q), block_size):
-        yield first, centred_distances(q[first : first + block_size] - mean, g, g_square, squared)
+        yield first, centered_distances(q[first : first + block_size] - mean, g, g_square, squared)
 
 
-def centre_of(descriptors: Descriptors) -> Tensor:
+def center_of(descriptors: Descriptors) -> Tensor:
     """(D,) float64 on the CPU: about the middle of (N, D) descriptors, from some thousand of them, evenly spaced.
 
     Taking it off changes no distance, but keeps the digits of one. Few rows do, and a file need not be read twice.
@@ -91,13 +91,13 @@ def centre_of(descriptors: Descriptors) -> Tensor:
     count = len(descriptors)
     if not count:
         return torch.zeros(descriptors.shape[1], dtype=torch.float64)
-    rows = np.linspace(0, count - 1, min(count, CENTRE_ROWS)).astype(np.int64)
+    rows = np.linspace(0, count - 1, min(count, CENTER_ROWS)).astype(np.int64)
     if isinstance(descriptors, Tensor):
         return descriptors[torch.from_numpy(rows).to(descriptors.device)].float().cpu().double().mean(dim=0)
     return torch.from_numpy(np.asarray(descriptors[rows], dtype=np.float32)).double().mean(dim=0)
 
 
-def centred_distances(q: Tensor, g: Tensor, g_square: Tensor, squared: bool) -> Tensor:
+def centered_distances(q: Tensor, g: Tensor, g_square: Tensor, squared: bool) -> Tensor:
     """(B, G) distances of centred descriptors (B, D) and (G, D)."""
     q_square = square_norms(q)
     products = inner_products(q, g)

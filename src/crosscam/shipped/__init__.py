@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-SHIPPED = ("rrid-mini",)
+SHIPPED = ("rrid-mini", "rrid-nano")
+# What a name meant until version 0.1, and that network's name now.
+RENAMED = {"rrid-mini": "rrid-nano"}
 
 
 def run_folder(source: Path) -> Path:

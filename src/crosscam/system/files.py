@@ -1,5 +1,7 @@
 """Files and folders that are whole or not there: made beside their place, flushed to disk, and moved into it.
 
+Places that a command will write to are tried before its work (:func:`check_file`, :func:`check_folder`).
+
 The name of an unfinished one is drawn at random, so that two writers never share one. What a kill leaves of them is
 removed by :func:`clear_unfinished`, which the holder of the place's lock may call.
 """
@@ -14,8 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from crosscam.errors import CrosscamError, StorageError
-from crosscam.system.names import printable
+from crosscam.errors import CrosscamError, DataError, StorageError
+from crosscam.system.text import printable
 
 NEXT_STEP = "Free some space, or choose another place."
 Stamp = tuple[int, int, int]
@@ -180,3 +182,63 @@ def stamp_of(path: Path) -> Stamp:
     except (OSError, ValueError):
         return GONE
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+_BLOCK = b"\0" * 4096
+
+
+def check_file(path: Path | None) -> None:
+    """Refuse the name of a file that could not be written; nothing is left behind.
+
+    Args:
+        path: the file that will be written; None for none.
+    Raises:
+        DataError: it is a folder or a device, its name is too long, or its folder cannot be made or written.
+    """
+    if path is None:
+        return
+    try:
+        if os.path.lexists(path) and not path.is_file() and path.exists():
+            what = "a folder" if path.is_dir() else "a device or a pipe"
+            raise DataError(f"{path} is {what}. Expected the name of a file.")
+        _try(path.parent, path.name)
+    except OSError as error:
+        raise _refusal(path, error) from error
+
+
+def check_folder(path: Path | None) -> None:
+    """Refuse the name of a folder that could not be made or written in; nothing is left behind.
+
+    Args:
+        path: the folder that files will be written to; None for none.
+    Raises:
+        DataError: it is a file, or it cannot be made or written.
+    """
+    if path is None:
+        return
+    try:
+        _try(path, "x")
+    except OSError as error:
+        raise _refusal(path, error) from error
+
+
+def _try(folder: Path, name: str) -> None:
+    """Write a little beside a name, in the folder or the nearest one that is there."""
+    there = Path(os.path.abspath(folder))
+    while not os.path.lexists(there):
+        # Tells of names that are too long.
+        try:
+            os.lstat(there)
+        except FileNotFoundError:
+            there = there.parent
+    trial = unfinished_name(there / name)
+    try:
+        with open(trial, "xb") as file:
+            file.write(_BLOCK)
+    finally:
+        with suppress(OSError):
+            trial.unlink()
+
+
+def _refusal(path: Path, error: OSError) -> DataError:
+    return DataError(f"{path} cannot be written: {error.strerror or error}. Nothing was done; choose another place.")

@@ -22,14 +22,12 @@ from torch import Tensor, nn
 
 from crosscam.data.text_files import read_text
 from crosscam.errors import CheckpointError, DataError, RecipeError, TrainingError
-from crosscam.recipes.limits import flatten
-from crosscam.recipes.recipe import Recipe
+from crosscam.recipes.recipe import Recipe, flatten
 from crosscam.recipes.settings import recipe_from_json, recipe_to_json
 from crosscam.shipped import SHIPPED, run_folder
 from crosscam.system import files
 from crosscam.system.files import write_text
-from crosscam.system.json_text import parse_json
-from crosscam.system.names import is_unicode
+from crosscam.system.text import is_unicode, parse_json
 
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"

@@ -83,7 +83,7 @@ def unseen_note(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> str | 
     )
 
 
-def with_unlabelled(
+def with_unlabeled(
     batches: Batches, recipe: Recipe, labels: NDArray[np.int64], num_unlabelled: int, epoch: int
 ) -> Batches:
     """The batches of an epoch; behind the labelled images of each stand random ones without labels.
@@ -129,8 +129,8 @@ class PlannedBatch:
 def planned_batches(
     recipe: Recipe, labels: NDArray[np.int64], num_unlabelled: int, epoch: int, world: World
 ) -> list[PlannedBatch]:
-    """All batches of one epoch; see :func:`epoch_batches` and :func:`with_unlabelled`."""
-    order = with_unlabelled(epoch_batches(recipe, labels, epoch), recipe, labels, num_unlabelled, epoch)
+    """All batches of one epoch; see :func:`epoch_batches` and :func:`with_unlabeled`."""
+    order = with_unlabeled(epoch_batches(recipe, labels, epoch), recipe, labels, num_unlabelled, epoch)
     accumulate, epochs = recipe.train.accumulate, recipe.train.epochs
     return [
         PlannedBatch(

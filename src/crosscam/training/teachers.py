@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,57 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
-from crosscam.data.augment import normalise
 from crosscam.data.images import decode_image
 from crosscam.data.loading import Progress, read_ahead
-from crosscam.data.resizing import resize_bytes
+from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import path_in, read_lines
-from crosscam.engines.contract import num_threads
-from crosscam.engines.openvino_engine import openvino_core
-from crosscam.errors import EngineError, RecipeError, TrainingError
+from crosscam.errors import ArgumentError, EngineError, RecipeError, TrainingError
+from crosscam.inference.engines.imported_network import ImportedNetwork, open_file
+from crosscam.inference.engines.network_file import files_of, find_declaration, is_network_file
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Distill
 from crosscam.system.files import stamp_of, write_atomically
 
 KEPT = "teachers.npz"
 _BATCH = 16
-_SCALES = ("255", "1", "imagenet")
-_SUFFIXES = (".onnx", ".xml")
-Describe = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class TeacherInput:
-    """What a teacher's file takes: colour order, size in pixels, and scale."""
-
-    order: str
-    height: int
-    width: int
-    scale: str
-
-    @classmethod
-    def parse(cls, text: str) -> TeacherInput:
-        """From, for example, ``"bgr 256x128 255"``.
-
-        Raises:
-            RecipeError: not of that form.
-        """
-        words = text.lower().split()
-        if len(words) == 3 and words[0] in ("rgb", "bgr") and words[2] in _SCALES:
-            height, _, width = words[1].partition("x")
-            if height.isdecimal() and width.isdecimal() and 0 < int(height) <= 4096 and 0 < int(width) <= 4096:
-                return cls(words[0], int(height), int(width), words[2])
-        raise RecipeError(
-            f"distill.input={text!r}: expected colour order, height x width and scale, for example 'bgr 256x128 255' "
-            f"or 'rgb 256x128 imagenet'; scales: {', '.join(_SCALES)}."
-        )
-
-    def __call__(self, images: Tensor) -> NDArray[np.float32]:
-        """(B, H, W, 3) uint8 RGB -> (B, 3, height, width) float32 as the teacher takes it."""
-        pixels = resize_bytes(images, self.height, self.width).permute(0, 3, 1, 2)
-        found = normalise(pixels) if self.scale == "imagenet" else pixels.float() / (1 if self.scale == "255" else 255)
-        found = found.flip(1) if self.order == "bgr" else found
-        return np.ascontiguousarray(found.numpy())
 
 
 def teacher_rows(
@@ -125,45 +86,35 @@ def _unit_rows(rows: NDArray[np.float32], teacher: str, paths: Sequence[Path]) -
 
 def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     """Descriptors of all pictures, batch by batch."""
-    if Path(teacher).suffix.lower() in _SUFFIXES:
-        yield from _by_file(Path(teacher), TeacherInput.parse(distill.input), paths)
+    if is_network_file(Path(teacher)):
+        yield from _by_file(Path(teacher), _input_of(distill), paths)
         return
-    from crosscam.extraction import Extractor
+    from crosscam.inference.extractor import Extractor
 
-    extractor = Extractor.load(teacher, engine="torch")
+    engine = "torch" if find_declaration(Path(teacher)) is None else "auto"
+    extractor = Extractor.load(teacher, engine=engine)
     for start in range(0, len(paths), _BATCH):
         yield extractor(list(paths[start : start + _BATCH]))
 
 
-def _by_file(teacher: Path, takes: TeacherInput, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
-    network = _compiled(teacher, takes)
-
-    def prepared(path: Path) -> NDArray[np.float32]:
-        return takes(torch.from_numpy(decode_image(path)).unsqueeze(0))
-
-    for images in map(np.concatenate, read_ahead(paths, prepared, _BATCH)):
-        # The network takes whole batches; the last one is filled up.
-        filled = np.concatenate([images, np.zeros((_BATCH - len(images), *images.shape[1:]), np.float32)])
-        yield np.asarray(network(filled)[0], np.float32).reshape(_BATCH, -1)[: len(images)]
-
-
-def _compiled(teacher: Path, takes: TeacherInput) -> Any:
+def _by_file(teacher: Path, takes: NetworkInput, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     try:
-        core = openvino_core()
+        network = ImportedNetwork(open_file(teacher, takes), takes, str(teacher))
     except EngineError as error:
-        raise RecipeError(f"distill.teachers: {error}") from error
-    if not teacher.is_file():
-        raise RecipeError(f"distill.teachers: no file {teacher}. Give an .onnx or .xml file, or a run folder.")
+        raise RecipeError(f"distill.teachers: {error} Look at distill.teachers and distill.input.") from error
+
+    def prepared(path: Path) -> Tensor:
+        return takes.sized(torch.from_numpy(decode_image(path)).unsqueeze(0))
+
+    for planes in map(torch.cat, read_ahead(paths, prepared, _BATCH)):
+        yield network(planes).descriptor.numpy()
+
+
+def _input_of(distill: Distill) -> NetworkInput:
     try:
-        model = core.read_model(teacher)
-        model.reshape([_BATCH, 3, takes.height, takes.width])
-        return core.compile_model(model, "CPU", {"INFERENCE_NUM_THREADS": num_threads()})
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise RecipeError(
-            f"distill.teachers: {teacher} does not take {takes.height} x {takes.width} images of three channels "
-            f"({reason}). Look at distill.input."
-        ) from error
+        return NetworkInput.parse(distill.input)
+    except ArgumentError as error:
+        raise RecipeError(f"distill.input: {error}") from error
 
 
 def _key(distill: Distill, paths: Sequence[Path]) -> str:
@@ -171,7 +122,10 @@ def _key(distill: Distill, paths: Sequence[Path]) -> str:
     digest = hashlib.sha256(json.dumps([distill.teachers, distill.input]).encode())
     for teacher in distill.teachers:
         at = Path(teacher)
-        files = [at, at.with_suffix(".bin")] if at.suffix.lower() in _SUFFIXES else [at / "weights.safetensors"]
+        files = files_of(at) if is_network_file(at) and at.is_file() else [at / "weights.safetensors"]
+        declared = None if is_network_file(at) else find_declaration(at)
+        if declared is not None:
+            digest.update(f"{declared.takes}\0{declared.digest}".encode())
         for file in files:
             if file.is_file():
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -180,7 +134,7 @@ def _key(distill: Distill, paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def unlabelled_paths(distill: Distill) -> list[Path]:
+def unlabeled_paths(distill: Distill) -> list[Path]:
     """The pictures that ``distill.unlabelled`` lists.
 
     Raises:

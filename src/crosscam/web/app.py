@@ -17,8 +17,8 @@ from crosscam.errors import CrosscamError, GalleryBusyError, GalleryError, Image
 from crosscam.web import api, content, journey_pages, pages
 from crosscam.web.audit import AuditError
 from crosscam.web.guard import Guard, RefusedError, Sessions, error_body, is_api
+from crosscam.web.server_settings import Settings
 from crosscam.web.service import MissingError, Service
-from crosscam.web.settings import Settings
 
 LOG = logging.getLogger("crosscam.web")
 STATIC = {"style.css": "text/css; charset=utf-8", "app.js": "text/javascript; charset=utf-8"}

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.errors import WebError
-from crosscam.system.json_text import parse_json
+from crosscam.system.text import parse_json
 
 FILE = "audit.jsonl"
 TAIL_BYTES = 1_000_000

@@ -22,7 +22,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from crosscam.web.content import fault_of
-from crosscam.web.settings import Settings
+from crosscam.web.server_settings import Settings
 
 COOKIE = "crosscam_session"
 SESSION_SECONDS = 12 * 3600

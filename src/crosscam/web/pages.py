@@ -16,21 +16,21 @@ from starlette.datastructures import QueryParams
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from crosscam.errors import WebError
-from crosscam.explain.parts import body_profile
 from crosscam.explain.typical import block_words
 from crosscam.gallery import SearchOptions, Where
 from crosscam.gallery.answers import ENOUGH
 from crosscam.gallery.calibrated import is_from_elsewhere, verdicts_of
 from crosscam.report.hits import chance
-from crosscam.system.names import counted
-from crosscam.web import export, views
+from crosscam.retrieval.contributions import body_profile
+from crosscam.system.text import counted
+from crosscam.web import downloads, views
 from crosscam.web.api import EntryId, picture_response, service_of, who_of
 from crosscam.web.asking import has_several_cameras
 from crosscam.web.forms import BOXES, LARGEST_WEIGHT, TIME_STEPS, SearchForm, number, read_form
 from crosscam.web.guard import COOKIE, HEADERS, SESSION_SECONDS, session_of
 from crosscam.web.schemas import Camera, Pid, QueryKey, Seconds, Text
-from crosscam.web.search import PAGE_SIZE, Found
-from crosscam.web.service import MissingError, name_of
+from crosscam.web.search import PAGE_SIZE, Found, name_of
+from crosscam.web.service import MissingError
 from crosscam.web.views import pair_maps
 
 RECENT = 11
@@ -318,18 +318,18 @@ def query_picture(request: Request, key: QueryKey, place: int) -> Response:
 @router.get("/export.csv")
 def export_csv(request: Request) -> Response:
     """The result as a table."""
-    form, found = _found(request, export.ROWS)
+    form, found = _found(request, downloads.ROWS)
     service_of(request).audit.write(who_of(request), "export", query=form.query, kind="csv", hits=len(found.hits))
-    return _file(export.as_csv(found), "text/csv; charset=utf-8", f"crosscam-{form.query}.csv")
+    return _file(downloads.as_csv(found), "text/csv; charset=utf-8", f"crosscam-{form.query}.csv")
 
 
 @router.get("/export.html")
 def export_html(request: Request) -> Response:
     """The result as one page with everything inside."""
-    form, found = _found(request, export.ROWS)
+    form, found = _found(request, downloads.ROWS)
     service = service_of(request)
     service.audit.write(who_of(request), "export", query=form.query, kind="html", hits=len(found.hits))
-    text = export.as_html(found, service, request.app.state.name)
+    text = downloads.as_html(found, service, request.app.state.name)
     return _file(text, "text/html; charset=utf-8", f"crosscam-{form.query}.html")
 
 

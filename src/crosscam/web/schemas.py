@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from crosscam.gallery import Entry, GalleryInfo, Where
-from crosscam.web.search import Found, Ranked
-from crosscam.web.service import name_of
+from crosscam.web.search import Found, Ranked, name_of
 
 Number = Annotated[int, Field(ge=1, le=2**53 - 1, examples=[2])]
 Camera = Annotated[int, Field(ge=0, le=2**31 - 1)]

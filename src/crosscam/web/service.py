@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.calibration.calibration import Calibration
 from crosscam.errors import ImageError, WebError
+from crosscam.experiments.photographs import pair_of, similarity_spread
 from crosscam.explain.typical import beyond_chance
-from crosscam.extraction import Extractor
 from crosscam.gallery import (
     Entry,
     Gallery,
@@ -41,18 +42,15 @@ from crosscam.gallery.feedback import (
     without,
 )
 from crosscam.gallery.filling import make_thumbnail
-from crosscam.gallery.questions import SAME_IMAGE
-from crosscam.gallery.typical import typical_pairs
-from crosscam.photographs import pair_of, similarity_spread
+from crosscam.gallery.questions import SAME_IMAGE, typical_pairs
+from crosscam.inference.extractor import Extractor
 from crosscam.report.pairs import SimilarPair
-from crosscam.retrieval.calibration import Calibration
 from crosscam.web.asking import Asking, Remembered, has_several_cameras
 from crosscam.web.audit import AuditLog
 from crosscam.web.decoder import Decoders
 from crosscam.web.journey_book import JourneyBook
-from crosscam.web.queries import Query, QueryStore, key_of, preview
-from crosscam.web.search import Found, Known, asked_for, judged
-from crosscam.web.settings import Limits
+from crosscam.web.search import Found, Known, Query, QueryStore, asked_for, judged, key_of, preview, vars_of
+from crosscam.web.server_settings import Limits
 
 FRESH_SECONDS = 3.0
 # Copies of an uploaded image that are recognized in the gallery.
@@ -357,16 +355,6 @@ class Service:
     def _writing(self) -> Iterator[Gallery]:
         with self._writing_lock, open_gallery(self.place, write=True) as gallery:
             yield gallery
-
-
-def vars_of(where: Where) -> dict[str, Any]:
-    """The conditions by name."""
-    return {name: getattr(where, name) for name in where.__dataclass_fields__}
-
-
-def name_of(entry: Entry) -> str:
-    """The last part of the path that an entry was added with: folders never leave the gallery."""
-    return PurePosixPath(entry.path.replace("\\", "/")).name or f"entry {entry.id}"
 
 
 class State:

@@ -11,18 +11,18 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
+from crosscam.calibration.calibration import Calibration
 from crosscam.data.images import decode_image
 from crosscam.errors import EngineError
 from crosscam.explain.pair import explain_pair
-from crosscam.explain.parts import body_profile
 from crosscam.gallery import block_weights
 from crosscam.models.output import Layout
 from crosscam.report.curves import Series, line_chart
 from crosscam.report.hits import FIRST_DATE, when
 from crosscam.report.overlay import with_heat
 from crosscam.report.strip_view import profile_bars
-from crosscam.retrieval.calibration import Calibration
-from crosscam.web.queries import Query
+from crosscam.retrieval.contributions import body_profile
+from crosscam.web.search import Query
 from crosscam.web.service import Service
 
 EPOCH_FROM = FIRST_DATE

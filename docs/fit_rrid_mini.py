@@ -1,0 +1,325 @@
+"""Fit the shipped network: RRID's parts on the body of a published network, so that they follow that network.
+
+    python docs/fit_rrid_mini.py BODY.xml TABLE.csv RUN_FOLDER [--unlabelled LIST] [--copies N] [--leave WORD]
+
+BODY.xml is OpenVINO's person-reidentification-retail-0277 (Apache-2.0), TABLE.csv a table of training images (its rows
+of split "train" are used), LIST a text file with one further picture a line. Afterwards ``docs/make_rrid_mini.py
+RUN_FOLDER`` puts the result into the package.
+
+The body is taken over as it is, up to its feature map, with its batch norms taken apart again: their means and
+variances over training images are put back, so that the network can be trained further. The head is linear: relation
+and global contrastive pooling of mean-pooled stripes without ReLU (equations (1) and (2)), found by least squares with
+a penalty (ridge regression). Each block of 64 numbers is to give 64 directions of the published network's descriptor of
+length 1; four blocks together span it. The rest of the image is penalized, so that a part says what it can by itself.
+Augmented copies of the images aim at the descriptor of the clean image.
+
+Stripes and descriptors are kept in RUN_FOLDER; a second call goes on with the sets that it holds. Pictures whose path
+holds ``--leave WORD`` are not fitted to: how the network does at cameras that the fit never saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from crosscam.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment, augment, prepare
+from crosscam.data.datasets.readers import read_dataset
+from crosscam.data.images import decode_image
+from crosscam.data.loading import read_ahead
+from crosscam.data.records import ReidDataset
+from crosscam.data.resizing import resize_bytes
+from crosscam.data.text_files import path_in, read_lines
+from crosscam.inference.engines.openvino_engine import openvino_core
+from crosscam.models.backbones.omni_scale import AggregationGate, OmniScaleBlock
+from crosscam.models.backbones.osnet_lct import OSNetLCT
+from crosscam.models.pooling import contrastive_feature
+from crosscam.models.relation import one_vs_rest_mean
+from crosscam.models.rrid import RRID
+from crosscam.models.stripes import PartUnits, merge_stripes
+from crosscam.recipes.catalogue import RRID_MINI, build_model
+from crosscam.training.checkpoint import save_provenance, save_recipe, save_weights
+from crosscam.training.provenance import save_trained_on, versions
+
+BATCH = 32
+STRIPES = 4
+AUGMENT = Augment(flip=0.5, erase="none", shift=0.05, jitter=0.3, tint=0.1, grey=0.03, blur=0.2, background=0.2)
+# Penalties of the least squares, as shares of the number of images (inputs have variance 1): of a part's own stripe,
+# and of the rest of the image.
+OWN, REST = 0.0016, 0.5
+UNFOLD_IMAGES = 512
+
+
+@dataclass(frozen=True)
+class Stripes:
+    """Mean-pooled stripes (N, 4, C) of pictures, and the published network's descriptors (N, T), of length 1."""
+
+    stripes: NDArray[np.float16]
+    descriptors: NDArray[np.float32]
+
+
+def fill_body(body: OSNetLCT, xml: Path) -> None:
+    """The published weights; each folded batch norm becomes one of mean 0 and variance 1."""
+    left = _constants(xml)
+    next(left)  # The scale of the pixels, which the instance norm of the image makes void.
+
+    def put(*parameters: Tensor) -> None:
+        for parameter in parameters:
+            parameter.data.copy_(next(left).reshape(parameter.shape))
+
+    def unit(layers: nn.Sequential) -> None:
+        norm = layers[-1] if isinstance(layers[-1], nn.BatchNorm2d) else layers[-2]
+        put(*(m.weight for m in layers if isinstance(m, nn.Conv2d)), norm.bias)
+        norm.weight.data.fill_((1 + norm.eps) ** 0.5)
+
+    image, conv, norm = body.stem[0], body.stem[1], body.stem[2]
+    put(image.weight, image.bias, conv.weight, norm.weight, norm.bias)
+    for block in body.blocks:
+        if isinstance(block, OmniScaleBlock):
+            unit(block.narrow)
+            for stream in block.streams:
+                for lite in stream:
+                    unit(lite)
+                # The file repeats the gate, which the streams share.
+                hidden, shown = (block.gate.weigh[0], block.gate.weigh[2]) if _averages(block) else (block.gate,) * 2
+                put(hidden.weight, hidden.bias, *((shown.weight, shown.bias) if _averages(block) else ()))
+            unit(block.expand)
+            if isinstance(block.skip, nn.Sequential):
+                unit(block.skip)
+        elif isinstance(block, nn.Sequential):
+            unit(block)
+
+
+def _averages(block: OmniScaleBlock) -> bool:
+    return isinstance(block.gate, AggregationGate)
+
+
+def _constants(xml: Path) -> Iterator[Tensor]:
+    """What the graph's convolutions, sums and products hold, in the order of computation."""
+    for op in openvino_core().read_model(xml).get_ordered_ops():
+        if op.get_type_name() in ("Convolution", "GroupConvolution", "Add", "Multiply"):
+            node = op.input(1).get_source_output().get_node()
+            while node.get_type_name() == "Convert":
+                node = node.input(0).get_source_output().get_node()
+            if node.get_type_name() == "Constant":
+                yield torch.tensor(np.array(node.data), dtype=torch.float32)
+
+
+@torch.no_grad()
+def unfold_norms(body: nn.Module, images: Tensor) -> None:
+    """Give each batch norm the mean and variance of its inputs over the images; what it computes stays the same."""
+    sums: dict[nn.Module, list[Tensor]] = {}
+
+    def hook(module: nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
+        x = inputs[0].double().transpose(0, 1).flatten(1)
+        moments = [x.mean(dim=1), (x * x).mean(dim=1), torch.ones(())]
+        sums[module] = [a + b for a, b in zip(sums[module], moments, strict=True)] if module in sums else moments
+
+    norms = [m for m in body.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    handles = [m.register_forward_hook(hook) for m in norms]
+    for start in range(0, len(images), BATCH):
+        body(images[start : start + BATCH])
+    for handle in handles:
+        handle.remove()
+    for m in norms:
+        mean, square = (total / sums[m][2] for total in sums[m][:2])
+        variance = square - mean**2
+        m.bias += mean
+        m.weight.copy_((variance + m.eps).sqrt())
+        m.running_mean.copy_(mean)
+        m.running_var.copy_(variance)
+
+
+def describe(xml: Path, paths: Sequence[Path], kept: Path, seed: int | None) -> Stripes:
+    """Stripes and descriptors of pictures by the published network; of augmented copies with a seed."""
+    if kept.is_file():
+        with np.load(kept) as file:
+            return Stripes(file["stripes"], file["descriptors"])
+    model = openvino_core().read_model(xml)
+    last = [op for op in model.get_ordered_ops() if op.get_type_name() == "Relu"][-1]
+    model.add_outputs([last.output(0)])
+    model.reshape([BATCH, 3, RRID_MINI.data.height, RRID_MINI.data.width])
+    network = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    generator = torch.Generator().manual_seed(seed or 0)
+    stripes, descriptors = [], []
+    for pixels in read_ahead(paths, _read, BATCH):
+        taken = _taken(torch.stack(pixels), seed is not None, generator).numpy()
+        # The network takes whole batches; the last one is filled up.
+        filled = np.concatenate([taken, np.zeros((BATCH - len(taken), *taken.shape[1:]), np.float32)])
+        rows, maps = (np.asarray(output)[: len(taken)] for output in network(filled).values())
+        stripes.append(maps.reshape(*maps.shape[:2], STRIPES, -1).mean(axis=3).transpose(0, 2, 1).astype(np.float16))
+        descriptors.append(rows)
+        sys.stdout.write(f"\r{kept.stem}: {sum(map(len, stripes)):,} of {len(paths):,}")
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+    rows = np.concatenate(descriptors)
+    both = Stripes(np.concatenate(stripes), rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    np.savez(kept, stripes=both.stripes, descriptors=both.descriptors)
+    return both
+
+
+def _read(path: Path) -> Tensor:
+    image = torch.from_numpy(decode_image(path)).unsqueeze(0)
+    return resize_bytes(image, RRID_MINI.data.height, RRID_MINI.data.width)[0]
+
+
+def _taken(pixels: Tensor, augmented: bool, generator: torch.Generator) -> Tensor:
+    """(B, H, W, 3) uint8 RGB -> (B, 3, H, W) BGR from 0 to 255, as the published network takes it."""
+    h, w = RRID_MINI.data.height, RRID_MINI.data.width
+    x = augment(pixels, h, w, AUGMENT, generator) if augmented else prepare(pixels, h, w)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return ((x * std + mean) * 255).flip(1)
+
+
+def block_inputs(stripes: Tensor) -> Iterator[Tensor]:
+    """For each block of the descriptor, in order, (N, 2 C): its own stripe, and the rest."""
+    scales = [merge_stripes(stripes, num_parts, "avg") for num_parts in RRID_MINI.model.scales]
+    for parts in scales:
+        rests = one_vs_rest_mean(parts)
+        yield from (torch.cat([parts[:, i], rests[:, i]], dim=1) for i in range(parts.shape[1]))
+    for parts in scales:
+        yield torch.cat(contrastive_feature(parts), dim=1)
+
+
+class LeastSquares:
+    """Ridge regression of many rows, a part of them at a time: from inputs (N, F) to targets (N, T)."""
+
+    def __init__(self, num_inputs: int, num_targets: int) -> None:
+        self.count = 0
+        self.moments = torch.zeros(num_inputs + 1, num_inputs + 1 + num_targets, dtype=torch.float64)
+
+    def add(self, inputs: Tensor, targets: Tensor) -> None:
+        """Take in some rows."""
+        with_one = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1)
+        self.moments += (with_one.T @ torch.cat([with_one, targets], dim=1)).double()
+        self.count += len(inputs)
+
+    def solve(self, penalties: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights (F, T) and bias (T,); penalties (F,) are shares of the rows, for inputs of variance 1."""
+        n = len(self.moments) - 1
+        mean = self.moments[n] / self.count
+        covariance = self.moments[:n] / self.count - mean[:n, None] * mean
+        scale = covariance.diagonal().clamp(min=1e-12).sqrt()
+        gram = covariance[:, :n] / scale / scale[:, None] + torch.diag(penalties.double())
+        weights = torch.linalg.solve(gram, covariance[:, n + 1 :] / scale[:, None]) / scale[:, None]
+        return weights.float(), (mean[n + 1 :] - mean[:n] @ weights).float()
+
+
+@torch.no_grad()
+def fit_head(model: RRID, data: Sequence[Stripes], seed: int) -> None:
+    """Every block's weights, from stripes to its directions of the descriptors."""
+    channels, dim = model.backbone.out_channels, RRID_MINI.model.dim
+    found = [LeastSquares(2 * channels, data[0].descriptors.shape[1]) for _ in model.layout]
+    for kept in data:
+        for start in range(0, len(kept.stripes), 1024):
+            rows = slice(start, start + 1024)
+            inputs = block_inputs(torch.from_numpy(kept.stripes[rows]).float())
+            for squares, x in zip(found, inputs, strict=True):
+                squares.add(x, torch.from_numpy(kept.descriptors[rows]))
+    solved = [_directed(squares, i, channels, dim, seed) for i, squares in enumerate(found)]
+    place = 0
+    for branch, num_parts in zip(model.branches, model.scales, strict=True):
+        weights, bias = (torch.stack(v) for v in zip(*solved[place : place + num_parts], strict=True))
+        _fill_units(branch.local.part, weights[:, :channels], bias)
+        _fill_units(branch.local.rest, weights[:, channels:], torch.zeros_like(bias))
+        _fill_units(branch.local.residual, _second_half(num_parts, dim), torch.zeros_like(bias))
+        place += num_parts
+    for branch, (weights, bias) in zip(model.branches, solved[place:], strict=True):
+        _fill_units(branch.globe.project, weights.view(2, channels, dim), torch.stack([bias, torch.zeros_like(bias)]))
+        _fill_units(branch.globe.residual, _second_half(1, dim), torch.zeros(1, dim))
+
+
+def _directed(squares: LeastSquares, block: int, channels: int, dim: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Weights (2 C, c) and bias (c,) of a block: c directions of the descriptor, four blocks span it."""
+    total = squares.moments.shape[1] - len(squares.moments)
+    of_four, place = divmod(block, total // dim)
+    square = torch.randn(total, total, generator=torch.Generator().manual_seed(1000 * seed + of_four))
+    directions = torch.linalg.qr(square)[0][:, place * dim : (place + 1) * dim]
+    is_local = block < sum(RRID_MINI.model.scales)
+    penalties = torch.cat([torch.full((channels,), OWN), torch.full((channels,), REST if is_local else OWN)])
+    weights, bias = squares.solve(penalties)
+    return weights @ directions, bias @ directions
+
+
+def _fill_units(units: PartUnits, weights: Tensor, bias: Tensor) -> None:
+    units.linear.weight.copy_(weights)
+    units.linear.bias.copy_(bias)
+    units.norm.weight.fill_((1 + units.norm.eps) ** 0.5)
+
+
+def _second_half(num_parts: int, dim: int) -> Tensor:
+    """(P, 2 c, c) weights that hand on the second of two features."""
+    return torch.cat([torch.zeros(dim, dim), torch.eye(dim)]).expand(num_parts, -1, -1)
+
+
+def main() -> None:
+    """Fit, score, write the run folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("body", type=Path)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--unlabelled", type=Path)
+    parser.add_argument("--copies", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--leave")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    dataset = read_dataset(args.table)
+    pictures = {"train": [sample.path for sample in dataset.train]}
+    if args.unlabelled:
+        pictures["unlabelled"] = [path_in(args.unlabelled.parent, line) for _, line in read_lines(args.unlabelled)]
+    fitted = []
+    # Augmented copies of the labeled images only: the clean ones say more for each second that they cost.
+    for copy in range(args.copies + 1):
+        for name, paths in pictures.items() if not copy else [("train", pictures["train"])]:
+            chosen = np.array([not (args.leave and args.leave in str(path)) for path in paths])
+            kept = args.out / f"{name}-{copy}.npz"
+            found = describe(args.body, paths, kept, 1000 * args.seed + copy if copy else None)
+            clean = found.descriptors if not copy else fitted[0].descriptors
+            fitted.append(Stripes(found.stripes[chosen], clean if copy else clean[chosen]))
+    recipe = RRID_MINI
+    model = build_model(recipe, 0, pretrained=False).eval()
+    fill_body(model.backbone, args.body)
+    fit_head(model, fitted, args.seed)
+    some = np.random.default_rng(args.seed).choice(len(dataset.train), min(UNFOLD_IMAGES, len(dataset.train)), False)
+    pixels = torch.stack([_read(dataset.train[i].path) for i in sorted(some)])
+    unfold_norms(model, prepare(pixels, recipe.data.height, recipe.data.width))
+    save_recipe(args.out, recipe)
+    save_weights(args.out, model.state_dict())
+    save_trained_on(args.out, dataset, pictures.get("unlabelled", ()))
+    save_provenance(args.out, _provenance(args, dataset, pictures))
+
+
+def _provenance(args: argparse.Namespace, dataset: ReidDataset, pictures: dict[str, list[Path]]) -> dict[str, Any]:
+    return {
+        "recipe": RRID_MINI.name,
+        "seed": args.seed,
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint(),
+            "train_images": len(dataset.train),
+            "train_ids": len({sample.pid for sample in dataset.train}),
+            "unlabelled_images": len(pictures.get("unlabelled", ())),
+        },
+        "fitted": "by docs/fit_rrid_mini.py: the body is the published network's, the head follows its descriptors",
+        "body": {"name": args.body.stem, "sha256": _digest(args.body.with_suffix(".bin")), "licence": "Apache-2.0"},
+        "augmented_copies": args.copies,
+        "versions": versions(),
+    }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""``crosscam watch``."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time as clock
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from rich.progress import Progress
+from tyro.conf import Positional, arg
+
+from crosscam.cli.gallery_options import Time, extractor_of
+from crosscam.cli.options import General, Unset
+from crosscam.cli.show import SECONDS_BETWEEN_LINES, bars, say, show_json
+from crosscam.errors import ArgumentError, CrosscamError, StoppedError
+from crosscam.gallery.places import open_gallery
+from crosscam.system.files import check_folder
+from crosscam.system.text import counted
+from crosscam.system.times import read_time
+from crosscam.video.cameras import Camera, read_cameras
+from crosscam.video.decoding import Source, VideoFile
+from crosscam.video.live import open_source
+from crosscam.video.opening import knows_frames, open_detector
+from crosscam.video.tiles import read_tiles
+from crosscam.video.watch_settings import WatchSettings
+from crosscam.video.watching import Watched, watch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """Add the people of a video to a gallery: detect, track, crop, describe.
+
+    The same call goes on after a kill. Live sources are watched until Ctrl-C.
+    """
+
+    video: Annotated[Positional[str], arg(metavar="VIDEO")]
+    """Video file, folder of frames (such as MOT's img1), address of a camera (rtsp://...), or a .toml file of several
+    cameras."""
+    camera: Unset[str] = None
+    """Name or number of the camera."""
+    gallery: Unset[str] = None
+    """Gallery that the tracks go to, made by 'crosscam gallery create'."""
+    start: Time = None
+    """When the video begins: a date such as '2026-11-24 08:30' (UTC) or 2026-11-24T08:30+01:00, or seconds. Without it
+    times count from the first frame."""
+    detector: Unset[str] = None
+    """YOLOX or SSD file (.onnx, .xml, .pb), MOT det.txt, or MODULE:FUNCTION; by default the one that 'crosscam models
+    get person-detector' keeps."""
+    tiles: Unset[str] = None
+    """Also look at overlapping tiles, such as 3x2: slower, and finds people who are small in the frame."""
+    tracker: str = "auto"
+    """auto, plain, bytetrack or ocsort; the last two are of the package trackers, which auto takes where it is
+    installed."""
+    rate: Unset[float] = None
+    """Most frames a second that are looked at; all by default."""
+    min_score: float = 0.1
+    """Least confidence of a detection; tracks begin at 0.4."""
+    min_height: int = 64
+    """Least height of a crop, in pixels."""
+    crops: int = 4
+    """Most crops of one track."""
+    out: Unset[Path] = None
+    """Folder for crops, the reasons for choosing them, and all boxes in MOT's format; works without --gallery too."""
+    again: bool = False
+    """Forget the tracks that the gallery has of this video, and watch it anew."""
+    network: Unset[Path] = None
+    """Run folder of the gallery's network, if it is not where it was when the gallery was made."""
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Watch and count."""
+        cameras = self._cameras()
+        settings = self._settings()
+        check_folder(self.out)
+        with ExitStack() as stack:
+            stop = Stop()
+            sources = [open_source(camera.source, stop) for camera in cameras]
+            if any(source.live for source in sources):
+                stack.enter_context(stop.listening())
+            detector = open_detector(self.detector)
+            if knows_frames(detector) and len(cameras) > 1:
+                raise ArgumentError(f"--detector {self.detector} holds the boxes of one video. Give one camera.")
+            gallery = None if self.gallery is None else stack.enter_context(open_gallery(self.gallery, write=True))
+            extractor = None
+            if gallery is not None and self.gallery is not None:
+                extractor = extractor_of(gallery, self.gallery, [] if self.network is None else [self.network])
+                for camera, source in zip(cameras, sources, strict=True):
+                    note_start(camera, source)
+            progress = stack.enter_context(bars(self.general.json))
+
+            def watch_one(camera: Camera, source: Source) -> Watched:
+                return watch(
+                    source,
+                    detector,
+                    gallery=gallery,
+                    extractor=extractor,
+                    camera=camera.name,
+                    start=camera.start,
+                    settings=settings,
+                    zone=camera.zones,
+                    out=self.out if self.out is None or len(cameras) == 1 else self.out / camera.name,
+                    again=self.again,
+                    note=lambda text: say(f"warning: {text}"),
+                    progress=Telling(progress, source, camera.name),
+                )
+
+            watched = watch_all(cameras, sources, watch_one)
+        self._show(watched, sources)
+
+    def _cameras(self) -> tuple[Camera, ...]:
+        """What is to be watched."""
+        if self.gallery is None and self.out is None:
+            raise ArgumentError("Nothing says where the people go. Give --gallery GALLERY, or --out FOLDER.")
+        if self.video.endswith(".toml"):
+            if self.camera is not None or self.start is not None:
+                raise ArgumentError(f"{self.video} names cameras and starts. Leave --camera and --start out.")
+            return read_cameras(Path(self.video))
+        if self.gallery is not None and not (self.camera or "").strip():
+            raise ArgumentError("Nothing says which camera filmed this. Give --camera NAME.")
+        start = None if self.start is None else read_time(self.start, "--start")
+        return (Camera(self.camera or "video", self.video, start),)
+
+    def _settings(self) -> WatchSettings:
+        return WatchSettings(
+            rate=self.rate,
+            tiles=None if self.tiles is None else read_tiles(self.tiles),
+            tracker=self.tracker,
+            min_score=self.min_score,
+            min_height=self.min_height,
+            crops=self.crops,
+        )
+
+    def _show(self, watched: Sequence[Watched], sources: Sequence[Source]) -> None:
+        if self.general.json:
+            told = [
+                {**dataclasses.asdict(found), "source": source.name, "key": source.key, "notes": source.notes}
+                for found, source in zip(watched, sources, strict=True)
+            ]
+            show_json(told if self.video.endswith(".toml") else told[0])
+            return
+        for found, source in zip(watched, sources, strict=True):
+            say((f"{source.name}: " if len(sources) > 1 else "") + in_words(found, source))
+
+
+def note_start(camera: Camera, source: Source) -> None:
+    """Say that times are not dates, where nothing says when the video was filmed."""
+    if camera.start is not None or source.live:
+        return
+    made = source.made if isinstance(source, VideoFile) else None
+    hint = f" Its header says {made}; if that is right: --start {made}" if made else ""
+    say(f"note: {camera.name}: times count from the first frame, for nothing says when that was (--start).{hint}")
+
+
+def watch_all(
+    cameras: Sequence[Camera], sources: Sequence[Source], watch_one: Callable[[Camera, Source], Watched]
+) -> list[Watched]:
+    """Videos one after another, then all live sources at once, each in a thread.
+
+    Raises:
+        StoppedError: Ctrl-C, while a video was watched.
+        CrosscamError: of the first live source that failed, once the others have ended.
+    """
+    found: dict[int, Watched] = {}
+    live = [i for i, source in enumerate(sources) if source.live]
+    try:
+        for i in range(len(sources)):
+            if i not in live:
+                found[i] = watch_one(cameras[i], sources[i])
+    except KeyboardInterrupt as interrupt:
+        raise StoppedError("stopped; the same command goes on where this one was.") from interrupt
+
+    def watch_live(i: int) -> Watched:
+        try:
+            return watch_one(cameras[i], sources[i])
+        except CrosscamError as error:
+            if len(live) > 1:  # the others go on, perhaps for days
+                say(f"warning: {cameras[i].name} has ended: {error}")
+            raise
+
+    if live:
+        with ThreadPoolExecutor(len(live)) as pool:
+            running = {i: pool.submit(watch_live, i) for i in live}
+        found |= {i: future.result() for i, future in running.items()}
+    return [found[i] for i in range(len(sources))]
+
+
+def in_words(watched: Watched, source: Source) -> str:
+    """What was added, and what was left out and why."""
+    if watched.complete:
+        return f"{source.name} is in the gallery already. --again forgets its tracks and watches it anew."
+    left = "".join(f"; {count:,} left out: {reason}" for reason, count in sorted(watched.left_out.items()))
+    known = f", {watched.known:,} were there already" if watched.known else ""
+    dropped = f"; {watched.dropped:,} frames dropped" if source.live else ""
+    return (
+        f"{counted(watched.frames, 'frame')}, {watched.seconds:.1f} s: {counted(watched.tracks, 'track')} with "
+        f"{counted(watched.crops, 'crop')} added{known}{left}{dropped}."
+    )
+
+
+class Stop:
+    """Whether Ctrl-C, or a signal to end, has asked a live source to end; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __call__(self) -> bool:
+        """Whether to end."""
+        return self._asked
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take the signals within a block."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self._ask) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+    def _ask(self, *_: object) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+
+
+class Telling:
+    """Progress: a bar with frames a second; for live sources, a line now and then."""
+
+    def __init__(self, progress: Progress, source: Source, name: str) -> None:
+        self._progress, self._source, self._name = progress, source, name
+        self._task = progress.add_task(f"watching {name}", total=source.total, note="")
+        self._began = self._said = clock.monotonic()
+
+    def __call__(self, watched: Watched) -> None:
+        """Tell what was seen so far."""
+        now = clock.monotonic()
+        speed = watched.frames / max(now - self._began, 1e-9)
+        note = f"{speed:.1f} frames/s, {counted(watched.tracks + watched.known, 'track')}"
+        if self._source.live:
+            note += f", {watched.dropped:,} dropped"
+        self._progress.update(self._task, completed=watched.frames, note=note)
+        if self._source.total is None and self._progress.disable and now - self._said > SECONDS_BETWEEN_LINES:
+            self._said = now
+            say(f"watching {self._name}: {watched.frames:,} frames  {note}")

@@ -1,0 +1,218 @@
+"""Own data by camera: which camera took each picture of a folder, and data sets with a folder for each camera.
+
+The camera is as the user says, or by the files' names, or a folder for each; in it a folder for each person, or
+unlabelled pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from crosscam.data.datasets.market1501 import note_left_out
+from crosscam.data.datasets.table import CamidRule, camids_by_rule, names_by_rule
+from crosscam.data.foreign import foreign_fault, foreign_kind, tell_left_out
+from crosscam.data.images import is_image_name, list_images, natural_key, path_key
+from crosscam.data.labels import are_named, numbered, read_label
+from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
+from crosscam.data.walk import find_files, subfolders
+from crosscam.errors import ArgumentError, DataError
+from crosscam.system.text import printable
+
+# Market-1501, MARS and many trackers name a picture's camera like this.
+NAMED_CAMERA = re.compile(r"_c([0-9]+)")
+SHOWN = 6
+
+
+def tell_cameras(
+    paths: Sequence[Path], folder: Path, rule: CamidRule, notes: list[str], *, camera: str | None = None
+) -> list[Sample]:
+    """Which camera took each picture, by number and, where it has one, by name.
+
+    Args:
+        paths: the pictures.
+        folder: where they lie.
+        rule: as in :func:`crosscam.data.datasets.table.camids_by_rule`; None looks for ``_c1``, ``_c2``, ... in every
+            file name, then for a folder of each camera.
+        notes: gets what was found, in a sentence.
+        camera: name or number of the one camera that took them all; nothing else is looked at then.
+    Raises:
+        DataError: a rule that a file name does not follow.
+        ValueError: both a rule and a camera, or a camera that is neither a name nor a number.
+    """
+    if camera is not None:
+        if rule is not None:
+            raise ArgumentError("--camera names the one camera of all pictures, --camids finds it. Give one of them.")
+        names: list[str] = [camera] * len(paths)
+        return _samples(paths, *_numbers(names))
+    if rule is not None:
+        said: list[str] = []
+        camids = camids_by_rule(paths, rule, folder, said)
+        notes += said
+        return _samples(paths, camids, names_by_rule(paths, rule, camids, folder))
+    if all(NAMED_CAMERA.search(path.name) for path in paths):
+        camids = camids_by_rule(paths, NAMED_CAMERA.pattern, folder, notes)
+        notes.append(f"Cameras by file names: {_some(map(str, sorted(set(camids))))}.")
+        return _samples(paths, camids, {})
+    names = camera_folders(paths, folder)
+    camids, called = _numbers(names)
+    if len(called) + len(set(camids) - set(called)) > 1:
+        listed = sorted({camid: called.get(camid) for camid in camids}.items())
+        shown = _some(str(camid) if name is None else f"{camid} {name}" for camid, name in listed)
+        notes.append(f"Each folder is a camera: {shown}.")
+    else:
+        notes.append(
+            f"Nothing tells the cameras (--camids does), so all pictures count as of one, named after the folder: "
+            f"{names[0]}."
+        )
+    return _samples(paths, camids, called)
+
+
+def camera_folders(paths: Sequence[Path], folder: Path) -> list[str]:
+    """The folder of each picture that stands for its camera: the first below the folder that all of them share.
+
+    So a camera may keep a folder for each day. Pictures that lie in the shared folder itself get its own name.
+    """
+    parents = [Path(os.path.abspath(path.parent)) for path in paths]
+    shared = Path(os.path.commonpath(parents)) if parents else folder
+    own = shared.name or folder.resolve().name or "folder"
+    below = [parent.relative_to(shared).parts for parent in parents]
+    return [printable(parts[0] if parts else own) for parts in below]
+
+
+def _numbers(names: Sequence[str]) -> tuple[list[int], dict[int, str]]:
+    """Cameras by number: whole numbers as they are, names from the next free number on; and the names by number.
+
+    Raises:
+        ValueError: a name that says that nothing is known, such as ``nan``.
+    """
+    try:
+        labels = {name: read_label(name) for name in set(names)}
+    except ArgumentError as error:
+        raise ArgumentError(f"The name of a camera: {error}. Expected a name or a whole number.") from error
+    numbers = {name: label for name, label in labels.items() if isinstance(label, int)}
+    first = max((0, *numbers.values())) + 1
+    texts = sorted((name for name in labels if name not in numbers), key=natural_key)
+    numbers |= {name: number for number, name in enumerate(texts, first)}
+    return [numbers[name] for name in names], {numbers[name]: name for name in texts}
+
+
+def _samples(paths: Sequence[Path], camids: Sequence[int], names: dict[int, str]) -> list[Sample]:
+    return [
+        Sample(path, DISTRACTOR_PID, camid, camera=names.get(camid)) for path, camid in zip(paths, camids, strict=True)
+    ]
+
+
+def _some(texts: Iterable[str]) -> str:
+    listed = list(texts)
+    return ", ".join(listed[:SHOWN]) + (f", and {len(listed) - SHOWN:,} more" if len(listed) > SHOWN else "")
+
+
+UNNAMED = "pictures"
+
+
+def has_camera_folders(root: Path) -> bool:
+    """Whether a folder holds folders (cameras) of folders (people) of images, and no image lies outside of these."""
+    if not root.is_dir() or list_images(root)[0]:
+        return False
+    cameras = subfolders(root)[0]
+    people = [folder for camera in cameras for folder in subfolders(camera)[0]]
+    return any(list_images(folder)[0] for folder in people) and not any(list_images(camera)[0] for camera in cameras)
+
+
+def read_camera_folders(root: Path) -> ReidDataset:
+    """Read a folder for each camera, in which a folder for each person; every image is for training.
+
+    A person has the same folder name at every camera.
+
+    Raises:
+        DataError: no images, or more cameras than people, as where the folders stand the other way round.
+    """
+    notes: list[str] = []
+    images: list[Path] = []
+    for camera in subfolders(root)[0]:
+        outside, others = list_images(camera)
+        note_left_out(camera.name, "files that stand in no person's folder", outside + others, notes)
+        for person in subfolders(camera)[0]:
+            found, others = list_images(person)
+            images += found
+            note_left_out(f"{camera.name}/{person.name}", "files that are no images", others, notes)
+            inside, again = subfolders(person)
+            note_left_out(f"{camera.name}/{person.name}", "folders inside a person", inside + again, notes)
+    if not images:
+        raise DataError(f"No images in {root}. Expected a folder for each camera, in it a folder for each person.")
+    names = [path.parent.name for path in images]
+    pids = numbered(names, "identities", notes, lambda place: str(images[place].parent))
+    # One folder stands for all of a camera, so that one camera alone is not taken for several.
+    cameras = {path.parent.parent for path in images}
+    if len(cameras) > len(set(pids)):
+        raise DataError(
+            f"{root} has {len(cameras):,} folders with {len(set(pids)):,} names of folders in them. Expected a folder "
+            "for each camera, in it a folder for each person. Where each outer folder is a person, move their images "
+            "into it, and tell the cameras by --camids."
+        )
+    placed = _by_camera(images, notes)
+    samples = [
+        Sample(s.path, pid, s.camid, camera=s.camera) for s, pid in zip(placed, pids, strict=True) if pid >= JUNK_PID
+    ]
+    notes.append(f"The folders in them are people: {len(set(pids)):,}. Every image is for training.")
+    train = tuple(sorted(samples, key=lambda s: path_key(s.path)))
+    return ReidDataset("cameras", root, train, notes=tuple(notes), renumbered=are_named(names))
+
+
+def _by_camera(images: list[Path], notes: list[str]) -> list[Sample]:
+    # The person's folder is left out of the path, so that what is left ends with the camera's.
+    told = tell_cameras(
+        [path.parent.parent / path.name for path in images], images[0].parent.parent.parent, None, notes
+    )
+    return [Sample(path, s.pid, s.camid, camera=s.camera) for path, s in zip(images, told, strict=True)]
+
+
+def has_pictures(place: Path) -> bool:
+    """Whether a place is a picture, or a folder with pictures in it or in its folders."""
+    return is_image_name(place.name) if place.is_file() else place.is_dir() and bool(find_files(place).pictures)
+
+
+def find_pictures(place: Path) -> tuple[list[Path], list[str]]:
+    """The pictures of a folder and all its folders in natural order, or the one picture; and what was left out.
+
+    Returns:
+        the files, and sentences about others; see :func:`crosscam.data.foreign.tell_left_out`.
+    Raises:
+        DataError: there are none, or a folder that cannot be read.
+    """
+    if place.is_file():
+        kind = foreign_kind(place.name)
+        if kind is not None:
+            raise DataError(foreign_fault(str(place), kind))
+        return [place], []
+    if not place.is_dir():
+        raise DataError(f"No file or folder {place}. Give a picture or a folder of pictures.")
+    found = find_files(place)
+    told = tell_left_out(found.others, len(found.pictures))
+    if not found.pictures:
+        instead = [sentence.removeprefix("warning: ") for sentence in told if sentence.startswith("warning: ")]
+        expected = "Expected files in .jpg, .png, .bmp, .webp or .tif."
+        raise DataError(" ".join([f"No pictures in {place} or its folders.", *(instead or [expected])]))
+    return found.pictures, told
+
+
+def read_pictures(place: Path, *, camids: CamidRule = None, camera: str | None = None) -> ReidDataset:
+    """Read a picture, or a folder of pictures of nobody known: all are gallery, with pid 0.
+
+    Args:
+        place: a picture, or a folder, searched with all its folders.
+        camids: the camera, see :func:`crosscam.data.datasets.table.camids_by_rule`; by default by file names or by
+            folders.
+        camera: name or number of the one camera that took them all.
+    Raises:
+        DataError: no pictures.
+    """
+    root = Path(os.path.abspath(place))
+    paths, notes = find_pictures(root)
+    samples = tell_cameras(paths, root.parent if root.is_file() else root, camids, notes, camera=camera)
+    notes.append("Nobody is named on the pictures.")
+    gallery = tuple(sorted(samples, key=lambda s: path_key(s.path)))
+    return ReidDataset(UNNAMED, root.parent if root.is_file() else root, gallery=gallery, notes=tuple(notes))

@@ -1,0 +1,273 @@
+"""Own data as a table: CSV, TSV or Parquet with the columns ``path,pid,camid[,split,time,track]``."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import get_args
+
+from crosscam.data.datasets.cells import Cells, listed, read_cells, refuse_for_parquet, write_cells
+from crosscam.data.images import path_key
+from crosscam.data.labels import are_named, label_names, numbered, read_label, whole_number
+from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
+from crosscam.data.text_files import path_in
+from crosscam.errors import ArgumentError, DataError
+from crosscam.system.files import write_atomically
+from crosscam.system.times import read_date
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+SPLITS = ("train", "query", "gallery")
+CamidRule = int | str | None
+
+# A constant column "protocol" is written only where the ranking protocol is not the usual one.
+_COLUMNS = ("path", "pid", "camid", "split", "time", "track", "camera", "protocol")
+
+
+def is_table(path: Path) -> bool:
+    """Whether the path is a file with the suffix of a table."""
+    return path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
+
+
+def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
+    """Read a table of images.
+
+    Paths count from the table's folder. Whole numbers are taken as they are; other identities and cameras
+    are numbered from 1 in sorted order, with a note. Without a ``split`` column every image is for training.
+
+    Args:
+        path: the .csv, .tsv or .parquet file.
+        camids: needed where the table has no ``camid`` column, see :func:`camids_by_rule`.
+    Raises:
+        DataError: a missing column or value, an unknown split, or no row; the message gives the line.
+    """
+    cells = read_cells(path, _COLUMNS)
+    columns = cells.columns
+    notes: list[str] = []
+    for name in ("path", "pid"):
+        if name not in columns:
+            raise DataError(
+                f"{path} has no column {name!r}. Expected path,pid,camid[,split,time,track,camera], "
+                f"found {listed((*columns, *cells.unused)) or 'nothing'}."
+            )
+    if not columns["path"]:
+        raise DataError(f"{path} has no rows. Expected one row for each image.")
+    if cells.unused:
+        notes.append(f"Columns not used: {', '.join(cells.unused)}.")
+    if cells.comments:
+        notes.append(f"Lines that begin with # and are no rows: {cells.comments:,}.")
+    paths = [_image_path(cells, row, value) for row, value in enumerate(columns["path"])]
+    pids = numbered(columns["pid"], "identities", notes, cells.where)
+    camids_found, cameras = _camids(cells, paths, camids, notes)
+    samples = list(zip(paths, pids, camids_found, *_times_tracks(cells), cameras, strict=True))
+    splits = _splits(cells, notes)
+    _check_pids(cells, splits, pids)
+    subsets: dict[str, list[Sample]] = defaultdict(list)
+    for split, fields in zip(splits, samples, strict=True):
+        subsets[split].append(Sample(*fields))
+    if not any(p.is_file() for p in (paths[0], paths[-1])):
+        raise DataError(f"{path} names {paths[0]}, which does not exist. Paths count from the table's folder.")
+    train, query, gallery = (tuple(sorted(subsets[name], key=lambda s: path_key(s.path))) for name in SPLITS)
+    root, named = _root(path, paths), are_named(columns["pid"])
+    return ReidDataset(path.stem, root, train, query, gallery, _protocol(cells), tuple(notes), named)
+
+
+def write_table(dataset: ReidDataset, path: Path) -> None:
+    """Save a data set as a table that :func:`read_table` reads back with the same samples.
+
+    Image paths are written relative to the table's folder. A kill at any instant leaves no half a table.
+
+    Raises:
+        ValueError: a suffix other than .csv, .tsv or .parquet.
+        DataError: the table cannot be written, for example because the disk is full.
+    """
+    path = Path(os.path.abspath(path))
+    if path.suffix.lower() not in TABLE_SUFFIXES:
+        raise ArgumentError(f"A table is saved as {', '.join(TABLE_SUFFIXES)}; found {path.name!r}.")
+    samples = [(split, s) for split, subset in dataset.subsets.items() for s in subset]
+    blank = next((s for _, s in samples if s.track and not s.track.strip()), None)
+    if blank is not None:
+        raise DataError(f"{blank.path} has a track whose name is blank ({blank.track!r}). A table cannot hold it.")
+    if path.suffix.lower() == ".parquet":
+        refuse_for_parquet([text for _, s in samples for text in (str(s.path), s.track or "")])
+    columns: dict[str, list[object]] = {
+        "path": [_relative(s.path, path.parent) for _, s in samples],
+        "pid": [s.pid for _, s in samples],
+        "camid": [s.camid for _, s in samples],
+        "split": [split for split, _ in samples],
+    }
+    if any(s.time is not None for _, s in samples):
+        columns["time"] = [s.time for _, s in samples]
+    if any(s.track is not None for _, s in samples):
+        columns["track"] = [s.track for _, s in samples]
+    if any(s.camera is not None for _, s in samples):
+        columns["camera"] = [s.camera for _, s in samples]
+    if dataset.protocol != "market1501":
+        columns["protocol"] = [dataset.protocol] * len(samples)
+    write_atomically(path, lambda part: write_cells(part, path.suffix.lower(), columns), error=DataError)
+
+
+def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: list[str]) -> list[int]:
+    """Camera of each image as the user states it.
+
+    Args:
+        paths: the images.
+        where: what lacks the cameras, for the message.
+        notes: gets a sentence where cameras have names and were numbered.
+        rule: a number if one camera took all images, or a regular expression whose one group finds the camera in the
+            file name; with a slash in it, in the path below ``where``, which begins with a slash.
+    Raises:
+        DataError: no rule, or a file name without a match.
+        ValueError: not a regular expression with exactly one group.
+    """
+    if rule is None:
+        raise DataError(
+            f"{where} does not say which camera took an image. State it: camids=0 (--camids 0) if one camera took all, "
+            "a regular expression with one group over the file name, such as camids='_c([0-9]+)', or, in a table, a "
+            "column camid."
+        )
+    if not isinstance(rule, str):
+        return [whole_number(rule, "camids")] * len(paths)
+    if rule.strip().lstrip("+-").replace(".", "0").isdecimal():  # a number, as a command line gives it
+        label = read_label(rule)
+        if isinstance(label, str):
+            raise ArgumentError(
+                f"camids={rule!r}: expected a whole number of at most 63 bits, or a regular expression."
+            )
+        return [label] * len(paths)
+    try:
+        pattern = re.compile(rule)
+    except re.error as error:
+        raise ArgumentError(f"camids={rule!r} is not a regular expression: {error}.") from error
+    if pattern.groups != 1:
+        raise ArgumentError(f"camids={rule!r} has {pattern.groups} groups. Expected one, around the camera.")
+    found = [match[1] if (match := pattern.search(_searched(path, rule, where))) else None for path in paths]
+    lost = [path for path, camera in zip(paths, found, strict=True) if camera is None]
+    if lost:
+        what = "paths" if "/" in rule else "file names"
+        raise DataError(
+            f"camids={rule!r} finds no camera in {len(lost):,} of {len(paths):,} {what}, such as "
+            f"{_searched(lost[0], rule, where)}."
+        )
+    return numbered([camera or "" for camera in found], "cameras", notes, lambda place: str(paths[place]))
+
+
+def names_by_rule(paths: Sequence[Path], rule: CamidRule, camids: Sequence[int], where: Path) -> dict[int, str]:
+    """Names of the cameras that :func:`camids_by_rule` numbered, by number; none where they are numbers."""
+    if not isinstance(rule, str) or re.compile(rule).groups != 1:
+        return {}
+    found = [match[1] if (match := re.search(rule, _searched(path, rule, where))) else "" for path in paths]
+    return label_names(found, camids)
+
+
+def _searched(path: Path, rule: str, where: Path) -> str:
+    """What a rule looks at: the file's name, or, where the rule has a slash, the path below the source."""
+    if "/" not in rule:
+        return path.name
+    folder = where if where.is_dir() else where.parent
+    return f"/{path.relative_to(folder).as_posix()}" if path.is_relative_to(folder) else path.as_posix()
+
+
+def _image_path(cells: Cells, row: int, value: str) -> Path:
+    if not value.strip() or "\0" in value:
+        raise DataError(f"{cells.where(row)}: no image path.")
+    return Path(os.path.abspath(path_in(cells.path.parent, value, exact=True)))
+
+
+def _camids(
+    cells: Cells, paths: Sequence[Path], rule: CamidRule, notes: list[str]
+) -> tuple[list[int], list[str | None]]:
+    """Number and name of each image's camera; a column camera holds names, of cameras that camid numbers or of all."""
+    if "camid" in cells.columns and rule is not None:
+        raise ArgumentError(f"{cells.path} has a camid column already. Remove it, or leave camids out.")
+    column = next((name for name in ("camid", "camera") if name in cells.columns), None)
+    if rule is not None or column is None:
+        camids = camids_by_rule(paths, rule, cells.path, notes)
+        return camids, _each(camids, names_by_rule(paths, rule, camids, cells.path))
+    camids = numbered(cells.columns[column], "cameras", notes, cells.where)
+    names = label_names(cells.columns[column], camids)
+    if column == "camid" and "camera" in cells.columns:
+        given = {(n, text.strip()) for n, text in zip(camids, cells.columns["camera"], strict=True) if text.strip()}
+        if len({n for n, _ in given}) == len({text for _, text in given}) == len(given):
+            names |= dict(given)
+        else:
+            notes.append("The column camera is not used: its texts do not name the cameras of camid one to one.")
+    return camids, _each(camids, names)
+
+
+def _each(camids: Sequence[int], names: Mapping[int, str]) -> list[str | None]:
+    return [names.get(camid) for camid in camids]
+
+
+def _times_tracks(cells: Cells) -> tuple[list[float | None], list[str | None]]:
+    nothing = [""] * len(cells.columns["path"])
+    times: list[float | None] = []
+    for row, value in enumerate(cells.columns.get("time", nothing)):
+        try:
+            time = _time(value.strip()) if value.strip() else None
+        except (ValueError, OverflowError):
+            time = math.nan
+        if time is not None and not math.isfinite(time):
+            raise DataError(f"{cells.where(row)}: time {value.strip()!r}. Expected seconds, an ISO date, or nothing.")
+        times.append(time)
+    return times, [value if value.strip() else None for value in cells.columns.get("track", nothing)]
+
+
+def _time(cell: str) -> float:
+    """Seconds, or an ISO date in seconds of the Unix epoch."""
+    try:
+        return float(cell)
+    except ValueError:
+        return read_date(cell)
+
+
+def _splits(cells: Cells, notes: list[str]) -> list[str]:
+    if "split" not in cells.columns:
+        notes.append("The table has no split column: every image is for training. `crosscam data holdout` cuts a test.")
+        return ["train"] * len(cells.columns["path"])
+    splits = [value.strip().lower() for value in cells.columns["split"]]
+    for row, value in enumerate(splits):
+        if value not in SPLITS:
+            raise DataError(f"{cells.where(row)}: split {value!r}. Expected train, query or gallery.")
+    return splits
+
+
+def _check_pids(cells: Cells, splits: Sequence[str], pids: Sequence[int]) -> None:
+    for row, (split, pid) in enumerate(zip(splits, pids, strict=True)):
+        if pid < JUNK_PID or (split != "gallery" and pid in (JUNK_PID, DISTRACTOR_PID)):
+            raise DataError(
+                f"{cells.where(row)}: pid {pid} in {split}. Number identities from 1: "
+                "0 is a distractor and -1 junk, both for the gallery only."
+            )
+
+
+def _protocol(cells: Cells) -> RankingProtocol:
+    values = {value.strip() for value in cells.columns.get("protocol", ["market1501"])}
+    for protocol in get_args(RankingProtocol):
+        if values == {protocol}:
+            found: RankingProtocol = protocol
+            return found
+    raise DataError(
+        f"{cells.path}: protocol {', '.join(sorted(values))}. Expected one of "
+        f"{', '.join(get_args(RankingProtocol))}, the same in every line."
+    )
+
+
+def _root(table: Path, paths: Sequence[Path]) -> Path:
+    """The table's folder, or else the common folder, so that fingerprints hold for a copy elsewhere."""
+    if all(p.is_relative_to(table.parent) for p in paths):
+        return table.parent
+    try:
+        return Path(os.path.commonpath([p.parent for p in paths]))
+    except ValueError:  # several drives
+        return table.parent
+
+
+def _relative(path: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive
+        return path.as_posix()

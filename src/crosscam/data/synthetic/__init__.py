@@ -1,0 +1,1 @@
+"""Drawn pedestrians: the data set that needs no download."""

@@ -1,0 +1,27 @@
+"""Whole experiments: train, score and report; search a folder of own photographs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crosscam.system.lazy import lazily
+
+if TYPE_CHECKING:
+    from crosscam.experiments.experiment import train
+    from crosscam.experiments.photographs import search_photographs
+    from crosscam.experiments.scoring import Reranking, Scored
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "experiments.experiment": "train",
+        "experiments.photographs": "search_photographs",
+        "experiments.scoring": "Reranking Scored",
+    },
+)
+__all__ = [
+    "Reranking",
+    "Scored",
+    "search_photographs",
+    "train",
+]

@@ -1,0 +1,83 @@
+"""What the demo does with its trained network: a gallery of the drawn people, one search, one explanation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from crosscam.data.images import decode_image
+from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
+from crosscam.explain.pair import explain_pair
+from crosscam.gallery.entries import Hit, Where
+from crosscam.gallery.filling import fill, identify_model, kept_name, make_thumbnail, remember_source
+from crosscam.gallery.places import create_gallery, open_gallery
+from crosscam.gallery.questions import typical_pairs
+from crosscam.inference.extractor import Extractor
+from crosscam.report.hits import write_hits
+from crosscam.report.pair_page import write_pair_page
+
+GALLERY, HITS, WHY = "gallery", "search.html", "why.html"
+SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What was done.
+
+    Attributes:
+        gallery: folder of the gallery.
+        entries: in it.
+        query: who was searched for.
+        hits: what was found, nearest first.
+        hits_page: the hits with their pictures.
+        pair_page: why the nearest one is near.
+    """
+
+    gallery: Path
+    entries: int
+    query: Sample
+    hits: tuple[Hit, ...]
+    hits_page: Path
+    pair_page: Path
+
+    @property
+    def num_right(self) -> int:
+        """How many of the hits show the one searched for."""
+        return sum(hit.entry.pid == self.query.pid for hit in self.hits)
+
+
+def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
+    """Fill a gallery in the run folder with the gallery pictures, search it, and explain the nearest hit.
+
+    A second call adds nothing, and searches again.
+
+    Args:
+        run: run folder of the trained network.
+        dataset: its query gives the one to find, the first by name who is not alone.
+    Raises:
+        CrosscamError: as the parts raise it.
+    """
+    extractor = Extractor.load(run, engine="torch")
+    place = run / GALLERY
+    if not place.exists():
+        create_gallery(str(place), extractor.layout, identify_model(run, extractor)).close()
+    with open_gallery(str(place), write=True) as gallery:
+        remember_source(gallery, run)
+        fill(gallery, extractor, [s for s in dataset.gallery if s.pid != JUNK_PID], spell_names=True)
+        others = {(s.pid, s.camid) for s in dataset.gallery if s.pid != DISTRACTOR_PID}
+        query = next(s for s in dataset.query if any(p == s.pid and c != s.camid for p, c in others))
+        # As in every ranking here: whom the same camera saw is no news.
+        hits = gallery.search(
+            extractor([query.path]), SHOWN, model=gallery.model.fingerprint, where=Where(not_camids=(query.camid,))
+        )[0]
+        picture = make_thumbnail(decode_image(query.path))
+        ids = [hit.entry.id for hit in hits]
+        thumbnails = dict(zip(ids, gallery.thumbnails(ids), strict=True))
+        subtitle = f"{len(gallery):,} pictures of drawn people; cameras other than the query's."
+        write_hits(run / HITS, [picture], hits, thumbnails, gallery.layout, subtitle=subtitle, pid=query.pid)
+        entries, typical = len(gallery), typical_pairs(gallery)
+    # A gallery spells names that are not UTF-8.
+    nearest = next(s.path for s in dataset.gallery if kept_name(s.path) == hits[0].entry.path)
+    pair = explain_pair(extractor, query.path, nearest)
+    write_pair_page(run / WHY, pair, {"query": query.path.name, "match": nearest.name}, typical)
+    return Demonstration(place, entries, query, tuple(hits), run / HITS, run / WHY)

@@ -1,0 +1,292 @@
+"""Images that are ranked, and what a model's ranking of them is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, Unpack
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from crosscam.data.augment import resize
+from crosscam.data.loading import Images, Progress, embed, open_images
+from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_queries
+from crosscam.data.samplers import in_order
+from crosscam.errors import ArgumentError, DataError
+from crosscam.inference.extractor import check_descriptors, extract
+from crosscam.metrics.ranking import RankingResult, evaluate_descriptors, evaluate_ranking
+from crosscam.models.systems import layout_of, own_distances
+from crosscam.recipes.imported_recipe import resize_of
+from crosscam.recipes.recipe import Recipe
+from crosscam.report.page import ScoreRow
+from crosscam.retrieval.reranking import check_parameters, rerank
+from crosscam.training.distributed import ALONE, World
+
+PIXEL_SIZE = (64, 32)
+
+Distance = Literal["euclidean", "euclidean, lengths kept", "own"]
+Labels = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """Parameters of k-reciprocal re-ranking; see :func:`crosscam.rerank`."""
+
+    k1: int = 20
+    k2: int = 6
+    lambda_value: float = 0.3
+
+    def __str__(self) -> str:
+        return f"k-reciprocal, k1={self.k1}, k2={self.k2}, lambda={self.lambda_value}"
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A ranking with its scores.
+
+    Attributes:
+        name: what was scored, for example ``"trained"``.
+        result: the scores.
+        flip: whether mirror images counted.
+        reranking: its parameters, or None.
+        data_fingerprint: of what was ranked.
+        query: (Q, D) descriptors.
+        gallery: (G, D) descriptors.
+        distance: ``"euclidean"``, of descriptors of length 1 or as they are (``evaluation.normalise``), or ``"own"``
+            for a system that compares descriptors in a way of its own.
+    """
+
+    name: str
+    result: RankingResult
+    flip: bool
+    reranking: Reranking | None
+    data_fingerprint: str
+    query: NDArray[np.float32]
+    gallery: NDArray[np.float32]
+    distance: Distance = "euclidean"
+
+    def __repr__(self) -> str:
+        again = f", {self.reranking}" if self.reranking else ""
+        return f"Scored({self.name!r}, {self.result!r}{again}, data {self.data_fingerprint[:4]}...)"
+
+    def row(self) -> ScoreRow:
+        """The line of the score table."""
+        reranking = str(self.reranking) if self.reranking else None
+        return ScoreRow(self.name, self.result, self.flip, reranking, self.data_fingerprint)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The scores with their whole protocol, JSON-ready; all scores are fractions."""
+        return {
+            "name": self.name,
+            **self.result.to_dict(),
+            "flip": self.flip,
+            "distance": self.distance,
+            "reranking": str(self.reranking) if self.reranking else None,
+            "data_fingerprint": self.data_fingerprint,
+        }
+
+
+def check_scoring(recipe: Recipe, dataset: ReidDataset, model: nn.Module, reranking: Reranking | None) -> None:
+    """Refuse a scoring that would fail at its end, before an image is read.
+
+    Raises:
+        DataError: no query or no gallery, no query with a match, or re-ranking of a system with its own distance.
+        ValueError: parameters of re-ranking that so many images do not allow.
+    """
+    _check_test_split(dataset)
+    if reranking is None:
+        return
+    layout = layout_of(model)
+    some = torch.ones(1, layout[-1].stop)
+    if own_distances(recipe.model, some, some, layout) is not None or not recipe.evaluation.normalise:
+        raise _no_reranking(recipe)
+    num_query, num_images = len(dataset.query), len(dataset.query) + len(dataset.gallery)
+    check_parameters(num_query, num_images, reranking.k1, reranking.k2, reranking.lambda_value)
+
+
+def _check_test_split(dataset: ReidDataset) -> None:
+    for subset in ("query", "gallery"):
+        if not dataset.subsets[subset]:
+            raise DataError(
+                f"The {subset} of {dataset.root} is empty, so nothing can be scored. "
+                "'crosscam data holdout' cuts a test split out of training identities."
+            )
+    if len(unmatched_queries(dataset)) == len(dataset.query):
+        raise DataError(
+            f"No query of {dataset.root} has a gallery image of its pid from another camera, so nothing can be scored. "
+            "Check pids and camids of query and gallery; 'crosscam data doctor' shows them."
+        )
+
+
+class How(TypedDict, total=False):
+    """How a model is scored, where that is not as its recipe says.
+
+    Attributes:
+        flip: whether mirror images count.
+        ap: ``"step"`` or ``"trapezoid"``.
+        reranking: None for none.
+        progress: called with (done, all) for each of the two subsets.
+    """
+
+    flip: bool | None
+    ap: str | None
+    reranking: Reranking | None
+    progress: Progress | None
+
+
+class TestImages:
+    """Query and gallery images, decoded once for several scorings.
+
+    Args:
+        dataset: what to rank.
+        recipe: tells the input size.
+        progress: called with (done, all) for each of the two subsets.
+        world: processes that share the work; each decodes and describes a part of both subsets, in the batches that one
+            process would make, so that the scores are the same.
+    Raises:
+        DataError: there is no query or no gallery, no query has a match, or an image cannot be read.
+    """
+
+    __test__ = False  # The name begins as a test's, but this is none.
+
+    def __init__(
+        self, dataset: ReidDataset, recipe: Recipe, progress: Progress | None = None, world: World | None = None
+    ) -> None:
+        _check_test_split(dataset)
+        self.dataset = dataset
+        self.recipe = recipe
+        self.world = world or ALONE
+        data, size = recipe.data, recipe.evaluation.batch_size
+        self._splits = [self.world.part(len(samples), size) for samples in (dataset.query, dataset.gallery)]
+        self.query, self.gallery = (
+            open_images(
+                [s.path for s in samples], data.height, data.width, data.cache, progress, split.rows, resize_of(recipe)
+            )
+            for samples, split in zip((dataset.query, dataset.gallery), self._splits, strict=True)
+        )
+
+    def score(self, model: nn.Module, name: str = "trained", **how: Unpack[How]) -> Scored:
+        """Rank the gallery for each query and score it; what ``how`` leaves out follows the recipe."""
+        return _alone(self.score_together(model, name, **how))
+
+    def score_together(self, model: nn.Module, name: str = "trained", **how: Unpack[How]) -> Scored | None:
+        """As :meth:`score`, by all processes of the world, which must all call it; None in all but the first."""
+        flip = how.get("flip")
+        mirror = self.recipe.evaluation.flip if flip is None else flip
+        both = self._gathered(lambda images: self._describe(model, images, mirror, how.get("progress")))
+        if both is None:
+            return None
+        for rows, samples in zip(both, (self.dataset.query, self.dataset.gallery), strict=True):
+            check_descriptors(rows, [s.path for s in samples])
+        return self._ranked(model, name, *both, mirror, how.get("ap"), how.get("reranking"))
+
+    def _gathered(
+        self, describe: Callable[[Images], NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Descriptors of query and gallery from all processes, in the first one."""
+        found = []
+        for images, split in zip((self.query, self.gallery), self._splits, strict=True):
+            mine = describe(images) if len(images) else np.empty((0, 0), np.float32)
+            found.append(self.world.collect(mine, split))
+        query, gallery = found
+        return None if query is None or gallery is None else (query, gallery)
+
+    def _ranked(
+        self,
+        model: nn.Module,
+        name: str,
+        query: NDArray[np.float32],
+        gallery: NDArray[np.float32],
+        flip: bool,
+        ap: str | None,
+        reranking: Reranking | None,
+    ) -> Scored:
+        settings = self.recipe.evaluation
+        both = torch.from_numpy(query), torch.from_numpy(gallery)
+        own, kind = own_distances(self.recipe.model, *both, layout_of(model)), "own"
+        if own is None and not settings.normalise:
+            own, kind = torch.cdist(*both), "euclidean, lengths kept"
+        if own is None:
+            return self._scored(name, query, gallery, flip, ap or settings.ap, reranking)
+        if reranking is not None:
+            raise _no_reranking(self.recipe)
+        variant: Any = ap or settings.ap
+        distance: Any = kind
+        labels = ranking_labels(self.dataset)
+        result = evaluate_ranking(own, *labels, ap=variant, protocol=self.dataset.protocol)
+        return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, distance)
+
+    def reranked(self, scored: Scored, reranking: Reranking) -> Scored:
+        """The same descriptors scored again after re-ranking.
+
+        Raises:
+            DataError: the system has a distance of its own.
+        """
+        if scored.distance != "euclidean":
+            raise _no_reranking(self.recipe)
+        ap = scored.result.ap
+        return self._scored(f"{scored.name}, re-ranked", scored.query, scored.gallery, scored.flip, ap, reranking)
+
+    def score_pixels(self) -> Scored:
+        """The same scoring for raw pixels: each image shrunk, centred and scaled to length 1 is its own descriptor."""
+        return _alone(self.score_pixels_together())
+
+    def score_pixels_together(self) -> Scored | None:
+        """As :meth:`score_pixels`, by all processes of the world; None in all but the first."""
+        both = self._gathered(_pixel_descriptors)
+        ap = self.recipe.evaluation.ap
+        return None if both is None else self._scored("raw pixels", *both, False, ap, None)
+
+    def _describe(self, model: nn.Module, images: Images, flip: bool, progress: Progress | None) -> NDArray[np.float32]:
+        data, size = self.recipe.data, self.recipe.evaluation.batch_size
+        unit = self.recipe.evaluation.normalise
+        return extract(model, images, data.height, data.width, flip=flip, unit=unit, batch_size=size, progress=progress)
+
+    def _scored(
+        self,
+        name: str,
+        query: NDArray[np.float32],
+        gallery: NDArray[np.float32],
+        flip: bool,
+        ap: Any,
+        reranking: Reranking | None,
+    ) -> Scored:
+        ds = self.dataset
+        labels = ranking_labels(ds)
+        if reranking is None:
+            result = evaluate_descriptors(query, gallery, *labels, ap=ap, protocol=ds.protocol)
+        else:
+            distances = rerank(query, gallery, k1=reranking.k1, k2=reranking.k2, lambda_value=reranking.lambda_value)
+            result = evaluate_ranking(distances, *labels, ap=ap, protocol=ds.protocol)
+        return Scored(name, result, flip, reranking, ds.fingerprint(), query, gallery)
+
+
+def _alone(scored: Scored | None) -> Scored:
+    if scored is None:
+        raise ArgumentError("Only the first of several processes has the scores. Call score_together in all of them.")
+    return scored
+
+
+def _no_reranking(recipe: Recipe) -> DataError:
+    return DataError(
+        f"Re-ranking works on Euclidean distances, but {recipe.name} compares people by a distance of its own. "
+        "Leave re-ranking out."
+    )
+
+
+def ranking_labels(dataset: ReidDataset) -> tuple[Labels, Labels, Labels, Labels]:
+    """Identities of query and gallery, (Q,) and (G,), then their cameras: what every ranking is scored with."""
+    query, gallery = dataset.query, dataset.gallery
+    return pids_of(query), pids_of(gallery), camids_of(query), camids_of(gallery)
+
+
+def _pixel_descriptors(images: Images) -> NDArray[np.float32]:
+    def of_batch(pixels: torch.Tensor, _: int) -> NDArray[np.float32]:
+        flat = resize(pixels, *PIXEL_SIZE).flatten(1)
+        flat = flat - flat.mean(dim=1, keepdim=True)
+        return torch.nn.functional.normalize(flat, dim=1).numpy().astype(np.float32, copy=False)
+
+    return embed(images.batches(in_order(len(images), 512)), of_batch)

@@ -1,0 +1,310 @@
+"""Files of descriptors: .npz, .parquet, or a folder of .parquet files; and the parts that they are joined from.
+
+Parts are known by number, each with a digest and with what its pictures looked like.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.data.labels import whole_number
+from crosscam.errors import ArgumentError, DataError
+from crosscam.system.files import GONE, Stamp, folder_in_place, stamp_of, write_atomically
+
+NEXT_STEP = "Free some space, and give the same command again: it goes on from there."
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture and what is known of it; see :class:`crosscam.Sample`.
+
+    The camera's name is not in the representation, by which an unfinished extraction of an earlier version is known.
+    """
+
+    path: Path
+    pid: int | None = None
+    camid: int | None = None
+    time: float | None = None
+    track: str | None = None
+    camera: str | None = field(default=None, repr=False)
+
+
+class Parts(Protocol):
+    """Entries and descriptors in parts of the same lengths; each call starts again, one part is in memory at a time."""
+
+    def entries(self) -> Iterator[list[Entry]]:
+        """The pictures of each part."""
+
+    def rows(self) -> Iterator[NDArray[np.float32]]:
+        """(n, D) descriptors of each part."""
+
+
+def check_name(out: Path) -> None:
+    """Refuse a name that no file of descriptors can have, before any work is done.
+
+    Raises:
+        DataError: another ending, something else of that name, or a package is missing.
+    """
+    is_folder = out.suffix == ""
+    if out.suffix not in (".npz", ".parquet", "") or out.is_dir():
+        raise DataError(
+            f"{out} cannot be written. Expected the name of a file that ends in .npz or .parquet, or of a new folder "
+            "for a Parquet data set."
+        )
+    if is_folder and out.exists():
+        raise DataError(f"{out} exists and is a file. Give the name of a new folder, or of an .npz or .parquet file.")
+    if out.suffix != ".npz":
+        _pyarrow()
+
+
+def write_joined(out: Path, parts: Parts, fingerprint: str) -> None:
+    """Write a result from its parts.
+
+    Args:
+        out: .npz with ``paths``, ``descriptors`` and ``fingerprint``, and ``pids``, ``camids``, ``times``, ``tracks``,
+            ``cameras`` (names) where any is known (the smallest 64-bit number, NaN or nothing where one is not);
+            .parquet with ``path``, ``pid``, ``camid``, ``time``, ``track``, ``camera`` and ``descriptor`` (a list of
+            fixed length, float32) and the fingerprint in its metadata; or a folder of such files, one a part.
+        parts: what to write.
+        fingerprint: of the model.
+    """
+    if out.suffix == ".npz":
+        write_atomically(out, lambda path: _write_npz(path, parts, fingerprint), next_step=NEXT_STEP)
+        return
+    pairs = zip(parts.entries(), parts.rows(), strict=True)
+    if out.suffix == ".parquet":
+        write_atomically(out, lambda path: _write_parquet(path, pairs, fingerprint), next_step=NEXT_STEP)
+        return
+    with folder_in_place(out, next_step=NEXT_STEP) as unfinished:
+        for number, pair in enumerate(pairs):
+            write = partial(_write_parquet, pairs=iter([pair]), fingerprint=fingerprint)
+            write_atomically(unfinished / f"part-{number:06d}.parquet", write)
+
+
+# What an .npz file holds where a number is not known, as an exported gallery does.
+UNKNOWN = -(2**63)
+
+
+def _time(entry: Entry) -> float:
+    if isinstance(entry.time, bool) or not isinstance(entry.time, int | float | np.integer | np.floating):
+        raise ArgumentError(f"{entry.path}: time is {entry.time!r}. Expected seconds, or None.")
+    return float(entry.time)
+
+
+def _track(entry: Entry) -> str | None:
+    if entry.track is not None and not isinstance(entry.track, str):
+        raise ArgumentError(f"{entry.path}: track is {entry.track!r}. Expected a name, or None.")
+    return entry.track
+
+
+_COLUMNS: dict[str, tuple[str, Callable[[Entry], Any]]] = {
+    "pids": ("<i8", lambda e: UNKNOWN if e.pid is None else whole_number(e.pid, "pid")),
+    "camids": ("<i8", lambda e: UNKNOWN if e.camid is None else whole_number(e.camid, "camid")),
+    "times": ("<f8", lambda e: np.nan if e.time is None else _time(e)),
+    "tracks": ("<U", lambda e: _track(e) or ""),
+    "cameras": ("<U", lambda e: e.camera or ""),
+}
+
+
+def _write_npz(path: Path, parts: Parts, fingerprint: str) -> None:
+    count = sum(map(len, parts.entries()))
+    dim = next((rows.shape[1] for rows in parts.rows()), 0)
+    known = {name for entries in parts.entries() for e in entries for name in _COLUMNS if _is_known(e, name)}
+    columns: dict[str, tuple[str, Callable[[Entry], Any]]] = {"paths": ("<U", lambda e: str(e.path))}
+    columns |= {name: column for name, column in _COLUMNS.items() if name in known}
+    with open(path, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, (kind, value) in columns.items():
+            if kind == "<U":
+                kind += str(max((len(value(e)) for entries in parts.entries() for e in entries), default=1) or 1)
+            _write_array(archive, name, kind, (count,), ([value(e) for e in entries] for entries in parts.entries()))
+        _write_array(archive, "descriptors", "<f4", (count, dim), parts.rows())
+        _write_array(archive, "fingerprint", f"<U{len(fingerprint)}", (), iter([fingerprint]))
+
+
+def _is_known(entry: Entry, column: str) -> bool:
+    return getattr(entry, column.removesuffix("s")) is not None
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...], pieces: Iterator[Any]) -> None:
+    """One array of an .npz whose pieces are never in memory together, which numpy's own writer would need."""
+    dtype = np.dtype(kind)
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        written = 0
+        for piece in pieces:
+            file.write(np.ascontiguousarray(piece, dtype=dtype).tobytes())
+            written += len(piece) if shape else 1
+    if written != (shape[0] if shape else 1):
+        raise DataError(f"{written:,} of {shape[0] if shape else 1:,} {name} were there to be written. Extract again.")
+
+
+def _pyarrow() -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise DataError("Writing Parquet needs pyarrow: pip install 'crosscam[data]'; or give an .npz file.") from error
+    return pyarrow
+
+
+def _write_parquet(path: Path, pairs: Iterator[tuple[list[Entry], NDArray[np.float32]]], fingerprint: str) -> None:
+    pyarrow = _pyarrow()
+    writer = None
+    try:
+        for entries, rows in pairs:
+            schema = pyarrow.schema(
+                [
+                    ("path", pyarrow.string()),
+                    ("pid", pyarrow.int64()),
+                    ("camid", pyarrow.int64()),
+                    ("time", pyarrow.float64()),
+                    ("track", pyarrow.string()),
+                    ("camera", pyarrow.string()),
+                    ("descriptor", pyarrow.list_(pyarrow.float32(), rows.shape[1])),
+                ],
+                metadata={"crosscam.fingerprint": fingerprint},
+            )
+            writer = writer or pyarrow.parquet.ParquetWriter(path, schema)
+            writer.write_table(_table(pyarrow, schema, entries, rows))
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _table(pyarrow: Any, schema: Any, entries: Sequence[Entry], rows: NDArray[np.float32]) -> Any:
+    values = pyarrow.array(rows.reshape(-1), pyarrow.float32())
+    columns = [
+        pyarrow.array([str(e.path) for e in entries], pyarrow.string()),
+        pyarrow.array([None if e.pid is None else whole_number(e.pid, "pid") for e in entries], pyarrow.int64()),
+        pyarrow.array([None if e.camid is None else whole_number(e.camid, "camid") for e in entries], pyarrow.int64()),
+        pyarrow.array([None if e.time is None else _time(e) for e in entries], pyarrow.float64()),
+        pyarrow.array([_track(e) for e in entries], pyarrow.string()),
+        pyarrow.array([e.camera for e in entries], pyarrow.string()),
+        pyarrow.FixedSizeListArray.from_arrays(values, rows.shape[1]),
+    ]
+    return pyarrow.Table.from_arrays(columns, schema=schema)
+
+
+def _no_stamps() -> NDArray[np.int64]:
+    return np.empty((0, len(GONE)), np.int64)
+
+
+def as_array(stamps: Sequence[Stamp]) -> NDArray[np.int64]:
+    """(m, 3) int64."""
+    return np.array(stamps, np.int64).reshape(-1, len(GONE))
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What came of one part's pictures.
+
+    Attributes:
+        kept: (n,) places of the pictures that were described, within the part.
+        descriptors: (n, D) float32.
+        failures: place and reason of each picture that could not be read.
+        stamps: (m, 3) what all m pictures looked like when they were read; see :func:`stamp_of`.
+    """
+
+    kept: NDArray[np.int64]
+    descriptors: NDArray[np.float32]
+    failures: tuple[tuple[int, str], ...] = ()
+    stamps: NDArray[np.int64] = field(default_factory=_no_stamps)
+
+
+class PartsOnDisk:
+    """The folder of the parts, read one at a time.
+
+    Args:
+        entries: all pictures of the extraction.
+        folder: where the parts are.
+        part_size: pictures of each part but the last.
+    """
+
+    def __init__(self, entries: Sequence[Entry], folder: Path, part_size: int) -> None:
+        self.all_entries, self.folder, self.part_size = entries, folder, part_size
+        self.numbers = range(-(-len(entries) // part_size))
+
+    def pictures(self, number: int) -> Sequence[Entry]:
+        """The pictures of one part."""
+        return self.all_entries[number * self.part_size : (number + 1) * self.part_size]
+
+    def file(self, number: int) -> Path:
+        """Where a part is kept."""
+        return self.folder / f"{number:06d}.npz"
+
+    def save(self, number: int, part: Part) -> None:
+        """Write a part.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        places, reasons = zip(*part.failures, strict=True) if part.failures else ((), ())
+        arrays: dict[str, NDArray[Any]] = {
+            "kept": part.kept,
+            "descriptors": part.descriptors,
+            "failed": np.array(places, np.int64),
+            "reasons": np.array(reasons, np.str_),
+            "stamps": part.stamps,
+        }
+        digest = np.array(_digest(number, arrays))
+
+        def write(temporary: Path) -> None:
+            with open(temporary, "wb") as file:
+                np.savez(file, **arrays, digest=digest)  # type: ignore[arg-type]
+
+        write_atomically(self.file(number), write, next_step=NEXT_STEP)
+
+    def is_good(self, number: int) -> bool:
+        """Whether a part is there, whole, of this number, and of the pictures as they are now."""
+        try:
+            with np.load(self.file(number)) as found:
+                arrays = {name: found[name] for name in found.files}
+            whole = str(arrays.pop("digest")) == _digest(number, arrays)
+        except Exception:  # a flipped bit makes the reader of the archive raise nearly anything
+            return False
+        pictures = self.pictures(number)
+        if not whole or len(arrays["kept"]) + len(arrays["failed"]) != len(pictures):
+            return False
+        return bool(np.array_equal(arrays["stamps"], as_array([stamp_of(e.path) for e in pictures])))
+
+    def _read(self, number: int, name: str) -> NDArray[np.generic]:
+        with np.load(self.file(number)) as part:
+            found: NDArray[np.generic] = part[name]
+        return found
+
+    def entries(self) -> Iterator[list[Entry]]:
+        """The described pictures of each part."""
+        for number in self.numbers:
+            pictures = self.pictures(number)
+            yield [pictures[int(i)] for i in self._read(number, "kept")]
+
+    def rows(self) -> Iterator[NDArray[np.float32]]:
+        """(n, D) descriptors of each part."""
+        for number in self.numbers:
+            yield self._read(number, "descriptors").astype(np.float32)
+
+    def failures(self) -> Iterator[tuple[Path, str]]:
+        """Path and reason of each picture that could not be read."""
+        for number in self.numbers:
+            pictures = self.pictures(number)
+            pairs = zip(self._read(number, "failed"), self._read(number, "reasons"), strict=True)
+            yield from ((pictures[int(i)].path, str(reason)) for i, reason in pairs)
+
+
+def _digest(number: int, arrays: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(str(number).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

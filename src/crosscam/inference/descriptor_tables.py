@@ -1,0 +1,142 @@
+"""Files of descriptors, read: what ``crosscam extract`` and ``crosscam gallery export`` write."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.errors import DataError
+from crosscam.inference.descriptor_files import UNKNOWN
+from crosscam.system.columns import Column, Columns, Tabular
+
+_COLUMNS = ("path", "pid", "camid", "time", "track", "camera")
+
+
+@dataclass(frozen=True, eq=False)
+class DescriptorFile(Tabular):
+    """The descriptors of a file, with what is known of each picture; a row of a table is a picture.
+
+    Attributes:
+        file: what was read.
+        paths: N paths, as they were given.
+        descriptors: (N, D) float32, each row of length 1.
+        pids, camids, times, tracks, cameras: N values, None for what is not known; ``cameras`` are their names.
+        fingerprint: of the model; None where the file does not say, as for an exported gallery.
+    """
+
+    file: Path
+    paths: Sequence[str]
+    descriptors: NDArray[np.float32]
+    pids: Sequence[int | None]
+    camids: Sequence[int | None]
+    times: Sequence[float | None]
+    tracks: Sequence[str | None]
+    cameras: Sequence[str | None]
+    fingerprint: str | None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __repr__(self) -> str:
+        model = "" if self.fingerprint is None else f", {self.fingerprint[:4]}..."
+        return f"DescriptorFile({str(self.file)!r}, {len(self):,} pictures, {self.descriptors.shape[1]} numbers{model})"
+
+    def _columns(self) -> Columns:
+        return {
+            "path": Column("text", self.paths),
+            "pid": Column("int", self.pids),
+            "camid": Column("int", self.camids),
+            "time": Column("float", self.times),
+            "track": Column("text", self.tracks),
+            "camera": Column("text", self.cameras),
+            "descriptor": Column("vector", self.descriptors),
+        }
+
+
+def read_descriptors(file: str | os.PathLike[str]) -> DescriptorFile:
+    """Read a file of descriptors.
+
+    Args:
+        file: .npz or .parquet, or a folder of .parquet files, as ``crosscam extract`` or ``crosscam gallery export``
+            writes them.
+    Raises:
+        DataError: no such file, another kind of file, or a damaged one; or pyarrow is missing for Parquet.
+    """
+    path = Path(file)
+    if not path.exists():
+        raise DataError(f"No file of descriptors at {path}. Check the path; 'crosscam extract' writes one.")
+    try:
+        if path.suffix.lower() == ".npz":
+            columns, descriptors, fingerprint = _read_npz(path)
+        elif path.is_dir() or path.suffix.lower() == ".parquet":
+            columns, descriptors, fingerprint = _read_parquet(path)
+        else:
+            raise DataError(f"{path} is not a file of descriptors. Expected .npz, .parquet or a folder of .parquet.")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{path} is damaged or not a file of descriptors ({reason}). Expected what 'crosscam extract' writes."
+        ) from error
+    lengths = {len(descriptors), *map(len, columns.values())}
+    if descriptors.ndim != 2 or len(lengths) > 1:
+        raise DataError(f"{path} is damaged: its columns have different lengths ({sorted(lengths)}). Extract again.")
+    return DescriptorFile(
+        path,
+        columns["path"],
+        descriptors,
+        columns["pid"],
+        columns["camid"],
+        columns["time"],
+        columns["track"],
+        columns["camera"],
+        fingerprint,
+    )
+
+
+Found = tuple[Mapping[str, Sequence[Any]], NDArray[np.float32], str | None]
+
+
+def _read_npz(path: Path) -> Found:
+    with np.load(path, allow_pickle=False) as arrays:
+        # An exported gallery has one word for a column, an extraction its plural.
+        plural = "" if "descriptor" in arrays else "s"
+        descriptors = np.asarray(arrays[f"descriptor{plural}"], np.float32)
+        columns = {name: _values(arrays[name + plural]) for name in _COLUMNS if name + plural in arrays}
+        fingerprint = str(arrays["fingerprint"]) if "fingerprint" in arrays else None
+    if "path" not in columns:
+        raise DataError(
+            f"{path} has no paths, so it is not a file of descriptors. Expected what 'crosscam extract' writes."
+        )
+    nothing = [None] * len(descriptors)
+    return {name: columns.get(name, nothing) for name in _COLUMNS}, descriptors, fingerprint
+
+
+def _values(array: NDArray[Any]) -> list[Any]:
+    """A column of an .npz file with None for what is not known."""
+    missing: tuple[Any, ...] = (UNKNOWN,) if array.dtype.kind == "i" else ("",) if array.dtype.kind == "U" else ()
+    return [None if value in missing or value != value else value for value in array.tolist()]
+
+
+def _read_parquet(path: Path) -> Found:
+    try:
+        import pyarrow.dataset as dataset
+    except ImportError as error:
+        raise DataError("Reading Parquet needs pyarrow: pip install 'crosscam[data]'.") from error
+    table = dataset.dataset(path, format="parquet").to_table()
+    lost = [name for name in ("path", "descriptor") if name not in table.column_names]
+    if lost:
+        raise DataError(f"{path} has no column {lost[0]!r}, so it is not a file of descriptors.")
+    nothing = [None] * table.num_rows
+    columns = {name: table[name].to_pylist() if name in table.column_names else nothing for name in _COLUMNS}
+    dim = table.schema.field("descriptor").type.list_size
+    chunks = [np.asarray(chunk.flatten(), np.float32).reshape(-1, dim) for chunk in table["descriptor"].chunks]
+    descriptors = np.concatenate([np.empty((0, dim), np.float32), *chunks])
+    known = (table.schema.metadata or {}).get(b"crosscam.fingerprint")
+    return columns, descriptors, None if known is None else known.decode("ascii", "replace")

@@ -1,0 +1,1 @@
+"""Engines: one network on several runtimes."""

@@ -1,0 +1,185 @@
+"""``network.json``: what a network's file from elsewhere takes, beside it, with the digest of the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from crosscam.data.network_input import NetworkInput
+from crosscam.data.text_files import read_text
+from crosscam.errors import ArgumentError, DataError, EngineError
+from crosscam.inference.engines.imported_network import SUFFIXES
+from crosscam.system.files import write_atomically, write_text
+from crosscam.system.text import parse_json
+
+DECLARATION = "network.json"
+RUN = "recipe.json"
+# As protocol buffers hold the names of the files beside an ONNX file that keep its weights.
+_EXTERNAL = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
+_OURS = {".onnx": b"crosscam.fingerprint", ".xml": b"<crosscam>"}
+# OpenVINO's models of people whose input is published: in this order, of this size, from 0 to 255.
+RETAIL = "person-reidentification-retail-"
+FAMILIES = {f"{RETAIL}{number}": "bgr 256x128 255" for number in ("0277", "0286", "0287")}
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A network's file and what it takes.
+
+    Attributes:
+        file: the network.
+        takes: its input.
+        digest: SHA-256 of the file and of those beside it that hold its weights.
+        output: name of the output that is taken; None for the first that fits.
+    """
+
+    file: Path
+    takes: NetworkInput
+    digest: str
+    output: str | None = None
+
+    def fingerprint(self, *, flip: bool) -> str:
+        """Sixteen hexadecimal digits that change with the file, the declared input, the output or the mirror pass."""
+        return fingerprint_of_parts(self.digest, str(self.takes), self.output or "", flip=flip)
+
+
+def fingerprint_of_parts(*parts: str, flip: bool) -> str:
+    """Sixteen hexadecimal digits that change with each of the texts, or the mirror pass."""
+    return hashlib.sha256(json.dumps(["imported", *parts, flip]).encode()).hexdigest()[:16]
+
+
+def is_network_file(path: Path) -> bool:
+    """Whether a path is a network's file by its name."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def is_exported_by_crosscam(path: Path) -> bool:
+    """Whether 'crosscam export' wrote a file, so that it says itself what it takes."""
+    mark = _OURS.get(path.suffix.lower())
+    return mark is not None and path.is_file() and mark in path.read_bytes()
+
+
+def declare(file: Path, takes: NetworkInput, output: str | None = None) -> Declaration:
+    """A declaration of a file as it is now.
+
+    Raises:
+        EngineError: no such file.
+        ArgumentError: 'crosscam export' wrote it.
+    """
+    if not file.is_file():
+        raise EngineError(f"No file {file}. Give a network's file.")
+    if is_exported_by_crosscam(file):
+        raise ArgumentError(
+            f"{file} was written by 'crosscam export' and says itself what it takes. Leave the input out."
+        )
+    return Declaration(file, takes, digest_of_files(file), output)
+
+
+def find_declaration(source: Path) -> Declaration | None:
+    """The declaration of a network's file, or of a folder with one; None where there is none.
+
+    Raises:
+        EngineError: it is damaged, or of another file than the one that is there.
+    """
+    folder = source if source.is_dir() else source.parent
+    place = folder / DECLARATION
+    # A run folder is a run folder, whatever else was put into it.
+    if not place.is_file() or (source == folder and (folder / RUN).is_file()):
+        return None
+    found = _read(place)
+    if source != folder and found.file.name != source.name:
+        return None
+    if not found.file.is_file():
+        raise EngineError(f"{place} declares {found.file.name}, which is not in {folder}. Copy the file there.")
+    now = digest_of_files(found.file)
+    if now != found.digest:
+        raise EngineError(
+            f"{found.file} is not the file that {place} declares (its SHA-256 starts with {now[:8]}, and the declared "
+            f"one with {found.digest[:8]}). Copy the right file there, or import it again: 'crosscam import-network'."
+        )
+    return found
+
+
+def write_declaration(declared: Declaration, version: str) -> Path:
+    """Write ``network.json`` beside the file.
+
+    Args:
+        declared: what it says.
+        version: of crosscam.
+    Returns:
+        its path.
+    Raises:
+        EngineError: the folder has the declaration of another file.
+    """
+    place = declared.file.parent / DECLARATION
+    if place.is_file():
+        other = _read(place).file.name
+        if other != declared.file.name:
+            raise EngineError(f"{place} declares {other}. Give another folder with --out.")
+    value = {"file": declared.file.name, "input": str(declared.takes), "output": declared.output}
+    text = json.dumps({**value, "sha256": declared.digest, "crosscam": version}, indent=2) + "\n"
+    write_atomically(place, partial(write_text, text=text))
+    return place
+
+
+def files_of(file: Path) -> list[Path]:
+    """A network's file and those in its folder that hold its weights.
+
+    Raises:
+        EngineError: an ONNX file that keeps weights in another folder.
+    """
+    if file.suffix.lower() == ".xml":
+        return [file, *(p for p in [file.with_suffix(".bin")] if p.is_file())]
+    if file.suffix.lower() != ".onnx":
+        return [file]
+    data = file.read_bytes()
+    names = {data[m.end() : m.end() + m[1][0]].decode("utf-8", "replace") for m in _EXTERNAL.finditer(data)}
+    for name in names:
+        if Path(name).name != name or name in ("", ".", ".."):
+            raise EngineError(f"{file} keeps weights in {name!r}. Expected them in the file's own folder.")
+    return [file, *(file.parent / name for name in sorted(names) if (file.parent / name).is_file())]
+
+
+def digest_of_files(file: Path) -> str:
+    """SHA-256 of a network's file and of those that hold its weights."""
+    digest = hashlib.sha256()
+    for path in files_of(file):
+        with open(path, "rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
+def input_of_family(file: Path, family: str | None) -> NetworkInput | None:
+    """The published input of a known network, by its family or the file's name; None for an unknown file.
+
+    Args:
+        file: of the network.
+        family: ``"person-reidentification-retail-0277"``, or its end, such as ``"retail-0277"`` or ``"0277"``.
+    Raises:
+        ArgumentError: an unknown family.
+    """
+    if family is None:
+        known = FAMILIES.get(file.stem)
+    else:
+        known = next((text for name, text in FAMILIES.items() if name.endswith(family) and family[-4:].isdigit()), None)
+        if known is None:
+            raise ArgumentError(f"Unknown family {family!r}. Known: {', '.join(FAMILIES)}.")
+    return None if known is None else NetworkInput.parse(known)
+
+
+def _read(place: Path) -> Declaration:
+    try:
+        value: Any = parse_json(read_text(place))
+        name, output = value["file"], value["output"]
+        if Path(name).name != name or not is_network_file(Path(name)) or not isinstance(output, str | None):
+            raise ArgumentError(f"file {name!r} or output {output!r} is not a valid name")
+        return Declaration(place.parent / name, NetworkInput.parse(value["input"]), str(value["sha256"]), output)
+    except (DataError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise EngineError(
+            f"{place} is not a declaration of a network ({error}). Write it again: 'crosscam import-network'."
+        ) from error

@@ -1,0 +1,29 @@
+"""Losses: plain functions of a model's output and identities, equations (3) to (6)."""
+
+from __future__ import annotations
+
+from crosscam.losses.system_losses import (
+    Loss,
+    aligned_reid_loss,
+    bnneck_loss,
+    classification_loss,
+    cross_entropy_sum,
+    mgn_loss,
+    rrid_loss,
+    soft_margin_loss,
+)
+from crosscam.losses.triplet import batch_hard_soft_margin, batch_hard_triplet, hard_pairs
+
+__all__ = [
+    "Loss",
+    "aligned_reid_loss",
+    "batch_hard_soft_margin",
+    "batch_hard_triplet",
+    "bnneck_loss",
+    "classification_loss",
+    "cross_entropy_sum",
+    "hard_pairs",
+    "mgn_loss",
+    "rrid_loss",
+    "soft_margin_loss",
+]

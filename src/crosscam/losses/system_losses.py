@@ -1,0 +1,184 @@
+"""The loss of each system: plain functions of a model's output and identities, equations (3) to (6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from crosscam.errors import ArgumentError
+from crosscam.losses.triplet import batch_hard_soft_margin, batch_hard_triplet, hard_pairs
+from crosscam.models.baselines.aligned_reid import part_costs, shortest_path
+from crosscam.models.output import ReidOutput
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss and its terms, scalars.
+
+    Attributes:
+        total: what is minimised.
+        triplet, cross_entropy: the terms, before weighting.
+    """
+
+    total: Tensor
+    triplet: Tensor
+    cross_entropy: Tensor
+
+
+def cross_entropy_sum(logits: tuple[Tensor, ...], pids: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy, mean over images, summed over classifiers (eq. 4; ``differences.md`` row 8).
+
+    Args:
+        logits: (B, K) for each classifier; none gives zero.
+        pids: (B,) class numbers, 0 to K-1.
+        label_smoothing: share of the target spread over all classes.
+    """
+    if not logits:
+        return torch.zeros((), device=pids.device)
+    stacked = torch.stack(logits).float() if logits[0].dtype != torch.float64 else torch.stack(logits)
+    heads = len(logits)
+    mean = cross_entropy(stacked.flatten(0, 1), pids.repeat(heads), label_smoothing=label_smoothing)
+    return mean * heads
+
+
+def rrid_loss(
+    output: ReidOutput,
+    pids: Tensor,
+    margin: float = 1.2,
+    cross_entropy_weight: float = 2.0,
+    *,
+    label_smoothing: float = 0.0,
+    triplet_on: str = "blocks",
+) -> Loss:
+    """L = L_triplet + lambda L_ce, equation (3).
+
+    Args:
+        output: what the model gave for B images.
+        pids: (B,) class numbers, 0 to K-1.
+        margin: alpha; 1.2 in the authors' code.
+        cross_entropy_weight: lambda; 2 in the paper.
+        label_smoothing: see :func:`cross_entropy_sum`.
+        triplet_on: ``"blocks"``: one triplet loss for each block of the descriptor, summed (the authors' code);
+            ``"descriptor"``: one on the whole (eq. 6). ``differences.md`` row 9.
+    Raises:
+        ValueError: unknown ``triplet_on``.
+    """
+    if triplet_on == "blocks":
+        triplet = _triplet_sum(output.embeddings, pids, margin)
+    elif triplet_on == "descriptor":
+        triplet = batch_hard_triplet(output.descriptor, pids, margin)
+    else:
+        raise ArgumentError(f"triplet_on is 'blocks' or 'descriptor', not {triplet_on!r}.")
+    ce = cross_entropy_sum(output.logits, pids, label_smoothing)
+    return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
+
+
+def _triplet_sum(embeddings: tuple[Tensor, ...], pids: Tensor, margin: float) -> Tensor:
+    if len({e.shape for e in embeddings}) == 1:
+        return batch_hard_triplet(torch.stack(embeddings), pids, margin).sum()
+    return torch.stack([batch_hard_triplet(e, pids, margin) for e in embeddings]).sum()
+
+
+def soft_margin_loss(output: ReidOutput, pids: Tensor) -> Loss:
+    """TriNet's loss: :func:`batch_hard_soft_margin` of the descriptor, and nothing else."""
+    triplet = batch_hard_soft_margin(output.descriptor, pids)
+    return Loss(triplet, triplet, torch.zeros((), device=triplet.device))
+
+
+def classification_loss(output: ReidOutput, pids: Tensor, *, label_smoothing: float = 0.0) -> Loss:
+    """Cross-entropy summed over the classifiers, and nothing else: the loss of PCB and HPM.
+
+    Args:
+        output: what the model gave for B images.
+        pids: (B,) class numbers, 0 to K-1.
+        label_smoothing: see :func:`cross_entropy_sum`.
+    """
+    ce = cross_entropy_sum(output.logits, pids, label_smoothing)
+    return Loss(ce, torch.zeros((), device=ce.device), ce)
+
+
+def mgn_loss(output: ReidOutput, pids: Tensor, margin: float = 1.2, *, num_globals: int = 3) -> Loss:
+    """MGN's loss: mean triplet loss of the global features plus mean cross-entropy of all classifiers.
+
+    Source: Wang et al., ACM Multimedia 2018, "Loss functions". The paper is silent about how the terms are weighed;
+    means of each kind, added, as in the public code.
+
+    Args:
+        output: what the model gave for B images; its global features are the first embeddings.
+        pids: (B,) class numbers, 0 to K-1.
+        margin: 1.2 in the paper.
+        num_globals: how many embeddings enter the triplet loss.
+    """
+    embeddings = output.embeddings[:num_globals]
+    triplet = _triplet_sum(embeddings, pids, margin) / len(embeddings)
+    ce = cross_entropy_sum(output.logits[:num_globals], pids) + cross_entropy_sum(output.logits[num_globals:], pids)
+    ce = ce / max(len(output.logits), 1)
+    return Loss(triplet + ce, triplet, ce)
+
+
+def bnneck_loss(
+    output: ReidOutput,
+    pids: Tensor,
+    margin: float = 0.3,
+    cross_entropy_weight: float = 1.0,
+    *,
+    label_smoothing: float = 0.1,
+) -> Loss:
+    """The bag of tricks' loss: triplet loss before the neck, smoothed cross-entropy after it.
+
+    Source: Luo et al., CVPR Workshops 2019, "BNNeck" and "Label smoothing". Their last trick, the centre loss, is left
+    out.
+
+    Args:
+        output: what the model gave for B images; its extra ``"before_neck"`` is (B, C).
+        pids: (B,) class numbers, 0 to K-1.
+        margin: 0.3 in the paper.
+        cross_entropy_weight: 1 in the paper.
+        label_smoothing: 0.1 in the paper; see :func:`cross_entropy_sum`.
+    Raises:
+        ValueError: an output without that extra.
+    """
+    if "before_neck" not in output.extras:
+        raise ArgumentError(
+            "The output has no extra 'before_neck'. This loss is for a model with a normalisation neck."
+        )
+    triplet = batch_hard_triplet(output.extras["before_neck"], pids, margin)
+    ce = cross_entropy_sum(output.logits, pids, label_smoothing)
+    return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
+
+
+def aligned_reid_loss(
+    output: ReidOutput,
+    pids: Tensor,
+    margin: float = 0.3,
+    cross_entropy_weight: float = 1.0,
+    *,
+    label_smoothing: float = 0.1,
+) -> Loss:
+    """L = L_id + L_triplet of the global features + L_triplet of the local ones, for the same hard pairs.
+
+    Source: Luo et al. 2019; the pairs are mined by the global distance. An anchor without negatives adds nothing.
+
+    Args:
+        output: what :class:`AlignedReID` gave for B images.
+        pids: (B,) class numbers, 0 to K-1.
+        margin: of both triplet losses.
+        cross_entropy_weight: of L_id.
+        label_smoothing: see :func:`cross_entropy_sum`.
+    Raises:
+        ValueError: an output without local features, or see :func:`batch_hard_triplet`.
+    """
+    if "local" not in output.extras:
+        raise ArgumentError("The output has no extras['local']. Expected the output of AlignedReID.")
+    whole, local = output.embeddings[0], output.extras["local"]
+    global_triplet = batch_hard_triplet(whole, pids, margin)
+    positive, negative, has_negative = hard_pairs(whole, pids)
+    to_positive = shortest_path(part_costs(local, local[positive]))
+    to_negative = shortest_path(part_costs(local, local[negative]))
+    local_triplet = (torch.relu(to_positive - to_negative + margin) * has_negative).mean()
+    triplet = global_triplet + local_triplet
+    ce = cross_entropy_sum(output.logits, pids, label_smoothing)
+    return Loss(triplet + cross_entropy_weight * ce, triplet, ce)

@@ -1,0 +1,1 @@
+"""The systems that RRID is compared with, one file each."""

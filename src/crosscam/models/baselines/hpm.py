@@ -1,0 +1,116 @@
+"""HPM, horizontal pyramid matching: stripes at four scales, average plus maximum, a classifier each.
+
+Source: Fu et al., "Horizontal pyramid matching for person re-identification", AAAI 2019.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from crosscam.errors import ArgumentError
+from crosscam.models.backbones.build import build_backbone, check_backbone
+from crosscam.models.backbones.feature_map import Backbone
+from crosscam.models.baselines.pcb import reduction_unit, stripe_layout
+from crosscam.models.output import ReidOutput
+from crosscam.models.stripes import check_stripes, pool_stripes
+
+
+def pyramid_pool(feature_map: Tensor, scales: tuple[int, ...]) -> Tensor:
+    """Average plus maximum of every stripe of every scale.
+
+    Source: Fu et al., AAAI 2019, "Horizontal pyramid pooling".
+
+    Args:
+        feature_map: (B, C, H, W), H divisible by each scale.
+        scales: numbers of stripes.
+    Returns:
+        (B, sum of the scales, C), scale by scale, each top to bottom.
+    Raises:
+        ValueError: stripes that do not tile the map.
+    """
+    pooled = [pool_stripes(feature_map, n, "avg") + pool_stripes(feature_map, n, "max") for n in scales]
+    return torch.cat(pooled, dim=1)
+
+
+class HPM(nn.Module):
+    """Pyramid of 1, 2, 4 and 8 stripes. ``model(images)`` gives a :class:`ReidOutput`.
+
+    Source: Fu et al., AAAI 2019, Fig. 2. Batch normalisation and ReLU after each 1x1 convolution, and classifiers
+    without bias, are as in the authors' code. That code pools by the maximum or the average alone; the sum is the
+    paper's.
+
+    Args:
+        backbone: from images to the feature map.
+        num_ids: K, identities to classify; 0 for a network that only describes.
+        scales: numbers of stripes, in the order of the descriptor.
+        dim: length of each reduced part.
+
+    Attributes:
+        layout: the descriptor's blocks, scale by scale; the one stripe of scale 1 is a global block.
+
+    Raises:
+        ValueError: no scales, one twice, or one below 1.
+    """
+
+    def __init__(
+        self, backbone: Backbone, num_ids: int, *, scales: tuple[int, ...] = (1, 2, 4, 8), dim: int = 256
+    ) -> None:
+        super().__init__()
+        if not scales or len(set(scales)) < len(scales) or min(scales) < 1:
+            raise ArgumentError(f"scales={scales}: expected different numbers of stripes, each at least 1.")
+        self.backbone = backbone
+        self.scales = scales
+        num_parts = sum(scales)
+        self.reductions = nn.ModuleList(reduction_unit(backbone.out_channels, dim) for _ in range(num_parts))
+        self.part_classifiers = nn.ModuleList(
+            nn.Linear(dim, num_ids, bias=False) for _ in range(num_parts if num_ids else 0)
+        )
+        for classifier in self.part_classifiers:
+            nn.init.normal_(classifier.weight, std=0.001)  # type: ignore[arg-type]
+        self.layout = stripe_layout([(n, None if n == 1 else i) for n in scales for i in range(n)], dim)
+
+    def forward(self, images: Tensor) -> ReidOutput:
+        """(B, 3, H, W) normalised images, H divisible by 16 x each scale -> embeddings and logits."""
+        parts = pyramid_pool(self.backbone(images), self.scales).unbind(dim=1)
+        embeddings = tuple(reduce(part) for reduce, part in zip(self.reductions, parts, strict=True))
+        # Without classifiers the shorter list ends the pairs: no logits.
+        pairs = zip(self.part_classifiers, embeddings, strict=False)
+        return ReidOutput(embeddings, tuple(classify(embedding) for classify, embedding in pairs))
+
+
+@dataclass(frozen=True)
+class HPMModel:
+    """The choices of :class:`HPM`.
+
+    Attributes:
+        backbone: its name.
+        last_stride: stride of its last stage.
+        pretrained: a file of ImageNet weights, ``"download"``, or None for random weights.
+        scales, dim: see :class:`HPM`.
+    """
+
+    system: Literal["hpm"] = "hpm"
+    backbone: str = "resnet50"
+    last_stride: int = 1
+    pretrained: str | None = None
+    scales: tuple[int, ...] = (1, 2, 4, 8)
+    dim: int = 256
+
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, self.last_stride)
+        for num_parts in self.scales:
+            check_stripes(height, width, num_parts, self.last_stride, "model.scales")
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> HPM:
+        """The network for ``num_ids`` identities."""
+        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
+        return HPM(backbone, num_ids, scales=self.scales, dim=self.dim)

@@ -1,0 +1,101 @@
+"""OSNet: a small network whose every block sees several scales, and weighs them anew for each image.
+
+Source: Zhou, Yang, Cavallaro and Xiang, "Omni-Scale Feature Learning for Person Re-Identification", ICCV 2019. Where
+the paper is silent the authors' implementation decides (``osnet`` of the torchreid toolkit): the first weights, biases
+in the gate, and none before a batch normalisation.
+The loss is :func:`crosscam.losses.classification_loss`: cross-entropy with smoothed labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor, nn
+
+from crosscam.errors import ArgumentError
+from crosscam.models.backbones.feature_map import STRIDE, conv_unit
+from crosscam.models.backbones.omni_scale import CHANNELS, OmniScaleBlock
+from crosscam.models.output import Block, ReidOutput
+from crosscam.models.pooling import pool_map
+from crosscam.models.stripes import PartLinear, PartUnits
+
+# Width multipliers of the paper.
+WIDTHS = (1.0, 0.75, 0.5, 0.25)
+
+
+class OSNet(nn.Module):
+    """Three stages of omni-scale blocks, average pooling, and a linear unit. ``model(images)`` gives a ReidOutput.
+
+    Source: Zhou et al. 2019, Table 1; 2.2 M parameters without classifier.
+
+    Args:
+        num_ids: K; 0 for a network that only describes.
+        channels: of the first convolution and of each stage.
+        dim: length of the descriptor.
+
+    Attributes:
+        backbone: from (B, 3, H, W) images to the (B, C, H/16, W/16) feature map.
+        layout: one global block.
+    """
+
+    def __init__(self, num_ids: int, *, channels: tuple[int, ...] = CHANNELS, dim: int = 512) -> None:
+        super().__init__()
+        self.backbone = omni_scale_stages(channels)
+        self.unit = PartUnits(1, channels[-1], dim)
+        # As the authors' code: normal weights, zero bias.
+        nn.init.normal_(self.unit.linear.weight, std=0.01)
+        nn.init.zeros_(self.unit.linear.bias)
+        self.id_classifiers = PartLinear(1, dim, num_ids, std=0.01) if num_ids else None
+        self.layout = (Block("global", 0, dim, 1, "global", (0.0, 1.0)),)
+
+    def forward(self, images: Tensor) -> ReidOutput:
+        """(B, 3, H, W) normalised images; the paper's are 256 x 128 -> one embedding, at most one logits."""
+        feature = self.unit(pool_map(self.backbone(images), "gap").unsqueeze(1))
+        logits = () if self.id_classifiers is None else self.id_classifiers(feature).unbind(dim=1)
+        return ReidOutput((feature.squeeze(1),), logits)
+
+
+def omni_scale_stages(channels: tuple[int, ...]) -> nn.Sequential:
+    """The convolutional part: each stage is two blocks and a 1x1 convolution, with average pooling between stages."""
+    layers: list[nn.Module] = [conv_unit(3, channels[0], 7, stride=2), nn.MaxPool2d(3, 2, 1)]
+    for before, after in pairwise(channels):
+        layers += [OmniScaleBlock(before, after), OmniScaleBlock(after, after), conv_unit(after, after, 1)]
+        layers.append(nn.AvgPool2d(2))
+    stages = nn.Sequential(*layers[:-1])
+    for module in stages.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return stages
+
+
+@dataclass(frozen=True)
+class OSNetModel:
+    """What builds :class:`OSNet`. It has no ResNet and starts from random weights.
+
+    Attributes:
+        width: multiplier of all channels but the descriptor's: 1, 0.75, 0.5 or 0.25.
+    """
+
+    system: Literal["osnet"] = "osnet"
+    width: float = 1.0
+
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        if self.width not in WIDTHS:
+            raise ArgumentError(f"model.width={self.width}: expected one of {', '.join(map(str, WIDTHS))}.")
+        if min(height, width) < STRIDE or height % STRIDE or width % STRIDE:
+            raise ArgumentError(
+                f"Images of {height} x {width} do not give OSNet a whole map at 1/{STRIDE} of their size. "
+                f"Take multiples of {STRIDE}."
+            )
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> OSNet:
+        """The network for K identities; 0 for a network that only describes."""
+        del pretrained  # ImageNet weights are not read.
+        return OSNet(num_ids, channels=tuple(int(c * self.width) for c in CHANNELS))

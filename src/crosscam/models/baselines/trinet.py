@@ -1,0 +1,82 @@
+"""TriNet: one short global embedding, trained by the triplet loss alone.
+
+Source: Hermans et al., "In defense of the triplet loss for person re-identification", 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from crosscam.models.backbones.build import build_backbone, check_backbone
+from crosscam.models.backbones.feature_map import Backbone
+from crosscam.models.output import Block, ReidOutput
+from crosscam.models.pooling import pool_map
+from crosscam.models.stripes import check_stripes
+
+
+class TriNet(nn.Module):
+    """Global average pooling, 1,024 units with batch normalisation and ReLU, then 128 numbers. No classifier.
+
+    Source: Hermans et al. 2017, "Network architectures" (TriNet). The first layer has no bias, its normalisation takes
+    its place; the second starts orthogonal. Both are as in the authors' code; the paper is silent. The embedding is not
+    normalised.
+
+    Args:
+        backbone: from images to the feature map.
+        hidden: units of the first layer.
+        dim: D, length of the embedding.
+
+    Attributes:
+        layout: one global block.
+    """
+
+    def __init__(self, backbone: Backbone, *, hidden: int = 1024, dim: int = 128) -> None:
+        super().__init__()
+        self.backbone = backbone
+        first = nn.Linear(backbone.out_channels, hidden, bias=False)
+        nn.init.xavier_uniform_(first.weight)
+        self.hidden = nn.Sequential(first, nn.BatchNorm1d(hidden), nn.ReLU(inplace=True))
+        self.embed = nn.Linear(hidden, dim)
+        nn.init.orthogonal_(self.embed.weight)
+        nn.init.zeros_(self.embed.bias)
+        self.layout = (Block("global", 0, dim, 1, "global", (0.0, 1.0)),)
+
+    def forward(self, images: Tensor) -> ReidOutput:
+        """(B, 3, H, W) normalised images -> one embedding (B, D), no logits."""
+        return ReidOutput((self.embed(self.hidden(pool_map(self.backbone(images), "gap"))),))
+
+
+@dataclass(frozen=True)
+class TriNetModel:
+    """The choices of :class:`TriNet`.
+
+    Attributes:
+        backbone: its name.
+        last_stride: stride of its last stage; 2, the plain ResNet of the paper.
+        pretrained: a file of ImageNet weights, ``"download"``, or None for random weights.
+        hidden, dim: see :class:`TriNet`.
+    """
+
+    system: Literal["trinet"] = "trinet"
+    backbone: str = "resnet50"
+    last_stride: int = 2
+    pretrained: str | None = None
+    hidden: int = 1024
+    dim: int = 128
+
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, self.last_stride)
+        check_stripes(height, width, 1, self.last_stride, "model.last_stride")
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> TriNet:  # noqa: ARG002 - all systems are built alike; TriNet has no classifier.
+        """The network; the number of identities does not change it."""
+        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
+        return TriNet(backbone, hidden=self.hidden, dim=self.dim)

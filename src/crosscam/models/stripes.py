@@ -1,0 +1,178 @@
+"""Horizontal stripes: pooling, one projection per part, one classifier per part.
+
+The paper's 1x1 convolutions act on 1x1 maps, so they are linear layers. The P layers of the P parts do not share
+weights; they are held in one tensor and applied in one batched matrix product.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, max_pool2d
+
+from crosscam.errors import ArgumentError
+from crosscam.models.backbones.feature_map import STRIDE
+
+LocalPooling = Literal["max", "avg"]
+GammaInit = Literal["ones", "uniform"]
+Activation = Literal["relu", "none"]
+
+
+def pool_stripes(feature_map: Tensor, num_parts: int, pooling: LocalPooling = "max") -> Tensor:
+    """Pool each horizontal stripe of a feature map to one vector.
+
+    Source: Park & Ham, AAAI 2020, "Part-level features".
+
+    Args:
+        feature_map: (B, C, H, W), H divisible by ``num_parts``.
+        num_parts: P, number of stripes of equal height.
+        pooling: ``"max"`` (the paper's GMP) or ``"avg"``.
+    Returns:
+        (B, P, C), top to bottom.
+    Raises:
+        ValueError: the stripes do not tile the map.
+    """
+    # Numbers also while a graph is traced, which must know the windows of its pooling layers.
+    h, w = int(feature_map.shape[2]), int(feature_map.shape[3])
+    if h % num_parts:
+        raise ArgumentError(
+            f"A feature map of {h} rows cannot be cut into {num_parts} equal stripes. "
+            f"Take an image height divisible by 16 x {num_parts}."
+        )
+    # Pooling layers, not reductions over the same places: those go through a channels_last map many times slower.
+    pool = max_pool2d if pooling == "max" else avg_pool2d
+    return pool(feature_map, (h // num_parts, w)).flatten(2).transpose(1, 2)
+
+
+def merge_stripes(stripes: Tensor, num_parts: int, pooling: LocalPooling = "max") -> Tensor:
+    """Stripes of a coarser scale out of those of a finer one, without the map.
+
+    Args:
+        stripes: (B, F, C) as :func:`pool_stripes` gave them, F a multiple of ``num_parts``.
+        num_parts: P of the coarser scale.
+        pooling: as the stripes were pooled.
+    Returns:
+        (B, P, C), as if pooled from the map.
+    """
+    b, fine, c = stripes.shape
+    if fine == num_parts:
+        return stripes
+    groups = stripes.reshape(b, num_parts, fine // num_parts, c)
+    # max(dim), not amax: on ties only one place receives the gradient, as in max pooling.
+    return groups.max(dim=2).values if pooling == "max" else groups.mean(dim=2)
+
+
+def check_stripes(height: int, width: int, num_parts: int, last_stride: int, setting: str) -> None:
+    """Whether images of a size give a ResNet's map that can be cut into equal stripes.
+
+    Args:
+        height: of the images, in pixels.
+        width: of the images, in pixels.
+        num_parts: P.
+        last_stride: of the backbone.
+        setting: what else could be changed, for the message.
+    Raises:
+        ValueError: they do not.
+    """
+    if num_parts < 1:
+        raise ArgumentError(f"{setting}={num_parts}: expected at least 1 stripe.")
+    stride = STRIDE * last_stride
+    if height <= 0 or height % (stride * num_parts):
+        raise ArgumentError(
+            f"An image height of {height} cannot be cut into {num_parts} stripes at 1/{stride} of its size. "
+            f"Take a multiple of {stride * num_parts}, or change {setting}."
+        )
+    if width <= 0 or width % stride:
+        raise ArgumentError(f"An image width of {width} is not a multiple of {stride}. Take one.")
+
+
+class PartLinear(nn.Module):
+    """P linear layers, one per part, that share nothing.
+
+    Args:
+        num_parts: P.
+        in_features, out_features: sizes of each layer.
+        std: standard deviation of normal weights with zero bias; None for PyTorch's default,
+            uniform within 1 / sqrt(in_features) for weights and biases.
+    """
+
+    def __init__(self, num_parts: int, in_features: int, out_features: int, std: float | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_parts, in_features, out_features))
+        self.bias = nn.Parameter(torch.empty(num_parts, out_features))
+        if std is None:
+            bound = 1 / math.sqrt(in_features)
+            nn.init.uniform_(self.weight, -bound, bound)
+            nn.init.uniform_(self.bias, -bound, bound)
+        else:
+            nn.init.normal_(self.weight, std=std)
+            nn.init.zeros_(self.bias)
+
+    def forward(self, parts: Tensor) -> Tensor:
+        """(B, P, in_features) -> (B, P, out_features)."""
+        out = torch.baddbmm(self.bias.unsqueeze(1), parts.transpose(0, 1), self.weight)
+        return out.transpose(0, 1)
+
+
+class PartUnits(nn.Module):
+    """P units of linear layer, batch normalisation and ReLU, one per part; nothing is shared.
+
+    Source: Park & Ham, AAAI 2020, text above eq. (1); ``differences.md`` rows 1 to 3.
+
+    Args:
+        num_parts: P.
+        in_features, out_features: C and c.
+        gamma_init: initial scale of the batch normalisation: ``"ones"``, or ``"uniform"`` in (0, 1) as PyTorch
+            did until version 1.1.
+        activation: ``"none"`` leaves the ReLU out; then the output can be negative.
+    """
+
+    def __init__(
+        self,
+        num_parts: int,
+        in_features: int,
+        out_features: int,
+        gamma_init: GammaInit = "ones",
+        activation: Activation = "relu",
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        self.linear = PartLinear(num_parts, in_features, out_features)
+        self.norm = nn.BatchNorm1d(num_parts * out_features)
+        if gamma_init == "uniform":
+            nn.init.uniform_(self.norm.weight)
+
+    def forward(self, parts: Tensor) -> Tensor:
+        """(B, P, in_features) -> (B, P, out_features), not negative after a ReLU."""
+        y = self.linear(parts)
+        normed: Tensor = self.norm(y.flatten(1)).view_as(y)
+        return torch.relu(normed) if self.activation == "relu" else normed
+
+
+class SingleUnit(PartUnits):
+    """One such unit: (B, in_features) -> (B, out_features).
+
+    Args:
+        in_features, out_features, gamma_init, activation: see :class:`PartUnits`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        gamma_init: GammaInit = "ones",
+        activation: Activation = "relu",
+    ) -> None:
+        super().__init__(1, in_features, out_features, gamma_init, activation)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_features) -> (B, out_features)."""
+        return super().forward(features.unsqueeze(1)).squeeze(1)
+
+
+def part_classifiers(num_parts: int, in_features: int, num_ids: int) -> PartLinear:
+    """P classifiers, one per part: (B, P, c) -> (B, P, K) logits; normal weights of std 0.001, zero bias."""
+    return PartLinear(num_parts, in_features, num_ids, std=0.001)

@@ -1,0 +1,24 @@
+"""Public names of a room, loaded when they are first used, so that importing the room costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazily(room: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a room.
+
+    Args:
+        room: the package's ``__name__``.
+        names: for each module below crosscam its public names, with spaces between.
+    """
+    places = {name: module for module, text in names.items() for name in text.split()}
+
+    def load(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {room!r} has no attribute {name!r}")
+        return getattr(import_module(f"crosscam.{places[name]}"), name)
+
+    return load, lambda: sorted(places)

@@ -1,0 +1,119 @@
+"""OSNet weights of the torchreid toolkit as a run folder; nothing in the file is run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from crosscam.errors import CheckpointError
+from crosscam.models.baselines.osnet import OSNet, OSNetModel
+from crosscam.models.torch_files import read_tensors
+from crosscam.recipes.baseline_recipes import OSNET
+from crosscam.system.locks import only_writer
+from crosscam.training import checkpoint
+from crosscam.training.provenance import versions
+
+# The toolkit's names of the networks, and their width multiplier. Those with instance normalization are other networks.
+OSNETS = {"osnet_x1_0": 1.0, "osnet_x0_75": 0.75, "osnet_x0_5": 0.5, "osnet_x0_25": 0.25}
+# What only training needs.
+_LEFT_OUT = ("classifier.",)
+_COUNT = "num_batches_tracked"
+_IN_BLOCK = (
+    (r"^conv1\.conv\.", "narrow.0."),
+    (r"^conv1\.bn\.", "narrow.1."),
+    (r"^conv2a\.(?=[cb])", "streams.0.0."),
+    (r"^conv2b\.", "streams.1."),
+    (r"^conv2c\.", "streams.2."),
+    (r"^conv2d\.", "streams.3."),
+    (r"(streams\.\d\.\d\.)conv1\.", r"\g<1>0."),
+    (r"(streams\.\d\.\d\.)conv2\.", r"\g<1>1."),
+    (r"(streams\.\d\.\d\.)bn\.", r"\g<1>2."),
+    (r"^gate\.fc1\.", "gate.weigh.0."),
+    (r"^gate\.fc2\.", "gate.weigh.2."),
+    (r"^conv3\.conv\.", "expand.0."),
+    (r"^conv3\.bn\.", "expand.1."),
+    (r"^downsample\.conv\.", "skip.0."),
+    (r"^downsample\.bn\.", "skip.1."),
+)
+# Layers before the first stage, and layers of a stage: two blocks, a convolution and pooling.
+_BEFORE, _EACH = 2, 4
+
+
+def import_torchreid(file: Path, family: str, folder: Path) -> None:
+    """Write the run folder of a torchreid OSNet.
+
+    Args:
+        file: a .pth file: named tensors, alone or under ``state_dict``.
+        family: of :data:`OSNETS`.
+        folder: the run folder to write; it must not hold a training.
+    Raises:
+        CheckpointError: damaged, unsafe, of another network, or the folder is taken.
+    """
+    settings = OSNetModel(width=OSNETS[family])
+    model = settings.build(0)
+    read_osnet(model, file, family)
+    with only_writer(folder, folder=True):
+        checkpoint.check_free(folder)
+        description = f"{family} imported from torchreid's {file.name}."
+        checkpoint.save_recipe(folder, replace(OSNET, name=family, description=description, model=settings))
+        checkpoint.save_weights(folder, model.state_dict())
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        checkpoint.save_provenance(folder, {"imported_from": file.name, "sha256": digest, "versions": versions()})
+
+
+def read_osnet(model: OSNet, file: Path, family: str) -> None:
+    """Fill a network, built without classifier, with the weights of a torchreid file.
+
+    Raises:
+        CheckpointError: damaged, unsafe, or of another network.
+    """
+    arrays = {name.removeprefix("module."): np.array(a, np.float32) for name, a in read_tensors(file).items()}
+    found = {our_name(name): value for name, value in arrays.items() if not name.startswith(_LEFT_OUT)}
+    found = {name: value for name, value in found.items() if not name.endswith(_COUNT)}
+    wanted = {name: value for name, value in model.state_dict().items() if not name.endswith(_COUNT)}
+    wrong = sorted(wanted.keys() ^ found.keys())
+    if wrong:
+        what = "lacks" if wrong[0] in wanted else "has, beyond it,"
+        raise CheckpointError(f"{file} is not {family}: it {what} {wrong[0]} ({len(wrong)} such). Check --family.")
+    for name, value in found.items():
+        array = value.T if name == "unit.linear.weight" else value
+        if array.size != wanted[name].numel():
+            raise CheckpointError(
+                f"{file} is not {family}: {name} has shape {value.shape}, expected {tuple(wanted[name].shape)}. Check "
+                f"--family; known: {', '.join(OSNETS)}."
+            )
+        wanted[name] = _shaped(array, wanted[name])
+    model.load_state_dict(wanted, strict=False)
+
+
+def _shaped(array: np.ndarray, like: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array).reshape(tuple(like.shape))).to(like.dtype)
+
+
+def our_name(name: str) -> str:
+    """The name that a tensor of torchreid's OSNet has here; a name of another network stays what it is."""
+    for theirs, ours in (("conv1.", "backbone.0."), ("conv5.", f"backbone.{_BEFORE + 2 * _EACH + 2}.")):
+        if name.startswith(theirs):
+            return ours + _unit(name.removeprefix(theirs))
+    if name.startswith("fc."):
+        return name.replace("fc.0.", "unit.linear.", 1).replace("fc.1.", "unit.norm.", 1)
+    found = re.match(r"conv([234])\.([012])\.(.*)", name)
+    if found is None:
+        return name
+    stage, place, rest = int(found[1]) - 2, int(found[2]), found[3]
+    at = f"backbone.{_BEFORE + stage * _EACH + place}."
+    if place == 2:
+        return at + _unit(rest.removeprefix("0."))
+    for theirs, ours in _IN_BLOCK:
+        rest = re.sub(theirs, ours, rest)
+    return at + rest
+
+
+def _unit(rest: str) -> str:
+    return re.sub(r"^bn\.", "1.", re.sub(r"^conv\.", "0.", rest))

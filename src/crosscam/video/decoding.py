@@ -1,0 +1,292 @@
+"""Frames with their times, from a video file or a folder of frames; :mod:`crosscam.video.live` has live sources."""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from crosscam.data.crops import display_matrix, upright
+from crosscam.data.images import IMAGE_SUFFIXES, decode_image, natural_key
+from crosscam.errors import DataError, ImageError
+from crosscam.system.text import is_unicode, printable
+from crosscam.video.detections import Pixels
+
+# Frames of a folder have no times; MOT's seqinfo.ini gives a rate.
+USUAL_RATE = 25.0
+# A file that ends by this many seconds before its header says is told.
+MISSING_END = 1.0
+# What is digested of a large file: its size, its beginning and its end.
+DIGESTED = 2**20
+# FFmpeg draws any text as a terminal, and follows lists of other files.
+TEXTS = frozenset(("tty", "concat", "hls", "dash", "sdp"))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Frame:
+    """One frame.
+
+    Attributes:
+        number: counted from 0.
+        seconds: from the first frame, by the presentation stamps; of a live source, of the Unix epoch.
+        pixels: (H, W, 3) uint8 RGB, upright.
+    """
+
+    number: int
+    seconds: float
+    pixels: Pixels
+
+
+class Source(Protocol):
+    """Where frames come from.
+
+    Attributes:
+        name: what a gallery keeps: the absolute path, or the address without a password.
+        key: hexadecimal digits of the content, the same wherever the file lies.
+        live: whether frames come by the clock and are lost when they are not taken in time.
+        total: frames to come, about; None where it is not known.
+        notes: faults that were found on the way, one sentence each; what was read before them counts.
+        dropped: frames of a live source that came while the one before was being worked on.
+    """
+
+    name: str
+    key: str
+    live: bool
+    total: int | None
+    notes: list[str]
+    dropped: int
+
+    def frames(self, rate: float | None = None) -> Iterator[Frame]:
+        """The frames in order; at most ``rate`` a second of the source's own time where it is given."""
+
+
+@dataclass
+class VideoFile:
+    """A video file, decoded frame by frame; see :class:`Source`.
+
+    Raises:
+        DataError: PyAV is not installed, or the file holds no video that can be decoded.
+    """
+
+    path: Path
+    live: bool = False
+    total: int | None = None
+    notes: list[str] = field(default_factory=list)
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        self.name = printable(os.path.abspath(self.path))
+        self.key = digest_of_file(self.path)
+        with opened_video(os.fspath(self.path)) as (container, stream):
+            rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
+            self.duration = None if container.duration is None else container.duration / 1_000_000
+            self.made = container.metadata.get("creation_time")
+            self.total = stream.frames or (None if self.duration is None else round(self.duration * rate))
+
+    def frames(self, rate: float | None = None) -> Iterator[Frame]:
+        """See :class:`Source`; damaged frames are left out, and told with their time."""
+        due = Due(rate)
+        number, seconds, self._reached = -1, 0.0, 0.0
+        with opened_video(os.fspath(self.path)) as (container, stream):
+            first: float | None = None
+            step = 1 / float(stream.average_rate or USUAL_RATE)
+            for frame in decoded(container, stream, self._damaged):
+                number += 1
+                stamp = frame.time
+                first = stamp if first is None else first
+                at = seconds + step * (number > 0) if stamp is None or first is None else stamp - first
+                seconds = self._reached = max(seconds, at)  # a stamp that jumps back does not turn time around
+                if due.take(seconds):
+                    yield Frame(number, seconds, pixels_of(frame))
+        if number < 0:
+            raise DataError(f"{self.path} holds no frame that can be decoded. Copy it again, or convert it.")
+        if self.duration is not None and not self.notes and self.duration - seconds > MISSING_END + 2 * step:
+            self.notes.append(
+                f"{self.path.name} ends at {seconds:.1f} s, but its header says {self.duration:.1f} s; what is there "
+                "is kept."
+            )
+
+    def _damaged(self, why: str) -> None:
+        if not self.notes:
+            at = f"{self._reached:.1f} s"
+            self.notes.append(f"{self.path.name} is damaged after {at} ({why}); what can be read is kept.")
+
+
+@dataclass
+class FrameFolder:
+    """A folder of pictures as a video, such as ``img1`` of MOT Challenge or the folder around it; see :class:`Source`.
+
+    Where all names are numbers, they number the frames, counted from 1 as in MOT's text files.
+
+    Raises:
+        DataError: the folder holds no pictures.
+    """
+
+    path: Path
+    live: bool = False
+    total: int | None = None
+    notes: list[str] = field(default_factory=list)
+    dropped: int = 0
+
+    def __post_init__(self) -> None:
+        inner = self.path / "img1"
+        folder = inner if inner.is_dir() else self.path
+        self.files = sorted((p for p in folder.iterdir() if _is_frame(p)), key=lambda p: natural_key(p.name))
+        if not self.files:
+            raise DataError(f"{self.path} holds no frames. Expected a video, or pictures such as img1/000001.jpg.")
+        self.name = printable(os.path.abspath(self.path))
+        self.key = _digest_of_folder(self.files)
+        self.total = len(self.files)
+        found = _frame_rate(folder)
+        self.rate = found or USUAL_RATE
+        if found is None:
+            self.notes.append(f"{self.path.name}: no seqinfo.ini gives a frame rate; {USUAL_RATE:.0f} a second count.")
+
+    def frames(self, rate: float | None = None) -> Iterator[Frame]:
+        """See :class:`Source`; pictures that cannot be read are left out, and told."""
+        due = Due(rate)
+        stems = [path.stem for path in self.files]
+        named = all(stem.isascii() and stem.isdecimal() and int(stem) > 0 for stem in stems)
+        numbers = [int(stem) - 1 for stem in stems] if named else list(range(len(stems)))
+        broken: list[Path] = []
+        for number, path in zip(numbers, self.files, strict=True):
+            seconds = (number - numbers[0]) / self.rate
+            if not due.take(seconds):
+                continue
+            try:
+                pixels = decode_image(path)
+            except ImageError as error:
+                broken.append(path)
+                if len(broken) == 1:
+                    self.notes.append(f"frame {number} is left out: {error}")
+                continue
+            yield Frame(number, seconds, pixels)
+        if len(broken) > 1:
+            self.notes.append(f"{len(broken):,} frames of {self.path.name} could not be read.")
+        if len(broken) == len(self.files):
+            raise DataError(f"No frame of {self.path} can be read. First: {broken[0].name}.")
+
+
+class Due:
+    """Which frames to take so that there are at most ``rate`` a second; all without a rate."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._step = None if rate is None else 1 / rate
+        self._next: float | None = None
+
+    def take(self, seconds: float) -> bool:
+        """Whether the frame of this time is taken."""
+        if self._step is None:
+            return True
+        if self._next is not None and seconds < self._next - 1e-6:
+            return False
+        planned = seconds if self._next is None else self._next
+        # On the grid of the rate, so that 10 of 25 frames a second are 10 and not 8.
+        self._next = max(planned, seconds - self._step) + self._step
+        return True
+
+
+@contextmanager
+def opened_video(address: str, options: dict[str, str] | None = None, **how: Any) -> Iterator[tuple[Any, Any]]:
+    """A container of PyAV and its first video stream.
+
+    Raises:
+        DataError: PyAV is not installed, or this is not a video.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise DataError("Reading a video needs PyAV: pip install 'crosscam[video]'.") from error
+    shown = without_password(address)
+    with ExitStack() as stack:
+        try:
+            # PyAV takes no path that is not UTF-8, but any open file.
+            source = address if is_unicode(address) else stack.enter_context(open(address, "rb"))
+            container = stack.enter_context(av.open(source, "r", options=options or {}, **how))
+        except (av.FFmpegError, OSError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(
+                f"{shown} is not a video that can be read ({reason}). Expected a video file, a folder of frames or an "
+                "address such as rtsp://..."
+            ) from error
+        if "://" not in address and set(container.format.name.split(",")) & TEXTS:
+            raise DataError(f"{shown} is a text and not a video that can be read. Expected a video file.")
+        if not container.streams.video:
+            raise DataError(f"{shown} holds no video. Expected a file with a video stream.")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        yield container, stream
+
+
+def decoded(container: Any, stream: Any, damaged: Callable[[str], None]) -> Iterator[Any]:
+    """Frames of PyAV; what cannot be decoded is told to ``damaged`` and left out."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            damaged(str(error.strerror))
+            return
+        if packet is None:
+            return
+        try:
+            yield from packet.decode()
+        except av.FFmpegError as error:
+            if not isinstance(error, av.EOFError):
+                damaged(str(error.strerror))
+
+
+def pixels_of(frame: Any) -> Pixels:
+    """(H, W, 3) uint8 RGB of a frame of PyAV, upright."""
+    return upright(frame.to_ndarray(format="rgb24"), display_matrix(frame))
+
+
+def without_password(address: str) -> str:
+    """An address without the user's name and password, as it is shown and kept."""
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        return printable(address)
+    host, slash, path = rest.partition("/")
+    return printable(scheme + mark + host.rpartition("@")[2] + slash + path)
+
+
+def digest_of_file(path: Path) -> str:
+    """Eight hexadecimal digits of a file's size, beginning and end."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        digest.update(file.read(DIGESTED))
+        file.seek(max(0, size - DIGESTED))
+        digest.update(file.read(DIGESTED))
+    return digest.hexdigest()[:8]
+
+
+def _digest_of_folder(files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name}|{path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:8]
+
+
+def _is_frame(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
+def _frame_rate(folder: Path) -> float | None:
+    """The rate in the seqinfo.ini in a folder or the one around it."""
+    for place in (folder, folder.parent):
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            if parser.read(place / "seqinfo.ini", encoding="utf-8"):
+                rate = parser.getfloat("Sequence", "frameRate")
+                return rate if 0 < rate < 1000 else None
+        except (configparser.Error, ValueError, UnicodeDecodeError):
+            return None
+    return None

@@ -1,0 +1,44 @@
+"""Scores of descriptors that keep their lengths (TriNet's paper)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from crosscam.data.records import ReidDataset, camids_of, pids_of
+from crosscam.errors import DataError
+from crosscam.experiments.scoring import Reranking, TestImages, check_scoring
+from crosscam.metrics.ranking import evaluate_ranking
+from crosscam.models.output import Block, ReidOutput
+from crosscam.recipes.catalogue import find_recipe
+
+
+class Levels(nn.Module):
+    """The mean level of each colour: descriptors whose lengths differ."""
+
+    layout = (Block("global", 0, 3, 1, "global", (0.0, 1.0)),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, images: Tensor) -> ReidOutput:
+        return ReidOutput((images.mean((2, 3)) * self.weight,))
+
+
+def test_lengths_count_where_the_recipe_says_so(rendered: ReidDataset) -> None:
+    recipe = find_recipe("trinet")
+    kept = replace(recipe, evaluation=replace(recipe.evaluation, normalise=False))
+    unit, raw = (TestImages(rendered, r).score(Levels()) for r in (recipe, kept))
+    assert (unit.to_dict()["distance"], raw.to_dict()["distance"]) == ("euclidean", "euclidean, lengths kept")
+    distances = np.linalg.norm(raw.query[:, None] - raw.gallery[None], axis=2)
+    labels = [f(s) for s in (rendered.query, rendered.gallery) for f in (pids_of, camids_of)]
+    expected = evaluate_ranking(distances, labels[0], labels[2], labels[1], labels[3])
+    assert raw.result.mAP == pytest.approx(expected.mAP, abs=1e-6)
+    assert raw.result.mAP != pytest.approx(unit.result.mAP, abs=1e-3)
+    with pytest.raises(DataError, match="re-rank"):
+        check_scoring(kept, rendered, Levels(), Reranking(2, 1))

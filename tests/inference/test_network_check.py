@@ -1,0 +1,101 @@
+"""The check of a declared input: it catches the other order, and asks for enough pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import Tensor, nn
+
+from crosscam.data.network_input import NetworkInput
+from crosscam.data.records import Sample
+from crosscam.errors import DataError
+from crosscam.inference.engines.imported_network import ImportedNetwork, open_module
+from crosscam.inference.extractor import Extractor
+from crosscam.inference.network_check import (
+    Agreement,
+    best_reading,
+    compare_readings,
+    indistinguishable,
+    mirror_margins,
+    other_readings,
+    pictures_to_check,
+)
+from imported_networks import HEIGHT, WIDTH, Stripes, write_people
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    paths = sorted(write_people(tmp_path_factory.mktemp("checked") / "people").iterdir())
+    return [Sample(path, int(path.name[:4]), int(path.name[6])) for path in paths]
+
+
+def compared(network: nn.Module, samples: list[Sample], text: str, *, labelled: bool):
+    takes = NetworkInput.parse(text)
+    pixels = Extractor.load(network, input=text).decoded([s.path for s in samples])
+    opened = ImportedNetwork(open_module(network), takes, "network")
+    return compare_readings(opened, pixels, [s.pid for s in samples] if labelled else None)
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_bgr_declared_as_rgb_is_caught(samples: list[Sample], labelled: bool):
+    wrong = compared(Stripes(), samples, f"rgb {HEIGHT}x{WIDTH} 255", labelled=labelled)
+    better = best_reading(wrong)
+    assert better is not None
+    assert str(better.takes) == f"bgr {HEIGHT}x{WIDTH} 255"
+    assert (better.mean_ap is None) is not labelled
+    assert best_reading(compared(Stripes(), samples, f"bgr {HEIGHT}x{WIDTH} 255", labelled=labelled)) is None
+
+
+def test_what_a_network_does_not_tell_apart_is_not_complained_of(samples: list[Sample]):
+    class Grey(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            rows = Stripes()(images.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1))
+            return rows - rows.mean(dim=1, keepdim=True)
+
+    found = compared(Grey(), samples, f"rgb {HEIGHT}x{WIDTH} 255", labelled=True)
+    assert best_reading(found) is None
+    assert f"bgr {HEIGHT}x{WIDTH} 255" in {str(one.takes) for one in indistinguishable(found, found[0])}
+
+
+def test_margins_and_precisions_are_those_of_a_loop(samples: list[Sample]):
+    random = np.random.default_rng(0)
+    rows, mirrored = random.normal(size=(2, 5, 4))
+    unit, turned = (r / np.linalg.norm(r, axis=1, keepdims=True) for r in (rows, mirrored))
+    expected = [unit[i] @ turned[i] - np.mean([unit[i] @ turned[j] for j in range(5) if j != i]) for i in range(5)]
+    np.testing.assert_allclose(mirror_margins(rows, mirrored), expected)
+    (found, *_) = compared(Stripes(), samples, f"bgr {HEIGHT}x{WIDTH} 255", labelled=True)
+    assert found.mean_ap == pytest.approx(1.0)
+
+
+def test_of_readings_alike_the_declared_scale_is_taken():
+    random = np.random.default_rng(0)
+    levels = {"rgb 4x2 255": 0.5, "bgr 4x2 255": 0.6, "bgr 4x2 1": 0.602, "rgb 4x2 1": 0.5}
+    found = [Agreement(NetworkInput.parse(text), random.normal(mean, 0.01, 64)) for text, mean in levels.items()]
+    better = best_reading(found)
+    assert better is not None
+    assert str(better.takes) == "bgr 4x2 255"
+    assert [str(one.takes) for one in indistinguishable(found, found[0])] == ["rgb 4x2 1"]
+    assert best_reading(found[1:]) is None
+
+
+def test_both_orders_and_all_scales_are_read():
+    found = {str(t) for t in other_readings(NetworkInput.parse("bgr 4x2 255"))}
+    assert found == {f"{order} 4x2 {scale}" for order in ("rgb", "bgr") for scale in ("255", "1", "imagenet")}
+    own = other_readings(NetworkInput.parse("rgb 4x2 1 mean=1,2,3 std=0.5 opencv"))
+    assert [str(t) for t in own[:2]] == [
+        "rgb 4x2 1 mean=1,2,3 std=0.5,0.5,0.5 opencv",
+        "bgr 4x2 1 mean=3,2,1 std=0.5,0.5,0.5 opencv",
+    ]
+    assert len(own) == 8
+
+
+def test_pictures_are_spread_and_enough(samples: list[Sample]):
+    assert {s.pid for s in pictures_to_check(samples, labelled=True)} == {s.pid for s in samples}
+    many = [Sample(Path(f"{i}.jpg"), i, 1) for i in range(1000)]
+    chosen = pictures_to_check(many, labelled=False)
+    assert len(chosen) == 64
+    assert [chosen[0], chosen[-1]] == [many[0], many[-1]]
+    with pytest.raises(DataError, match="3 pictures are too few"):
+        pictures_to_check(samples[:3], labelled=False)

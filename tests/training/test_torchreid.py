@@ -1,0 +1,123 @@
+"""torchreid's OSNet weights as a run folder, against the toolkit's own layers written down here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from crosscam.errors import CheckpointError
+from crosscam.inference.extractor import Extractor, load_model
+from crosscam.training.checkpoint import load_recipe
+from crosscam.training.torchreid import import_torchreid
+
+
+class Unit(nn.Module):
+    def __init__(self, inside: int, outside: int, kernel: int = 1, stride: int = 1, *, relu: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False)
+        self.bn = nn.BatchNorm2d(outside)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn(self.conv(x))
+        return torch.relu(y) if self.relu else y
+
+
+class Light(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False, groups=channels)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.bn(self.conv2(self.conv1(x))))
+
+
+class Gate(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Conv2d(channels, channels // 16, 1), nn.Conv2d(channels // 16, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(self.fc2(torch.relu(self.fc1(x.mean(dim=(2, 3), keepdim=True)))))
+
+
+class Block(nn.Module):
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__()
+        mid = outside // 4
+        self.conv1, self.conv2a = Unit(inside, mid), Light(mid)
+        self.conv2b, self.conv2c, self.conv2d = (nn.Sequential(*(Light(mid) for _ in range(n))) for n in (2, 3, 4))
+        self.gate, self.conv3 = Gate(mid), Unit(mid, outside, relu=False)
+        self.downsample = Unit(inside, outside, relu=False) if inside != outside else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(x)
+        y = sum(self.gate(branch(y)) for branch in (self.conv2a, self.conv2b, self.conv2c, self.conv2d))
+        return torch.relu(self.conv3(y) + (x if self.downsample is None else self.downsample(x)))
+
+
+class Toolkit(nn.Module):
+    """osnet_x0_25 by the names of the toolkit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        a, b, c, d = 16, 64, 96, 128
+        self.conv1 = Unit(3, a, 7, 2)
+        self.conv2 = nn.Sequential(Block(a, b), Block(b, b), nn.Sequential(Unit(b, b), nn.AvgPool2d(2)))
+        self.conv3 = nn.Sequential(Block(b, c), Block(c, c), nn.Sequential(Unit(c, c), nn.AvgPool2d(2)))
+        self.conv4 = nn.Sequential(Block(c, d), Block(d, d))
+        self.conv5 = Unit(d, d)
+        self.fc = nn.Sequential(nn.Linear(d, 512), nn.BatchNorm1d(512), nn.ReLU())
+        self.classifier = nn.Linear(512, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = nn.functional.max_pool2d(self.conv1(x), 3, 2, 1)
+        y = self.conv5(self.conv4(self.conv3(self.conv2(y))))
+        return self.fc(y.mean(dim=(2, 3)))
+
+
+@pytest.fixture(scope="module")
+def toolkit() -> Toolkit:
+    torch.manual_seed(0)
+    model = Toolkit()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_run_folder_describes_as_the_toolkit_does(toolkit: Toolkit, tmp_path: Path, wrapped: bool):
+    state = toolkit.state_dict()
+    if wrapped:
+        state = {"state_dict": {f"module.{name}": value for name, value in state.items()}, "epoch": 3}
+    torch.save(state, tmp_path / "osnet.pth")
+    import_torchreid(tmp_path / "osnet.pth", "osnet_x0_25", tmp_path / "run")
+    model = load_model(tmp_path / "run", load_recipe(tmp_path / "run")).eval()
+    images = torch.randn(2, 3, 256, 128, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, found = toolkit(images), model(images).descriptor
+    assert expected.std() > 0
+    np.testing.assert_allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+    assert Extractor.load(tmp_path / "run").dim == 512
+    with pytest.raises(CheckpointError, match="already holds a training"):
+        import_torchreid(tmp_path / "osnet.pth", "osnet_x0_25", tmp_path / "run")
+
+
+def test_another_network_is_one_line(toolkit: Toolkit, tmp_path: Path):
+    torch.save(toolkit.state_dict(), tmp_path / "osnet.pth")
+    with pytest.raises(CheckpointError, match=r"is not osnet_x1_0: .* has shape") as caught:
+        import_torchreid(tmp_path / "osnet.pth", "osnet_x1_0", tmp_path / "run")
+    state = toolkit.state_dict()
+    torch.save({"conv2.0.IN.weight" if n == "conv5.bn.bias" else n: v for n, v in state.items()}, tmp_path / "ain.pth")
+    with pytest.raises(CheckpointError, match="is not osnet_x0_25: it") as also:
+        import_torchreid(tmp_path / "ain.pth", "osnet_x0_25", tmp_path / "run")
+    assert "\n" not in str(caught.value) + str(also.value)
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
