@@ -90,6 +90,11 @@ COMMANDS: Mapping[str, Command | Group] = {
     ),
     "reproduce": Command("reproduce", "Reproduce", "Make one of the paper's tables or figures."),
     "gallery": GALLERY,
+    "link": Command(
+        "link",
+        "Link",
+        "Find out which tracks of a gallery are one person, and show everybody's way from camera to camera.",
+    ),
     "watch": Command("watch", "Watch", "Add the people of a video to a gallery: detect, track, crop, describe."),
     "models": Group(
         "Models of others that crosscam uses.",

@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from tyro.conf import Positional, arg
 
@@ -18,10 +18,13 @@ from crosscam.data.datasets.readers import READERS, recognize
 from crosscam.data.datasets.table import write_table
 from crosscam.data.doctor import as_text, examine_dataset
 from crosscam.data.records import ReidDataset
-from crosscam.data.synthetic.dataset import contact_sheet, render_dataset
+from crosscam.data.synthetic.dataset import RenderSummary, contact_sheet, render_dataset
 from crosscam.data.synthetic.identities import SHARING_GROUP
+from crosscam.data.synthetic.videos import VideoSummary, render_videos
 from crosscam.errors import ArgumentError
 from crosscam.system.files import check_file, check_folder
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,54 +57,107 @@ class Doctor:
 class Render:
     """Draw a dataset of walking people seen by several cameras.
 
-    It has the layout of Market-1501.
+    It has the layout of Market-1501; or, with --video, it is a video of each camera, with the truth in MOT's format.
     """
 
     out: Positional[Path]
     """Folder to write; empty or missing."""
-    ids: int = 300
-    """Identities; a part of them is for testing."""
-    cameras: int = 4
+    ids: Annotated[int | None, arg(help_behavior_hint="(default: 300; of a video 8)")] = None
+    """Identities; of a data set, a part of them is for testing."""
+    cameras: Annotated[int | None, arg(help_behavior_hint="(default: 4; of a video 2)")] = None
     """Cameras."""
-    images: int = 4
+    images: Annotated[int | None, arg(help_behavior_hint="(default: 4)")] = None
     """Images of each identity at each camera."""
     collide: float = 0.3
     """Share of the identities that wear the same upper or lower garment as somebody else."""
-    collide_group: int = SHARING_GROUP
+    collide_group: Annotated[int | None, arg(help_behavior_hint=f"(default: {SHARING_GROUP})")] = None
     """Most people who share one garment."""
     seed: int = 0
     """The same seed draws the same bytes."""
-    test_share: float = 0.2
+    test_share: Annotated[float | None, arg(help_behavior_hint="(default: 0.2)")] = None
     """Share of the identities that are for testing."""
+    video: bool = False
+    """Draw videos of people who walk from camera to camera: NAME.mp4 and NAME/gt/gt.txt of each, and cameras.toml."""
+    frames: bool = False
+    """With --video: write the frames as JPEG files instead, which needs no PyAV."""
+    seconds: Annotated[float | None, arg(help_behavior_hint="(default: 20)")] = None
+    """With --video: length of each video."""
+    rate: Annotated[float | None, arg(help_behavior_hint="(default: 10)")] = None
+    """With --video: frames a second."""
     sheet: Unset[Path] = None
     """Also save a contact sheet (PNG): identities as rows, cameras as columns."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Draw and show what was drawn."""
+        self._refuse_what_means_nothing()
         check_folder(self.out)
         check_file(self.sheet)
+        if self.video:
+            self._draw_videos()
+        else:
+            self._draw_dataset()
+
+    def _refuse_what_means_nothing(self) -> None:
+        names = ("images", "collide_group", "test_share", "sheet") if self.video else ("frames", "seconds", "rate")
+        for name in names:
+            if getattr(self, name) is not None and getattr(self, name) is not False:
+                where = "with --video" if self.video else "without --video"
+                raise ArgumentError(f"--{name.replace('_', '-')} means nothing {where}. Leave it out.")
+
+    def _draw_videos(self) -> None:
+        with bars(self.general.json) as progress:
+            drawn = render_videos(
+                self.out,
+                people=_given(self.ids, 8),
+                cameras=_given(self.cameras, 2),
+                seconds=_given(self.seconds, 20.0),
+                rate=_given(self.rate, 10.0),
+                collide=self.collide,
+                seed=self.seed,
+                as_frames=self.frames,
+                progress=counting(progress, "drawing frames"),
+            )
+        tell_drawn(
+            self.general,
+            drawn,
+            f"Drew {drawn.people} people, {drawn.across} of them at more than one of the cameras "
+            f"{', '.join(drawn.cameras)}: {drawn.frames:,} frames each, {drawn.boxes:,} boxes, in {self.out}.",
+        )
+
+    def _draw_dataset(self) -> None:
         with bars(self.general.json) as progress:
             drawn = render_dataset(
                 self.out,
-                ids=self.ids,
-                cameras=self.cameras,
-                images=self.images,
+                ids=_given(self.ids, 300),
+                cameras=_given(self.cameras, 4),
+                images=_given(self.images, 4),
                 collide=self.collide,
-                group=self.collide_group,
+                group=_given(self.collide_group, SHARING_GROUP),
                 seed=self.seed,
-                test_share=self.test_share,
+                test_share=_given(self.test_share, 0.2),
                 progress=counting(progress, "drawing people"),
             )
         if self.sheet:
             contact_sheet(self.out, self.sheet)
-        if self.general.json:
-            show_json({k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(drawn).items()})
-        else:
-            say(
-                f"Drew {drawn.train_ids} training and {drawn.test_ids} test identities at {drawn.cameras} cameras: "
-                f"{drawn.train:,} training, {drawn.query:,} query and {drawn.gallery:,} gallery images in {self.out}."
-            )
+        tell_drawn(
+            self.general,
+            drawn,
+            f"Drew {drawn.train_ids} training and {drawn.test_ids} test identities at {drawn.cameras} cameras: "
+            f"{drawn.train:,} training, {drawn.query:,} query and {drawn.gallery:,} gallery images in {self.out}.",
+        )
+
+
+def _given(value: Number | None, otherwise: Number) -> Number:
+    return otherwise if value is None else value
+
+
+def tell_drawn(general: General, drawn: RenderSummary | VideoSummary, text: str) -> None:
+    """Say what was drawn, as JSON where that was asked for."""
+    if general.json:
+        show_json({k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(drawn).items()})
+    else:
+        say(text)
 
 
 @dataclass(frozen=True, kw_only=True)

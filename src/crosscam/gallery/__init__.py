@@ -20,6 +20,8 @@ from crosscam.gallery.entries import (
 )
 from crosscam.gallery.found import Hits, SearchResult
 from crosscam.gallery.interface import Gallery
+from crosscam.gallery.journeys import Journeys, link_gallery, read_journeys
+from crosscam.gallery.linking import LinkOptions
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.searching import SearchOptions
 from crosscam.retrieval.contributions import PARTS, block_weights, parse_weights
@@ -32,6 +34,8 @@ __all__ = [
     "GalleryInfo",
     "Hit",
     "Hits",
+    "Journeys",
+    "LinkOptions",
     "ModelIdentity",
     "NewEntry",
     "SearchOptions",
@@ -40,7 +44,9 @@ __all__ = [
     "Where",
     "block_weights",
     "create_gallery",
+    "link_gallery",
     "open_gallery",
     "parse_weights",
+    "read_journeys",
     "unit_mean",
 ]

@@ -1,4 +1,7 @@
-"""Several cameras in a file: ``[[camera]]`` tables with name, source, start and zones."""
+"""Several cameras in a file: ``[[camera]]`` tables with name, source, start and zones.
+
+``frame_rate`` may stand beside them, as in drawn videos: it is for readers of the truth.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from crosscam.system.text import did_you_mean
 from crosscam.system.times import read_time
 from crosscam.video.zones import Zones, read_zones
 
-KEYS = ("name", "source", "start", "zones")
+KEYS = ("name", "source", "start", "zones", "frame_rate")
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ from crosscam.report.pairs import SimilarPair
 from crosscam.web.asking import Asking, Remembered, has_several_cameras
 from crosscam.web.audit import AuditLog
 from crosscam.web.decoder import Decoders
+from crosscam.web.journey_book import JourneyBook
 from crosscam.web.search import Found, Known, Query, QueryStore, asked_for, judged, key_of, preview, vars_of
 from crosscam.web.server_settings import Limits
 
@@ -90,6 +91,7 @@ class Service:
         self._spread = Remembered(self.info, lambda: similarity_spread(self.gallery, self.gallery.ids()))
         self._typical = Remembered(self.info, lambda: typical_pairs(self.gallery))
         self.asking = Asking(self.gallery, self.info, self._writing, self.audit)
+        self.journeys = JourneyBook(self.gallery, self._writing, self.audit)
 
     def close(self) -> None:
         """Give the gallery and the log back."""

@@ -55,11 +55,11 @@ def _studio(cameras: int, seed: int) -> _Studio:
         creases=crease_table(seed % 2**32),
         strangers=tuple(draw_stranger(rng) for _ in range(STRANGERS)),
         occluders=tuple(draw_occluder(rng) for _ in range(OCCLUDERS)),
-        shadow=_shadow(),
+        shadow=ground_shadow(),
     )
 
 
-def _shadow() -> NDArray[np.float32]:
+def ground_shadow() -> NDArray[np.float32]:
     """(2 SHADOW, 2 SHADOW, 1) factors of the light that the ground still gets around a person's feet."""
     image = Image.new("L", (2 * SHADOW, 2 * SHADOW), 255)
     box = (SHADOW * 0.35, SHADOW * 0.78, SHADOW * 1.65, SHADOW * 1.22)

@@ -32,6 +32,19 @@ def draw_scene(camera: Camera, seed: int) -> Image.Image:
     return Image.fromarray(np.clip(lit, 0, 255).astype(np.uint8), "RGB")
 
 
+def draw_foreground(camera: Camera, seed: int, size: tuple[int, int]) -> Image.Image:
+    """Things that stand close to the camera, alone on a transparent RGBA image of ``size`` (width, height) pixels."""
+    rng = random.Random(f"crosscam/{seed}/foreground/{camera.camid}")
+    # Drawn small and enlarged: what is near is large.
+    width, height = size[0] // 2, size[1] // 2
+    layer = Image.new("RGBA", (width, height))
+    draw = ImageDraw.Draw(layer)
+    for left in (0.1, 0.55):
+        x = width * rng.uniform(left, left + 0.25)
+        rng.choice((_pole, _bush, _bin, _car))(draw, rng, x, height * rng.uniform(0.97, 1.0))
+    return layer.resize(size, Image.Resampling.BICUBIC)
+
+
 def _patchiness(rng: random.Random) -> NDArray[np.float32]:
     """(260, 420, 1) factors around 1: uneven light in large patches, stains, and the grain of the ground."""
     stream = np.random.default_rng(rng.getrandbits(32))

@@ -1,0 +1,174 @@
+"""``crosscam link``: who walked from camera to camera."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from crosscam.cli.gallery_options import Place
+from crosscam.cli.options import General, Unset
+from crosscam.cli.show import listing, say, show_json
+from crosscam.errors import ArgumentError
+from crosscam.gallery.journey_truth import score_journeys
+from crosscam.gallery.journeys import Journeys, LinkRun, decide, in_percent, link_gallery, read_journeys
+from crosscam.gallery.linking import LinkOptions
+from crosscam.gallery.people import People
+from crosscam.gallery.places import open_gallery
+from crosscam.gallery.transits import read_transits
+from crosscam.metrics.identity import IdentityScores
+from crosscam.report.hits import when
+from crosscam.system.files import check_file, write_atomically, write_text
+from crosscam.system.text import counted
+
+BY = "command line"
+TwoPeople = Annotated[tuple[int, int] | None, arg(metavar="PERSON PERSON", help_behavior_hint="")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deciding:
+    """What you decide overrules what is computed; then nothing is linked anew. One decision at a time."""
+
+    confirm: Unset[int] = None
+    """All tracks of this person are one person."""
+    split: Unset[tuple[int, ...]] = None
+    """These tracks, by the numbers in the column "first", are another person than the rest."""
+    merge: TwoPeople = None
+    """These two people are one."""
+    apart: TwoPeople = None
+    """These two people are two, and are not proposed again."""
+    undo: bool = False
+    """Take the last decision back."""
+
+    def chosen(self) -> str | None:
+        """The one decision that is given.
+
+        Raises:
+            ArgumentError: several.
+        """
+        given = [each.name for each in dataclasses.fields(self) if getattr(self, each.name) not in (None, False)]
+        if len(given) > 1:
+            raise ArgumentError(f"--{given[0]} and --{given[1]} are two decisions. Give one at a time.")
+        return given[0] if given else None
+
+    def change(self, people: People, who: str, moment: str) -> People:
+        """The people after the decision."""
+        if self.confirm is not None:
+            return people.confirm(self.confirm, who, moment)
+        if self.split is not None:
+            return people.split(self.split, who, moment)
+        if self.merge is not None:
+            return people.merge(*self.merge, who, moment)
+        return people.undo() if self.apart is None else people.apart(*self.apart, who, moment)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linking(LinkOptions):
+    """How tracks are linked."""
+
+    distance: Unset[float] = None
+    """Distance of two tracks that is even odds, in place of what the gallery tells."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """Find out which tracks of a gallery are one person, and show everybody's way from camera to camera.
+
+    Sure links are made; unsure ones are only proposed. A second run looks at new tracks alone and leaves people as they
+    are.
+    """
+
+    gallery: Place
+    """The gallery; its entries need tracks, and better have times."""
+    transit: Unset[Path] = None
+    """CSV table of usual times between cameras: from,to,seconds,spread. Without it they are learned."""
+    again: bool = False
+    """Link all tracks anew. What you decided holds."""
+    show: bool = False
+    """Show what earlier runs found, and link nothing."""
+    csv: Unset[Path] = None
+    """Also write the table: a row for each track."""
+    truth: Unset[Path] = None
+    """Who the tracks really are: a CSV table camera,track,person and perhaps boxes, or the folder of drawn videos that
+    were watched; prints multi-camera IDF1, and precision and recall of links."""
+    options: Linking = field(default_factory=Linking)
+    deciding: Deciding = field(default_factory=Deciding)
+    general: General = field(default_factory=General)
+
+    def run(self) -> None:
+        """Link or decide, and show."""
+        decision = self.deciding.chosen()
+        if decision and (self.again or self.show):
+            raise ArgumentError(f"--{decision} links nothing. Leave --again and --show out.")
+        check_file(self.csv)
+        run: LinkRun | None = None
+        with open_gallery(self.gallery, write=not self.show) as gallery:
+            if decision:
+                decide(gallery, self.deciding.change, BY)
+            elif not self.show:
+                transits = None if self.transit is None else read_transits(self.transit, gallery.camera_names())
+                run = link_gallery(gallery, self.options, transits=transits, again=self.again)
+            found = read_journeys(gallery)
+            names = gallery.camera_names()
+            scores = None if self.truth is None else score_journeys(gallery, found, self.truth)
+        if self.csv is not None:
+            text = found.to_csv()
+            write_atomically(self.csv, lambda path: write_text(path, text))
+        if self.general.json:
+            show_json(_as_json(found, run, scores))
+        else:
+            _show(found, run, scores, names)
+
+
+def _show(found: Journeys, run: LinkRun | None, scores: IdentityScores | None, names: Mapping[int, str]) -> None:
+    rows = []
+    for person in found.people:
+        for track, link in zip(person.tracks, person.links, strict=True):
+            sure = "" if link is None or link.probability is None else in_percent(link.probability)
+            said = "" if link is None else ("confirmed" if link.confirmed else "; ".join(link.reasons))
+            times = [when(track.start).removesuffix(" UTC"), when(track.end).removesuffix(" UTC")]
+            rows.append(
+                (str(person.number), track.camera, *times, str(len(track.entries)), str(track.name), sure, said)
+            )
+    heads = ("person", "camera", "from", "to", "images", "first", "linked", "why")
+    listing(heads, rows, right=("person", "images", "first", "linked"))
+    several = sum(len(person.cameras) > 1 for person in found.people)
+    say(f"{counted(len(found.people), 'person', 'people')}, {several} of them at more than one camera.")
+    if found.unlinked:
+        say(f"{counted(found.unlinked, 'track')} not linked yet: 'crosscam link' looks at them.")
+    for proposal in found.proposals:
+        probability = proposal.link.probability or 0.0
+        why = "; ".join(proposal.link.reasons)
+        say(f"unsure: people {proposal.first} and {proposal.second} may be one ({in_percent(probability)}): {why}.")
+    if run is not None:
+        say(f"{run.new_tracks} new tracks: {run.joined} joined people of earlier runs, {run.new_people} new people.")
+        for (start, end), way in sorted(run.transits.items()):
+            basis = f"learned from {way.pairs} pairs" if way.pairs else "given"
+            text = f"{way.seconds:.1f} s, spread {way.spread:.1f} s"
+            say(f"From camera {names.get(start, start)} to {names.get(end, end)}: {text} ({basis}).")
+        say(run.told)
+    if scores is not None:
+        say(
+            f"Multi-camera IDF1 {scores.idf1:.1%} (precision {scores.idp:.1%}, recall {scores.idr:.1%}); links: "
+            f"precision {scores.link_precision:.1%}, recall {scores.link_recall:.1%}; {scores.people} true people, "
+            f"{scores.found} found."
+        )
+
+
+def _as_json(found: Journeys, run: LinkRun | None, scores: IdentityScores | None) -> dict[str, Any]:
+    result = {
+        "people": [dataclasses.asdict(person) for person in found.people],
+        "proposals": [dataclasses.asdict(proposal) for proposal in found.proposals],
+        "unlinked": found.unlinked,
+    }
+    if run is not None:
+        transits = [
+            {"from": start, "to": end, **dataclasses.asdict(way)} for (start, end), way in sorted(run.transits.items())
+        ]
+        told = {"new_tracks": run.new_tracks, "new_people": run.new_people, "joined": run.joined, "told": run.told}
+        result |= {"run": told | {"transits": transits}}
+    return result if scores is None else result | {"scores": dataclasses.asdict(scores)}

@@ -1,0 +1,157 @@
+"""What journeys are worth against the truth: a table of who the tracks are, or videos with true boxes."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from crosscam.errors import DataError
+from crosscam.gallery.interface import Gallery
+from crosscam.gallery.journeys import Journeys, TrackSeen
+from crosscam.gallery.track_table import Box, fragment_of
+from crosscam.metrics.identity import IdentityScores, identity_scores
+
+TABLE = "Expected a CSV table with the columns camera, track and person, and perhaps boxes"
+VIDEOS = "Expected a folder as 'crosscam data render --video' writes it: cameras.toml, and CAMERA/gt/gt.txt"
+LEAST_OVERLAP = 0.5
+NOBODY = -1
+
+
+def score_journeys(gallery: Gallery, found: Journeys, truth: Path) -> IdentityScores:
+    """Compare journeys with the truth, over all cameras, weighted by boxes.
+
+    Args:
+        gallery: whose journeys they are.
+        found: the journeys.
+        truth: a CSV table with the columns camera, track, person (empty for nobody) and perhaps boxes; or a folder of
+            drawn videos, for a gallery that 'crosscam watch' filled: a track is whom most of its pictures show, and has
+            the true boxes of that person while it lasts.
+    Raises:
+        DataError: a truth of another form, or of other tracks.
+        CrosscamError: scipy is missing.
+    """
+    tracks = [(person.number, track) for person in found.people for track in person.tracks]
+    seen = [track for _, track in tracks]
+    known = _from_videos(gallery, seen, truth) if truth.is_dir() else _from_table(seen, truth)
+    return identity_scores(known.who, [number for number, _ in tracks], known.boxes, missed=known.missed)
+
+
+@dataclass(frozen=True)
+class Known:
+    """True person and number of boxes of each track, and true boxes that are in no track."""
+
+    who: list[int]
+    boxes: list[int]
+    missed: int
+
+
+def _from_table(tracks: list[TrackSeen], file: Path) -> Known:
+    who, boxes = read_table(file)
+    keys = [(track.camera, track.track or str(track.name)) for track in tracks]
+    if not set(keys) & who.keys():
+        raise DataError(f"{file} names no track of this gallery. Expected camera and track as the gallery has them.")
+    numbers = {name: number for number, name in enumerate(sorted(set(who.values()) - {""}))}
+    missed = sum(boxes[key] for key in who.keys() - set(keys) if who[key])
+    return Known([numbers.get(who.get(key, ""), NOBODY) for key in keys], [boxes.get(key, 1) for key in keys], missed)
+
+
+def read_table(file: Path) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], int]]:
+    """Person and number of boxes of each (camera, track); an empty person is nobody.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as opened:
+            rows = list(csv.DictReader(opened))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{file} cannot be read ({getattr(error, 'strerror', None) or error}). {TABLE}.") from error
+    who: dict[tuple[str, str], str] = {}
+    boxes: dict[tuple[str, str], int] = {}
+    for number, row in enumerate(rows, 2):
+        try:
+            key = row["camera"].strip(), row["track"].strip()
+            who[key], boxes[key] = row["person"].strip(), int(row.get("boxes") or 1)
+            if boxes[key] < 0:
+                raise ValueError("a negative number of boxes")
+        except (KeyError, AttributeError, ValueError) as error:
+            raise DataError(f"{file}, line {number}: {TABLE}; found {str(error) or 'too few cells'}.") from error
+    return who, boxes
+
+
+@dataclass(frozen=True)
+class TrueCamera:
+    """True boxes of a camera: frame (from 0) to person to box."""
+
+    rate: float
+    boxes: Mapping[int, Mapping[int, Box]]
+
+
+def _from_videos(gallery: Gallery, tracks: list[TrackSeen], folder: Path) -> Known:
+    cameras = read_videos(folder)
+    who, boxes = [], []
+    covered: set[tuple[str, int, int]] = set()
+    for track in tracks:
+        person, mine = _person_of(gallery, track, cameras.get(track.camera))
+        who.append(person)
+        boxes.append(len(mine) if person != NOBODY else len(track.entries))
+        covered |= {(track.camera, person, frame) for frame in mine}
+    if all(person == NOBODY for person in who):
+        raise DataError(f"{folder} has no boxes where the tracks of this gallery are. {VIDEOS}.")
+    total = sum(len(people) for camera in cameras.values() for people in camera.boxes.values())
+    return Known(who, boxes, total - len(covered))
+
+
+def _person_of(gallery: Gallery, track: TrackSeen, camera: TrueCamera | None) -> tuple[int, set[int]]:
+    """Whom most pictures of a track show, and the frames in which that person is there while the track lasts."""
+    said: Counter[int] = Counter()
+    frames: list[int] = []
+    fragments = [fragment_of(entry.path) for entry in gallery.get(track.entries)] if camera else []
+    for fragment in fragments:
+        if fragment is None or fragment.box is None or fragment.frame is None or camera is None:
+            continue
+        frames += [round(fragment.frame + seconds * camera.rate) for seconds in (fragment.before, fragment.after)]
+        there = camera.boxes.get(fragment.frame, {})
+        overlaps = {pid: overlap(box, fragment.box) for pid, box in there.items()}
+        nearest = max(overlaps, key=overlaps.__getitem__, default=NOBODY)
+        said[nearest if overlaps.get(nearest, 0.0) >= LEAST_OVERLAP else NOBODY] += 1
+    if camera is None or not said:
+        return NOBODY, set()
+    person = max(said, key=lambda pid: (said[pid], -pid))
+    lasting = range(min(frames), max(frames) + 1)
+    return person, {frame for frame in lasting if person in camera.boxes.get(frame, {})}
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes: left, top, width, height."""
+    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    shared = max(0, wide) * max(0, high)
+    return shared / (one[2] * one[3] + other[2] * other[3] - shared) if shared else 0.0
+
+
+def read_videos(folder: Path) -> dict[str, TrueCamera]:
+    """True boxes by camera.
+
+    Raises:
+        DataError: a file is missing or of another form.
+    """
+    file = folder / "cameras.toml"
+    try:
+        cameras = tomllib.loads(file.read_text(encoding="utf-8"))["camera"]
+        found = {}
+        for camera in cameras:
+            file = folder / str(camera["name"]) / "gt" / "gt.txt"
+            boxes: dict[int, dict[int, Box]] = defaultdict(dict)
+            for line in file.read_text(encoding="utf-8").splitlines():
+                frame, pid, left, top, width, height = (int(float(cell)) for cell in line.split(",")[:6])
+                boxes[frame - 1][pid] = left, top, width, height
+            found[str(camera["name"])] = TrueCamera(float(camera["frame_rate"]), boxes)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{file} cannot be read ({reason}). {VIDEOS}.") from error
+    return found

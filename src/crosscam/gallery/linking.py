@@ -1,0 +1,485 @@
+"""Tracks to people: agglomerative, over calibrated distances, with what is certain.
+
+Certain is that two tracks of one camera that overlap in time are two people, and what users decided. Two people of an
+earlier run are never merged here, so that their numbers stay. Only the nearest tracks of each camera are compared, so
+that memory grows with the number of tracks and not with its square.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.calibration.calibration import Calibration
+from crosscam.errors import ArgumentError
+from crosscam.gallery.people import Evidence, Pair
+from crosscam.gallery.track_table import Ints, Tracks
+from crosscam.gallery.transits import Transit, Transits, learn_transits
+
+ROWS_AT_ONCE = 1024
+# Pairs that are less probable than one in a thousand by their distance are not looked at again.
+HOPELESS = -7.0
+# Odds of a rival that change nothing, as a logarithm: one in a thousand.
+NO_RIVAL = -7.0
+# Without transit times: a pair that teaches them is this probable by distance alone.
+SURE = 0.95
+# Pairs of tracks that tell how far apart two people usually are, at least and at most.
+FEWEST_PAIRS, MOST_PAIRS = 30, 20_000
+# What a distance means without a calibration and with too few tracks: a guess for descriptors of length 1.
+GUESSED_MIDDLE, GUESSED_SPREAD = 0.75, 0.065
+# An uncalibrated distance is even odds at this many spreads below the middle, and each spread counts this much.
+EVEN_AT, PER_SPREAD = 2.6, 3.0
+
+LogRatio = Callable[[float, bool], float]
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LinkOptions:
+    """How tracks are linked; each is an option of the command line, too."""
+
+    same: float = 0.9
+    """Probability from which two tracks are linked."""
+    unsure: float = 0.2
+    """Probability from which a link is proposed and left to a person."""
+    nearest: int = 10
+    """Tracks of each camera that a track is compared with: its nearest."""
+    distance: float | None = None
+    """Distance of two tracks that is even odds, in place of what the gallery tells."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.unsure <= self.same < 1:
+            raise ArgumentError(f"Expected 0 < unsure <= same < 1, found {self.unsure} and {self.same}.")
+        if self.nearest < 1:
+            raise ArgumentError(f"nearest is {self.nearest}. Expected 1 or more.")
+        if self.distance is not None and not 0 < self.distance <= 2:
+            raise ArgumentError(f"distance is {self.distance}. Expected more than 0 and at most 2.")
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What the distance of two tracks says.
+
+    Attributes:
+        ratio: (distance, at one camera) to the logarithm of the likelihood ratio of one person against two.
+        calibrated: whether it is the gallery's calibration, which is of single pictures; the distance of two tracks is
+            then the root mean square of the distances of all pairs of their pictures. Else it is the distance of the
+            means of their descriptors, scaled to length 1, which tells people apart better.
+        told: one sentence: what it rests on.
+    """
+
+    ratio: LogRatio
+    calibrated: bool
+    told: str
+
+    def rows(self, tracks: Tracks) -> Rows:
+        """(T, D) what tracks are compared by: ``sqrt(2 - 2 * row @ row)`` is their distance."""
+        return tracks.means if self.calibrated else unit_rows(tracks.means)
+
+
+def calibrated_judge(calibration: Calibration) -> Judge:
+    """By a calibration; at one camera two people are nearer, by as much as its thresholds say."""
+    distances, ratios = (np.array(column) for column in zip(*calibration.steps, strict=True))
+    nearer = calibration.pooled.same - calibration.within.same if calibration.within else 0.0
+
+    def ratio(distance: float, one_camera: bool) -> float:
+        return float(np.interp(distance + (nearer if one_camera else 0.0), distances, ratios))
+
+    return Judge(ratio, True, calibration.rests_on())
+
+
+def plain_judge(tracks: Tracks, options: LinkOptions) -> Judge:
+    """By how much nearer two tracks are than tracks of this gallery usually are; or by a given distance."""
+    across, one = (_usual_distance(tracks, one_camera) for one_camera in (False, True))
+    middle, spread = across or one or (GUESSED_MIDDLE, GUESSED_SPREAD)
+    usual = {False: (middle, spread), True: one or (middle, spread)}
+    even = {where: m - EVEN_AT * s for where, (m, s) in usual.items()}
+    if options.distance is not None:
+        even = dict.fromkeys(even, options.distance)
+
+    def ratio(distance: float, one_camera: bool) -> float:
+        return PER_SPREAD * (even[one_camera] - distance) / usual[one_camera][1]
+
+    basis = "was given" if options.distance is not None else "is how far tracks of this gallery are apart"
+    if options.distance is None and across is None and one is None:
+        basis = "is a guess, for there are few tracks"
+    told = (
+        f"Not calibrated: a distance of {even[False]:.2f} between tracks of two cameras is even odds, which {basis}. "
+        "Probabilities are rough; 'crosscam calibrate', or answers on the Calibration page, make them better."
+    )
+    return Judge(ratio, False, told)
+
+
+def _usual_distance(tracks: Tracks, one_camera: bool) -> tuple[float, float] | None:
+    """Median and spread of the distances of two tracks, most of which are of two people; None for too few."""
+    count = len(tracks)
+    if count < 2:
+        return None
+    if count * (count - 1) // 2 <= MOST_PAIRS:
+        first, second = np.triu_indices(count, 1)
+    else:
+        first, second = np.random.default_rng(0).integers(0, count, (2, 3 * MOST_PAIRS))
+    kept = (first != second) & ((tracks.camids[first] == tracks.camids[second]) == one_camera)
+    first, second = first[kept][:MOST_PAIRS], second[kept][:MOST_PAIRS]
+    if len(first) < FEWEST_PAIRS:
+        return None
+    rows = unit_rows(tracks.means)
+    distances = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * np.einsum("ij,ij->i", rows[first], rows[second])))
+    middle = float(np.median(distances))
+    # One person's pairs are all on the near side, so the far side tells the spread.
+    spread = float(np.sqrt(np.square(distances[distances >= middle] - middle).mean()))
+    return middle, max(spread, 1e-3)
+
+
+def unit_rows(rows: Rows) -> Rows:
+    """Rows scaled to length 1; pictures that cancel out have no direction and stay 0."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Rows = rows / np.maximum(lengths, np.float32(1e-12))
+    return scaled
+
+
+@dataclass(eq=False)
+class Cluster:
+    """Tracks that are one person so far.
+
+    Attributes:
+        members: numbers of the tracks, rising.
+        total: (D,) sum of their rows.
+        person: number of the person of an earlier run; None for new tracks.
+        spans: by camera, the times in which the person was seen there.
+    """
+
+    members: list[int]
+    total: NDArray[np.float64]
+    person: int | None
+    spans: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What speaks for two clusters being one person; ``first`` and ``second`` are the tracks that lie closest in time.
+
+    Attributes:
+        odds: logarithm of the odds of one person, before rivals.
+        alone: the same by the distance alone.
+    """
+
+    first: int
+    second: int
+    odds: float
+    alone: float
+    distance: float
+    gap: float | None
+    usual: Transit | None
+
+
+@dataclass(frozen=True)
+class Linked:
+    """What came out.
+
+    Attributes:
+        clusters: tracks of each person, and the person's number where it had one; by first track.
+        links: for the tracks that were linked.
+        proposals: for pairs of people who are perhaps one.
+        transits: that were used.
+    """
+
+    clusters: tuple[tuple[tuple[int, ...], int | None], ...]
+    links: tuple[Evidence, ...]
+    proposals: tuple[Evidence, ...]
+    transits: dict[tuple[int, int], Transit]
+
+
+class Linker:
+    """Links the tracks of a gallery.
+
+    Args:
+        tracks: of the gallery.
+        judge: what distances mean.
+        options: see there.
+        persons: (T,) number of the person that a track belonged to before; 0 for new tracks.
+        together, apart: pairs of tracks that users called one person, or two.
+        compared: pairs of tracks that are compared although they may not be among the nearest.
+    """
+
+    def __init__(
+        self,
+        tracks: Tracks,
+        judge: Judge,
+        options: LinkOptions,
+        *,
+        persons: Ints,
+        together: Iterable[Pair] = (),
+        apart: Iterable[Pair] = (),
+        compared: Iterable[Pair] = (),
+    ) -> None:
+        self._tracks, self._judge, self._options = tracks, judge, options
+        self._rows = judge.rows(tracks)
+        self._transits: Transits = {}
+        times = np.concatenate([tracks.starts, tracks.ends])
+        times = times[np.isfinite(times)]
+        self._span = float(np.ptp(times)) if len(times) else 0.0
+        counts = dict(zip(*np.unique(tracks.camids, return_counts=True), strict=True))
+        self._log_count = {int(camid): math.log(count) for camid, count in counts.items()}
+        self._apart = {(min(pair), max(pair)) for pair in apart}
+        self._clusters: dict[int, Cluster] = {}
+        self._cluster_of: dict[int, int] = {}
+        self._begin(persons, together)
+        self._near: dict[int, set[int]] = {name: set() for name in self._clusters}
+        self._candidates: dict[Pair, Candidate | None] = {}
+        for a, b in (*_nearest_pairs(self._rows, tracks.camids, persons == 0, options.nearest), *compared):
+            self._join(self._cluster_of[a], self._cluster_of[b])
+
+    def link(self, transits: Transits | None = None) -> Linked:
+        """Link what is sure.
+
+        Args:
+            transits: between cameras; None learns them from pairs that are sure by their distance.
+        """
+        self._transits = learn_transits(self._sure_gaps()) if transits is None else transits
+        self._candidates.clear()
+        links = list(self._agglomerate())
+        proposals = sorted(self._proposals(), key=lambda e: (-e.probability, e.first, e.second))
+        clusters = tuple((tuple(c.members), c.person) for _, c in sorted(self._clusters.items()))
+        return Linked(clusters, tuple(links), tuple(proposals), dict(self._transits))
+
+    # Clusters
+
+    def _begin(self, persons: Ints, together: Iterable[Pair]) -> None:
+        first_of: dict[int, int] = {}
+        for number in range(len(self._tracks)):
+            person = int(persons[number])
+            cluster = Cluster([number], self._rows[number].astype(np.float64), person or None)
+            if self._tracks.timed[number]:
+                span = float(self._tracks.starts[number]), float(self._tracks.ends[number])
+                cluster.spans[int(self._tracks.camids[number])] = [span]
+            self._clusters[number] = cluster
+            self._cluster_of[number] = number
+            if person:
+                first_of.setdefault(person, number)
+                self._merge(self._cluster_of[first_of[person]], number)
+        for a, b in together:
+            one, other = self._cluster_of[a], self._cluster_of[b]
+            both = self._clusters[one].person, self._clusters[other].person
+            if one != other and None in both and not self._said_apart(one, other):
+                self._merge(one, other)
+
+    def _merge(self, one: int, other: int) -> int:
+        """Make one cluster of two; it goes by the lower first track."""
+        name, gone = sorted((one, other))
+        if name == gone:
+            return name
+        kept, lost = self._clusters[name], self._clusters.pop(gone)
+        kept.members = sorted(kept.members + lost.members)
+        kept.total = kept.total + lost.total
+        kept.person = lost.person if kept.person is None else kept.person
+        for camid, spans in lost.spans.items():
+            kept.spans.setdefault(camid, []).extend(spans)
+        for member in lost.members:
+            self._cluster_of[member] = name
+        return name
+
+    def _join(self, one: int, other: int) -> None:
+        """Let two clusters be compared, unless they are certainly two people, or far apart."""
+        if one == other or other in self._near[one] or self._cannot(one, other):
+            return
+        if self._candidate(one, other) is not None:
+            self._near[one].add(other)
+            self._near[other].add(one)
+
+    def _said_apart(self, one: int, other: int) -> bool:
+        if not self._apart:
+            return False
+        pairs = ((a, b) for a in self._clusters[one].members for b in self._clusters[other].members)
+        return any((min(pair), max(pair)) in self._apart for pair in pairs)
+
+    def _cannot(self, one: int, other: int) -> bool:
+        """Whether two clusters are certainly two people."""
+        spans, others = self._clusters[one].spans, self._clusters[other].spans
+        for camid in spans.keys() & others.keys():
+            if any(a <= d and c <= b for a, b in spans[camid] for c, d in others[camid]):
+                return True
+        return self._said_apart(one, other)
+
+    def _separate(self, one: int, other: int) -> bool:
+        """Whether two clusters stay two: certainly two people, or two people of an earlier run."""
+        known = None not in (self._clusters[one].person, self._clusters[other].person)
+        return known or self._cannot(one, other)
+
+    # Evidence
+
+    def _candidate(self, one: int, other: int) -> Candidate | None:
+        """What speaks for two clusters; None where nothing does."""
+        pair = (min(one, other), max(one, other))
+        if pair not in self._candidates:
+            found = self._compare(*pair)
+            self._candidates[pair] = found if found.alone > HOPELESS else None
+        return self._candidates[pair]
+
+    def _compare(self, one: int, other: int) -> Candidate:
+        a, b = self._clusters[one], self._clusters[other]
+        product = float(a.total @ b.total) / (len(a.members) * len(b.members))
+        distance = math.sqrt(max(0.0, 2.0 - 2.0 * product))
+        first, second, gap = self._junction(a.members, b.members)
+        cameras = int(self._tracks.camids[first]), int(self._tracks.camids[second])
+        # Before anything is compared, each track of the camera is as likely as the others to be the one.
+        alone = self._judge.ratio(distance, cameras[0] == cameras[1]) - max(self._log_count[c] for c in cameras)
+        usual = None if gap is None else self._transits.get(cameras)
+        weight = 0.0 if gap is None or usual is None else usual.weight(gap, self._span)
+        return Candidate(first, second, alone + weight, alone, distance, gap, usual)
+
+    def _junction(self, some: list[int], others: list[int]) -> tuple[int, int, float | None]:
+        """The tracks of two clusters that lie closest in time, the earlier first, and the seconds between them."""
+        starts, ends = self._tracks.starts, self._tracks.ends
+        best: tuple[float, int, int, float] | None = None
+        for a in some:
+            for b in others:
+                first, second = (a, b) if (starts[a], a) <= (starts[b], b) else (b, a)
+                gap = float(starts[second] - ends[first])
+                if not math.isnan(gap) and (best is None or (abs(gap), first, second) < best[:3]):
+                    best = (abs(gap), first, second, gap)
+        if best is None:
+            return min(some[0], others[0]), max(some[0], others[0]), None
+        return best[1], best[2], best[3]
+
+    def _probability(self, one: int, other: int, least: float = 0.0) -> tuple[float, float]:
+        """Of one person, given who else it could be; and the probability of the best of those.
+
+        Candidates that exclude each other share what there is: 1 stands for none of them. A probability that is below
+        ``least`` without any rival is given as 0.
+        """
+        candidate = self._candidate(one, other)
+        if candidate is None or _share(candidate.odds) < least:
+            return 0.0, 0.0
+        odds = math.exp(min(candidate.odds, 50.0))
+        found, rival = 1.0, 0.0
+        for cluster, partner in ((one, other), (other, one)):
+            others = [math.exp(min(o, 50.0)) for o in self._rival_odds(cluster, partner)]
+            total = 1.0 + odds + sum(others)
+            found = min(found, odds / total)
+            rival = max(rival, max(others, default=0.0) / total)
+        return found, rival
+
+    def _rival_odds(self, cluster: int, partner: int) -> Iterator[float]:
+        for other in self._near[cluster]:
+            candidate = self._candidate(cluster, other) if other != partner else None
+            if candidate is not None and candidate.odds > NO_RIVAL and self._separate(other, partner):
+                yield candidate.odds
+
+    def _evidence(self, one: int, other: int) -> Evidence:
+        candidate = self._candidate(one, other)
+        assert candidate is not None
+        probability, rival = self._probability(one, other)
+        names = sorted(self._tracks.entries[number][0] for number in (candidate.first, candidate.second))
+        usual = candidate.usual
+        return Evidence(
+            names[0],
+            names[1],
+            probability=round(probability, 6),
+            distance=round(candidate.distance, 6),
+            alone=round(_share(candidate.alone), 6),
+            gap=None if candidate.gap is None else round(candidate.gap, 3),
+            usual=None if usual is None else (round(usual.seconds, 3), round(usual.spread, 3)),
+            rival=round(rival, 6),
+            calibrated=self._judge.calibrated,
+        )
+
+    def _sure_gaps(self) -> Iterator[tuple[int, int, float]]:
+        """The gaps between tracks of two cameras that were linked before, or are one person by their distance alone."""
+        camids = self._tracks.camids
+        for cluster in self._clusters.values():
+            yield from self._gaps_within(cluster.members)
+        for one, other in self._pairs():
+            if self._probability(one, other, SURE)[0] >= SURE:
+                found = self._candidate(one, other)
+                if found and found.gap is not None and camids[found.first] != camids[found.second]:
+                    yield int(camids[found.first]), int(camids[found.second]), found.gap
+
+    def _gaps_within(self, members: list[int]) -> Iterator[tuple[int, int, float]]:
+        starts, ends, camids = self._tracks.starts, self._tracks.ends, self._tracks.camids
+        in_time = sorted((m for m in members if self._tracks.timed[m]), key=lambda m: (starts[m], m))
+        for a, b in pairwise(in_time):
+            if camids[a] != camids[b]:
+                yield int(camids[a]), int(camids[b]), float(starts[b] - ends[a])
+
+    # Agglomeration
+
+    def _pairs(self) -> list[Pair]:
+        return sorted((one, other) for one, near in self._near.items() for other in near if one < other)
+
+    def _agglomerate(self) -> Iterator[Evidence]:
+        """Merge the most probable pair again and again, until none is sure."""
+        heap: list[tuple[float, int, int]] = []
+
+        def push(pairs: Iterable[Pair]) -> None:
+            for one, other in pairs:
+                probability = self._mergeable(one, other)
+                if probability >= self._options.same:
+                    heapq.heappush(heap, (-probability, one, other))
+
+        push(self._pairs())
+        while heap:
+            said, one, other = heapq.heappop(heap)
+            if other not in self._near.get(one, ()):
+                continue
+            now = self._mergeable(one, other)
+            if now < -said:  # a merge since then has brought a rival
+                push([(one, other)])
+                continue
+            yield self._evidence(one, other)
+            push(self._take_in(one, other))
+
+    def _mergeable(self, one: int, other: int) -> float:
+        found = self._probability(one, other, self._options.same)[0]
+        return found if found and not self._separate(one, other) else 0.0
+
+    def _take_in(self, one: int, other: int) -> list[Pair]:
+        """Merge two clusters; gives the pairs whose probability that changes."""
+        near = (self._near.pop(one) | self._near.pop(other)) - {one, other}
+        name = self._merge(one, other)
+        for pair in [pair for pair in self._touched(near, one, other) if pair in self._candidates]:
+            del self._candidates[pair]
+        self._near[name] = set()
+        for neighbour in near:
+            self._near[neighbour] -= {one, other}
+            self._join(name, neighbour)
+        changed = {(min(a, b), max(a, b)) for a in (*near, name) for b in self._near[a]}
+        return sorted(changed)
+
+    @staticmethod
+    def _touched(near: set[int], one: int, other: int) -> Iterator[Pair]:
+        for neighbour in near:
+            for gone in (one, other):
+                yield min(neighbour, gone), max(neighbour, gone)
+
+    def _proposals(self) -> Iterator[Evidence]:
+        """Of pairs of people that stay two, those who are perhaps one."""
+        for one, other in self._pairs():
+            least = self._options.unsure
+            if self._probability(one, other, least)[0] >= least and not self._cannot(one, other):
+                yield self._evidence(one, other)
+
+
+def _share(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds)) if log_odds > 0 else 1 - 1 / (1 + math.exp(log_odds))
+
+
+def _nearest_pairs(tracks: Rows, camids: Ints, new: NDArray[np.bool_], count: int) -> Iterator[Pair]:
+    """For each new track, the nearest others of each camera."""
+    chosen = np.flatnonzero(new)
+    for camid in np.unique(camids):
+        there = np.flatnonzero(camids == camid)
+        # One more: a track's nearest at its own camera is itself.
+        k = min(count + 1, len(there))
+        for first in range(0, len(chosen), ROWS_AT_ONCE):
+            rows = chosen[first : first + ROWS_AT_ONCE]
+            products = tracks[rows] @ tracks[there].T
+            nearest = np.argpartition(-products, k - 1, axis=1)[:, :k]
+            for row, columns in zip(rows.tolist(), there[nearest].tolist(), strict=True):
+                yield from ((row, other) for other in columns if other != row)

@@ -1,0 +1,309 @@
+"""Who is who: people made of tracks, the links between tracks, and what users decided about them.
+
+Kept with the gallery as one document that names tracks and pictures by the numbers of entries alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations, product
+from typing import Any, Literal
+
+from crosscam.errors import ArgumentError
+
+DOCUMENT = "journeys"
+FORMAT = 1
+LIMIT = 5_000
+
+Kind = Literal["confirm", "split", "merge", "apart"]
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class KeptTrack:
+    """A track of a person.
+
+    Attributes:
+        person: number of the person.
+        best: the entry whose picture is the most typical of the track.
+        entries: all its entries, rising; the first is the track's name here.
+    """
+
+    person: int
+    best: int
+    entries: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Why two tracks may show one person.
+
+    Attributes:
+        first, second: the tracks, by their first entries, the smaller first.
+        probability: of one person, as it was when the tracks were compared.
+        distance: of the tracks, see :class:`crosscam.gallery.linking.Judge`.
+        alone: probability by that distance alone.
+        gap: seconds from the end of the earlier track to the beginning of the later; None where a time is missing.
+        usual: median and spread, in seconds, of the way between the two cameras; None where it is not known.
+        rival: probability of the best other candidate that cannot be the same person as well; 0 if there is none.
+        calibrated: whether the distance was judged by the gallery's calibration.
+    """
+
+    first: int
+    second: int
+    probability: float
+    distance: float
+    alone: float
+    gap: float | None = None
+    usual: tuple[float, float] | None = None
+    rival: float = 0.0
+    calibrated: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a user said about tracks.
+
+    Attributes:
+        kind: "confirm": ``tracks`` are one person. "merge": ``tracks`` and ``others`` are one person. "split" and
+            "apart": none of ``tracks`` is the person of ``others``.
+        tracks: by their first entries.
+        others: the tracks that they are compared with.
+        source: person that ``tracks`` were of.
+        target: person that they are of since.
+        who, when: by whom, and when (ISO 8601).
+    """
+
+    kind: Kind
+    tracks: tuple[int, ...]
+    others: tuple[int, ...]
+    source: int
+    target: int
+    who: str
+    when: str
+
+    @property
+    def same(self) -> bool:
+        """Whether it says that tracks are one person."""
+        return self.kind in ("confirm", "merge")
+
+    def pairs(self) -> Iterator[Pair]:
+        """The pairs of tracks that it is about."""
+        both = (*self.tracks, *self.others)
+        for a, b in combinations(both, 2) if self.same else product(self.tracks, self.others):
+            yield min(a, b), max(a, b)
+
+
+@dataclass(frozen=True)
+class People:
+    """All people of a gallery.
+
+    Attributes:
+        next: the number that the next new person gets; no number is given again.
+        tracks: by their first entries.
+        evidence: for pairs of tracks, the surest first.
+        decisions: in their order.
+    """
+
+    next: int = 1
+    tracks: Mapping[int, KeptTrack] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+    def of(self, person: int) -> tuple[int, ...]:
+        """The tracks of a person, rising."""
+        return tuple(sorted(name for name, track in self.tracks.items() if track.person == person))
+
+    def decided(self) -> dict[Pair, Decision]:
+        """The last decision about each pair of tracks."""
+        return {pair: decision for decision in self.decisions for pair in decision.pairs()}
+
+    # What users decide
+
+    def confirm(self, person: int, who: str, when: str) -> People:
+        """All tracks of a person are of one person."""
+        mine = self._tracks_of(person)
+        if len(mine) < 2:
+            raise ArgumentError(f"Person {person} has one track, so that there is nothing to confirm.")
+        return self._with(Decision("confirm", mine, (), person, person, who, when))
+
+    def split(self, tracks: Iterable[int], who: str, when: str) -> People:
+        """Some tracks of a person are another person, who gets a new number."""
+        chosen = tuple(sorted(set(tracks)))
+        people = {self._person_of(track) for track in chosen}
+        if len(people) != 1:
+            raise ArgumentError(f"Expected tracks of one person to split off, found tracks of {len(people)} people.")
+        (person,) = people
+        rest = tuple(track for track in self.of(person) if track not in chosen)
+        if not rest:
+            raise ArgumentError(f"Person {person} has no other tracks than these, so that there is nothing to split.")
+        decision = Decision("split", chosen, rest, person, self.next, who, when)
+        return replace(self._with(decision), next=self.next + 1)
+
+    def merge(self, person: int, other: int, who: str, when: str) -> People:
+        """Two people are one, who keeps the lower number."""
+        target, source = sorted((person, other))
+        if target == source:
+            raise ArgumentError(f"Person {person} cannot be merged with itself. Give two people.")
+        tracks, others = self._tracks_of(source), self._tracks_of(target)
+        return self._with(Decision("merge", tracks, others, source, target, who, when))
+
+    def apart(self, person: int, other: int, who: str, when: str) -> People:
+        """Two people are two, whom nothing shall propose to merge."""
+        if person == other:
+            raise ArgumentError(f"Person {person} is one person. Give two.")
+        tracks, others = self._tracks_of(person), self._tracks_of(other)
+        return self._with(Decision("apart", tracks, others, person, other, who, when))
+
+    def undo(self) -> People:
+        """Without the last decision; its tracks go back to where they were."""
+        if not self.decisions:
+            raise ArgumentError("There is no decision to undo.")
+        *rest, last = self.decisions
+        back = replace(self, decisions=tuple(rest))
+        if last.kind not in ("split", "merge"):
+            return back
+        return back._moved([name for name in last.tracks if self._is_of(name, last.target)], last.source)
+
+    def _with(self, decision: Decision) -> People:
+        changed = replace(self, decisions=(*self.decisions, decision)[-LIMIT:])
+        return changed._moved(decision.tracks, decision.target) if decision.kind in ("split", "merge") else changed
+
+    def _moved(self, names: Iterable[int], person: int) -> People:
+        moved = {name: replace(self.tracks[name], person=person) for name in names}
+        return replace(self, tracks={**self.tracks, **moved})
+
+    def _is_of(self, name: int, person: int) -> bool:
+        return name in self.tracks and self.tracks[name].person == person
+
+    def _person_of(self, track: int) -> int:
+        if track not in self.tracks:
+            raise ArgumentError(f"No person has a track that begins with entry {track}.")
+        return self.tracks[track].person
+
+    def _tracks_of(self, person: int) -> tuple[int, ...]:
+        found = self.of(person)
+        if not found:
+            raise ArgumentError(f"There is no person {person}.")
+        return found
+
+
+def read_people(document: Any) -> People:
+    """From the gallery's document; what is not of this form is left out."""
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        return People()
+    tracks = {track.entries[0]: track for track in _readable(document.get("tracks"), _track)}
+    named = tracks.keys()
+    evidence = (e for e in _readable(document.get("evidence"), _evidence) if {e.first, e.second} <= named)
+    decisions = (d for d in _readable(document.get("decisions"), _decision) if named >= {*d.tracks, *d.others})
+    highest = max((track.person for track in tracks.values()), default=0)
+    given = document.get("next")
+    return People(max(highest + 1, given if isinstance(given, int) else 1), tracks, tuple(evidence), tuple(decisions))
+
+
+def as_document(people: People) -> dict[str, Any] | None:
+    """For the gallery; None without a track."""
+    if not people.tracks:
+        return None
+    return {
+        "format": FORMAT,
+        "next": people.next,
+        "tracks": [[t.person, t.best, list(t.entries)] for _, t in sorted(people.tracks.items())],
+        "evidence": [asdict(e) for e in people.evidence],
+        "decisions": [asdict(d) for d in people.decisions],
+    }
+
+
+def pruned(document: Any, known: Callable[[list[int]], Iterable[int]]) -> dict[str, Any] | None:
+    """The document without entries that are not in the gallery, and without tracks that have no other.
+
+    Args:
+        document: as the gallery keeps it.
+        known: those of some entries that are there.
+    Returns:
+        The new document, empty where nothing is left; None where the old one can stay.
+    """
+    people = read_people(document)
+    named = {entry for track in people.tracks.values() for entry in track.entries}
+    gone = named - set(known(sorted(named)))
+    return (as_document(without(people, gone)) or {}) if gone else None
+
+
+def without(people: People, gone: set[int]) -> People:
+    """The people without forgotten entries; a track whose first entry is gone goes by its next one."""
+    tracks: dict[int, KeptTrack] = {}
+    names: dict[int, int] = {}
+    for name, track in people.tracks.items():
+        left = tuple(entry for entry in track.entries if entry not in gone)
+        if left:
+            names[name] = left[0]
+            tracks[left[0]] = KeptTrack(track.person, left[0] if track.best in gone else track.best, left)
+    evidence = [
+        replace(e, first=names[e.first], second=names[e.second])
+        for e in people.evidence
+        if e.first in names and e.second in names
+    ]
+    decisions = []
+    for d in people.decisions:
+        mine, others = (tuple(names[n] for n in some if n in names) for some in (d.tracks, d.others))
+        if mine and (others or (d.kind == "confirm" and len(mine) > 1)):
+            decisions.append(replace(d, tracks=mine, others=others))
+    return replace(people, tracks=tracks, evidence=tuple(map(_ordered, evidence)), decisions=tuple(decisions))
+
+
+def renamed(people: People, tracks: Mapping[int, KeptTrack], names: Mapping[int, int]) -> People:
+    """The people with other tracks; ``names`` tells how kept tracks are called now, where that has changed."""
+    new = names.get
+    evidence = [replace(e, first=new(e.first, e.first), second=new(e.second, e.second)) for e in people.evidence]
+    decisions = [
+        replace(d, tracks=tuple(new(n, n) for n in d.tracks), others=tuple(new(n, n) for n in d.others))
+        for d in people.decisions
+    ]
+    return replace(people, tracks=tracks, evidence=tuple(map(_ordered, evidence)), decisions=tuple(decisions))
+
+
+def _ordered(evidence: Evidence) -> Evidence:
+    if evidence.first <= evidence.second:
+        return evidence
+    return replace(evidence, first=evidence.second, second=evidence.first)
+
+
+def _readable(items: Any, read: Callable[[Any], Any]) -> Iterator[Any]:
+    for item in items if isinstance(items, list) else []:
+        try:
+            yield read(item)
+        except (TypeError, KeyError, ValueError, IndexError):
+            continue
+
+
+def _track(item: Any) -> KeptTrack:
+    person, best, entries = item
+    kept = tuple(int(entry) for entry in entries)
+    if not kept:
+        raise ValueError("a track without entries")
+    return KeptTrack(int(person), int(best), kept)
+
+
+def _evidence(item: Any) -> Evidence:
+    usual, gap = item["usual"], item["gap"]
+    return Evidence(
+        int(item["first"]),
+        int(item["second"]),
+        float(item["probability"]),
+        float(item["distance"]),
+        float(item["alone"]),
+        None if gap is None else float(gap),
+        None if usual is None else (float(usual[0]), float(usual[1])),
+        float(item["rival"]),
+        bool(item["calibrated"]),
+    )
+
+
+def _decision(item: Any) -> Decision:
+    kind = item["kind"]
+    if kind not in ("confirm", "split", "merge", "apart"):
+        raise ValueError(kind)
+    tracks, others = (tuple(int(n) for n in item[name]) for name in ("tracks", "others"))
+    people = int(item["source"]), int(item["target"])
+    return Decision(kind, tracks, others, *people, str(item["who"]), str(item["when"]))

@@ -1,0 +1,74 @@
+"""The page of journeys: who went from camera to camera, and forms that confirm, split and merge."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Form, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from crosscam.gallery.journeys import in_percent
+from crosscam.web import journey_book
+from crosscam.web.api import service_of, who_of
+from crosscam.web.pages import page, see
+
+PEOPLE_ON_A_PAGE = 20
+PROPOSALS_SHOWN = 10
+Number = Annotated[int, Form(ge=0, le=2**53 - 1)]
+Turn = Annotated[int, Query(ge=1, le=1_000_000)]
+
+router = APIRouter()
+
+
+@router.get("/journeys")
+def show(request: Request, turn: Annotated[Turn, Query(alias="page")] = 1, all: bool = False) -> Response:
+    """People with their tracks, in time."""
+    found = service_of(request).journeys.read()
+    travelled = [person for person in found.people if len(person.cameras) > 1]
+    chosen = list(found.people) if all or not travelled else travelled
+    pages = max(1, -(-len(chosen) // PEOPLE_ON_A_PAGE))
+    turn = min(turn, pages)
+    return page(
+        request,
+        "journeys.html",
+        found=found,
+        by_number={person.number: person for person in found.people},
+        travelled=len(travelled),
+        people=chosen[(turn - 1) * PEOPLE_ON_A_PAGE : turn * PEOPLE_ON_A_PAGE],
+        proposals=found.proposals[:PROPOSALS_SHOWN],
+        ways=journey_book.ways_of(found.people),
+        last=journey_book.in_words(found.decisions[-1]) if found.decisions else "",
+        everybody=all or not travelled,
+        turn=turn,
+        pages=pages,
+        in_percent=in_percent,
+        helpers=journey_book,
+    )
+
+
+@router.post("/journeys/decide")
+def decide(
+    request: Request,
+    said: Annotated[Literal["confirm", "split", "merge", "apart", "undo"], Form()],
+    person: Number = 0,
+    other: Annotated[int | Literal[""], Form()] = "",
+    track: Annotated[list[int] | None, Form()] = None,
+    turn: Annotated[Number, Form(alias="page")] = 1,
+    all: Annotated[bool, Form()] = False,
+    back: Annotated[Literal["unsure", "people", "said"], Form()] = "said",
+) -> RedirectResponse:
+    """Confirm, split, merge, keep apart, or take the last decision back."""
+    people = (person,) if other == "" else (person, other)
+    service_of(request).journeys.decide(said, people, tuple(track or ()), who_of(request))
+    place = f"person-{person}" if back == "people" and said in ("confirm", "split") else back
+    return see(f"/journeys?page={turn}{'&all=true' if all else ''}#{place}")
+
+
+@router.get("/journeys.csv")
+def table(request: Request) -> Response:
+    """All tracks with their people, as a table."""
+    service = service_of(request)
+    found = service.journeys.read()
+    service.audit.write(who_of(request), "export", kind="journeys", people=len(found.people))
+    headers = {"content-disposition": 'attachment; filename="crosscam-journeys.csv"'}
+    return Response(found.to_csv(), media_type="text/csv; charset=utf-8", headers=headers)
