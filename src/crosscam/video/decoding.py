@@ -90,7 +90,7 @@ class VideoFile:
 
     def frames(self, rate: float | None = None) -> Iterator[Frame]:
         """See :class:`Source`; damaged frames are left out, and told with their time."""
-        due = Due(rate)
+        due, picture = Due(rate), Pictures()
         number, seconds, self._reached = -1, 0.0, 0.0
         with opened_video(os.fspath(self.path)) as (container, stream):
             first: float | None = None
@@ -102,7 +102,7 @@ class VideoFile:
                 at = seconds + step * (number > 0) if stamp is None or first is None else stamp - first
                 seconds = self._reached = max(seconds, at)  # a stamp that jumps back does not turn time around
                 if due.take(seconds):
-                    yield Frame(number, seconds, pixels_of(frame))
+                    yield Frame(number, seconds, picture(frame))
         if number < 0:
             raise DataError(f"{self.path} holds no frame that can be decoded. Copy it again, or convert it.")
         if self.duration is not None and not self.notes and self.duration - seconds > MISSING_END + 2 * step:
@@ -243,9 +243,21 @@ def decoded(container: Any, stream: Any, damaged: Callable[[str], None]) -> Iter
                 damaged(str(error.strerror))
 
 
-def pixels_of(frame: Any) -> Pixels:
-    """(H, W, 3) uint8 RGB of a frame of PyAV, upright."""
-    return upright(frame.to_ndarray(format="rgb24"), display_matrix(frame))
+class Pictures:
+    """Turns the frames of one stream into pixels.
+
+    The container's rotation is read from the first frame: to look at it holds each frame of PyAV in a circle of
+    references, in memory until the collector comes.
+    """
+
+    def __init__(self) -> None:
+        self._matrix: tuple[float, float, float, float] | None = None
+
+    def __call__(self, frame: Any) -> Pixels:
+        """(H, W, 3) uint8 RGB of a frame of PyAV, upright."""
+        if self._matrix is None:
+            self._matrix = display_matrix(frame)
+        return upright(frame.to_ndarray(format="rgb24"), self._matrix)
 
 
 def without_password(address: str) -> str:

@@ -13,11 +13,11 @@ from crosscam.video.decoding import (
     Due,
     Frame,
     FrameFolder,
+    Pictures,
     Source,
     VideoFile,
     decoded,
     opened_video,
-    pixels_of,
     without_password,
 )
 
@@ -99,6 +99,7 @@ class LiveSource:
             self._changed.notify_all()
 
     def _read_once(self, due: Due, number: int) -> int:
+        picture = Pictures()
         options = {"rtsp_transport": "tcp"} if self._address.startswith("rtsp") else {}
         with opened_video(self._address, options, format=self._device, timeout=TIMEOUT) as (container, stream):
             for frame in decoded(container, stream, lambda _: None):
@@ -106,7 +107,7 @@ class LiveSource:
                     break
                 seconds = clock.time()
                 if due.take(seconds):
-                    found = Frame(number, seconds, pixels_of(frame))
+                    found = Frame(number, seconds, picture(frame))
                     with self._changed:
                         self.dropped += self._newest is not None
                         self._newest = found
