@@ -17,7 +17,7 @@ from crosscam.data.records import ReidDataset
 from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.data.text_files import read_text
 from crosscam.errors import CrosscamError, DataError
-from crosscam.experiments.demonstration import demonstrate
+from crosscam.experiments.demonstration import TRACKS, VIDEOS, demonstrate, demonstrate_videos
 from crosscam.experiments.experiment import REPORT
 from crosscam.experiments.photographs import CALIBRATION, SHOWN, Searched, search_photographs
 from crosscam.inference.extractor import Extractor
@@ -182,6 +182,12 @@ class Demo:
             f"The nearest, {Path(nearest.entry.path).name}, is at {nearest.distance:.3f}; {shown.pair_page} says why."
         )
         say(f"To search it yourself: {pasteable('serve', '--gallery', shown.gallery, '--model', out)}")
+        journeys = demonstrate_videos(out)
+        say(
+            f"Two drawn videos ({out / VIDEOS}) were watched, the true boxes in place of a detector, and their tracks "
+            f"linked to people: multi-camera IDF1 {100 * journeys.idf1:.1f} %. To see who went where: "
+            f"{pasteable('serve', '--gallery', out / TRACKS, '--model', out)}"
+        )
 
     def _people(self, out: Path) -> ReidDataset:
         """The drawn data set; half a one, left by a kill, is drawn again."""

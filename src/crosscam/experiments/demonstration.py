@@ -1,22 +1,33 @@
-"""What the demo does with its trained network: a gallery of the drawn people, one search, one explanation."""
+"""What the demo does with its trained network: a gallery, a search, an explanation, and two videos linked."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
+from crosscam.data.synthetic.videos import render_videos
 from crosscam.explain.pair import explain_pair
 from crosscam.gallery.entries import Hit, Where
 from crosscam.gallery.filling import fill, identify_model, kept_name, make_thumbnail, remember_source
+from crosscam.gallery.journey_truth import score_journeys
+from crosscam.gallery.journeys import link_gallery, read_journeys
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.questions import typical_pairs
 from crosscam.inference.extractor import Extractor
+from crosscam.metrics.identity import IdentityScores
 from crosscam.report.hits import write_hits
 from crosscam.report.pair_page import write_pair_page
+from crosscam.system.files import folder_in_place
+from crosscam.video.cameras import read_cameras
+from crosscam.video.live import open_source
+from crosscam.video.opening import open_detector
+from crosscam.video.watching import watch
 
 GALLERY, HITS, WHY = "gallery", "search.html", "why.html"
+VIDEOS, TRACKS = "videos", "videos.gallery"
 SHOWN = 12
 
 
@@ -81,3 +92,31 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
     pair = explain_pair(extractor, query.path, nearest)
     write_pair_page(run / WHY, pair, {"query": query.path.name, "match": nearest.name}, typical)
     return Demonstration(place, entries, query, tuple(hits), run / HITS, run / WHY)
+
+
+def demonstrate_videos(run: Path) -> IdentityScores:
+    """Draw videos of two cameras, watch them, link their tracks to people, and compare with the truth.
+
+    The drawn boxes stand in for a detector. A second call goes on where one was ended, and scores again. Without PyAV
+    the videos are folders of frames.
+
+    Args:
+        run: run folder of the trained network; videos and gallery are kept in it.
+    Raises:
+        CrosscamError: as the parts raise it.
+    """
+    videos, place = run / VIDEOS, run / TRACKS
+    if not videos.exists():
+        with folder_in_place(videos) as part:
+            render_videos(part, people=8, cameras=2, seconds=20, rate=5, as_frames=find_spec("av") is None)
+    extractor = Extractor.load(run, engine="torch")
+    if not place.exists():
+        create_gallery(str(place), extractor.layout, identify_model(run, extractor)).close()
+    with open_gallery(str(place), write=True) as gallery:
+        remember_source(gallery, run)
+        for camera in read_cameras(videos / "cameras.toml"):
+            boxes = open_detector(str(videos / camera.name / "gt" / "gt.txt"))
+            source = open_source(camera.source)
+            watch(source, boxes, gallery=gallery, extractor=extractor, camera=camera.name, start=camera.start)
+        link_gallery(gallery)
+        return score_journeys(gallery, read_journeys(gallery), videos)
