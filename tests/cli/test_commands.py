@@ -16,6 +16,7 @@ from PIL import Image
 from crosscam.cli import train as train_command
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.errors import TrainingError
+from crosscam.gallery import open_gallery, read_journeys
 from crosscam.inference.extractor import Extractor
 
 Run = Callable[[str], tuple[int, str, str]]
@@ -253,6 +254,11 @@ def test_demo(crosscam: Run, place: Path, tiny: str) -> None:
     assert re.search("Measured against .* of this gallery", (place / "d/why.html").read_text(encoding="utf-8"))
     assert "Of 100 searches, " in (place / "d/report.html").read_text(encoding="utf-8")
     assert "crosscam serve --gallery d/gallery --model d" in err
+    assert re.search(r"multi-camera IDF1 \d+\.\d %", " ".join(err.split()))
+    with open_gallery(place / "d/videos.gallery") as gallery:
+        tracks = {(track.camera, track.track) for person in read_journeys(gallery).people for track in person.tracks}
+    assert len(tracks) >= 8
+    assert {camera for camera, _ in tracks} == {"gate", "hall"}
     status, info, _ = crosscam("gallery info d/gallery --json")
     entries = json.loads(info)["entries"]
     assert status == 0
