@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from small_gallery import all_bytes, files_with, unit
 
-from crosscam.calibration.calibration import Origin
+from crosscam.calibration.calibration import Calibration, Origin
 from crosscam.calibration.fitting import calibrate
 from crosscam.cli.main import main
 from crosscam.data.synthetic.walks import CAMERA_NAMES, Walk, plan_walks
@@ -41,6 +41,7 @@ from crosscam.gallery.track_table import Fragment, fragment_of, tracks_of
 from crosscam.gallery.transits import Transit, learn_transits, read_transits
 from crosscam.metrics.identity import identity_scores
 from crosscam.models.output import Block, Layout
+from crosscam.shipped import run_folder
 
 HERE = Path(__file__).parent
 MODEL = ModelIdentity("bbbb2222", "made up")
@@ -511,3 +512,19 @@ def test_other_paths_tell_no_fragment() -> None:
         assert fragment_of(path) is None
     found = fragment_of("a.mp4#t=clock:2026-11-24T08:30:04.920Z&xywh=1,2,3,4&frame=7&seen=-1.5,0.000")
     assert found == Fragment(7, (1, 2, 3, 4), -1.5, 0.0)
+
+
+def test_few_tracks_are_judged_by_the_calibration_that_came_with_the_network(tmp_path: Path) -> None:
+    """Two tracks, one at either camera: nothing in the gallery tells what their distance means."""
+    shipped = Calibration.from_json((run_folder(Path("rrid-mini")) / "calibration.json").read_text(encoding="utf-8"))
+    layout: Layout = (Block("p2.global", 0, 4, 2, "global", (0.0, 1.0)),)
+    for fingerprint, people in ((shipped.origin.model_fingerprint, 1), ("0123456789abcdef", 2)):
+        with create_gallery(tmp_path / fingerprint, layout, ModelIdentity(fingerprint, "rrid-mini")) as gallery:
+            rows = np.array([[1, 0, 0, 0], [0.75, (1 - 0.75**2) ** 0.5, 0, 0]], np.float32)  # 0.71 apart
+            entries = [NewEntry(f"{c}.jpg", c, None, float(c), "t", f"camera {c}") for c in (1, 2)]
+            gallery.add(rows, entries, [None, None], model=fingerprint)
+            run = link_gallery(gallery)
+            found = read_journeys(gallery)
+        assert len(found.people) == people
+        assert run.told.startswith("Not calibrated: ")
+        assert ("few tracks, distances mean here" in run.told) == (people == 1)

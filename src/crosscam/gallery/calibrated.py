@@ -13,16 +13,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from crosscam.calibration.calibration import Calibration, Origin, Thresholds
 from crosscam.calibration.fitting import log_likelihood_ratio
 from crosscam.calibration.pair_counts import BINS, WIDTH
+from crosscam.data.text_files import read_text
 from crosscam.errors import DataError
 from crosscam.gallery import answers
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.searching import SearchOptions
+from crosscam.shipped import SHIPPED, run_folder
 
 # At these shares of "same" among the answers near a distance, a verdict begins.
 SAME_SHARE, OTHER_SHARE = 0.9, 0.1
@@ -122,6 +125,17 @@ def keep_from_elsewhere(gallery: Gallery, calibration: Calibration) -> None:
     if gallery.document(CALIBRATION) is None:
         gallery.set_document(CALIBRATION, json.loads(calibration.to_json()))
         gallery.set_document(ELSEWHERE, calibration.origin.data_fingerprint)
+
+
+def shipped_calibration(fingerprint: str) -> Calibration | None:
+    """The calibration that came with a network of the package, of other cameras; None for any other network."""
+    for name in SHIPPED:
+        file = run_folder(Path(name)) / "calibration.json"
+        if file.is_file():
+            found = Calibration.from_json(read_text(file))
+            if found.origin.model_fingerprint == fingerprint:
+                return found
+    return None
 
 
 def is_from_elsewhere(gallery: Gallery, calibration: Calibration | None) -> bool:

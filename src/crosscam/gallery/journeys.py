@@ -13,7 +13,7 @@ import numpy as np
 
 from crosscam.data.text_files import harmless
 from crosscam.errors import GalleryError
-from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere
+from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere, shipped_calibration
 from crosscam.gallery.entries import Entry, Where
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.linking import Judge, Linked, Linker, LinkOptions, calibrated_judge, plain_judge
@@ -243,11 +243,23 @@ def link_gallery(
 
 
 def judge_of(gallery: Gallery, tracks: Tracks, options: LinkOptions) -> Judge:
-    """By the gallery's calibration, if it has one of its own cameras and no distance is given."""
+    """By the gallery's calibration, if it has one of its own cameras and no distance is given.
+
+    Else by the distances of the tracks themselves; by the calibration that the network came with where they are few.
+    """
     calibration, _ = calibration_of(gallery)
-    if calibration is None or options.distance is not None or is_from_elsewhere(gallery, calibration):
-        return plain_judge(tracks, options)
-    return calibrated_judge(calibration)
+    if calibration is not None and options.distance is None and not is_from_elsewhere(gallery, calibration):
+        return calibrated_judge(calibration)
+    plain = plain_judge(tracks, options)
+    shipped = shipped_calibration(gallery.model.fingerprint) if plain.guessed else None
+    if shipped is None:
+        return plain
+    told = (
+        f"Not calibrated: for there are few tracks, distances mean here what they do at the cameras of "
+        f"{shipped.origin.data}, of which the network's own calibration is. Probabilities are rough; 'crosscam "
+        "calibrate', or answers on the Calibration page, make them better."
+    )
+    return replace(calibrated_judge(shipped), told=told, elsewhere=True)
 
 
 def _with_present_tracks(people: People, tracks: Tracks) -> People:

@@ -72,11 +72,15 @@ class Judge:
             then the root mean square of the distances of all pairs of their pictures. Else it is the distance of the
             means of their descriptors, scaled to length 1, which tells people apart better.
         told: one sentence: what it rests on.
+        guessed: whether nothing tells what a distance means in this gallery.
+        elsewhere: whether the calibration is of other cameras.
     """
 
     ratio: LogRatio
     calibrated: bool
     told: str
+    guessed: bool = False
+    elsewhere: bool = False
 
     def rows(self, tracks: Tracks) -> Rows:
         """(T, D) what tracks are compared by: ``sqrt(2 - 2 * row @ row)`` is their distance."""
@@ -107,13 +111,14 @@ def plain_judge(tracks: Tracks, options: LinkOptions) -> Judge:
         return PER_SPREAD * (even[one_camera] - distance) / usual[one_camera][1]
 
     basis = "was given" if options.distance is not None else "is how far tracks of this gallery are apart"
-    if options.distance is None and across is None and one is None:
+    guessed = options.distance is None and across is None and one is None
+    if guessed:
         basis = "is a guess, for there are few tracks"
     told = (
         f"Not calibrated: a distance of {even[False]:.2f} between tracks of two cameras is even odds, which {basis}. "
         "Probabilities are rough; 'crosscam calibrate', or answers on the Calibration page, make them better."
     )
-    return Judge(ratio, False, told)
+    return Judge(ratio, False, told, guessed)
 
 
 def _usual_distance(tracks: Tracks, one_camera: bool) -> tuple[float, float] | None:
@@ -387,7 +392,7 @@ class Linker:
             gap=None if candidate.gap is None else round(candidate.gap, 3),
             usual=None if usual is None else (round(usual.seconds, 3), round(usual.spread, 3)),
             rival=round(rival, 6),
-            calibrated=self._judge.calibrated,
+            calibrated=self._judge.calibrated and not self._judge.elsewhere,
         )
 
     def _sure_gaps(self) -> Iterator[tuple[int, int, float]]:
