@@ -8,7 +8,7 @@ from pathlib import Path
 import crosscam
 
 # Inside, these are turned into a CrosscamError.
-INNER = {"inert_pickle.py", "checkpoint.py"}
+INNER = {"safe_pickle.py", "checkpoint.py"}
 PLAIN = {"Exception", "ValueError", "TypeError", "RuntimeError", "KeyError", "OSError", "LookupError", "IndexError"}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import Journeys, TrackSeen
 from crosscam.gallery.track_table import Box, fragment_of
@@ -77,7 +77,7 @@ def read_table(file: Path) -> tuple[dict[tuple[str, str], str], dict[tuple[str, 
             key = row["camera"].strip(), row["track"].strip()
             who[key], boxes[key] = row["person"].strip(), int(row.get("boxes") or 1)
             if boxes[key] < 0:
-                raise ValueError("a negative number of boxes")
+                raise ArgumentError("a negative number of boxes")
         except (KeyError, AttributeError, ValueError) as error:
             raise DataError(f"{file}, line {number}: {TABLE}; found {str(error) or 'too few cells'}.") from error
     return who, boxes

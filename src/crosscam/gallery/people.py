@@ -281,7 +281,7 @@ def _track(item: Any) -> KeptTrack:
     person, best, entries = item
     kept = tuple(int(entry) for entry in entries)
     if not kept:
-        raise ValueError("a track without entries")
+        raise ArgumentError("a track without entries")
     return KeptTrack(int(person), int(best), kept)
 
 
@@ -303,7 +303,7 @@ def _evidence(item: Any) -> Evidence:
 def _decision(item: Any) -> Decision:
     kind = item["kind"]
     if kind not in ("confirm", "split", "merge", "apart"):
-        raise ValueError(kind)
+        raise ArgumentError(kind)
     tracks, others = (tuple(int(n) for n in item[name]) for name in ("tracks", "others"))
     people = int(item["source"]), int(item["target"])
     return Decision(kind, tracks, others, *people, str(item["who"]), str(item["when"]))

@@ -50,8 +50,10 @@ class BranchedBackbone(nn.Module):
             raise ArgumentError("The backbone has last_stride=1. MGN's global branch needs last_stride=2.")
         self.branches = nn.ModuleList(deepcopy(own) for _ in range(num_branches))
         for branch in list(self.branches)[1:]:
-            for convolution in _strided(branch):
-                convolution.stride = (1, 1)
+            for layer in _strided(branch):
+                layer.stride = (1, 1)
+                if isinstance(layer, nn.AvgPool2d):
+                    layer.kernel_size = (1, 1)
         self.out_channels = backbone.out_channels
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -60,8 +62,8 @@ class BranchedBackbone(nn.Module):
         return tuple(branch(shared) for branch in self.branches)
 
 
-def _strided(module: nn.Module) -> list[nn.Conv2d]:
-    return [m for m in module.modules() if isinstance(m, nn.Conv2d) and m.stride == (2, 2)]
+def _strided(module: nn.Module) -> list[nn.Conv2d | nn.AvgPool2d]:
+    return [m for m in module.modules() if isinstance(m, nn.Conv2d | nn.AvgPool2d) and m.stride in (2, (2, 2))]
 
 
 class MGN(nn.Module):
