@@ -75,7 +75,8 @@ def make_base(folder: Path) -> None:
 def run(command: str, folder: Path) -> tuple[int, str, str]:
     """Exit status, standard output and standard error of a command, run in this process and in ``folder``."""
     out, err = StringIO(), StringIO()
-    before, console = Path.cwd(), show.ERR.file
+    # The console's own file, which is none: it follows sys.stderr, and must do so again afterwards.
+    before, console = Path.cwd(), show.ERR._file
     os.chdir(folder)
     show.ERR.file = err
     try:
