@@ -307,6 +307,7 @@ def test_a_demo_that_learned_nothing_says_so(
     monkeypatch.setattr(demo.Demo, "_people", lambda *_: None)
     monkeypatch.setattr(demo, "run_shown", lambda *_, **__: scores)
     monkeypatch.setattr(demo, "demonstrate", lambda *_: shown)
+    monkeypatch.setattr(demo, "demonstrate_videos", lambda *_: SimpleNamespace(idf1=1.0))
     status, _, err = crosscam("demo --out quick --ids 60 --set train.epochs=5")
     assert status == 0
     assert (
