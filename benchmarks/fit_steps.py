@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crosscam.data.datasets.readers import read_dataset
+from crosscam.data.records import Sample
 from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.training.provenance import versions
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
-from fit_rrid_mini import OWN, REST, LeastSquares, Stripes, block_inputs
+from fit_rrid_mini import OWN, REST, LeastSquares, Stripes, block_inputs, directions, penalties
 
 RESULT = Path(__file__).parent / "results" / "fit_steps.json"
 ROWS = 1024
+NUMBERS = 64
 
 
 def blocks(data: Stripes) -> list[NDArray[np.float32]]:
@@ -50,18 +53,58 @@ def fitted(inputs: NDArray[np.float32], targets: NDArray[np.float32], rest: floa
     return squares.solve(torch.cat(shares))
 
 
-def directions(count: int, total: int, numbers: int) -> list[Tensor]:
-    """For each of the blocks, orthonormal (T, c); as many as span the descriptor are of one rotation."""
-    found = []
-    for rotation in range(-(-count * numbers // total)):
-        square = torch.randn(total, total, generator=torch.Generator().manual_seed(rotation))
-        found += torch.linalg.qr(square)[0].split(numbers, dim=1)
-    return list(found[:count])
-
-
 def strongest(rows: Tensor, numbers: int) -> Tensor:
     """The strongest directions (T, c) of a block's rows."""
     return torch.linalg.eigh(rows.T @ rows)[1][:, -numbers:]
+
+
+class Exam:
+    """Pictures that no fit sees: one camera against the others.
+
+    Args:
+        samples: all pictures.
+        chosen: which of them are the exam.
+    """
+
+    def __init__(self, samples: Sequence[Sample], chosen: NDArray[np.bool_]) -> None:
+        self.pids, self.cams = (np.array([getattr(s, name) for s in samples])[chosen] for name in ("pid", "camid"))
+        self.rows: dict[str, dict[str, float]] = {}
+
+    def score(self, name: str, descriptors: Tensor) -> None:
+        """Score descriptors of the exam's pictures, and print a line."""
+        query = self.cams == self.cams.min()
+        unit = torch.nn.functional.normalize(descriptors, dim=1).numpy()
+        labels = self.pids[query], self.pids[~query], self.cams[query], self.cams[~query]
+        found = evaluate_descriptors(unit[query], unit[~query], *labels)
+        self.rows[name] = {"rank1": found.cmc_at(1), "mAP": found.mAP, "numbers": descriptors.shape[1]}
+        print(f"{name:70} {descriptors.shape[1]:5}  rank-1 {100 * found.cmc_at(1):.1f}  mAP {100 * found.mAP:.1f}")
+
+
+def score_parts(exam: Exam, tested: Sequence[Tensor], seen: Stripes) -> None:
+    """The four parts of the finer scale: alone, and with the rest of the image."""
+    inputs = blocks(seen)
+    for name, rest in (
+        ("four parts alone, no relation", None),
+        ("four parts with the rest, no penalty on it", OWN),
+        ("four parts with the rest", REST),
+    ):
+        solved = [fitted(inputs[i], seen.descriptors, rest) for i in range(4)]
+        found = [tested[i][:, : len(weights)] @ weights + bias for i, (weights, bias) in enumerate(solved)]
+        exam.score(name, torch.cat(found, dim=1))
+
+
+def score_blocks(exam: Exam, tested: Sequence[Tensor], data: Stripes, name: str) -> None:
+    """All eight blocks, whole and cut to 64 numbers in two ways."""
+    inputs = blocks(data)
+    half = inputs[0].shape[1] // 2
+    solved = [fitted(x, data.descriptors, float(penalties(i, half)[-1])) for i, x in enumerate(inputs)]
+    whole = [x @ w + b for x, (w, b) in zip(tested, solved, strict=True)]
+    exam.score(f"eight blocks, {name}", torch.cat(whole, dim=1))
+    some = [torch.from_numpy(x[:4096]) @ w + b for x, (w, b) in zip(inputs, solved, strict=True)]
+    short = [y @ strongest(rows, NUMBERS) for y, rows in zip(whole, some, strict=True)]
+    exam.score(f"eight blocks of {NUMBERS}, strongest directions, {name}", torch.cat(short, dim=1))
+    turned = [y @ directions(i, y.shape[1], NUMBERS, 0) for i, y in enumerate(whole)]
+    exam.score(f"eight blocks of {NUMBERS}, other directions each, {name}", torch.cat(turned, dim=1))
 
 
 def main() -> None:
@@ -72,48 +115,18 @@ def main() -> None:
     parser.add_argument("--leave", required=True)
     args = parser.parse_args()
     samples = read_dataset(args.table).train
-    exam = np.array([args.leave in str(sample.path) for sample in samples])
-    pids, cams = (np.array([getattr(s, name) for s in samples])[exam] for name in ("pid", "camid"))
-    query = cams == cams.min()
-    labeled = load(args.run / "train-0.npz")
-    seen = Stripes(labeled.stripes[~exam], labeled.descriptors[~exam])
-    more = load(args.run / "unlabelled-0.npz")
-    both = Stripes(
-        *(np.concatenate(pair) for pair in ((seen.stripes, more.stripes), (seen.descriptors, more.descriptors)))
-    )
-    tested = [torch.from_numpy(x) for x in blocks(Stripes(labeled.stripes[exam], labeled.descriptors[exam]))]
-    results: dict[str, dict[str, float]] = {}
-
-    def score(name: str, descriptors: Tensor) -> None:
-        unit = torch.nn.functional.normalize(descriptors, dim=1).numpy()
-        found = evaluate_descriptors(unit[query], unit[~query], pids[query], pids[~query], cams[query], cams[~query])
-        results[name] = {"rank1": found.cmc_at(1), "mAP": found.mAP, "numbers": descriptors.shape[1]}
-        print(
-            f"{name:60} {descriptors.shape[1]:5} numbers  rank-1 {100 * found.cmc_at(1):.1f}  mAP {100 * found.mAP:.1f}"
-        )
-
-    score("the published network itself", torch.from_numpy(labeled.descriptors[exam]))
-    for name, data, rest in (
-        ("four parts alone, no relation", seen, None),
-        ("four parts with the rest, no penalty on it", seen, OWN),
-        ("four parts with the rest", seen, REST),
-    ):
-        inputs = blocks(data)
-        solved = [fitted(inputs[i], data.descriptors, rest) for i in range(4)]
-        width = 512 if rest is None else 1024
-        score(name, torch.cat([tested[i][:, :width] @ w + b for i, (w, b) in enumerate(solved)], dim=1))
-    for name, data in (("labeled images", seen), ("and pictures without labels", both)):
-        inputs = blocks(data)
-        solved = [fitted(x, data.descriptors, REST if i < 6 else OWN) for i, x in enumerate(inputs)]
-        whole = [x @ w + b for x, (w, b) in zip(tested, solved, strict=True)]
-        score(f"eight blocks, {name}", torch.cat(whole, dim=1))
-        some = [torch.from_numpy(x[:4096]) @ w + b for x, (w, b) in zip(inputs, solved, strict=True)]
-        short = [y @ strongest(rows, 64) for y, rows in zip(whole, some, strict=True)]
-        score(f"eight blocks of 64, strongest directions, {name}", torch.cat(short, dim=1))
-        turned = [y @ u for y, u in zip(whole, directions(8, whole[0].shape[1], 64), strict=True)]
-        score(f"eight blocks of 64, other directions each, {name}", torch.cat(turned, dim=1))
-    people = len(set(pids.tolist()))
-    found = {"exam": args.leave, "images": int(exam.sum()), "people": people, "rows": results, **versions()}
+    left = np.array([args.leave in str(sample.path) for sample in samples])
+    labeled, more = load(args.run / "train-0.npz"), load(args.run / "unlabelled-0.npz")
+    exam = Exam(samples, left)
+    seen = Stripes(labeled.stripes[~left], labeled.descriptors[~left])
+    both = Stripes(np.concatenate([seen.stripes, more.stripes]), np.concatenate([seen.descriptors, more.descriptors]))
+    tested = [torch.from_numpy(x) for x in blocks(Stripes(labeled.stripes[left], labeled.descriptors[left]))]
+    exam.score("the published network itself", torch.from_numpy(labeled.descriptors[left]))
+    score_parts(exam, tested, seen)
+    score_blocks(exam, tested, seen, "labeled images")
+    score_blocks(exam, tested, both, "and pictures without labels")
+    people = len(set(exam.pids.tolist()))
+    found = {"exam": args.leave, "images": int(left.sum()), "people": people, "rows": exam.rows, **versions()}
     RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

@@ -25,12 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosscam.data.synthetic.videos import TrueBox, render_videos
+from crosscam.data.synthetic.film import TrueBox
+from crosscam.data.synthetic.videos import render_videos
 from crosscam.gallery import ModelIdentity, NewEntry, create_gallery
 from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.journeys import link_gallery, read_journeys
-from crosscam.gallery.linking import LinkOptions
+from crosscam.gallery.journeys import read_journeys
+from crosscam.gallery.judging import LinkOptions
+from crosscam.gallery.link_runs import link_gallery
 from crosscam.inference.extractor import Extractor
 from crosscam.metrics.identity import IdentityScores, identity_scores
 

@@ -31,7 +31,7 @@ from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.experiments.scoring import ranking_labels
-from crosscam.inference.extractor import load_model
+from crosscam.inference.describing import load_model
 from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.models.rrid import BlockProjection, RRIDModel
 from crosscam.models.systems import layout_of

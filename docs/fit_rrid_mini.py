@@ -1,20 +1,18 @@
 """Fit the shipped network: RRID's parts on the body of a published network, so that they follow that network.
 
-    python docs/fit_rrid_mini.py BODY.xml TABLE.csv RUN_FOLDER [--unlabelled LIST] [--copies N] [--leave WORD]
+    python docs/fit_rrid_mini.py BODY.xml TABLE.csv RUN_FOLDER [--unlabelled LIST] [--copies N] [--seed N]
 
 BODY.xml is OpenVINO's person-reidentification-retail-0277 (Apache-2.0), TABLE.csv a table of training images (its rows
 of split "train" are used), LIST a text file with one further picture a line. Afterwards ``docs/make_rrid_mini.py
 RUN_FOLDER`` puts the result into the package.
 
-The body is taken over as it is, up to its feature map, with its batch norms taken apart again: their means and
-variances over training images are put back, so that the network can be trained further. The head is linear: relation
+The body is taken over as it is, up to its feature map (``published_body.py``). The head is linear: relation
 and global contrastive pooling of mean-pooled stripes without ReLU (equations (1) and (2)), found by least squares with
 a penalty (ridge regression). Each block of 64 numbers is to give 64 directions of the published network's descriptor of
 length 1; four blocks together span it. The rest of the image is penalized, so that a part says what it can by itself.
 Augmented copies of the images aim at the descriptor of the clean image.
 
-Stripes and descriptors are kept in RUN_FOLDER; a second call goes on with the sets that it holds. Pictures whose path
-holds ``--leave WORD`` are not fitted to: how the network does at cameras that the fit never saw.
+Stripes and descriptors are kept in RUN_FOLDER; a second call goes on with the sets that it holds whole.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from crosscam.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment, augment, prepare
 from crosscam.data.datasets.readers import read_dataset
@@ -40,17 +39,18 @@ from crosscam.data.records import ReidDataset
 from crosscam.data.resizing import resize_bytes
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.inference.engines.openvino_engine import openvino_core
-from crosscam.models.backbones.omni_scale import AggregationGate, OmniScaleBlock
-from crosscam.models.backbones.osnet_lct import OSNetLCT
 from crosscam.models.pooling import contrastive_feature
 from crosscam.models.relation import one_vs_rest_mean
 from crosscam.models.rrid import RRID
 from crosscam.models.stripes import PartUnits, merge_stripes
 from crosscam.recipes.catalogue import RRID_MINI, build_model
+from crosscam.system.files import stamp_of, write_atomically
 from crosscam.training.checkpoint import save_provenance, save_recipe, save_weights
 from crosscam.training.provenance import save_trained_on, versions
 
-BATCH = 32
+sys.path.insert(0, str(Path(__file__).parent))
+from published_body import BATCH, fill_body, unfold_norms
+
 STRIPES = 4
 AUGMENT = Augment(flip=0.5, erase="none", shift=0.05, jitter=0.3, tint=0.1, grey=0.03, blur=0.2, background=0.2)
 # Penalties of the least squares, as shares of the number of images (inputs have variance 1): of a part's own stripe,
@@ -67,90 +67,19 @@ class Stripes:
     descriptors: NDArray[np.float32]
 
 
-def fill_body(body: OSNetLCT, xml: Path) -> None:
-    """The published weights; each folded batch norm becomes one of mean 0 and variance 1."""
-    left = _constants(xml)
-    next(left)  # The scale of the pixels, which the instance norm of the image makes void.
-
-    def put(*parameters: Tensor) -> None:
-        for parameter in parameters:
-            parameter.data.copy_(next(left).reshape(parameter.shape))
-
-    def unit(layers: nn.Sequential) -> None:
-        norm = layers[-1] if isinstance(layers[-1], nn.BatchNorm2d) else layers[-2]
-        put(*(m.weight for m in layers if isinstance(m, nn.Conv2d)), norm.bias)
-        norm.weight.data.fill_((1 + norm.eps) ** 0.5)
-
-    image, conv, norm = body.stem[0], body.stem[1], body.stem[2]
-    put(image.weight, image.bias, conv.weight, norm.weight, norm.bias)
-    for block in body.blocks:
-        if isinstance(block, OmniScaleBlock):
-            unit(block.narrow)
-            for stream in block.streams:
-                for lite in stream:
-                    unit(lite)
-                # The file repeats the gate, which the streams share.
-                hidden, shown = (block.gate.weigh[0], block.gate.weigh[2]) if _averages(block) else (block.gate,) * 2
-                put(hidden.weight, hidden.bias, *((shown.weight, shown.bias) if _averages(block) else ()))
-            unit(block.expand)
-            if isinstance(block.skip, nn.Sequential):
-                unit(block.skip)
-        elif isinstance(block, nn.Sequential):
-            unit(block)
-
-
-def _averages(block: OmniScaleBlock) -> bool:
-    return isinstance(block.gate, AggregationGate)
-
-
-def _constants(xml: Path) -> Iterator[Tensor]:
-    """What the graph's convolutions, sums and products hold, in the order of computation."""
-    for op in openvino_core().read_model(xml).get_ordered_ops():
-        if op.get_type_name() in ("Convolution", "GroupConvolution", "Add", "Multiply"):
-            node = op.input(1).get_source_output().get_node()
-            while node.get_type_name() == "Convert":
-                node = node.input(0).get_source_output().get_node()
-            if node.get_type_name() == "Constant":
-                yield torch.tensor(np.array(node.data), dtype=torch.float32)
-
-
-@torch.no_grad()
-def unfold_norms(body: nn.Module, images: Tensor) -> None:
-    """Give each batch norm the mean and variance of its inputs over the images; what it computes stays the same."""
-    sums: dict[nn.Module, list[Tensor]] = {}
-
-    def hook(module: nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
-        x = inputs[0].double().transpose(0, 1).flatten(1)
-        moments = [x.mean(dim=1), (x * x).mean(dim=1), torch.ones(())]
-        sums[module] = [a + b for a, b in zip(sums[module], moments, strict=True)] if module in sums else moments
-
-    norms = [m for m in body.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    handles = [m.register_forward_hook(hook) for m in norms]
-    for start in range(0, len(images), BATCH):
-        body(images[start : start + BATCH])
-    for handle in handles:
-        handle.remove()
-    for m in norms:
-        mean, square = (total / sums[m][2] for total in sums[m][:2])
-        variance = square - mean**2
-        m.bias += mean
-        m.weight.copy_((variance + m.eps).sqrt())
-        m.running_mean.copy_(mean)
-        m.running_var.copy_(variance)
-
-
 def describe(xml: Path, paths: Sequence[Path], kept: Path, seed: int | None) -> Stripes:
-    """Stripes and descriptors of pictures by the published network; of augmented copies with a seed."""
-    if kept.is_file():
-        with np.load(kept) as file:
+    """Stripes and descriptors of pictures by the published network; of augmented copies with a seed.
+
+    They are taken from ``kept`` if that is of the same network, pictures and seed, and kept there.
+    """
+    key = _key(xml, paths, seed)
+    # What is damaged, or of other pictures, is made again.
+    with suppress(Exception), np.load(kept, allow_pickle=False) as file:
+        if str(file["key"]) == key:
             return Stripes(file["stripes"], file["descriptors"])
-    model = openvino_core().read_model(xml)
-    last = [op for op in model.get_ordered_ops() if op.get_type_name() == "Relu"][-1]
-    model.add_outputs([last.output(0)])
-    model.reshape([BATCH, 3, RRID_MINI.data.height, RRID_MINI.data.width])
-    network = openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    generator = torch.Generator().manual_seed(seed or 0)
     stripes, descriptors = [], []
+    network = _with_map(xml)
+    generator = torch.Generator().manual_seed(seed or 0)
     for pixels in read_ahead(paths, _read, BATCH):
         taken = _taken(torch.stack(pixels), seed is not None, generator).numpy()
         # The network takes whole batches; the last one is filled up.
@@ -162,9 +91,31 @@ def describe(xml: Path, paths: Sequence[Path], kept: Path, seed: int | None) -> 
         sys.stdout.flush()
     sys.stdout.write("\n")
     rows = np.concatenate(descriptors)
-    both = Stripes(np.concatenate(stripes), rows / np.linalg.norm(rows, axis=1, keepdims=True))
-    np.savez(kept, stripes=both.stripes, descriptors=both.descriptors)
-    return both
+    found = Stripes(np.concatenate(stripes), rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+    def write(path: Path) -> None:
+        with open(path, "wb") as file:
+            np.savez(file, key=np.array(key), stripes=found.stripes, descriptors=found.descriptors)
+
+    write_atomically(kept, write)
+    return found
+
+
+def _key(xml: Path, paths: Sequence[Path], seed: int | None) -> str:
+    """Changes with the network, the pictures (their sizes and times), the augmentation and its seed."""
+    digest = hashlib.sha256(f"{_digest(xml.with_suffix('.bin'))} {seed} {AUGMENT if seed else ''}".encode())
+    for path in paths:
+        digest.update(f"{path}\0{stamp_of(path)}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _with_map(xml: Path) -> Any:
+    """The published network with two outputs: descriptors, and the feature map (B, C, 16, 8)."""
+    model = openvino_core().read_model(xml)
+    last = [op for op in model.get_ordered_ops() if op.get_type_name() == "Relu"][-1]
+    model.add_outputs([last.output(0)])
+    model.reshape([BATCH, 3, RRID_MINI.data.height, RRID_MINI.data.width])
+    return openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def _read(path: Path) -> Tensor:
@@ -238,16 +189,25 @@ def fit_head(model: RRID, data: Sequence[Stripes], seed: int) -> None:
         _fill_units(branch.globe.residual, _second_half(1, dim), torch.zeros(1, dim))
 
 
-def _directed(squares: LeastSquares, block: int, channels: int, dim: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Weights (2 C, c) and bias (c,) of a block: c directions of the descriptor, four blocks span it."""
-    total = squares.moments.shape[1] - len(squares.moments)
-    of_four, place = divmod(block, total // dim)
-    square = torch.randn(total, total, generator=torch.Generator().manual_seed(1000 * seed + of_four))
-    directions = torch.linalg.qr(square)[0][:, place * dim : (place + 1) * dim]
+def penalties(block: int, channels: int) -> Tensor:
+    """(2 C,) of a block's inputs: the rest of the image counts less, except for the global blocks."""
     is_local = block < sum(RRID_MINI.model.scales)
-    penalties = torch.cat([torch.full((channels,), OWN), torch.full((channels,), REST if is_local else OWN)])
-    weights, bias = squares.solve(penalties)
-    return weights @ directions, bias @ directions
+    return torch.cat([torch.full((channels,), OWN), torch.full((channels,), REST if is_local else OWN)])
+
+
+def directions(block: int, total: int, dim: int, seed: int) -> Tensor:
+    """(T, c) orthonormal: what a block follows of the descriptor; as many blocks as span it are of one rotation."""
+    rotation, place = divmod(block, total // dim)
+    square = torch.randn(total, total, generator=torch.Generator().manual_seed(1000 * seed + rotation))
+    found: Tensor = torch.linalg.qr(square)[0][:, place * dim : (place + 1) * dim]
+    return found
+
+
+def _directed(squares: LeastSquares, block: int, channels: int, dim: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Weights (2 C, c) and bias (c,) of a block."""
+    weights, bias = squares.solve(penalties(block, channels))
+    turn = directions(block, weights.shape[1], dim, seed)
+    return weights @ turn, bias @ turn
 
 
 def _fill_units(units: PartUnits, weights: Tensor, bias: Tensor) -> None:
@@ -262,7 +222,7 @@ def _second_half(num_parts: int, dim: int) -> Tensor:
 
 
 def main() -> None:
-    """Fit, score, write the run folder."""
+    """Describe, fit, write the run folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("body", type=Path)
     parser.add_argument("table", type=Path)
@@ -270,22 +230,17 @@ def main() -> None:
     parser.add_argument("--unlabelled", type=Path)
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--leave")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(args.table)
     pictures = {"train": [sample.path for sample in dataset.train]}
     if args.unlabelled:
         pictures["unlabelled"] = [path_in(args.unlabelled.parent, line) for _, line in read_lines(args.unlabelled)]
-    fitted = []
+    fitted = [describe(args.body, paths, args.out / f"{name}-0.npz", None) for name, paths in pictures.items()]
     # Augmented copies of the labeled images only: the clean ones say more for each second that they cost.
-    for copy in range(args.copies + 1):
-        for name, paths in pictures.items() if not copy else [("train", pictures["train"])]:
-            chosen = np.array([not (args.leave and args.leave in str(path)) for path in paths])
-            kept = args.out / f"{name}-{copy}.npz"
-            found = describe(args.body, paths, kept, 1000 * args.seed + copy if copy else None)
-            clean = found.descriptors if not copy else fitted[0].descriptors
-            fitted.append(Stripes(found.stripes[chosen], clean if copy else clean[chosen]))
+    for copy in range(1, args.copies + 1):
+        found = describe(args.body, pictures["train"], args.out / f"train-{copy}.npz", 1000 * args.seed + copy)
+        fitted.append(Stripes(found.stripes, fitted[0].descriptors))
     recipe = RRID_MINI
     model = build_model(recipe, 0, pretrained=False).eval()
     fill_body(model.backbone, args.body)

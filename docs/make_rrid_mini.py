@@ -18,7 +18,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from crosscam.data.datasets.readers import read_dataset
-from crosscam.inference.extractor import load_model
+from crosscam.inference.describing import load_model
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Distill
 from crosscam.recipes.settings import recipe_to_json

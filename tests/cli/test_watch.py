@@ -17,7 +17,7 @@ import pytest
 from in_process import Run
 
 from crosscam.gallery import open_gallery
-from crosscam.video.fragments import Fragment
+from crosscam.gallery.fragments import Fragment
 
 pytest.importorskip("av")
 pytest.importorskip("scipy")

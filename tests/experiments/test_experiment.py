@@ -23,7 +23,8 @@ from crosscam.experiments.experiment import (
     untrained_model,
 )
 from crosscam.experiments.scoring import Reranking, Scored, TestImages, ranking_labels
-from crosscam.inference.extractor import Extractor, load_model
+from crosscam.inference.describing import load_model
+from crosscam.inference.extractor import Extractor
 from crosscam.metrics.ranking import evaluate_ranking
 from crosscam.models.baselines.aligned_reid import aligned_distances
 from crosscam.recipes.catalogue import find_recipe

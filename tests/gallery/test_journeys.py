@@ -33,15 +33,18 @@ from crosscam.gallery import (
     open_gallery,
     read_journeys,
 )
-from crosscam.gallery.journey_truth import score_journeys
-from crosscam.gallery.journeys import LinkRun, decide
-from crosscam.gallery.linking import Linker, plain_judge
-from crosscam.gallery.people import DOCUMENT, read_people
-from crosscam.gallery.track_table import Fragment, fragment_of, tracks_of
+from crosscam.gallery.fragments import Fragment
+from crosscam.gallery.journeys import decide
+from crosscam.gallery.judging import plain_judge
+from crosscam.gallery.link_runs import LinkRun
+from crosscam.gallery.linking import Linker
+from crosscam.gallery.people_document import DOCUMENT, read_people
+from crosscam.gallery.track_table import tracks_of
 from crosscam.gallery.transits import Transit, learn_transits, read_transits
 from crosscam.metrics.identity import identity_scores
 from crosscam.models.output import Block, Layout
 from crosscam.shipped import run_folder
+from crosscam.video.journey_truth import score_journeys
 
 HERE = Path(__file__).parent
 MODEL = ModelIdentity("bbbb2222", "made up")
@@ -478,7 +481,7 @@ def test_the_truth_of_watched_videos(tmp_path: Path) -> None:
     cameras, faces = ("gate", "hall"), looks(4, 7)
     (folder / "gate" / "gt").mkdir(parents=True)
     (folder / "hall" / "gt").mkdir(parents=True)
-    text = "".join(f'[[camera]]\nname = "{name}"\nframe_rate = 2.0\n' for name in cameras)
+    text = "".join(f'[[camera]]\nname = "{name}"\nsource = "{name}.mp4"\nframe_rate = 2.0\n' for name in cameras)
     (folder / "cameras.toml").write_text(text, encoding="utf-8")
     gallery = create_gallery(tmp_path / "g", LAYOUT, MODEL)
     for camid, camera in enumerate(cameras):
@@ -509,9 +512,11 @@ def test_the_truth_of_watched_videos(tmp_path: Path) -> None:
 
 def test_other_paths_tell_no_fragment() -> None:
     for path in ("a.jpg", "a.mp4#t=1&xywh=1,2,3", "a#t=1&seen=x,y", "#t"):
-        assert fragment_of(path) is None
-    found = fragment_of("a.mp4#t=clock:2026-11-24T08:30:04.920Z&xywh=1,2,3,4&frame=7&seen=-1.5,0.000")
-    assert found == Fragment(7, (1, 2, 3, 4), -1.5, 0.0)
+        assert Fragment.read(path) is None
+    found = Fragment.read("a.mp4#t=clock:2026-11-24T08:30:04.920Z&xywh=1,2,3,4&frame=7&seen=-1.5,0.000")
+    assert found is not None
+    assert (found.frame, found.box, found.live) == (7, (1, 2, 3, 4), True)
+    assert (found.seen[0] - found.seconds, found.seen[1] - found.seconds) == pytest.approx((-1.5, 0.0))
 
 
 def test_few_tracks_are_judged_by_the_calibration_that_came_with_the_network(tmp_path: Path) -> None:

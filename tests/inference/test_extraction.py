@@ -19,7 +19,8 @@ from crosscam.data.images import decode_image, resize_image
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, CrosscamError, ImageError
-from crosscam.inference.extractor import Extractor, describe, extract, load_model
+from crosscam.inference.describing import extract, load_model
+from crosscam.inference.extractor import Extractor, describe
 from crosscam.inference.tracker_features import TrackerFeatures
 from crosscam.models.output import ReidOutput
 from crosscam.models.rrid import RRID

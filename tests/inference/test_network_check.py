@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.records import Sample
 from crosscam.errors import DataError
-from crosscam.inference.engines.imported_network import ImportedNetwork, open_module
+from crosscam.inference.engines.imported_network import ImportedNetwork
+from crosscam.inference.engines.network_runtimes import open_module
 from crosscam.inference.extractor import Extractor
 from crosscam.inference.network_check import (
     Agreement,

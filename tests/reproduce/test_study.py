@@ -12,7 +12,7 @@ from small_study import BUDGET, RELATION, TINY
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError
 from crosscam.experiments.scoring import TestImages, ranking_labels
-from crosscam.inference.extractor import load_model
+from crosscam.inference.describing import load_model
 from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.reproduce import study as module
 from crosscam.reproduce.paper_rows import ROWS

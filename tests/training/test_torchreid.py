@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.errors import CheckpointError
-from crosscam.inference.extractor import Extractor, load_model
+from crosscam.inference.describing import load_model
+from crosscam.inference.extractor import Extractor
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.torchreid import import_torchreid
 

@@ -17,7 +17,7 @@ from crosscam.data.records import ReidDataset, Sample
 from crosscam.errors import CheckpointError, DataError
 from crosscam.experiments.experiment import run_experiment, write_run_report
 from crosscam.experiments.scoring import TestImages
-from crosscam.inference.extractor import load_model
+from crosscam.inference.describing import load_model
 from crosscam.models.systems import layout_of
 from crosscam.training.provenance import DIGEST_BYTES, TRAINED_ON, load_trained_on, overlap, save_trained_on
 

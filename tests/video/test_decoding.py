@@ -15,7 +15,8 @@ from drawn_video import RATE, write_video
 from PIL import Image
 
 from crosscam.errors import DataError
-from crosscam.video.decoding import FrameFolder, VideoFile, without_password
+from crosscam.video.decoding import VideoFile, without_password
+from crosscam.video.frame_folder import FrameFolder
 from crosscam.video.live import LiveSource, open_source
 
 

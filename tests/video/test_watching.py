@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryError
 from crosscam.gallery import Where, open_gallery
+from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
 from crosscam.video import watching
 from crosscam.video.choosing import judge, sharpness
 from crosscam.video.detections import NOTHING, Detections, as_detections
-from crosscam.video.fragments import Fragment
 from crosscam.video.live import open_source
 from crosscam.video.tracking import PlainTracker, open_tracker
 from crosscam.video.watch_settings import WatchSettings

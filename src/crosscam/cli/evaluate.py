@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,18 +11,19 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, best_device, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json
+from crosscam.data.records import ReidDataset
 from crosscam.errors import ArgumentError
 from crosscam.experiments.experiment import save_scores, write_run_report
-from crosscam.experiments.scoring import Reranking, TestImages, check_scoring
+from crosscam.experiments.scoring import Reranking, Scored, TestImages, check_scoring
+from crosscam.inference.describing import load_model
 from crosscam.inference.engines.network_file import is_exported_by_crosscam, is_network_file
-from crosscam.inference.extractor import load_model
-from crosscam.inference.imported import declaration_of, open_declared, undeclared
+from crosscam.inference.imported import Imported, declaration_of, open_declared, undeclared
 from crosscam.models.systems import layout_of
 from crosscam.reproduce.published import beside
 from crosscam.system.files import check_file
 from crosscam.training.checkpoint import load_recipe
 from crosscam.training.distributed import joined_world
-from crosscam.training.provenance import load_trained_on, overlap
+from crosscam.training.provenance import Overlap, load_trained_on, overlap
 
 K1, K2, LAMBDA = 20, 6, 0.3
 
@@ -61,11 +63,7 @@ class Evaluate:
         """Describe, rank, score."""
         if not self.rerank and (self.k1, self.k2, self.lambda_value) != (K1, K2, LAMBDA):
             raise ArgumentError("--k1, --k2 and --lambda-value are for re-ranking. Add --rerank, or leave them out.")
-        declared = declaration_of(self.run_folder, None)
-        imported = None if declared is None else open_declared(declared, device=best_device())
-        source = self.run_folder
-        if declared is None and source.is_file() and is_network_file(source) and not is_exported_by_crosscam(source):
-            raise undeclared(source)
+        imported = _imported(self.run_folder)
         recipe = load_recipe(self.run_folder) if imported is None else imported.recipe
         trained_on = load_trained_on(self.run_folder)
         dataset = self.reading.read_and_note(self.data)
@@ -90,18 +88,35 @@ class Evaluate:
             if reranking is not None:
                 scores.append(test.reranked(scored, reranking))
         # What was computed is shown, whatever becomes of the files.
+        self._show(scores, shared, dataset, recipe.name, out)
+        save_scores(out, scores, shared)
+        if self.report:
+            layout = layout_of(model)
+            write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout, overlap=shared)
+
+    def _show(self, scores: Sequence[Scored], shared: Overlap, dataset: ReidDataset, name: str, out: Path) -> None:
         if self.general.json:
             told = shared.to_dict()
             show_json({"out": str(out), "scores": [s.to_dict() | told for s in scores], **told})
         else:
-            score_table(scores, f"{recipe.name} on {dataset.name}")
+            score_table(scores, f"{name} on {dataset.name}")
             published = beside(dataset)
             if published:
                 say(f"note: {published}")
         warning = shared.sentence()
         if warning:
             say(f"{'warning' if shared.known else 'note'}: {warning}")
-        save_scores(out, scores, shared)
-        if self.report:
-            layout = layout_of(model)
-            write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout, overlap=shared)
+
+
+def _imported(source: Path) -> Imported | None:
+    """The network from elsewhere that a path names; None for a run folder.
+
+    Raises:
+        EngineError: a network's file of which nothing says what it takes.
+    """
+    declared = declaration_of(source, None)
+    if declared is not None:
+        return open_declared(declared, device=best_device())
+    if source.is_file() and is_network_file(source) and not is_exported_by_crosscam(source):
+        raise undeclared(source)
+    return None

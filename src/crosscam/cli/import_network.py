@@ -13,8 +13,8 @@ from crosscam.cli.options import General, Reading, Unset
 from crosscam.cli.show import bars, counting, say, show_json, table
 from crosscam.data.network_input import NetworkInput
 from crosscam.errors import ArgumentError, EngineError
-from crosscam.inference.engines.imported_network import TORCHSCRIPT
 from crosscam.inference.engines.network_file import FAMILIES, RUN, declare, files_of, input_of_family, write_declaration
+from crosscam.inference.engines.network_runtimes import TORCHSCRIPT
 from crosscam.inference.extractor import Extractor
 from crosscam.inference.imported import Imported, open_declared
 from crosscam.inference.network_check import (

@@ -14,9 +14,10 @@ from crosscam.cli.gallery_options import Place
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import listing, say, show_json
 from crosscam.errors import ArgumentError
-from crosscam.gallery.journey_truth import score_journeys
-from crosscam.gallery.journeys import Journeys, LinkRun, decide, in_percent, link_gallery, read_journeys
-from crosscam.gallery.linking import LinkOptions
+from crosscam.gallery.journey_records import Journeys
+from crosscam.gallery.journeys import decide, in_percent, read_journeys
+from crosscam.gallery.judging import LinkOptions
+from crosscam.gallery.link_runs import LinkRun, link_gallery
 from crosscam.gallery.people import People
 from crosscam.gallery.places import open_gallery
 from crosscam.gallery.transits import read_transits
@@ -24,6 +25,7 @@ from crosscam.metrics.identity import IdentityScores
 from crosscam.report.hits import when
 from crosscam.system.files import check_file, write_atomically, write_text
 from crosscam.system.text import counted
+from crosscam.video.journey_truth import score_journeys
 
 BY = "command line"
 TwoPeople = Annotated[tuple[int, int] | None, arg(metavar="PERSON PERSON", help_behavior_hint="")]

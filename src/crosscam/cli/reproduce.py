@@ -16,7 +16,7 @@ from tyro.conf import Positional, arg
 from crosscam.cli.options import General, Reading, Settings, Unset, best_device
 from crosscam.cli.show import OUT, bars, fitting, listing, say, show_json, show_text, training_listeners
 from crosscam.errors import DataError, RecipeError
-from crosscam.inference.extractor import load_model
+from crosscam.inference.describing import load_model
 from crosscam.reproduce.collision import Collision, collision_charts, collision_tables, fill
 from crosscam.reproduce.figures import Figure, NamedModel, figure_activation, figure_strips
 from crosscam.reproduce.paper_rows import ROWS, TABLE1, TABLE2, Row, Scale

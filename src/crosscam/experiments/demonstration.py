@@ -12,8 +12,8 @@ from crosscam.data.synthetic.videos import render_videos
 from crosscam.explain.pair import explain_pair
 from crosscam.gallery.entries import Hit, Where
 from crosscam.gallery.filling import fill, identify_model, kept_name, make_thumbnail, remember_source
-from crosscam.gallery.journey_truth import score_journeys
-from crosscam.gallery.journeys import link_gallery, read_journeys
+from crosscam.gallery.journeys import read_journeys
+from crosscam.gallery.link_runs import link_gallery
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.questions import typical_pairs
 from crosscam.inference.extractor import Extractor
@@ -22,6 +22,7 @@ from crosscam.report.hits import write_hits
 from crosscam.report.pair_page import write_pair_page
 from crosscam.system.files import folder_in_place
 from crosscam.video.cameras import read_cameras
+from crosscam.video.journey_truth import score_journeys
 from crosscam.video.live import open_source
 from crosscam.video.opening import open_detector
 from crosscam.video.watching import watch

@@ -14,7 +14,7 @@ from torch import nn
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.experiments.scoring import Scored, TestImages
-from crosscam.inference.extractor import describing_model
+from crosscam.inference.describing import describing_model
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import build_model, find_recipe

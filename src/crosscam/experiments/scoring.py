@@ -16,7 +16,7 @@ from crosscam.data.loading import Images, Progress, embed, open_images
 from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_queries
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError, DataError
-from crosscam.inference.extractor import check_descriptors, extract
+from crosscam.inference.describing import check_descriptors, extract
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors, evaluate_ranking
 from crosscam.models.systems import layout_of, own_distances
 from crosscam.recipes.imported_recipe import resize_of

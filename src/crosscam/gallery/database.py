@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.errors import ArgumentError, GalleryError
-from crosscam.gallery import answers, camera_names, feedback, people
+from crosscam.gallery import answers, camera_names, feedback, people_document
 from crosscam.gallery.entries import Entry, ModelIdentity
 from crosscam.gallery.rows import entry_crc, value_crc
 from crosscam.models.output import Block, Layout
@@ -306,7 +306,7 @@ class Database:
 
     def drop_feedback(self) -> None:
         """Within a transaction: feedback, answers and journeys go with the entries that they name."""
-        for kept in (feedback, answers, people):
+        for kept in (feedback, answers, people_document):
             left = kept.pruned(self.document(kept.DOCUMENT, checked=False), self.slots)
             if left is not None:
                 self.put_document(kept.DOCUMENT, left or None)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.calibration.calibration import Calibration
-from crosscam.errors import ArgumentError
+from crosscam.gallery.judging import Judge, LinkOptions, Rows
 from crosscam.gallery.people import Evidence, Pair
 from crosscam.gallery.track_table import Ints, Tracks
 from crosscam.gallery.transits import Transit, Transits, learn_transits
@@ -29,124 +28,6 @@ HOPELESS = -7.0
 NO_RIVAL = -7.0
 # Without transit times: a pair that teaches them is this probable by distance alone.
 SURE = 0.95
-# Pairs of tracks that tell how far apart two people usually are, at least and at most.
-FEWEST_PAIRS, MOST_PAIRS = 30, 20_000
-# What a distance means without a calibration and with too few tracks: a guess for descriptors of length 1.
-GUESSED_MIDDLE, GUESSED_SPREAD = 0.75, 0.065
-# An uncalibrated distance is even odds at this many spreads below the middle, and each spread counts this much.
-EVEN_AT, PER_SPREAD = 2.6, 3.0
-
-LogRatio = Callable[[float, bool], float]
-Rows = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class LinkOptions:
-    """How tracks are linked; each is an option of the command line, too."""
-
-    same: float = 0.9
-    """Probability from which two tracks are linked."""
-    unsure: float = 0.2
-    """Probability from which a link is proposed and left to a person."""
-    nearest: int = 10
-    """Tracks of each camera that a track is compared with: its nearest."""
-    distance: float | None = None
-    """Distance of two tracks that is even odds, in place of what the gallery tells."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.unsure <= self.same < 1:
-            raise ArgumentError(f"Expected 0 < unsure <= same < 1, found {self.unsure} and {self.same}.")
-        if self.nearest < 1:
-            raise ArgumentError(f"nearest is {self.nearest}. Expected 1 or more.")
-        if self.distance is not None and not 0 < self.distance <= 2:
-            raise ArgumentError(f"distance is {self.distance}. Expected more than 0 and at most 2.")
-
-
-@dataclass(frozen=True)
-class Judge:
-    """What the distance of two tracks says.
-
-    Attributes:
-        ratio: (distance, at one camera) to the logarithm of the likelihood ratio of one person against two.
-        calibrated: whether it is the gallery's calibration, which is of single pictures; the distance of two tracks is
-            then the root mean square of the distances of all pairs of their pictures. Else it is the distance of the
-            means of their descriptors, scaled to length 1, which tells people apart better.
-        told: one sentence: what it rests on.
-        guessed: whether nothing tells what a distance means in this gallery.
-        elsewhere: whether the calibration is of other cameras.
-    """
-
-    ratio: LogRatio
-    calibrated: bool
-    told: str
-    guessed: bool = False
-    elsewhere: bool = False
-
-    def rows(self, tracks: Tracks) -> Rows:
-        """(T, D) what tracks are compared by: ``sqrt(2 - 2 * row @ row)`` is their distance."""
-        return tracks.means if self.calibrated else unit_rows(tracks.means)
-
-
-def calibrated_judge(calibration: Calibration) -> Judge:
-    """By a calibration; at one camera two people are nearer, by as much as its thresholds say."""
-    distances, ratios = (np.array(column) for column in zip(*calibration.steps, strict=True))
-    nearer = calibration.pooled.same - calibration.within.same if calibration.within else 0.0
-
-    def ratio(distance: float, one_camera: bool) -> float:
-        return float(np.interp(distance + (nearer if one_camera else 0.0), distances, ratios))
-
-    return Judge(ratio, True, calibration.rests_on())
-
-
-def plain_judge(tracks: Tracks, options: LinkOptions) -> Judge:
-    """By how much nearer two tracks are than tracks of this gallery usually are; or by a given distance."""
-    across, one = (_usual_distance(tracks, one_camera) for one_camera in (False, True))
-    middle, spread = across or one or (GUESSED_MIDDLE, GUESSED_SPREAD)
-    usual = {False: (middle, spread), True: one or (middle, spread)}
-    even = {where: m - EVEN_AT * s for where, (m, s) in usual.items()}
-    if options.distance is not None:
-        even = dict.fromkeys(even, options.distance)
-
-    def ratio(distance: float, one_camera: bool) -> float:
-        return PER_SPREAD * (even[one_camera] - distance) / usual[one_camera][1]
-
-    basis = "was given" if options.distance is not None else "is how far tracks of this gallery are apart"
-    guessed = options.distance is None and across is None and one is None
-    if guessed:
-        basis = "is a guess, for there are few tracks"
-    told = (
-        f"Not calibrated: a distance of {even[False]:.2f} between tracks of two cameras is even odds, which {basis}. "
-        "Probabilities are rough; 'crosscam calibrate', or answers on the Calibration page, make them better."
-    )
-    return Judge(ratio, False, told, guessed)
-
-
-def _usual_distance(tracks: Tracks, one_camera: bool) -> tuple[float, float] | None:
-    """Median and spread of the distances of two tracks, most of which are of two people; None for too few."""
-    count = len(tracks)
-    if count < 2:
-        return None
-    if count * (count - 1) // 2 <= MOST_PAIRS:
-        first, second = np.triu_indices(count, 1)
-    else:
-        first, second = np.random.default_rng(0).integers(0, count, (2, 3 * MOST_PAIRS))
-    kept = (first != second) & ((tracks.camids[first] == tracks.camids[second]) == one_camera)
-    first, second = first[kept][:MOST_PAIRS], second[kept][:MOST_PAIRS]
-    if len(first) < FEWEST_PAIRS:
-        return None
-    rows = unit_rows(tracks.means)
-    distances = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * np.einsum("ij,ij->i", rows[first], rows[second])))
-    middle = float(np.median(distances))
-    # One person's pairs are all on the near side, so the far side tells the spread.
-    spread = float(np.sqrt(np.square(distances[distances >= middle] - middle).mean()))
-    return middle, max(spread, 1e-3)
-
-
-def unit_rows(rows: Rows) -> Rows:
-    """Rows scaled to length 1; pictures that cancel out have no direction and stay 0."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    scaled: Rows = rows / np.maximum(lengths, np.float32(1e-12))
-    return scaled
 
 
 @dataclass(eq=False)

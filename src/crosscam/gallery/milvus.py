@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
-from crosscam.gallery import answers, camera_names, feedback, people
+from crosscam.gallery import answers, camera_names, feedback, people_document
 from crosscam.gallery.entries import (
     EVERYTHING,
     KEEP,
@@ -271,7 +271,7 @@ class MilvusGallery:
         for first in range(0, len(ids), AT_ONCE):
             self._client.delete(self._address.collection, ids=ids[first : first + AT_ONCE])
         if ids:
-            for kept in (feedback, answers, people):
+            for kept in (feedback, answers, people_document):
                 left = kept.pruned(self.document(kept.DOCUMENT), lambda n: self.ids(Where(ids=tuple(n))))
                 if left is not None:
                     self.set_document(kept.DOCUMENT, left or None)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.gallery.entries import Entry
+from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
 
 Ints = NDArray[np.int64]
 Seconds = NDArray[np.float64]
-Box = tuple[int, int, int, int]
 ENTRIES_AT_ONCE = 20_000
 ROWS_AT_ONCE = 4096
 
@@ -73,45 +73,15 @@ def tracks_of(gallery: Gallery) -> Tracks:
     )
 
 
-@dataclass(frozen=True)
-class Fragment:
-    """Where in a video a picture is from, as ``crosscam watch`` keeps it in an entry's path.
-
-    Attributes:
-        frame: number from 0; None where it is not told.
-        box: left, top, width, height in pixels; None where it is not told.
-        before, after: seconds from this picture to the track's first and last frame.
-    """
-
-    frame: int | None
-    box: Box | None
-    before: float
-    after: float
-
-
-def fragment_of(path: str) -> Fragment | None:
-    """What a path such as ``hall.mp4#t=4.920&xywh=310,88,64,171&frame=123&seen=-1.2,3.4`` tells; None for others."""
-    _, mark, rest = path.rpartition("#t=")
-    if not mark:
-        return None
-    told = dict(pair.partition("=")[::2] for pair in rest.split("&")[1:])
-    try:
-        before, after = (float(seconds) for seconds in told.get("seen", "0,0").split(","))
-        frame = int(told["frame"]) if "frame" in told else None
-        left, top, width, height = (int(n) for n in told["xywh"].split(",")) if "xywh" in told else (0, 0, 0, 0)
-    except ValueError:
-        return None
-    return Fragment(frame, (left, top, width, height) if width > 0 and height > 0 else None, before, after)
-
-
 def span(entries: Sequence[Entry]) -> tuple[float, float]:
     """First and last time of a track, of its pictures or as their paths tell; NaN where no picture has a time."""
     times: list[float] = []
     for entry in entries:
         if entry.time is not None:
-            fragment = fragment_of(entry.path)
-            around = (0.0,) if fragment is None else (0.0, fragment.before, fragment.after)
-            times += [entry.time + seconds for seconds in around]
+            fragment = Fragment.read(entry.path)
+            # On the entry's own clock: fragments count from the video's first frame, entries perhaps from 1970.
+            seen = () if fragment is None else fragment.seen
+            times += [entry.time, *(entry.time + (t - fragment.seconds) for t in seen if fragment)]
     return (min(times), max(times)) if times else (float("nan"), float("nan"))
 
 

@@ -8,9 +8,10 @@ from crosscam.system.lazy import lazily
 
 if TYPE_CHECKING:
     from crosscam.inference.bulk import describe_stream
+    from crosscam.inference.describing import extract, load_model
     from crosscam.inference.descriptor_tables import DescriptorFile, read_descriptors
     from crosscam.inference.exporting import export_model
-    from crosscam.inference.extractor import Extractor, extract, load_model
+    from crosscam.inference.extractor import Extractor
     from crosscam.inference.tracker_features import TrackerFeatures
 
 __getattr__, __dir__ = lazily(
@@ -19,7 +20,8 @@ __getattr__, __dir__ = lazily(
         "inference.bulk": "describe_stream",
         "inference.descriptor_tables": "DescriptorFile read_descriptors",
         "inference.exporting": "export_model",
-        "inference.extractor": "Extractor extract load_model",
+        "inference.describing": "extract load_model",
+        "inference.extractor": "Extractor",
         "inference.tracker_features": "TrackerFeatures",
     },
 )

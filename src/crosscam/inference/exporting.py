@@ -14,6 +14,7 @@ from crosscam.data.images import resize_image
 from crosscam.data.pictures import Picture
 from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.errors import ArgumentError, DataError, EngineError
+from crosscam.inference.describing import check_descriptors
 from crosscam.inference.engines.base import Descriptors, Engine, Pixels
 from crosscam.inference.engines.card import ModelCard, derived_fingerprint, seal
 from crosscam.inference.engines.graph import let_take_none
@@ -21,7 +22,7 @@ from crosscam.inference.engines.onnx_engine import write_card
 from crosscam.inference.engines.openvino_engine import write_openvino
 from crosscam.inference.engines.quantize import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbor_agreement
 from crosscam.inference.engines.registry import Network, open_engine, open_graph, write_fp32, write_int8
-from crosscam.inference.extractor import Extractor, check_descriptors, int8_images_of
+from crosscam.inference.extractor import Extractor, int8_images_of
 from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.system.files import copy_bytes, write_atomically
 from crosscam.system.locks import only_writer

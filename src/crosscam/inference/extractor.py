@@ -14,10 +14,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from crosscam.data.augment import prepare, resize
+from crosscam.data.augment import resize
 from crosscam.data.crops import Boxes, Colour, HasBoxes, boxed_frames, crop_boxes
 from crosscam.data.images import list_images, path_key, resize_image
-from crosscam.data.loading import Images, Progress, embed, open_images, read_ahead
+from crosscam.data.loading import Progress, embed, open_images, read_ahead
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.pictures import (
     Picture,
@@ -32,88 +32,25 @@ from crosscam.data.pictures import (
 )
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError, DataError, EngineError
+from crosscam.inference.describing import check_descriptors, extract, load_model
 from crosscam.inference.engines.autotune import Measurement, Runner
 from crosscam.inference.engines.base import Pixels
 from crosscam.inference.engines.card import ModelCard, fingerprint_of
-from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.inference.engines.quantize import MEASURED_IMAGES
 from crosscam.inference.engines.registry import Network, int8_fingerprint, is_exported, is_int8, open_exported
 from crosscam.inference.imported import Imported, Source, declaration_of, open_callable, open_declared
 from crosscam.models.output import Layout, describe
 from crosscam.models.systems import layout_of
-from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.imported_recipe import resize_of
 from crosscam.recipes.recipe import Recipe
 from crosscam.shipped import run_folder
-from crosscam.training.checkpoint import load_recipe, load_weights_into
+from crosscam.training.checkpoint import load_recipe
 from crosscam.training.progress import ProgressOption, reported
 
-# In the names of the weights that only training needs.
-CLASSIFIERS = "_classifiers."
 # Whether an extractor has run in this process, and whether one had run, in several threads, where it was forked.
 _used = _threads_left_behind = False
 
 __all__ = ["Extractor", "describe", "extract", "load_model"]
-
-
-@torch.inference_mode()
-def extract(
-    model: nn.Module,
-    images: Images,
-    height: int,
-    width: int,
-    *,
-    flip: bool = True,
-    unit: bool = True,
-    batch_size: int = 128,
-    progress: Progress | None = None,
-) -> NDArray[np.float32]:
-    """Descriptors of all images of a list, by the network itself in fp32; scores are measured with this.
-
-    Args:
-        model: any model of this package; it is put into evaluation mode.
-        images: see :func:`crosscam.data.loading.open_images`.
-        height: input height of the model, in pixels.
-        width: input width.
-        flip, unit: see :func:`describe`.
-        batch_size: images at once.
-        progress: called with (done, all).
-    Returns:
-        (N, D) float32, in the order of the images.
-    """
-    model.eval()
-
-    def prepared(pixels: Tensor) -> Tensor:
-        if isinstance(model, ImportedNetwork):
-            return model.takes.sized(pixels)
-        return prepare(pixels.to(next(model.parameters()).device), height, width)
-
-    def of_batch(pixels: Tensor, _: int) -> NDArray[np.float32]:
-        return describe(model, prepared(pixels), flip=flip, unit=unit).cpu().numpy()
-
-    return embed(images.batches(in_order(len(images), batch_size)), of_batch, len(images), progress)
-
-
-def check_descriptors(rows: NDArray[np.float32], names: Sequence[object], first: int = 0) -> None:
-    """Refuse descriptors that say nothing: they would be ranked like any others.
-
-    Args:
-        rows: (N, D).
-        names: of the N pictures, for the message; what is no text or path is called by its place.
-        first: place of the first of them.
-    Raises:
-        DataError: one is not finite, or has length 0.
-    """
-    lengths = np.abs(rows).max(axis=1, initial=0.0)
-    for fault, bad in (("is not finite", ~np.isfinite(rows).all(axis=1)), ("has length 0", lengths == 0)):
-        if bad.any():
-            place = int(bad.argmax())
-            name = names[place]
-            shown = str(name) if isinstance(name, str | os.PathLike) else f"picture {first + place}"
-            raise DataError(
-                f"The descriptor of {shown} {fault}; nothing of it is written. Look at the weights: a training "
-                "that went astray, or a damaged file, gives such numbers. Train again, or copy the file again."
-            )
 
 
 class Extractor:
@@ -527,24 +464,6 @@ def int8_images_of(images: Sequence[Picture] | None, calibration: Sequence[Pictu
         return images
     warnings.warn("calibration= is now called int8_images=.", DeprecationWarning, stacklevel=3)
     return calibration
-
-
-def load_model(folder: Path, recipe: Recipe) -> nn.Module:
-    """The network of a run folder without its classifiers, which only training needs.
-
-    Raises:
-        CheckpointError: weights that do not fit the recipe.
-    """
-    model = build_model(recipe, num_ids=0, pretrained=False)
-    load_weights_into(model, folder, recipe, leave_out=CLASSIFIERS)
-    return model
-
-
-def describing_model(recipe: Recipe, weights: Mapping[str, Tensor]) -> nn.Module:
-    """The network of weights that are in memory, as :func:`load_model` gives it when they are saved."""
-    model = build_model(recipe, num_ids=0, pretrained=False)
-    model.load_state_dict({name: value for name, value in weights.items() if CLASSIFIERS not in name})
-    return model
 
 
 def _after_fork() -> None:

@@ -16,21 +16,20 @@ from torch import Tensor, nn
 from crosscam.data.network_input import NetworkInput
 from crosscam.errors import ArgumentError, EngineError
 from crosscam.inference.engines.card import ModelCard
-from crosscam.inference.engines.imported_network import (
-    TORCHSCRIPT,
-    ImportedEngine,
-    ImportedNetwork,
-    PixelFunction,
-    open_file,
-    open_function,
-    open_module,
-)
+from crosscam.inference.engines.imported_network import ImportedEngine, ImportedNetwork
 from crosscam.inference.engines.network_file import (
     Declaration,
     declare,
     find_declaration,
     fingerprint_of_parts,
     is_network_file,
+)
+from crosscam.inference.engines.network_runtimes import (
+    TORCHSCRIPT,
+    PixelFunction,
+    open_file,
+    open_function,
+    open_module,
 )
 from crosscam.recipes.imported_recipe import imported_recipe
 from crosscam.recipes.recipe import Recipe
@@ -101,7 +100,7 @@ def open_declared(declared: Declaration, *, flip: bool = True, engine: str = "au
     Args:
         declared: the file and its input.
         flip: whether the mirror image counts.
-        engine, device: see :func:`crosscam.inference.engines.imported_network.open_file`.
+        engine, device: see :func:`crosscam.inference.engines.network_runtimes.open_file`.
     Raises:
         EngineError: see there; or no output has one row for each picture.
     """

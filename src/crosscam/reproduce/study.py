@@ -24,7 +24,7 @@ from crosscam.data.records import ReidDataset
 from crosscam.errors import ArgumentError, CheckpointError
 from crosscam.experiments.experiment import untrained_model
 from crosscam.experiments.scoring import TestImages, ranking_labels
-from crosscam.inference.extractor import load_model
+from crosscam.inference.describing import load_model
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of

@@ -19,7 +19,7 @@ from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, Sample, pids_of
 from crosscam.errors import DataError
 from crosscam.experiments.scoring import ranking_labels
-from crosscam.inference.extractor import check_descriptors, extract, load_model
+from crosscam.inference.describing import check_descriptors, extract, load_model
 from crosscam.metrics.intervals import mean_interval
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
 from crosscam.reproduce.paper_rows import Row

@@ -20,8 +20,9 @@ from crosscam.data.loading import Progress, read_ahead
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.errors import ArgumentError, EngineError, RecipeError, TrainingError
-from crosscam.inference.engines.imported_network import ImportedNetwork, open_file
+from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.inference.engines.network_file import files_of, find_declaration, is_network_file
+from crosscam.inference.engines.network_runtimes import open_file
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Distill
 from crosscam.system.files import stamp_of, write_atomically

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from crosscam.system.lazy import lazily
 
 if TYPE_CHECKING:
+    from crosscam.gallery.fragments import Fragment
     from crosscam.video.detections import Detections
-    from crosscam.video.fragments import Fragment
     from crosscam.video.graphs import GraphDetector
     from crosscam.video.live import open_source
     from crosscam.video.opening import open_detector
@@ -19,7 +19,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "video.detections": "Detections",
-        "video.fragments": "Fragment",
+        "gallery.fragments": "Fragment",
         "video.graphs": "GraphDetector",
         "video.live": "open_source",
         "video.opening": "open_detector",

@@ -1,7 +1,4 @@
-"""Several cameras in a file: ``[[camera]]`` tables with name, source, start and zones.
-
-``frame_rate`` may stand beside them, as in drawn videos: it is for readers of the truth.
-"""
+"""Several cameras in a file: ``[[camera]]`` tables with name, source, start and zones."""
 
 from __future__ import annotations
 
@@ -28,12 +25,15 @@ class Camera:
         source: video, folder of frames, address or device; a path counts from the file's folder.
         start: seconds of the Unix epoch at the first frame; None where it is not known.
         zones: where people count; None for the whole view.
+        frame_rate: frames a second, as drawn videos tell it; for readers of the truth. Videos themselves are read by
+            their stamps.
     """
 
     name: str
     source: str
     start: float | None = None
     zones: Zones | None = None
+    frame_rate: float | None = None
 
 
 def read_cameras(path: Path) -> tuple[Camera, ...]:
@@ -65,7 +65,10 @@ def _camera(table: Any, where: str, path: Path) -> Camera:
     if not (isinstance(name, str) and name.strip() and isinstance(source, str) and source):
         raise ArgumentError(f"{where}: expected a name and a source.")
     there = source if "://" in source else str(path.parent / source)
-    return Camera(name, there, _start(table.get("start"), where), read_zones(table.get("zones"), where))
+    rate = table.get("frame_rate")
+    if rate is not None and not (isinstance(rate, int | float) and 0 < rate < 1000):
+        raise ArgumentError(f"{where}: frame_rate is {rate!r}. Expected frames a second.")
+    return Camera(name, there, _start(table.get("start"), where), read_zones(table.get("zones"), where), rate)
 
 
 def _start(value: Any, where: str) -> float | None:

@@ -16,11 +16,11 @@ from crosscam.errors import GalleryError
 from crosscam.gallery.camera_names import check_name
 from crosscam.gallery.entries import NewEntry, Where
 from crosscam.gallery.filling import make_thumbnail, number_cameras
+from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
 from crosscam.inference.extractor import Extractor
 from crosscam.video.choosing import Crop
 from crosscam.video.decoding import Source
-from crosscam.video.fragments import Fragment
 from crosscam.video.tracks import Track
 
 # The document that says how far each video was watched, by its key, and how.

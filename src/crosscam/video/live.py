@@ -9,17 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from crosscam.errors import DataError
-from crosscam.video.decoding import (
-    Due,
-    Frame,
-    FrameFolder,
-    Pictures,
-    Source,
-    VideoFile,
-    decoded,
-    opened_video,
-    without_password,
-)
+from crosscam.video.decoding import Due, Frame, Pictures, Source, VideoFile, decoded, opened_video, without_password
+from crosscam.video.frame_folder import FrameFolder
 
 # A camera that is silent for this long is lost, and asked again after PAUSE, at most TRIES times one after another.
 TIMEOUT, PAUSE, TRIES = 10.0, 2.0, 5

@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from crosscam.errors import WebError
 from crosscam.gallery import Gallery, Journeys, read_journeys
-from crosscam.gallery.journeys import Person, TrackSeen, decide
+from crosscam.gallery.journey_records import Person, TrackSeen
+from crosscam.gallery.journeys import decide
 from crosscam.gallery.people import Decision, People
 from crosscam.report.hits import when
 from crosscam.web.audit import AuditLog

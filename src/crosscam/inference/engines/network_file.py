@@ -13,7 +13,7 @@ from typing import Any
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import read_text
 from crosscam.errors import ArgumentError, DataError, EngineError
-from crosscam.inference.engines.imported_network import SUFFIXES
+from crosscam.inference.engines.network_runtimes import SUFFIXES
 from crosscam.system.files import write_atomically, write_text
 from crosscam.system.text import parse_json
 

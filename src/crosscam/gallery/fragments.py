@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+# Left, top, width, height in pixels.
+Box = tuple[int, int, int, int]
 _START = "#t="
 _CLOCK = "clock:"
 
@@ -31,7 +33,7 @@ class Fragment:
 
     video: str
     seconds: float
-    box: tuple[int, int, int, int]
+    box: Box
     frame: int
     seen: tuple[float, float]
     live: bool = False

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import csv
-import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from crosscam.errors import ArgumentError, DataError
+from crosscam.gallery.fragments import Box, Fragment
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.journeys import Journeys, TrackSeen
-from crosscam.gallery.track_table import Box, fragment_of
+from crosscam.gallery.journey_records import Journeys, TrackSeen
 from crosscam.metrics.identity import IdentityScores, identity_scores
+from crosscam.video.cameras import read_cameras
+from crosscam.video.detections import Floats, overlaps
 
 TABLE = "Expected a CSV table with the columns camera, track and person, and perhaps boxes"
 VIDEOS = "Expected a folder as 'crosscam data render --video' writes it: cameras.toml, and CAMERA/gt/gt.txt"
@@ -110,15 +113,15 @@ def _person_of(gallery: Gallery, track: TrackSeen, camera: TrueCamera | None) ->
     """Whom most pictures of a track show, and the frames in which that person is there while the track lasts."""
     said: Counter[int] = Counter()
     frames: list[int] = []
-    fragments = [fragment_of(entry.path) for entry in gallery.get(track.entries)] if camera else []
-    for fragment in fragments:
-        if fragment is None or fragment.box is None or fragment.frame is None or camera is None:
+    entries = gallery.get(track.entries) if camera else []
+    for fragment in filter(None, (Fragment.read(entry.path) for entry in entries)):
+        if camera is None or fragment.frame < 0:
             continue
-        frames += [round(fragment.frame + seconds * camera.rate) for seconds in (fragment.before, fragment.after)]
+        frames += [round(fragment.frame + (t - fragment.seconds) * camera.rate) for t in fragment.seen]
         there = camera.boxes.get(fragment.frame, {})
-        overlaps = {pid: overlap(box, fragment.box) for pid, box in there.items()}
-        nearest = max(overlaps, key=overlaps.__getitem__, default=NOBODY)
-        said[nearest if overlaps.get(nearest, 0.0) >= LEAST_OVERLAP else NOBODY] += 1
+        shares = overlaps(_corners([fragment.box]), _corners(list(there.values())))[0]
+        nearest = int(shares.argmax()) if len(shares) else 0
+        said[list(there)[nearest] if len(shares) and shares[nearest] >= LEAST_OVERLAP else NOBODY] += 1
     if camera is None or not said:
         return NOBODY, set()
     person = max(said, key=lambda pid: (said[pid], -pid))
@@ -126,12 +129,11 @@ def _person_of(gallery: Gallery, track: TrackSeen, camera: TrueCamera | None) ->
     return person, {frame for frame in lasting if person in camera.boxes.get(frame, {})}
 
 
-def overlap(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes: left, top, width, height."""
-    wide = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
-    high = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
-    shared = max(0, wide) * max(0, high)
-    return shared / (one[2] * one[3] + other[2] * other[3] - shared) if shared else 0.0
+def _corners(boxes: Sequence[Box]) -> Floats:
+    """(N, 4) left, top, right, bottom of boxes of left, top, width, height."""
+    found = np.array(boxes, float).reshape(-1, 4)
+    found[:, 2:] += found[:, :2]
+    return found
 
 
 def read_videos(folder: Path) -> dict[str, TrueCamera]:
@@ -140,18 +142,18 @@ def read_videos(folder: Path) -> dict[str, TrueCamera]:
     Raises:
         DataError: a file is missing or of another form.
     """
-    file = folder / "cameras.toml"
-    try:
-        cameras = tomllib.loads(file.read_text(encoding="utf-8"))["camera"]
-        found = {}
-        for camera in cameras:
-            file = folder / str(camera["name"]) / "gt" / "gt.txt"
-            boxes: dict[int, dict[int, Box]] = defaultdict(dict)
+    found = {}
+    for camera in read_cameras(folder / "cameras.toml"):
+        file = folder / camera.name / "gt" / "gt.txt"
+        if camera.frame_rate is None:
+            raise DataError(f"{folder / 'cameras.toml'} does not tell the frame_rate of {camera.name}. {VIDEOS}.")
+        boxes: dict[int, dict[int, Box]] = defaultdict(dict)
+        try:
             for line in file.read_text(encoding="utf-8").splitlines():
                 frame, pid, left, top, width, height = (int(float(cell)) for cell in line.split(",")[:6])
                 boxes[frame - 1][pid] = left, top, width, height
-            found[str(camera["name"])] = TrueCamera(float(camera["frame_rate"]), boxes)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{file} cannot be read ({reason}). {VIDEOS}.") from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{file} cannot be read ({reason}). {VIDEOS}.") from error
+        found[camera.name] = TrueCamera(camera.frame_rate, boxes)
     return found

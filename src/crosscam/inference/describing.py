@@ -1,0 +1,103 @@
+"""Descriptors of a data set's images by the network itself, and networks that only describe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from crosscam.data.augment import prepare
+from crosscam.data.loading import Images, Progress, embed
+from crosscam.data.samplers import in_order
+from crosscam.errors import DataError
+from crosscam.inference.engines.imported_network import ImportedNetwork
+from crosscam.models.output import describe
+from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.recipe import Recipe
+from crosscam.training.checkpoint import load_weights_into
+
+# In the names of the weights that only training needs.
+CLASSIFIERS = "_classifiers."
+
+
+@torch.inference_mode()
+def extract(
+    model: nn.Module,
+    images: Images,
+    height: int,
+    width: int,
+    *,
+    flip: bool = True,
+    unit: bool = True,
+    batch_size: int = 128,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Descriptors of all images of a list, by the network itself in fp32; scores are measured with this.
+
+    Args:
+        model: any model of this package; it is put into evaluation mode.
+        images: see :func:`crosscam.data.loading.open_images`.
+        height: input height of the model, in pixels.
+        width: input width.
+        flip, unit: see :func:`describe`.
+        batch_size: images at once.
+        progress: called with (done, all).
+    Returns:
+        (N, D) float32, in the order of the images.
+    """
+    model.eval()
+
+    def prepared(pixels: Tensor) -> Tensor:
+        if isinstance(model, ImportedNetwork):
+            return model.takes.sized(pixels)
+        return prepare(pixels.to(next(model.parameters()).device), height, width)
+
+    def of_batch(pixels: Tensor, _: int) -> NDArray[np.float32]:
+        return describe(model, prepared(pixels), flip=flip, unit=unit).cpu().numpy()
+
+    return embed(images.batches(in_order(len(images), batch_size)), of_batch, len(images), progress)
+
+
+def check_descriptors(rows: NDArray[np.float32], names: Sequence[object], first: int = 0) -> None:
+    """Refuse descriptors that say nothing: they would be ranked like any others.
+
+    Args:
+        rows: (N, D).
+        names: of the N pictures, for the message; what is no text or path is called by its place.
+        first: place of the first of them.
+    Raises:
+        DataError: one is not finite, or has length 0.
+    """
+    lengths = np.abs(rows).max(axis=1, initial=0.0)
+    for fault, bad in (("is not finite", ~np.isfinite(rows).all(axis=1)), ("has length 0", lengths == 0)):
+        if bad.any():
+            place = int(bad.argmax())
+            name = names[place]
+            shown = str(name) if isinstance(name, str | os.PathLike) else f"picture {first + place}"
+            raise DataError(
+                f"The descriptor of {shown} {fault}; nothing of it is written. Look at the weights: a training "
+                "that went astray, or a damaged file, gives such numbers. Train again, or copy the file again."
+            )
+
+
+def load_model(folder: Path, recipe: Recipe) -> nn.Module:
+    """The network of a run folder without its classifiers, which only training needs.
+
+    Raises:
+        CheckpointError: weights that do not fit the recipe.
+    """
+    model = build_model(recipe, num_ids=0, pretrained=False)
+    load_weights_into(model, folder, recipe, leave_out=CLASSIFIERS)
+    return model
+
+
+def describing_model(recipe: Recipe, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The network of weights that are in memory, as :func:`load_model` gives it when they are saved."""
+    model = build_model(recipe, num_ids=0, pretrained=False)
+    model.load_state_dict({name: value for name, value in weights.items() if CLASSIFIERS not in name})
+    return model
