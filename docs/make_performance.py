@@ -307,16 +307,16 @@ def mini_short() -> str:
     return table(("rank-1 / mAP, %", *SHORT_NAMES.values()), rows)
 
 
-def mini_official() -> str:
-    """The official Market-1501 test."""
-    head = ("official Market-1501 test", "mirror pass", "rank-1, %", "interval", "mAP, %", "interval")
+def networks() -> str:
+    """Networks of any origin on one test."""
+    head = ("test", "network", "mirror pass", "rank-1, %", "interval", "mAP, %", "interval")
     rows = []
-    for row in read("official_market"):
+    for row in sorted(read("networks"), key=lambda row: (row["test"], -row["mAP"])):
         scores = []
         for name in ("rank1", "mAP"):
             low, high = row[f"{name}_interval"]
             scores += [f"{100 * row[name]:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]"]
-        rows.append((row["model"], "yes" if row["mirrored"] else "no", *scores))
+        rows.append((row["test"], row["model"], "yes" if row["mirrored"] else "no", *scores))
     return table(head, rows)
 
 
@@ -411,7 +411,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {
     "rrid-mini-size": ("rrid_mini", mini_size),
     "rrid-mini-short": ("rrid_mini", mini_short),
     "rrid-mini-scores": ("rrid_mini", mini_scores),
-    "rrid-mini-official": ("official_market", mini_official),
+    "networks": ("networks", networks),
     "fit-steps": ("fit_steps", fit_steps),
     "rrid-mini-steps": ("mini_steps", mini_steps),
     "rrid-mini-trainings": ("rrid_mini", mini_trainings),
