@@ -222,7 +222,7 @@ def measure_memory(minutes: float) -> list[dict[str, Any]]:
                 print(rows[-1], flush=True)
 
         watched(folder / "long.mp4", Truth(boxes), folder, settings=WatchSettings(tracker="plain"), progress=note)
-    rows.append({"peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)})
+    rows.append({"peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)})
     return rows
 
 
