@@ -311,12 +311,12 @@ def networks() -> str:
     """Networks of any origin on one test."""
     head = ("test", "network", "mirror pass", "rank-1, %", "interval", "mAP, %", "interval")
     rows = []
-    for row in sorted(read("networks"), key=lambda row: (row["test"], -row["mAP"])):
+    for row in sorted(read("networks"), key=lambda row: (row["data"], -row["mAP"])):
         scores = []
         for name in ("rank1", "mAP"):
             low, high = row[f"{name}_interval"]
             scores += [f"{100 * row[name]:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]"]
-        rows.append((row["test"], row["model"], "yes" if row["mirrored"] else "no", *scores))
+        rows.append((row["data"], row["model"], "yes" if row["mirrored"] else "no", *scores))
     return table(head, rows)
 
 

@@ -25,6 +25,8 @@ from crosscam.video.tracks import Track
 
 # The document that says how far each video was watched, by its key, and how.
 DOCUMENT = "watched"
+# A watch may run for days: few crops at a time, since activations of the largest batch stay in the process's memory.
+CROPS_AT_ONCE = 8
 # Cameras that are watched at the same time are numbered, and their videos remembered, one after another.
 _TURN = threading.Lock()
 
@@ -109,7 +111,8 @@ class GalleryTracks:
         crops = [(track, crop) for track in new for crop in track.crops]
         if crops:
             with stage("describe"):
-                descriptors = self._extractor([crop.pixels for _, crop in crops], names=[self._path(*c) for c in crops])
+                paths = [self._path(*crop) for crop in crops]
+                descriptors = self._extractor([crop.pixels for _, crop in crops], CROPS_AT_ONCE, names=paths)
             with stage("write"):
                 thumbnails = [make_thumbnail(crop.pixels) for _, crop in crops]
                 entries = self._entries(crops)
