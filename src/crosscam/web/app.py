@@ -77,11 +77,12 @@ def static_file(file: str) -> Response:
 
 
 def static_text(file: str) -> str:
-    """The report's style sheet and the page's own as one; or the script."""
+    """The reports' style sheets and the page's own as one; or the script."""
     own = resources.files("crosscam.web").joinpath("static", file).read_text(encoding="utf-8")
     if file != "style.css":
         return own
-    return resources.files("crosscam.report").joinpath("style.css").read_text(encoding="utf-8") + own
+    report = resources.files("crosscam.report")
+    return "".join(report.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "journeys.css")) + own
 
 
 def answer(request: Request, status: int, message: str) -> Response:

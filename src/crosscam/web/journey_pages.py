@@ -8,8 +8,9 @@ from fastapi import APIRouter, Form, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from crosscam.gallery.journeys import in_percent
-from crosscam.web import journey_book
+from crosscam.report import journey_view
 from crosscam.web.api import service_of, who_of
+from crosscam.web.journey_book import in_words
 from crosscam.web.pages import page, see
 
 PEOPLE_ON_A_PAGE = 20
@@ -36,13 +37,13 @@ def show(request: Request, turn: Annotated[Turn, Query(alias="page")] = 1, all: 
         travelled=len(travelled),
         people=chosen[(turn - 1) * PEOPLE_ON_A_PAGE : turn * PEOPLE_ON_A_PAGE],
         proposals=found.proposals[:PROPOSALS_SHOWN],
-        ways=journey_book.ways_of(found.people),
-        last=journey_book.in_words(found.decisions[-1]) if found.decisions else "",
+        ways=journey_view.ways_of(found.people),
+        last=in_words(found.decisions[-1]) if found.decisions else "",
         everybody=all or not travelled,
         turn=turn,
         pages=pages,
         in_percent=in_percent,
-        helpers=journey_book,
+        helpers=journey_view,
     )
 
 
