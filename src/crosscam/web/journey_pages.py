@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from crosscam.gallery.journeys import in_percent
 from crosscam.report import journey_view
 from crosscam.web.api import service_of, who_of
+from crosscam.web.journey_api import journey_table
 from crosscam.web.journey_book import in_words
 from crosscam.web.pages import page, see
 
@@ -68,8 +69,4 @@ def decide(
 @router.get("/journeys.csv")
 def table(request: Request) -> Response:
     """All tracks with their people, as a table."""
-    service = service_of(request)
-    found = service.journeys.read()
-    service.audit.write(who_of(request), "export", kind="journeys", people=len(found.people))
-    headers = {"content-disposition": 'attachment; filename="crosscam-journeys.csv"'}
-    return Response(found.to_csv(), media_type="text/csv; charset=utf-8", headers=headers)
+    return journey_table(request)
