@@ -166,6 +166,12 @@ def span_of(fragment: Fragment) -> tuple[float, float]:
     return max(0.0, start), end
 
 
+def length_of(fragment: Fragment) -> float:
+    """Seconds that a clip lasts, about: it begins at the key frame before."""
+    start, end = span_of(fragment)
+    return end - start
+
+
 def _copy(container: Any, stream: Any, target: Any, end: float) -> None:
     """Copy packets up to a time, their stamps counted from the first one."""
     copied = target.add_stream_from_template(stream)
