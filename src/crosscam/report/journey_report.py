@@ -74,7 +74,7 @@ def render_journeys(found: Journeys, pictures: Mapping[int, bytes], name: str, m
     ways = ways_of(found.people)
     if ways:
         rows = [(way.start, way.end, f"{way.people:,}", duration(way.seconds)) for way in ways]
-        table = table_html(("from", "to", "times walked", "usual time"), rows, "Ways between cameras")
+        table = table_html(("from", "to", "times walked", "usual time"), rows, "Table of ways between cameras")
         sections["ways"] = ("Ways between cameras", table)
     sections["origin"] = ("Where this comes from", origin_html(_origin(found, name, model), _NOTES))
     several = f"{len(travelled):,} of them at more than one camera"

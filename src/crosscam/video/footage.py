@@ -134,7 +134,7 @@ def with_box(pixels: Pixels, fragment: Fragment) -> bytes:
 
 
 def clip_of(path: Path, fragment: Fragment) -> bytes:
-    """A short MP4 of the whole track, from the key frame before it; pictures are copied as they are, without sound.
+    """A short MP4 of the whole track; packets are copied as they are, without sound.
 
     Raises:
         DataError: the source is a folder of frames, its coding does not go into MP4, or the clip would be too large.
@@ -151,7 +151,7 @@ def clip_of(path: Path, fragment: Fragment) -> bytes:
             raise DataError(f"{path} cannot be searched by time, so that no clip can be cut from it.")
         try:
             with av.open(out, "w", format="mp4") as target:
-                _copy(container, stream, target, first + end)
+                _copy(container, stream, target, first + start, first + end)
         except (av.FFmpegError, ValueError) as error:
             raise DataError(f"{path} cannot be cut ({error}). Its coding may not go into an MP4 file.") from error
     return out.getvalue()
@@ -167,21 +167,20 @@ def span_of(fragment: Fragment) -> tuple[float, float]:
 
 
 def length_of(fragment: Fragment) -> float:
-    """Seconds that a clip lasts, about: it begins at the key frame before."""
+    """Seconds that a clip lasts, about; the video may end before."""
     start, end = span_of(fragment)
     return end - start
 
 
-def _copy(container: Any, stream: Any, target: Any, end: float) -> None:
-    """Copy packets up to a time, their stamps counted from the first one."""
+def _copy(container: Any, stream: Any, target: Any, start: float, end: float) -> None:
+    """Copy packets up to a time. Stamps count from the start: the file tells players to pass over what is before."""
     copied = target.add_stream_from_template(stream)
-    base, size = None, 0
+    base, size = round(start / stream.time_base), 0
     for packet in container.demux(stream):
         if packet.dts is None:
             continue
         if packet.dts * packet.time_base > end:
             break
-        base = packet.dts if base is None else base
         size += packet.size
         if size > LARGEST_CLIP:
             raise DataError(f"The clip would be larger than {LARGEST_CLIP / 1e6:.0f} MB.")

@@ -233,8 +233,8 @@ def update(
 
 
 def _entry_page(request: Request, entry: Entry, *, saved: bool) -> Response:
-    shown = request.app.state.settings.videos and bool(service_of(request).videos.of([entry]))
-    return page(request, "entry.html", entry=entry, saved=saved, has_video=shown)
+    videos = service_of(request).videos.of([entry]) if request.app.state.settings.videos else {}
+    return page(request, "entry.html", entry=entry, saved=saved, video=videos.get(entry.id))
 
 
 @router.post("/entries/{number}/forget", dependencies=[Depends(sure)])
