@@ -11,7 +11,9 @@ from test_journeys import LAYOUT, MODEL, START, looks
 from crosscam.cli.main import main
 from crosscam.gallery import Gallery, Journeys, NewEntry, create_gallery, link_gallery, open_gallery, read_journeys
 from crosscam.gallery.fragments import Fragment
+from crosscam.report.camera_graph import camera_graph
 from crosscam.report.journey_report import render_journeys
+from crosscam.report.journey_view import Way, ways_of
 from crosscam.video.journey_mot import mot_texts
 from crosscam.video.mot import read_mot
 
@@ -110,3 +112,17 @@ def test_names_that_cannot_be_written_are_told(
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
     with open_gallery(str(linked[0])) as gallery:
         assert read_journeys(gallery) == linked[1]
+
+
+def test_ways_between_cameras_are_drawn_and_told(linked: tuple[Path, Journeys]) -> None:
+    ways = ways_of(linked[1].people)
+    assert [(way.start, way.end, way.people) for way in ways] == [("gate", "hall/<b>", 4)]
+    assert (ways[0].first, ways[0].last) == (START + 12, START + 42), "when the first and the last left the gate"
+    drawn = camera_graph(ways)
+    assert 'aria-label="Cameras and ways: gate to hall/&lt;b&gt; 4 times"' in drawn
+    assert drawn.count('class="way"') == 1
+    assert camera_graph([]) == ""
+    many = [Way(f"c{i}", f"c{i + 1}", 1, 5.0, 0.0, 1.0) for i in range(20)]
+    assert camera_graph(many) == "", "a drawing of 21 cameras tells nothing"
+    both = camera_graph([Way("a", "b", 9, 5.0, 0.0, 0.0), Way("b", "a", 1, 5.0, 0.0, 0.0)])
+    assert len(set(re.findall(r' d="([^"]+)"', both))) == 4, "there and back are two lines"

@@ -12,6 +12,7 @@ from pathlib import Path
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journey_records import Journeys, Link, Person, Proposal, TrackSeen
 from crosscam.gallery.journeys import in_percent
+from crosscam.report.camera_graph import camera_graph
 from crosscam.report.hits import when
 from crosscam.report.journey_view import duration, gap_before, several_days, timeline, times_of, ways_of
 from crosscam.report.shell import html_page, origin_html, table_html, write_page
@@ -73,9 +74,11 @@ def render_journeys(found: Journeys, pictures: Mapping[int, bytes], name: str, m
         sections["others"] = ("People at one camera", "".join(map(view.person, others)))
     ways = ways_of(found.people)
     if ways:
-        rows = [(way.start, way.end, f"{way.people:,}", duration(way.seconds)) for way in ways]
-        table = table_html(("from", "to", "times walked", "usual time"), rows, "Table of ways between cameras")
-        sections["ways"] = ("Ways between cameras", table)
+        rows = [(way.start, way.end, f"{way.people:,}", duration(way.seconds), way.when) for way in ways]
+        heads = ("from", "to", "times walked", "usual time", "left at")
+        table = table_html(heads, rows, "Table of ways between cameras")
+        drawing = f'<div class="scroll" tabindex="0" role="region" aria-label="Cameras">{camera_graph(ways)}</div>'
+        sections["ways"] = ("Ways between cameras", (drawing if camera_graph(ways) else "") + table)
     sections["origin"] = ("Where this comes from", origin_html(_origin(found, name, model), _NOTES))
     several = f"{len(travelled):,} of them at more than one camera"
     subtitle = f"{counted(len(found.people), 'person', 'people')}, {several}; {counted(view.tracks, 'track')}."

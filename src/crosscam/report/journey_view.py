@@ -18,22 +18,35 @@ LABEL, LENGTH, LANE, BAR, LEAST = 110, 560, 26, 14, 4
 
 @dataclass(frozen=True)
 class Way:
-    """How many went from one camera to the next, and how long that took them."""
+    """How many went from one camera to the next, how long that took them, and when the first and the last left."""
 
     start: str
     end: str
     people: int
     seconds: float
+    first: float
+    last: float
+
+    @property
+    def when(self) -> str:
+        """When the way was walked, in words; dates are told where they differ."""
+        days = {when(t).partition(" ")[0] for t in (self.first, self.last)}
+        first, last = (clock_of(t, len(days) > 1) for t in (self.first, self.last))
+        return first if first == last else f"{first} to {last}"
 
 
 def ways_of(people: Iterable[Person]) -> list[Way]:
     """The ways between cameras, the most used first."""
     gaps: dict[tuple[str, str], list[float]] = defaultdict(list)
+    left: dict[tuple[str, str], list[float]] = defaultdict(list)
     for person in people:
         for one, other in pairwise(person.tracks):
             if one.camera != other.camera and one.end is not None and other.start is not None:
                 gaps[one.camera, other.camera].append(other.start - one.end)
-    found = [Way(*way, len(some), statistics.median(some)) for way, some in gaps.items()]
+                left[one.camera, other.camera].append(one.end)
+    found = [
+        Way(*way, len(some), statistics.median(some), min(left[way]), max(left[way])) for way, some in gaps.items()
+    ]
     return sorted(found, key=lambda way: (-way.people, way.start, way.end))
 
 

@@ -11,6 +11,7 @@ from crosscam.gallery import Where
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.journeys import in_percent
 from crosscam.report import journey_view
+from crosscam.report.camera_graph import camera_graph
 from crosscam.report.journey_report import shown_of
 from crosscam.video.footage import length_of
 from crosscam.web.api import service_of, who_of
@@ -34,6 +35,7 @@ def show(request: Request, turn: Annotated[Turn, Query(alias="page")] = 1, all: 
     found = service_of(request).journeys.read()
     travelled = [person for person in found.people if len(person.cameras) > 1]
     chosen = list(found.people) if all or not travelled else travelled
+    ways = journey_view.ways_of(found.people)
     pages = max(1, -(-len(chosen) // PEOPLE_ON_A_PAGE))
     turn = min(turn, pages)
     return page(
@@ -44,7 +46,8 @@ def show(request: Request, turn: Annotated[Turn, Query(alias="page")] = 1, all: 
         travelled=len(travelled),
         people=chosen[(turn - 1) * PEOPLE_ON_A_PAGE : turn * PEOPLE_ON_A_PAGE],
         proposals=found.proposals[:PROPOSALS_SHOWN],
-        ways=journey_view.ways_of(found.people),
+        ways=ways,
+        graph=camera_graph(ways),
         last=in_words(found.decisions[-1]) if found.decisions else "",
         everybody=all or not travelled,
         turn=turn,
