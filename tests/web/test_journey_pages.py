@@ -165,3 +165,7 @@ def test_the_table(client: TestClient, linked: Path) -> None:
     found = kept(linked)
     assert [row["person"] for row in rows] == [str(p.number) for p in found.people for _ in p.tracks]
     assert "/secret/" not in answer.text
+    report = client.get("/journeys.html")
+    assert "attachment" in report.headers["content-disposition"]
+    assert report.text.count('<article class="journey"') == len(found.people)
+    assert "/secret/" not in report.text

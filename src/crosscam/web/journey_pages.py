@@ -12,7 +12,7 @@ from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.journeys import in_percent
 from crosscam.report import journey_view
 from crosscam.report.camera_graph import camera_graph
-from crosscam.report.journey_report import shown_of
+from crosscam.report.journey_report import pictures_of, render_journeys, shown_of
 from crosscam.video.footage import length_of
 from crosscam.web.api import service_of, who_of
 from crosscam.web.journey_api import journey_table
@@ -108,6 +108,18 @@ def decide(
         return see(f"/journeys/{number}" if book.read().person(number) else "/journeys#said")
     place = f"person-{person}" if back == "people" and said in ("confirm", "split") else back
     return see(f"/journeys?page={turn}{'&all=true' if all else ''}#{place}")
+
+
+@router.get("/journeys.html")
+def report(request: Request) -> Response:
+    """All journeys as one page with the pictures inside."""
+    service = service_of(request)
+    found = service.journeys.read()
+    service.audit.write(who_of(request), "export", kind="journeys", people=len(found.people))
+    gallery, name = service.gallery, request.app.state.name
+    text = render_journeys(found, pictures_of(gallery, found), name, gallery.model.name)
+    headers = {"content-disposition": 'attachment; filename="crosscam-journeys.html"'}
+    return Response(text, media_type="text/html; charset=utf-8", headers=headers)
 
 
 @router.get("/journeys.csv")
