@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crosscam.system.times import read_date, read_span, read_time
+from crosscam.system.text import read_date, read_span, read_time
 
 DAY = 1_795_478_400.0  # 2026-11-24 00:00 UTC
 

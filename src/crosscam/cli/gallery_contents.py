@@ -22,8 +22,7 @@ from crosscam.gallery.filling import fill, identify_model, keep_cameras_apart, k
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.inference.extractor import Extractor
-from crosscam.system.text import counted
-from crosscam.system.times import read_time
+from crosscam.system.text import counted, read_time
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,7 @@ from crosscam.cli.show import SECONDS_BETWEEN_LINES, bars, say, show_json
 from crosscam.errors import ArgumentError, CrosscamError, StoppedError
 from crosscam.gallery.places import open_gallery
 from crosscam.system.files import check_folder
-from crosscam.system.text import counted
-from crosscam.system.times import read_time
+from crosscam.system.text import counted, read_time
 from crosscam.video.cameras import Camera, read_cameras
 from crosscam.video.decoding import Source, VideoFile
 from crosscam.video.live import open_source

@@ -17,9 +17,9 @@ from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_que
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError, DataError
 from crosscam.inference.describing import check_descriptors, extract
+from crosscam.inference.imported import resize_of
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors, evaluate_ranking
 from crosscam.models.systems import layout_of, own_distances
-from crosscam.recipes.imported_recipe import resize_of
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
 from crosscam.retrieval.reranking import check_parameters, rerank

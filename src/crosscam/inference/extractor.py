@@ -38,10 +38,9 @@ from crosscam.inference.engines.base import Pixels
 from crosscam.inference.engines.card import ModelCard, fingerprint_of
 from crosscam.inference.engines.quantize import MEASURED_IMAGES
 from crosscam.inference.engines.registry import Network, int8_fingerprint, is_exported, is_int8, open_exported
-from crosscam.inference.imported import Imported, Source, declaration_of, open_callable, open_declared
+from crosscam.inference.imported import Imported, Source, declaration_of, open_callable, open_declared, resize_of
 from crosscam.models.output import Layout, describe
 from crosscam.models.systems import layout_of
-from crosscam.recipes.imported_recipe import resize_of
 from crosscam.recipes.recipe import Recipe
 from crosscam.shipped import run_folder
 from crosscam.training.checkpoint import load_recipe

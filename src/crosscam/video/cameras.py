@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.errors import ArgumentError
-from crosscam.system.text import did_you_mean
-from crosscam.system.times import read_time
+from crosscam.system.text import did_you_mean, read_time
 from crosscam.video.zones import Zones, read_zones
 
 KEYS = ("name", "source", "start", "zones", "frame_rate")

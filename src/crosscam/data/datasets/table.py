@@ -17,7 +17,7 @@ from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, Rei
 from crosscam.data.text_files import path_in
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.files import write_atomically
-from crosscam.system.times import read_date
+from crosscam.system.text import read_date
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLITS = ("train", "query", "gallery")
