@@ -36,9 +36,9 @@ from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.models.rrid import BlockProjection, RRIDModel
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import find_recipe
+from crosscam.recipes.checkpoint import STATE, load_recipe, load_weights
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.training.checkpoint import STATE, load_recipe, load_weights
 from crosscam.training.provenance import versions
 from crosscam.training.run import training_descriptors
 from crosscam.training.trainer import train

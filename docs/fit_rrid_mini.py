@@ -44,8 +44,8 @@ from crosscam.models.relation import one_vs_rest_mean
 from crosscam.models.rrid import RRID
 from crosscam.models.stripes import PartUnits, merge_stripes
 from crosscam.recipes.catalogue import RRID_MINI, build_model
+from crosscam.recipes.checkpoint import save_provenance, save_recipe, save_weights
 from crosscam.system.files import stamp_of, write_atomically
-from crosscam.training.checkpoint import save_provenance, save_recipe, save_weights
 from crosscam.training.provenance import save_trained_on, versions
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -24,10 +24,10 @@ from crosscam.inference.extractor import Extractor, describe
 from crosscam.inference.tracker_features import TrackerFeatures
 from crosscam.models.output import ReidOutput
 from crosscam.models.rrid import RRID
+from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.training import checkpoint
 
 SMALL = [
     "name=small",

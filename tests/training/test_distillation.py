@@ -16,10 +16,10 @@ from crosscam.data.records import ReidDataset
 from crosscam.errors import RecipeError, TrainingError
 from crosscam.inference.extractor import Extractor
 from crosscam.models.backbones.build import build_backbone
+from crosscam.recipes.checkpoint import load_weights
 from crosscam.recipes.recipe import Distill
 from crosscam.training import teachers
 from crosscam.training.callbacks import read_history
-from crosscam.training.checkpoint import load_weights
 from crosscam.training.teachers import KEPT, Distiller, similarity_loss, teacher_rows
 from crosscam.training.trainer import train
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from crosscam.errors import CheckpointError
 from crosscam.inference.describing import load_model
 from crosscam.inference.extractor import Extractor
-from crosscam.training.checkpoint import load_recipe
+from crosscam.recipes.checkpoint import load_recipe
 from crosscam.training.torchreid import import_torchreid
 
 

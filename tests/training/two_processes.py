@@ -32,8 +32,8 @@ from crosscam.inference.bulk import describe_stream, entries_of, run_here
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
+from crosscam.system.distributed import Split, World, joined_world
 from crosscam.training.callbacks import Listeners, StepReport
-from crosscam.training.distributed import Split, World, joined_world
 from crosscam.training.plan import checked_labels, epoch_batches
 from crosscam.training.sync_batch import WholeBatchNorm
 from crosscam.training.trainer import train

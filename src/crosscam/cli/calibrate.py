@@ -22,11 +22,11 @@ from crosscam.gallery import open_gallery
 from crosscam.gallery.calibrated import CALIBRATION, of_gallery
 from crosscam.gallery.filling import matching_extractor
 from crosscam.inference.extractor import Extractor
+from crosscam.recipes.checkpoint import PROVENANCE
 from crosscam.shipped import run_folder
 from crosscam.system.files import check_file, write_atomically, write_text
 from crosscam.system.locks import only_writer
 from crosscam.system.text import parse_json
-from crosscam.training.checkpoint import PROVENANCE
 
 SHOWN_CAMERA_PAIRS = 12
 # The protocol of data sets that can be tested as a whole.

@@ -19,10 +19,10 @@ from crosscam.inference.describing import load_model
 from crosscam.inference.engines.network_file import is_exported_by_crosscam, is_network_file
 from crosscam.inference.imported import Imported, declaration_of, open_declared, undeclared
 from crosscam.models.systems import layout_of
+from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.published import beside
+from crosscam.system.distributed import joined_world
 from crosscam.system.files import check_file
-from crosscam.training.checkpoint import load_recipe
-from crosscam.training.distributed import joined_world
 from crosscam.training.provenance import Overlap, load_trained_on, overlap
 
 K1, K2, LAMBDA = 20, 6, 0.3

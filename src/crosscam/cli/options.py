@@ -16,7 +16,7 @@ from crosscam.data.doctor import told
 from crosscam.data.labels import read_label
 from crosscam.data.records import ReidDataset
 from crosscam.errors import ArgumentError
-from crosscam.training.distributed import is_first_process
+from crosscam.system.distributed import is_first_process
 
 HINTS = {
     "folders": "If each folder is a person, and no camera, tell the cameras by --camids.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +19,7 @@ from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.errors import ImageError
 from crosscam.system.cores import available_cores
-
-Progress = Callable[[int, int], None]
+from crosscam.system.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from crosscam.calibration.calibration import Calibration
-from crosscam.data.doctor import Progress, examine_pictures
+from crosscam.data.doctor import examine_pictures
 from crosscam.data.findings import NUM_EXAMPLES, Finding
 from crosscam.data.images import decode_image
 from crosscam.data.records import Sample
@@ -23,6 +23,7 @@ from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.questions import SAME_IMAGE, nearest_images
 from crosscam.inference.extractor import Extractor
 from crosscam.report.pairs import SimilarPair, write_pairs
+from crosscam.system.progress import Progress
 from crosscam.system.text import counted
 
 GALLERY, PAGE = "gallery", "pairs.html"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crosscam.data.augment import resize
-from crosscam.data.loading import Images, Progress, embed, open_images
+from crosscam.data.loading import Images, embed, open_images
 from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_queries
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError, DataError
@@ -23,7 +23,8 @@ from crosscam.models.systems import layout_of, own_distances
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
 from crosscam.retrieval.reranking import check_parameters, rerank
-from crosscam.training.distributed import ALONE, World
+from crosscam.system.distributed import ALONE, World
+from crosscam.system.progress import Progress
 
 PIXEL_SIZE = (64, 32)
 

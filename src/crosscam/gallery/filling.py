@@ -15,17 +15,18 @@ from PIL import Image
 
 from crosscam.data.image_limits import size_fault
 from crosscam.data.images import decode_image, natural_key
-from crosscam.data.loading import Progress, read_ahead
+from crosscam.data.loading import read_ahead
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import refuse_names
 from crosscam.errors import CrosscamError, DataError, ImageError, ModelMismatchError
 from crosscam.gallery.entries import ModelIdentity, NewEntry, Where, name_of
 from crosscam.gallery.interface import Gallery
 from crosscam.inference.extractor import Extractor
+from crosscam.recipes.checkpoint import WEIGHTS
 from crosscam.shipped import RENAMED, SHIPPED
 from crosscam.system.files import stamp_of
+from crosscam.system.progress import Progress
 from crosscam.system.text import printable
-from crosscam.training.checkpoint import WEIGHTS
 
 THUMBNAIL_HEIGHT = 160
 THUMBNAIL_WIDTH = 160

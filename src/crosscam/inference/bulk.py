@@ -25,15 +25,16 @@ from numpy.typing import NDArray
 
 from crosscam.data.datasets.camera_folders import UNNAMED
 from crosscam.data.images import decode_image
-from crosscam.data.loading import Progress, read_ahead
+from crosscam.data.loading import read_ahead
 from crosscam.data.records import ReidDataset
 from crosscam.data.text_files import harmless, path_in, read_lines
 from crosscam.errors import DataError, EngineError, ImageError
 from crosscam.inference.descriptor_files import NEXT_STEP, Entry, Part, PartsOnDisk, as_array, write_joined
 from crosscam.inference.extractor import Extractor
+from crosscam.system.distributed import ALONE, World
 from crosscam.system.files import Stamp, stamp_of, write_atomically, write_text
+from crosscam.system.progress import Progress
 from crosscam.system.text import parse_json
-from crosscam.training.distributed import ALONE, World
 
 PART_SIZE = 4096
 JOB = "job.json"

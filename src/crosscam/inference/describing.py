@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crosscam.data.augment import prepare
-from crosscam.data.loading import Images, Progress, embed
+from crosscam.data.loading import Images, embed
 from crosscam.data.samplers import in_order
 from crosscam.errors import DataError
 from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.models.output import describe
 from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.checkpoint import load_weights_into
 from crosscam.recipes.recipe import Recipe
-from crosscam.training.checkpoint import load_weights_into
+from crosscam.system.progress import Progress
 
 # In the names of the weights that only training needs.
 CLASSIFIERS = "_classifiers."

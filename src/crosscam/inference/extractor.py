@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from crosscam.data.augment import resize
 from crosscam.data.crops import Boxes, Colour, HasBoxes, boxed_frames, crop_boxes
 from crosscam.data.images import list_images, path_key, resize_image
-from crosscam.data.loading import Progress, embed, open_images, read_ahead
+from crosscam.data.loading import embed, open_images, read_ahead
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.pictures import (
     Picture,
@@ -41,10 +41,10 @@ from crosscam.inference.engines.registry import Network, int8_fingerprint, is_ex
 from crosscam.inference.imported import Imported, Source, declaration_of, open_callable, open_declared, resize_of
 from crosscam.models.output import Layout, describe
 from crosscam.models.systems import layout_of
+from crosscam.recipes.checkpoint import load_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.shipped import run_folder
-from crosscam.training.checkpoint import load_recipe
-from crosscam.training.progress import ProgressOption, reported
+from crosscam.system.progress import Progress, ProgressOption, reported
 
 # Whether an extractor has run in this process, and whether one had run, in several threads, where it was forked.
 _used = _threads_left_behind = False

@@ -28,13 +28,13 @@ from crosscam.inference.describing import load_model
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
+from crosscam.recipes.checkpoint import check_same_training, load_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.paper_rows import Row, Scale, check_overrides, recipe_of, skipped_overrides
 from crosscam.system.files import make_folder, write_atomically, write_text
 from crosscam.system.locks import held, only_writer
 from crosscam.system.text import parse_json
 from crosscam.training.callbacks import METRICS, Listeners, read_history
-from crosscam.training.checkpoint import check_same_training, load_recipe
 from crosscam.training.trainer import train
 
 STUDY, RESULT, QUERIES, LOCK = "study.json", "result.json", "queries.npz", "lock"

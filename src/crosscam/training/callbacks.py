@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
-from crosscam.data.loading import Progress
 from crosscam.errors import CheckpointError, TrainingError
+from crosscam.recipes.checkpoint import RESUME, write_atomically
 from crosscam.system.cores import time_got
 from crosscam.system.files import cannot_write, write_text
+from crosscam.system.progress import Progress
 from crosscam.system.text import is_unicode, parse_json
-from crosscam.training.checkpoint import RESUME, write_atomically
 
 # Seconds within which a second request to stop is the first one, handed on.
 PATIENCE = 1.0

@@ -14,7 +14,7 @@ from crosscam.data.records import ReidDataset, labels_of
 from crosscam.data.samplers import Batches, anchor_batches, identity_batches, shuffled_batches
 from crosscam.errors import DataError
 from crosscam.recipes.recipe import Recipe
-from crosscam.training.distributed import Split, World
+from crosscam.system.distributed import Split, World
 from crosscam.training.optim import learning_rate_factor
 
 # A few images are left over at the end of nearly every epoch of identity batches.

@@ -20,12 +20,12 @@ from crosscam.data.records import ReidDataset
 from crosscam.errors import TrainingError
 from crosscam.models.output import describe
 from crosscam.models.rrid import RRID
+from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json
 from crosscam.system.cores import chip_has_bf16
-from crosscam.training import checkpoint
-from crosscam.training.distributed import ALONE
+from crosscam.system.distributed import ALONE
 from crosscam.training.optim import build_optimizer
 from crosscam.training.plan import checked_labels
 from crosscam.training.provenance import provenance_of

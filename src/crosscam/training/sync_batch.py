@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from crosscam.models.output import ReidOutput
-from crosscam.training.distributed import Split
+from crosscam.system.distributed import Split
 
 
 def whole_output(output: ReidOutput, split: Split) -> ReidOutput:

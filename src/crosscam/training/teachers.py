@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
 from crosscam.data.images import decode_image
-from crosscam.data.loading import Progress, read_ahead
+from crosscam.data.loading import read_ahead
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.errors import ArgumentError, EngineError, RecipeError, TrainingError
@@ -26,6 +26,7 @@ from crosscam.inference.engines.network_runtimes import open_file
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Distill
 from crosscam.system.files import stamp_of, write_atomically
+from crosscam.system.progress import Progress
 
 KEPT = "teachers.npz"
 _BATCH = 16

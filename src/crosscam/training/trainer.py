@@ -19,13 +19,13 @@ from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
 from crosscam.models.systems import begin_epoch
+from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model, random_start
 from crosscam.recipes.recipe import Recipe
 from crosscam.system.cores import keep_freed_memory
+from crosscam.system.distributed import World, joined_world
 from crosscam.system.files import make_folder
-from crosscam.training import checkpoint
 from crosscam.training.callbacks import Listeners, Logbook, Neighbors, StepReport, read_history, stop_requests
-from crosscam.training.distributed import World, joined_world
 from crosscam.training.optim import freeze_stages, set_learning_rate
 from crosscam.training.plan import PlannedBatch, augmented, planned_batches, unseen_note
 from crosscam.training.provenance import save_trained_on
