@@ -108,18 +108,6 @@ def decorrelated(weights: Tensor) -> Tensor:
     return ordered.to(weights.dtype)
 
 
-def orthogonality(weights: Tensor) -> float:
-    """S(W): sum of the diagonal of |W^T W| over the sum of all its entries.
-
-    Source: Sun et al. 2017, section 3. 1 for orthogonal columns, 1/D for equal ones; the paper stops when it settles.
-
-    Args:
-        weights: W, (C, D), weight vectors as columns.
-    """
-    gram = (weights.detach().T @ weights.detach()).abs()
-    return float(gram.trace() / gram.sum())
-
-
 @dataclass(frozen=True)
 class RestraintRelaxation:
     """Restraint and relaxation iteration, by epochs.
