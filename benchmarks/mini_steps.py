@@ -62,7 +62,7 @@ BASE = (
     "data.augment.shift=0",
     "data.augment.jitter=0",
     "data.augment.tint=0",
-    "data.augment.grey=0",
+    "data.augment.gray=0",
     "data.augment.blur=0",
     "loss.margin=1.2",
     "loss.label_smoothing=0",
@@ -75,7 +75,7 @@ BASE = (
 RENDERED = Path("data/rendered")
 RENDERED_SEEDS = (1, 2, 3)
 RENDERED_TRAINING = ("model.dim=256", "data.augment.jitter=0.3", "data.augment.blur=0.2", "train.epochs=4")
-STRONG = ("data.augment.jitter=0.5", "data.augment.tint=0.3", "data.augment.grey=0.1", "data.augment.blur=0.2")
+STRONG = ("data.augment.jitter=0.5", "data.augment.tint=0.3", "data.augment.gray=0.1", "data.augment.blur=0.2")
 WIDE = "basic:stem=48,planes=48.96.192.192,out=48.96.192.192,depths=2.2.2.2,ibn"
 STEPS: dict[str, tuple[str, ...]] = {
     "base": (),
@@ -102,7 +102,7 @@ LATER = (
     "data.augment.shift=0.05",
     "data.augment.jitter=0.4",
     "data.augment.tint=0.2",
-    "data.augment.grey=0.05",
+    "data.augment.gray=0.05",
     "data.augment.blur=0.2",
     "data.augment.background=0.5",
     "loss.margin=1.2",

@@ -52,7 +52,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from published_body import BATCH, fill_body, unfold_norms
 
 STRIPES = 4
-AUGMENT = Augment(flip=0.5, erase="none", shift=0.05, jitter=0.3, tint=0.1, grey=0.03, blur=0.2, background=0.2)
+AUGMENT = Augment(flip=0.5, erase="none", shift=0.05, jitter=0.3, tint=0.1, gray=0.03, blur=0.2, background=0.2)
 # Penalties of the least squares, as shares of the number of images (inputs have variance 1): of a part's own stripe,
 # and of the rest of the image.
 OWN, REST = 0.0016, 0.5

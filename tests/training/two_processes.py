@@ -134,7 +134,7 @@ def end(report: StepReport, number: signal.Signals) -> None:
 
 
 def norm_difference(norm: nn.Module, shape: tuple[int, ...], world: World) -> float:
-    """Largest difference of a normalisation together from one of the whole: outputs, gradients, running statistics."""
+    """Largest difference of a normalization together from one of the whole: outputs, gradients, running statistics."""
     generator = torch.Generator().manual_seed(0)
     # Far from zero and in double precision, so that a formula that loses digits or is a little wrong shows.
     x, gradient = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))

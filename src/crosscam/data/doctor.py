@@ -175,7 +175,7 @@ def table_rows(examination: Examination) -> list[tuple[str, str, str, str]]:
 
 
 def as_text(examination: Examination) -> str:
-    """The whole report as plain text, without colours."""
+    """The whole report as plain text, without colors."""
     rows = table_rows(examination)
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [f"{examination.kind} in {examination.root}", ""]

@@ -29,7 +29,7 @@ WHITE = (255, 255, 255)
 READ_WHOLE = 16 * 2**20
 
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
-# Byte order, photometric interpretation, sample format, fill order, bits and extra samples of 16-bit grey. Pillow opens
+# Byte order, photometric interpretation, sample format, fill order, bits and extra samples of 16-bit gray. Pillow opens
 # white as zero in Intel's byte order alone.
 TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
 _DEPTH_IN_PNG = 24
@@ -54,9 +54,9 @@ def decode_image(
 ) -> NDArray[np.uint8]:
     """Read one image as RGB, upright.
 
-    Grey, palette, CMYK and 16-bit images become 8-bit RGB; transparent ones are laid over ``background``;
+    Gray, palette, CMYK and 16-bit images become 8-bit RGB; transparent ones are laid over ``background``;
     the orientation in the EXIF block is applied; of an animation or a multi-page file the first frame counts.
-    Colour profiles are not applied. Ordinary JPEG files are decoded by simplejpeg where it is installed, to the same
+    Color profiles are not applied. Ordinary JPEG files are decoded by simplejpeg where it is installed, to the same
     pixels, see :mod:`crosscam.data.jpeg`.
 
     Args:
@@ -199,12 +199,12 @@ def _as_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
 
 
 def _has_16_bits(image: Image.Image) -> bool:
-    """Whether an image is grey with 16 bits."""
+    """Whether an image is gray with 16 bits."""
     return image.mode == "I" or image.mode.startswith("I;16")
 
 
 def _as_8_bits(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """An image of 16-bit grey as RGB; its transparent value, if it has one, shows the background.
+    """An image of 16-bit gray as RGB; its transparent value, if it has one, shows the background.
 
     Pillow's own conversion clips at 255 instead of scaling, forgets the transparent value, and takes white as zero for
     black as zero.
@@ -222,7 +222,7 @@ def _as_8_bits(image: Image.Image, background: tuple[int, int, int]) -> Image.Im
 def _scale_transparent_value(image: Image.Image, file: IO[bytes]) -> None:
     """Give the transparent value of a PNG the levels of its pixels, which Pillow has spread or cut to 8 bits.
 
-    Of 16-bit colours Pillow keeps the upper byte alone, so that colours with the same upper bytes are transparent, too.
+    Of 16-bit colors Pillow keeps the upper byte alone, so that colors with the same upper bytes are transparent, too.
     """
     value = image.info.get("transparency")
     if image.format != "PNG" or value is None or isinstance(value, bytes):

@@ -56,7 +56,7 @@ class Scored:
         data_fingerprint: of what was ranked.
         query: (Q, D) descriptors.
         gallery: (G, D) descriptors.
-        distance: ``"euclidean"``, of descriptors of length 1 or as they are (``evaluation.normalise``), or ``"own"``
+        distance: ``"euclidean"``, of descriptors of length 1 or as they are (``evaluation.normalize``), or ``"own"``
             for a system that compares descriptors in a way of its own.
     """
 
@@ -102,7 +102,7 @@ def check_scoring(recipe: Recipe, dataset: ReidDataset, model: nn.Module, rerank
         return
     layout = layout_of(model)
     some = torch.ones(1, layout[-1].stop)
-    if own_distances(recipe.model, some, some, layout) is not None or not recipe.evaluation.normalise:
+    if own_distances(recipe.model, some, some, layout) is not None or not recipe.evaluation.normalize:
         raise _no_reranking(recipe)
     num_query, num_images = len(dataset.query), len(dataset.query) + len(dataset.gallery)
     check_parameters(num_query, num_images, reranking.k1, reranking.k2, reranking.lambda_value)
@@ -208,7 +208,7 @@ class TestImages:
         settings = self.recipe.evaluation
         both = torch.from_numpy(query), torch.from_numpy(gallery)
         own, kind = own_distances(self.recipe.model, *both, layout_of(model)), "own"
-        if own is None and not settings.normalise:
+        if own is None and not settings.normalize:
             own, kind = torch.cdist(*both), "euclidean, lengths kept"
         if own is None:
             return self._scored(name, query, gallery, flip, ap or settings.ap, reranking)
@@ -243,7 +243,7 @@ class TestImages:
 
     def _describe(self, model: nn.Module, images: Images, flip: bool, progress: Progress | None) -> NDArray[np.float32]:
         data, size = self.recipe.data, self.recipe.evaluation.batch_size
-        unit = self.recipe.evaluation.normalise
+        unit = self.recipe.evaluation.normalize
         return extract(model, images, data.height, data.width, flip=flip, unit=unit, batch_size=size, progress=progress)
 
     def _scored(

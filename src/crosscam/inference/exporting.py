@@ -206,7 +206,7 @@ def _refuse_unlike(card: ModelCard, path: Path, most_lost: float) -> None:
 
 
 def drawn_noise(count: int, size: tuple[int, int]) -> Pixels:
-    """(count, H, W, 3) uint8 pictures of soft coloured noise, always the same: where there is no data to compare on."""
+    """(count, H, W, 3) uint8 pictures of soft colored noise, always the same: where there is no data to compare on."""
     height, width = size
     generator = np.random.default_rng(0)
     coarse = generator.integers(0, 256, (count, 12, 6, 3), dtype=np.uint8)

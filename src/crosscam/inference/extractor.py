@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from crosscam.data.augment import resize
-from crosscam.data.crops import Boxes, Colour, HasBoxes, boxed_frames, crop_boxes
+from crosscam.data.crops import Boxes, Color, HasBoxes, boxed_frames, crop_boxes, earlier_spelling
 from crosscam.data.images import list_images, path_key, resize_image
 from crosscam.data.loading import embed, open_images, read_ahead
 from crosscam.data.network_input import NetworkInput
@@ -345,21 +345,20 @@ class Extractor:
         paths.sort(key=path_key)
         return paths, self(paths, progress=progress)
 
-    def boxes(
-        self, frame: NDArray[np.uint8], boxes: ArrayLike | HasBoxes, colour: Colour = "rgb"
-    ) -> NDArray[np.float32]:
+    @earlier_spelling
+    def boxes(self, frame: NDArray[np.uint8], boxes: ArrayLike | HasBoxes, color: Color = "rgb") -> NDArray[np.float32]:
         """Describe the people in one frame.
 
         Args:
             frame: (H, W, 3) uint8.
             boxes: (N, 4) left, top, right, bottom in pixels, or detections that hold them as ``xyxy``.
-            colour: ``"bgr"`` for a frame of OpenCV's.
+            color: ``"bgr"`` for a frame of OpenCV's.
         Returns:
             (N, D) float32, in the order of the boxes; no rows without boxes.
         Raises:
             ValueError: see :func:`crosscam.data.crops.crop_boxes`.
         """
-        return self(crop_boxes(frame, boxes, colour))
+        return self(crop_boxes(frame, boxes, color))
 
     def video(self, path: str | os.PathLike[str], boxes: Boxes) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Describe the people of a video, frame by frame; one frame is in memory at a time.

@@ -143,7 +143,7 @@ def bnneck_loss(
     """
     if "before_neck" not in output.extras:
         raise ArgumentError(
-            "The output has no extra 'before_neck'. This loss is for a model with a normalisation neck."
+            "The output has no extra 'before_neck'. This loss is for a model with a normalization neck."
         )
     triplet = batch_hard_triplet(output.extras["before_neck"], pids, margin)
     ce = cross_entropy_sum(output.logits, pids, label_smoothing)

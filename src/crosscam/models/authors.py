@@ -1,7 +1,7 @@
 """The authors' checkpoints of RRID: their names, their files.
 
 Their files are whole pickled modules of torch 0.4.1. They are read without running anything in them. A unit of
-theirs is one 1x1 convolution and one batch normalisation per part; ours holds the parts of one kind in one tensor.
+theirs is one 1x1 convolution and one batch normalization per part; ours holds the parts of one kind in one tensor.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def _branch_names(num_parts: int) -> tuple[dict[str, list[str]], list[list[str]]
 
 
 def _unit_sources(unit: str, names: list[str], own: Mapping[str, Tensor]) -> Iterable[tuple[str, _Source]]:
-    """Of one of our units: a convolution ``.0`` and a batch normalisation ``.1`` for each part."""
+    """Of one of our units: a convolution ``.0`` and a batch normalization ``.1`` for each part."""
     yield from _linear_sources(f"{unit}.linear", [f"{name}.0" for name in names], own, (1, 1))
     dim = own[f"{unit}.linear.bias"].shape[1]
     for statistic in ("weight", "bias", "running_mean", "running_var"):

@@ -286,7 +286,7 @@ class RRID(nn.Module):
             self.projection = BlockProjection(len(self.layout), settings.dim, settings.project, whiten=settings.whiten)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images, H divisible by 16 x each scale -> embeddings and logits."""
+        """(B, 3, H, W) normalized images, H divisible by 16 x each scale -> embeddings and logits."""
         feature_map = self.backbone(images)
         # The finest common stripes are pooled once; the stripes of every scale are made of them.
         finest = {kind: pool_stripes(feature_map, math.lcm(*self.scales), kind) for kind in self.poolings}

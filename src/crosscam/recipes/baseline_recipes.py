@@ -84,7 +84,7 @@ MGN = Recipe(
 )
 BOT = Recipe(
     name="bot",
-    description="Bag of tricks (Luo et al. 2019): a plain ResNet-50 with a normalisation neck; 2,048 numbers.",
+    description="Bag of tricks (Luo et al. 2019): a plain ResNet-50 with a normalization neck; 2,048 numbers.",
     data=Data(
         height=256,
         sampler="identities",

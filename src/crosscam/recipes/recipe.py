@@ -25,7 +25,7 @@ _MOST = {
     "data.width": 4096,
     "data.small": 4096,
     "data.augment.shift_pixels": 4096,
-    "distill.unlabelled_images": 65_536,
+    "distill.unlabeled_images": 65_536,
     "data.batch_ids": 65_536,
     "data.batch_images": 65_536,
     "evaluation.batch_size": 65_536,
@@ -128,23 +128,23 @@ class Distill:
     Attributes:
         teachers: exported files (``.onnx``, OpenVINO's ``.xml``) or run folders; none for a training by labels alone.
             A teacher sees each picture as it is, whatever the augmentation makes of it for the network.
-        input: what teachers that are files take: colour order, height x width, and ``255`` (0 to 255), ``1`` (0 to 1)
+        input: what teachers that are files take: color order, height x width, and ``255`` (0 to 255), ``1`` (0 to 1)
             or ``imagenet`` (mean and deviation of ImageNet taken out).
         similarity: weight of the loss on all pairwise similarities of a batch, see
             :func:`crosscam.training.teachers.similarity_loss`.
         mapping: weight of the loss on linear maps of the descriptor to each teacher's, see
             :class:`crosscam.training.teachers.Distiller`.
-        unlabelled: a text file that lists more pictures, one a line, paths counted from its folder; they are learned
+        unlabeled: a text file that lists more pictures, one a line, paths counted from its folder; they are learned
             from the teachers alone.
-        unlabelled_images: how many of them are added to each batch, at random.
+        unlabeled_images: how many of them are added to each batch, at random.
     """
 
     teachers: tuple[str, ...] = ()
     input: str = "rgb 256x128 imagenet"
     similarity: float = 0.0
     mapping: float = 0.0
-    unlabelled: str | None = None
-    unlabelled_images: int = 0
+    unlabeled: str | None = None
+    unlabeled_images: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Train:
         checkpoint_steps: also save every so many steps within an epoch; 0 for the ends of epochs only.
         frozen_stages: first stages of the backbone that keep the weights and statistics they start with; see
             ``Backbone.stages``.
-        sync_batch_norm: with several processes, batch normalisation over the whole batch instead of each one's part.
+        sync_batch_norm: with several processes, batch normalization over the whole batch instead of each one's part.
     """
 
     epochs: int = 80
@@ -181,7 +181,7 @@ class Evaluation:
 
     Attributes:
         flip: mean over the image and its mirror image.
-        normalise: whether descriptors are scaled to length 1 before they are ranked; TriNet's paper ranks them as they
+        normalize: whether descriptors are scaled to length 1 before they are ranked; TriNet's paper ranks them as they
             are. It counts for scores alone: what is searched and exported always has length 1.
         ap: ``"step"`` or ``"trapezoid"``.
         every: also score after every so many epochs; 0 for the end only.
@@ -189,7 +189,7 @@ class Evaluation:
     """
 
     flip: bool = True
-    normalise: bool = True
+    normalize: bool = True
     ap: Literal["step", "trapezoid"] = "step"
     every: int = 10
     batch_size: int = 128
@@ -253,15 +253,13 @@ class Recipe:
                 f"distill.teachers={','.join(distill.teachers) or 'none'} with distill.similarity={distill.similarity} "
                 f"and distill.mapping={distill.mapping}: give teachers and a weight above 0, or neither."
             )
-        if (distill.unlabelled is None) != (distill.unlabelled_images == 0):
+        if (distill.unlabeled is None) != (distill.unlabeled_images == 0):
             raise RecipeError(
-                f"distill.unlabelled={distill.unlabelled} with distill.unlabelled_images={distill.unlabelled_images}: "
+                f"distill.unlabeled={distill.unlabeled} with distill.unlabeled_images={distill.unlabeled_images}: "
                 "give a list of pictures and how many of them a batch takes, or neither."
             )
-        if distill.unlabelled is not None and not distill.teachers:
-            raise RecipeError(
-                "distill.unlabelled: pictures without labels are learned from distill.teachers. Give one."
-            )
+        if distill.unlabeled is not None and not distill.teachers:
+            raise RecipeError("distill.unlabeled: pictures without labels are learned from distill.teachers. Give one.")
 
     def _check_ranges(self) -> None:
         values = flatten(dataclasses.asdict(self))
@@ -290,7 +288,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.augment.shift_pixels": (0, math.inf),
     "data.augment.jitter": (0, 1),
     "data.augment.tint": (0, 1),
-    "data.augment.grey": (0, 1),
+    "data.augment.gray": (0, 1),
     "data.augment.blur": (0, 1),
     "data.augment.background": (0, 1),
     "data.small_until": (0, 1),
@@ -301,7 +299,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "loss.cross_entropy_weight": (0, math.inf),
     "distill.similarity": (0, math.inf),
     "distill.mapping": (0, math.inf),
-    "distill.unlabelled_images": (0, math.inf),
+    "distill.unlabeled_images": (0, math.inf),
     "optim.weight_decay": (0, math.inf),
     "schedule.gamma": (0, 1),
     "schedule.warmup_epochs": (0, math.inf),

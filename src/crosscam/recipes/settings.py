@@ -95,6 +95,14 @@ _EARLIER = {
     "optim": {"momentum", "nesterov"},
     "schedule": {"milestones", "gamma", "floor"},
 }
+# Settings and values that earlier versions spelled in the British way.
+_EARLIER_NAMES = {
+    "data.augment.grey": "data.augment.gray",
+    "distill.unlabelled": "distill.unlabeled",
+    "distill.unlabelled_images": "distill.unlabeled_images",
+    "evaluation.normalise": "evaluation.normalize",
+}
+_EARLIER_VALUES = {"colour": "color"}
 TRUTH = {"true": True, "false": False}
 
 
@@ -170,7 +178,7 @@ def _pair(setting: str) -> tuple[str, str]:
     name, equals, text = setting.partition("=")
     if not equals:
         raise RecipeError(f"--set {setting}: expected name=value, for example train.epochs=5.")
-    return name, text
+    return _EARLIER_NAMES.get(name, name), text
 
 
 def _refuse_repeated(pairs: Sequence[tuple[str, str]]) -> None:
@@ -229,6 +237,7 @@ def _typed(kind: Any, value: Any, name: str) -> Any:
         absent = value is None or (isinstance(value, Text) and value.lower() in ("none", "null"))
         return None if absent else _typed(args[0], value, name)
     if origin is Literal:
+        value = value if value in args else _EARLIER_VALUES.get(str(value), value)
         if value in args:
             return str(value)
         raise RecipeError(f"{name}={value!s}: expected one of {', '.join(map(str, args))}.")
@@ -289,6 +298,9 @@ def _typed_dataclass(kind: Any, value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
         raise RecipeError(f"{name or 'recipe'}: expected a group of settings, found {value!r}.")
     hints = get_type_hints(kind)
+    # Only the last part of a name has ever changed.
+    now = {k: _EARLIER_NAMES.get(f"{name}.{k}", "").rpartition(".")[2] or k for k in value}
+    value = {now[k]: v for k, v in value.items()}
     unknown = sorted(set(value) - set(hints))
     if unknown:
         raise RecipeError(f"Unknown setting {f'{name}.{unknown[0]}'.lstrip('.')}. Was it written by a newer version?")

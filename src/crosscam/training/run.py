@@ -200,7 +200,7 @@ class RunState:
         if self.average is not None:
             model = deepcopy(model)
             model.load_state_dict(self.average)
-        # The running statistics of batch normalisation can be each process's own.
+        # The running statistics of batch normalization can be each process's own.
         self.world.take_from_first(model.buffers())
         return model.eval()
 

@@ -137,23 +137,23 @@ def _key(distill: Distill, paths: Sequence[Path]) -> str:
 
 
 def unlabeled_paths(distill: Distill) -> list[Path]:
-    """The pictures that ``distill.unlabelled`` lists.
+    """The pictures that ``distill.unlabeled`` lists.
 
     Raises:
         RecipeError: no such file, an empty one, or a picture that is not there.
     """
-    if distill.unlabelled is None:
+    if distill.unlabeled is None:
         return []
-    listing = Path(distill.unlabelled)
+    listing = Path(distill.unlabeled)
     if not listing.is_file():
-        raise RecipeError(f"distill.unlabelled: no file {listing}. Expected a text file, one picture a line.")
+        raise RecipeError(f"distill.unlabeled: no file {listing}. Expected a text file, one picture a line.")
     paths = [path_in(listing.parent, line) for _, line in read_lines(listing)]
     if not paths:
-        raise RecipeError(f"distill.unlabelled: {listing} lists no pictures.")
+        raise RecipeError(f"distill.unlabeled: {listing} lists no pictures.")
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise RecipeError(
-            f"distill.unlabelled: {len(missing)} of {len(paths)} pictures are not there. First: {missing[0]}."
+            f"distill.unlabeled: {len(missing)} of {len(paths)} pictures are not there. First: {missing[0]}."
         )
     return paths
 

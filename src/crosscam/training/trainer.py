@@ -77,7 +77,7 @@ class Trainer(RunState):
         recipe, dataset, folder, resume, listeners: see :func:`train`.
 
     Attributes:
-        unlabelled: further images, for the teachers alone.
+        unlabeled: further images, for the teachers alone.
         taught: (N, T) descriptors of each teacher.
         Others: see :class:`RunState`.
 
@@ -97,7 +97,7 @@ class Trainer(RunState):
     ) -> None:
         super().__init__(recipe, dataset, folder)
         self.resume, self.listeners = resume, listeners or Listeners()
-        self.unlabelled = unlabeled_paths(recipe.distill)
+        self.unlabeled = unlabeled_paths(recipe.distill)
         self.taught: tuple[Tensor, ...] = ()
         self._network: nn.Module | None = None
         self._book: Logbook | None = None
@@ -131,7 +131,7 @@ class Trainer(RunState):
         if world.rank == 0:
             # Not before: images that cannot be read must not leave a folder that looks like a training.
             checkpoint.save_recipe(folder, recipe)
-            save_trained_on(folder, self.dataset, self.unlabelled)
+            save_trained_on(folder, self.dataset, self.unlabeled)
             self.listeners.tell(unseen_note(recipe, self.labels, self.epoch))
         keep_freed_memory()
         with Logbook(folder, self.epoch - 1) if world.rank == 0 else nullcontext() as self._book:
@@ -170,7 +170,7 @@ class Trainer(RunState):
     @property
     def _paths(self) -> list[Path]:
         """The training images, and behind them those without labels."""
-        return [*(s.path for s in self.dataset.train), *self.unlabelled]
+        return [*(s.path for s in self.dataset.train), *self.unlabeled]
 
     def evaluate(self, evaluate: Evaluate) -> Mapping[str, float]:
         """Scores of the current model."""
@@ -198,7 +198,7 @@ class Trainer(RunState):
         # Before the wrapping, which must know what is trained.
         if begin_epoch(recipe.model, self.model, self.epoch, resumed=self.batch > 0) or self._network is None:
             self._network = DistributedDataParallel(self.model) if world.size > 1 else self.model
-        batches = planned_batches(recipe, self.labels, len(self.unlabelled), self.epoch, world)
+        batches = planned_batches(recipe, self.labels, len(self.unlabeled), self.epoch, world)
         if not batches:
             raise DataError(
                 f"{self.dataset.root} has too few images for one batch. Set data.batch_ids or data.batch_images lower."

@@ -246,8 +246,8 @@ def gallery(request: Request) -> Response:
     """The state of the gallery."""
     service = service_of(request)
     info = service.info()
-    judgements = service.judgements()
-    return page(request, "gallery.html", info=info, confirmed=sum(j.same for j in judgements), judged=len(judgements))
+    judgments = service.judgments()
+    return page(request, "gallery.html", info=info, confirmed=sum(j.same for j in judgments), judged=len(judgments))
 
 
 @router.post("/gallery/expire", dependencies=[Depends(sure)])

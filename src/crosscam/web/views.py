@@ -116,7 +116,7 @@ def data_uri(picture: bytes, kind: str = "image/jpeg") -> str:
 def pair_maps(
     service: Service, query: Query, thumbnail: bytes | None, weights: Mapping[str, float] | None
 ) -> tuple[bytes, bytes, bytes, bytes] | None:
-    """The first picture of a query and the small picture of a match, with what makes their descriptors agree in colour.
+    """The first picture of a query and the small picture of a match, with what makes their descriptors agree in color.
 
     The maps of all blocks are added, each times its weight and as strong as it is; the strongest place is brightest.
 

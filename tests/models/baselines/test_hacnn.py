@@ -158,12 +158,12 @@ def test_batched_equals_single(height, width):
 
 
 def inception(inputs: int, outputs: int) -> int:
-    """Parameters of either unit: weights, and two numbers for each channel that is normalised, 7 quarters of C'."""
+    """Parameters of either unit: weights, and two numbers for each channel that is normalized, 7 quarters of C'."""
     return inputs * outputs + 27 * (outputs // 4) ** 2 + 2 * 7 * (outputs // 4)
 
 
 def test_lengths_and_parameters():
-    """Layers as in torchreid's ``hacnn``, less the biases before batch normalisations.
+    """Layers as in torchreid's ``hacnn``, less the biases before batch normalizations.
 
     The paper counts 2.7 M in all; these layers have 2.9 M, of which 1.0 M are the two linear layers at the end.
     """

@@ -80,7 +80,7 @@ def mean_of_map(x: Tensor) -> Tensor:
 
 
 def lite_conv(channels: int) -> nn.Sequential:
-    """A 3x3 convolution in two: 1x1 across the channels, then 3x3 within each; batch normalisation and ReLU.
+    """A 3x3 convolution in two: 1x1 across the channels, then 3x3 within each; batch normalization and ReLU.
 
     Source: Zhou et al. 2019, Fig. 3(b), "Lite 3x3". Nothing stands between the two.
     """
@@ -93,7 +93,7 @@ def lite_conv(channels: int) -> nn.Sequential:
 
 
 def linear_conv(in_channels: int, out_channels: int) -> nn.Sequential:
-    """1x1 convolution and batch normalisation, without ReLU: what a residual sum adds."""
+    """1x1 convolution and batch normalization, without ReLU: what a residual sum adds."""
     return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
 
 

@@ -4,8 +4,8 @@ Source: Li, Zhu and Gong, "Harmonious Attention Network for Person Re-Identifica
 attention weighs every place and channel of the global branch, and hard attention places four regions, which the local
 branch follows. Where the paper is silent the well-known implementation decides (``hacnn`` of the torchreid toolkit):
 the Inception units, the first places of the regions, and descriptors whose two halves have length 1 each. Unlike there,
-the regions are sampled from the map in one step and normalised in one batch, and convolutions before a batch
-normalisation have no bias, which would do nothing.
+the regions are sampled from the map in one step and normalized in one batch, and convolutions before a batch
+normalization have no bias, which would do nothing.
 The loss is :func:`crosscam.losses.classification_loss`: cross-entropy of both branches.
 """
 
@@ -78,7 +78,7 @@ class HACNN(nn.Module):
         )
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images; the paper's are 160 x 64 -> embeddings of length 1, and logits."""
+        """(B, 3, H, W) normalized images; the paper's are 160 x 64 -> embeddings of length 1, and logits."""
         x = self.stem(images)
         regions: Tensor | None = None
         for level in self.levels:

@@ -62,7 +62,7 @@ class SVDNet(nn.Module):
         self.layout = (Block("global", 0, dim, 1, "global", (0.0, 1.0)),)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images -> embedding and logits."""
+        """(B, 3, H, W) normalized images -> embedding and logits."""
         feature = self.eigenlayer(pool_map(self.backbone(images), "gap"))
         seen = self.dropout(feature).unsqueeze(1)
         return ReidOutput((feature,), tuple(classify(seen).squeeze(1) for classify in self.global_classifiers))
