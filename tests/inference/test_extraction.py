@@ -20,9 +20,9 @@ from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, CrosscamError, ImageError
 from crosscam.inference.describing import extract, load_model
-from crosscam.inference.extractor import Extractor, describe
+from crosscam.inference.extractor import Extractor
 from crosscam.inference.tracker_features import TrackerFeatures
-from crosscam.models.output import ReidOutput
+from crosscam.models.output import ReidOutput, describe
 from crosscam.models.rrid import RRID
 from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model, find_recipe

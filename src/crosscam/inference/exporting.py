@@ -22,7 +22,8 @@ from crosscam.inference.engines.onnx_engine import write_card
 from crosscam.inference.engines.openvino_engine import write_openvino
 from crosscam.inference.engines.quantize import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbor_agreement
 from crosscam.inference.engines.registry import Network, open_engine, open_graph, write_fp32, write_int8
-from crosscam.inference.extractor import Extractor, int8_images_of
+from crosscam.inference.extractor import Extractor
+from crosscam.inference.opened_model import int8_images_of
 from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.system.files import copy_bytes, write_atomically
 from crosscam.system.locks import only_writer
