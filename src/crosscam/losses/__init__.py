@@ -11,6 +11,7 @@ from crosscam.losses.system_losses import (
     mgn_loss,
     rrid_loss,
     soft_margin_loss,
+    transreid_loss,
 )
 from crosscam.losses.triplet import batch_hard_soft_margin, batch_hard_triplet, hard_pairs
 
@@ -26,4 +27,5 @@ __all__ = [
     "mgn_loss",
     "rrid_loss",
     "soft_margin_loss",
+    "transreid_loss",
 ]

@@ -150,6 +150,27 @@ def bnneck_loss(
     return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
 
 
+def transreid_loss(output: ReidOutput, pids: Tensor) -> Loss:
+    """TransReID's loss: soft-margin triplets before the necks, cross-entropy after them.
+
+    Source: He et al., ICCV 2021, equation (5): the loss of the global feature plus the mean of those of the groups.
+
+    Args:
+        output: what :class:`crosscam.models.baselines.transreid.TransReID` gave for B images.
+        pids: (B,) class numbers, 0 to K-1.
+    Raises:
+        ValueError: an output without the extra ``"before_necks"``, or see :func:`batch_hard_soft_margin`.
+    """
+    if "before_necks" not in output.extras:
+        raise ArgumentError("The output has no extra 'before_necks'. Expected the output of TransReID.")
+    features = output.extras["before_necks"].unbind(dim=1)
+    groups = max(len(features) - 1, 1)
+    triplets = [batch_hard_soft_margin(f, pids) for f in features]
+    triplet = triplets[0] + sum(triplets[1:], torch.zeros_like(triplets[0])) / groups
+    ce = cross_entropy_sum(output.logits[:1], pids) + cross_entropy_sum(output.logits[1:], pids) / groups
+    return Loss(triplet + ce, triplet, ce)
+
+
 def aligned_reid_loss(
     output: ReidOutput,
     pids: Tensor,

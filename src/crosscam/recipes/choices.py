@@ -147,7 +147,22 @@ class AlignedReIDLoss:
         return 2 * self.margin
 
 
-Loss = RRIDLoss | ClassificationLoss | SoftMarginLoss | MGNLoss | BNNeckLoss | AlignedReIDLoss
+@dataclass(frozen=True)
+class TransReIDLoss:
+    """TransReID's loss; it has no settings."""
+
+    name: Literal["transreid"] = "transreid"
+
+    def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
+        """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
+        return losses.transreid_loss(output, pids)
+
+    def collapsed_triplet(self, num_blocks: int) -> float | None:
+        """ln 2, and once more for the mean over the groups."""
+        return LN_2 * min(num_blocks, 2)
+
+
+Loss = RRIDLoss | ClassificationLoss | SoftMarginLoss | MGNLoss | BNNeckLoss | AlignedReIDLoss | TransReIDLoss
 LOSSES: dict[str, type[Loss]] = {
     "rrid": RRIDLoss,
     "classification": ClassificationLoss,
@@ -155,6 +170,7 @@ LOSSES: dict[str, type[Loss]] = {
     "mgn": MGNLoss,
     "bnneck": BNNeckLoss,
     "aligned-reid": AlignedReIDLoss,
+    "transreid": TransReIDLoss,
 }
 
 

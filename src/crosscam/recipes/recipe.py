@@ -160,7 +160,9 @@ class Recipe:
 
     def _check_loss(self) -> None:
         """Whether the model gives what the loss takes."""
-        needed = {"bnneck": "bot", "aligned-reid": "aligned-reid"}.get(self.loss.name, self.model.system)
+        needed = {"bnneck": "bot", "aligned-reid": "aligned-reid", "transreid": "transreid"}.get(
+            self.loss.name, self.model.system
+        )
         if self.model.system != needed:
             raise RecipeError(
                 f"loss.name={self.loss.name} takes what only model.system={needed} gives, and the system is "
