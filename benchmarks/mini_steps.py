@@ -25,8 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from crosscam.data.augment import prepare
-from crosscam.data.datasets.joining import join
-from crosscam.data.datasets.readers import read_dataset
+from crosscam.data.datasets.readers import join, read_dataset
 from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.data.synthetic.dataset import render_dataset

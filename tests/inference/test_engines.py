@@ -20,8 +20,7 @@ from crosscam.inference.engines.autotune import Measurement, choose_engine, reme
 from crosscam.inference.engines.base import in_batches_of, num_threads, runtime
 from crosscam.inference.engines.card import ModelCard, card_from_texts, card_to_texts, fingerprint_of
 from crosscam.inference.engines.graph import PixelsToDescriptors, RowsToDescriptors
-from crosscam.inference.engines.onnx_engine import OnnxEngine
-from crosscam.inference.engines.quantize import batches_of, neighbor_agreement
+from crosscam.inference.engines.onnx_engine import OnnxEngine, batches_of, neighbor_agreement
 from crosscam.inference.engines.registry import EngineSpec, Network, candidates, open_engine
 from crosscam.inference.engines.torch_engine import TorchEngine, fused
 from crosscam.inference.exporting import drawn_noise

@@ -27,7 +27,7 @@ from crosscam.video.decoding import Source, VideoFile
 from crosscam.video.live import open_source
 from crosscam.video.opening import knows_frames, open_detector
 from crosscam.video.tiles import read_tiles
-from crosscam.video.watch_settings import WatchSettings
+from crosscam.video.tracks import WatchSettings
 from crosscam.video.watching import Watched, watch
 
 

@@ -12,8 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from crosscam.data.foreign import HEAD, foreign_fault, foreign_kind
-from crosscam.data.image_limits import MAX_SIDE, chunks_fault, scans_fault, segments_fault, size_fault
+from crosscam.data.image_limits import (
+    HEAD,
+    MAX_SIDE,
+    chunks_fault,
+    foreign_fault,
+    foreign_kind,
+    scans_fault,
+    segments_fault,
+    size_fault,
+)
 from crosscam.data.jpeg import decode_plain_jpeg
 from crosscam.errors import ArgumentError, ImageError
 

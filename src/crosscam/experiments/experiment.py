@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +25,7 @@ from crosscam.report.strips import RankStrip, rank_strips
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.system.distributed import is_first_process
 from crosscam.system.files import check_folder, write_atomically, write_text
-from crosscam.system.progress import bars
-from crosscam.system.text import printable
-from crosscam.training.callbacks import Listeners, StepReport, read_history
+from crosscam.training.callbacks import Listeners, read_history, training_reported
 from crosscam.training.provenance import Overlap, load_trained_on, training_data, versions
 from crosscam.training.provenance import overlap as find_overlap
 from crosscam.training.trainer import Trainer
@@ -134,7 +131,7 @@ def train(
     place = Path(folder)
     check_folder(place)
     dataset = data if isinstance(data, ReidDataset) else read_dataset(Path(data))
-    with _training_reported(progress and is_first_process()) as listeners:
+    with training_reported(progress and is_first_process()) as listeners:
         for note in dataset.notes:
             listeners.tell(note)
         return run_experiment(chosen, dataset, place, resume=resume, listeners=listeners)
@@ -207,30 +204,3 @@ def strips_of(dataset: ReidDataset, scored: Scored, layout: Layout) -> list[Rank
     query = scored.query[shown]
     distances = pairwise_distances(query, scored.gallery)
     return rank_strips(chosen, distances, ap[shown], query, scored.gallery, layout)
-
-
-@contextmanager
-def _training_reported(progress: bool) -> Iterator[Listeners]:
-    """Listeners of a training: with ``progress``, a bar over all of it, and a line for each epoch and note."""
-    if not progress:
-        yield Listeners()
-        return
-    with bars() as shown:
-        task = shown.add_task("training", total=None)
-
-        def reading(done: int, total: int) -> None:
-            shown.update(task, description="reading images", completed=done, total=total)
-
-        def step(report: StepReport) -> None:
-            done = (report.epoch - 1) * report.batches + report.batch
-            described = f"epoch {report.epoch}/{report.epochs}, loss {report.loss:.2f}"
-            shown.update(task, description=described, completed=done, total=report.epochs * report.batches)
-
-        def epoch(record: Mapping[str, float]) -> None:
-            scores = "".join(f", {name} {100 * record[name]:.1f} %" for name in ("mAP", "rank1") if name in record)
-            note(f"epoch {record['epoch']:.0f}: loss {record['loss']:.3f}{scores}")
-
-        def note(text: str) -> None:
-            shown.console.print(printable(text), markup=False)
-
-        yield Listeners(reading=reading, step=step, epoch=epoch, note=note)

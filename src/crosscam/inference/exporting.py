@@ -18,9 +18,8 @@ from crosscam.inference.describing import check_descriptors
 from crosscam.inference.engines.base import Descriptors, Engine, Pixels
 from crosscam.inference.engines.card import ModelCard, derived_fingerprint, seal
 from crosscam.inference.engines.graph import let_take_none
-from crosscam.inference.engines.onnx_engine import write_card
+from crosscam.inference.engines.onnx_engine import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbor_agreement, write_card
 from crosscam.inference.engines.openvino_engine import write_openvino
-from crosscam.inference.engines.quantize import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbor_agreement
 from crosscam.inference.engines.registry import Network, open_engine, open_graph, write_fp32, write_int8
 from crosscam.inference.extractor import Extractor
 from crosscam.inference.opened_model import int8_images_of

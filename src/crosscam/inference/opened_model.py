@@ -32,7 +32,7 @@ from crosscam.errors import ArgumentError, EngineError
 from crosscam.inference.engines.autotune import Measurement, Runner
 from crosscam.inference.engines.base import Pixels
 from crosscam.inference.engines.card import ModelCard, fingerprint_of
-from crosscam.inference.engines.quantize import MEASURED_IMAGES
+from crosscam.inference.engines.onnx_engine import MEASURED_IMAGES
 from crosscam.inference.engines.registry import Network, int8_fingerprint, is_int8, open_exported
 from crosscam.inference.imported import Imported, resize_of
 from crosscam.models.output import Layout

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crosscam.data.datasets.market1501 import note_left_out
 from crosscam.data.datasets.table import CamidRule, camids_by_rule, names_by_rule
-from crosscam.data.foreign import foreign_fault, foreign_kind, tell_left_out
+from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
 from crosscam.data.images import is_image_name, list_images, natural_key, path_key
 from crosscam.data.labels import are_named, numbered, read_label
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
@@ -179,7 +179,7 @@ def find_pictures(place: Path) -> tuple[list[Path], list[str]]:
     """The pictures of a folder and all its folders in natural order, or the one picture; and what was left out.
 
     Returns:
-        the files, and sentences about others; see :func:`crosscam.data.foreign.tell_left_out`.
+        the files, and sentences about others; see :func:`crosscam.data.image_limits.tell_left_out`.
     Raises:
         DataError: there are none, or a folder that cannot be read.
     """
