@@ -1,7 +1,7 @@
 """ONNX Runtime as an engine, and the card inside an ONNX file; int8, with ranges from the user's own images.
 
-ONNX Runtime's static quantization writes an int8 graph: convolutions with 8-bit weights and feature maps. Either runtime runs
-it; ``docs/log.md``: what else was tried.
+ONNX Runtime's static quantization writes an int8 graph: convolutions with 8-bit weights and feature maps. Either
+runtime runs it; ``docs/log.md``: what else was tried.
 """
 
 from __future__ import annotations
