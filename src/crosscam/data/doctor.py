@@ -12,8 +12,6 @@ from typing import Any
 
 from crosscam.data import findings
 from crosscam.data.datasets.camera_folders import UNNAMED
-from crosscam.data.datasets.readers import read_dataset
-from crosscam.data.datasets.table import CamidRule
 from crosscam.data.findings import Finding
 from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
@@ -75,7 +73,7 @@ class SubsetCounts:
 
 @dataclass(frozen=True)
 class Examination:
-    """What :func:`examine` found; ``kind`` is the data set's name."""
+    """What :func:`examine_dataset` found; ``kind`` is the data set's name."""
 
     kind: str
     root: Path
@@ -95,39 +93,13 @@ class Examination:
         return {**asdict(self), "root": str(self.root), "healthy": self.healthy}
 
 
-def examine(
-    path: Path | str,
-    *,
-    kind: str | None = None,
-    split: int | None = None,
-    protocol: str | None = None,
-    camids: CamidRule = None,
-    boxes: str | None = None,
-    extract_to: Path | None = None,
-    progress: Progress | None = None,
-) -> Examination:
-    """Read a data set, decode every image, and report.
+def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -> Examination:
+    """Decode every image of a data set, and report.
 
     Args:
-        path: what :func:`crosscam.data.datasets.readers.read_dataset` takes, as are the next six.
-        kind: the kind of data set.
-        split: which split.
-        protocol: which protocol.
-        camids: cameras of own data.
-        boxes: of CUHK03.
-        extract_to: of CUHK03.
+        dataset: what :func:`crosscam.data.datasets.readers.read_dataset` gave.
         progress: called with the numbers of images done and of all.
-    Raises:
-        DataError: the data set cannot be read at all.
     """
-    dataset = read_dataset(
-        path, kind=kind, split=split, protocol=protocol, camids=camids, boxes=boxes, extract_to=extract_to
-    )
-    return examine_dataset(dataset, progress=progress)
-
-
-def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -> Examination:
-    """Decode every image of a data set, and report; see :func:`examine`."""
     official = OFFICIAL.get(dataset.name, {})
     rows = tuple(_count(name, samples, official.get(name)) for name, samples in dataset.subsets.items())
     opened = _open_all(dataset, progress)

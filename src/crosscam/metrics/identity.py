@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from crosscam.errors import ArgumentError, CrosscamError
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

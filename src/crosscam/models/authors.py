@@ -132,7 +132,7 @@ def authors_names(model: RRID) -> dict[str, tuple[int, ...]]:
 
 def _load(model: RRID, state: Mapping[str, Array | Tensor], *, assign: bool) -> None:
     sources = _sources(model)
-    wanted = {key: source.shape for source in sources.values() for key in source.keys}
+    wanted = authors_names(model)
     known = set(wanted) | set(_head_names(model.scales)) | set(_head_names(AUTHORS_SCALES))
     missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in known]
