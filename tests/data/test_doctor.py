@@ -66,11 +66,6 @@ def test_junk_and_distractors_are_counted_apart(tmp_path: Path) -> None:
     assert (gallery.junk, gallery.distractors) == (1, 1)
     rows = table_rows(examine_dataset(read_dataset(tmp_path)))
     assert rows[3] == ("gallery", "2 (750)", "5 (15,913) + 1 junk", "2 (6)")
-        "gallery",
-        "2 (750)",
-        "5 (15,913) + 1 junk",
-        "2 (6)",
-    )
 
 
 def test_unreadable_images(tmp_path: Path) -> None:
