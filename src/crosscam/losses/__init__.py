@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crosscam.losses.pair_losses import circle_loss, weighted_triplet
 from crosscam.losses.system_losses import (
     Loss,
     aligned_reid_loss,
@@ -21,6 +22,7 @@ __all__ = [
     "batch_hard_soft_margin",
     "batch_hard_triplet",
     "bnneck_loss",
+    "circle_loss",
     "classification_loss",
     "cross_entropy_sum",
     "hard_pairs",
@@ -28,4 +30,5 @@ __all__ = [
     "rrid_loss",
     "soft_margin_loss",
     "transreid_loss",
+    "weighted_triplet",
 ]

@@ -168,6 +168,11 @@ class Recipe:
                 f"loss.name={self.loss.name} takes what only model.system={needed} gives, and the system is "
                 f"{self.model.system}. Choose another loss, or another recipe."
             )
+        if getattr(self.loss, "pairs", None) == "circle" and getattr(self.loss, "margin", 0) >= 1:
+            raise RecipeError(
+                f"loss.margin={getattr(self.loss, 'margin', None)} with loss.pairs=circle: expected below 1, since it "
+                "compares cosines (0.25 is usual)."
+            )
         if isinstance(self.loss, ClassificationLoss) and not classifies(self.model):
             raise RecipeError(
                 f"loss.name=classification: {self.model.system} has no classifiers, so that nothing would be learned. "
