@@ -12,8 +12,7 @@ from crosscam.cli.main import main
 from crosscam.gallery import Gallery, Journeys, NewEntry, create_gallery, link_gallery, open_gallery, read_journeys
 from crosscam.gallery.fragments import Fragment
 from crosscam.report.journey_report import render_journeys
-from crosscam.video.journey_mot import mot_texts
-from crosscam.video.mot import read_mot
+from crosscam.video.mot import mot_texts, read_mot
 
 CAMERAS = ("gate", "hall/<b>")
 

@@ -48,10 +48,9 @@ from crosscam.report.pairs import SimilarPair
 from crosscam.web.asking import Asking, Remembered, has_several_cameras
 from crosscam.web.audit import AuditLog
 from crosscam.web.decoder import Decoders
-from crosscam.web.journey_book import JourneyBook
+from crosscam.web.journey_book import JourneyBook, WatchedVideos
 from crosscam.web.search import Found, Known, Query, QueryStore, asked_for, judged, key_of, preview, vars_of
 from crosscam.web.server_settings import Limits
-from crosscam.web.watched_videos import WatchedVideos
 
 FRESH_SECONDS = 3.0
 # Copies of an uploaded image that are recognized in the gallery.
