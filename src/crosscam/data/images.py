@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 # Only these decoders are tried: a person image has no reason to be a PostScript or a medical file.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 MAX_PIXELS = 64_000_000
 WHITE = (255, 255, 255)
 # Larger files stay on the disk until Pillow has looked at their header.
@@ -274,46 +272,3 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int, kind: Resize
     whole = np.require(image, requirements=("C", "W"))
     resized: NDArray[np.uint8] = resize_bytes(torch.from_numpy(whole).unsqueeze(0), height, width, kind)[0].numpy()
     return resized
-
-
-NaturalKey = tuple[tuple[str | tuple[int, str], ...], str]
-
-
-def natural_key(text: str) -> NaturalKey:
-    """Sort key that puts ``img2`` before ``img10``; equal texts alone are equal."""
-    parts = re.split(r"0*([0-9]+)", text)
-    # A number by its length and then its digits: Python refuses to make one of thousands of digits.
-    return tuple((len(part), part) if i % 2 else part for i, part in enumerate(parts)), text
-
-
-def path_key(path: Path) -> NaturalKey:
-    """The order in which all samples of a data set stand: natural, by path."""
-    return natural_key(path.as_posix())
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file is an image by its name; hidden files are none."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
-
-
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or a link to one; a link that leads in a circle is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files of a folder, without its subfolders, in natural order.
-
-    Returns:
-        the image files, by suffix; and all other files, hidden ones included.
-    """
-    images: list[Path] = []
-    others: list[Path] = []
-    with os.scandir(folder) as entries:
-        names = sorted((e.name for e in entries if not is_folder(e)), key=natural_key)
-    for name in names:
-        (images if is_image_name(name) else others).append(folder / name)
-    return images, others

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscam.data.images import natural_key
+from crosscam.data.walk import natural_key
 from crosscam.errors import ArgumentError, DataError
 
 What = Literal["identities", "cameras"]

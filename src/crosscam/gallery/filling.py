@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crosscam.data.image_limits import size_fault
-from crosscam.data.images import decode_image, natural_key
+from crosscam.data.images import decode_image
 from crosscam.data.loading import read_ahead
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import refuse_names
+from crosscam.data.walk import natural_key
 from crosscam.errors import CrosscamError, DataError, ImageError, ModelMismatchError
 from crosscam.gallery.entries import ModelIdentity, NewEntry, Where, name_of
 from crosscam.gallery.interface import Gallery

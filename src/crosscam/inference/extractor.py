@@ -14,11 +14,11 @@ from torch import Tensor
 
 from crosscam.data.augment import resize
 from crosscam.data.crops import Boxes, Color, HasBoxes, boxed_frames, crop_boxes, earlier_spelling
-from crosscam.data.images import list_images, path_key
 from crosscam.data.loading import embed, open_images, read_ahead
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.pictures import Picture, Pictures, ValueRange, in_list
 from crosscam.data.samplers import in_order
+from crosscam.data.walk import list_images, path_key
 from crosscam.errors import ArgumentError, DataError
 from crosscam.inference.describing import check_descriptors, load_model
 from crosscam.inference.engines.base import Pixels

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from crosscam.data.images import IMAGE_SUFFIXES, decode_image, natural_key
+from crosscam.data.images import decode_image
+from crosscam.data.walk import IMAGE_SUFFIXES, natural_key
 from crosscam.errors import DataError, ImageError
 from crosscam.system.text import printable
 from crosscam.video.decoding import (

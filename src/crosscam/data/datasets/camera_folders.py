@@ -14,10 +14,9 @@ from pathlib import Path
 from crosscam.data.datasets.market1501 import note_left_out
 from crosscam.data.datasets.table import CamidRule, camids_by_rule, names_by_rule
 from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
-from crosscam.data.images import is_image_name, list_images, natural_key, path_key
 from crosscam.data.labels import are_named, numbered, read_label
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
-from crosscam.data.walk import find_files, subfolders
+from crosscam.data.walk import find_files, is_image_name, list_images, natural_key, path_key, subfolders
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import printable
 
