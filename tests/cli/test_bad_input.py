@@ -17,7 +17,7 @@ Found = dict[str, tuple[int, str]]
 # For each case: what, where, and the next step.
 EXPECTED = {
     "A folder that is not there": ("No data set at nowhere", "Check the path"),
-    "A folder that is no data set": ("empty is no data set", "Expected one of", "docs/datasets.md"),
+    "A folder that is not a data set": ("empty is not a data set", "Expected one of", "docs/datasets.md"),
     "Several data sets": ("sets holds several data sets: a, b", "Give the path of one"),
     "An empty training split": ("training subset of blank is empty", "crosscam data doctor"),
     "An empty query": ("query of unasked is empty", "crosscam data holdout"),

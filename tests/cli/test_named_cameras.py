@@ -119,7 +119,7 @@ def test_times_are_dates(crosscam: Run, gallery: Path) -> None:
     assert [h["id"] for h in found(crosscam, "--time-from 2h")] == [3]
     assert "2026-11-24 08:30:00 UTC" in crosscam(f"gallery search g run 'own/{SOUTH}/000.jpg' --limit 99")[1]
     status, _, err = crosscam("gallery forget g --time-from noon")
-    assert (status, "--time-from: 'noon' is no time. Expected a date" in err) == (2, True)
+    assert (status, "--time-from: 'noon' is not a valid time. Expected a date" in err) == (2, True)
     assert json.loads(crosscam("gallery expire g --by time --keep 1h30m --json")[1])["forgotten"] >= 1
 
 
@@ -179,7 +179,7 @@ def test_a_plain_folder_needs_no_option(crosscam: Run, place: Path) -> None:
     assert status == 0, err
     assert "Nobody is named on the pictures." in err
     status, _, err = crosscam("gallery add g run people/bounding_box_test --subset train")
-    assert (status, "is no data set, so it has no subset train" in err) == (2, True)
+    assert (status, "is not a data set, so it has no subset train" in err) == (2, True)
 
 
 def test_the_gallery_knows_its_network(crosscam: Run, place: Path) -> None:

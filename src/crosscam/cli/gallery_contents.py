@@ -136,7 +136,7 @@ class Add:
 
     def _unlabelled(self, path: Path) -> list[Sample]:
         if self.subset != "gallery":
-            raise CrosscamError(f"{path} is no data set, so it has no subset {self.subset}. Leave --subset out.")
+            raise CrosscamError(f"{path} is not a data set, so it has no subset {self.subset}. Leave --subset out.")
         pictures = self.reading.read_unlabeled(path)
         for note in pictures.notes:
             tell_note(note)

@@ -117,14 +117,14 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
 
 
 def examine_pictures(samples: Sequence[Sample], *, progress: Progress | None = None) -> tuple[Finding, ...]:
-    """What is wrong with pictures that nobody has labelled: damaged files, copies, unknown cameras."""
+    """What is wrong with pictures without labels: damaged files, copies, unknown cameras."""
     root = Path(os.path.commonpath([s.path.parent.absolute() for s in samples]))
     dataset = ReidDataset(UNNAMED, root, gallery=tuple(samples))
     return _of_pictures(dataset, _open_all(dataset, progress))
 
 
 def _of_pictures(dataset: ReidDataset, opened: _Opened) -> tuple[Finding, ...]:
-    """What can be wrong with pictures, whoever is on them."""
+    """What can be wrong with pictures, with or without labels."""
     found = (
         findings.unreadable(opened.faults, dataset.root),
         findings.scenes(opened.sizes, dataset.root),

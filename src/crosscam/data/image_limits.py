@@ -127,7 +127,7 @@ def foreign_fault(name: str, kind: str) -> str:
 
 
 def tell_left_out(others: Sequence[Path], pictures: int) -> list[str]:
-    """Sentences about the files of a folder that are no pictures; photographs and videos by what they are.
+    """Sentences about the files of a folder that are not pictures; photographs and videos by what they are.
 
     Args:
         others: the files.
@@ -151,7 +151,7 @@ def tell_left_out(others: Sequence[Path], pictures: int) -> list[str]:
         )
     rest = by_kind.get(None, [])
     if rest:
-        told.append(f"{len(rest):,} files are no pictures by their names and were left out. First: {rest[0]}.")
+        told.append(f"{len(rest):,} files are not pictures by their names and were left out. First: {rest[0]}.")
     return told
 
 

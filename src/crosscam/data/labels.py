@@ -59,7 +59,7 @@ def read_label(text: str) -> int | str:
     if cell in _MISSING:
         raise ArgumentError(f"{cell!r} says that it is not known" if cell else "it is empty")
     if _INFINITE.fullmatch(cell):
-        raise ArgumentError(f"{cell!r} is no number of a person or camera")
+        raise ArgumentError(f"{cell!r} is not a number of a person or camera")
     whole, scientific = _WHOLE.fullmatch(cell), _SCIENTIFIC.fullmatch(cell)
     if whole is None and scientific is None:
         return cell

@@ -29,12 +29,12 @@ def path_key(path: Path) -> NaturalKey:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file is an image by its name; hidden files are none."""
+    """Whether a file is an image by its name; hidden files are not."""
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or a link to one; a link that leads in a circle is none."""
+    """Whether it is a folder, or a link to one; a link that leads in a circle is not."""
     try:
         return entry.is_dir()
     except OSError:
@@ -80,7 +80,7 @@ def find_files(root: Path) -> Found:
     found = Found([], [])
     seen: set[tuple[int, int]] = set()
     unreadable: list[str] = []
-    # Links are followed when all that is no link was walked, so that files have their own names.
+    # Links are followed after everything else was walked, so that files have their own names.
     waiting, links = [root], list[Path]()
     while waiting or links:
         folder = waiting.pop() if waiting else links.pop(0)

@@ -1,4 +1,4 @@
-"""A folder of person pictures that nobody has labelled: examined, described, kept in a gallery, and the most similar
+"""A folder of person pictures without labels: examined, described, kept in a gallery, and the most similar
 pairs across cameras shown on one page."""
 
 from __future__ import annotations

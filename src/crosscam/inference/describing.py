@@ -69,7 +69,7 @@ def check_descriptors(rows: NDArray[np.float32], names: Sequence[object], first:
 
     Args:
         rows: (N, D).
-        names: of the N pictures, for the message; what is no text or path is called by its place.
+        names: of the N pictures, for the message; anything but a text or a path is called by its place.
         first: place of the first of them.
     Raises:
         DataError: one is not finite, or has length 0.

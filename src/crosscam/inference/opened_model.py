@@ -186,7 +186,7 @@ class OpenedModel:
         return self._runner(pixels, max(expected, len(pixels)))
 
     def _refuse_fork(self) -> None:
-        """Threads do not come along into a forked child: whoever waits for them there waits for ever."""
+        """Refuse to run in a forked child, which has none of the parent's threads and would wait for them forever."""
         global _used
         if self._process != os.getpid() and (self._model is None or _threads_left_behind):
             raise EngineError(

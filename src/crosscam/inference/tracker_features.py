@@ -91,6 +91,6 @@ class TrackerFeatures:
             ValueError: a crop that holds no pixel, or is not such an array.
         """
         turned = self.color == "bgr"
-        # What is no array is refused where all pictures are.
+        # Anything but an array is refused with the other pictures.
         pictures = [crop[..., ::-1] if turned and isinstance(crop, np.ndarray) else crop for crop in crops]
         return list(self.extractor(pictures))

@@ -154,7 +154,7 @@ def _count_near(near: Floats, matches: Matches, first_query: int) -> tuple[Place
 def _count_strangers(
     q: Tensor, reader: _Gallery, strangers: Ints, matches: Matches, first_query: int, limits: Floats
 ) -> Ints:
-    """(2, M) images that are nobody's match before, and not after, each match of a block of queries."""
+    """(2, M) images that match no query, before and not after, each match of a block of queries."""
     offsets = matches.offsets[first_query : first_query + len(q) + 1]
     columns = matches.columns[offsets[0] : offsets[-1]]
     counts = np.zeros((2, len(columns)), dtype=np.int64)

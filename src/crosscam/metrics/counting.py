@@ -119,7 +119,7 @@ class Matches:
 
 
 def find_matches(labels: Labels) -> Matches:
-    """Gallery images of each query's identity. Junk and distractors are nobody's match."""
+    """Gallery images of each query's identity. Junk and distractors match no query."""
     query_pids, gallery_pids = labels.query_pids, labels.gallery_pids
     by_pid = np.argsort(gallery_pids, kind="stable")
     sorted_pids = gallery_pids[by_pid]
@@ -196,7 +196,7 @@ def count_closer(distances: Floats, matches: Matches, first_query: int = 0) -> P
 
 
 def add_strangers(distances: Floats, offsets: Ints, places: Ints, limits: Floats, counts: Ints) -> bool:
-    """Add to each match how many of a block of gallery images come before it; none of them is anybody's match.
+    """Add to each match how many of a block of gallery images come before it; none of them is a match.
 
     Args:
         distances: (B, S) of B queries to these images; float32 or float64, C order.

@@ -133,7 +133,7 @@ def evaluate_ranking(
     """Score the rankings that a distance matrix gives. Exact; no row is sorted.
 
     A query's ranking is the gallery without junk (pid -1) and without images of the query's pid *and* camid.
-    Distractors (pid 0) stay and match nobody. Equal distances rank by gallery index; ``ap="step"`` counts a group
+    Distractors (pid 0) stay and match no query. Equal distances rank by gallery index; ``ap="step"`` counts a group
     of equal distances as one step instead, as scikit-learn does. Queries without a match are skipped and counted.
 
     The protocols differ in the CMC alone; mAP and mINP are the same under all of them:

@@ -64,7 +64,7 @@ class BlockProjection(nn.Module):
     def forward(self, embeddings: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """L embeddings (B, c) -> L embeddings (B, out_features)."""
         whole = torch.cat(embeddings, dim=1)
-        # A constant for whoever asks what grows with a place of the map: all that grows together would else cancel out.
+        # A constant where gradients by places of the map are wanted: all that grows together would else cancel out.
         whole = whole / torch.linalg.vector_norm(whole, dim=1, keepdim=True).clamp(min=1e-12).detach()
         # Numbers of the weights, not of the images: an exported graph must take batches of any length.
         projected: Tensor = self.linear(whole.unflatten(1, self.linear.weight.shape[:2]))
@@ -81,7 +81,7 @@ class BlockProjection(nn.Module):
         mean = blocks.mean(dim=1, keepdim=True) * self.whiten
         centred = blocks - mean
         variances, directions = torch.linalg.eigh(centred.transpose(1, 2) @ centred / (len(descriptors) - 1))
-        # The sign of a direction is nobody's; its largest entry is made positive, so that every machine finds the same.
+        # The sign of a direction is arbitrary; its largest entry is made positive, so that all machines agree.
         directions *= directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
         if self.whiten:
             floor = VARIANCE_FLOOR * variances.mean(dim=1, keepdim=True)

@@ -165,7 +165,7 @@ def as_matrices(query: Descriptors, gallery: Descriptors) -> tuple[Tensor, Tenso
             f"Query descriptors are {tuple(q.shape)} and gallery descriptors {tuple(g.shape)}. "
             "Expected (Q, D) and (G, D) from one model."
         )
-    # float64 stays: whoever passes it wants the digits. Everything narrower is computed in float32.
+    # float64 stays: a caller that passes it wants the digits. Everything narrower is computed in float32.
     dtype = torch.float64 if torch.float64 in (q.dtype, g.dtype) else torch.float32
     q, g = q.to(dtype), g.to(device=q.device, dtype=dtype)
     for name, x in (("query", q), ("gallery", g)):

@@ -1,4 +1,4 @@
-"""Progress bars of the Python functions, for those who ask for them; on standard error, gone when done."""
+"""Progress bars of the Python functions, on request; on standard error, gone when done."""
 
 from __future__ import annotations
 

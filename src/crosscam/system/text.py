@@ -20,7 +20,7 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON; also where lists are nested so deep that Python gives up, and numbers have thousands
+        ValueError: it is not JSON; also where lists are nested so deep that Python gives up, and numbers have thousands
             of digits.
     """
     try:
@@ -74,7 +74,9 @@ def read_span(text: str) -> float:
     """
     match = _SPAN.fullmatch(text)
     if not match:
-        raise ArgumentError(f"{text!r} is no time span. Expected a number and s, m, h, d or w, such as 30d or 1h30m.")
+        raise ArgumentError(
+            f"{text!r} is not a time span. Expected a number and s, m, h, d or w, such as 30d or 1h30m."
+        )
     return sum(float(number) * SECONDS[unit] for number, unit in _PIECE.findall(match[1]))
 
 
@@ -115,6 +117,6 @@ def read_time(text: str, option: str, *, end: bool = False, now: float | None = 
         return read_date(text, end=end)
     except (ValueError, OverflowError) as error:
         raise ArgumentError(
-            f"{option}: {text!r} is no time. Expected a date, 2026-11-24 or '2026-11-24 08:30' (UTC) or with an "
-            "offset, 2026-11-24T08:30+01:00; a span before now, 2h; or seconds."
+            f"{option}: {text!r} is not a valid time. Expected a date, 2026-11-24 or '2026-11-24 08:30' (UTC) or with "
+            "an offset, 2026-11-24T08:30+01:00; a span before now, 2h; or seconds."
         ) from error

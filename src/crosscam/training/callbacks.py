@@ -25,7 +25,7 @@ from crosscam.system.text import is_unicode, parse_json, printable
 
 # Seconds within which a second request to stop is the first one, handed on.
 PATIENCE = 1.0
-# Less says nothing: a second of waiting is no news.
+# With less processor time the share means nothing.
 LEAST_SECONDS = 5.0
 LEAST_SHARE = 0.6
 

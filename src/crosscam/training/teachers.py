@@ -179,7 +179,7 @@ class Distiller(nn.Module):
     """The losses of a training's teachers, with a linear map from the descriptor to each teacher's.
 
     Source of the map: Romero et al., "FitNets", ICLR 2015 (a regressor to the teacher's features). It is trained with
-    the network and is no part of it.
+    the network and is not part of it.
 
     Args:
         dim: D, length of the network's descriptor.

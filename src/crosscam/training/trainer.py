@@ -104,7 +104,7 @@ class Trainer(RunState):
 
     @contextmanager
     def joined(self) -> Iterator[World]:
-        """Within the block the processes are joined, and nobody else trains in the folder.
+        """Within the block the processes are joined, and no other training writes to the folder.
 
         Raises:
             BusyError: another process trains there.

@@ -137,7 +137,7 @@ def read_form(params: Params) -> SearchForm:
     """The search that a query string asks for.
 
     Raises:
-        WebError: a value that is no number, or out of range.
+        WebError: a value that is not a number, or out of range.
     """
     query = params.get("q") or ""
     if len(query) > 32 or not query.isalnum():
@@ -173,5 +173,5 @@ def number(params: Params | Mapping[str, str], name: str, default: float, low: f
     except ValueError:
         value = math.nan
     if not low <= value <= high:
-        raise WebError(f"The value of {name} is no number from {low:g} to {high:g}.")
+        raise WebError(f"The value of {name} is not a number from {low:g} to {high:g}.")
     return value

@@ -395,6 +395,6 @@ class State:
             self._known = None
 
     def close(self) -> None:
-        """Wait until nobody asks the gallery any more."""
+        """Wait until all requests to the gallery are done."""
         if self._asking:
             self._asking.join()

@@ -1,7 +1,7 @@
 """Own data by camera: which camera took each picture of a folder, and data sets with a folder for each camera.
 
 The camera is as the user says, or by the files' names, or a folder for each; in it a folder for each person, or
-unlabelled pictures.
+unlabeled pictures.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def read_camera_folders(root: Path) -> ReidDataset:
         for person in subfolders(camera)[0]:
             found, others = list_images(person)
             images += found
-            note_left_out(f"{camera.name}/{person.name}", "files that are no images", others, notes)
+            note_left_out(f"{camera.name}/{person.name}", "files that are not images", others, notes)
             inside, again = subfolders(person)
             note_left_out(f"{camera.name}/{person.name}", "folders inside a person", inside + again, notes)
     if not images:
@@ -199,7 +199,7 @@ def find_pictures(place: Path) -> tuple[list[Path], list[str]]:
 
 
 def read_pictures(place: Path, *, camids: CamidRule = None, camera: str | None = None) -> ReidDataset:
-    """Read a picture, or a folder of pictures of nobody known: all are gallery, with pid 0.
+    """Read a picture, or a folder of pictures without labels: all are gallery, with pid 0.
 
     Args:
         place: a picture, or a folder, searched with all its folders.

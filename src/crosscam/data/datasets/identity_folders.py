@@ -42,7 +42,7 @@ def read_identity_folders(root: Path, *, camids: CamidRule = None) -> ReidDatase
         for folder in folders:
             images, others = list_images(folder)
             found += [(split, folder.name, path) for path in images]
-            note_left_out(folder.name, "files that are no images", others, notes)
+            note_left_out(folder.name, "files that are not images", others, notes)
             inside, loops = subfolders(folder)
             note_left_out(folder.name, "folders inside an identity", inside + loops, notes)
         images, others = list_images(base)

@@ -90,7 +90,7 @@ def read_named_images(
     if not samples:
         notes.append(f"The folder {folder.name} of {folder.parent.name} has no images.")
     note_left_out(folder.name, "images whose names give no identity and camera", strangers, notes)
-    note_left_out(folder.name, "files that are no images", others, notes)
+    note_left_out(folder.name, "files that are not images", others, notes)
     return tuple(samples)
 
 

@@ -1,4 +1,4 @@
-"""Occluded-REID and Partial-REID: people who are partly hidden or cut off ask, whole people answer; nobody trains."""
+"""Occluded-REID and Partial-REID: queries that are partly hidden or cut off, whole people in the gallery; no training set."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ READERS: dict[str, Reader] = {
     "cameras": Reader(has_camera_folders, lambda root, _: read_camera_folders(root)),
     "pictures": Reader(has_pictures, lambda root, o: read_pictures(root, camids=o.camids), frozenset({"camids"})),
 }
-# What fits nearly everything is asked for last; pictures of nobody known, only by name.
+# Kinds that fit nearly everything come last; pictures without labels only by name.
 _LAST = ("folders", "cameras", "pictures")
 
 
@@ -180,7 +180,7 @@ def _read(path: Path, kind: str | None, options: ReadOptions) -> ReidDataset:
     if found is None:
         _refuse_foreign(path)
         expected = kind or f"one of {', '.join(READERS)}"
-        raise DataError(f"{path} is no data set that crosscam knows. Expected {expected}; see docs/datasets.md.")
+        raise DataError(f"{path} is not a data set that crosscam knows. Expected {expected}; see docs/datasets.md.")
     kind, root = found
     for option in fields(options):
         if getattr(options, option.name) is not None and option.name not in READERS[kind].takes:

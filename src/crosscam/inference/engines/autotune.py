@@ -1,7 +1,7 @@
 """``engine="auto"``: measure briefly which engine is the fastest here for a network, and keep that beside the run.
 
 A measurement is a matter of the clock, and engines differ in the last digits. So the first choice for a network on a
-kind of processor holds, whoever measures next; only :meth:`Runner.choose` replaces it.
+kind of processor holds for all later measurements; only :meth:`Runner.choose` replaces it.
 """
 
 from __future__ import annotations

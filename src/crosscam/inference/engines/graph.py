@@ -1,4 +1,4 @@
-"""One network from pixels to unit descriptors, and its ONNX graph: nobody who runs the file normalizes twice."""
+"""One network from pixels to unit descriptors, and its ONNX graph: the graph normalizes, so that its users do not."""
 
 from __future__ import annotations
 

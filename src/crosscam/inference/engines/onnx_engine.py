@@ -123,7 +123,7 @@ MEASURED_IMAGES = 32
 def quantize(source: Path, target: Path, images: Pixels, batch: int | None = None) -> None:
     """Write an int8 copy of an exported fp32 graph.
 
-    Weights have a range for each output channel, feature maps one for each tensor; what is no convolution stays fp32.
+    Weights have a range for each output channel, feature maps one for each tensor; other layers stay fp32.
 
     Args:
         source: the fp32 .onnx file.
