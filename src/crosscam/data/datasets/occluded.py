@@ -1,4 +1,4 @@
-"""Occluded-REID and Partial-REID: queries that are partly hidden or cut off, whole people in the gallery; no training set."""
+"""Occluded-REID and Partial-REID: queries that are hidden or cut off in part, whole people in the gallery."""
 
 from __future__ import annotations
 
