@@ -327,7 +327,7 @@ SECTIONS: dict[str, list[Case]] = {
         Case("A picture that cannot be read", "extract run torn out.npz"),
     ],
     "Calibration": [
-        Case("Too few labelled pictures", "calibrate run --data people"),
+        Case("Too few labeled pictures", "calibrate run --data people"),
         Case("Pictures that the network was trained on", "calibrate seen-run --data seen", trained_on_all),
     ],
     "Serving": [

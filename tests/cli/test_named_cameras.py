@@ -162,10 +162,10 @@ def test_the_doctor_looks_at_pictures_of_nobody_known(crosscam: Run, by_camera: 
 def test_calibration_knows_cameras_by_name(crosscam: Run, gallery: Path) -> None:
     for picture in sorted((gallery / "people").glob("*/*.jpg")):
         who, camera = picture.name[:4], NORTH if "_c1" in picture.name else "Elsewhere"
-        folder = gallery / "labelled" / camera / who
+        folder = gallery / "labeled" / camera / who
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, folder / f"{picture.stem.replace('_c', '-')}.jpg")
-    status, _, err = crosscam("calibrate run --data labelled --fmr 0.2 --fnmr 0.95 --gallery g")
+    status, _, err = crosscam("calibrate run --data labeled --fmr 0.2 --fnmr 0.95 --gallery g")
     assert status == 0, err
     assert "Each folder is a camera: 1 Elsewhere, 2 Kamera Nord." in err
     with open_gallery(gallery / "g") as opened:

@@ -216,7 +216,7 @@ def test_another_choice_brings_its_own_settings_and_keeps_the_shared_ones() -> N
 
 
 def test_recipes_of_version_0_1_are_read() -> None:
-    """Every loss, optimiser and schedule had all settings then."""
+    """Every loss, optimizer and schedule had all settings then."""
     values = json.loads(recipe_to_json(find_recipe("trinet")))
     values["loss"] |= {"margin": 1.2, "cross_entropy_weight": 2.0, "label_smoothing": 0.0, "triplet_on": "blocks"}
     values["optim"] |= {"momentum": 0.9, "nesterov": False}

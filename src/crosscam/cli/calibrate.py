@@ -40,7 +40,7 @@ class Calibrate:
     run_folder: Positional[Path]
     """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
     data: Path
-    """Folder or table of labelled pictures of people that the network was not trained on; for example a folder for
+    """Folder or table of labeled pictures of people that the network was not trained on; for example a folder for
     each camera, in it a folder for each person."""
     gallery: Unset[str] = None
     """Gallery to keep the calibration with; its searches then say same, unsure or other."""

@@ -59,7 +59,7 @@ class Add:
     gallery: Place
     """The gallery."""
     sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] PATH", help_behavior_hint="")]
-    """PATH is the folder or table of a data set; or a picture or a folder of pictures that nobody has labelled,
+    """PATH is the folder or table of a data set; or a picture or a folder of pictures that nobody has labeled,
     perhaps a folder for each camera. RUN-FOLDER is the gallery's model, if it is not where it was when the gallery was
     made."""
     subset: Literal["train", "query", "gallery", "all"] = "gallery"
@@ -90,7 +90,7 @@ class Add:
                 gallery,
                 extractor,
                 samples,
-                labelled=dataset is not None,
+                labeled=dataset is not None,
                 thumbnails=not self.no_thumbnails,
                 skip_damaged=self.skip_damaged,
                 progress=counting(progress, "adding"),

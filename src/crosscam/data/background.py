@@ -21,7 +21,7 @@ OUTLINE_HALF = (0.1, 0.15, 0.25, 0.27, 0.5, 0.62, 0.62, 0.58, 0.5, 0.48, 0.4)
 OUTLINE_STEEPNESS = 4.0
 # Chances of a person by place alone are never nearer to certainty than this.
 PLACE_RANGE = (0.03, 0.95)
-# Levels of each color channel, and how much a color's neighbours count beside itself.
+# Levels of each color channel, and how much a color's neighbors count beside itself.
 LEVELS = 9
 NEIGHBORS = 1.5
 RARE = 2e-3
@@ -81,7 +81,7 @@ def _over_rows(columns: Tensor) -> Tensor:
 
 
 def _frequencies(color: Tensor, weight: Tensor) -> Tensor:
-    """(B, LEVELS^3): the share of each color, a little spread to its neighbours and never 0."""
+    """(B, LEVELS^3): the share of each color, a little spread to its neighbors and never 0."""
     counts = torch.zeros(len(color), LEVELS**3, device=color.device).scatter_add_(1, color, weight)
     cube = counts.view(-1, 1, LEVELS, LEVELS, LEVELS)
     spread = (cube + NEIGHBORS * avg_pool3d(cube, 3, 1, 1)).flatten(1)

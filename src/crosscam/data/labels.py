@@ -29,12 +29,12 @@ _WHOLE = re.compile(r"([+-]?)([0-9]+)(\.0*)?")
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?[eE][+-][0-9]{1,3}")
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 LARGEST = 2**63 - 1
-# Above this, neighbouring whole numbers are one and the same float.
+# Above this, neighboring whole numbers are one and the same float.
 LARGEST_FLOAT = 2**53
 
 
 def largest_whole(digits: int) -> int:
-    """The largest whole number that a float of so many binary digits tells from its neighbours.
+    """The largest whole number that a float of so many binary digits tells from its neighbors.
 
     A float of 64 bits has 53 digits, one of 32 bits 24, one of 16 bits 11, and a bfloat16 8.
     """

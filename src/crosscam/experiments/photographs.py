@@ -107,7 +107,7 @@ def search_photographs(
         if calibration is not None:
             keep_from_elsewhere(gallery, calibration)
         filled = fill(
-            gallery, extractor, samples, labelled=False, skip_damaged=True, spell_names=True, progress=progress
+            gallery, extractor, samples, labeled=False, skip_damaged=True, spell_names=True, progress=progress
         )
         findings = (*findings, *_of_changed(filled.changed))
         if len(gallery) < 2:

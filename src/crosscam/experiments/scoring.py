@@ -252,7 +252,7 @@ class TestImages:
         return self._scored(name, scored.query, scored.gallery, scored.flip, ap, reranking)
 
     def score_pixels(self) -> Scored:
-        """The same scoring for raw pixels: each image shrunk, centred and scaled to length 1 is its own descriptor."""
+        """The same scoring for raw pixels: each image shrunk, centered and scaled to length 1 is its own descriptor."""
         return _alone(self.score_pixels_together())
 
     def score_pixels_together(self) -> Scored | None:

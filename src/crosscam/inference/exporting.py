@@ -130,7 +130,7 @@ def _int8_images(dataset: ReidDataset | None, given: Sequence[Picture] | None) -
 
 
 def _checks(extractor: Extractor, engine: Engine, dataset: ReidDataset | None) -> dict[str, Any]:
-    """How a file compares with the network: cosines, neighbours and, with a data set, mAP."""
+    """How a file compares with the network: cosines, neighbors and, with a data set, mAP."""
     reference = open_engine("torch", Network(extractor.model, extractor.card))
     if dataset is None or not (dataset.query and dataset.gallery):
         pixels = drawn_noise(CHECKED_PICTURES, extractor.card.size)

@@ -137,7 +137,7 @@ def bnneck_loss(
 ) -> Loss:
     """The bag of tricks' loss: triplet loss before the neck, smoothed cross-entropy after it.
 
-    Source: Luo et al., CVPR Workshops 2019, "BNNeck" and "Label smoothing". Their last trick, the centre loss, is left
+    Source: Luo et al., CVPR Workshops 2019, "BNNeck" and "Label smoothing". Their last trick, the center loss, is left
     out.
 
     Args:

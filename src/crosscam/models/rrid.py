@@ -79,8 +79,8 @@ class BlockProjection(nn.Module):
         """
         blocks = descriptors.double().view(len(descriptors), *self.linear.weight.shape[:2]).transpose(0, 1)
         mean = blocks.mean(dim=1, keepdim=True) * self.whiten
-        centred = blocks - mean
-        variances, directions = torch.linalg.eigh(centred.transpose(1, 2) @ centred / (len(descriptors) - 1))
+        centered = blocks - mean
+        variances, directions = torch.linalg.eigh(centered.transpose(1, 2) @ centered / (len(descriptors) - 1))
         # The sign of a direction is arbitrary; its largest entry is made positive, so that all machines agree.
         directions *= directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
         if self.whiten:

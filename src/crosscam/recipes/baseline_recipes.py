@@ -198,7 +198,7 @@ _HALF_RESNET = {"backbone": "resnet18-half", "pretrained": None}
 
 
 def scaled_down(recipe: Recipe, epochs: int, *, imagenet: bool = False) -> Recipe:
-    """The same system on a small backbone at 128 x 64, with one optimiser and one budget for all.
+    """The same system on a small backbone at 128 x 64, with one optimizer and one budget for all.
 
     The backbone is a half-width ResNet-18 from random weights or, with ``imagenet``, a MobileNetV2 from ImageNet whose
     first three stages stay as they are. HA-CNN and OSNet, which have a network of their own, get half of its channels,

@@ -174,7 +174,7 @@ def _refuse_repeated(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def _choose(values: dict[str, Any], group: str, name: str) -> None:
-    """Take another loss, optimiser or schedule: settings that both have stay, others get its own values."""
+    """Take another loss, optimizer or schedule: settings that both have stay, others get its own values."""
     classes = CHOICES[group]
     if name not in classes:
         raise RecipeError(f"{group}.name={name}: expected one of {', '.join(classes)}.")

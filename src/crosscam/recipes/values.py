@@ -15,7 +15,7 @@ from crosscam.recipes.choices import LOSSES, OPTIMIZERS, SCHEDULES
 
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
 CHOICES: dict[str, Mapping[str, type[Any]]] = {"loss": LOSSES, "optim": OPTIMIZERS, "schedule": SCHEDULES}
-# Settings that every loss, optimiser and schedule of version 0.1 had.
+# Settings that every loss, optimizer and schedule of version 0.1 had.
 _EARLIER = {
     "loss": {"margin", "cross_entropy_weight", "label_smoothing", "triplet_on"},
     "optim": {"momentum", "nesterov"},
@@ -163,7 +163,7 @@ def _settings_class(value: Any, name: str) -> type[ModelSettings]:
 
 
 def _chosen(value: Any, group: str) -> tuple[type[Any], Any]:
-    """The class of a loss, optimiser or schedule, and its settings.
+    """The class of a loss, optimizer or schedule, and its settings.
 
     Recipes of version 0.1 have the settings of all classes; what the chosen one does not use is left out.
     """

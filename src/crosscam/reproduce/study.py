@@ -62,7 +62,7 @@ class Budget:
             size = "the systems' own recipes"
         else:
             network = "MobileNetV2 from ImageNet" if self.scale == "lite" else "half-width ResNet-18"
-            size = f"{network}, {self.epochs} epochs, one optimiser for all"
+            size = f"{network}, {self.epochs} epochs, one optimizer for all"
         return f"{size}; {', '.join(self.overrides)}" if self.overrides else size
 
 
@@ -73,7 +73,7 @@ class Trained:
     Attributes:
         start: backbone and first weights.
         size: height and width of the input.
-        steps: optimiser steps.
+        steps: optimizer steps.
         collapsed: whether the last epoch's triplet loss is within a tenth of what it is where all images are alike.
     """
 

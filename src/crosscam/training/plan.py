@@ -86,12 +86,12 @@ def unseen_note(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> str | 
 def with_unlabeled(
     batches: Batches, recipe: Recipe, labels: NDArray[np.int64], num_unlabeled: int, epoch: int
 ) -> Batches:
-    """The batches of an epoch; behind the labelled images of each stand random ones without labels.
+    """The batches of an epoch; behind the labeled images of each stand random ones without labels.
 
     Args:
-        batches: of labelled images.
+        batches: of labeled images.
         recipe: says how many (``distill.unlabeled_images``); its seed and the epoch decide which.
-        labels: (N,) of the labelled images.
+        labels: (N,) of the labeled images.
         num_unlabeled: M; they are images N to N+M-1.
         epoch: 1-based.
     """

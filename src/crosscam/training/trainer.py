@@ -178,7 +178,7 @@ class Trainer(RunState):
 
     def _train_epochs(self, images: Images, evaluate: Evaluate | None) -> None:
         """All epochs that are left, each written down by the process that has the book."""
-        neighbours, every, last = Neighbors(), self.recipe.evaluation.every, self.recipe.train.epochs
+        neighbors, every, last = Neighbors(), self.recipe.evaluation.every, self.recipe.train.epochs
         try:
             with stop_requests() as stop:
                 while self.epoch <= last:
@@ -187,7 +187,7 @@ class Trainer(RunState):
                     if scored or self.epoch == last:
                         self.fit_projection(images)
                     self._end_epoch(evaluate if scored else None)
-                    self.listeners.tell(neighbours.noticed())
+                    self.listeners.tell(neighbors.noticed())
         finally:
             # It must be gone before the processes part, see joined_world.
             self._network = None

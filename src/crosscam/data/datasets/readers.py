@@ -48,12 +48,12 @@ class Reader:
     """One kind of data set.
 
     Attributes:
-        recognises: whether a folder or file is of this kind.
+        recognizes: whether a folder or file is of this kind.
         read: reads it.
         takes: names of the options that ``read`` looks at; others are refused.
     """
 
-    recognises: Callable[[Path], bool]
+    recognizes: Callable[[Path], bool]
     read: Callable[[Path, ReadOptions], ReidDataset]
     takes: frozenset[str] = frozenset()
 
@@ -131,7 +131,7 @@ def recognize(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
 
 
 def _first_fit(path: Path, kinds: Iterable[str]) -> str | None:
-    return next((kind for kind in kinds if READERS[kind].recognises(path)), None)
+    return next((kind for kind in kinds if READERS[kind].recognizes(path)), None)
 
 
 def read_dataset(
@@ -148,7 +148,7 @@ def read_dataset(
 
     Args:
         path: the unpacked folder, its parent, or a table.
-        kind: one of ``READERS``; None recognises it.
+        kind: one of ``READERS``; None recognizes it.
         split: which of the random or numbered splits, for data sets that have several; the first by default.
         protocol: which of the published protocols, for data sets that have several.
         camids: the camera, for own data that does not say it: a number for all images, or a regular

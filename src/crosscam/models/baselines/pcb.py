@@ -195,7 +195,7 @@ class PCBRPP(nn.Module):
     def begin_stage(self, stage: RppStage) -> None:
         """Set what is pooled and what is trained, by the steps of Algorithm 1.
 
-        The optimiser (and a wrapper for several processes) must be made after this call. The stage itself is not part
+        The optimizer (and a wrapper for several processes) must be made after this call. The stage itself is not part
         of the weights: call it again when a training is resumed.
 
         Args:

@@ -76,7 +76,7 @@ class SVDNet(nn.Module):
     def freeze_eigenlayer(self, frozen: bool) -> None:
         """Restraint (True) or relaxation (False): whether training may change the Eigenlayer.
 
-        A frozen weight gets no gradient, and optimisers leave it alone, weight decay included, if gradients are set to
+        A frozen weight gets no gradient, and optimizers leave it alone, weight decay included, if gradients are set to
         None between steps.
         """
         self.eigenlayer.weight.requires_grad_(not frozen)
