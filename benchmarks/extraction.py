@@ -50,7 +50,7 @@ RECIPES = {"large": ("rrid-f", "ResNet-50"), "small": ("rrid-s-scratch", "ResNet
 
 
 def pictures(dataset: ReidDataset | None, count: int, size: tuple[int, int]) -> Pixels:
-    """Photographs of the training subset, evenly spread, or soft noise where there is not a data set."""
+    """Photographs of the training subset, evenly spread, or soft noise where there is no data set."""
     if dataset is None:
         return drawn_noise(count, size)
     step = max(1, len(dataset.train) // count)
