@@ -44,7 +44,7 @@ def test_spans() -> None:
     assert read_span("1h30m") == 5400
     assert read_span(" 1.5 h ") == 5400
     for wrong in ("30", "d", "-3d", "30y", "1h x"):
-        with pytest.raises(ValueError, match="no time span"):
+        with pytest.raises(ValueError, match="not a time span"):
             read_span(wrong)
     with pytest.raises(ValueError, match="month must be in"):
         read_date("2026-13-01")

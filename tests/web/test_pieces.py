@@ -260,7 +260,7 @@ def test_the_audit_log_is_an_ordinary_file(tmp_path: Path, kind: str) -> None:
         with pytest.raises(AuditError):
             act()
     if kind != "folder":  # nor does a server begin with one
-        with pytest.raises(WebError, match=r"no ordinary file|No such device"):
+        with pytest.raises(WebError, match=r"not an ordinary file|No such device"):
             AuditLog(path)
     path.rmdir() if kind == "folder" else path.unlink()
     log.write("anna", "search", entry=3)
