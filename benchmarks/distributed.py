@@ -30,8 +30,8 @@ from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
+from crosscam.system.distributed import World, joined_world
 from crosscam.training.callbacks import Listeners, StepReport
-from crosscam.training.distributed import World, joined_world
 from crosscam.training.provenance import versions
 from crosscam.training.trainer import train
 

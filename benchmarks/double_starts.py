@@ -28,7 +28,7 @@ import numpy as np
 from crosscam import Extractor
 from crosscam.gallery import open_gallery
 from crosscam.recipes.catalogue import build_model
-from crosscam.training.checkpoint import load_recipe, load_weights_into
+from crosscam.recipes.checkpoint import load_recipe, load_weights_into
 
 CROSSCAM = [sys.executable, "-m", "crosscam"]
 TINY = [

@@ -34,7 +34,7 @@ from crosscam.data.images import decode_image, resize_image
 from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.inference.engines.autotune import choose_engine
 from crosscam.inference.engines.base import Engine, Pixels, num_threads
-from crosscam.inference.engines.quantize import INT8_IMAGES
+from crosscam.inference.engines.onnx_engine import INT8_IMAGES
 from crosscam.inference.engines.registry import Network, candidates, open_engine
 from crosscam.inference.exporting import drawn_noise
 from crosscam.inference.extractor import Extractor

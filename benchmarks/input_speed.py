@@ -2,7 +2,7 @@
 
     python benchmarks/input_speed.py [--torchvision FOLDER] [--images 128] [--rounds 15]
 
-From files to a normalised float batch at 384 x 128. The usual chain is Image.open, Resize, ToTensor, Normalize and
+From files to a normalized float batch at 384 x 128. The usual chain is Image.open, Resize, ToTensor, Normalize and
 stacking, one image after another, as a worker of a DataLoader runs it. Without torchvision (which crosscam does not
 need) the same calls of Pillow and torch stand in its place; to have it timed itself:
 

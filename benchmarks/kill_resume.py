@@ -26,9 +26,9 @@ import torch
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.recipes.catalogue import find_recipe
+from crosscam.recipes.checkpoint import PROVENANCE, STATE, load_weights
 from crosscam.recipes.settings import with_settings
 from crosscam.training.callbacks import read_history
-from crosscam.training.checkpoint import PROVENANCE, STATE, load_weights
 from crosscam.training.trainer import train
 
 EPOCHS = 5

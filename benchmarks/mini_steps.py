@@ -25,8 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from crosscam.data.augment import prepare
-from crosscam.data.datasets.joining import join
-from crosscam.data.datasets.readers import read_dataset
+from crosscam.data.datasets.readers import join, read_dataset
 from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.data.synthetic.dataset import render_dataset
@@ -36,9 +35,9 @@ from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.models.rrid import BlockProjection, RRIDModel
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import find_recipe
+from crosscam.recipes.checkpoint import STATE, load_recipe, load_weights
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.training.checkpoint import STATE, load_recipe, load_weights
 from crosscam.training.provenance import versions
 from crosscam.training.run import training_descriptors
 from crosscam.training.trainer import train
@@ -62,7 +61,7 @@ BASE = (
     "data.augment.shift=0",
     "data.augment.jitter=0",
     "data.augment.tint=0",
-    "data.augment.grey=0",
+    "data.augment.gray=0",
     "data.augment.blur=0",
     "loss.margin=1.2",
     "loss.label_smoothing=0",
@@ -75,7 +74,7 @@ BASE = (
 RENDERED = Path("data/rendered")
 RENDERED_SEEDS = (1, 2, 3)
 RENDERED_TRAINING = ("model.dim=256", "data.augment.jitter=0.3", "data.augment.blur=0.2", "train.epochs=4")
-STRONG = ("data.augment.jitter=0.5", "data.augment.tint=0.3", "data.augment.grey=0.1", "data.augment.blur=0.2")
+STRONG = ("data.augment.jitter=0.5", "data.augment.tint=0.3", "data.augment.gray=0.1", "data.augment.blur=0.2")
 WIDE = "basic:stem=48,planes=48.96.192.192,out=48.96.192.192,depths=2.2.2.2,ibn"
 STEPS: dict[str, tuple[str, ...]] = {
     "base": (),
@@ -102,7 +101,7 @@ LATER = (
     "data.augment.shift=0.05",
     "data.augment.jitter=0.4",
     "data.augment.tint=0.2",
-    "data.augment.grey=0.05",
+    "data.augment.gray=0.05",
     "data.augment.blur=0.2",
     "data.augment.background=0.5",
     "loss.margin=1.2",

@@ -53,8 +53,7 @@ def watch_all(root: Path, out: Path, yolox: Path | None) -> None:
     from crosscam.video.mot import MotDetections, mot_lines
     from crosscam.video.tiles import Tiled
     from crosscam.video.tracking import open_tracker
-    from crosscam.video.tracks import OpenTracks
-    from crosscam.video.watch_settings import WatchSettings
+    from crosscam.video.tracks import OpenTracks, WatchSettings
 
     graph = None if yolox is None else GraphDetector(yolox)
     names = ["true boxes"] if graph is None else ["true boxes", yolox.stem, f"{yolox.stem} 3x2"]  # type: ignore[union-attr]

@@ -37,8 +37,8 @@ from crosscam.inference.engines.openvino_engine import openvino_core
 from crosscam.inference.extractor import Extractor
 from crosscam.metrics.intervals import mean_interval
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
+from crosscam.recipes.checkpoint import WEIGHTS
 from crosscam.shipped import run_folder
-from crosscam.training.checkpoint import WEIGHTS
 from crosscam.training.provenance import versions
 
 RESULT = Path(__file__).parent / "results" / "rrid_mini.json"

@@ -39,7 +39,7 @@ from crosscam.video.graphs import GraphDetector
 from crosscam.video.live import open_source
 from crosscam.video.person_detector import kept_detector
 from crosscam.video.tiles import Tiled
-from crosscam.video.watch_settings import WatchSettings
+from crosscam.video.tracks import WatchSettings
 from crosscam.video.watching import Watched, watch
 
 WIDTH, HEIGHT, RATE = 768, 432, 25

@@ -44,8 +44,8 @@ from crosscam.gallery import NewEntry, create_gallery
 from crosscam.gallery.filling import identify_model
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes.catalogue import build_model, find_recipe
+from crosscam.recipes.checkpoint import save_recipe, save_weights
 from crosscam.recipes.settings import with_settings
-from crosscam.training.checkpoint import save_recipe, save_weights
 from crosscam.web.search import preview
 
 try:

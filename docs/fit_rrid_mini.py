@@ -44,15 +44,15 @@ from crosscam.models.relation import one_vs_rest_mean
 from crosscam.models.rrid import RRID
 from crosscam.models.stripes import PartUnits, merge_stripes
 from crosscam.recipes.catalogue import RRID_MINI, build_model
+from crosscam.recipes.checkpoint import save_provenance, save_recipe, save_weights
 from crosscam.system.files import stamp_of, write_atomically
-from crosscam.training.checkpoint import save_provenance, save_recipe, save_weights
 from crosscam.training.provenance import save_trained_on, versions
 
 sys.path.insert(0, str(Path(__file__).parent))
 from published_body import BATCH, fill_body, unfold_norms
 
 STRIPES = 4
-AUGMENT = Augment(flip=0.5, erase="none", shift=0.05, jitter=0.3, tint=0.1, grey=0.03, blur=0.2, background=0.2)
+AUGMENT = Augment(flip=0.5, erase="none", shift=0.05, jitter=0.3, tint=0.1, gray=0.03, blur=0.2, background=0.2)
 # Penalties of the least squares, as shares of the number of images (inputs have variance 1): of a part's own stripe,
 # and of the rest of the image.
 OWN, REST = 0.0016, 0.5

@@ -274,7 +274,7 @@ def empty_gallery() -> None:
 SECTIONS: dict[str, list[Case]] = {
     "Data sets": [
         Case("A folder that is not there", "data doctor nowhere"),
-        Case("A folder that is no data set", "data doctor empty", lambda: os.mkdir("empty")),
+        Case("A folder that is not a data set", "data doctor empty", lambda: os.mkdir("empty")),
         Case("Several data sets", "data doctor sets", two_data_sets),
         Case("An empty training split", "train rrid-s --data blank", empty_folder("blank", "bounding_box_train")),
         Case("An empty query", "evaluate run --data unasked", empty_folder("unasked", "query")),
@@ -327,7 +327,7 @@ SECTIONS: dict[str, list[Case]] = {
         Case("A picture that cannot be read", "extract run torn out.npz"),
     ],
     "Calibration": [
-        Case("Too few labelled pictures", "calibrate run --data people"),
+        Case("Too few labeled pictures", "calibrate run --data people"),
         Case("Pictures that the network was trained on", "calibrate seen-run --data seen", trained_on_all),
     ],
     "Serving": [

@@ -20,10 +20,10 @@ from torch.nn.functional import cosine_similarity
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.inference.describing import load_model
 from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.checkpoint import PROVENANCE, RECIPE, WEIGHTS, load_recipe, load_weights, save_weights
 from crosscam.recipes.recipe import Distill
 from crosscam.recipes.settings import recipe_to_json
 from crosscam.shipped import run_folder
-from crosscam.training.checkpoint import PROVENANCE, RECIPE, WEIGHTS, load_recipe, load_weights, save_weights
 from crosscam.training.provenance import TRAINED_ON, save_trained_on
 
 MOST_BYTES = 12_000_000

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.inference.engines.openvino_engine import openvino_core
-from crosscam.models.backbones.omni_scale import AggregationGate, OmniScaleBlock
-from crosscam.models.backbones.osnet_lct import OSNetLCT
+from crosscam.models.backbones.omni_scale import AggregationGate, OmniScaleBlock, OSNetLCT
 
 BATCH = 32
 # Behind the feature map the published graph has a convolution, two sums, a product and a sum with numbers of their own.

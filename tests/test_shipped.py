@@ -10,8 +10,8 @@ from crosscam.errors import ModelMismatchError
 from crosscam.gallery import ModelIdentity, create_gallery
 from crosscam.gallery.filling import matching_extractor
 from crosscam.inference.extractor import Extractor
+from crosscam.recipes.checkpoint import PROVENANCE, WEIGHTS, load_weights
 from crosscam.shipped import SHIPPED, run_folder
-from crosscam.training.checkpoint import PROVENANCE, WEIGHTS, load_weights
 from crosscam.training.provenance import TRAINED_ON, load_trained_on
 
 

@@ -16,7 +16,7 @@ from crosscam.calibration import fitting, pair_counts
 from crosscam.calibration.calibration import Calibration, Origin
 from crosscam.calibration.fitting import calibrate, log_likelihood_ratio
 from crosscam.calibration.open_set import edge_at_fmr, edge_at_fnmr, impostor_pairs
-from crosscam.calibration.pair_counts import BINS, WIDTH, closest_impostors, count_pairs, labelled
+from crosscam.calibration.pair_counts import BINS, WIDTH, closest_impostors, count_pairs, labeled
 from crosscam.errors import DataError
 
 ORIGIN = Origin("toy", "0123456789abcdef", "f" * 64)
@@ -36,8 +36,8 @@ def people(
     random = np.random.default_rng(seed)
     pids = np.repeat(np.arange(1, ids + 1), cameras * images)
     camids = np.tile(np.repeat(np.arange(1, cameras + 1), images), ids)
-    centre = random.normal(size=(ids + 1, 24))
-    x = centre[pids] + noise * random.normal(size=(len(pids), 24))
+    center = random.normal(size=(ids + 1, 24))
+    x = center[pids] + noise * random.normal(size=(len(pids), 24))
     others = random.normal(size=(distractors + junk, 24))
     pids = np.concatenate([pids, np.zeros(distractors, int), np.full(junk, -1)])
     camids = np.concatenate([camids, random.integers(1, cameras + 1, distractors + junk)])
@@ -73,7 +73,7 @@ def found(points: Points) -> Calibration:
 
 def test_counts_equal_a_loop_over_all_pairs(points: Points, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pair_counts, "BLOCK_ELEMENTS", 900)  # several blocks
-    counts = count_pairs(labelled(*points), [(0, 1), (2, 2)])
+    counts = count_pairs(labeled(*points), [(0, 1), (2, 2)])
     pairs = pairs_by_loop(points)
     for kind in ("genuine", "impostor", "within"):
         histogram = getattr(counts, kind)
@@ -178,7 +178,7 @@ def test_edges_and_likelihood_by_naive_loops(seed: int, num_genuine: int, num_im
 
 
 def test_weighted_impostor_pairs_equal_a_loop_over_copies(points: Points) -> None:
-    data = labelled(*points)
+    data = labeled(*points)
     weight = np.random.default_rng(1).integers(0, 3, len(data.per_identity)).astype(float)
     naive = 0.0
     for i, j in itertools.combinations(range(len(data.identities)), 2):
@@ -191,7 +191,7 @@ def test_weighted_impostor_pairs_equal_a_loop_over_copies(points: Points) -> Non
 
 
 def test_a_thinned_tail_keeps_its_weight_and_its_closest_pairs(points: Points) -> None:
-    data = labelled(*points)
+    data = labeled(*points)
     counts = count_pairs(data, [])
     tail = closest_impostors(data, counts, share=0.5, limit=800)
     assert len(tail.bin) < 2_000
@@ -297,7 +297,7 @@ def test_pairs_are_counted_from_labels_alone_as_from_descriptors(seed: int) -> N
     pids, camids = rng.integers(-1, 6, count), rng.integers(0, 3, count)
     rows = np.zeros((count, 4), np.float32)
     rows[:, 0] = 1
-    data = labelled(rows, pids, camids)
+    data = labeled(rows, pids, camids)
     counts = count_pairs(data, [])
     told: list[tuple[int, int]] = []
     with pytest.MonkeyPatch.context() as patch:

@@ -17,7 +17,7 @@ Found = dict[str, tuple[int, str]]
 # For each case: what, where, and the next step.
 EXPECTED = {
     "A folder that is not there": ("No data set at nowhere", "Check the path"),
-    "A folder that is no data set": ("empty is no data set", "Expected one of", "docs/datasets.md"),
+    "A folder that is not a data set": ("empty is not a data set", "Expected one of", "docs/datasets.md"),
     "Several data sets": ("sets holds several data sets: a, b", "Give the path of one"),
     "An empty training split": ("training subset of blank is empty", "crosscam data doctor"),
     "An empty query": ("query of unasked is empty", "crosscam data holdout"),
@@ -63,7 +63,7 @@ EXPECTED = {
     "Nothing that says whom to forget": ("Nothing says what to forget", "Give a condition"),
     "A time span that is none": ("'soon'", "such as 30d"),
     "An address without a collection": ("no address of a gallery", "milvus://HOST:PORT/COLLECTION"),
-    "Too few labelled pictures": ("48 pairs of different people", "expected 30,000", "Give --fmr 0.63"),
+    "Too few labeled pictures": ("48 pairs of different people", "expected 30,000", "Give --fmr 0.63"),
     "Pictures that the network was trained on": ("trained on seen", "crosscam data holdout"),
     "Nothing to serve": ("No gallery at nowhere",),
     "An address that others can reach": ("0.0.0.0 needs a token", "--token-file"),

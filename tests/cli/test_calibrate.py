@@ -1,4 +1,4 @@
-"""``crosscam calibrate``: from labelled pictures to a file and to a gallery."""
+"""``crosscam calibrate``: from labeled pictures to a file and to a gallery."""
 
 from __future__ import annotations
 

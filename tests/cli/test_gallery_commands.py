@@ -167,7 +167,7 @@ def test_what_is_refused(crosscam: Run, filled: Path) -> None:
         (f"gallery search g run {picture} --parts arm=1", "No body part or block 'arm'"),
         (f"gallery search g run {picture} --parts arm", "is not a weight"),
         ("gallery search g run", "No picture to search for"),
-        ("gallery expire g --keep soon", "is no time span"),
+        ("gallery expire g --keep soon", "is not a time span"),
         ("gallery add g run people --camids 3", "camids means nothing"),
         ("gallery info milvus://nowhere", "no address of a gallery"),
     ):

@@ -99,7 +99,7 @@ def test_a_gallery_refuses_the_network_with_another_input(crosscam: Run, place: 
     [
         ("import-network elsewhere.onnx", "What elsewhere.onnx takes is not known. Give --input"),
         ("import-network gone.onnx --input 'rgb 2x2 1'", "No file gone.onnx"),
-        ("import-network elsewhere.onnx --input 'rgb 2x2'", "expected colour order, height x width and scale"),
+        ("import-network elsewhere.onnx --input 'rgb 2x2'", "expected color order, height x width and scale"),
         ("import-network elsewhere.onnx --input 'rgb 64x16 1'", "takes any x 3 x 32 x 16"),
         ("import-network elsewhere.onnx --family 0299", "Unknown family '0299'. Known: person-reidentification-"),
         ("import-network elsewhere.onnx --family osnet_x1_0", "takes --out, the run folder to write"),

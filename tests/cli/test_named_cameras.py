@@ -119,7 +119,7 @@ def test_times_are_dates(crosscam: Run, gallery: Path) -> None:
     assert [h["id"] for h in found(crosscam, "--time-from 2h")] == [3]
     assert "2026-11-24 08:30:00 UTC" in crosscam(f"gallery search g run 'own/{SOUTH}/000.jpg' --limit 99")[1]
     status, _, err = crosscam("gallery forget g --time-from noon")
-    assert (status, "--time-from: 'noon' is no time. Expected a date" in err) == (2, True)
+    assert (status, "--time-from: 'noon' is not a valid time. Expected a date" in err) == (2, True)
     assert json.loads(crosscam("gallery expire g --by time --keep 1h30m --json")[1])["forgotten"] >= 1
 
 
@@ -162,10 +162,10 @@ def test_the_doctor_looks_at_pictures_of_nobody_known(crosscam: Run, by_camera: 
 def test_calibration_knows_cameras_by_name(crosscam: Run, gallery: Path) -> None:
     for picture in sorted((gallery / "people").glob("*/*.jpg")):
         who, camera = picture.name[:4], NORTH if "_c1" in picture.name else "Elsewhere"
-        folder = gallery / "labelled" / camera / who
+        folder = gallery / "labeled" / camera / who
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(picture, folder / f"{picture.stem.replace('_c', '-')}.jpg")
-    status, _, err = crosscam("calibrate run --data labelled --fmr 0.2 --fnmr 0.95 --gallery g")
+    status, _, err = crosscam("calibrate run --data labeled --fmr 0.2 --fnmr 0.95 --gallery g")
     assert status == 0, err
     assert "Each folder is a camera: 1 Elsewhere, 2 Kamera Nord." in err
     with open_gallery(gallery / "g") as opened:
@@ -179,7 +179,7 @@ def test_a_plain_folder_needs_no_option(crosscam: Run, place: Path) -> None:
     assert status == 0, err
     assert "Nobody is named on the pictures." in err
     status, _, err = crosscam("gallery add g run people/bounding_box_test --subset train")
-    assert (status, "is no data set, so it has no subset train" in err) == (2, True)
+    assert (status, "is not a data set, so it has no subset train" in err) == (2, True)
 
 
 def test_the_gallery_knows_its_network(crosscam: Run, place: Path) -> None:

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from crosscam.cli import calibrate, demo
 from crosscam.experiments import scoring
+from crosscam.recipes import checkpoint
 from crosscam.shipped import run_folder
-from crosscam.training import checkpoint
 
 Run = Callable[[str], tuple[int, str, str]]
 Spoil = Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]

@@ -75,7 +75,7 @@ def test_a_video_is_watched_once(crosscam: Run, yard: Path) -> None:
     [
         ("watch walk.mp4", "Nothing says where the people go. Give --gallery GALLERY, or --out FOLDER."),
         ("watch walk.mp4 --gallery g", "Nothing says which camera filmed this. Give --camera NAME."),
-        (CALL.replace("2026-11-24T09:30+01:00", "soon"), "--start: 'soon' is no time. Expected a date"),
+        (CALL.replace("2026-11-24T09:30+01:00", "soon"), "--start: 'soon' is not a valid time. Expected a date"),
         (CALL.replace("det.txt", "gone.onnx"), "No detector at gone.onnx."),
         (CALL.replace("det.txt", "walk.mp4"), "--detector 'walk.mp4': expected a YOLOX or SSD file"),
         (CALL.replace("walk.mp4", "gone.mp4"), "No video at gone.mp4. Expected a video file"),

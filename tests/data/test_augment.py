@@ -16,7 +16,7 @@ from crosscam.data.augment import (
     Augment,
     PartGenerator,
     augment,
-    normalise,
+    normalize,
     prepare,
     random_blur,
     random_erase,
@@ -78,20 +78,20 @@ def test_resized_images_are_channels_last(size: tuple[int, int]) -> None:
     assert resize(noise(2, 32, 16), *size).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_normalise_takes_out_the_imagenet_mean_and_deviation() -> None:
+def test_normalize_takes_out_the_imagenet_mean_and_deviation() -> None:
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     images = planes(2, 4, 3)
     before = images.clone()
-    out = normalise(images)
+    out = normalize(images)
     for channel in range(3):
         expected = (before[:, channel].double() / 255 - mean[channel]) / std[channel]
         torch.testing.assert_close(out[:, channel].double(), expected, rtol=0, atol=1e-5)
     assert torch.equal(images, before)
 
 
-def test_prepare_resizes_then_normalises() -> None:
+def test_prepare_resizes_then_normalizes() -> None:
     images = noise(2, 20, 10)
-    assert torch.equal(prepare(images, 32, 16), normalise(resize(images, 32, 16)))
+    assert torch.equal(prepare(images, 32, 16), normalize(resize(images, 32, 16)))
 
 
 def test_flip_mirrors_left_to_right_or_leaves_alone() -> None:
@@ -108,7 +108,7 @@ def test_flip_mirrors_left_to_right_or_leaves_alone() -> None:
 def boxes_of(before: Tensor, after: Tensor) -> list[tuple[int, int, int, int] | None]:
     """Top, left, bottom and right of what changed in each image; None where nothing did.
 
-    All inside the box must have changed, to one colour, and nothing outside.
+    All inside the box must have changed, to one color, and nothing outside.
     """
     boxes: list[tuple[int, int, int, int] | None] = []
     for old, new in zip(before, after, strict=True):
@@ -119,7 +119,7 @@ def boxes_of(before: Tensor, after: Tensor) -> list[tuple[int, int, int, int] | 
         rows, columns = changed.any(1).nonzero(), changed.any(0).nonzero()
         top, left, bottom, right = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
         patch = new[:, top:bottom, left:right]
-        assert torch.equal(patch, patch[:, :1, :1].expand_as(patch)), "the patch has more than one colour"
+        assert torch.equal(patch, patch[:, :1, :1].expand_as(patch)), "the patch has more than one color"
         expected = old.clone()
         expected[:, top:bottom, left:right] = patch
         assert torch.equal(new, expected)
@@ -128,7 +128,7 @@ def boxes_of(before: Tensor, after: Tensor) -> list[tuple[int, int, int, int] | 
 
 
 def striped(count: int, height: int, width: int) -> Tensor:
-    """Images of half levels, which no erasing colour equals: every erased pixel shows."""
+    """Images of half levels, which no erasing color equals: every erased pixel shows."""
     return torch.full((count, 3, height, width), 127.5)
 
 
@@ -173,17 +173,17 @@ def test_the_correct_box_goes_anywhere_within_the_image() -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 0.75, 1.0])
-def test_erasing_fires_as_often_as_asked_and_every_colour_is_drawn(probability: float) -> None:
+def test_erasing_fires_as_often_as_asked_and_every_color_is_drawn(probability: float) -> None:
     images = striped(2000, 32, 32)
     out = random_erase(images, probability, "correct", generator())
     fired = [b is not None for b in boxes_of(images, out)]
     assert abs(np.mean(fired) - probability) < 0.04
-    colours = out[out != 127.5]
+    colors = out[out != 127.5]
     if probability:
-        assert torch.equal(colours, colours.round())
-        assert colours.min() == 0
-        assert colours.max() == 255
-        assert abs(colours.mean() - 127.5) < 6
+        assert torch.equal(colors, colors.round())
+        assert colors.min() == 0
+        assert colors.max() == 255
+        assert abs(colors.mean() - 127.5) < 6
 
 
 @pytest.mark.parametrize("placement", ["authors", "correct"])
@@ -201,7 +201,7 @@ def test_erasing_equals_a_loop_over_images_with_the_same_draws(
 
     monkeypatch.setattr(module, "_uniform", record)
     out = random_erase(images, 0.6, placement, generator(3))
-    fire, areas, aspects, *places, colours = (d.double().numpy() for d in drawn)
+    fire, areas, aspects, *places, colors = (d.double().numpy() for d in drawn)
     expected = images.clone()
     for i in range(b):
         if fire[i] >= 0.6:
@@ -213,8 +213,8 @@ def test_erasing_equals_a_loop_over_images_with_the_same_draws(
                 top, left = h, w
                 if placement == "correct":
                     top, left = int(places[0][i] * (height - h + 1)), int(places[1][i] * (width - w + 1))
-                colour = torch.from_numpy(np.floor(colours[i] * 256)).float().view(3, 1, 1)
-                expected[i, :, top : top + h, left : left + w] = colour
+                color = torch.from_numpy(np.floor(colors[i] * 256)).float().view(3, 1, 1)
+                expected[i, :, top : top + h, left : left + w] = color
                 break
     assert torch.equal(out, expected)
     assert not torch.equal(out, images)
@@ -291,7 +291,7 @@ def test_the_same_seed_gives_the_same_batch_and_the_callers_batch_stays(
 @pytest.mark.parametrize("cut", [1, 5])
 def test_a_part_of_a_batch_changes_as_it_does_in_the_whole(cut: int) -> None:
     images = noise(8, 32, 16)
-    settings = replace(EVERYTHING, tint=0.2, grey=0.5, blur=0.5)
+    settings = replace(EVERYTHING, tint=0.2, gray=0.5, blur=0.5)
     whole = augment(images, 48, 32, settings, generator(3))
     for rows in (slice(0, cut), slice(cut, 8)):
         part = PartGenerator.of(torch.device("cpu"), 8, rows.start)
@@ -323,7 +323,7 @@ def test_tint_multiplies_each_channel_by_one_factor() -> None:
     assert len(factors[:, :, 0, 0].unique()) == 18
 
 
-def test_grey_keeps_the_luminance_and_takes_the_colour() -> None:
+def test_grey_keeps_the_luminance_and_takes_the_color() -> None:
     images = planes(200, 4, 3)
     out = random_gray(images, 0.3, generator(2))
     grey = (out[:, 0] == out[:, 1]).all(dim=(1, 2)) & (out[:, 0] == out[:, 2]).all(dim=(1, 2))
@@ -352,7 +352,7 @@ def test_blur_is_the_gaussian_of_each_image() -> None:
 
 
 @pytest.mark.parametrize("change", [random_tint, random_gray, random_blur])
-def test_changes_of_colour_and_focus_stay_between_black_and_white(change: object) -> None:
+def test_changes_of_color_and_focus_stay_between_black_and_white(change: object) -> None:
     assert callable(change)
     out = change(BLACK_AND_WHITE[noise(8, 12, 6).permute(0, 3, 1, 2).long() % 2], 1.0, generator(4))
     assert out.min() >= 0
@@ -361,21 +361,21 @@ def test_changes_of_colour_and_focus_stay_between_black_and_white(change: object
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_normalise_is_the_formula_in_any_layout(dtype: torch.dtype, count: int) -> None:
+def test_normalize_is_the_formula_in_any_layout(dtype: torch.dtype, count: int) -> None:
     images = noise(count, 40, 24).permute(0, 3, 1, 2).to(dtype)
     kind = torch.float64 if dtype == torch.float64 else torch.float32
     mean = torch.tensor((0.485, 0.456, 0.406), dtype=kind).mul_(255).view(3, 1, 1)
     std = torch.tensor((0.229, 0.224, 0.225), dtype=kind).mul_(255).view(3, 1, 1)
     for layout in (images, images.contiguous()):
-        found = normalise(layout)
+        found = normalize(layout)
         assert found.dtype == kind
         assert torch.allclose(found, (images - mean) / std, rtol=3e-7, atol=0)
-        assert torch.equal(found, normalise(images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)))
+        assert torch.equal(found, normalize(images.permute(0, 3, 1, 2).contiguous().permute(0, 2, 3, 1)))
 
 
-def test_normalise_lets_gradients_through() -> None:
+def test_normalize_lets_gradients_through() -> None:
     images = planes(2, 6, 4).requires_grad_()
-    normalise(images).sum().backward()
+    normalize(images).sum().backward()
     assert images.grad is not None
     assert (images.grad[:, 0] - 1 / (0.229 * 255)).abs().max() < 1e-6
 
@@ -391,11 +391,11 @@ def test_bytes_are_augmented_as_numbers_are(settings: Augment) -> None:
     if settings.shift:
         out = random_shift(out, settings.shift, random)
     out = random_erase(out, settings.erase_probability, settings.erase, random)
-    out = normalise(random_flip(out, settings.flip, random))
+    out = normalize(random_flip(out, settings.flip, random))
     assert torch.equal(augment(images, 48, 32, settings, generator(3)), out)
 
 
-@pytest.mark.parametrize("fill", ["colour", "pixels", "mean"])
+@pytest.mark.parametrize("fill", ["color", "pixels", "mean"])
 def test_patches_are_made_of_what_the_setting_says(fill: str) -> None:
     images = torch.full((64, 3, 40, 20), 7, dtype=torch.uint8)
     generator = torch.Generator().manual_seed(0)

@@ -24,17 +24,17 @@ def figure() -> Tensor:
 
 
 def picture(person: tuple[int, int, int], behind: tuple[int, int, int], seed: int) -> Tensor:
-    """(1, 3, H, W): a figure of one colour before another, with noise."""
-    colours = torch.tensor([behind, person], dtype=torch.float32)[figure().long()].permute(2, 0, 1)
+    """(1, 3, H, W): a figure of one color before another, with noise."""
+    colors = torch.tensor([behind, person], dtype=torch.float32)[figure().long()].permute(2, 0, 1)
     noise = 12 * torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed))
-    return (colours + noise).clamp(0, 255).unsqueeze(0)
+    return (colors + noise).clamp(0, 255).unsqueeze(0)
 
 
 @pytest.mark.parametrize("behind", [(40, 90, 200), (120, 120, 120), (230, 230, 220)])
 def test_mask_covers_the_person_and_leaves_the_background_out(behind: tuple[int, int, int]) -> None:
     mask = person_mask(picture((180, 30, 40), behind, 0))[0, 0]
     assert mask[figure()].mean() > 0.85
-    # A picture of one colour tells nothing, so its mask is the guess by place alone.
+    # A picture of one color tells nothing, so its mask is the guess by place alone.
     by_place = person_mask(torch.full((1, 3, HEIGHT, WIDTH), 128.0))[0, 0]
     assert overlap(mask) > overlap(by_place) + 0.02
     assert mask[110:120, 34:36].mean() > by_place[110:120, 34:36].mean(), "the foot set forward"

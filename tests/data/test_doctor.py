@@ -11,7 +11,8 @@ from PIL import Image
 
 from crosscam import evaluate_ranking
 from crosscam.data import findings
-from crosscam.data.doctor import OFFICIAL, Counts, Examination, as_text, examine, examine_dataset, table_rows
+from crosscam.data.datasets.readers import read_dataset
+from crosscam.data.doctor import OFFICIAL, Counts, Examination, as_text, examine_dataset, table_rows
 from crosscam.data.findings import NUM_EXAMPLES, Finding
 from crosscam.data.records import ReidDataset, Sample, unmatched_queries
 from crosscam.errors import DataError
@@ -45,7 +46,7 @@ def by_code(examination: Examination) -> dict[str, Finding]:
 
 
 def test_a_healthy_set(tmp_path: Path) -> None:
-    examination = examine(make(tmp_path))
+    examination = examine_dataset(read_dataset(make(tmp_path)))
     # It has Market-1501's layout, but not its counts; nothing else is to be said.
     assert set(by_code(examination)) == {"other_counts"}
     assert examination.healthy
@@ -60,10 +61,11 @@ def test_junk_and_distractors_are_counted_apart(tmp_path: Path) -> None:
     make(tmp_path)
     draw(tmp_path / "bounding_box_test" / "-1_c1s1_000000_00.png", 90)
     draw(tmp_path / "bounding_box_test" / "0000_c1s1_000000_00.png", 91)
-    gallery = examine(tmp_path).subsets[2]
+    gallery = examine_dataset(read_dataset(tmp_path)).subsets[2]
     assert gallery.found == Counts(2, 5, 2)
     assert (gallery.junk, gallery.distractors) == (1, 1)
-    assert table_rows(examine(tmp_path))[3] == ("gallery", "2 (750)", "5 (15,913) + 1 junk", "2 (6)")
+    rows = table_rows(examine_dataset(read_dataset(tmp_path)))
+    assert rows[3] == ("gallery", "2 (750)", "5 (15,913) + 1 junk", "2 (6)")
 
 
 def test_unreadable_images(tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ def test_unreadable_images(tmp_path: Path) -> None:
     (folder / "0001_c1s1_000008_00.jpg").touch()
     whole = (folder / "0001_c1s1_000000_00.png").read_bytes()
     (folder / "0001_c1s1_000009_00.png").write_bytes(whole[: len(whole) // 2])
-    examination = examine(tmp_path)
+    examination = examine_dataset(read_dataset(tmp_path))
     finding = by_code(examination)["unreadable"]
     assert (finding.severity, finding.count) == ("error", 3)
     assert not examination.healthy
@@ -94,7 +96,7 @@ def test_duplicates(tmp_path: Path, copy: str, code: str) -> None:
     make(tmp_path)
     original = tmp_path / "bounding_box_train" / "0001_c1s1_000000_00.png"
     (tmp_path / copy).write_bytes(original.read_bytes())
-    found = by_code(examine(tmp_path))
+    found = by_code(examine_dataset(read_dataset(tmp_path)))
     assert [c for c in found if c.startswith("duplicates")] == [code]
     assert found[code].count == 1
     assert "0001_c1s1_000000_00.png" in found[code].examples[0]
@@ -105,7 +107,7 @@ def test_identities_cameras_and_queries(tmp_path: Path) -> None:
     make(tmp_path)
     draw(tmp_path / "bounding_box_train" / "0009_c1s1_000000_00.png", 70)
     draw(tmp_path / "query" / "0002_c1s1_000000_00.png", 71)
-    found = by_code(examine(tmp_path))
+    found = by_code(examine_dataset(read_dataset(tmp_path)))
     assert found["single_image_ids"].examples == ("pid 9",)
     assert found["unmatched_queries"].count == 1
     assert found["unmatched_queries"].severity == "warning"
@@ -115,7 +117,7 @@ def test_identities_cameras_and_queries(tmp_path: Path) -> None:
 
 def test_train_only_says_how_to_get_a_test(tmp_path: Path) -> None:
     draw(tmp_path / "bounding_box_train" / "0001_c1s1_000000_00.png", 1)
-    found = by_code(examine(tmp_path))
+    found = by_code(examine_dataset(read_dataset(tmp_path)))
     assert "query, gallery" in found["empty_subset"].what
     assert "crosscam data holdout" in found["empty_subset"].cure
     assert found["one_identity"].severity == "error"
@@ -137,7 +139,7 @@ def test_examples_are_few(tmp_path: Path) -> None:
     make(tmp_path)
     for i in range(20):
         (tmp_path / "bounding_box_train" / f"0001_c1s1_1{i:05}_00.png").touch()
-    finding = by_code(examine(tmp_path))["unreadable"]
+    finding = by_code(examine_dataset(read_dataset(tmp_path)))["unreadable"]
     assert finding.count == 20
     assert len(finding.examples) == NUM_EXAMPLES
 
@@ -145,7 +147,7 @@ def test_examples_are_few(tmp_path: Path) -> None:
 def test_missing_images_of_a_table_are_found(tmp_path: Path) -> None:
     draw(tmp_path / "a.png", 1)
     (tmp_path / "t.csv").write_text("path,pid,camid\na.png,1,1\nb.png,2,2\n")
-    finding = by_code(examine(tmp_path / "t.csv"))["unreadable"]
+    finding = by_code(examine_dataset(read_dataset(tmp_path / "t.csv")))["unreadable"]
     assert finding.count == 1
     assert "No image at b.png" in finding.examples[0]
 
@@ -153,7 +155,7 @@ def test_missing_images_of_a_table_are_found(tmp_path: Path) -> None:
 def test_to_dict_is_json_and_text_has_all(tmp_path: Path) -> None:
     make(tmp_path)
     draw(tmp_path / "bounding_box_train" / "0009_c1s1_000000_00.png", 70)
-    examination = examine(tmp_path)
+    examination = examine_dataset(read_dataset(tmp_path))
     assert json.loads(json.dumps(examination.to_dict()))["subsets"][0]["found"] == {"ids": 3, "images": 9, "cameras": 2}
     assert examination.to_dict()["healthy"] is True
     text = as_text(examination)
@@ -165,7 +167,7 @@ def test_to_dict_is_json_and_text_has_all(tmp_path: Path) -> None:
 
 def test_progress_counts_every_image_once(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    examine(make(tmp_path), progress=lambda done, total: calls.append((done, total)))
+    examine_dataset(read_dataset(make(tmp_path)), progress=lambda done, total: calls.append((done, total)))
     assert calls == [(i, 16) for i in range(1, 17)]
 
 
@@ -173,8 +175,8 @@ def test_options_are_passed_on(tmp_path: Path) -> None:
     draw(tmp_path / "ann" / "1.png", 1)
     draw(tmp_path / "bob" / "1.png", 2)
     with pytest.raises(DataError, match="camids"):
-        examine(tmp_path)
-    assert examine(tmp_path, camids=3).subsets[0].found == Counts(2, 2, 1)
+        examine_dataset(read_dataset(tmp_path))
+    assert examine_dataset(read_dataset(tmp_path, camids=3)).subsets[0].found == Counts(2, 2, 1)
 
 
 def test_published_counts() -> None:

@@ -13,7 +13,7 @@ WIDE = np.array([[0, 1000, 30000, 65535], [257, 514, 65000, 1000]], np.uint16)
 BACKGROUND = (10, 20, 30)
 
 
-def png(pixels: np.ndarray, depth: int, colour: int, transparent: tuple[int, ...] | None = None) -> bytes:
+def png(pixels: np.ndarray, depth: int, color: int, transparent: tuple[int, ...] | None = None) -> bytes:
     """(H, W) or (H, W, C) levels of 2, 4, 8 or 16 bits."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
@@ -24,7 +24,7 @@ def png(pixels: np.ndarray, depth: int, colour: int, transparent: tuple[int, ...
     for row in pixels.reshape(height, -1):
         bits = ((row[:, None].astype(int) >> np.arange(depth)[::-1]) & 1).astype(np.uint8)
         rows.append(b"\0" + np.packbits(bits.ravel()).tobytes())
-    body = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    body = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
     if transparent is not None:
         body += chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent))
     return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IDAT", zlib.compress(b"".join(rows))) + chunk(b"IEND", b"")
@@ -60,7 +60,7 @@ def test_tiff_with_white_as_zero_is_the_negative(bits: int, order: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pixels", "depth", "colour", "transparent", "hidden"),
+    ("pixels", "depth", "color", "transparent", "hidden"),
     [
         (WIDE, 16, 0, (1000,), WIDE == 1000),
         (WIDE, 16, 0, (65535,), WIDE == 65535),
@@ -72,9 +72,9 @@ def test_tiff_with_white_as_zero_is_the_negative(bits: int, order: str) -> None:
     ],
 )
 def test_transparent_values_show_the_background(
-    pixels: np.ndarray, depth: int, colour: int, transparent: Any, hidden: np.ndarray
+    pixels: np.ndarray, depth: int, color: int, transparent: Any, hidden: np.ndarray
 ) -> None:
-    plain = decode_image(png(pixels, depth, colour))
-    decoded = decode_image(png(pixels, depth, colour, transparent), background=BACKGROUND)
+    plain = decode_image(png(pixels, depth, color))
+    decoded = decode_image(png(pixels, depth, color, transparent), background=BACKGROUND)
     assert (decoded[hidden] == BACKGROUND).all()
     np.testing.assert_array_equal(decoded[~hidden], plain[~hidden])

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosscam.data.images import decode_image, list_images, natural_key, resize_image
+from crosscam.data.images import decode_image, resize_image
+from crosscam.data.walk import list_images, natural_key
 from crosscam.errors import ImageError
 
 PARITY = Path(__file__).parent / "parity" / "resize.npz"

@@ -42,7 +42,7 @@ def test_input_is_what_its_words_say(text: str, expected: list[float]):
     ],
 )
 def test_other_words_are_refused(text: str):
-    with pytest.raises(ArgumentError, match="expected colour order, height x width and scale"):
+    with pytest.raises(ArgumentError, match="expected color order, height x width and scale"):
         NetworkInput.parse(text)
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.images import list_images
-from crosscam.data.walk import find_files, subfolders
+from crosscam.data.walk import find_files, list_images, subfolders
 from crosscam.errors import DataError
 
 

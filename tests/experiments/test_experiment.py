@@ -28,13 +28,13 @@ from crosscam.inference.extractor import Extractor
 from crosscam.metrics.ranking import evaluate_ranking
 from crosscam.models.baselines.aligned_reid import aligned_distances
 from crosscam.recipes.catalogue import find_recipe
+from crosscam.recipes.checkpoint import load_weights
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.retrieval.expansion import expand_queries
 from crosscam.retrieval.reranking import rerank
 from crosscam.training.callbacks import Listeners, StepReport, read_history
-from crosscam.training.checkpoint import load_weights
 from crosscam.training.run import RunState
 
 SETTINGS = [

@@ -39,7 +39,7 @@ def extractor() -> Extractor:
 
 
 def draw(path: Path, seed: int, shade: int = 0) -> Path:
-    """Blocks of colours that the seed decides."""
+    """Blocks of colors that the seed decides."""
     path.parent.mkdir(parents=True, exist_ok=True)
     blocks = np.random.default_rng(seed).integers(0, 256 - shade, (6, 2, 3)) + shade
     Image.fromarray(blocks.astype(np.uint8)).resize((32, 96), Image.Resampling.NEAREST).save(path)

@@ -18,7 +18,7 @@ from crosscam.recipes.catalogue import find_recipe
 
 
 class Levels(nn.Module):
-    """The mean level of each colour: descriptors whose lengths differ."""
+    """The mean level of each color: descriptors whose lengths differ."""
 
     layout = (Block("global", 0, 3, 1, "global", (0.0, 1.0)),)
 
@@ -32,7 +32,7 @@ class Levels(nn.Module):
 
 def test_lengths_count_where_the_recipe_says_so(rendered: ReidDataset) -> None:
     recipe = find_recipe("trinet")
-    kept = replace(recipe, evaluation=replace(recipe.evaluation, normalise=False))
+    kept = replace(recipe, evaluation=replace(recipe.evaluation, normalize=False))
     unit, raw = (TestImages(rendered, r).score(Levels()) for r in (recipe, kept))
     assert (unit.to_dict()["distance"], raw.to_dict()["distance"]) == ("euclidean", "euclidean, lengths kept")
     distances = np.linalg.norm(raw.query[:, None] - raw.gallery[None], axis=2)

@@ -14,8 +14,7 @@ from crosscam.gallery.fragments import Fragment
 from crosscam.report.camera_graph import camera_graph
 from crosscam.report.journey_report import render_journeys
 from crosscam.report.journey_view import Way, ways_of
-from crosscam.video.journey_mot import mot_texts
-from crosscam.video.mot import read_mot
+from crosscam.video.mot import mot_texts, read_mot
 
 CAMERAS = ("gate", "hall/<b>")
 

@@ -20,8 +20,7 @@ from crosscam.inference.engines.autotune import Measurement, choose_engine, reme
 from crosscam.inference.engines.base import in_batches_of, num_threads, runtime
 from crosscam.inference.engines.card import ModelCard, card_from_texts, card_to_texts, fingerprint_of
 from crosscam.inference.engines.graph import PixelsToDescriptors, RowsToDescriptors
-from crosscam.inference.engines.onnx_engine import OnnxEngine
-from crosscam.inference.engines.quantize import batches_of, neighbor_agreement
+from crosscam.inference.engines.onnx_engine import OnnxEngine, batches_of, neighbor_agreement
 from crosscam.inference.engines.registry import EngineSpec, Network, candidates, open_engine
 from crosscam.inference.engines.torch_engine import TorchEngine, fused
 from crosscam.inference.exporting import drawn_noise
@@ -48,7 +47,7 @@ def small_recipe() -> Recipe:
 
 
 def warmed(recipe: Recipe) -> nn.Module:
-    """Random weights, and batch normalisation that is not at its start."""
+    """Random weights, and batch normalization that is not at its start."""
     torch.manual_seed(1)
     model = build_model(recipe, 0)
     with torch.no_grad():
@@ -220,7 +219,7 @@ def test_unknown_engines_and_missing_runtimes_are_told_in_one_line(network: Netw
         open_engine("openvino", replace(network, device="cuda"))
 
 
-def test_fusing_leaves_no_batch_normalisation_behind_a_convolution() -> None:
+def test_fusing_leaves_no_batch_normalization_behind_a_convolution() -> None:
     model = warmed(small_recipe())
     copied = fused(model, (64, 32))
     assert any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
@@ -242,7 +241,7 @@ class Misleading(nn.Module):
         return ReidOutput((self.conv(torch.relu(self.norm(images))).mean((2, 3)),))
 
 
-def test_the_layers_of_parts_take_their_normalisation_in() -> None:
+def test_the_layers_of_parts_take_their_normalization_in() -> None:
     model, recipe = tiny_rrid()
     size = (recipe.data.height, recipe.data.width)
     copied = fused(model, size)
@@ -444,7 +443,7 @@ def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert num_threads() >= 1
 
 
-def test_torch_takes_models_in_bf16_but_normalises_pixels_in_fp32(network: Network) -> None:
+def test_torch_takes_models_in_bf16_but_normalizes_pixels_in_fp32(network: Network) -> None:
     module = PixelsToDescriptors(network.model, flip=False)
     assert module.mean.dtype == torch.float32
     engine = TorchEngine(network.model, (64, 32), flip=False, bf16=True)
@@ -497,10 +496,10 @@ def test_a_choice_stays_beside_the_run_whatever_the_clock_says_next(
     assert remember(network, "torch", {}) == "onnxruntime"
 
 
-def test_pixels_are_normalised_by_rows_to_the_same_numbers(network: Network) -> None:
+def test_pixels_are_normalized_by_rows_to_the_same_numbers(network: Network) -> None:
     plain, rows = (kind(network.model, flip=True) for kind in (PixelsToDescriptors, RowsToDescriptors))
     pixels = torch.from_numpy(PIXELS)
-    assert torch.equal(rows.normalised(pixels), plain.normalised(pixels))
+    assert torch.equal(rows.normalized(pixels), plain.normalized(pixels))
 
 
 def test_a_tracker_does_not_ask_the_disk_at_every_frame(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:

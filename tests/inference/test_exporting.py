@@ -21,11 +21,11 @@ from crosscam.inference.engines.openvino_engine import openvino_core
 from crosscam.inference.engines.registry import Network, write_fp32
 from crosscam.inference.exporting import _refuse_unlike, drawn_noise, export_model
 from crosscam.inference.extractor import Extractor
+from crosscam.recipes import checkpoint
 from crosscam.recipes.baseline_recipes import scaled_down
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.training import checkpoint
 
 TINY = "basic:stem=8,planes=8.8.16.16,out=8.8.16.16,depths=1.1.1.1"
 

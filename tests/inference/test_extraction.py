@@ -20,14 +20,14 @@ from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, CrosscamError, ImageError
 from crosscam.inference.describing import extract, load_model
-from crosscam.inference.extractor import Extractor, describe
+from crosscam.inference.extractor import Extractor
 from crosscam.inference.tracker_features import TrackerFeatures
-from crosscam.models.output import ReidOutput
+from crosscam.models.output import ReidOutput, describe
 from crosscam.models.rrid import RRID
+from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.training import checkpoint
 
 SMALL = [
     "name=small",
@@ -44,7 +44,7 @@ def small_recipe(*settings: str) -> Recipe:
 
 
 def save_run(folder: Path, recipe: Recipe, num_ids: int = 5) -> RRID:
-    """A run folder with random weights whose batch normalisation is not at its start."""
+    """A run folder with random weights whose batch normalization is not at its start."""
     torch.manual_seed(3)
     model = build_model(recipe, num_ids)
     with torch.no_grad():
@@ -90,7 +90,7 @@ def small_images(paths: list[Path]) -> Tensor:
     return prepare(torch.from_numpy(np.stack(arrays)), 64, 32)
 
 
-class MeanColour(nn.Module):
+class MeanColor(nn.Module):
     """A model whose descriptor a reader can compute: the mean of each channel, and one."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class MeanColour(nn.Module):
 
 def test_extract_describes_all_images_in_their_order(rendered: ReidDataset) -> None:
     paths = [s.path for s in rendered.gallery[:7]]
-    model = MeanColour().train()
+    model = MeanColor().train()
     progress: list[tuple[int, int]] = []
     images = open_images(paths, 64, 32)
     found = extract(model, images, 64, 32, batch_size=3, progress=lambda *done: progress.append(done))
@@ -292,7 +292,7 @@ def test_an_extractor_says_what_it_is(run: tuple[Path, RRID], rendered: ReidData
     assert repr(extractor) == f"Extractor('small', 24 numbers, 64 x 32, auto, {extractor.fingerprint[:4]}...)"
     extractor([rendered.query[0].path])
     assert ", torch, " in repr(extractor)
-    assert repr(TrackerFeatures(extractor, colour="rgb")) == f"TrackerFeatures({extractor!r}, rgb)"
+    assert repr(TrackerFeatures(extractor, color="rgb")) == f"TrackerFeatures({extractor!r}, rgb)"
 
 
 def test_a_picture_that_cannot_be_read_is_named(run: tuple[Path, RRID], tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_a_damaged_declaration_is_one_line(onnx_file: Path, tmp_path: Path, chan
     [
         (f"rgb {WIDTH}x{HEIGHT} 255", "Declare the size that the file takes, height first"),
         ("rgb 256x128 255", "takes any x 3 x 32 x 16"),
-        ("rgb 256 255", "expected colour order"),
+        ("rgb 256 255", "expected color order"),
     ],
 )
 def test_another_size_is_one_line(onnx_file: Path, text: str, fault: str):

@@ -32,21 +32,21 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     return [Sample(path, int(path.name[:4]), int(path.name[6])) for path in paths]
 
 
-def compared(network: nn.Module, samples: list[Sample], text: str, *, labelled: bool):
+def compared(network: nn.Module, samples: list[Sample], text: str, *, labeled: bool):
     takes = NetworkInput.parse(text)
     pixels = Extractor.load(network, input=text).decoded([s.path for s in samples])
     opened = ImportedNetwork(open_module(network), takes, "network")
-    return compare_readings(opened, pixels, [s.pid for s in samples] if labelled else None)
+    return compare_readings(opened, pixels, [s.pid for s in samples] if labeled else None)
 
 
-@pytest.mark.parametrize("labelled", [False, True])
-def test_bgr_declared_as_rgb_is_caught(samples: list[Sample], labelled: bool):
-    wrong = compared(Stripes(), samples, f"rgb {HEIGHT}x{WIDTH} 255", labelled=labelled)
+@pytest.mark.parametrize("labeled", [False, True])
+def test_bgr_declared_as_rgb_is_caught(samples: list[Sample], labeled: bool):
+    wrong = compared(Stripes(), samples, f"rgb {HEIGHT}x{WIDTH} 255", labeled=labeled)
     better = best_reading(wrong)
     assert better is not None
     assert str(better.takes) == f"bgr {HEIGHT}x{WIDTH} 255"
-    assert (better.mean_ap is None) is not labelled
-    assert best_reading(compared(Stripes(), samples, f"bgr {HEIGHT}x{WIDTH} 255", labelled=labelled)) is None
+    assert (better.mean_ap is None) is not labeled
+    assert best_reading(compared(Stripes(), samples, f"bgr {HEIGHT}x{WIDTH} 255", labeled=labeled)) is None
 
 
 def test_what_a_network_does_not_tell_apart_is_not_complained_of(samples: list[Sample]):
@@ -55,7 +55,7 @@ def test_what_a_network_does_not_tell_apart_is_not_complained_of(samples: list[S
             rows = Stripes()(images.mean(dim=1, keepdim=True).expand(-1, 3, -1, -1))
             return rows - rows.mean(dim=1, keepdim=True)
 
-    found = compared(Grey(), samples, f"rgb {HEIGHT}x{WIDTH} 255", labelled=True)
+    found = compared(Grey(), samples, f"rgb {HEIGHT}x{WIDTH} 255", labeled=True)
     assert best_reading(found) is None
     assert f"bgr {HEIGHT}x{WIDTH} 255" in {str(one.takes) for one in indistinguishable(found, found[0])}
 
@@ -66,7 +66,7 @@ def test_margins_and_precisions_are_those_of_a_loop(samples: list[Sample]):
     unit, turned = (r / np.linalg.norm(r, axis=1, keepdims=True) for r in (rows, mirrored))
     expected = [unit[i] @ turned[i] - np.mean([unit[i] @ turned[j] for j in range(5) if j != i]) for i in range(5)]
     np.testing.assert_allclose(mirror_margins(rows, mirrored), expected)
-    (found, *_) = compared(Stripes(), samples, f"bgr {HEIGHT}x{WIDTH} 255", labelled=True)
+    (found, *_) = compared(Stripes(), samples, f"bgr {HEIGHT}x{WIDTH} 255", labeled=True)
     assert found.mean_ap == pytest.approx(1.0)
 
 
@@ -93,10 +93,10 @@ def test_both_orders_and_all_scales_are_read():
 
 
 def test_pictures_are_spread_and_enough(samples: list[Sample]):
-    assert {s.pid for s in pictures_to_check(samples, labelled=True)} == {s.pid for s in samples}
+    assert {s.pid for s in pictures_to_check(samples, labeled=True)} == {s.pid for s in samples}
     many = [Sample(Path(f"{i}.jpg"), i, 1) for i in range(1000)]
-    chosen = pictures_to_check(many, labelled=False)
+    chosen = pictures_to_check(many, labeled=False)
     assert len(chosen) == 64
     assert [chosen[0], chosen[-1]] == [many[0], many[-1]]
     with pytest.raises(DataError, match="3 pictures are too few"):
-        pictures_to_check(samples[:3], labelled=False)
+        pictures_to_check(samples[:3], labeled=False)

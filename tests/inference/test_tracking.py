@@ -76,10 +76,10 @@ def test_a_box_far_larger_than_the_frame_is_the_frame() -> None:
     assert np.array_equal(crop, FRAME)
 
 
-def test_frames_and_colours_that_are_none_are_refused() -> None:
+def test_frames_and_colors_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="A frame is"):
         crop_boxes(FRAME[:, :, 0], [])
-    with pytest.raises(ValueError, match="Unknown colour"):
+    with pytest.raises(ValueError, match="Unknown color"):
         crop_boxes(FRAME, [[0, 0, 5, 5]], "grey")  # type: ignore[arg-type]
 
 
@@ -223,8 +223,8 @@ def test_each_call_of_a_tracker_gives_the_rows_of_the_boxes(extractor: Extractor
         features.get_features(BOXES, bgr),
         features.get_features(scored, bgr),
         features.predict(crops),
-        TrackerFeatures(extractor, colour="rgb").predict([crop[..., ::-1] for crop in crops]),
-        TrackerFeatures(extractor, colour="rgb")(FRAME, BOXES),
+        TrackerFeatures(extractor, color="rgb").predict([crop[..., ::-1] for crop in crops]),
+        TrackerFeatures(extractor, colour="rgb")(FRAME, BOXES),  # as earlier versions spell it
     ):
         assert np.array_equal(found, expected)
     assert isinstance(features.predict(crops), list)
@@ -244,7 +244,7 @@ def test_each_call_of_a_tracker_gives_the_rows_of_the_boxes(extractor: Extractor
         (lambda f: f.predict([FRAME[:0]]), r"Picture 0 is an array of shape \(0, 80, 3\)"),
         (lambda f: f.predict([FRAME, None]), "Picture 1 is None"),
         (lambda f: f.predict([FRAME[:, :, 0]]), r"Picture 0 is an array of shape \(60, 80\)"),
-        (lambda f: TrackerFeatures(f.extractor, colour="grey"), "Unknown colour 'grey'"),
+        (lambda f: TrackerFeatures(f.extractor, color="grey"), "Unknown color 'grey'"),
     ],
 )
 def test_a_wrong_call_of_a_tracker_is_one_line(extractor: Extractor, call: object, message: str) -> None:

@@ -45,7 +45,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def whole_centre(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A centre that is not of whole numbers would have products rounded, and blocks of some sizes round otherwise."""
+    """A center that is not of whole numbers would have products rounded, and blocks of some sizes round otherwise."""
     for module in (blockwise, distances_module):
         monkeypatch.setattr(module, "center_of", lambda x: torch.zeros(x.shape[1], dtype=torch.float64))
 

@@ -61,7 +61,7 @@ def feature_map(images: int) -> Float32:
     return np.maximum(draw(f"input:feat:{images}", images, 2048, 24, 8), 0).astype(np.float32)
 
 
-def normalised_images(images: int) -> Float32:
+def normalized_images(images: int) -> Float32:
     """(B, 3, 384, 128)."""
     return draw(f"input:images:{images}", images, 3, 384, 128).astype(np.float32)
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from crosscam.models.backbones.build import build_backbone, num_stages
-from crosscam.models.backbones.osnet_lct import LinearContextGate
+from crosscam.models.backbones.omni_scale import LinearContextGate
 
 
 def plain_gate(streams, weight, bias, groups=16):

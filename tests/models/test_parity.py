@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from parity_state import PARITY, authors_names, authors_state, feature_map, normalised_images
+from parity_state import PARITY, authors_names, authors_state, feature_map, normalized_images
 from torch import nn
 
 from crosscam.models.authors import authors_names as names_of_model
@@ -113,7 +113,7 @@ def test_resnet50_stage_by_stage():
     found: dict[str, torch.Tensor] = {}
 
     def keep(name: str):
-        # A copy: the ReLU behind a batch normalisation works in place.
+        # A copy: the ReLU behind a batch normalization works in place.
         return lambda module, inputs, output: found.__setitem__(name, output.clone())
 
     with np.load(PARITY / "backbone_stages.npz") as fixture:
@@ -121,7 +121,7 @@ def test_resnet50_stage_by_stage():
     for name in stages:
         getattr(backbone, name).register_forward_hook(keep(str(name)))
     with torch.no_grad():
-        output = backbone.eval()(torch.from_numpy(normalised_images(2)))
+        output = backbone.eval()(torch.from_numpy(normalized_images(2)))
     assert torch.equal(output, found["layer4"])
     for name, shape, (mean, std, absmax) in zip(stages, shapes, numbers, strict=True):
         stage = found[str(name)].double()

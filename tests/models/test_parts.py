@@ -41,7 +41,7 @@ def test_pool_stripes_refuses_stripes_that_do_not_tile():
 
 
 def list_of_units(units: PartUnits) -> nn.ModuleList:
-    """The same units as the paper draws them: 1x1 convolution, batch normalisation, ReLU, one after the other."""
+    """The same units as the paper draws them: 1x1 convolution, batch normalization, ReLU, one after the other."""
     num_parts, inputs, outputs = units.linear.weight.shape
     found = nn.ModuleList()
     for p in range(num_parts):

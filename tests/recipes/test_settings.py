@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import pytest
 from torch import nn
 
 from crosscam.errors import RecipeError
 from crosscam.recipes.catalogue import RECIPES, find_recipe
+from crosscam.recipes.checkpoint import load_recipe
 from crosscam.recipes.choices import SGD, MGNLoss, Steps
 from crosscam.recipes.recipe import Data, Recipe
 from crosscam.recipes.settings import (
@@ -213,7 +216,7 @@ def test_another_choice_brings_its_own_settings_and_keeps_the_shared_ones() -> N
 
 
 def test_recipes_of_version_0_1_are_read() -> None:
-    """Every loss, optimiser and schedule had all settings then."""
+    """Every loss, optimizer and schedule had all settings then."""
     values = json.loads(recipe_to_json(find_recipe("trinet")))
     values["loss"] |= {"margin": 1.2, "cross_entropy_weight": 2.0, "label_smoothing": 0.0, "triplet_on": "blocks"}
     values["optim"] |= {"momentum": 0.9, "nesterov": False}
@@ -282,3 +285,20 @@ def test_no_stripes_are_one_line(recipe: str, setting: str) -> None:
 def test_images_are_not_shifted_beyond_any_image() -> None:
     with pytest.raises(RecipeError, match=r"data\.augment\.shift_pixels=1000000: expected at most"):
         with_settings(find_recipe("demo"), ["data.augment.shift_pixels=1000000"])
+
+
+def test_names_and_values_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    now = ["data.augment.gray=0.25", "data.augment.erase_fill=color", "evaluation.normalize=false"]
+    now += ["distill.teachers=t.onnx", "distill.similarity=1", "distill.unlabeled=a.txt", "distill.unlabeled_images=4"]
+    recipe = with_settings(find_recipe("demo"), now)
+    spelled = {"gray": "grey", "color": "colour", "normalize": "normalise", "unlabeled": "unlabelled"}
+    text, before = recipe_to_json(recipe), list(now)
+    for word, earlier in spelled.items():
+        text = re.sub(rf'"{word}(_images)?"', rf'"{earlier}\1"', text)
+        before = [setting.replace(word, earlier) for setting in before]
+    assert text != recipe_to_json(recipe)
+    (tmp_path / "recipe.json").write_text(text, encoding="utf-8")
+    assert load_recipe(tmp_path) == recipe
+    assert with_settings(find_recipe("demo"), before) == recipe
+    with pytest.raises(RecipeError, match="given twice"):
+        with_settings(recipe, ["data.augment.grey=0.1", "data.augment.gray=0.2"], once=True)

@@ -14,11 +14,11 @@ from crosscam.errors import CheckpointError
 from crosscam.experiments.scoring import TestImages, ranking_labels
 from crosscam.inference.describing import load_model
 from crosscam.metrics.ranking import evaluate_descriptors
+from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce import study as module
 from crosscam.reproduce.paper_rows import ROWS
 from crosscam.reproduce.study import RESULT, WHOLE, Budget, Study, held
 from crosscam.training.callbacks import Listeners, StepReport
-from crosscam.training.checkpoint import load_recipe
 
 
 def test_results_are_those_of_the_run_folder_scored_again(finished: Study) -> None:

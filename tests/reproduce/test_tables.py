@@ -11,13 +11,13 @@ import pytest
 
 from crosscam.data.records import pids_of
 from crosscam.metrics.intervals import paired_difference
+from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.paper_rows import ROWS
 from crosscam.reproduce.published import published_column
 from crosscam.reproduce.study import Study
 from crosscam.reproduce.table_files import as_csv, as_html, as_json, as_markdown, write_tables
 from crosscam.reproduce.tables import Table, claims_table, table3, table4, tables_of
 from crosscam.training.callbacks import read_history
-from crosscam.training.checkpoint import load_recipe
 
 
 def record(table: Table, **wanted: object) -> dict[str, object]:

@@ -21,7 +21,7 @@ from crosscam.reproduce.transfer import ALL, HALF, examine, read_exam, transfer_
 
 @pytest.fixture(scope="module")
 def viper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve coloured people in VIPeR's layout."""
+    """Twelve colored people in VIPeR's layout."""
     root = tmp_path_factory.mktemp("exam") / "VIPeR"
     rng = np.random.default_rng(0)
     for camera, change in (("cam_a", 0), ("cam_b", 25)):

@@ -26,8 +26,8 @@ torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 rng = np.random.default_rng(0)
 pids = np.arange(3600) // 12 + 1
 camids = np.arange(3600) % 4 + 1
-centre = rng.normal(size=(301, 640)).astype(np.float32)
-x = centre[pids] + 4 * rng.normal(size=(3600, 640)).astype(np.float32)
+center = rng.normal(size=(301, 640)).astype(np.float32)
+x = center[pids] + 4 * rng.normal(size=(3600, 640)).astype(np.float32)
 x /= np.linalg.norm(x, axis=1, keepdims=True)
 test = np.arange(3600) % 3 == 0
 q, g = x[test], x[~test]

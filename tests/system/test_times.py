@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crosscam.system.times import read_date, read_span, read_time
+from crosscam.system.text import read_date, read_span, read_time
 
 DAY = 1_795_478_400.0  # 2026-11-24 00:00 UTC
 
@@ -44,7 +44,7 @@ def test_spans() -> None:
     assert read_span("1h30m") == 5400
     assert read_span(" 1.5 h ") == 5400
     for wrong in ("30", "d", "-3d", "30y", "1h x"):
-        with pytest.raises(ValueError, match="no time span"):
+        with pytest.raises(ValueError, match="not a time span"):
             read_span(wrong)
     with pytest.raises(ValueError, match="month must be in"):
         read_date("2026-13-01")

@@ -11,10 +11,10 @@ from torch import Tensor
 from crosscam.data.records import ReidDataset
 from crosscam.models.rrid import RRID
 from crosscam.recipes.catalogue import find_recipe
+from crosscam.recipes.checkpoint import load_weights
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.training.callbacks import Listeners, StepReport
-from crosscam.training.checkpoint import load_weights
 from crosscam.training.trainer import train
 
 SETTINGS = [

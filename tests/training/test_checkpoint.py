@@ -20,16 +20,17 @@ from small_training import Interruption, kill_at, same_weights, small_recipe, tr
 from crosscam.data.records import ReidDataset
 from crosscam.errors import BusyError, CheckpointError, CrosscamError, TrainingError
 from crosscam.models.rrid import RRID
-from crosscam.system.locks import FOLDER_LOCK
-from crosscam.training import callbacks, checkpoint
-from crosscam.training.callbacks import Listeners, Logbook, read_history
-from crosscam.training.checkpoint import (
+from crosscam.recipes import checkpoint
+from crosscam.recipes.checkpoint import (
     check_same_training,
     load_state,
     load_weights,
     save_state,
     save_weights,
 )
+from crosscam.system.locks import FOLDER_LOCK
+from crosscam.training import callbacks
+from crosscam.training.callbacks import Listeners, Logbook, read_history
 from crosscam.training.trainer import train
 
 

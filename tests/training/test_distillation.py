@@ -16,10 +16,10 @@ from crosscam.data.records import ReidDataset
 from crosscam.errors import RecipeError, TrainingError
 from crosscam.inference.extractor import Extractor
 from crosscam.models.backbones.build import build_backbone
+from crosscam.recipes.checkpoint import load_weights
 from crosscam.recipes.recipe import Distill
 from crosscam.training import teachers
 from crosscam.training.callbacks import read_history
-from crosscam.training.checkpoint import load_weights
 from crosscam.training.teachers import KEPT, Distiller, similarity_loss, teacher_rows
 from crosscam.training.trainer import train
 
@@ -121,7 +121,7 @@ def test_pictures_without_labels_change_the_result_and_are_listed_by_a_file(
 ):
     listing = tmp_path / "more.txt"
     listing.write_text("".join(f"{s.path}\r\n" for s in rendered.gallery[:12]), encoding="utf-8")
-    more = [f"distill.unlabelled={listing}", "distill.unlabelled_images=3"]
+    more = [f"distill.unlabeled={listing}", "distill.unlabeled_images=3"]
     trained(student(teacher), rendered, tmp_path / "labels")
     trained(student(teacher, *more), rendered, tmp_path / "both")
     assert not same_weights(load_weights(tmp_path / "labels"), load_weights(tmp_path / "both"))
@@ -147,8 +147,8 @@ def test_a_killed_student_goes_on_bit_for_bit(teacher: Path, rendered: ReidDatas
     [
         (["distill.similarity=1"], "give teachers and a weight above 0, or neither"),
         (["distill.teachers=runs/a"], "give teachers and a weight above 0, or neither"),
-        (["distill.unlabelled_images=4"], "give a list of pictures and how many of them"),
-        (["distill.unlabelled=a.txt", "distill.unlabelled_images=4"], r"learned from distill\.teachers"),
+        (["distill.unlabeled_images=4"], "give a list of pictures and how many of them"),
+        (["distill.unlabeled=a.txt", "distill.unlabeled_images=4"], r"learned from distill\.teachers"),
     ],
 )
 def test_settings_that_would_change_nothing_are_refused(settings: list[str], message: str):

@@ -23,10 +23,10 @@ from two_processes import EPOCHS, STREAMED, TRAINING_IMAGES, described, digest_o
 from crosscam.data.records import ReidDataset
 from crosscam.errors import TrainingError
 from crosscam.experiments.experiment import REPORT, SCORES, run_experiment
-from crosscam.training import distributed
+from crosscam.recipes.checkpoint import PROVENANCE, STATE, load_weights
+from crosscam.system import distributed
+from crosscam.system.distributed import PATIENCE, Split, World, is_first_process, joined_world
 from crosscam.training.callbacks import Listeners, read_history
-from crosscam.training.checkpoint import PROVENANCE, STATE, load_weights
-from crosscam.training.distributed import PATIENCE, Split, World, is_first_process, joined_world
 from crosscam.training.run import RunState
 from crosscam.training.trainer import train
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from small_training import same_weights
 
 from crosscam.data.records import ReidDataset
-from crosscam.training import checkpoint
+from crosscam.recipes import checkpoint
+from crosscam.recipes.checkpoint import load_weights
 from crosscam.training.callbacks import read_history
-from crosscam.training.checkpoint import load_weights
 
 HERE = Path(__file__).parent
 PROGRAM = f"""

@@ -20,9 +20,9 @@ from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
 from crosscam.losses import Loss
 from crosscam.models.rrid import RRID
+from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.choices import RRIDLoss
-from crosscam.training import checkpoint
 from crosscam.training.callbacks import Listeners, StepReport, read_history
 from crosscam.training.plan import epoch_batches, input_size, unseen_note
 from crosscam.training.trainer import Trainer, train

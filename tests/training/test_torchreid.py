@@ -13,7 +13,7 @@ from crosscam.errors import CheckpointError
 from crosscam.inference.describing import load_model
 from crosscam.inference.extractor import Extractor
 from crosscam.models.baselines.osnet import OSNetModel
-from crosscam.training.checkpoint import load_recipe
+from crosscam.recipes.checkpoint import load_recipe
 from crosscam.training.torchreid import OSNETS, import_torchreid
 
 

@@ -32,8 +32,8 @@ from crosscam.inference.bulk import describe_stream, entries_of, run_here
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
+from crosscam.system.distributed import Split, World, joined_world
 from crosscam.training.callbacks import Listeners, StepReport
-from crosscam.training.distributed import Split, World, joined_world
 from crosscam.training.plan import checked_labels, epoch_batches
 from crosscam.training.sync_batch import WholeBatchNorm
 from crosscam.training.trainer import train
@@ -134,7 +134,7 @@ def end(report: StepReport, number: signal.Signals) -> None:
 
 
 def norm_difference(norm: nn.Module, shape: tuple[int, ...], world: World) -> float:
-    """Largest difference of a normalisation together from one of the whole: outputs, gradients, running statistics."""
+    """Largest difference of a normalization together from one of the whole: outputs, gradients, running statistics."""
     generator = torch.Generator().manual_seed(0)
     # Far from zero and in double precision, so that a formula that loses digits or is a little wrong shows.
     x, gradient = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2))

@@ -15,7 +15,7 @@ from drawn_video import Boxes, MeanColors
 from crosscam.gallery import open_gallery
 from crosscam.video import gallery_tracks, watching
 from crosscam.video.live import open_source
-from crosscam.video.watch_settings import WatchSettings
+from crosscam.video.tracks import WatchSettings
 
 GIVEN: dict[str, Any] = {"settings": WatchSettings(tracker="plain"), "camera": "Kamera Süd", "start": 1.7e9}
 

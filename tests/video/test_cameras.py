@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from crosscam.errors import ArgumentError
-from crosscam.video.cameras import Camera, read_cameras
+from crosscam.video.cameras import Camera, Zones, contains, read_cameras
 from crosscam.video.detections import as_detections
-from crosscam.video.zones import Zones, contains
 
 
 def test_cameras_are_read(tmp_path: Path) -> None:

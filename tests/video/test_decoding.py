@@ -16,8 +16,7 @@ from PIL import Image
 
 from crosscam.errors import DataError
 from crosscam.video.decoding import VideoFile, without_password
-from crosscam.video.frame_folder import FrameFolder
-from crosscam.video.live import LiveSource, open_source
+from crosscam.video.live import FrameFolder, LiveSource, open_source
 
 
 def test_times_come_from_the_presentation_stamps(walkers: tuple[list, list], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from crosscam.video import footage
 from crosscam.video.decoding import VideoFile
 from crosscam.video.footage import clip_of, frame_of, span_of, video_of, with_box
 from crosscam.video.live import open_source
-from crosscam.video.watch_settings import WatchSettings
+from crosscam.video.tracks import WatchSettings
 from crosscam.video.watching import watch
 
 Walkers = tuple[list[NDArray[np.uint8]], list[NDArray[np.float64]]]

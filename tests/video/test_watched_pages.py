@@ -23,7 +23,7 @@ from crosscam.gallery import LinkOptions, link_gallery, open_gallery, read_journ
 from crosscam.gallery.fragments import Fragment
 from crosscam.video.decoding import VideoFile
 from crosscam.video.live import open_source
-from crosscam.video.watch_settings import WatchSettings
+from crosscam.video.tracks import WatchSettings
 from crosscam.video.watching import watch
 from crosscam.web.app import create_app
 from crosscam.web.server_settings import Limits, Settings

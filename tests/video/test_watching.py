@@ -25,7 +25,7 @@ from crosscam.video.choosing import judge, sharpness
 from crosscam.video.detections import NOTHING, Detections, as_detections
 from crosscam.video.live import open_source
 from crosscam.video.tracking import PlainTracker, open_tracker
-from crosscam.video.watch_settings import WatchSettings
+from crosscam.video.tracks import WatchSettings
 from crosscam.video.watching import Watched, watch
 
 START = 1.7e9

@@ -81,7 +81,7 @@ def test_answers_are_kept_and_counted(client: TestClient, service: Service, unla
     assert [line["said"] for line in service.audit.last(3)] == ["unsure", "other", "same"]
     page = client.post("/calibration/answer", data={"said": "back"}, headers=HTML).text
     assert "2 pairs answered" in page
-    assert service.judgements() == (), "an answer is no feedback on a search"
+    assert service.judgments() == (), "an answer is no feedback on a search"
 
 
 def test_every_control_of_the_question_has_words(client: TestClient, unlabeled: Path) -> None:

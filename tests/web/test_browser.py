@@ -136,7 +136,7 @@ def test_upload_filter_explain_feedback_export(browser: Any, address: str, file:
     assert page.evaluate("window.untouched") is True
     assert page.evaluate("document.activeElement.id") == "status"
     assert "1 confirmed picture is part of the query. 1 rejected." in page.locator("#status").inner_text()
-    assert sorted(j.same for j in service.judgements()) == [False, True]
+    assert sorted(j.same for j in service.judgments()) == [False, True]
     keep(page, "feedback")
     no_serious_fault(page)
     for name, start in (("report (HTML)", "<!doctype html>"), ("table (CSV)", "rank,id,name")):
@@ -236,7 +236,7 @@ def test_by_keyboard_alone(browser: Any, address: str, file: Path, service: Serv
     tab_to(page, "Confirm: rank 1 is")
     page.keyboard.press("Enter")
     page.wait_for_selector("#confirmed-name")
-    assert len(service.judgements()) == 1
+    assert len(service.judgments()) == 1
     tab_to(page, "Why? Rank 1")
     page.keyboard.press("Enter")
     page.wait_for_url("**/explain?*head=1.5*")
@@ -252,7 +252,7 @@ def test_without_a_script(browser: Any, address: str, file: Path, service: Servi
     assert all("camera 2" in text for text in page.locator(".match .caption").all_inner_texts())
     page.get_by_role("button", name="Reject: rank 1 is").click()
     assert "1 rejected" in page.locator("#status").inner_text()
-    assert [j.same for j in service.judgements()] == [False]
+    assert [j.same for j in service.judgments()] == [False]
     page.get_by_role("link", name="Why? Rank 1", exact=True).click()
     assert page.locator("tfoot").count() == 1
 

@@ -17,12 +17,12 @@ from crosscam.errors import WebError
 from crosscam.gallery import SearchOptions, open_gallery
 from crosscam.gallery.feedback import (
     LIMIT,
-    Judgement,
+    Judgment,
     as_document,
     entry_of,
     named,
-    read_judgements,
-    with_judgement,
+    read_judgments,
+    with_judgment,
     without,
 )
 from crosscam.report.hits import chance
@@ -144,16 +144,16 @@ def test_the_same_pictures_have_the_same_key() -> None:
 
 
 def test_feedback_keeps_the_last_word() -> None:
-    said = [Judgement("e1", 5, True, "a", "t0"), Judgement("p0", 5, False, "a", "t1")]
-    said = list(with_judgement(said, Judgement("e1", 5, False, "b", "t2")))
+    said = [Judgment("e1", 5, True, "a", "t0"), Judgment("p0", 5, False, "a", "t1")]
+    said = list(with_judgment(said, Judgment("e1", 5, False, "b", "t2")))
     assert {(j.query, j.same, j.who) for j in said} == {("p0", False, "a"), ("e1", False, "b")}
-    assert read_judgements(json.loads(json.dumps(as_document(said)))) == tuple(said)
-    assert with_judgement(said, said[0], clear=True) == (said[1],)
+    assert read_judgments(json.loads(json.dumps(as_document(said)))) == tuple(said)
+    assert with_judgment(said, said[0], clear=True) == (said[1],)
     assert named(said) == {1, 5}
     assert without(said, {1}) == (said[0],) if said[0].query == "p0" else (said[1],)
     assert without(said, {5}) == ()
     assert len(as_document(said * LIMIT)) == LIMIT
-    assert read_judgements(["x", {"query": 1}, None]) == read_judgements(None) == read_judgements({}) == ()
+    assert read_judgments(["x", {"query": 1}, None]) == read_judgments(None) == read_judgments({}) == ()
 
 
 def test_the_address_of_a_search(made: Path) -> None:
@@ -260,7 +260,7 @@ def test_the_audit_log_is_an_ordinary_file(tmp_path: Path, kind: str) -> None:
         with pytest.raises(AuditError):
             act()
     if kind != "folder":  # nor does a server begin with one
-        with pytest.raises(WebError, match=r"no ordinary file|No such device"):
+        with pytest.raises(WebError, match=r"not an ordinary file|No such device"):
             AuditLog(path)
     path.rmdir() if kind == "folder" else path.unlink()
     log.write("anna", "search", entry=3)

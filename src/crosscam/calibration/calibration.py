@@ -49,7 +49,7 @@ class Origin:
     """What a calibration was made with.
 
     Attributes:
-        data: name of the labelled data set.
+        data: name of the labeled data set.
         data_fingerprint: of its paths, identities and cameras.
         model_fingerprint: of the network whose distances these are.
         flip: whether mirror images counted.
@@ -132,8 +132,8 @@ class Calibration:
         prior = self.prior if prior is None else prior
         if not 0 < prior < 1:
             raise ArgumentError(f"prior is {prior}. Expected a number between 0 and 1.")
-        centres, ratios = (np.array(column) for column in zip(*self.steps, strict=True))
-        log_odds = float(np.interp(distance, centres, ratios)) + math.log(prior / (1 - prior))
+        centers, ratios = (np.array(column) for column in zip(*self.steps, strict=True))
+        log_odds = float(np.interp(distance, centers, ratios)) + math.log(prior / (1 - prior))
         # Either form alone overflows at one end.
         return 1 / (1 + math.exp(-log_odds)) if log_odds > 0 else 1 - 1 / (1 + math.exp(log_odds))
 

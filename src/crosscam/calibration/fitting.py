@@ -1,4 +1,4 @@
-"""Which distance is the same person? Thresholds, probabilities and open-set figures from labelled pictures.
+"""Which distance is the same person? Thresholds, probabilities and open-set figures from labeled pictures.
 
 The pairs that count are those across different cameras: a person with himself (genuine), and two different people
 (impostor). Pictures of one person at one camera are left out, as in rankings. Two people at one camera are closer than
@@ -30,7 +30,7 @@ from crosscam.calibration.pair_counts import (
     PairCounts,
     closest_impostors,
     count_pairs,
-    labelled,
+    labeled,
 )
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.errors import ArgumentError, CrosscamError, DataError
@@ -60,7 +60,7 @@ def pictures_to_calibrate(dataset: ReidDataset, trained_on: str | None = None) -
         )
     chosen = tuple(s for s in (test.values() or dataset.train) if s.pid != JUNK_PID)
     if not chosen:
-        raise DataError(f"{dataset.root} has no pictures to calibrate on. Expected labelled pictures, junk apart.")
+        raise DataError(f"{dataset.root} has no pictures to calibrate on. Expected labeled pictures, junk apart.")
     return chosen, "query and gallery" if test else "all pictures, as there is no query and gallery"
 
 
@@ -108,7 +108,7 @@ def calibrate(
     prior: float = 0.01,
     replicates: int = REPLICATES,
 ) -> Calibration:
-    """Learn from labelled pictures which distances are of one person.
+    """Learn from labeled pictures which distances are of one person.
 
     Args:
         descriptors: (N, D), each row of length 1; of people that the network was not trained on.
@@ -123,7 +123,7 @@ def calibrate(
         ValueError: a rate or prior not between 0 and 1, or arrays that do not fit.
         DataError: too few pairs for the wanted rates.
     """
-    data = labelled(descriptors, pids, camids)
+    data = labeled(descriptors, pids, camids)
     check_calibration(origin.data, pids, camids, fmr=fmr, fnmr=fnmr, prior=prior)
     chosen, left_out = _cameras_with_enough(data, fmr, fnmr)
     counts = count_pairs(data, chosen)
@@ -131,7 +131,7 @@ def calibrate(
     within, too_few = _within_if_enough(int(counts.within.sum()), counts, fmr, pooled)
     rates = tuple(sorted({*OPEN_SET_RATES, fmr}, reverse=True))
     tail = closest_impostors(data, counts, share=min(1.0, 3 * max(rates)))
-    centres, ratios = log_likelihood_ratio(counts.genuine, counts.impostor)
+    centers, ratios = log_likelihood_ratio(counts.genuine, counts.impostor)
     return Calibration(
         origin=origin,
         fmr=fmr,
@@ -147,7 +147,7 @@ def calibrate(
         within_pairs=int(counts.within.sum()),
         open_set=operating_points(data, counts, tail, rates, replicates),
         det=det_curve(counts),
-        steps=tuple((round(float(d), 6), round(float(r), 6)) for d, r in zip(centres, ratios, strict=True)),
+        steps=tuple((round(float(d), 6), round(float(r), 6)) for d, r in zip(centers, ratios, strict=True)),
         notes=(*left_out, *too_few),
     )
 
@@ -178,7 +178,7 @@ def _refuse_too_few(name: str, genuine: int, impostor: int, fmr: float, fnmr: fl
             raise DataError(
                 f"{name} has {pairs:,} pairs of {what} across cameras, too few for {option} {rate:g}: "
                 f"expected {pairs_needed(rate):,}, so that {MIN_ERRORS} errors stand behind the threshold. "
-                f"{way} labelled pictures."
+                f"{way} labeled pictures."
             )
 
 
@@ -274,9 +274,9 @@ def log_likelihood_ratio(genuine: Ints, impostor: Ints) -> tuple[Floats, Floats]
     fit = isotonic_regression(g / (g + i), weights=g + i, increasing=False)
     starts = fit.blocks[:-1]
     weight = np.add.reduceat(g + i, starts)
-    centre = np.add.reduceat((used + 0.5) * WIDTH * (g + i), starts) / weight
+    center = np.add.reduceat((used + 0.5) * WIDTH * (g + i), starts) / weight
     of_genuine = np.add.reduceat(genuine[used], starts) + 0.5
     of_impostor = np.add.reduceat(impostor[used], starts) + 0.5
     ratio = np.log(of_genuine / (genuine.sum() + 0.5)) - np.log(of_impostor / (impostor.sum() + 0.5))
-    # The half pairs can turn two neighbouring steps round.
-    return centre, isotonic_regression(ratio, weights=weight, increasing=False).x
+    # The half pairs can turn two neighboring steps round.
+    return center, isotonic_regression(ratio, weights=weight, increasing=False).x

@@ -77,7 +77,7 @@ class Labeled:
         return flat.reshape(size).astype(np.int64)
 
 
-def labelled(descriptors: NDArray[np.float32], pids: ArrayLike, camids: ArrayLike) -> Labeled:
+def labeled(descriptors: NDArray[np.float32], pids: ArrayLike, camids: ArrayLike) -> Labeled:
     """Leave junk (pid -1) out, and number the rest.
 
     Args:
@@ -112,7 +112,7 @@ def count_pairs(data: Labeled, cameras: list[Cameras]) -> PairCounts:
     Left out: a person with himself at one camera, as rankings do, and two distractors.
 
     Args:
-        data: from :func:`labelled`.
+        data: from :func:`labeled`.
         cameras: pairs of indices into ``data.camids``, the smaller first, that get histograms of their own.
     """
     # Groups of bins: across cameras genuine 0 and impostor 1, within a camera 2, left out 3; then two for each pair.

@@ -22,11 +22,11 @@ from crosscam.gallery import open_gallery
 from crosscam.gallery.calibrated import CALIBRATION, of_gallery
 from crosscam.gallery.filling import matching_extractor
 from crosscam.inference.extractor import Extractor
+from crosscam.recipes.checkpoint import PROVENANCE
 from crosscam.shipped import run_folder
 from crosscam.system.files import check_file, write_atomically, write_text
 from crosscam.system.locks import only_writer
 from crosscam.system.text import parse_json
-from crosscam.training.checkpoint import PROVENANCE
 
 SHOWN_CAMERA_PAIRS = 12
 # The protocol of data sets that can be tested as a whole.
@@ -40,7 +40,7 @@ class Calibrate:
     run_folder: Positional[Path]
     """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
     data: Path
-    """Folder or table of labelled pictures of people that the network was not trained on; for example a folder for
+    """Folder or table of labeled pictures of people that the network was not trained on; for example a folder for
     each camera, in it a folder for each person."""
     gallery: Unset[str] = None
     """Gallery to keep the calibration with; its searches then say same, unsure or other."""

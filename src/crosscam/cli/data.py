@@ -13,8 +13,7 @@ from tyro.conf import Positional, arg
 from crosscam.cli.options import General, Reading, Unset
 from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
 from crosscam.data.datasets.holdout import holdout
-from crosscam.data.datasets.joining import join
-from crosscam.data.datasets.readers import READERS, recognize
+from crosscam.data.datasets.readers import READERS, join, recognize
 from crosscam.data.datasets.table import write_table
 from crosscam.data.doctor import as_text, examine_dataset
 from crosscam.data.records import ReidDataset
@@ -35,7 +34,7 @@ class Doctor:
     """
 
     path: Positional[Path]
-    """Folder or table of the data set, or a folder of pictures that nobody has labelled, perhaps one for each
+    """Folder or table of the data set, or a folder of pictures that nobody has labeled, perhaps one for each
     camera."""
     reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)

@@ -25,10 +25,10 @@ from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.report.pairs import LIKELY, LOOK_ALIKE
 from crosscam.shipped import run_folder
+from crosscam.system.distributed import num_processes
 from crosscam.system.files import check_folder, folder_in_place, write_atomically, write_text
 from crosscam.system.locks import only_writer
 from crosscam.system.text import counted, parse_json, printable
-from crosscam.training.distributed import num_processes
 
 MINI = Path("rrid-mini")
 SHOWN_PAIRS = 5

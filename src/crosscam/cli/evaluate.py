@@ -19,10 +19,10 @@ from crosscam.inference.describing import load_model
 from crosscam.inference.engines.network_file import is_exported_by_crosscam, is_network_file
 from crosscam.inference.imported import Imported, declaration_of, open_declared, undeclared
 from crosscam.models.systems import layout_of
+from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.published import beside
+from crosscam.system.distributed import joined_world
 from crosscam.system.files import check_file
-from crosscam.training.checkpoint import load_recipe
-from crosscam.training.distributed import joined_world
 from crosscam.training.provenance import Overlap, load_trained_on, overlap
 
 K1, K2, LAMBDA = 20, 6, 0.3
@@ -41,17 +41,17 @@ class Evaluate:
     data: Path
     """Folder or table of the data set."""
     rerank: bool = False
-    """Also re-rank by k-reciprocal neighbours."""
+    """Also re-rank by k-reciprocal neighbors."""
     k1: int = K1
-    """Re-ranking: neighbours."""
+    """Re-ranking: neighbors."""
     k2: int = K2
-    """Re-ranking: neighbours whose vectors are averaged."""
+    """Re-ranking: neighbors whose vectors are averaged."""
     lambda_value: float = LAMBDA
     """Re-ranking: weight of the plain distance, from 0 to 1."""
     expand: int = 0
     """Also expand queries by so many nearest gallery images (5 is usual); 0 for none."""
     alpha: float = ALPHA
-    """Query expansion: power of the similarity that weighs a neighbour; 0 for the plain mean."""
+    """Query expansion: power of the similarity that weighs a neighbor; 0 for the plain mean."""
     ap: Literal["recipe", "step", "trapezoid"] = "recipe"
     """Average precision: as the recipe says, step-wise, or by trapezoids as in the Market-1501 toolkit."""
     no_flip: bool = False

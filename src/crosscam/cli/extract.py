@@ -20,11 +20,11 @@ from crosscam.data.text_files import is_list
 from crosscam.errors import DataError, ImageError
 from crosscam.inference.bulk import PART_SIZE, Summary, describe_stream, entries_of, entries_of_list, run_here
 from crosscam.inference.descriptor_files import Entry, check_name
-from crosscam.inference.engines.quantize import INT8_IMAGES
+from crosscam.inference.engines.onnx_engine import INT8_IMAGES
 from crosscam.inference.engines.registry import ENGINES, is_int8
 from crosscam.inference.extractor import Extractor
+from crosscam.system.distributed import is_first_process, joined_world
 from crosscam.system.files import check_file
-from crosscam.training.distributed import is_first_process, joined_world
 
 _ENGINE_HELP = (
     f"auto (measured once and kept beside the run), {', '.join(name for name in ENGINES if not is_int8(name))}; "

@@ -22,8 +22,7 @@ from crosscam.gallery.filling import fill, identify_model, keep_cameras_apart, k
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.inference.extractor import Extractor
-from crosscam.system.text import counted
-from crosscam.system.times import read_time
+from crosscam.system.text import counted, read_time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,7 @@ class Add:
     gallery: Place
     """The gallery."""
     sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] PATH", help_behavior_hint="")]
-    """PATH is the folder or table of a data set; or a picture or a folder of pictures that nobody has labelled,
+    """PATH is the folder or table of a data set; or a picture or a folder of pictures that nobody has labeled,
     perhaps a folder for each camera. RUN-FOLDER is the gallery's model, if it is not where it was when the gallery was
     made."""
     subset: Literal["train", "query", "gallery", "all"] = "gallery"
@@ -91,7 +90,7 @@ class Add:
                 gallery,
                 extractor,
                 samples,
-                labelled=dataset is not None,
+                labeled=dataset is not None,
                 thumbnails=not self.no_thumbnails,
                 skip_damaged=self.skip_damaged,
                 progress=counting(progress, "adding"),
@@ -137,7 +136,7 @@ class Add:
 
     def _unlabelled(self, path: Path) -> list[Sample]:
         if self.subset != "gallery":
-            raise CrosscamError(f"{path} is no data set, so it has no subset {self.subset}. Leave --subset out.")
+            raise CrosscamError(f"{path} is not a data set, so it has no subset {self.subset}. Leave --subset out.")
         pictures = self.reading.read_unlabeled(path)
         for note in pictures.notes:
             tell_note(note)

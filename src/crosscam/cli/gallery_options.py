@@ -17,7 +17,7 @@ from crosscam.gallery.entries import Where
 from crosscam.gallery.filling import matching_extractor, recorded_extractor
 from crosscam.gallery.interface import Gallery
 from crosscam.inference.extractor import Extractor
-from crosscam.system.times import read_time
+from crosscam.system.text import read_time
 
 Place = Annotated[Positional[str], arg(metavar="GALLERY")]
 Time = Annotated[str | None, arg(metavar="TIME", help_behavior_hint="")]

@@ -14,7 +14,8 @@ from crosscam.calibration.calibration import Verdict
 from crosscam.cli.gallery_options import Choosing, Place, extractor_of
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import listing, say, show_json
-from crosscam.data.images import decode_image, is_image_name
+from crosscam.data.images import decode_image
+from crosscam.data.walk import is_image_name
 from crosscam.errors import CrosscamError
 from crosscam.gallery.calibrated import verdicts_of
 from crosscam.gallery.entries import EVERYTHING, Hit, Where, unit_mean

@@ -48,7 +48,7 @@ class ImportNetwork:
     out: Unset[Path] = None
     """Folder for a copy of the file and its network.json; for osnet, the run folder. Beside the file by default."""
     check: Unset[Path] = None
-    """Pictures of people, labelled or not: try the other orders and scales, too; write nothing if one fits better."""
+    """Pictures of people, labeled or not: try the other orders and scales, too; write nothing if one fits better."""
     reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)
 
@@ -88,12 +88,12 @@ class ImportNetwork:
         return known
 
     def _checked(self, found: Imported, pictures: Path) -> list[Agreement]:
-        labelled = not self.reading.is_unlabeled(pictures)
+        labeled = not self.reading.is_unlabeled(pictures)
         dataset = self.reading.read_and_note(pictures, pictures=True)
         samples = [s for subset in dataset.subsets.values() for s in subset]
-        chosen = pictures_to_check(samples, labelled=labelled)
+        chosen = pictures_to_check(samples, labeled=labeled)
         pixels = Extractor.of_imported(found).decoded([s.path for s in chosen])
-        pids = [s.pid for s in chosen] if labelled else None
+        pids = [s.pid for s in chosen] if labeled else None
         with bars(self.general.json) as progress:
             return compare_readings(found.network, pixels, pids, counting(progress, "readings"))
 

@@ -27,8 +27,8 @@ from crosscam.report.hits import when
 from crosscam.report.journey_report import write_journeys
 from crosscam.system.files import check_file, check_folder, write_atomically, write_text
 from crosscam.system.text import counted
-from crosscam.video.journey_mot import write_mot
 from crosscam.video.journey_truth import score_journeys
+from crosscam.video.mot import write_mot
 
 BY = "command line"
 TwoPeople = Annotated[tuple[int, int] | None, arg(metavar="PERSON PERSON", help_behavior_hint="")]

@@ -16,7 +16,7 @@ from crosscam.data.doctor import told
 from crosscam.data.labels import read_label
 from crosscam.data.records import ReidDataset
 from crosscam.errors import ArgumentError
-from crosscam.training.distributed import is_first_process
+from crosscam.system.distributed import is_first_process
 
 HINTS = {
     "folders": "If each folder is a person, and no camera, tell the cameras by --camids.",
@@ -43,7 +43,7 @@ class Reading:
     """How the data set is read, where its folder does not say it; see docs/datasets.md."""
 
     kind: Unset[str] = None
-    """Kind of the data set, if it is not recognised: market1501, cuhk03, table, folders, ..."""
+    """Kind of the data set, if it is not recognized: market1501, cuhk03, table, folders, ..."""
     protocol: Unset[str] = None
     """Published protocol, where there are several."""
     split: Unset[int] = None
@@ -63,7 +63,7 @@ class Reading:
 
         Args:
             path: a folder or file.
-            pictures: a picture or folder of pictures that nobody has labelled will do, see :meth:`is_unlabeled`.
+            pictures: a picture or folder of pictures that nobody has labeled will do, see :meth:`is_unlabeled`.
         """
         if pictures and self.is_unlabeled(path):
             return self.read_unlabeled(path)

@@ -17,6 +17,7 @@ from crosscam.cli.options import General, Reading, Settings, Unset, best_device
 from crosscam.cli.show import OUT, bars, fitting, listing, say, show_json, show_text, training_listeners
 from crosscam.errors import DataError, RecipeError
 from crosscam.inference.describing import load_model
+from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.collision import Collision, collision_charts, collision_tables, fill
 from crosscam.reproduce.figures import Figure, NamedModel, figure_activation, figure_strips
 from crosscam.reproduce.paper_rows import ROWS, TABLE1, TABLE2, Row, Scale
@@ -26,7 +27,6 @@ from crosscam.reproduce.tables import Table, tables_of
 from crosscam.reproduce.transfer import examine, read_exam, transfer_table
 from crosscam.system.files import check_folder
 from crosscam.training.callbacks import Listeners
-from crosscam.training.checkpoint import load_recipe
 from crosscam.training.provenance import versions
 
 What = Literal["table1", "table2", "table3", "table4", "figure4", "figure5", "figure6", "transfer", "collision"]

@@ -17,8 +17,8 @@ from crosscam.experiments.scoring import Scored
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
+from crosscam.system.distributed import is_first_process
 from crosscam.system.files import check_folder
-from crosscam.training.distributed import is_first_process
 
 
 @dataclass(frozen=True, kw_only=True)

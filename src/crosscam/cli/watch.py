@@ -21,14 +21,13 @@ from crosscam.cli.show import SECONDS_BETWEEN_LINES, bars, say, show_json
 from crosscam.errors import ArgumentError, CrosscamError, StoppedError
 from crosscam.gallery.places import open_gallery
 from crosscam.system.files import check_folder
-from crosscam.system.text import counted
-from crosscam.system.times import read_time
+from crosscam.system.text import counted, read_time
 from crosscam.video.cameras import Camera, read_cameras
 from crosscam.video.decoding import Source, VideoFile
 from crosscam.video.live import open_source
 from crosscam.video.opening import knows_frames, open_detector
 from crosscam.video.tiles import read_tiles
-from crosscam.video.watch_settings import WatchSettings
+from crosscam.video.tracks import WatchSettings
 from crosscam.video.watching import Watched, watch
 
 

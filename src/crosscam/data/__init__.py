@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crosscam.system.lazy import lazily
+from crosscam.system import lazily
 
 if TYPE_CHECKING:
     from crosscam.data.crops import crop_boxes, video_frames
     from crosscam.data.datasets.holdout import holdout
-    from crosscam.data.datasets.joining import join
-    from crosscam.data.datasets.readers import read_dataset
+    from crosscam.data.datasets.readers import join, read_dataset
     from crosscam.data.datasets.table import read_table, write_table
     from crosscam.data.doctor import examine_dataset
     from crosscam.data.images import decode_image
@@ -22,8 +21,7 @@ __getattr__, __dir__ = lazily(
     {
         "data.crops": "crop_boxes video_frames",
         "data.datasets.holdout": "holdout",
-        "data.datasets.joining": "join",
-        "data.datasets.readers": "read_dataset",
+        "data.datasets.readers": "join read_dataset",
         "data.datasets.table": "read_table write_table",
         "data.doctor": "examine_dataset",
         "data.images": "decode_image",

@@ -1,6 +1,6 @@
-"""Resize, flip, erase, shift, recolour, blur and normalise whole batches of images, and change what is behind a person.
+"""Resize, flip, erase, shift, recolor, blur and normalize whole batches of images, and change what is behind a person.
 
-All of it works on any device. Images come as uint8 and stay in the range 0 to 255 until :func:`normalise`, as whole
+All of it works on any device. Images come as uint8 and stay in the range 0 to 255 until :func:`normalize`, as whole
 bytes where nothing else is asked for: a quarter of the memory to go through. Random choices are drawn from the
 generator that the caller passes, so that a batch can be made again.
 """
@@ -25,11 +25,11 @@ ERASE_TRIES = 10
 LUMA = (0.299, 0.587, 0.114)
 BLUR_PIXELS = (0.4, 1.6)
 BLUR_REACH = 3
-# Numbers that stay in a core's cache while they are normalised.
+# Numbers that stay in a core's cache while they are normalized.
 _IN_CACHE = 2**18
 
 Erase = Literal["authors", "correct", "none"]
-EraseFill = Literal["colour", "pixels", "mean"]
+EraseFill = Literal["color", "pixels", "mean"]
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Augment:
             place, so that the top left is never hit (``differences.md`` row 22); ``"correct"`` anywhere.
         erase_probability: how often; 0.75 is what the authors' code amounts to, 0.5 the usual value.
         erase_area: smallest and largest patch, as shares of the image; 0.02 to 0.4 in Zhong et al. 2017.
-        erase_fill: what a patch is made of: ``"colour"``: one random colour (the authors' code); ``"pixels"``: a random
+        erase_fill: what a patch is made of: ``"color"``: one random color (the authors' code); ``"pixels"``: a random
             level for each number (Zhong et al.'s best); ``"mean"``: ImageNet's mean (Zhong et al.; bag of tricks).
         shift: largest shift in each direction, as a share of the image's sides; what comes in is black.
         shift_pixels: the same in pixels, added to that.
         jitter: largest change of brightness, contrast and saturation, as a factor 1 +- jitter.
-        tint: largest change of each colour channel on its own, as a factor 1 +- tint: another camera's white balance.
-        grey: probability of an image without colour.
+        tint: largest change of each color channel on its own, as a factor 1 +- tint: another camera's white balance.
+        gray: probability of an image without color.
         blur: probability of an image out of focus.
         background: probability that the person stands before another image's background, see
             :mod:`crosscam.data.background`.
@@ -58,12 +58,12 @@ class Augment:
     erase: Erase = "authors"
     erase_probability: float = 0.75
     erase_area: tuple[float, float] = ERASE_AREA
-    erase_fill: EraseFill = "colour"
+    erase_fill: EraseFill = "color"
     shift: float = 0.0
     shift_pixels: int = 0
     jitter: float = 0.0
     tint: float = 0.0
-    grey: float = 0.0
+    gray: float = 0.0
     blur: float = 0.0
     background: float = 0.0
 
@@ -80,7 +80,7 @@ def resize(images: Tensor, height: int, width: int) -> Tensor:
     return resize_bytes(images, height, width).permute(0, 3, 1, 2).float()
 
 
-def normalise(images: Tensor) -> Tensor:
+def normalize(images: Tensor) -> Tensor:
     """(B, 3, H, W), 0 to 255 -> the same shape in float, ImageNet mean and standard deviation taken out."""
     kind = images.dtype if images.is_floating_point() else torch.float32
     mean = torch.tensor(IMAGENET_MEAN, dtype=kind, device=images.device).mul_(255)
@@ -108,24 +108,24 @@ def _normalize_rows(rows: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
 def prepare(images: Tensor, height: int, width: int) -> Tensor:
     """(B, H, W, 3) uint8 -> (B, 3, height, width) float32 as a model takes it, without any chance."""
-    return normalise(resize_bytes(images, height, width).permute(0, 3, 1, 2))
+    return normalize(resize_bytes(images, height, width).permute(0, 3, 1, 2))
 
 
 def augment(images: Tensor, height: int, width: int, settings: Augment, generator: torch.Generator) -> Tensor:
     """(B, H, W, 3) uint8 -> (B, 3, height, width) float32 for training.
 
-    The order is that of the authors' code: resize, erase, flip, normalise; changes of colour, focus, background and
+    The order is that of the authors' code: resize, erase, flip, normalize; changes of color, focus, background and
     place come before erasing.
     """
     out = resize_bytes(images, height, width).permute(0, 3, 1, 2)
-    if settings.jitter or settings.tint or settings.grey or settings.blur:
+    if settings.jitter or settings.tint or settings.gray or settings.blur:
         out = out.float()
     if settings.jitter:
         out = random_jitter(out, settings.jitter, generator)
     if settings.tint:
         out = random_tint(out, settings.tint, generator)
-    if settings.grey:
-        out = random_gray(out, settings.grey, generator)
+    if settings.gray:
+        out = random_gray(out, settings.gray, generator)
     if settings.blur:
         out = random_blur(out, settings.blur, generator)
     if settings.background:
@@ -138,7 +138,7 @@ def augment(images: Tensor, height: int, width: int, settings: Augment, generato
         )
     if settings.flip:
         out = random_flip(out, settings.flip, generator)
-    return normalise(out)
+    return normalize(out)
 
 
 def random_flip(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
@@ -153,7 +153,7 @@ def random_erase(
     placement: Erase,
     generator: torch.Generator,
     area: tuple[float, float] = ERASE_AREA,
-    fill: EraseFill = "colour",
+    fill: EraseFill = "color",
 ) -> Tensor:
     """Paste a patch over each image with the given probability.
 
@@ -225,21 +225,21 @@ def random_jitter(images: Tensor, strength: float, generator: torch.Generator) -
     out = images * brightness
     mean = out.mean(dim=(1, 2, 3), keepdim=True)
     out = mean + (out - mean) * contrast
-    grey = out.mean(dim=1, keepdim=True)
-    return (grey + (out - grey) * saturation).clamp_(0, 255)
+    gray = out.mean(dim=1, keepdim=True)
+    return (gray + (out - gray) * saturation).clamp_(0, 255)
 
 
 def random_tint(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Multiply each colour channel of each image by a factor of its own within 1 +- ``strength``."""
+    """Multiply each color channel of each image by a factor of its own within 1 +- ``strength``."""
     factors = 1 + strength * (2 * _uniform(images, generator, len(images), 3, 1, 1) - 1)
     return (images * factors).clamp_(0, 255)
 
 
 def random_gray(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Replace all three channels of an image by their weighted mean (ITU-R BT.601) with the given probability."""
-    grey = _uniform(images, generator, len(images)) < probability
+    gray = _uniform(images, generator, len(images)) < probability
     weights = images.new_tensor(LUMA).view(3, 1, 1)
-    return torch.where(grey.view(-1, 1, 1, 1), (images * weights).sum(dim=1, keepdim=True), images)
+    return torch.where(gray.view(-1, 1, 1, 1), (images * weights).sum(dim=1, keepdim=True), images)
 
 
 def random_blur(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:

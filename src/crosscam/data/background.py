@@ -1,7 +1,7 @@
 """Who stands in a picture and what is behind: a soft mask, and pictures before the background of others.
 
-A crop of a person has the person in its middle. So colours that are frequent there and rare at the edges belong to the
-person; a first guess by place and a colour count of each side, repeated a few times, find the outline well enough to
+A crop of a person has the person in its middle. So colors that are frequent there and rare at the edges belong to the
+person; a first guess by place and a color count of each side, repeated a few times, find the outline well enough to
 cut it out. It is the idea of GrabCut (Rother et al., SIGGRAPH 2004) with histograms for mixtures and a blur for the
 graph, so that a whole batch takes milliseconds. Nothing is learned.
 """
@@ -21,7 +21,7 @@ OUTLINE_HALF = (0.1, 0.15, 0.25, 0.27, 0.5, 0.62, 0.62, 0.58, 0.5, 0.48, 0.4)
 OUTLINE_STEEPNESS = 4.0
 # Chances of a person by place alone are never nearer to certainty than this.
 PLACE_RANGE = (0.03, 0.95)
-# Levels of each colour channel, and how much a colour's neighbours count beside itself.
+# Levels of each color channel, and how much a color's neighbors count beside itself.
 LEVELS = 9
 NEIGHBORS = 1.5
 RARE = 2e-3
@@ -45,11 +45,11 @@ def person_mask(images: Tensor) -> Tensor:
     b, _, rows, columns = small.shape
     place = _usual_outline(rows, columns).to(images.device).view(1, -1)
     level = (small.clamp(0, 255) * (LEVELS / 256)).long()
-    colour = ((level[:, 0] * LEVELS + level[:, 1]) * LEVELS + level[:, 2]).flatten(1)
+    color = ((level[:, 0] * LEVELS + level[:, 1]) * LEVELS + level[:, 2]).flatten(1)
     inside = (2 * place - 1).clamp(0, 1).expand(b, -1)
     outside = (1 - 2 * place).clamp(0, 1).expand(b, -1)
     for _ in range(ROUNDS):
-        evidence = (_frequencies(colour, inside) / _frequencies(colour, outside)).log().gather(1, colour)
+        evidence = (_frequencies(color, inside) / _frequencies(color, outside)).log().gather(1, color)
         score = (place.logit() + COLOR_WEIGHT * evidence).view(b, 1, rows, columns)
         mask = (SHARPNESS * avg_pool2d(score, 5, 1, 2, count_include_pad=False)).sigmoid()
         inside = mask.flatten(1)
@@ -80,9 +80,9 @@ def _over_rows(columns: Tensor) -> Tensor:
     return avg_pool2d(columns, (FILL_ROWS, 1), 1, (FILL_ROWS // 2, 0))
 
 
-def _frequencies(colour: Tensor, weight: Tensor) -> Tensor:
-    """(B, LEVELS^3): the share of each colour, a little spread to its neighbours and never 0."""
-    counts = torch.zeros(len(colour), LEVELS**3, device=colour.device).scatter_add_(1, colour, weight)
+def _frequencies(color: Tensor, weight: Tensor) -> Tensor:
+    """(B, LEVELS^3): the share of each color, a little spread to its neighbors and never 0."""
+    counts = torch.zeros(len(color), LEVELS**3, device=color.device).scatter_add_(1, color, weight)
     cube = counts.view(-1, 1, LEVELS, LEVELS, LEVELS)
     spread = (cube + NEIGHBORS * avg_pool3d(cube, 3, 1, 1)).flatten(1)
     return spread / spread.sum(1, keepdim=True).clamp(min=1e-6) + RARE
@@ -90,7 +90,7 @@ def _frequencies(colour: Tensor, weight: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _usual_outline(rows: int, columns: int) -> Tensor:
-    """(rows, columns): how likely a place shows the person, before any colour is seen."""
+    """(rows, columns): how likely a place shows the person, before any color is seen."""
     half = np.interp(np.linspace(0, 1, rows), OUTLINE_ROWS, OUTLINE_HALF)
     away = np.abs(np.linspace(-1, 1, columns)) / half[:, None]
     likely = 1 / (1 + np.exp(OUTLINE_STEEPNESS * (away - 1)))

@@ -6,8 +6,9 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import is_unicode
 
-Colour = Literal["rgb", "bgr"]
+Color = Literal["rgb", "bgr"]
 
 
 class HasBoxes(Protocol):
@@ -35,15 +36,31 @@ Boxes = (
     | Callable[[int, NDArray[np.uint8]], OfFrame | None]
 )
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def crop_boxes(frame: NDArray[np.uint8], boxes: OfFrame, colour: Colour = "rgb") -> list[NDArray[np.uint8]]:
+
+def earlier_spelling(call: Callable[P, R]) -> Callable[P, R]:
+    """The function, which takes ``colour=`` for ``color=``, too, as in earlier versions."""
+
+    @wraps(call)
+    def either(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "colour" in kwargs:
+            kwargs["color"] = kwargs.pop("colour")
+        return call(*args, **kwargs)
+
+    return either
+
+
+@earlier_spelling
+def crop_boxes(frame: NDArray[np.uint8], boxes: OfFrame, color: Color = "rgb") -> list[NDArray[np.uint8]]:
     """Cut boxes out of a frame.
 
     Args:
         frame: (H, W, 3) uint8.
         boxes: (N, 4) left, top, right, bottom in pixels, whole or not, or detections that hold them as ``xyxy``; what
             reaches over the frame's edge is cut off.
-        colour: order of the frame's channels; OpenCV's is ``"bgr"``.
+        color: order of the frame's channels; OpenCV's is ``"bgr"``.
     Returns:
         N pictures, RGB, each at least one pixel high and wide.
     Raises:
@@ -64,9 +81,9 @@ def crop_boxes(frame: NDArray[np.uint8], boxes: OfFrame, colour: Colour = "rgb")
         return []
     if edges.ndim != 2 or edges.shape[1] != 4:
         raise ArgumentError(f"Boxes are (N, 4): left, top, right, bottom in pixels; these are {edges.shape}.")
-    if colour not in ("rgb", "bgr"):
-        raise ArgumentError(f"Unknown colour {colour!r}. Known: rgb, bgr.")
-    rgb = frame if colour == "rgb" else frame[:, :, ::-1]
+    if color not in ("rgb", "bgr"):
+        raise ArgumentError(f"Unknown color {color!r}. Known: rgb, bgr.")
+    rgb = frame if color == "rgb" else frame[:, :, ::-1]
     height, width = frame.shape[:2]
     crops = []
     for number, box in enumerate(edges):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,15 +12,12 @@ from typing import Any
 
 from crosscam.data import findings
 from crosscam.data.datasets.camera_folders import UNNAMED
-from crosscam.data.datasets.readers import read_dataset
-from crosscam.data.datasets.table import CamidRule
 from crosscam.data.findings import Finding
 from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.errors import ImageError
 from crosscam.system.cores import available_cores
-
-Progress = Callable[[int, int], None]
+from crosscam.system.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ class SubsetCounts:
 
 @dataclass(frozen=True)
 class Examination:
-    """What :func:`examine` found; ``kind`` is the data set's name."""
+    """What :func:`examine_dataset` found; ``kind`` is the data set's name."""
 
     kind: str
     root: Path
@@ -96,39 +93,13 @@ class Examination:
         return {**asdict(self), "root": str(self.root), "healthy": self.healthy}
 
 
-def examine(
-    path: Path | str,
-    *,
-    kind: str | None = None,
-    split: int | None = None,
-    protocol: str | None = None,
-    camids: CamidRule = None,
-    boxes: str | None = None,
-    extract_to: Path | None = None,
-    progress: Progress | None = None,
-) -> Examination:
-    """Read a data set, decode every image, and report.
+def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -> Examination:
+    """Decode every image of a data set, and report.
 
     Args:
-        path: what :func:`crosscam.data.datasets.readers.read_dataset` takes, as are the next six.
-        kind: the kind of data set.
-        split: which split.
-        protocol: which protocol.
-        camids: cameras of own data.
-        boxes: of CUHK03.
-        extract_to: of CUHK03.
+        dataset: what :func:`crosscam.data.datasets.readers.read_dataset` gave.
         progress: called with the numbers of images done and of all.
-    Raises:
-        DataError: the data set cannot be read at all.
     """
-    dataset = read_dataset(
-        path, kind=kind, split=split, protocol=protocol, camids=camids, boxes=boxes, extract_to=extract_to
-    )
-    return examine_dataset(dataset, progress=progress)
-
-
-def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -> Examination:
-    """Decode every image of a data set, and report; see :func:`examine`."""
     official = OFFICIAL.get(dataset.name, {})
     rows = tuple(_count(name, samples, official.get(name)) for name, samples in dataset.subsets.items())
     opened = _open_all(dataset, progress)
@@ -146,14 +117,14 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
 
 
 def examine_pictures(samples: Sequence[Sample], *, progress: Progress | None = None) -> tuple[Finding, ...]:
-    """What is wrong with pictures that nobody has labelled: damaged files, copies, unknown cameras."""
+    """What is wrong with pictures without labels: damaged files, copies, unknown cameras."""
     root = Path(os.path.commonpath([s.path.parent.absolute() for s in samples]))
     dataset = ReidDataset(UNNAMED, root, gallery=tuple(samples))
     return _of_pictures(dataset, _open_all(dataset, progress))
 
 
 def _of_pictures(dataset: ReidDataset, opened: _Opened) -> tuple[Finding, ...]:
-    """What can be wrong with pictures, whoever is on them."""
+    """What can be wrong with pictures, with or without labels."""
     found = (
         findings.unreadable(opened.faults, dataset.root),
         findings.scenes(opened.sizes, dataset.root),
@@ -180,7 +151,7 @@ def table_rows(examination: Examination) -> list[tuple[str, str, str, str]]:
 
 
 def as_text(examination: Examination) -> str:
-    """The whole report as plain text, without colours."""
+    """The whole report as plain text, without colors."""
     rows = table_rows(examination)
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [f"{examination.kind} in {examination.root}", ""]

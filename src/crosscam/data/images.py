@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -12,8 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from crosscam.data.foreign import HEAD, foreign_fault, foreign_kind
-from crosscam.data.image_limits import MAX_SIDE, chunks_fault, scans_fault, segments_fault, size_fault
+from crosscam.data.image_limits import (
+    HEAD,
+    MAX_SIDE,
+    chunks_fault,
+    foreign_fault,
+    foreign_kind,
+    scans_fault,
+    segments_fault,
+    size_fault,
+)
 from crosscam.data.jpeg import decode_plain_jpeg
 from crosscam.errors import ArgumentError, ImageError
 
@@ -22,14 +29,13 @@ if TYPE_CHECKING:
 
 # Only these decoders are tried: a person image has no reason to be a PostScript or a medical file.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 MAX_PIXELS = 64_000_000
 WHITE = (255, 255, 255)
 # Larger files stay on the disk until Pillow has looked at their header.
 READ_WHOLE = 16 * 2**20
 
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
-# Byte order, photometric interpretation, sample format, fill order, bits and extra samples of 16-bit grey. Pillow opens
+# Byte order, photometric interpretation, sample format, fill order, bits and extra samples of 16-bit gray. Pillow opens
 # white as zero in Intel's byte order alone.
 TiffImagePlugin.OPEN_INFO.setdefault((b"MM", 0, (1,), 1, (16,), ()), ("I;16B", "I;16B"))
 _DEPTH_IN_PNG = 24
@@ -54,9 +60,9 @@ def decode_image(
 ) -> NDArray[np.uint8]:
     """Read one image as RGB, upright.
 
-    Grey, palette, CMYK and 16-bit images become 8-bit RGB; transparent ones are laid over ``background``;
+    Gray, palette, CMYK and 16-bit images become 8-bit RGB; transparent ones are laid over ``background``;
     the orientation in the EXIF block is applied; of an animation or a multi-page file the first frame counts.
-    Colour profiles are not applied. Ordinary JPEG files are decoded by simplejpeg where it is installed, to the same
+    Color profiles are not applied. Ordinary JPEG files are decoded by simplejpeg where it is installed, to the same
     pixels, see :mod:`crosscam.data.jpeg`.
 
     Args:
@@ -199,12 +205,12 @@ def _as_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
 
 
 def _has_16_bits(image: Image.Image) -> bool:
-    """Whether an image is grey with 16 bits."""
+    """Whether an image is gray with 16 bits."""
     return image.mode == "I" or image.mode.startswith("I;16")
 
 
 def _as_8_bits(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """An image of 16-bit grey as RGB; its transparent value, if it has one, shows the background.
+    """An image of 16-bit gray as RGB; its transparent value, if it has one, shows the background.
 
     Pillow's own conversion clips at 255 instead of scaling, forgets the transparent value, and takes white as zero for
     black as zero.
@@ -222,7 +228,7 @@ def _as_8_bits(image: Image.Image, background: tuple[int, int, int]) -> Image.Im
 def _scale_transparent_value(image: Image.Image, file: IO[bytes]) -> None:
     """Give the transparent value of a PNG the levels of its pixels, which Pillow has spread or cut to 8 bits.
 
-    Of 16-bit colours Pillow keeps the upper byte alone, so that colours with the same upper bytes are transparent, too.
+    Of 16-bit colors Pillow keeps the upper byte alone, so that colors with the same upper bytes are transparent, too.
     """
     value = image.info.get("transparency")
     if image.format != "PNG" or value is None or isinstance(value, bytes):
@@ -266,46 +272,3 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int, kind: Resize
     whole = np.require(image, requirements=("C", "W"))
     resized: NDArray[np.uint8] = resize_bytes(torch.from_numpy(whole).unsqueeze(0), height, width, kind)[0].numpy()
     return resized
-
-
-NaturalKey = tuple[tuple[str | tuple[int, str], ...], str]
-
-
-def natural_key(text: str) -> NaturalKey:
-    """Sort key that puts ``img2`` before ``img10``; equal texts alone are equal."""
-    parts = re.split(r"0*([0-9]+)", text)
-    # A number by its length and then its digits: Python refuses to make one of thousands of digits.
-    return tuple((len(part), part) if i % 2 else part for i, part in enumerate(parts)), text
-
-
-def path_key(path: Path) -> NaturalKey:
-    """The order in which all samples of a data set stand: natural, by path."""
-    return natural_key(path.as_posix())
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file is an image by its name; hidden files are none."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
-
-
-def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a folder, or a link to one; a link that leads in a circle is none."""
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files of a folder, without its subfolders, in natural order.
-
-    Returns:
-        the image files, by suffix; and all other files, hidden ones included.
-    """
-    images: list[Path] = []
-    others: list[Path] = []
-    with os.scandir(folder) as entries:
-        names = sorted((e.name for e in entries if not is_folder(e)), key=natural_key)
-    for name in names:
-        (images if is_image_name(name) else others).append(folder / name)
-    return images, others

@@ -1,8 +1,8 @@
 """The quick decoder for ordinary JPEG files; what is out of the ordinary is left to Pillow.
 
 simplejpeg calls libjpeg-turbo, as Pillow does, without Pillow's buffers and conversions, and gives the same pixels. It
-takes files of which that is known from their headers: baseline, 8 bits, grey or YCbCr with the usual sampling, and
-no segment that could hold an orientation, another colour space or further pictures.
+takes files of which that is known from their headers: baseline, 8 bits, gray or YCbCr with the usual sampling, and
+no segment that could hold an orientation, another color space or further pictures.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscam.data.images import natural_key
+from crosscam.data.walk import natural_key
 from crosscam.errors import ArgumentError, DataError
 
 What = Literal["identities", "cameras"]
@@ -29,12 +29,12 @@ _WHOLE = re.compile(r"([+-]?)([0-9]+)(\.0*)?")
 _SCIENTIFIC = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?[eE][+-][0-9]{1,3}")
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 LARGEST = 2**63 - 1
-# Above this, neighbouring whole numbers are one and the same float.
+# Above this, neighboring whole numbers are one and the same float.
 LARGEST_FLOAT = 2**53
 
 
 def largest_whole(digits: int) -> int:
-    """The largest whole number that a float of so many binary digits tells from its neighbours.
+    """The largest whole number that a float of so many binary digits tells from its neighbors.
 
     A float of 64 bits has 53 digits, one of 32 bits 24, one of 16 bits 11, and a bfloat16 8.
     """
@@ -59,7 +59,7 @@ def read_label(text: str) -> int | str:
     if cell in _MISSING:
         raise ArgumentError(f"{cell!r} says that it is not known" if cell else "it is empty")
     if _INFINITE.fullmatch(cell):
-        raise ArgumentError(f"{cell!r} is no number of a person or camera")
+        raise ArgumentError(f"{cell!r} is not a number of a person or camera")
     whole, scientific = _WHOLE.fullmatch(cell), _SCIENTIFIC.fullmatch(cell)
     if whole is None and scientific is None:
         return cell

@@ -22,9 +22,9 @@ from crosscam.data.images import decode_image, resize_image
 from crosscam.data.resizing import Resize, resize_bytes
 from crosscam.errors import DataError, ImageError
 from crosscam.system.cores import available_cores
+from crosscam.system.progress import Progress
 
 Cache = Literal["auto", "memory", "stream"]
-Progress = Callable[[int, int], None]
 MEMORY_SHARE = 0.5
 # Items that are read one after another: threads would take longer to start than this, and a tracker asks for few people
 # at every frame.

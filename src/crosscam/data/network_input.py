@@ -129,7 +129,7 @@ def _joined(numbers: tuple[float, ...]) -> str:
 
 def _refused(text: str) -> ArgumentError:
     return ArgumentError(
-        f"Input {text[:100]!r}: expected colour order, height x width and scale, for example 'bgr 256x128 255' or "
+        f"Input {text[:100]!r}: expected color order, height x width and scale, for example 'bgr 256x128 255' or "
         f"'rgb 256x128 imagenet'; scales: {', '.join(SCALES)}. With scale 255 or 1 may follow mean=0.5 and std=0.5 (or "
         f"three numbers with commas); and the resize: {', '.join(RESIZES)}."
     )

@@ -25,7 +25,7 @@ class Sample:
 
     Attributes:
         path: the image file.
-        pid: identity; -1 is junk (ignored by ranking), 0 a distractor (nobody's match).
+        pid: identity; -1 is junk (ignored by ranking), 0 a distractor (matches no query).
         camid: camera.
         time: seconds, from any fixed origin; None where the data set has no times.
         track: name of the tracklet; None where the data set has none.
@@ -93,7 +93,7 @@ class ReidDataset:
 def unmatched_queries(dataset: ReidDataset) -> list[Sample]:
     """Queries without a match, by the ranking's own rule: the same identity at another camera of the gallery.
 
-    Junk and distractors match nobody. :func:`crosscam.metrics.counting.find_matches` ranks by the same rule.
+    Junk and distractors match no query. :func:`crosscam.metrics.counting.find_matches` ranks by the same rule.
     """
     cameras: dict[int, set[int]] = defaultdict(set)
     for s in dataset.gallery:

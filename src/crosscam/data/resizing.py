@@ -75,11 +75,11 @@ def _weights(size: int, wanted: int) -> NDArray[np.float64]:
     """(wanted, size): how much each old pixel counts for each new one; rows sum to about 1."""
     scale = size / wanted
     support = max(scale, 1.0)
-    centre = (np.arange(wanted)[:, None] + 0.5) * scale
+    center = (np.arange(wanted)[:, None] + 0.5) * scale
     place = np.arange(size)[None]
-    first = np.maximum(np.trunc(centre - support + 0.5), 0)
-    last = np.minimum(np.trunc(centre + support + 0.5), size)
-    triangle = np.maximum(1 - np.abs(place - centre + 0.5) / support, 0)
+    first = np.maximum(np.trunc(center - support + 0.5), 0)
+    last = np.minimum(np.trunc(center + support + 0.5), size)
+    triangle = np.maximum(1 - np.abs(place - center + 0.5) / support, 0)
     triangle[(place < first) | (place >= last)] = 0
     share = triangle / triangle.sum(axis=1, keepdims=True)
     whole: NDArray[np.float64] = np.floor(share * 2.0**_PLACES + 0.5)

@@ -1,13 +1,59 @@
-"""Folders and what lies in them. Links are followed once, loops end, and a folder that cannot be read is an error."""
+"""Folders and what lies in them: pictures by name, in natural order.
+
+Links are followed once, loops end, and a folder that cannot be read is an error.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from crosscam.data.images import is_folder, is_image_name, natural_key, path_key
 from crosscam.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+NaturalKey = tuple[tuple[str | tuple[int, str], ...], str]
+
+
+def natural_key(text: str) -> NaturalKey:
+    """Sort key that puts ``img2`` before ``img10``; equal texts alone are equal."""
+    parts = re.split(r"0*([0-9]+)", text)
+    # A number by its length and then its digits: Python refuses to make one of thousands of digits.
+    return tuple((len(part), part) if i % 2 else part for i, part in enumerate(parts)), text
+
+
+def path_key(path: Path) -> NaturalKey:
+    """The order in which all samples of a data set stand: natural, by path."""
+    return natural_key(path.as_posix())
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file is an image by its name; hidden files are not."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one; a link that leads in a circle is not."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def list_images(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The files of a folder, without its subfolders, in natural order.
+
+    Returns:
+        the image files, by suffix; and all other files, hidden ones included.
+    """
+    images: list[Path] = []
+    others: list[Path] = []
+    with os.scandir(folder) as entries:
+        names = sorted((e.name for e in entries if not is_folder(e)), key=natural_key)
+    for name in names:
+        (images if is_image_name(name) else others).append(folder / name)
+    return images, others
 
 
 @dataclass(frozen=True)
@@ -34,7 +80,7 @@ def find_files(root: Path) -> Found:
     found = Found([], [])
     seen: set[tuple[int, int]] = set()
     unreadable: list[str] = []
-    # Links are followed when all that is no link was walked, so that files have their own names.
+    # Links are followed after everything else was walked, so that files have their own names.
     waiting, links = [root], list[Path]()
     while waiting or links:
         folder = waiting.pop() if waiting else links.pop(0)

@@ -23,10 +23,9 @@ from crosscam.recipes.settings import with_settings
 from crosscam.report.page import ReportContent, write_report
 from crosscam.report.strips import RankStrip, rank_strips
 from crosscam.retrieval.distances import pairwise_distances
+from crosscam.system.distributed import is_first_process
 from crosscam.system.files import check_folder, write_atomically, write_text
-from crosscam.training.callbacks import Listeners, read_history
-from crosscam.training.distributed import is_first_process
-from crosscam.training.progress import training_reported
+from crosscam.training.callbacks import Listeners, read_history, training_reported
 from crosscam.training.provenance import Overlap, load_trained_on, training_data, versions
 from crosscam.training.provenance import overlap as find_overlap
 from crosscam.training.trainer import Trainer

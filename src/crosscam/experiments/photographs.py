@@ -1,4 +1,4 @@
-"""A folder of person pictures that nobody has labelled: examined, described, kept in a gallery, and the most similar
+"""A folder of person pictures without labels: examined, described, kept in a gallery, and the most similar
 pairs across cameras shown on one page."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from crosscam.calibration.calibration import Calibration
-from crosscam.data.doctor import Progress, examine_pictures
+from crosscam.data.doctor import examine_pictures
 from crosscam.data.findings import NUM_EXAMPLES, Finding
 from crosscam.data.images import decode_image
 from crosscam.data.records import Sample
@@ -23,6 +23,7 @@ from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.questions import SAME_IMAGE, nearest_images
 from crosscam.inference.extractor import Extractor
 from crosscam.report.pairs import SimilarPair, write_pairs
+from crosscam.system.progress import Progress
 from crosscam.system.text import counted
 
 GALLERY, PAGE = "gallery", "pairs.html"
@@ -106,7 +107,7 @@ def search_photographs(
         if calibration is not None:
             keep_from_elsewhere(gallery, calibration)
         filled = fill(
-            gallery, extractor, samples, labelled=False, skip_damaged=True, spell_names=True, progress=progress
+            gallery, extractor, samples, labeled=False, skip_damaged=True, spell_names=True, progress=progress
         )
         findings = (*findings, *_of_changed(filled.changed))
         if len(gallery) < 2:

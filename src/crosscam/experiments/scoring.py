@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crosscam.data.augment import resize
-from crosscam.data.loading import Images, Progress, embed, open_images
+from crosscam.data.loading import Images, embed, open_images
 from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_queries
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError, DataError
 from crosscam.inference.describing import check_descriptors, extract
+from crosscam.inference.imported import resize_of
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors, evaluate_ranking
 from crosscam.models.systems import layout_of, own_distances
-from crosscam.recipes.imported_recipe import resize_of
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
 from crosscam.retrieval.expansion import check_expansion, expand_queries
 from crosscam.retrieval.reranking import check_parameters, rerank
-from crosscam.training.distributed import ALONE, World
+from crosscam.system.distributed import ALONE, World
+from crosscam.system.progress import Progress
 
 PIXEL_SIZE = (64, 32)
 
@@ -70,7 +71,7 @@ class Scored:
         data_fingerprint: of what was ranked.
         query: (Q, D) descriptors.
         gallery: (G, D) descriptors.
-        distance: ``"euclidean"``, of descriptors of length 1 or as they are (``evaluation.normalise``), or ``"own"``
+        distance: ``"euclidean"``, of descriptors of length 1 or as they are (``evaluation.normalize``), or ``"own"``
             for a system that compares descriptors in a way of its own.
     """
 
@@ -116,7 +117,7 @@ def check_scoring(recipe: Recipe, dataset: ReidDataset, model: nn.Module, *steps
         return
     layout = layout_of(model)
     some = torch.ones(1, layout[-1].stop)
-    if own_distances(recipe.model, some, some, layout) is not None or not recipe.evaluation.normalise:
+    if own_distances(recipe.model, some, some, layout) is not None or not recipe.evaluation.normalize:
         raise _no_reranking(recipe)
     num_query, num_images = len(dataset.query), len(dataset.query) + len(dataset.gallery)
     for step in steps:
@@ -226,7 +227,7 @@ class TestImages:
         settings = self.recipe.evaluation
         both = torch.from_numpy(query), torch.from_numpy(gallery)
         own, kind = own_distances(self.recipe.model, *both, layout_of(model)), "own"
-        if own is None and not settings.normalise:
+        if own is None and not settings.normalize:
             own, kind = torch.cdist(*both), "euclidean, lengths kept"
         if own is None:
             return self._scored(name, query, gallery, flip, ap or settings.ap, reranking)
@@ -251,7 +252,7 @@ class TestImages:
         return self._scored(name, scored.query, scored.gallery, scored.flip, ap, reranking)
 
     def score_pixels(self) -> Scored:
-        """The same scoring for raw pixels: each image shrunk, centred and scaled to length 1 is its own descriptor."""
+        """The same scoring for raw pixels: each image shrunk, centered and scaled to length 1 is its own descriptor."""
         return _alone(self.score_pixels_together())
 
     def score_pixels_together(self) -> Scored | None:
@@ -262,7 +263,7 @@ class TestImages:
 
     def _describe(self, model: nn.Module, images: Images, flip: bool, progress: Progress | None) -> NDArray[np.float32]:
         data, size = self.recipe.data, self.recipe.evaluation.batch_size
-        unit = self.recipe.evaluation.normalise
+        unit = self.recipe.evaluation.normalize
         return extract(model, images, data.height, data.width, flip=flip, unit=unit, batch_size=size, progress=progress)
 
     def _scored(

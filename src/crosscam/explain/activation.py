@@ -79,7 +79,7 @@ def place_contributions(
     Args:
         model: a model with a ``backbone``, in evaluation mode. Where the backbone gives several maps (MGN), they are
             brought to the size of the largest and added.
-        images: (B, 3, H, W) normalised images.
+        images: (B, 3, H, W) normalized images.
         blocks: L blocks of the model's layout.
         flip: b is the mean over the image and its mirror image, as in :func:`crosscam.models.output.describe`; what the
             mirror image adds is turned back and added.
@@ -254,7 +254,7 @@ def part_focus(
 
     Args:
         model: an RRID with relation, in evaluation mode.
-        batches: (B, 3, H, W) normalised images.
+        batches: (B, 3, H, W) normalized images.
         num_parts: P, the scale.
         part: i, counted from 0.
         flip: whether mirror images count, as in descriptors.

@@ -174,10 +174,10 @@ def of_gallery(calibration: Calibration, names: Mapping[int, str], known: Mappin
     """A calibration with the numbers that its cameras have in a gallery.
 
     Thresholds of single cameras stay where both sides call the camera by the same name, or both by a number; what the
-    labelled data call otherwise, the gallery does not have.
+    labeled data call otherwise, the gallery does not have.
 
     Args:
-        calibration: of labelled data.
+        calibration: of labeled data.
         names: of the cameras there, by camid.
         known: of the gallery's cameras, by camid.
     """

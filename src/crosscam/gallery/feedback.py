@@ -11,7 +11,7 @@ LIMIT = 20_000
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgment:
     """One answer.
 
     Attributes:
@@ -28,26 +28,26 @@ class Judgement:
     when: str
 
 
-def read_judgements(document: Any) -> tuple[Judgement, ...]:
+def read_judgments(document: Any) -> tuple[Judgment, ...]:
     """From the gallery's document; what is not of this form is left out."""
     found = []
     for item in document if isinstance(document, list) else []:
         try:
             same = bool(item["same"])
-            found.append(Judgement(str(item["query"]), int(item["entry"]), same, str(item["who"]), str(item["when"])))
+            found.append(Judgment(str(item["query"]), int(item["entry"]), same, str(item["who"]), str(item["when"])))
         except (TypeError, KeyError, ValueError):
             continue
     return tuple(found)
 
 
-def as_document(judgements: Iterable[Judgement]) -> list[dict[str, Any]]:
+def as_document(judgments: Iterable[Judgment]) -> list[dict[str, Any]]:
     """For the gallery; of very many the last ones."""
-    return [asdict(j) for j in judgements][-LIMIT:]
+    return [asdict(j) for j in judgments][-LIMIT:]
 
 
-def with_judgement(judgements: Iterable[Judgement], new: Judgement, *, clear: bool = False) -> tuple[Judgement, ...]:
+def with_judgment(judgments: Iterable[Judgment], new: Judgment, *, clear: bool = False) -> tuple[Judgment, ...]:
     """The new answer in the place of an older one to the same question, or that one taken back."""
-    rest = tuple(j for j in judgements if (j.query, j.entry) != (new.query, new.entry))
+    rest = tuple(j for j in judgments if (j.query, j.entry) != (new.query, new.entry))
     return rest if clear else (*rest, new)
 
 
@@ -57,14 +57,14 @@ def entry_of(query: str) -> int | None:
     return int(digits) if query[:1] == "e" and digits.isascii() and digits.isdigit() and len(digits) < 16 else None
 
 
-def named(judgements: Iterable[Judgement]) -> set[int]:
-    """All entries that judgements name, as matches or as queries."""
-    return {n for j in judgements for n in (j.entry, entry_of(j.query)) if n is not None}
+def named(judgments: Iterable[Judgment]) -> set[int]:
+    """All entries that judgments name, as matches or as queries."""
+    return {n for j in judgments for n in (j.entry, entry_of(j.query)) if n is not None}
 
 
-def without(judgements: Iterable[Judgement], gone: set[int]) -> tuple[Judgement, ...]:
+def without(judgments: Iterable[Judgment], gone: set[int]) -> tuple[Judgment, ...]:
     """Those that do not name a forgotten entry."""
-    return tuple(j for j in judgements if j.entry not in gone and entry_of(j.query) not in gone)
+    return tuple(j for j in judgments if j.entry not in gone and entry_of(j.query) not in gone)
 
 
 def pruned(document: Any, known: Callable[[list[int]], Iterable[int]]) -> list[dict[str, Any]] | None:
@@ -76,7 +76,7 @@ def pruned(document: Any, known: Callable[[list[int]], Iterable[int]]) -> list[d
     Returns:
         The new document; None where the old one can stay.
     """
-    judgements = read_judgements(document)
-    all_named = named(judgements)
+    judgments = read_judgments(document)
+    all_named = named(judgments)
     gone = all_named - set(known(sorted(all_named)))
-    return as_document(without(judgements, gone)) if gone else None
+    return as_document(without(judgments, gone)) if gone else None

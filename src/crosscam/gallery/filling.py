@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crosscam.data.image_limits import size_fault
-from crosscam.data.images import decode_image, natural_key
-from crosscam.data.loading import Progress, read_ahead
+from crosscam.data.images import decode_image
+from crosscam.data.loading import read_ahead
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import refuse_names
+from crosscam.data.walk import natural_key
 from crosscam.errors import CrosscamError, DataError, ImageError, ModelMismatchError
 from crosscam.gallery.entries import ModelIdentity, NewEntry, Where, name_of
 from crosscam.gallery.interface import Gallery
 from crosscam.inference.extractor import Extractor
+from crosscam.recipes.checkpoint import WEIGHTS
 from crosscam.shipped import RENAMED, SHIPPED
 from crosscam.system.files import stamp_of
+from crosscam.system.progress import Progress
 from crosscam.system.text import printable
-from crosscam.training.checkpoint import WEIGHTS
 
 THUMBNAIL_HEIGHT = 160
 THUMBNAIL_WIDTH = 160
@@ -58,7 +60,7 @@ def fill(
     extractor: Extractor,
     samples: Sequence[Sample],
     *,
-    labelled: bool = True,
+    labeled: bool = True,
     thumbnails: bool = True,
     skip_damaged: bool = False,
     spell_names: bool = False,
@@ -70,7 +72,7 @@ def fill(
         gallery: opened for writing, of the extractor's model; see :func:`matching_extractor`.
         extractor: describes the pictures.
         samples: the pictures; one whose path the gallery knows is left alone, and counted.
-        labelled: whether the samples' pid means anything.
+        labeled: whether the samples' pid means anything.
         thumbnails: keep a small copy of each picture.
         skip_damaged: leave pictures that cannot be read out, and tell which, instead of stopping.
         spell_names: keep names that are not UTF-8 as they are shown (``\\xff``), instead of refusing them.
@@ -100,7 +102,7 @@ def fill(
             raise ImageError(f"{faults[0][1]} {len(ids):,} pictures before it are added; the next try goes on there.")
         damaged += faults
         if good:
-            entries = [_entry(s, labelled) for s, _ in good]
+            entries = [_entry(s, labeled) for s, _ in good]
             descriptors = extractor([picture.pixels for _, picture in good], names=[s.path for s, _ in good])
             pictures = [picture.thumbnail for _, picture in good]
             ids += gallery.add(descriptors, entries, pictures, model=gallery.model.fingerprint)
@@ -187,8 +189,8 @@ def _read(path: Path, thumbnails: bool, extractor: Extractor) -> tuple[_Picture 
     return _Picture(extractor.resized(pixels), small), ""
 
 
-def _entry(sample: Sample, labelled: bool) -> NewEntry:
-    pid = sample.pid if labelled else None
+def _entry(sample: Sample, labeled: bool) -> NewEntry:
+    pid = sample.pid if labeled else None
     track = None if sample.track is None else printable(sample.track)
     camera = None if sample.camera is None else printable(sample.camera)
     return NewEntry(kept_name(sample.path), sample.camid, pid, sample.time, track, camera)

@@ -35,7 +35,7 @@ from crosscam.gallery.searching import SearchChanges, Searcher, SearchOptions, s
 from crosscam.gallery.snapshot import NONE
 from crosscam.gallery.store import SEGMENT_ROWS, TRIES, Store
 from crosscam.models.output import Layout
-from crosscam.system.times import read_span
+from crosscam.system.text import read_span
 
 
 class LocalGallery:
@@ -318,5 +318,5 @@ def older_than(keep: str, by: Literal["added", "time"], now: float | None) -> Wh
 
 
 def seconds(keep: str) -> float:
-    """``"30d"`` in seconds; see :func:`crosscam.system.times.read_span`."""
+    """``"30d"`` in seconds; see :func:`crosscam.system.text.read_span`."""
     return read_span(keep)

@@ -108,7 +108,7 @@ class SearchOptions:
     pool_tracks: bool = False
     """Count the pictures of a track at one camera as one, by the mean of their descriptors."""
     rerank_first: int = 0
-    """Re-rank this many first hits by their k-reciprocal neighbours."""
+    """Re-rank this many first hits by their k-reciprocal neighbors."""
 
     def __post_init__(self) -> None:
         if self.k < 1 or self.rerank_first < 0:

@@ -2,7 +2,7 @@
 
 Parts stand in ``OUT.parts`` until all are there, and are then joined into OUT. Each part is written beside its place
 and moved into it, so that a kill loses at most the parts in work. The same call goes on where an earlier one stopped,
-if pictures and model are the same. A lock keeps everybody else out; a part that is broken, or one of whose pictures has
+if pictures and model are the same. A lock keeps others out; a part that is broken, or one of whose pictures has
 changed since, is described again. :func:`run_on_ray` describes parts on the machines of a Ray cluster.
 """
 
@@ -25,15 +25,16 @@ from numpy.typing import NDArray
 
 from crosscam.data.datasets.camera_folders import UNNAMED
 from crosscam.data.images import decode_image
-from crosscam.data.loading import Progress, read_ahead
+from crosscam.data.loading import read_ahead
 from crosscam.data.records import ReidDataset
 from crosscam.data.text_files import harmless, path_in, read_lines
 from crosscam.errors import DataError, EngineError, ImageError
 from crosscam.inference.descriptor_files import NEXT_STEP, Entry, Part, PartsOnDisk, as_array, write_joined
 from crosscam.inference.extractor import Extractor
+from crosscam.system.distributed import ALONE, World
 from crosscam.system.files import Stamp, stamp_of, write_atomically, write_text
+from crosscam.system.progress import Progress
 from crosscam.system.text import parse_json
-from crosscam.training.distributed import ALONE, World
 
 PART_SIZE = 4096
 JOB = "job.json"
@@ -211,7 +212,7 @@ def _describe_missing(
     mine = missing[world.rank :: world.size]
     for number, part in run((n, [e.path for e in parts.pictures(n)]) for n in mine):
         parts.save(number, part)
-        # Nobody is ahead by more than a part, so nobody's patience ends.
+        # No process is ahead by more than a part, so none runs into the time limit.
         world.barrier()
         at = missing.index(number) - world.rank
         done += sum(len(parts.pictures(n)) for n in missing[at : at + world.size])
@@ -242,7 +243,7 @@ def _begin_or_check(folder: Path, job: Mapping[str, object]) -> None:
     try:
         found = parse_json((folder / JOB).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        # Parts without a job are of nobody knows what; anything else is not ours to remove.
+        # Parts without a job are of unknown origin; anything else is not ours to remove.
         foreign = [p.name for p in folder.glob("*") if not p.name.endswith((".npz", ".tmp"))]
         if foreign:
             raise DataError(

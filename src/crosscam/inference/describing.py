@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from crosscam.data.augment import prepare
-from crosscam.data.loading import Images, Progress, embed
+from crosscam.data.loading import Images, embed
 from crosscam.data.samplers import in_order
 from crosscam.errors import DataError
 from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.models.output import describe
 from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.checkpoint import load_weights_into
 from crosscam.recipes.recipe import Recipe
-from crosscam.training.checkpoint import load_weights_into
+from crosscam.system.progress import Progress
 
 # In the names of the weights that only training needs.
 CLASSIFIERS = "_classifiers."
@@ -68,7 +69,7 @@ def check_descriptors(rows: NDArray[np.float32], names: Sequence[object], first:
 
     Args:
         rows: (N, D).
-        names: of the N pictures, for the message; what is no text or path is called by its place.
+        names: of the N pictures, for the message; anything but a text or a path is called by its place.
         first: place of the first of them.
     Raises:
         DataError: one is not finite, or has length 0.

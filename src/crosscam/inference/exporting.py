@@ -18,11 +18,11 @@ from crosscam.inference.describing import check_descriptors
 from crosscam.inference.engines.base import Descriptors, Engine, Pixels
 from crosscam.inference.engines.card import ModelCard, derived_fingerprint, seal
 from crosscam.inference.engines.graph import let_take_none
-from crosscam.inference.engines.onnx_engine import write_card
+from crosscam.inference.engines.onnx_engine import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbor_agreement, write_card
 from crosscam.inference.engines.openvino_engine import write_openvino
-from crosscam.inference.engines.quantize import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbor_agreement
 from crosscam.inference.engines.registry import Network, open_engine, open_graph, write_fp32, write_int8
-from crosscam.inference.extractor import Extractor, int8_images_of
+from crosscam.inference.extractor import Extractor
+from crosscam.inference.opened_model import int8_images_of
 from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.system.files import copy_bytes, write_atomically
 from crosscam.system.locks import only_writer
@@ -130,7 +130,7 @@ def _int8_images(dataset: ReidDataset | None, given: Sequence[Picture] | None) -
 
 
 def _checks(extractor: Extractor, engine: Engine, dataset: ReidDataset | None) -> dict[str, Any]:
-    """How a file compares with the network: cosines, neighbours and, with a data set, mAP."""
+    """How a file compares with the network: cosines, neighbors and, with a data set, mAP."""
     reference = open_engine("torch", Network(extractor.model, extractor.card))
     if dataset is None or not (dataset.query and dataset.gallery):
         pixels = drawn_noise(CHECKED_PICTURES, extractor.card.size)
@@ -206,7 +206,7 @@ def _refuse_unlike(card: ModelCard, path: Path, most_lost: float) -> None:
 
 
 def drawn_noise(count: int, size: tuple[int, int]) -> Pixels:
-    """(count, H, W, 3) uint8 pictures of soft coloured noise, always the same: where there is no data to compare on."""
+    """(count, H, W, 3) uint8 pictures of soft colored noise, always the same: where there is no data to compare on."""
     height, width = size
     generator = np.random.default_rng(0)
     coarse = generator.integers(0, 256, (count, 12, 6, 3), dtype=np.uint8)

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor, nn
 
 from crosscam.data.network_input import NetworkInput
-from crosscam.errors import ArgumentError, EngineError
+from crosscam.data.resizing import Resize
+from crosscam.errors import ArgumentError, EngineError, RecipeError
 from crosscam.inference.engines.card import ModelCard
 from crosscam.inference.engines.imported_network import ImportedEngine, ImportedNetwork
 from crosscam.inference.engines.network_file import (
@@ -31,8 +32,7 @@ from crosscam.inference.engines.network_runtimes import (
     open_function,
     open_module,
 )
-from crosscam.recipes.imported_recipe import imported_recipe
-from crosscam.recipes.recipe import Recipe
+from crosscam.recipes.recipe import Data, Recipe
 
 Source = str | os.PathLike[str] | nn.Module | PixelFunction
 _EXAMPLE = "'rgb 256x128 imagenet'"
@@ -158,3 +158,39 @@ def _digest_of_weights(weights: Mapping[str, Any]) -> str:
             digest.update(f"|{name}|{numbers.shape}|{numbers.dtype}|".encode())
             digest.update(np.ascontiguousarray(numbers).tobytes())
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A network from elsewhere; nothing builds or trains it.
+
+    Attributes:
+        takes: its declared input.
+    """
+
+    takes: NetworkInput
+    system: Literal["imported"] = "imported"
+
+    def check(self, height: int, width: int) -> None:
+        """Every size is its own."""
+
+    def build(self, num_ids: int, *, pretrained: bool = True) -> nn.Module:
+        """Refuse."""
+        del num_ids, pretrained
+        raise RecipeError("A network that was imported cannot be trained here. Choose a recipe: 'crosscam recipes'.")
+
+
+def imported_recipe(name: str, takes: NetworkInput) -> Recipe:
+    """A recipe by which an imported network is opened and scored.
+
+    Args:
+        name: of the network.
+        takes: its declared input.
+    """
+    description = f"A network from elsewhere; declared input: {takes}."
+    return Recipe(name, description, Data(height=takes.height, width=takes.width), ImportedModel(takes))
+
+
+def resize_of(recipe: Recipe) -> Resize:
+    """How the pictures for a network are resized."""
+    return recipe.model.takes.resize if isinstance(recipe.model, ImportedModel) else "bilinear"

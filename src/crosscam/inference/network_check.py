@@ -175,20 +175,20 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return unit
 
 
-def pictures_to_check(samples: Sequence[Sample], *, labelled: bool) -> list[Sample]:
-    """About :data:`PICTURES` of them: evenly spread; of labelled ones, up to four of each person with several.
+def pictures_to_check(samples: Sequence[Sample], *, labeled: bool) -> list[Sample]:
+    """About :data:`PICTURES` of them: evenly spread; of labeled ones, up to four of each person with several.
 
     Raises:
         DataError: too few.
     """
-    if labelled:
+    if labeled:
         people: dict[int, list[Sample]] = {}
         for sample in samples:
             if sample.pid > DISTRACTOR_PID:
                 people.setdefault(sample.pid, []).append(sample)
         groups = [_spread(some, EACH) for some in people.values() if len(some) > 1]
         chosen = [sample for some in _spread(groups, PICTURES // EACH) for sample in some]
-    if not labelled or len(chosen) < FEWEST:
+    if not labeled or len(chosen) < FEWEST:
         chosen = _spread(list(samples), PICTURES)
     if len(chosen) < FEWEST:
         raise DataError(f"{len(chosen)} pictures are too few to check a declared input. Expected at least {FEWEST}.")

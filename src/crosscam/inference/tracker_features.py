@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from crosscam.data.crops import Colour, HasBoxes, crop_boxes
+from crosscam.data.crops import Color, HasBoxes, crop_boxes, earlier_spelling
 from crosscam.errors import ArgumentError
 from crosscam.inference.extractor import Extractor
 
@@ -28,19 +28,20 @@ class TrackerFeatures:
 
     Args:
         source: an extractor, a run folder, a shipped network's name, or an exported file.
-        colour: order of the frames' channels; OpenCV, and most trackers with it, have ``"bgr"``.
+        color: order of the frames' channels; OpenCV, and most trackers with it, have ``"bgr"``.
     Raises:
         ValueError: another order of channels.
     """
 
-    def __init__(self, source: Extractor | str | os.PathLike[str], *, colour: Colour = "bgr") -> None:
-        if colour not in ("rgb", "bgr"):
-            raise ArgumentError(f"Unknown colour {colour!r}. Known: rgb, bgr.")
+    @earlier_spelling
+    def __init__(self, source: Extractor | str | os.PathLike[str], *, color: Color = "bgr") -> None:
+        if color not in ("rgb", "bgr"):
+            raise ArgumentError(f"Unknown color {color!r}. Known: rgb, bgr.")
         self.extractor = source if isinstance(source, Extractor) else Extractor.load(source)
-        self.colour = colour
+        self.color = color
 
     def __repr__(self) -> str:
-        return f"TrackerFeatures({self.extractor!r}, {self.colour})"
+        return f"TrackerFeatures({self.extractor!r}, {self.color})"
 
     def __call__(self, frame: NDArray[np.uint8], boxes: ArrayLike | HasBoxes) -> NDArray[np.float32]:
         """Describe boxes of a frame.
@@ -53,7 +54,7 @@ class TrackerFeatures:
         Raises:
             ValueError: see :func:`crosscam.data.crops.crop_boxes`.
         """
-        return self.extractor.boxes(frame, boxes, self.colour)
+        return self.extractor.boxes(frame, boxes, self.color)
 
     def extract_features(self, detections: HasBoxes, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, D) descriptors of detections; what the package ``trackers`` calls for its argument ``reid_model``."""
@@ -69,7 +70,7 @@ class TrackerFeatures:
             frame: (H, W, 3) uint8.
             batch_size: people at once; see :class:`crosscam.Extractor`.
         """
-        return self.extractor(crop_boxes(frame, detections, self.colour), batch_size)
+        return self.extractor(crop_boxes(frame, detections, self.color), batch_size)
 
     def get_features(self, xyxys: ArrayLike, img: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, D) descriptors of boxes; the call of BoxMOT.
@@ -85,11 +86,11 @@ class TrackerFeatures:
         """N descriptors (D,) of people who are cut out already; what deep-sort-realtime calls for its ``embedder``.
 
         Args:
-            crops: N arrays (H, W, 3) uint8, in the order of channels that ``colour`` states.
+            crops: N arrays (H, W, 3) uint8, in the order of channels that ``color`` states.
         Raises:
             ValueError: a crop that holds no pixel, or is not such an array.
         """
-        turned = self.colour == "bgr"
-        # What is no array is refused where all pictures are.
+        turned = self.color == "bgr"
+        # Anything but an array is refused with the other pictures.
         pictures = [crop[..., ::-1] if turned and isinstance(crop, np.ndarray) else crop for crop in crops]
         return list(self.extractor(pictures))

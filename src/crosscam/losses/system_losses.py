@@ -137,7 +137,7 @@ def bnneck_loss(
 ) -> Loss:
     """The bag of tricks' loss: triplet loss before the neck, smoothed cross-entropy after it.
 
-    Source: Luo et al., CVPR Workshops 2019, "BNNeck" and "Label smoothing". Their last trick, the centre loss, is left
+    Source: Luo et al., CVPR Workshops 2019, "BNNeck" and "Label smoothing". Their last trick, the center loss, is left
     out.
 
     Args:
@@ -151,7 +151,7 @@ def bnneck_loss(
     """
     if "before_neck" not in output.extras:
         raise ArgumentError(
-            "The output has no extra 'before_neck'. This loss is for a model with a normalisation neck."
+            "The output has no extra 'before_neck'. This loss is for a model with a normalization neck."
         )
     triplet = batch_hard_triplet(output.extras["before_neck"], pids, margin)
     ce = cross_entropy_sum(output.logits, pids, label_smoothing)

@@ -44,7 +44,7 @@ def batch_hard_soft_margin(embeddings: Tensor, pids: Tensor) -> Tensor:
     is taken. An anchor without negatives contributes nothing.
 
     Args:
-        embeddings: (B, D), as they are; not normalised.
+        embeddings: (B, D), as they are; not normalized.
         pids: (B,) identities.
     Returns:
         Scalar.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crosscam.system.lazy import lazily
+from crosscam.system import lazily
 
 if TYPE_CHECKING:
     from crosscam.metrics.intervals import Interval, mean_interval, paired_difference

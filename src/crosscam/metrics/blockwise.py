@@ -43,25 +43,25 @@ class _Gallery:
 
     Attributes:
         source: (G, D) array, memory-mapped or not, or tensor.
-        centre: (D,) taken off every block, on the queries' device.
+        center: (D,) taken off every block, on the queries' device.
     """
 
     source: Descriptors
-    centre: Tensor
+    center: Tensor
 
     def blocks(self, columns: Ints, num_queries: int) -> Iterator[tuple[slice, Tensor]]:
-        """Which of the columns (rising gallery indices), and their centred descriptors (S, D)."""
+        """Which of the columns (rising gallery indices), and their centered descriptors (S, D)."""
         most = min(GALLERY_ELEMENTS // max(1, self.source.shape[1]), DISTANCE_ELEMENTS // max(1, num_queries))
         for part in even_slices(len(columns), max(LEAST_ROWS, most)):
             rows = columns[part]
             block = self._read(rows)
             if (bad := first_not_finite(block)) is not None:
                 raise not_finite("gallery", int(rows[bad]))
-            yield part, block.sub_(self.centre)
+            yield part, block.sub_(self.center)
 
     def _read(self, rows: Ints) -> Tensor:
         """Always a copy."""
-        dtype, device = self.centre.dtype, self.centre.device
+        dtype, device = self.center.dtype, self.center.device
         if isinstance(self.source, Tensor):
             chosen = self.source.detach()[torch.from_numpy(rows).to(self.source.device)]
             return chosen.to(dtype).to(device)
@@ -109,10 +109,10 @@ def places_by_blocks(query: Descriptors, gallery: Descriptors, matches: Matches)
     q = q.to(dtype)
     if (bad := first_not_finite(q)) is not None:
         raise not_finite("query", bad)
-    # Of a gallery that is not finite any centre will do: the row is found when its block is read.
-    centre = center_of(gallery).nan_to_num(0.0, 0.0, 0.0).to(dtype).to(q.device)
-    q = q - centre
-    reader = _Gallery(gallery, centre)
+    # Of a gallery that is not finite any center will do: the row is found when its block is read.
+    center = center_of(gallery).nan_to_num(0.0, 0.0, 0.0).to(dtype).to(q.device)
+    q = q - center
+    reader = _Gallery(gallery, center)
 
     wanted = np.unique(matches.same_columns)
     is_stranger = matches.usable.copy()
@@ -154,7 +154,7 @@ def _count_near(near: Floats, matches: Matches, first_query: int) -> tuple[Place
 def _count_strangers(
     q: Tensor, reader: _Gallery, strangers: Ints, matches: Matches, first_query: int, limits: Floats
 ) -> Ints:
-    """(2, M) images that are nobody's match before, and not after, each match of a block of queries."""
+    """(2, M) images that match no query, before and not after, each match of a block of queries."""
     offsets = matches.offsets[first_query : first_query + len(q) + 1]
     columns = matches.columns[offsets[0] : offsets[-1]]
     counts = np.zeros((2, len(columns)), dtype=np.int64)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from crosscam.errors import ArgumentError, CrosscamError
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def identity_scores(
     """Compare people that were found with true ones, over all cameras.
 
     Args:
-        true: (T,) true person of each track; below 0 where the track is nobody's.
+        true: (T,) true person of each track; below 0 where the person is not known.
         found: (T,) found person of each track.
         weights: (T,) detections in each track; 1 by default.
         missed: true detections in no track.

@@ -27,11 +27,6 @@ class Interval:
     low: float
     high: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of zero."""
-        return self.low > 0 or self.high < 0
-
 
 def mean_interval(
     values: Values, pids: NDArray[np.int64], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0

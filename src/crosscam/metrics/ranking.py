@@ -21,7 +21,13 @@ from crosscam.metrics.counting import (
     check_labels,
     count_closer,
     find_matches,
+    first_match_rank,
+    inverse_negative_penalty,
     join_places,
+    match_curve,
+    mean_per_query,
+    step_precision,
+    trapezoid_precision,
 )
 from crosscam.metrics.single_shot import expected_single_shot
 from crosscam.retrieval.distances import Descriptors, distance_blocks
@@ -127,7 +133,7 @@ def evaluate_ranking(
     """Score the rankings that a distance matrix gives. Exact; no row is sorted.
 
     A query's ranking is the gallery without junk (pid -1) and without images of the query's pid *and* camid.
-    Distractors (pid 0) stay and match nobody. Equal distances rank by gallery index; ``ap="step"`` counts a group
+    Distractors (pid 0) stay and match no query. Equal distances rank by gallery index; ``ap="step"`` counts a group
     of equal distances as one step instead, as scikit-learn does. Queries without a match are skipped and counted.
 
     The protocols differ in the CMC alone; mAP and mINP are the same under all of them:
@@ -290,49 +296,3 @@ def _raise_if_all_skipped(matches: Matches) -> None:
         f"Every query was skipped: none of the {len(matches.per_query)} queries has a gallery image of its pid from "
         f"another camera ({same_camera} have one from their own camera). Check pids and camids of query and gallery."
     )
-
-
-def step_precision(places: Places) -> NDArray[np.float64]:
-    """(M,) precision at each match, or at the last of its ties."""
-    precision: NDArray[np.float64] = places.matches_not_after / (places.matches_not_after + places.others_not_after)
-    return precision
-
-
-def trapezoid_precision(places: Places) -> NDArray[np.float64]:
-    """(M,) mean of the precision at each match and that one image earlier, which is 1 before the first image."""
-    earlier = places.matches_before + places.others_before
-    precision_earlier = np.where(earlier > 0, places.matches_before / np.maximum(earlier, 1), 1.0)
-    precision: NDArray[np.float64] = (places.matches_before + 1) / (earlier + 1)
-    return (precision_earlier + precision) / 2
-
-
-def mean_per_query(values: NDArray[np.float64], matches: Matches) -> NDArray[np.float64]:
-    """(Q,) mean of (M,) values over each query's matches; NaN where a query has none."""
-    sums = np.bincount(matches.query_of, weights=values, minlength=len(matches.per_query))
-    means = np.full(len(sums), np.nan)
-    np.divide(sums, matches.per_query, out=means, where=matches.per_query > 0)
-    return means
-
-
-def match_curve(places: Places, matches: Matches, max_rank: int, *, first_only: bool) -> NDArray[np.float64]:
-    """(R,) share of the queries, or of their matches, with fewer than r non-matches before."""
-    share = (places.matches_before == 0) if first_only else 1 / matches.per_query[matches.query_of]
-    capped = np.minimum(places.others_before, max_rank)
-    gained = np.bincount(capped, weights=share, minlength=max_rank + 1)
-    return np.cumsum(gained[:max_rank]) / np.count_nonzero(matches.per_query)
-
-
-def first_match_rank(places: Places, matches: Matches) -> NDArray[np.int64]:
-    """(Q,) rank of each query's first match, counted from 1; 0 where a query has none."""
-    first = places.matches_before == 0
-    ranks = np.zeros(len(matches.per_query), dtype=np.int64)
-    ranks[matches.query_of[first]] = places.others_before[first] + 1
-    return ranks
-
-
-def inverse_negative_penalty(places: Places, matches: Matches) -> NDArray[np.float64]:
-    """(number of queries with a match,) matches / rank of the last match."""
-    last = places.matches_before + 1 == matches.per_query[matches.query_of]
-    count = places.matches_before[last] + 1
-    penalty: NDArray[np.float64] = count / (count + places.others_before[last])
-    return penalty

@@ -1,7 +1,7 @@
 """The authors' checkpoints of RRID: their names, their files.
 
 Their files are whole pickled modules of torch 0.4.1. They are read without running anything in them. A unit of
-theirs is one 1x1 convolution and one batch normalisation per part; ours holds the parts of one kind in one tensor.
+theirs is one 1x1 convolution and one batch normalization per part; ours holds the parts of one kind in one tensor.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def authors_names(model: RRID) -> dict[str, tuple[int, ...]]:
 
 def _load(model: RRID, state: Mapping[str, Array | Tensor], *, assign: bool) -> None:
     sources = _sources(model)
-    wanted = {key: source.shape for source in sources.values() for key in source.keys}
+    wanted = authors_names(model)
     known = set(wanted) | set(_head_names(model.scales)) | set(_head_names(AUTHORS_SCALES))
     missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
     unknown = [key for key in state if key not in known]
@@ -211,7 +211,7 @@ def _branch_names(num_parts: int) -> tuple[dict[str, list[str]], list[list[str]]
 
 
 def _unit_sources(unit: str, names: list[str], own: Mapping[str, Tensor]) -> Iterable[tuple[str, _Source]]:
-    """Of one of our units: a convolution ``.0`` and a batch normalisation ``.1`` for each part."""
+    """Of one of our units: a convolution ``.0`` and a batch normalization ``.1`` for each part."""
     yield from _linear_sources(f"{unit}.linear", [f"{name}.0" for name in names], own, (1, 1))
     dim = own[f"{unit}.linear.bias"].shape[1]
     for statistic in ("weight", "bias", "running_mean", "running_var"):

@@ -35,7 +35,7 @@ class ReidOutput:
 
     @property
     def descriptor(self) -> Tensor:
-        """(B, D) embeddings side by side; not normalised."""
+        """(B, D) embeddings side by side; not normalized."""
         return torch.cat(self.embeddings, dim=1)
 
 
@@ -68,13 +68,13 @@ Layout = tuple[Block, ...]
 
 
 def describe(model: nn.Module, images: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
-    """Descriptors of a batch: the mean over the image and its mirror image, then L2-normalised.
+    """Descriptors of a batch: the mean over the image and its mirror image, then L2-normalized.
 
     Source: ``differences.md`` row 23.
 
     Args:
         model: in evaluation mode.
-        images: (B, 3, H, W) normalised images.
+        images: (B, 3, H, W) normalized images.
         flip: whether the mirror image counts.
         unit: whether they are scaled to length 1.
     Returns:

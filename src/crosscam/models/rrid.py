@@ -64,7 +64,7 @@ class BlockProjection(nn.Module):
     def forward(self, embeddings: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """L embeddings (B, c) -> L embeddings (B, out_features)."""
         whole = torch.cat(embeddings, dim=1)
-        # A constant for whoever asks what grows with a place of the map: all that grows together would else cancel out.
+        # A constant where gradients by places of the map are wanted: all that grows together would else cancel out.
         whole = whole / torch.linalg.vector_norm(whole, dim=1, keepdim=True).clamp(min=1e-12).detach()
         # Numbers of the weights, not of the images: an exported graph must take batches of any length.
         projected: Tensor = self.linear(whole.unflatten(1, self.linear.weight.shape[:2]))
@@ -79,9 +79,9 @@ class BlockProjection(nn.Module):
         """
         blocks = descriptors.double().view(len(descriptors), *self.linear.weight.shape[:2]).transpose(0, 1)
         mean = blocks.mean(dim=1, keepdim=True) * self.whiten
-        centred = blocks - mean
-        variances, directions = torch.linalg.eigh(centred.transpose(1, 2) @ centred / (len(descriptors) - 1))
-        # The sign of a direction is nobody's; its largest entry is made positive, so that every machine finds the same.
+        centered = blocks - mean
+        variances, directions = torch.linalg.eigh(centered.transpose(1, 2) @ centered / (len(descriptors) - 1))
+        # The sign of a direction is arbitrary; its largest entry is made positive, so that all machines agree.
         directions *= directions.gather(1, directions.abs().argmax(dim=1, keepdim=True)).sign()
         if self.whiten:
             floor = VARIANCE_FLOOR * variances.mean(dim=1, keepdim=True)
@@ -286,7 +286,7 @@ class RRID(nn.Module):
             self.projection = BlockProjection(len(self.layout), settings.dim, settings.project, whiten=settings.whiten)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images, H divisible by 16 x each scale -> embeddings and logits."""
+        """(B, 3, H, W) normalized images, H divisible by 16 x each scale -> embeddings and logits."""
         feature_map = self.backbone(images)
         # The finest common stripes are pooled once; the stripes of every scale are made of them.
         finest = {kind: pool_stripes(feature_map, math.lcm(*self.scales), kind) for kind in self.poolings}

@@ -118,14 +118,14 @@ class PartLinear(nn.Module):
 
 
 class PartUnits(nn.Module):
-    """P units of linear layer, batch normalisation and ReLU, one per part; nothing is shared.
+    """P units of linear layer, batch normalization and ReLU, one per part; nothing is shared.
 
     Source: Park & Ham, AAAI 2020, text above eq. (1); ``differences.md`` rows 1 to 3.
 
     Args:
         num_parts: P.
         in_features, out_features: C and c.
-        gamma_init: initial scale of the batch normalisation: ``"ones"``, or ``"uniform"`` in (0, 1) as PyTorch
+        gamma_init: initial scale of the batch normalization: ``"ones"``, or ``"uniform"`` in (0, 1) as PyTorch
             did until version 1.1.
         activation: ``"none"`` leaves the ReLU out; then the output can be negative.
     """

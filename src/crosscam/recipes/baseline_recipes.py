@@ -86,7 +86,7 @@ MGN = Recipe(
 )
 BOT = Recipe(
     name="bot",
-    description="Bag of tricks (Luo et al. 2019): a plain ResNet-50 with a normalisation neck; 2,048 numbers.",
+    description="Bag of tricks (Luo et al. 2019): a plain ResNet-50 with a normalization neck; 2,048 numbers.",
     data=Data(
         height=256,
         sampler="identities",
@@ -198,7 +198,7 @@ _HALF_RESNET = {"backbone": "resnet18-half", "pretrained": None}
 
 
 def scaled_down(recipe: Recipe, epochs: int, *, imagenet: bool = False) -> Recipe:
-    """The same system on a small backbone at 128 x 64, with one optimiser and one budget for all.
+    """The same system on a small backbone at 128 x 64, with one optimizer and one budget for all.
 
     The backbone is a half-width ResNet-18 from random weights or, with ``imagenet``, a MobileNetV2 from ImageNet whose
     first three stages stay as they are. HA-CNN and OSNet, which have a network of their own, get half of its channels,

@@ -114,7 +114,7 @@ DEMO = Recipe(
     train=Train(epochs=10, precision="auto"),
     evaluation=Evaluation(every=2),
 )
-# For people and cameras that no training has seen: colours and focus vary, half of the channels are normalised image by
+# For people and cameras that no training has seen: colors and focus vary, half of the channels are normalized image by
 # image, and eight blocks of 64 numbers make a descriptor of 512.
 RRID_NANO = Recipe(
     name="rrid-nano",
@@ -125,7 +125,7 @@ RRID_NANO = Recipe(
         sampler="identities",
         batch_ids=16,
         batch_images=4,
-        augment=Augment(erase="none", shift=0.05, jitter=0.4, tint=0.2, grey=0.05, blur=0.2, background=0.5),
+        augment=Augment(erase="none", shift=0.05, jitter=0.4, tint=0.2, gray=0.05, blur=0.2, background=0.5),
     ),
     model=RRIDModel(
         backbone="basic:stem=32,planes=32.64.128.192,out=32.64.128.192,depths=2.2.2.2,ibn",

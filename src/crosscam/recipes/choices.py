@@ -1,4 +1,4 @@
-"""Losses, optimisers and schedules as recipes hold them: each a dataclass of its own, with the settings that it uses.
+"""Losses, optimizers and schedules as recipes hold them: each a dataclass of its own, with the settings that it uses.
 
 A new one is a class here, and a line in the dictionary below its kind.
 """

@@ -1,13 +1,11 @@
-"""What a recipe is: one complete, named experiment as frozen dataclasses; and the largest sizes it may ask for."""
+"""What a recipe is: one complete, named experiment as frozen dataclasses, which are checked."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from crosscam.data.augment import Augment
 from crosscam.data.loading import Cache
@@ -18,78 +16,7 @@ from crosscam.models.baselines.trinet import TriNetModel
 from crosscam.models.rrid import RRIDModel
 from crosscam.models.systems import ModelSettings
 from crosscam.recipes.choices import SGD, ClassificationLoss, Loss, Optim, RRIDLoss, Schedule, Steps
-
-# By setting, or by group; the first that fits counts.
-_MOST = {
-    "data.height": 4096,
-    "data.width": 4096,
-    "data.small": 4096,
-    "data.augment.shift_pixels": 4096,
-    "distill.unlabelled_images": 65_536,
-    "data.batch_ids": 65_536,
-    "data.batch_images": 65_536,
-    "evaluation.batch_size": 65_536,
-    "train.accumulate": 65_536,
-    "train.epochs": 100_000,
-    "train.seed": 2**63 - 1,
-    "model.": 16_384,
-    "": 2**31,
-}
-MOST_BATCH_PIXELS = 2**28
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level of dotted names."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
-
-
-def too_large(settings: Mapping[str, Any]) -> str | None:
-    """One sentence on the first setting that is absurdly large; None if all fit.
-
-    Args:
-        settings: all settings of a recipe by dotted name.
-    """
-    for name, value in settings.items():
-        most = next(limit for start, limit in _MOST.items() if name.startswith(start))
-        for number in _sizes(name, value):
-            if number > most:
-                return f"{name}={_short(value)}: expected at most {most:,}."
-    for batch in (
-        {"data.batch_ids": settings["data.batch_ids"], "data.batch_images": settings["data.batch_images"]},
-        {"evaluation.batch_size": settings["evaluation.batch_size"]},
-    ):
-        sizes = batch | {name: settings[name] for name in ("data.height", "data.width")}
-        pixels = 1
-        for value in sizes.values():
-            pixels *= value
-        if pixels > MOST_BATCH_PIXELS:
-            stated = ", ".join(f"{name}={value}" for name, value in sizes.items())
-            return f"{stated}: a batch of {pixels:,} pixels. Expected at most {MOST_BATCH_PIXELS:,}; lower one of them."
-    return None
-
-
-def _sizes(name: str, value: Any) -> Iterator[int]:
-    """The whole numbers of a setting: its own, its items', or those in the description of a backbone."""
-    if isinstance(value, tuple | list):
-        for item in value:
-            yield from _sizes(name, item)
-    elif isinstance(value, int):
-        yield value
-    elif name == "model.backbone" and isinstance(value, str) and ":" in value:
-        # Nine digits say enough, and Python refuses to read thousands.
-        yield from (int(digits[:9]) for digits in re.findall(r"[0-9]+", value))
-
-
-def _short(value: Any) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
+from crosscam.recipes.values import flatten, too_large
 
 Precision = Literal["fp32", "bf16", "auto"]
 
@@ -128,23 +55,23 @@ class Distill:
     Attributes:
         teachers: exported files (``.onnx``, OpenVINO's ``.xml``) or run folders; none for a training by labels alone.
             A teacher sees each picture as it is, whatever the augmentation makes of it for the network.
-        input: what teachers that are files take: colour order, height x width, and ``255`` (0 to 255), ``1`` (0 to 1)
+        input: what teachers that are files take: color order, height x width, and ``255`` (0 to 255), ``1`` (0 to 1)
             or ``imagenet`` (mean and deviation of ImageNet taken out).
         similarity: weight of the loss on all pairwise similarities of a batch, see
             :func:`crosscam.training.teachers.similarity_loss`.
         mapping: weight of the loss on linear maps of the descriptor to each teacher's, see
             :class:`crosscam.training.teachers.Distiller`.
-        unlabelled: a text file that lists more pictures, one a line, paths counted from its folder; they are learned
+        unlabeled: a text file that lists more pictures, one a line, paths counted from its folder; they are learned
             from the teachers alone.
-        unlabelled_images: how many of them are added to each batch, at random.
+        unlabeled_images: how many of them are added to each batch, at random.
     """
 
     teachers: tuple[str, ...] = ()
     input: str = "rgb 256x128 imagenet"
     similarity: float = 0.0
     mapping: float = 0.0
-    unlabelled: str | None = None
-    unlabelled_images: int = 0
+    unlabeled: str | None = None
+    unlabeled_images: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,7 +88,7 @@ class Train:
         checkpoint_steps: also save every so many steps within an epoch; 0 for the ends of epochs only.
         frozen_stages: first stages of the backbone that keep the weights and statistics they start with; see
             ``Backbone.stages``.
-        sync_batch_norm: with several processes, batch normalisation over the whole batch instead of each one's part.
+        sync_batch_norm: with several processes, batch normalization over the whole batch instead of each one's part.
     """
 
     epochs: int = 80
@@ -181,7 +108,7 @@ class Evaluation:
 
     Attributes:
         flip: mean over the image and its mirror image.
-        normalise: whether descriptors are scaled to length 1 before they are ranked; TriNet's paper ranks them as they
+        normalize: whether descriptors are scaled to length 1 before they are ranked; TriNet's paper ranks them as they
             are. It counts for scores alone: what is searched and exported always has length 1.
         ap: ``"step"`` or ``"trapezoid"``.
         every: also score after every so many epochs; 0 for the end only.
@@ -189,7 +116,7 @@ class Evaluation:
     """
 
     flip: bool = True
-    normalise: bool = True
+    normalize: bool = True
     ap: Literal["step", "trapezoid"] = "step"
     every: int = 10
     batch_size: int = 128
@@ -260,15 +187,13 @@ class Recipe:
                 f"distill.teachers={','.join(distill.teachers) or 'none'} with distill.similarity={distill.similarity} "
                 f"and distill.mapping={distill.mapping}: give teachers and a weight above 0, or neither."
             )
-        if (distill.unlabelled is None) != (distill.unlabelled_images == 0):
+        if (distill.unlabeled is None) != (distill.unlabeled_images == 0):
             raise RecipeError(
-                f"distill.unlabelled={distill.unlabelled} with distill.unlabelled_images={distill.unlabelled_images}: "
+                f"distill.unlabeled={distill.unlabeled} with distill.unlabeled_images={distill.unlabeled_images}: "
                 "give a list of pictures and how many of them a batch takes, or neither."
             )
-        if distill.unlabelled is not None and not distill.teachers:
-            raise RecipeError(
-                "distill.unlabelled: pictures without labels are learned from distill.teachers. Give one."
-            )
+        if distill.unlabeled is not None and not distill.teachers:
+            raise RecipeError("distill.unlabeled: pictures without labels are learned from distill.teachers. Give one.")
 
     def _check_ranges(self) -> None:
         values = flatten(dataclasses.asdict(self))
@@ -297,7 +222,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.augment.shift_pixels": (0, math.inf),
     "data.augment.jitter": (0, 1),
     "data.augment.tint": (0, 1),
-    "data.augment.grey": (0, 1),
+    "data.augment.gray": (0, 1),
     "data.augment.blur": (0, 1),
     "data.augment.background": (0, 1),
     "data.small_until": (0, 1),
@@ -308,7 +233,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "loss.cross_entropy_weight": (0, math.inf),
     "distill.similarity": (0, math.inf),
     "distill.mapping": (0, math.inf),
-    "distill.unlabelled_images": (0, math.inf),
+    "distill.unlabeled_images": (0, math.inf),
     "optim.weight_decay": (0, math.inf),
     "schedule.gamma": (0, 1),
     "schedule.warmup_epochs": (0, math.inf),

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from crosscam.errors import RecipeError
 from crosscam.models.baselines.hacnn import HACNNModel
 from crosscam.models.baselines.pcb import PCBModel
 from crosscam.models.baselines.svdnet import SVDNetModel
 from crosscam.models.rrid import RRIDModel
-from crosscam.models.systems import SYSTEMS, ModelSettings
-from crosscam.recipes.choices import LOSSES, OPTIMIZERS, SCHEDULES, SGD, Exponential, Steps
-from crosscam.recipes.recipe import Recipe, classifies, flatten, stages_of
+from crosscam.models.systems import ModelSettings
+from crosscam.recipes.choices import SGD, Exponential, Steps
+from crosscam.recipes.recipe import Recipe, classifies, stages_of
+from crosscam.recipes.values import CHOICES, EARLIER_NAMES, Text, field_names, flatten, typed
 from crosscam.system.text import did_you_mean, parse_json
 
 
@@ -90,17 +89,6 @@ def _idle_model(model: ModelSettings) -> dict[str, str]:
     return found
 
 
-TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
-CHOICES: dict[str, Mapping[str, type[Any]]] = {"loss": LOSSES, "optim": OPTIMIZERS, "schedule": SCHEDULES}
-# Settings that every loss, optimiser and schedule of version 0.1 had.
-_EARLIER = {
-    "loss": {"margin", "cross_entropy_weight", "label_smoothing", "triplet_on"},
-    "optim": {"momentum", "nesterov"},
-    "schedule": {"milestones", "gamma", "floor"},
-}
-TRUTH = {"true": True, "false": False}
-
-
 class UnusedSettingError(RecipeError):
     """A setting that a recipe does not have, or that changes nothing in it.
 
@@ -128,7 +116,7 @@ def recipe_from_json(text: str) -> Recipe:
         values = parse_json(text)
     except ValueError as error:
         raise RecipeError(f"recipe.json is not JSON ({error}).") from error
-    recipe: Recipe = _typed(Recipe, values, "")
+    recipe: Recipe = typed(Recipe, values, "")
     return recipe
 
 
@@ -159,7 +147,7 @@ def with_settings(recipe: Recipe, settings: Sequence[str], *, once: bool = False
         for part in path:
             at = at[part]
         at[last] = Text(text)
-    changed: Recipe = _typed(Recipe, values, "")
+    changed: Recipe = typed(Recipe, values, "")
     idle = without_effect(changed)
     for name, _ in pairs:
         if name in idle:
@@ -173,7 +161,7 @@ def _pair(setting: str) -> tuple[str, str]:
     name, equals, text = setting.partition("=")
     if not equals:
         raise RecipeError(f"--set {setting}: expected name=value, for example train.epochs=5.")
-    return name, text
+    return EARLIER_NAMES.get(name, name), text
 
 
 def _refuse_repeated(pairs: Sequence[tuple[str, str]]) -> None:
@@ -186,7 +174,7 @@ def _refuse_repeated(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def _choose(values: dict[str, Any], group: str, name: str) -> None:
-    """Take another loss, optimiser or schedule: settings that both have stay, others get its own values."""
+    """Take another loss, optimizer or schedule: settings that both have stay, others get its own values."""
     classes = CHOICES[group]
     if name not in classes:
         raise RecipeError(f"{group}.name={name}: expected one of {', '.join(classes)}.")
@@ -197,7 +185,7 @@ def _choose(values: dict[str, Any], group: str, name: str) -> None:
 
 def _unknown(name: str, known: Sequence[str], recipe: str, values: Mapping[str, Any]) -> str:
     group, _, last = name.partition(".")
-    if any(last in _field_names(kind) for kind in CHOICES.get(group, {}).values()):
+    if any(last in field_names(kind) for kind in CHOICES.get(group, {}).values()):
         chosen = values[group]["name"]
         own = ", ".join(k for k in values[group] if k != "name") or "none"
         return f"{name} changes nothing with {group}.name={chosen}. Its settings: {own}."
@@ -206,100 +194,6 @@ def _unknown(name: str, known: Sequence[str], recipe: str, values: Mapping[str, 
     return f"No setting {name!r} in recipe {recipe}. {hint}'crosscam recipes NAME' lists all."
 
 
-def _field_names(kind: Any) -> set[str]:
-    return {f.name for f in dataclasses.fields(kind)}
-
-
 def setting_names(recipe: Recipe) -> list[str]:
     """Dotted names of all settings."""
     return list(flatten(dataclasses.asdict(recipe)))
-
-
-class Text(str):
-    """A value as it was typed; what it means depends on the type that is wanted."""
-
-
-def _typed(kind: Any, value: Any, name: str) -> Any:
-    """The value as the annotated type; a wrong one is refused with the setting's name."""
-    if kind is ModelSettings:
-        kind = _settings_class(value, name)
-    elif name in CHOICES:
-        kind, value = _chosen(value, name)
-    if dataclasses.is_dataclass(kind):
-        return _typed_dataclass(kind, value, name)
-    origin, args = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        absent = value is None or (isinstance(value, Text) and value.lower() in ("none", "null"))
-        return None if absent else _typed(args[0], value, name)
-    if origin is Literal:
-        if value in args:
-            return str(value)
-        raise RecipeError(f"{name}={value!s}: expected one of {', '.join(map(str, args))}.")
-    if origin is tuple:
-        return _typed_tuple(args, value, name)
-    if isinstance(value, Text):
-        value = str(value) if kind is str else _parsed(value, kind)
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise RecipeError(f"{name}={value!s}: expected {TYPE_NAMES[kind]}.")
-    return value
-
-
-def _typed_tuple(args: tuple[Any, ...], value: Any, name: str) -> Any:
-    if isinstance(value, Text):
-        value = [Text(item.strip()) for item in value.strip("()[] ").split(",") if item.strip()]
-    if not isinstance(value, list | tuple):
-        raise RecipeError(f"{name}={value!s}: expected a list.")
-    if args[-1] is not Ellipsis and len(value) != len(args):
-        raise RecipeError(f"{name}={','.join(map(str, value))}: expected {len(args)} values.")
-    return tuple(_typed(args[0], item, name) for item in value)
-
-
-def _parsed(text: str, kind: type) -> Any:
-    """The number or truth value that the text spells, or else the text itself."""
-    try:
-        return TRUTH[text.lower()] if kind is bool else kind(text)
-    except (ValueError, KeyError):
-        return text
-
-
-def _settings_class(value: Any, name: str) -> type[ModelSettings]:
-    # Recipes were written without the system's name while there was one system.
-    system = value.get("system", "rrid") if isinstance(value, Mapping) else None
-    if system not in SYSTEMS:
-        raise RecipeError(f"{name}.system={system!r}: expected one of {', '.join(SYSTEMS)}.")
-    return SYSTEMS[system]
-
-
-def _chosen(value: Any, group: str) -> tuple[type[Any], Any]:
-    """The class of a loss, optimiser or schedule, and its settings.
-
-    Recipes of version 0.1 have the settings of all classes; what the chosen one does not use is left out.
-    """
-    classes = CHOICES[group]
-    name = str(value.get("name")) if isinstance(value, Mapping) else "none"
-    if name not in classes:
-        raise RecipeError(f"{group}.name={name}: expected one of {', '.join(classes)}.")
-    own = _field_names(classes[name])
-    if name == "exponential" and "milestones" in value:
-        first = (*value["milestones"], 0)[0]
-        value = {**value, "constant_epochs": first}
-    return classes[name], {k: v for k, v in value.items() if k in own or k not in _EARLIER[group]}
-
-
-def _typed_dataclass(kind: Any, value: Any, name: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise RecipeError(f"{name or 'recipe'}: expected a group of settings, found {value!r}.")
-    hints = get_type_hints(kind)
-    unknown = sorted(set(value) - set(hints))
-    if unknown:
-        raise RecipeError(f"Unknown setting {f'{name}.{unknown[0]}'.lstrip('.')}. Was it written by a newer version?")
-    missing = [f.name for f in dataclasses.fields(kind) if _is_required(f) and f.name not in value]
-    if missing:
-        raise RecipeError(f"The setting {f'{name}.{missing[0]}'.lstrip('.')} is missing.")
-    return kind(**{k: _typed(hints[k], v, f"{name}.{k}".lstrip(".")) for k, v in value.items()})
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

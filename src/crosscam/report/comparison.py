@@ -186,8 +186,8 @@ def _draw_row(
         _tile(sheet, draw, picture, (left, top), "white", "")
         left += CELL[0]
     for match in row.strip.matches:
-        colour, sign = (RIGHT, "right") if match.correct else (WRONG, "wrong")
-        _tile(sheet, draw, _pixels(match.sample), (left, top), colour, f"{match.rank}: {sign}")
+        color, sign = (RIGHT, "right") if match.correct else (WRONG, "wrong")
+        _tile(sheet, draw, _pixels(match.sample), (left, top), color, f"{match.rank}: {sign}")
         left += CELL[0]
 
 
@@ -206,13 +206,13 @@ def _tile(
     draw: ImageDraw.ImageDraw,
     picture: Image.Image,
     corner: tuple[int, int],
-    colour: tuple[int, int, int] | str,
+    color: tuple[int, int, int] | str,
     caption: str,
 ) -> None:
     left, top = corner
-    draw.rectangle((left, top, left + TILE[0] + 2 * FRAME - 1, top + TILE[1] + 2 * FRAME - 1), fill=colour)
+    draw.rectangle((left, top, left + TILE[0] + 2 * FRAME - 1, top + TILE[1] + 2 * FRAME - 1), fill=color)
     sheet.paste(picture, (left + FRAME, top + FRAME))
-    draw.text((left, top + TILE[1] + 2 * FRAME + 2), caption, fill=colour, font=_font(11))
+    draw.text((left, top + TILE[1] + 2 * FRAME + 2), caption, fill=color, font=_font(11))
 
 
 def _pixels(sample: Sample) -> Image.Image:

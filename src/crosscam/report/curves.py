@@ -1,4 +1,4 @@
-"""Line charts as inline SVG: axes, ticks, legend and tooltips, coloured by the page's style sheet."""
+"""Line charts as inline SVG: axes, ticks, legend and tooltips, colored by the page's style sheet."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _draw_series(series: Series, style: int, axes: _Axes, x_label: str) -> str:
 
 
 def _legend(series: Sequence[Series], show_last: bool) -> str:
-    """One entry per line, drawn with the line's own colour and dashes."""
+    """One entry per line, drawn with the line's own color and dashes."""
     items = []
     for k, s in enumerate(series):
         finite = [y for y in s.y if math.isfinite(y)]

@@ -19,7 +19,7 @@ from crosscam.report.shell import html_page, origin_html, write_page
 from crosscam.report.strip_view import SHOWN_HEIGHT, bars_legend, profile_bars
 from crosscam.retrieval.contributions import BodyProfile, body_profile
 
-# Seconds above this are dates: whoever counts from the start of a video stays below ten years.
+# Seconds above this are dates: seconds from the start of a video stay below ten years.
 FIRST_DATE = 3e8
 
 Likelihood = tuple[Verdict | None, float | None]

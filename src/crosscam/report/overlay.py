@@ -1,4 +1,4 @@
-"""Activation maps as colours over an image."""
+"""Activation maps as colors over an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Dark violet over red and orange to pale yellow: brightness rises all the way, so it reads without colour, too.
+# Dark violet over red and orange to pale yellow: brightness rises all the way, so it reads without color, too.
 _STOPS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 _COLORS = np.array([(20, 8, 40), (101, 21, 110), (196, 52, 70), (246, 142, 28), (252, 248, 160)], dtype=np.float64)
 # How much of the image the lowest and the highest value cover: clothes stay visible below.
@@ -20,9 +20,9 @@ _COVER = (0.1, 0.6)
 def heat(values: NDArray[np.floating]) -> NDArray[np.uint8]:
     """(...,) values from 0 to 1 -> (..., 4) RGBA; low values leave what is below, high ones glow."""
     v = np.clip(values.astype(np.float64), 0.0, 1.0)
-    colours = [np.interp(v, _STOPS, _COLORS[:, k]) for k in range(3)]
+    colors = [np.interp(v, _STOPS, _COLORS[:, k]) for k in range(3)]
     cover = 255 * (_COVER[0] + (_COVER[1] - _COVER[0]) * v)
-    return np.stack([*colours, cover], axis=-1).round().astype(np.uint8)
+    return np.stack([*colors, cover], axis=-1).round().astype(np.uint8)
 
 
 def enlarge(values: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
@@ -86,7 +86,7 @@ def png_uri(image: Image.Image) -> str:
 
 
 def heat_legend() -> str:
-    """The colours from nothing to the strongest place, in words and as a strip (HTML)."""
+    """The colors from nothing to the strongest place, in words and as a strip (HTML)."""
     ramp = heat(np.linspace(0, 1, 64)[None].repeat(4, axis=0))[..., :3]
     return (
         f'<p class="ramp"><span>0</span><img src="{png_uri(Image.fromarray(ramp))}" width="160" height="10" '

@@ -122,7 +122,7 @@ def _parts(pair: PairExplanation) -> str:
         _scale(num_parts, blocks, unit, (query_width, match_width)) for num_parts, blocks in _scales(pair.blocks)
     )
     note = (
-        "All bars share one scale, and so do the tints, which deepen by the square. Grey bars are features that saw "
+        "All bars share one scale, and so do the tints, which deepen by the square. Gray bars are features that saw "
         "the whole image."
     )
     return f'{store}<p class="lead">{note}</p><div class="scales">{drawings}</div>'

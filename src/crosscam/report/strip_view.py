@@ -65,7 +65,7 @@ def reading_guide() -> str:
             "how much the rows at that height add to the squared distance between query and match. "
             "A long bar: here the two look different. A short bar: here they agree. The longest stands out",
         ),
-        ("grey bar below", "the same for the features that saw the whole image"),
+        ("gray bar below", "the same for the features that saw the whole image"),
         (
             "d",
             "the distance that ranked the match; smaller is closer. Without re-ranking the bars add up to d squared; "

@@ -28,13 +28,13 @@ from crosscam.inference.describing import load_model
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
+from crosscam.recipes.checkpoint import check_same_training, load_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.paper_rows import Row, Scale, check_overrides, recipe_of, skipped_overrides
 from crosscam.system.files import make_folder, write_atomically, write_text
 from crosscam.system.locks import held, only_writer
 from crosscam.system.text import parse_json
 from crosscam.training.callbacks import METRICS, Listeners, read_history
-from crosscam.training.checkpoint import check_same_training, load_recipe
 from crosscam.training.trainer import train
 
 STUDY, RESULT, QUERIES, LOCK = "study.json", "result.json", "queries.npz", "lock"
@@ -62,7 +62,7 @@ class Budget:
             size = "the systems' own recipes"
         else:
             network = "MobileNetV2 from ImageNet" if self.scale == "lite" else "half-width ResNet-18"
-            size = f"{network}, {self.epochs} epochs, one optimiser for all"
+            size = f"{network}, {self.epochs} epochs, one optimizer for all"
         return f"{size}; {', '.join(self.overrides)}" if self.overrides else size
 
 
@@ -73,7 +73,7 @@ class Trained:
     Attributes:
         start: backbone and first weights.
         size: height and width of the input.
-        steps: optimiser steps.
+        steps: optimizer steps.
         collapsed: whether the last epoch's triplet loss is within a tenth of what it is where all images are alike.
     """
 

@@ -22,12 +22,12 @@ from crosscam.experiments.scoring import ranking_labels
 from crosscam.inference.describing import check_descriptors, extract, load_model
 from crosscam.metrics.intervals import mean_interval
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
+from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.paper_rows import Row
 from crosscam.reproduce.study import Study, read_arrays, read_json, save_arrays
 from crosscam.reproduce.tables import Table, Value, percent, spread
 from crosscam.system.files import write_atomically, write_text
 from crosscam.system.locks import held
-from crosscam.training.checkpoint import load_recipe
 
 HALVES = 10
 ALL, HALF = "all", "halves"

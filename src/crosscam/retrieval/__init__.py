@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crosscam.system.lazy import lazily
+from crosscam.system import lazily
 
 if TYPE_CHECKING:
     from crosscam.retrieval.contributions import PARTS, block_weights, body_profile, parse_weights, part_contributions

@@ -22,7 +22,7 @@ BLOCK_ELEMENTS = 16_000_000
 CANCELLATION = 1e-2
 # Elements that the exact recomputation holds at a time.
 REFINE_ELEMENTS = 4_000_000
-# Descriptors that the centre is taken from.
+# Descriptors that the center is taken from.
 CENTER_ROWS = 2048
 
 # Fewer rows or columns than this go through other code of the matrix product, which rounds differently.
@@ -98,7 +98,7 @@ def center_of(descriptors: Descriptors) -> Tensor:
 
 
 def centered_distances(q: Tensor, g: Tensor, g_square: Tensor, squared: bool) -> Tensor:
-    """(B, G) distances of centred descriptors (B, D) and (G, D)."""
+    """(B, G) distances of centered descriptors (B, D) and (G, D)."""
     q_square = square_norms(q)
     products = inner_products(q, g)
     lengths = q_square[:, None] + g_square
@@ -165,7 +165,7 @@ def as_matrices(query: Descriptors, gallery: Descriptors) -> tuple[Tensor, Tenso
             f"Query descriptors are {tuple(q.shape)} and gallery descriptors {tuple(g.shape)}. "
             "Expected (Q, D) and (G, D) from one model."
         )
-    # float64 stays: whoever passes it wants the digits. Everything narrower is computed in float32.
+    # float64 stays: a caller that passes it wants the digits. Everything narrower is computed in float32.
     dtype = torch.float64 if torch.float64 in (q.dtype, g.dtype) else torch.float32
     q, g = q.to(dtype), g.to(device=q.device, dtype=dtype)
     for name, x in (("query", q), ("gallery", g)):

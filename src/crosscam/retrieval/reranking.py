@@ -2,7 +2,7 @@
 
 Source: Zhong, Zheng, Cao & Li, "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
 
-Two images are k-reciprocal neighbours if each is among the k nearest of the other. An image's neighbours, weighted by
+Two images are k-reciprocal neighbors if each is among the k nearest of the other. An image's neighbors, weighted by
 distance, are a sparse vector over all images; two images are close if their vectors overlap. Nothing here is of the
 size (Q + G)^2: distances come in blocks, neighbourhoods are sparse rows.
 """
@@ -66,7 +66,7 @@ def rerank(
     k2: int = 6,
     lambda_value: float = 0.3,
 ) -> Tensor | NDArray[np.float32]:
-    """Distances that also ask whether two images have the same neighbours.
+    """Distances that also ask whether two images have the same neighbors.
 
     Use them in place of :func:`crosscam.retrieval.pairwise_distances`. They depend on the whole gallery and on all
     queries, so a score with re-ranking is not comparable with one without.
@@ -74,8 +74,8 @@ def rerank(
     Args:
         query_descriptors: (Q, D) array or tensor, on any device.
         gallery_descriptors: (G, D).
-        k1: neighbours that are looked at, the image itself not counted.
-        k2: neighbours, the image counted, over which a neighbourhood is averaged; 1 leaves it as it is.
+        k1: neighbors that are looked at, the image itself not counted.
+        k2: neighbors, the image counted, over which a neighbourhood is averaged; 1 leaves it as it is.
         lambda_value: share of the original distance (squared, over the query's largest) in the result; the rest is
             the Jaccard distance of the neighbourhoods.
     Returns:
@@ -88,11 +88,11 @@ def rerank(
     everyone = _side_by_side(query_descriptors, gallery_descriptors)
 
     result = np.empty((num_query, num_images - num_query), dtype=np.float32)
-    neighbours = np.empty((num_images, max(k1 + 1, k2)), dtype=np.int64)
+    neighbors = np.empty((num_images, max(k1 + 1, k2)), dtype=np.int64)
     largest = np.empty(num_images)
     for first, block in distance_blocks(everyone, everyone, squared=True):
         rows = slice(first, first + len(block))
-        neighbours[rows] = nearest(block, neighbours.shape[1]).cpu().numpy()
+        neighbors[rows] = nearest(block, neighbors.shape[1]).cpu().numpy()
         # Equal descriptors everywhere: all distances are 0, and stay so.
         furthest = block.max(dim=1).values.clamp(min=torch.finfo(block.dtype).tiny)
         largest[rows] = furthest.cpu().numpy()
@@ -100,12 +100,12 @@ def rerank(
             original = (block[:, num_query:] / furthest[:, None])[: num_query - first]
             result[first : first + len(original)] = original.cpu().numpy()
 
-    rows_of, columns = k_reciprocal_neighbors(neighbours, k1)
+    rows_of, columns = k_reciprocal_neighbors(neighbors, k1)
     weights = np.exp(-pair_distances(everyone, rows_of, columns).astype(np.float64) / largest[rows_of])
     weights /= np.bincount(rows_of, weights=weights)[rows_of]
     encoded = _sparse_rows(rows_of, columns, weights, num_images)
     if k2 > 1:
-        encoded = _average_over(neighbours[:, :k2], encoded)
+        encoded = _average_over(neighbors[:, :k2], encoded)
     _mix_jaccard(result, encoded, num_query, lambda_value)
     return torch.from_numpy(result).to(everyone.device) if isinstance(query_descriptors, Tensor) else result
 
@@ -144,23 +144,23 @@ def _side_by_side(query: Descriptors, gallery: Descriptors) -> Tensor:
     return torch.cat([q, g.to(q.device, q.dtype)])
 
 
-def k_reciprocal_neighbors(neighbours: Ints, k1: int) -> tuple[Ints, Ints]:
-    """The expanded k-reciprocal neighbours of every image, R* in the paper, eqs. (3) and (4).
+def k_reciprocal_neighbors(neighbors: Ints, k1: int) -> tuple[Ints, Ints]:
+    """The expanded k-reciprocal neighbors of every image, R* in the paper, eqs. (3) and (4).
 
     Args:
-        neighbours: (N, >= k1 + 1) nearest images of each image, itself included, nearest first.
+        neighbors: (N, >= k1 + 1) nearest images of each image, itself included, nearest first.
         k1: as in :func:`rerank`; the expansion looks at half as many.
     Returns:
-        Pairs (image, neighbour), each (nnz,), sorted, each pair once.
+        Pairs (image, neighbor), each (nnz,), sorted, each pair once.
     """
-    num_images = len(neighbours)
-    near, nearer = neighbours[:, : k1 + 1], neighbours[:, : round(k1 / 2) + 1]
+    num_images = len(neighbors)
+    near, nearer = neighbors[:, : k1 + 1], neighbors[:, : round(k1 / 2) + 1]
     is_mutual, is_mutual_nearer = _is_mutual(near), _is_mutual(nearer)
     found = []
     for first in range(0, num_images, ROWS_AT_A_TIME):
         rows = slice(first, first + ROWS_AT_A_TIME)
         own = np.where(is_mutual[rows], near[rows], -1)  # (B, K)
-        # The reciprocal neighbours of each neighbour, (B, K, K/2), and which of them are in the image's own set.
+        # The reciprocal neighbors of each neighbor, (B, K, K/2), and which of them are in the image's own set.
         theirs, exists = nearer[near[rows]], is_mutual_nearer[near[rows]]
         shared = np.zeros(theirs.shape, dtype=bool)
         for k in range(own.shape[1]):
@@ -174,12 +174,12 @@ def k_reciprocal_neighbors(neighbours: Ints, k1: int) -> tuple[Ints, Ints]:
     return np.divmod(np.concatenate(found), num_images)
 
 
-def _is_mutual(neighbours: Ints) -> NDArray[np.bool_]:
-    """(N, K) whether the image is in turn among its neighbour's K."""
-    mutual = np.zeros(neighbours.shape, dtype=bool)
-    image = np.arange(len(neighbours))[:, None]
-    for k in range(neighbours.shape[1]):
-        mutual |= neighbours[neighbours, k] == image
+def _is_mutual(neighbors: Ints) -> NDArray[np.bool_]:
+    """(N, K) whether the image is in turn among its neighbor's K."""
+    mutual = np.zeros(neighbors.shape, dtype=bool)
+    image = np.arange(len(neighbors))[:, None]
+    for k in range(neighbors.shape[1]):
+        mutual |= neighbors[neighbors, k] == image
     return mutual
 
 
@@ -188,12 +188,12 @@ def _sparse_rows(rows_of: Ints, columns: Ints, values: NDArray[np.float64], num_
     return SparseRows(offsets, columns, values)
 
 
-def _average_over(neighbours: Ints, encoded: SparseRows) -> SparseRows:
-    """Each row becomes the mean of the rows of its (N, K) neighbours: the paper's local query expansion."""
-    num_images, count = neighbours.shape
+def _average_over(neighbors: Ints, encoded: SparseRows) -> SparseRows:
+    """Each row becomes the mean of the rows of its (N, K) neighbors: the paper's local query expansion."""
+    num_images, count = neighbors.shape
     all_keys, all_values = [], []
     for first in range(0, num_images, ROWS_AT_A_TIME):
-        sources = neighbours[first : first + ROWS_AT_A_TIME]
+        sources = neighbors[first : first + ROWS_AT_A_TIME]
         entries, source_of = _entries(encoded.offsets, sources.ravel())
         keys = (first + source_of // count) * num_images + encoded.columns[entries]
         keys, place = np.unique(keys, return_inverse=True)
@@ -237,7 +237,7 @@ def nearest(distances: Tensor, count: int) -> Tensor:
 
     Args:
         distances: (B, N) float32, not negative.
-        count: K neighbours, at most N.
+        count: K neighbors, at most N.
     Returns:
         (B, K) int64 on the device of ``distances``.
     """

@@ -1,1 +1,24 @@
-"""What differs from one operating system to the next: cores, locks, and files that are whole or not there."""
+"""What differs from one operating system to the next, such as cores, locks and whole files; names on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazily(room: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a room.
+
+    Args:
+        room: the package's ``__name__``.
+        names: for each module below crosscam its public names, with spaces between.
+    """
+    places = {name: module for module, text in names.items() for name in text.split()}
+
+    def load(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"module {room!r} has no attribute {name!r}")
+        return getattr(import_module(f"crosscam.{places[name]}"), name)
+
+    return load, lambda: sorted(places)

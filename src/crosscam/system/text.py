@@ -1,10 +1,15 @@
-"""Text that others wrote or mistyped: names of files, the nearest known name, and JSON that may be damaged."""
+"""Text that others wrote or mistyped: names of files, the nearest known name, times, and JSON that may be damaged."""
 
 from __future__ import annotations
 
 import difflib
 import json
+import math
+import re
+import time as clock
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +20,7 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON; also where lists are nested so deep that Python gives up, and numbers have thousands
+        ValueError: it is not JSON; also where lists are nested so deep that Python gives up, and numbers have thousands
             of digits.
     """
     try:
@@ -53,3 +58,65 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def counted(count: int, noun: str, plural: str = "") -> str:
     """``"1 camera"``, ``"1,200 cameras"``."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SPAN = re.compile(r"\s*((?:[0-9]+(?:\.[0-9]+)?\s*[smhdw]\s*)+)")
+_PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw])")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}")
+
+
+def read_span(text: str) -> float:
+    """``"30d"`` or ``"1h30m"`` in seconds.
+
+    Raises:
+        ValueError: not numbers with units.
+    """
+    match = _SPAN.fullmatch(text)
+    if not match:
+        raise ArgumentError(
+            f"{text!r} is not a time span. Expected a number and s, m, h, d or w, such as 30d or 1h30m."
+        )
+    return sum(float(number) * SECONDS[unit] for number, unit in _PIECE.findall(match[1]))
+
+
+def read_date(text: str, *, end: bool = False) -> float:
+    """An ISO 8601 date, or date and time, in seconds of the Unix epoch; UTC where it says no other offset.
+
+    Args:
+        text: for example ``2026-11-24``, ``2026-11-24 08:30`` or ``2026-11-24T08:30:00+01:00``.
+        end: a date without a time of day is the last instant of that day, instead of the first.
+    Raises:
+        ValueError: another form, or no such day.
+    """
+    word = text.strip()
+    moment = datetime.fromisoformat(word[:-1] + "+00:00" if word[-1:] in ("Z", "z") else word)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if end and _DAY.fullmatch(word):
+        return math.nextafter((moment + timedelta(days=1)).timestamp(), -math.inf)
+    return moment.timestamp()
+
+
+def read_time(text: str, option: str, *, end: bool = False, now: float | None = None) -> float:
+    """A time that a user gives: seconds, a date, or how long ago it was, such as ``2h``.
+
+    Args:
+        text: what was given.
+        option: where, for the message.
+        end: as in :func:`read_date`.
+        now: what ``2h`` counts back from, seconds of the Unix epoch; the present by default.
+    Raises:
+        ValueError: none of these.
+    """
+    # A whole day may be written as one number, 20261124, but so may seconds: a number is seconds.
+    with suppress(ValueError):
+        return float(text)
+    if _SPAN.fullmatch(text):
+        return (clock.time() if now is None else now) - read_span(text)
+    try:
+        return read_date(text, end=end)
+    except (ValueError, OverflowError) as error:
+        raise ArgumentError(
+            f"{option}: {text!r} is not a valid time. Expected a date, 2026-11-24 or '2026-11-24 08:30' (UTC) or with "
+            "an offset, 2026-11-24T08:30+01:00; a span before now, 2h; or seconds."
+        ) from error

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crosscam.system.lazy import lazily
+from crosscam.system import lazily
 
 if TYPE_CHECKING:
+    from crosscam.recipes.checkpoint import load_recipe, load_weights
     from crosscam.training.callbacks import Listeners, StepReport, read_history
-    from crosscam.training.checkpoint import load_recipe, load_weights
     from crosscam.training.provenance import provenance_of
     from crosscam.training.trainer import train
 
@@ -16,7 +16,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "training.callbacks": "Listeners StepReport read_history",
-        "training.checkpoint": "load_recipe load_weights",
+        "recipes.checkpoint": "load_recipe load_weights",
         "training.provenance": "provenance_of",
         "training.trainer": "train",
     },

@@ -16,16 +16,16 @@ from typing import Any
 
 import torch
 
-from crosscam.data.loading import Progress
 from crosscam.errors import CheckpointError, TrainingError
+from crosscam.recipes.checkpoint import RESUME, write_atomically
 from crosscam.system.cores import time_got
 from crosscam.system.files import cannot_write, write_text
-from crosscam.system.text import is_unicode, parse_json
-from crosscam.training.checkpoint import RESUME, write_atomically
+from crosscam.system.progress import Progress, bars
+from crosscam.system.text import is_unicode, parse_json, printable
 
 # Seconds within which a second request to stop is the first one, handed on.
 PATIENCE = 1.0
-# Less says nothing: a second of waiting is no news.
+# With less processor time the share means nothing.
 LEAST_SECONDS = 5.0
 LEAST_SHARE = 0.6
 
@@ -69,6 +69,33 @@ class Listeners:
         """Pass on a note, if there is one."""
         if self.note and text is not None:
             self.note(text)
+
+
+@contextmanager
+def training_reported(progress: bool) -> Iterator[Listeners]:
+    """Listeners of a training: with ``progress``, a bar over all of it, and a line for each epoch and note."""
+    if not progress:
+        yield Listeners()
+        return
+    with bars() as shown:
+        task = shown.add_task("training", total=None)
+
+        def reading(done: int, total: int) -> None:
+            shown.update(task, description="reading images", completed=done, total=total)
+
+        def step(report: StepReport) -> None:
+            done = (report.epoch - 1) * report.batches + report.batch
+            described = f"epoch {report.epoch}/{report.epochs}, loss {report.loss:.2f}"
+            shown.update(task, description=described, completed=done, total=report.epochs * report.batches)
+
+        def epoch(record: Mapping[str, float]) -> None:
+            scores = "".join(f", {name} {100 * record[name]:.1f} %" for name in ("mAP", "rank1") if name in record)
+            note(f"epoch {record['epoch']:.0f}: loss {record['loss']:.3f}{scores}")
+
+        def note(text: str) -> None:
+            shown.console.print(printable(text), markup=False)
+
+        yield Listeners(reading=reading, step=step, epoch=epoch, note=note)
 
 
 @contextmanager

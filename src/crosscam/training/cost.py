@@ -72,10 +72,10 @@ def cost_of(recipe: Recipe, *, num_ids: int = IDS, num_images: int = IMAGES) -> 
     model.train()
     freeze_stages(model, recipe)
     flops, saved = _one_step(model, images)
-    batch = data.batch_ids * data.batch_images + recipe.distill.unlabelled_images
+    batch = data.batch_ids * data.batch_images + recipe.distill.unlabeled_images
     repeated = data.batch_images if data.sampler == "anchors" else 1
-    labelled = data.batch_ids * data.batch_images
-    epoch_images = round(num_images * repeated * batch / labelled)
+    labeled = data.batch_ids * data.batch_images
+    epoch_images = round(num_images * repeated * batch / labeled)
     parameters = sum(p.numel() for p in model.parameters())
     learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
     # Weights and their average; a gradient and the optimizer's moments of what is learned.

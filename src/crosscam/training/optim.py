@@ -1,4 +1,4 @@
-"""The optimiser, the learning rate of each step, and the stages that do not learn."""
+"""The optimizer, the learning rate of each step, and the stages that do not learn."""
 
 from __future__ import annotations
 

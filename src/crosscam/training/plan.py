@@ -14,7 +14,7 @@ from crosscam.data.records import ReidDataset, labels_of
 from crosscam.data.samplers import Batches, anchor_batches, identity_batches, shuffled_batches
 from crosscam.errors import DataError
 from crosscam.recipes.recipe import Recipe
-from crosscam.training.distributed import Split, World
+from crosscam.system.distributed import Split, World
 from crosscam.training.optim import learning_rate_factor
 
 # A few images are left over at the end of nearly every epoch of identity batches.
@@ -60,7 +60,7 @@ def epoch_batches(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> Batc
         batches = anchor_batches(labels, ids * images, images, rng)
     else:
         batches = shuffled_batches(labels, ids * images, images, rng)
-    # One image cannot be normalised.
+    # One image cannot be normalized.
     return [b for b in batches if len(b) >= 2]
 
 
@@ -84,22 +84,22 @@ def unseen_note(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> str | 
 
 
 def with_unlabeled(
-    batches: Batches, recipe: Recipe, labels: NDArray[np.int64], num_unlabelled: int, epoch: int
+    batches: Batches, recipe: Recipe, labels: NDArray[np.int64], num_unlabeled: int, epoch: int
 ) -> Batches:
-    """The batches of an epoch; behind the labelled images of each stand random ones without labels.
+    """The batches of an epoch; behind the labeled images of each stand random ones without labels.
 
     Args:
-        batches: of labelled images.
-        recipe: says how many (``distill.unlabelled_images``); its seed and the epoch decide which.
-        labels: (N,) of the labelled images.
-        num_unlabelled: M; they are images N to N+M-1.
+        batches: of labeled images.
+        recipe: says how many (``distill.unlabeled_images``); its seed and the epoch decide which.
+        labels: (N,) of the labeled images.
+        num_unlabeled: M; they are images N to N+M-1.
         epoch: 1-based.
     """
-    if not num_unlabelled:
+    if not num_unlabeled:
         return batches
-    count = recipe.distill.unlabelled_images
+    count = recipe.distill.unlabeled_images
     rng = np.random.default_rng([recipe.train.seed, epoch, count])
-    return [np.concatenate([b, len(labels) + rng.integers(num_unlabelled, size=count)]) for b in batches]
+    return [np.concatenate([b, len(labels) + rng.integers(num_unlabeled, size=count)]) for b in batches]
 
 
 def input_size(recipe: Recipe, epoch: int) -> tuple[int, int]:
@@ -127,10 +127,10 @@ class PlannedBatch:
 
 
 def planned_batches(
-    recipe: Recipe, labels: NDArray[np.int64], num_unlabelled: int, epoch: int, world: World
+    recipe: Recipe, labels: NDArray[np.int64], num_unlabeled: int, epoch: int, world: World
 ) -> list[PlannedBatch]:
     """All batches of one epoch; see :func:`epoch_batches` and :func:`with_unlabeled`."""
-    order = with_unlabeled(epoch_batches(recipe, labels, epoch), recipe, labels, num_unlabelled, epoch)
+    order = with_unlabeled(epoch_batches(recipe, labels, epoch), recipe, labels, num_unlabeled, epoch)
     accumulate, epochs = recipe.train.accumulate, recipe.train.epochs
     return [
         PlannedBatch(

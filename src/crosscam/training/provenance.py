@@ -20,19 +20,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crosscam.data.loading import Progress, read_ahead
+from crosscam.data.loading import read_ahead
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import read_text
 from crosscam.errors import CheckpointError, DataError
 from crosscam.models.authors import AuthorsModel, import_authors
 from crosscam.models.rrid import RRIDModel
+from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import RRID_F
 from crosscam.recipes.recipe import Recipe
 from crosscam.shipped import run_folder
 from crosscam.system.files import write_text
 from crosscam.system.locks import only_writer
+from crosscam.system.progress import Progress
 from crosscam.system.text import parse_json
-from crosscam.training import checkpoint
 
 
 def provenance_of(

@@ -20,12 +20,12 @@ from crosscam.data.records import ReidDataset
 from crosscam.errors import TrainingError
 from crosscam.models.output import describe
 from crosscam.models.rrid import RRID
+from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json
 from crosscam.system.cores import chip_has_bf16
-from crosscam.training import checkpoint
-from crosscam.training.distributed import ALONE
+from crosscam.system.distributed import ALONE
 from crosscam.training.optim import build_optimizer
 from crosscam.training.plan import checked_labels
 from crosscam.training.provenance import provenance_of
@@ -200,7 +200,7 @@ class RunState:
         if self.average is not None:
             model = deepcopy(model)
             model.load_state_dict(self.average)
-        # The running statistics of batch normalisation can be each process's own.
+        # The running statistics of batch normalization can be each process's own.
         self.world.take_from_first(model.buffers())
         return model.eval()
 

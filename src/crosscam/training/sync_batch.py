@@ -1,4 +1,4 @@
-"""What several processes compute as if they were one: the loss of a whole batch, and its batch normalisation."""
+"""What several processes compute as if they were one: the loss of a whole batch, and its batch normalization."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from crosscam.models.output import ReidOutput
-from crosscam.training.distributed import Split
+from crosscam.system.distributed import Split
 
 
 def whole_output(output: ReidOutput, split: Split) -> ReidOutput:
@@ -59,7 +59,7 @@ class _Gather(torch.autograd.Function):
 
 
 class WholeBatchNorm(TorchFunctionMode):
-    """Within the block, batch normalisation in training takes mean and variance over the images of all processes.
+    """Within the block, batch normalization in training takes mean and variance over the images of all processes.
 
     The network keeps its layers: what they call is replaced, so the names of weights stay, and running statistics are
     the same in every process. Works on CPUs and GPUs; torch's SyncBatchNorm has no code for CPUs.
@@ -121,7 +121,7 @@ def _statistics(x: Tensor) -> tuple[Tensor, Tensor, int]:
 
 
 class _Normalize(torch.autograd.Function):
-    """Batch normalisation by statistics of all processes; the gradient knows that they depend on all inputs."""
+    """Batch normalization by statistics of all processes; the gradient knows that they depend on all inputs."""
 
     @staticmethod
     def forward(
@@ -136,7 +136,7 @@ class _Normalize(torch.autograd.Function):
         x, weight, mean, variance = ctx.saved_tensors
         dy, x, eps = _wide(gradient), _wide(x), ctx.eps
         inverse = (variance + eps).rsqrt()
-        # Only its two sums over the own inputs are taken: of the gradient, and of it times the normalised input.
+        # Only its two sums over the own inputs are taken: of the gradient, and of it times the normalized input.
         _, d_weight, d_bias = torch.ops.aten.native_batch_norm_backward(
             dy, x, weight, None, None, mean, inverse, True, eps, [False, True, True]
         )
@@ -144,7 +144,7 @@ class _Normalize(torch.autograd.Function):
         dist.all_reduce(sums)
         scale = weight * inverse
         along, across = -scale * sums / ctx.count
-        # d_x = scale * (dy - mean of dy - normalised x * mean of (dy * normalised x))
+        # d_x = scale * (dy - mean of dy - normalized x * mean of (dy * normalized x))
         d_x = functional.batch_norm(x, mean, variance, along, across, False, 0.0, eps)
         d_x.addcmul_(dy, scale.view(-1, *[1] * (x.dim() - 2)))
         return d_x.to(gradient.dtype), d_weight, d_bias, None, None, None, None

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
 from crosscam.data.images import decode_image
-from crosscam.data.loading import Progress, read_ahead
+from crosscam.data.loading import read_ahead
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.errors import ArgumentError, EngineError, RecipeError, TrainingError
@@ -26,6 +26,7 @@ from crosscam.inference.engines.network_runtimes import open_file
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Distill
 from crosscam.system.files import stamp_of, write_atomically
+from crosscam.system.progress import Progress
 
 KEPT = "teachers.npz"
 _BATCH = 16
@@ -136,23 +137,23 @@ def _key(distill: Distill, paths: Sequence[Path]) -> str:
 
 
 def unlabeled_paths(distill: Distill) -> list[Path]:
-    """The pictures that ``distill.unlabelled`` lists.
+    """The pictures that ``distill.unlabeled`` lists.
 
     Raises:
         RecipeError: no such file, an empty one, or a picture that is not there.
     """
-    if distill.unlabelled is None:
+    if distill.unlabeled is None:
         return []
-    listing = Path(distill.unlabelled)
+    listing = Path(distill.unlabeled)
     if not listing.is_file():
-        raise RecipeError(f"distill.unlabelled: no file {listing}. Expected a text file, one picture a line.")
+        raise RecipeError(f"distill.unlabeled: no file {listing}. Expected a text file, one picture a line.")
     paths = [path_in(listing.parent, line) for _, line in read_lines(listing)]
     if not paths:
-        raise RecipeError(f"distill.unlabelled: {listing} lists no pictures.")
+        raise RecipeError(f"distill.unlabeled: {listing} lists no pictures.")
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise RecipeError(
-            f"distill.unlabelled: {len(missing)} of {len(paths)} pictures are not there. First: {missing[0]}."
+            f"distill.unlabeled: {len(missing)} of {len(paths)} pictures are not there. First: {missing[0]}."
         )
     return paths
 
@@ -178,7 +179,7 @@ class Distiller(nn.Module):
     """The losses of a training's teachers, with a linear map from the descriptor to each teacher's.
 
     Source of the map: Romero et al., "FitNets", ICLR 2015 (a regressor to the teacher's features). It is trained with
-    the network and is no part of it.
+    the network and is not part of it.
 
     Args:
         dim: D, length of the network's descriptor.

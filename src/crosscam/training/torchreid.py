@@ -14,9 +14,9 @@ from torch import Tensor
 from crosscam.errors import CheckpointError
 from crosscam.models.baselines.osnet import Norm, OSNet, OSNetModel
 from crosscam.models.torch_files import read_tensors
+from crosscam.recipes import checkpoint
 from crosscam.recipes.baseline_recipes import OSNET
 from crosscam.system.locks import only_writer
-from crosscam.training import checkpoint
 from crosscam.training.provenance import versions
 
 # The toolkit's names of the networks.

@@ -19,13 +19,13 @@ from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
 from crosscam.models.systems import begin_epoch
+from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model, random_start
 from crosscam.recipes.recipe import Recipe
 from crosscam.system.cores import keep_freed_memory
+from crosscam.system.distributed import World, joined_world
 from crosscam.system.files import make_folder
-from crosscam.training import checkpoint
 from crosscam.training.callbacks import Listeners, Logbook, Neighbors, StepReport, read_history, stop_requests
-from crosscam.training.distributed import World, joined_world
 from crosscam.training.optim import freeze_stages, set_learning_rate
 from crosscam.training.plan import PlannedBatch, augmented, planned_batches, unseen_note
 from crosscam.training.provenance import save_trained_on
@@ -77,7 +77,7 @@ class Trainer(RunState):
         recipe, dataset, folder, resume, listeners: see :func:`train`.
 
     Attributes:
-        unlabelled: further images, for the teachers alone.
+        unlabeled: further images, for the teachers alone.
         taught: (N, T) descriptors of each teacher.
         Others: see :class:`RunState`.
 
@@ -97,14 +97,14 @@ class Trainer(RunState):
     ) -> None:
         super().__init__(recipe, dataset, folder)
         self.resume, self.listeners = resume, listeners or Listeners()
-        self.unlabelled = unlabeled_paths(recipe.distill)
+        self.unlabeled = unlabeled_paths(recipe.distill)
         self.taught: tuple[Tensor, ...] = ()
         self._network: nn.Module | None = None
         self._book: Logbook | None = None
 
     @contextmanager
     def joined(self) -> Iterator[World]:
-        """Within the block the processes are joined, and nobody else trains in the folder.
+        """Within the block the processes are joined, and no other training writes to the folder.
 
         Raises:
             BusyError: another process trains there.
@@ -131,7 +131,7 @@ class Trainer(RunState):
         if world.rank == 0:
             # Not before: images that cannot be read must not leave a folder that looks like a training.
             checkpoint.save_recipe(folder, recipe)
-            save_trained_on(folder, self.dataset, self.unlabelled)
+            save_trained_on(folder, self.dataset, self.unlabeled)
             self.listeners.tell(unseen_note(recipe, self.labels, self.epoch))
         keep_freed_memory()
         with Logbook(folder, self.epoch - 1) if world.rank == 0 else nullcontext() as self._book:
@@ -170,7 +170,7 @@ class Trainer(RunState):
     @property
     def _paths(self) -> list[Path]:
         """The training images, and behind them those without labels."""
-        return [*(s.path for s in self.dataset.train), *self.unlabelled]
+        return [*(s.path for s in self.dataset.train), *self.unlabeled]
 
     def evaluate(self, evaluate: Evaluate) -> Mapping[str, float]:
         """Scores of the current model."""
@@ -178,7 +178,7 @@ class Trainer(RunState):
 
     def _train_epochs(self, images: Images, evaluate: Evaluate | None) -> None:
         """All epochs that are left, each written down by the process that has the book."""
-        neighbours, every, last = Neighbors(), self.recipe.evaluation.every, self.recipe.train.epochs
+        neighbors, every, last = Neighbors(), self.recipe.evaluation.every, self.recipe.train.epochs
         try:
             with stop_requests() as stop:
                 while self.epoch <= last:
@@ -187,7 +187,7 @@ class Trainer(RunState):
                     if scored or self.epoch == last:
                         self.fit_projection(images)
                     self._end_epoch(evaluate if scored else None)
-                    self.listeners.tell(neighbours.noticed())
+                    self.listeners.tell(neighbors.noticed())
         finally:
             # It must be gone before the processes part, see joined_world.
             self._network = None
@@ -198,7 +198,7 @@ class Trainer(RunState):
         # Before the wrapping, which must know what is trained.
         if begin_epoch(recipe.model, self.model, self.epoch, resumed=self.batch > 0) or self._network is None:
             self._network = DistributedDataParallel(self.model) if world.size > 1 else self.model
-        batches = planned_batches(recipe, self.labels, len(self.unlabelled), self.epoch, world)
+        batches = planned_batches(recipe, self.labels, len(self.unlabeled), self.epoch, world)
         if not batches:
             raise DataError(
                 f"{self.dataset.root} has too few images for one batch. Set data.batch_ids or data.batch_images lower."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from crosscam.system.lazy import lazily
+from crosscam.system import lazily
 
 if TYPE_CHECKING:
     from crosscam.gallery.fragments import Fragment
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from crosscam.video.graphs import GraphDetector
     from crosscam.video.live import open_source
     from crosscam.video.opening import open_detector
-    from crosscam.video.watch_settings import WatchSettings
+    from crosscam.video.tracks import WatchSettings
     from crosscam.video.watching import Watched, watch
 
 __getattr__, __dir__ = lazily(
@@ -23,7 +23,7 @@ __getattr__, __dir__ = lazily(
         "video.graphs": "GraphDetector",
         "video.live": "open_source",
         "video.opening": "open_detector",
-        "video.watch_settings": "WatchSettings",
+        "video.tracks": "WatchSettings",
         "video.watching": "Watched watch",
     },
 )

@@ -18,8 +18,8 @@ from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
 from crosscam.video.decoding import Pictures, decoded, digest_of_file, opened_video
 from crosscam.video.detections import Pixels
-from crosscam.video.frame_folder import FrameFolder
 from crosscam.video.gallery_tracks import DOCUMENT
+from crosscam.video.live import FrameFolder
 
 # Fragments tell times to the millisecond.
 EXACT = 0.0006

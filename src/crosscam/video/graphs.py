@@ -23,7 +23,7 @@ Kind = Literal["yolox", "ssd", "tensorflow"]
 LEAST_SCORE = 0.1
 MOST_IOU = 0.45
 STRIDES = (8, 16, 32)
-# YOLOX pads frames with this grey, at the right and at the bottom.
+# YOLOX pads frames with this gray, at the right and at the bottom.
 PADDING = 114
 YOLOX_PERSON, TENSORFLOW_PERSON = 0, 1
 # Such graphs take any size and shrink it to this one, slowly.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from crosscam.errors import ArgumentError, EngineError
 from crosscam.video.detections import Detections, Floats, overlaps
 
-TrackerName = Literal["auto", "plain", "bytetrack", "ocsort"]
 # Detections of at least this score begin tracks; those of at least LOW continue them.
 HIGH, LOW = 0.4, 0.1
 # A track that is not found again for this many seconds, and in this many frames, is over.

@@ -1,17 +1,63 @@
-"""The tracks of a video while they are open, and whole ones as they end."""
+"""How a video is watched: the settings; the tracks while they are open, and whole ones as they end; as files."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from crosscam.errors import ArgumentError, DataError
+from crosscam.system.files import make_folder
 from crosscam.video.choosing import Choice, Crop, judge
 from crosscam.video.decoding import Frame
 from crosscam.video.detections import Detections
+from crosscam.video.mot import mot_lines
 from crosscam.video.tracking import Tracker, is_over
-from crosscam.video.watch_settings import WatchSettings
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """What decides which crops of a video come into a gallery.
+
+    Attributes:
+        rate: frames a second that are looked at; None for all.
+        tiles: (columns, rows) of overlapping tiles beside the whole frame; None for the whole frame alone.
+        tracker: ``auto``, ``plain``, ``bytetrack`` or ``ocsort``.
+        min_score: detections of a lower confidence are left out.
+        min_height: pixels; people who are smaller are tracked, but not cropped.
+        crops: most crops of one track.
+        min_seen: frames; tracks that were seen in fewer are left out.
+        longest: seconds after which a track is written and goes on as a new one, so that memory stays bounded.
+    """
+
+    rate: float | None = None
+    tiles: tuple[int, int] | None = None
+    tracker: str = "auto"
+    min_score: float = 0.1
+    min_height: int = 64
+    crops: int = 4
+    min_seen: int = 3
+    longest: float = 300.0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("rate", 0.01, 1000),
+            ("min_score", 0, 1),
+            ("min_height", 1, 10_000),
+            ("crops", 1, 100),
+            ("min_seen", 1, 1000),
+            ("longest", 1, 86_400),
+        ):
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise ArgumentError(f"{name.replace('_', '-')} must be from {low} to {high:,}, got {value}.")
+
 
 TOO_SHORT = "seen in too few frames"
 
@@ -100,3 +146,42 @@ class OpenTracks:
         for number in ended:
             del self._open[number]
         return sorted(ended.values(), key=lambda track: track.number)
+
+
+COLUMNS = ("track", "crop", "frame", "seconds", "left", "top", "right", "bottom", "quality", "reason")
+
+
+class Exported:
+    """A folder with ``tracks.txt`` (MOT), ``crops.csv`` and ``crops/``; written anew each time.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files = ExitStack()
+        try:
+            make_folder(folder / "crops")
+            self._mot, table = (
+                self._files.enter_context(path.open("w", encoding="utf-8", newline=""))
+                for path in (folder / "tracks.txt", folder / "crops.csv")
+            )
+        except OSError as error:
+            raise DataError(f"{folder} cannot be written ({error.strerror}).") from error
+        self._rows: Any = csv.writer(table)
+        self._rows.writerow(COLUMNS)
+
+    def add(self, track: Track) -> None:
+        """Write a track."""
+        self._mot.write(mot_lines(track.number, track.boxes))
+        for crop in track.crops:
+            name = f"{track.number:04d}_{crop.frame:06d}.jpg"
+            Image.fromarray(crop.pixels).save(self.folder / "crops" / name, quality=92)
+            box = [f"{n:.1f}" for n in crop.box]
+            numbers = (f"{crop.seconds:.3f}", *box, f"{crop.quality:.3f}")
+            self._rows.writerow((track.number, name, crop.frame, *numbers, crop.reason))
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._files.close()

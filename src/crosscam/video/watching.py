@@ -12,7 +12,7 @@ from pathlib import Path
 from crosscam.errors import ArgumentError
 from crosscam.gallery.interface import Gallery
 from crosscam.inference.extractor import Extractor
-from crosscam.video.crop_files import Exported
+from crosscam.video.cameras import Zones
 from crosscam.video.decoding import USUAL_RATE, Frame, Source
 from crosscam.video.detections import Detections, Detector, as_detections
 from crosscam.video.gallery_tracks import GalleryTracks, as_how
@@ -20,9 +20,7 @@ from crosscam.video.journal import Journal
 from crosscam.video.opening import identify_detector, knows_frames
 from crosscam.video.tiles import Tiled
 from crosscam.video.tracking import open_tracker
-from crosscam.video.tracks import OpenTracks, Track
-from crosscam.video.watch_settings import WatchSettings
-from crosscam.video.zones import Zones
+from crosscam.video.tracks import Exported, OpenTracks, Track, WatchSettings
 
 # Ended tracks are described and added together: this many, or after so many seconds.
 TRACKS_AT_ONCE = 32
@@ -96,7 +94,7 @@ def watch(
         start: seconds of the Unix epoch at the first frame; without it, times count from the first frame.
         settings: how crops are chosen.
         zone: the people outside do not count.
-        out: folder for crops, reasons and boxes; see :mod:`crosscam.video.crop_files`.
+        out: folder for crops, reasons and boxes; see :mod:`crosscam.video.tracks`.
         again: forget the tracks that the gallery has of this video, and begin anew.
         note: is told of faults, in sentences.
         progress: called after each frame.

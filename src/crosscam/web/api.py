@@ -187,13 +187,13 @@ def feedback(request: Request, said: s.FeedbackIn) -> s.FeedbackOut:
     """Confirm or reject a match; later searches with this query use it."""
     service = service_of(request)
     query = service.query(said.query)
-    return _judgements(service.judge(query, said.entry, said.same, who_of(request)))
+    return _judgments(service.judge(query, said.entry, said.same, who_of(request)))
 
 
 @router.get("/feedback")
 def feedback_of(request: Request, query: Annotated[s.QueryKey, Query()]) -> s.FeedbackOut:
     """What was said of a query's matches."""
-    return _judgements(service_of(request).judgements(query))
+    return _judgments(service_of(request).judgments(query))
 
 
 @router.get("/audit")
@@ -208,8 +208,8 @@ def picture_response(data: bytes) -> Response:
     return Response(data, media_type=kind, headers={"cache-control": "private, max-age=60"})
 
 
-def _judgements(found: Any) -> s.FeedbackOut:
-    return s.FeedbackOut(judgements=[s.JudgementOut(**vars(j)) for j in found])
+def _judgments(found: Any) -> s.FeedbackOut:
+    return s.FeedbackOut(judgements=[s.JudgmentOut(**vars(j)) for j in found])
 
 
 def _read(pictures: list[UploadFile]) -> list[bytes]:

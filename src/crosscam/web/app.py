@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 import crosscam
 from crosscam.errors import CrosscamError, GalleryBusyError, GalleryError, ImageError, ModelMismatchError, WebError
-from crosscam.web import api, content, journey_api, journey_pages, pages, video_api
+from crosscam.web import api, content, journey_api, journey_pages, pages
 from crosscam.web.audit import AuditError
 from crosscam.web.guard import Guard, RefusedError, Sessions, error_body, is_api
 from crosscam.web.server_settings import Settings
@@ -58,7 +58,6 @@ def create_app(service: Service, settings: Settings, name: str) -> ASGIApp:
     app.state.sessions, app.state.failures = sessions, guard.failures
     app.include_router(api.router)
     app.include_router(journey_api.router)
-    app.include_router(video_api.router)
     app.include_router(pages.router, include_in_schema=False)
     app.include_router(journey_pages.router, include_in_schema=False)
     app.add_api_route("/static/{file}", static_file, include_in_schema=False)

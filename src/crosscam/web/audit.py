@@ -129,5 +129,5 @@ def _regular(path: Path, flags: int) -> int:
     handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o600)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise NotAFileError(errno.EINVAL, "it is no ordinary file")
+        raise NotAFileError(errno.EINVAL, "it is not an ordinary file")
     return handle

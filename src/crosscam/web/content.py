@@ -1,4 +1,4 @@
-"""What a body may be, before anybody reads it."""
+"""Checks of a request's body before it is read."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ TIME_STEPS = 1000
 BOXES: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
     {
         "pool_tracks": ("a track counts as one", {"pool_tracks": True}),
-        "rerank": ("re-rank the first 100 by their neighbours", {"rerank_first": 100}),
+        "rerank": ("re-rank the first 100 by their neighbors", {"rerank_first": 100}),
     }
 )
 """What can be ticked on the page, by its name in the address: the words beside the box, and what a tick changes."""
@@ -43,7 +43,7 @@ def api_options(
     parts: Parts = None,
     limit: Annotated[int, Form(ge=1, le=200)] = 20,
     pool_tracks: Annotated[bool, Form(description="Pictures of a track count as one.")] = False,
-    rerank_first: Annotated[int, Form(ge=0, le=500, description="Re-rank this many by their neighbours.")] = 0,
+    rerank_first: Annotated[int, Form(ge=0, le=500, description="Re-rank this many by their neighbors.")] = 0,
 ) -> SearchOptions:
     """The options of a search by the API."""
     camids = tuple(int(camera) for camera in cameras.split(",")) if cameras else None
@@ -137,7 +137,7 @@ def read_form(params: Params) -> SearchForm:
     """The search that a query string asks for.
 
     Raises:
-        WebError: a value that is no number, or out of range.
+        WebError: a value that is not a number, or out of range.
     """
     query = params.get("q") or ""
     if len(query) > 32 or not query.isalnum():
@@ -173,5 +173,5 @@ def number(params: Params | Mapping[str, str], name: str, default: float, low: f
     except ValueError:
         value = math.nan
     if not low <= value <= high:
-        raise WebError(f"The value of {name} is no number from {low:g} to {high:g}.")
+        raise WebError(f"The value of {name} is not a number from {low:g} to {high:g}.")
     return value

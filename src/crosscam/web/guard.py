@@ -1,6 +1,6 @@
 """Stands before every request: who asks, from where, how often and how much; and puts the security headers on answers.
 
-Plain ASGI, so that a body that is too large is refused while it comes in, before anybody parses it.
+Plain ASGI, so that a body that is too large is refused while it comes in, before it is parsed.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Guard:
             self._room.left += body.seen
 
     async def _let_in_unknown(self, scope: Scope, headers: Headers, receive: Receive, answer: _Answer) -> None:
-        """The login form, for which nobody needs more than a moment; it takes no room from those who have a token."""
+        """The login form, which takes a moment; it takes no room from those who have a token."""
         limits = self.settings.limits
         if self._unknown_inside >= max(1, limits.waiting // 8):
             raise RefusedError(429, "Too many logins at once. Try again in a moment.", {"retry-after": "2"})

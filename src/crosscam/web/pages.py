@@ -23,7 +23,7 @@ from crosscam.gallery.calibrated import is_from_elsewhere, verdicts_of
 from crosscam.report.hits import chance
 from crosscam.retrieval.contributions import body_profile
 from crosscam.system.text import counted
-from crosscam.web import downloads, views
+from crosscam.web import views
 from crosscam.web.api import EntryId, picture_response, service_of, who_of
 from crosscam.web.asking import has_several_cameras
 from crosscam.web.forms import BOXES, LARGEST_WEIGHT, TIME_STEPS, SearchForm, number, read_form
@@ -251,8 +251,8 @@ def gallery(request: Request) -> Response:
     """The state of the gallery."""
     service = service_of(request)
     info = service.info()
-    judgements = service.judgements()
-    return page(request, "gallery.html", info=info, confirmed=sum(j.same for j in judgements), judged=len(judgements))
+    judgments = service.judgments()
+    return page(request, "gallery.html", info=info, confirmed=sum(j.same for j in judgments), judged=len(judgments))
 
 
 @router.post("/gallery/expire", dependencies=[Depends(sure)])
@@ -323,18 +323,18 @@ def query_picture(request: Request, key: QueryKey, place: int) -> Response:
 @router.get("/export.csv")
 def export_csv(request: Request) -> Response:
     """The result as a table."""
-    form, found = _found(request, downloads.ROWS)
+    form, found = _found(request, views.DOWNLOAD_ROWS)
     service_of(request).audit.write(who_of(request), "export", query=form.query, kind="csv", hits=len(found.hits))
-    return _file(downloads.as_csv(found), "text/csv; charset=utf-8", f"crosscam-{form.query}.csv")
+    return _file(views.as_csv(found), "text/csv; charset=utf-8", f"crosscam-{form.query}.csv")
 
 
 @router.get("/export.html")
 def export_html(request: Request) -> Response:
     """The result as one page with everything inside."""
-    form, found = _found(request, downloads.ROWS)
+    form, found = _found(request, views.DOWNLOAD_ROWS)
     service = service_of(request)
     service.audit.write(who_of(request), "export", query=form.query, kind="html", hits=len(found.hits))
-    text = downloads.as_html(found, service, request.app.state.name)
+    text = views.as_html(found, service, request.app.state.name)
     return _file(text, "text/html; charset=utf-8", f"crosscam-{form.query}.html")
 
 

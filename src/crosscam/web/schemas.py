@@ -252,7 +252,7 @@ class FeedbackIn(Strict):
     same: bool | None
 
 
-class JudgementOut(BaseModel):
+class JudgmentOut(BaseModel):
     """One answer that was given."""
 
     query: str
@@ -265,7 +265,7 @@ class JudgementOut(BaseModel):
 class FeedbackOut(BaseModel):
     """All answers to a query."""
 
-    judgements: list[JudgementOut]
+    judgements: list[JudgmentOut]  # the spelling that clients of earlier versions read
 
 
 class EntriesOut(BaseModel):

@@ -3,7 +3,7 @@
 The guard stands before requests, and a connection that never finishes its headers is none yet. So the limits are here,
 at the protocol: a time from the connection, or from the end of the last answer, to the end of the headers; and a number
 of connections, in all and for each address. Where there are too many, the one that has waited longest without a request
-is closed in favour of the new one, so that whoever only holds connections open shuts nobody out.
+is closed in favour of the new one, so that a client that only holds connections open does not shut others out.
 """
 
 from __future__ import annotations

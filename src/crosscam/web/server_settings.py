@@ -144,7 +144,7 @@ def read_tokens(file: Path) -> dict[str, str]:
         name, token = words if len(words) == 2 else ("token", words[0])
         if len(words) > 2 or len(token) < LEAST_TOKEN or not _TOKEN.fullmatch(token) or not _NAME.fullmatch(name):
             raise WebError(
-                f"Line {number} of {file} is no token. Expected 'TOKEN' or 'NAME TOKEN', the token of at least "
+                f"Line {number} of {file} is not a token. Expected 'TOKEN' or 'NAME TOKEN', the token of at least "
                 f"{LEAST_TOKEN} characters, for example of 'openssl rand -hex 16'."
             )
         tokens[digest(token)] = name

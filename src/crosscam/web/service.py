@@ -33,12 +33,12 @@ from crosscam.gallery import (
 from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere, verdicts_of
 from crosscam.gallery.feedback import (
     DOCUMENT,
-    Judgement,
+    Judgment,
     as_document,
     entry_of,
     named,
-    read_judgements,
-    with_judgement,
+    read_judgments,
+    with_judgment,
     without,
 )
 from crosscam.gallery.filling import make_thumbnail
@@ -48,10 +48,9 @@ from crosscam.report.pairs import SimilarPair
 from crosscam.web.asking import Asking, Remembered, has_several_cameras
 from crosscam.web.audit import AuditLog
 from crosscam.web.decoder import Decoders
-from crosscam.web.journey_book import JourneyBook
+from crosscam.web.journey_book import JourneyBook, WatchedVideos
 from crosscam.web.search import Found, Known, Query, QueryStore, asked_for, judged, key_of, preview, vars_of
 from crosscam.web.server_settings import Limits
-from crosscam.web.watched_videos import WatchedVideos
 
 FRESH_SECONDS = 3.0
 # Copies of an uploaded image that are recognized in the gallery.
@@ -212,9 +211,9 @@ class Service:
         """
         if start + options.k > self.limits.hits:
             raise WebError(f"Hits are given up to rank {self.limits.hits:,}; narrow the search by cameras or time.")
-        judgements = self.judgements(query.key)
-        confirmed = tuple(j.entry for j in judgements if j.same)
-        rejected = tuple(j.entry for j in judgements if not j.same)
+        judgments = self.judgments(query.key)
+        confirmed = tuple(j.entry for j in judgments if j.same)
+        rejected = tuple(j.entry for j in judgments if not j.same)
         known = known or Known()
         own = {entry.id for entry in known.own} | ({query.entry} if query.entry is not None else set())
         asked = asked_for(options, start)
@@ -276,16 +275,16 @@ class Service:
 
     # Feedback
 
-    def judgements(self, query: str | None = None) -> tuple[Judgement, ...]:
+    def judgments(self, query: str | None = None) -> tuple[Judgment, ...]:
         """What was said, of one query or of all; without entries that were forgotten."""
-        found = [j for j in read_judgements(self.gallery.document(DOCUMENT)) if query is None or j.query == query]
+        found = [j for j in read_judgments(self.gallery.document(DOCUMENT)) if query is None or j.query == query]
         if not found:
             return ()
         all_named = named(found)
         known = set(self.gallery.ids(Where(ids=tuple(sorted(all_named)))))
         return without(found, all_named - known)
 
-    def judge(self, query: Query, number: int, same: bool | None, who: str) -> tuple[Judgement, ...]:
+    def judge(self, query: Query, number: int, same: bool | None, who: str) -> tuple[Judgment, ...]:
         """Keep what somebody says of a match; None takes it back. Gives all answers to the query."""
         self.entry(number)
         if number == query.entry:
@@ -293,11 +292,11 @@ class Service:
         said = {None: "cleared", True: "same", False: "other"}[same]
         self.audit.write(who, "feedback", query=query.key, entry=number, said=said)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        new = Judgement(query.key, number, bool(same), who, now)
+        new = Judgment(query.key, number, bool(same), who, now)
         with self._writing() as gallery:
-            kept = with_judgement(read_judgements(gallery.document(DOCUMENT)), new, clear=same is None)
+            kept = with_judgment(read_judgments(gallery.document(DOCUMENT)), new, clear=same is None)
             gallery.set_document(DOCUMENT, as_document(kept))
-        return self.judgements(query.key)
+        return self.judgments(query.key)
 
     # Changes
 
@@ -396,6 +395,6 @@ class State:
             self._known = None
 
     def close(self) -> None:
-        """Wait until nobody asks the gallery any more."""
+        """Wait until all requests to the gallery are done."""
         if self._asking:
             self._asking.join()

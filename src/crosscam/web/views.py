@@ -1,10 +1,13 @@
-"""Small things that pages show: bars, curves, dates, sizes."""
+"""Small things that pages show: bars, curves, dates, sizes; and a result as a file: a table, or one page."""
 
 from __future__ import annotations
 
 import base64
+import csv
 import io
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 from markupsafe import Markup
@@ -13,16 +16,17 @@ from PIL import Image
 
 from crosscam.calibration.calibration import Calibration
 from crosscam.data.images import decode_image
+from crosscam.data.text_files import harmless
 from crosscam.errors import EngineError
 from crosscam.explain.pair import explain_pair
-from crosscam.gallery import block_weights
+from crosscam.gallery import Entry, block_weights
 from crosscam.models.output import Layout
 from crosscam.report.curves import Series, line_chart
-from crosscam.report.hits import FIRST_DATE, when
+from crosscam.report.hits import FIRST_DATE, render_hits, when
 from crosscam.report.overlay import with_heat
 from crosscam.report.strip_view import profile_bars
 from crosscam.retrieval.contributions import body_profile
-from crosscam.web.search import Query
+from crosscam.web.search import Found, Query, name_of
 from crosscam.web.service import Service
 
 EPOCH_FROM = FIRST_DATE
@@ -112,7 +116,7 @@ def data_uri(picture: bytes, kind: str = "image/jpeg") -> str:
 def pair_maps(
     service: Service, query: Query, thumbnail: bytes | None, weights: Mapping[str, float] | None
 ) -> tuple[bytes, bytes, bytes, bytes] | None:
-    """The first picture of a query and the small picture of a match, with what makes their descriptors agree in colour.
+    """The first picture of a query and the small picture of a match, with what makes their descriptors agree in color.
 
     The maps of all blocks are added, each times its weight and as strong as it is; the strongest place is brightest.
 
@@ -149,3 +153,78 @@ def _png(image: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+DOWNLOAD_ROWS = 200
+COLUMNS = (
+    "rank",
+    "id",
+    "name",
+    "camid",
+    "time",
+    "track",
+    "pid",
+    "distance",
+    "verdict",
+    "probability",
+    "feedback",
+)
+
+
+def as_csv(found: Found) -> str:
+    """Confirmed entries first (without a rank), then the hits, then rejected entries."""
+    rows = [_row(e, feedback="same") for e in found.confirmed]
+    for r in found.hits:
+        chance = "" if r.probability is None else f"{r.probability:.6g}"
+        rows.append(_row(r.hit.entry, r.rank, f"{r.hit.distance:.6f}", r.verdict or "", chance))
+    rows += [_row(e, feedback="other") for e in found.rejected]
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(COLUMNS)
+    writer.writerows([harmless(value) for value in row] for row in rows)
+    return out.getvalue()
+
+
+def _row(
+    entry: Entry,
+    rank: int | None = None,
+    distance: str = "",
+    verdict: str = "",
+    probability: str = "",
+    feedback: str = "",
+) -> tuple[object, ...]:
+    known = (entry.id, name_of(entry), entry.camid, entry.time, entry.track, entry.pid)
+    return rank, *known, distance, verdict, probability, feedback
+
+
+def as_html(found: Found, service: Service, name: str) -> str:
+    """One page that needs nothing but a browser; of an entry's path it has the last part alone."""
+    gallery, query = service.gallery, found.query
+    shown = [*(r.hit.entry.id for r in found.hits), *(e.id for e in (*found.confirmed, *found.rejected))]
+    pictures = dict(zip(shown, gallery.thumbnails(shown), strict=True))
+    own = query.previews if query.entry is None else [p for p in gallery.thumbnails([query.entry]) if p]
+    added = f"; confirmed pictures ({len(found.confirmed)}) are part of the query" if found.confirmed else ""
+    asked = "; ".join(f"{key}: {value}" for key, value in found.asked.items())
+    return render_hits(
+        own,
+        [replace(r.hit, entry=_named(r.hit.entry)) for r in found.hits],
+        pictures,
+        gallery.layout,
+        title=f"Matches in {name}",
+        subtitle=f"{len(found.hits)} nearest entries{added}. A match is a hint, not an identification.",
+        verdicts=[(r.verdict, r.probability) for r in found.hits],
+        judged={"Confirmed": [*map(_named, found.confirmed)], "Rejected": [*map(_named, found.rejected)]},
+        pid=found.known.pid,
+        origin={
+            "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "gallery": name,
+            "model": f"{gallery.model.name}, {gallery.model.fingerprint}",
+            "filters": asked or "none",
+            "verdicts": found.rests_on,
+        },
+    )
+
+
+def _named(entry: Entry) -> Entry:
+    """Without the folders of its path."""
+    return replace(entry, path=name_of(entry))

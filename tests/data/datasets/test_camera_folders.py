@@ -141,7 +141,7 @@ def test_videos_and_foreign_photographs_are_named_for_what_they_are(tmp_path: Pa
     assert "convert" in heic.lower()
     assert video.startswith("warning: 1 video was left out")
     assert "docs/extraction.md" in video
-    assert rest.startswith("1 files are no pictures by their names")
+    assert rest.startswith("1 files are not pictures by their names")
     with pytest.raises(DataError, match=r"hall\.mp4 is a video, which this command does not read: detect the people"):
         find_pictures(tmp_path / "hall.mp4")
     (tmp_path / "a.jpg").unlink()

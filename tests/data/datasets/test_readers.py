@@ -97,10 +97,10 @@ def test_fingerprint_of_a_copy(tmp_path: Path) -> None:
 def test_what_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"No data set at .*none"):
         read_dataset(tmp_path / "none")
-    with pytest.raises(DataError, match="no data set that crosscam knows"):
+    with pytest.raises(DataError, match="not a data set that crosscam knows"):
         read_dataset(tmp_path)
     touch(tmp_path, "notes.txt")
-    with pytest.raises(DataError, match="no data set that crosscam knows"):
+    with pytest.raises(DataError, match="not a data set that crosscam knows"):
         read_dataset(tmp_path / "notes.txt")
     with pytest.raises(ValueError, match="Unknown kind of data set 'market'"):
         read_dataset(tmp_path, kind="market")

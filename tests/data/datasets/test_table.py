@@ -114,10 +114,10 @@ def test_bad_tables_give_one_clear_line(tmp_path: Path, text: str, message: str)
 
 def test_byte_order_mark_blank_lines_quotes_and_other_columns(tmp_path: Path) -> None:
     (tmp_path / "x, y.jpg").touch()
-    path = table(tmp_path, '\ufeffPath, PID ,camid,colour\n"x, y.jpg",4,1,red\n\n')
+    path = table(tmp_path, '\ufeffPath, PID ,camid,color\n"x, y.jpg",4,1,red\n\n')
     dataset = read_table(path)
     assert dataset.train == (Sample(tmp_path / "x, y.jpg", 4, 1),)
-    assert any("colour" in note for note in dataset.notes)
+    assert any("color" in note for note in dataset.notes)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])

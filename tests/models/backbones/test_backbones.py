@@ -95,7 +95,7 @@ def test_a_spelled_name_builds_the_network_it_came_from():
     assert all(shape.name == name for name, shape in RESNETS.items())
 
 
-def test_half_of_the_channels_are_normalised_image_by_image():
+def test_half_of_the_channels_are_normalized_image_by_image():
     backbone = build_backbone("resnet18-half-ibn")
     layer = backbone.layer2[1].bn1
     torch.nn.init.uniform_(layer.instance.weight, 0.5, 1.5)
@@ -110,7 +110,7 @@ def test_half_of_the_channels_are_normalised_image_by_image():
     torch.testing.assert_close(out[:, 40], expected)
 
 
-def test_instance_normalisation_stands_where_ibn_a_has_it():
+def test_instance_normalization_stands_where_ibn_a_has_it():
     backbone = build_backbone("resnet18-half-ibn")
     found = {name for name, module in backbone.named_modules() if isinstance(module, InstanceBatchNorm)}
     assert found == {f"layer{stage}.{block}.bn1" for stage in (1, 2, 3) for block in (0, 1)}

@@ -132,7 +132,7 @@ def test_kept_local_features_enter_the_distance():
     assert output.descriptor.shape == (6, 40)
     # The stripes of the map itself, as in the authors' test; the training's projected ones are in the extras.
     raw = [[normalize(rows.amax(dim=(1, 2)), dim=0) for rows in one.chunk(4, dim=1)] for one in maps]
-    # Descriptors come normalised as a whole, which the distance must undo.
+    # Descriptors come normalized as a whole, which the distance must undo.
     d = normalize(output.descriptor)
     distances = aligned_distances(d[:2], d[2:], model.layout)
     whole = normalize(output.embeddings[0])
@@ -230,7 +230,7 @@ def test_batched_equals_single():
 
 
 def test_lengths_and_parameters_of_the_paper():
-    """The authors' code: ResNet-50, a batch normalisation of 2,048 channels and 2,048 x 128 weights with bias."""
+    """The authors' code: ResNet-50, a batch normalization of 2,048 channels and 2,048 x 128 weights with bias."""
     with torch.device("meta"):
         model = AlignedReIDModel().build(751)
         output = model(torch.empty(2, 3, 256, 128))

@@ -41,13 +41,13 @@ def plain_sample(picture: Tensor, y: float, x: float) -> float:
 def test_regions_place_by_place():
     generator = torch.Generator().manual_seed(0)
     maps = torch.randn(2, 3, 10, 6, generator=generator, dtype=torch.float64)
-    centres = torch.rand(2, 4, 2, generator=generator, dtype=torch.float64) * 2 - 1
-    regions = crop_regions(maps, centres, (5, 3))
+    centers = torch.rand(2, 4, 2, generator=generator, dtype=torch.float64) * 2 - 1
+    regions = crop_regions(maps, centers, (5, 3))
     assert regions.shape == (2, 4, 3, 5, 3)
     for b, t, c, i, j in itertools.product(range(2), range(4), range(3), range(5), range(3)):
         # From -1 to 1 over the region, then over the map, then in pixels.
         u, v = (2 * i + 1) / 5 - 1, (2 * j + 1) / 3 - 1
-        y, x = centres[b, t, 1].item() + u / 4, centres[b, t, 0].item() + v
+        y, x = centers[b, t, 1].item() + u / 4, centers[b, t, 0].item() + v
         expected = plain_sample(maps[b, c], ((y + 1) * 10 - 1) / 2, ((x + 1) * 6 - 1) / 2)
         assert regions[b, t, c, i, j].item() == pytest.approx(expected, abs=1e-12)
 
@@ -61,18 +61,18 @@ def test_strips_of_a_map_are_cut_exactly():
 
 def test_regions_start_as_strips_whatever_the_image():
     torch.manual_seed(0)
-    centres = HardAttention(5, 4)(torch.randn(3, 5, 4, 2))
+    centers = HardAttention(5, 4)(torch.randn(3, 5, 4, 2))
     expected = [[0.0, math.tanh(middle)] for middle in (-0.75, -0.25, 0.25, 0.75)]
-    assert centres.shape == (3, 4, 2)
-    for image in centres.tolist():
+    assert centers.shape == (3, 4, 2)
+    for image in centers.tolist():
         assert image == [pytest.approx(place) for place in expected]
 
 
 def test_gradient_moves_the_regions():
-    # The map grows to the right and downwards, so the sum over a region rises as its centre moves there.
+    # The map grows to the right and downwards, so the sum over a region rises as its center moves there.
     maps = (torch.arange(8.0).view(1, 1, 8, 1) + torch.arange(8.0)).clone()
-    centres = torch.tensor([[[-0.1, -0.2], [0.1, 0.2]]], requires_grad=True)
-    (grad,) = torch.autograd.grad(crop_regions(maps, centres, (2, 2)).sum(), centres)
+    centers = torch.tensor([[[-0.1, -0.2], [0.1, 0.2]]], requires_grad=True)
+    (grad,) = torch.autograd.grad(crop_regions(maps, centers, (2, 2)).sum(), centers)
     assert (grad > 0).all()
 
 
@@ -158,12 +158,12 @@ def test_batched_equals_single(height, width):
 
 
 def inception(inputs: int, outputs: int) -> int:
-    """Parameters of either unit: weights, and two numbers for each channel that is normalised, 7 quarters of C'."""
+    """Parameters of either unit: weights, and two numbers for each channel that is normalized, 7 quarters of C'."""
     return inputs * outputs + 27 * (outputs // 4) ** 2 + 2 * 7 * (outputs // 4)
 
 
 def test_lengths_and_parameters():
-    """Layers as in torchreid's ``hacnn``, less the biases before batch normalisations.
+    """Layers as in torchreid's ``hacnn``, less the biases before batch normalizations.
 
     The paper counts 2.7 M in all; these layers have 2.9 M, of which 1.0 M are the two linear layers at the end.
     """

@@ -42,7 +42,7 @@ def test_length_of_table_1_and_layout():
 
 
 # Layers of SHI-Labs/Horizontal-Pyramid-Matching, the authors' code: a ResNet-50 without its classifier, and for each
-# of 1 + 2 + 4 + 8 parts a 1x1 convolution without bias, its normalisation, and a classifier without bias.
+# of 1 + 2 + 4 + 8 parts a 1x1 convolution without bias, its normalization, and a classifier without bias.
 def test_parameters_of_the_authors_code():
     with torch.device("meta"):
         model = HPMModel().build(751)

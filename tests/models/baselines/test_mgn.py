@@ -44,7 +44,7 @@ def test_length_of_table_1_and_layout():
     assert [b.rows for b in model.layout[3:6]] == [(0, 1 / 2), (1 / 2, 1), (0, 1 / 3)]
 
 
-# Layers of a ResNet-50: its first convolution with normalisation, stages 1 and 2, the first block of stage 3; the
+# Layers of a ResNet-50: its first convolution with normalization, stages 1 and 2, the first block of stage 3; the
 # other five blocks of stage 3, and stage 4.
 TRUNK = (9_408 + 128) + 215_808 + 1_219_584 + 1_512_448
 BRANCH = 5 * 1_117_184 + 14_964_736
@@ -72,7 +72,7 @@ def test_parameters_of_the_paper():
 
 
 def naive_unit(unit: nn.Module, pooled: list[float]) -> list[float]:
-    """Linear layer, normalisation by the running statistics, and ReLU, number by number."""
+    """Linear layer, normalization by the running statistics, and ReLU, number by number."""
     linear, norm, _ = unit
     result = []
     for c, weights in enumerate(linear.weight.tolist()):

@@ -47,7 +47,7 @@ def plain_convolution(x: Map, layer: nn.Conv2d) -> Map:
 
 
 def plain_layers(x: Map, layers: nn.Module) -> Map:
-    """Convolutions, batch normalisations by their running statistics, and ReLUs, one number at a time."""
+    """Convolutions, batch normalizations by their running statistics, and ReLUs, one number at a time."""
     for layer in layers.children():
         if isinstance(layer, nn.Conv2d):
             x = plain_convolution(x, layer)
@@ -82,7 +82,7 @@ def plain_gate(streams: list[Map], gate: AggregationGate) -> Map:
 
 
 def randomise(module: nn.Module) -> None:
-    """Batch normalisations that do something, and gates whose hidden units are on."""
+    """Batch normalizations that do something, and gates whose hidden units are on."""
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
             for tensor, low, high in (

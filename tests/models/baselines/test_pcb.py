@@ -44,7 +44,7 @@ def test_length_of_table_1_and_layout(system):
 
 
 # Layers of syfafterzy/PCB_RPP_for_reID (the first author's code; torchreid's pcb_p6 is the same): a ResNet-50 without
-# its classifier, one 1x1 convolution without bias and its normalisation, six classifiers with bias.
+# its classifier, one 1x1 convolution without bias and its normalization, six classifiers with bias.
 def test_parameters_of_the_first_authors_code():
     with torch.device("meta"):
         model, refined = PCBModel().build(751), PCBModel(refined=True).build(751)
@@ -58,7 +58,7 @@ def test_parameters_of_the_first_authors_code():
     assert parameters(refined) == parameters(model) + 2048 * 6 + 6
 
 
-# huanghoujing/beyond-part-models has a reduction for each stripe, with a bias that its normalisation takes away again.
+# huanghoujing/beyond-part-models has a reduction for each stripe, with a bias that its normalization takes away again.
 def test_parameters_with_a_reduction_for_each_stripe():
     with torch.device("meta"):
         model = PCBModel(shared_reduction=False).build(751)

@@ -29,7 +29,7 @@ def parameters(module: nn.Module) -> int:
 
 
 # Layers of VisualComputingInstitute/triplet-reid, the authors' code, head "fc1024": 1,024 units without bias, scale and
-# shift of their normalisation, 128 units with bias.
+# shift of their normalization, 128 units with bias.
 def test_length_layout_and_parameters_of_the_authors_code():
     with torch.device("meta"):
         model = TriNetModel().build(751)
@@ -104,7 +104,7 @@ def test_starts_from_the_weights_of_a_file(tmp_path):
     assert all(torch.equal(loaded[k], v) for k, v in state.items())
 
 
-def test_trinet_can_be_ranked_without_normalising() -> None:
+def test_trinet_can_be_ranked_without_normalizing() -> None:
     """Lengths count: of two descriptors in one direction the nearer one is found first."""
     from crosscam.models.output import describe
 

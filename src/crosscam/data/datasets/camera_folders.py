@@ -1,7 +1,7 @@
 """Own data by camera: which camera took each picture of a folder, and data sets with a folder for each camera.
 
 The camera is as the user says, or by the files' names, or a folder for each; in it a folder for each person, or
-unlabelled pictures.
+unlabeled pictures.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from pathlib import Path
 
 from crosscam.data.datasets.market1501 import note_left_out
 from crosscam.data.datasets.table import CamidRule, camids_by_rule, names_by_rule
-from crosscam.data.foreign import foreign_fault, foreign_kind, tell_left_out
-from crosscam.data.images import is_image_name, list_images, natural_key, path_key
+from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
 from crosscam.data.labels import are_named, numbered, read_label
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
-from crosscam.data.walk import find_files, subfolders
+from crosscam.data.walk import find_files, is_image_name, list_images, natural_key, path_key, subfolders
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import printable
 
@@ -138,7 +137,7 @@ def read_camera_folders(root: Path) -> ReidDataset:
         for person in subfolders(camera)[0]:
             found, others = list_images(person)
             images += found
-            note_left_out(f"{camera.name}/{person.name}", "files that are no images", others, notes)
+            note_left_out(f"{camera.name}/{person.name}", "files that are not images", others, notes)
             inside, again = subfolders(person)
             note_left_out(f"{camera.name}/{person.name}", "folders inside a person", inside + again, notes)
     if not images:
@@ -179,7 +178,7 @@ def find_pictures(place: Path) -> tuple[list[Path], list[str]]:
     """The pictures of a folder and all its folders in natural order, or the one picture; and what was left out.
 
     Returns:
-        the files, and sentences about others; see :func:`crosscam.data.foreign.tell_left_out`.
+        the files, and sentences about others; see :func:`crosscam.data.image_limits.tell_left_out`.
     Raises:
         DataError: there are none, or a folder that cannot be read.
     """
@@ -200,7 +199,7 @@ def find_pictures(place: Path) -> tuple[list[Path], list[str]]:
 
 
 def read_pictures(place: Path, *, camids: CamidRule = None, camera: str | None = None) -> ReidDataset:
-    """Read a picture, or a folder of pictures of nobody known: all are gallery, with pid 0.
+    """Read a picture, or a folder of pictures without labels: all are gallery, with pid 0.
 
     Args:
         place: a picture, or a folder, searched with all its folders.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from crosscam.data.datasets.market1501 import read_named_images
 from crosscam.data.datasets.viper import two_camera_dataset
-from crosscam.data.images import list_images
 from crosscam.data.records import ReidDataset
+from crosscam.data.walk import list_images
 from crosscam.errors import ArgumentError, DataError
 
 PROTOCOLS = ("485/486", "871/100", "all")

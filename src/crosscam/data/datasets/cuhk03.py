@@ -24,8 +24,8 @@ import numpy as np
 from PIL import Image
 
 from crosscam.data.datasets.market1501 import is_market_layout, read_market1501, read_named_images
-from crosscam.data.images import list_images
 from crosscam.data.records import ReidDataset, Sample
+from crosscam.data.walk import list_images
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.files import folder_in_place
 from crosscam.system.locks import only_writer

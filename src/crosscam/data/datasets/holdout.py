@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from crosscam.data.images import natural_key, path_key
 from crosscam.data.records import ReidDataset, Sample, unmatched_queries
+from crosscam.data.walk import natural_key, path_key
 from crosscam.errors import ArgumentError, DataError
 
 

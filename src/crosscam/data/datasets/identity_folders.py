@@ -7,10 +7,9 @@ from pathlib import Path
 
 from crosscam.data.datasets.market1501 import note_junk, note_left_out
 from crosscam.data.datasets.table import SPLITS, CamidRule, camids_by_rule, names_by_rule
-from crosscam.data.images import list_images, path_key
 from crosscam.data.labels import are_named, numbered, read_label
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
-from crosscam.data.walk import subfolders
+from crosscam.data.walk import list_images, path_key, subfolders
 from crosscam.errors import DataError
 
 
@@ -43,7 +42,7 @@ def read_identity_folders(root: Path, *, camids: CamidRule = None) -> ReidDatase
         for folder in folders:
             images, others = list_images(folder)
             found += [(split, folder.name, path) for path in images]
-            note_left_out(folder.name, "files that are no images", others, notes)
+            note_left_out(folder.name, "files that are not images", others, notes)
             inside, loops = subfolders(folder)
             note_left_out(folder.name, "folders inside an identity", inside + loops, notes)
         images, others = list_images(base)

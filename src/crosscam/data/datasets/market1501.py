@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from crosscam.data.images import list_images
 from crosscam.data.labels import read_label
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
+from crosscam.data.walk import list_images
 from crosscam.errors import DataError
 
 SUBSET_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
@@ -90,7 +90,7 @@ def read_named_images(
     if not samples:
         notes.append(f"The folder {folder.name} of {folder.parent.name} has no images.")
     note_left_out(folder.name, "images whose names give no identity and camera", strangers, notes)
-    note_left_out(folder.name, "files that are no images", others, notes)
+    note_left_out(folder.name, "files that are not images", others, notes)
     return tuple(samples)
 
 

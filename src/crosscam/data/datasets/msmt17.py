@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crosscam.data.images import path_key
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.data.text_files import read_lines
+from crosscam.data.walk import path_key
 from crosscam.errors import ArgumentError, DataError
 
 _FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))

@@ -1,4 +1,4 @@
-"""Occluded-REID and Partial-REID: people who are partly hidden or cut off ask, whole people answer; nobody trains."""
+"""Occluded-REID and Partial-REID: queries that are hidden or cut off in part, whole people in the gallery."""
 
 from __future__ import annotations
 

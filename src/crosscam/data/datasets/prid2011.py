@@ -35,7 +35,7 @@ def read_prid2011(root: Path, *, split: int = 0) -> ReidDataset:
         root: the folder of ``single_shot``, or that of ``cam_a`` and ``cam_b``.
         split: seed of the halves; published results usually average ten of them.
     Raises:
-        DataError: nobody is in both cameras.
+        DataError: no person is in both cameras.
     """
     notes: list[str] = []
     one, two = (read_named_images(_base(root) / f"cam_{letter}", _parse_name, notes) for letter in "ab")

@@ -1,10 +1,10 @@
-"""Recognise a data set on disk and read it."""
+"""Recognize a data set on disk and read it; several data sets as one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from crosscam.data.datasets.camera_folders import has_camera_folders, has_pictures, read_camera_folders, read_pictures
@@ -25,8 +25,8 @@ from crosscam.data.datasets.occluded import is_occluded_reid, is_partial_reid, r
 from crosscam.data.datasets.prid2011 import is_prid2011, read_prid2011
 from crosscam.data.datasets.table import CamidRule, is_table, read_table
 from crosscam.data.datasets.viper import is_viper, read_viper
-from crosscam.data.foreign import foreign_fault, foreign_kind, tell_left_out
-from crosscam.data.records import ReidDataset
+from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
+from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.walk import find_files
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import did_you_mean
@@ -48,12 +48,12 @@ class Reader:
     """One kind of data set.
 
     Attributes:
-        recognises: whether a folder or file is of this kind.
+        recognizes: whether a folder or file is of this kind.
         read: reads it.
         takes: names of the options that ``read`` looks at; others are refused.
     """
 
-    recognises: Callable[[Path], bool]
+    recognizes: Callable[[Path], bool]
     read: Callable[[Path, ReadOptions], ReidDataset]
     takes: frozenset[str] = frozenset()
 
@@ -102,7 +102,7 @@ READERS: dict[str, Reader] = {
     "cameras": Reader(has_camera_folders, lambda root, _: read_camera_folders(root)),
     "pictures": Reader(has_pictures, lambda root, o: read_pictures(root, camids=o.camids), frozenset({"camids"})),
 }
-# What fits nearly everything is asked for last; pictures of nobody known, only by name.
+# Kinds that fit nearly everything come last; pictures without labels only by name.
 _LAST = ("folders", "cameras", "pictures")
 
 
@@ -131,7 +131,7 @@ def recognize(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
 
 
 def _first_fit(path: Path, kinds: Iterable[str]) -> str | None:
-    return next((kind for kind in kinds if READERS[kind].recognises(path)), None)
+    return next((kind for kind in kinds if READERS[kind].recognizes(path)), None)
 
 
 def read_dataset(
@@ -148,7 +148,7 @@ def read_dataset(
 
     Args:
         path: the unpacked folder, its parent, or a table.
-        kind: one of ``READERS``; None recognises it.
+        kind: one of ``READERS``; None recognizes it.
         split: which of the random or numbered splits, for data sets that have several; the first by default.
         protocol: which of the published protocols, for data sets that have several.
         camids: the camera, for own data that does not say it: a number for all images, or a regular
@@ -180,7 +180,7 @@ def _read(path: Path, kind: str | None, options: ReadOptions) -> ReidDataset:
     if found is None:
         _refuse_foreign(path)
         expected = kind or f"one of {', '.join(READERS)}"
-        raise DataError(f"{path} is no data set that crosscam knows. Expected {expected}; see docs/datasets.md.")
+        raise DataError(f"{path} is not a data set that crosscam knows. Expected {expected}; see docs/datasets.md.")
     kind, root = found
     for option in fields(options):
         if getattr(options, option.name) is not None and option.name not in READERS[kind].takes:
@@ -203,3 +203,54 @@ def _refuse_foreign(path: Path) -> None:
     told = [t.removeprefix("warning: ") for t in tell_left_out(found.others, 0) if t.startswith("warning: ")]
     if told and not found.pictures:
         raise DataError(f"No pictures in {path} or its folders. {' '.join(told)}")
+
+
+def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
+    """Put data sets side by side for one training.
+
+    Identities and cameras are numbered anew, data set after data set, in the order of their old numbers; junk,
+    distractors and unknown cameras (negative ones) keep theirs. A track's name gets the data set's place in front.
+
+    Args:
+        datasets: two or more.
+        name: of the result.
+    Raises:
+        DataError: fewer than two data sets, an image that is in two of them, or two ranking protocols.
+    """
+    if len(datasets) < 2:
+        raise DataError(f"Joining takes at least two data sets, found {len(datasets)}.")
+    protocols = sorted({d.protocol for d in datasets})
+    if len(protocols) > 1:
+        raise DataError(f"The data sets are ranked by different protocols ({', '.join(protocols)}). Join alike ones.")
+    subsets: dict[str, list[Sample]] = {"train": [], "query": [], "gallery": []}
+    notes: list[str] = []
+    first_pid, first_camid, owners = 1, 1, dict[Path, int]()
+    for number, dataset in enumerate(datasets, 1):
+        pids, camids = _numbers(dataset, first_pid, first_camid)
+        for subset, samples in dataset.subsets.items():
+            for s in samples:
+                if owners.setdefault(s.path, number) != number:
+                    raise DataError(f"{s.path} is in data sets {owners[s.path]} and {number}. Join distinct ones.")
+                track = None if s.track is None else f"{number}.{s.track}"
+                pid, camid = pids.get(s.pid, s.pid), camids.get(s.camid, s.camid)
+                subsets[subset].append(replace(s, pid=pid, camid=camid, track=track))
+        notes += [f"{dataset.name}: {note}" for note in dataset.notes]
+        notes.append(
+            f"{dataset.name}: identities {first_pid} to {first_pid + len(pids) - 1}, "
+            f"cameras {first_camid} to {first_camid + len(camids) - 1}."
+        )
+        first_pid, first_camid = first_pid + len(pids), first_camid + len(camids)
+    root = Path(os.path.commonpath([d.root.absolute() for d in datasets]))
+    train, query, gallery = (tuple(subset) for subset in subsets.values())
+    return ReidDataset(name, root, train, query, gallery, datasets[0].protocol, tuple(notes), renumbered=True)
+
+
+def _numbers(dataset: ReidDataset, first_pid: int, first_camid: int) -> tuple[dict[int, int], dict[int, int]]:
+    """New numbers of a data set's identities and cameras, from the given ones on."""
+    samples = [s for subset in dataset.subsets.values() for s in subset]
+    pids = sorted({s.pid for s in samples if s.pid > DISTRACTOR_PID})
+    camids = sorted({s.camid for s in samples if s.camid >= 0})
+    return (
+        {pid: new for new, pid in enumerate(pids, first_pid)},
+        {camid: new for new, camid in enumerate(camids, first_camid)},
+    )

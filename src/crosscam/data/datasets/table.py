@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import get_args
 
 from crosscam.data.datasets.cells import Cells, listed, read_cells, refuse_for_parquet, write_cells
-from crosscam.data.images import path_key
 from crosscam.data.labels import are_named, label_names, numbered, read_label, whole_number
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
 from crosscam.data.text_files import path_in
+from crosscam.data.walk import path_key
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.files import write_atomically
-from crosscam.system.times import read_date
+from crosscam.system.text import read_date
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLITS = ("train", "query", "gallery")

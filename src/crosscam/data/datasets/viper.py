@@ -30,7 +30,7 @@ def read_viper(root: Path, *, protocol: str = "316/316", split: int = 0) -> Reid
 
     Args:
         root: the folder of ``cam_a`` and ``cam_b``.
-        protocol: ``"316/316"``, a random half trains and the other is tested; or ``"all"``, everybody is tested.
+        protocol: ``"316/316"``, a random half trains and the other is tested; or ``"all"``, all are tested.
         split: seed of the halves; published results usually average ten of them.
     Raises:
         ValueError: an unknown protocol.

@@ -1,7 +1,7 @@
 """``engine="auto"``: measure briefly which engine is the fastest here for a network, and keep that beside the run.
 
 A measurement is a matter of the clock, and engines differ in the last digits. So the first choice for a network on a
-kind of processor holds, whoever measures next; only :meth:`Runner.choose` replaces it.
+kind of processor holds for all later measurements; only :meth:`Runner.choose` replaces it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from crosscam.errors import EngineError, StorageError
 from crosscam.inference.engines.base import Descriptors, Engine, Pixels, cache_folder
-from crosscam.inference.engines.quantize import AGREEMENT, INT8_COSINE, MEASURED_IMAGES, neighbor_agreement
+from crosscam.inference.engines.onnx_engine import AGREEMENT, INT8_COSINE, MEASURED_IMAGES, neighbor_agreement
 from crosscam.inference.engines.registry import Network, candidates, check_name, is_int8, open_engine
 from crosscam.system.files import make_folder, write_atomically, write_text
 from crosscam.system.locks import held

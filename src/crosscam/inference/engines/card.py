@@ -84,7 +84,7 @@ _NOT_DESCRIBING = ("_classifiers.", "num_batches_tracked")
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What anybody who holds descriptors must know of the model that made them.
+    """What users of descriptors must know of the model that made them.
 
     Attributes:
         fingerprint: sixteen hexadecimal digits, see :func:`fingerprint_of`; an int8 model has one of its own.

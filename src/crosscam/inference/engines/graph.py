@@ -1,4 +1,4 @@
-"""One network from pixels to unit descriptors, and its ONNX graph: nobody who runs the file normalises twice."""
+"""One network from pixels to unit descriptors, and its ONNX graph: the graph normalizes, so that its users do not."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class PixelsToDescriptors(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 RGB at the model's input size -> (B, D) float32, each of length 1."""
-        # Normalised in float32: bf16 would round the mean by more than a tenth of a level.
-        images = self.normalised(pixels).to(self.dtype)
+        # Normalized in float32: bf16 would round the mean by more than a tenth of a level.
+        images = self.normalized(pixels).to(self.dtype)
         if self.flip:
             # One pass over both keeps the weights in the graph once.
             images = torch.cat((images, images.flip(3)))
@@ -54,7 +54,7 @@ class PixelsToDescriptors(nn.Module):
             descriptor = plain + mirrored
         return normalize(descriptor, dim=1)
 
-    def normalised(self, pixels: Tensor) -> Tensor:
+    def normalized(self, pixels: Tensor) -> Tensor:
         """(B, H, W, 3) uint8 -> (B, 3, H, W) float32."""
         return (pixels.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
 
@@ -62,7 +62,7 @@ class PixelsToDescriptors(nn.Module):
 class RowsToDescriptors(PixelsToDescriptors):
     """The same numbers for torch itself: by rows of 3 W numbers, which a processor goes through much faster."""
 
-    def normalised(self, pixels: Tensor) -> Tensor:
+    def normalized(self, pixels: Tensor) -> Tensor:
         """See :class:`PixelsToDescriptors`."""
         rows = pixels.flatten(2)
         mean, scale = (values.flatten().repeat(pixels.shape[2]) for values in (self.mean, self.scale))

@@ -20,9 +20,15 @@ from crosscam.errors import ArgumentError, EngineError, StorageError
 from crosscam.inference.engines.base import Engine, Pixels, cache_folder, runtime
 from crosscam.inference.engines.card import ModelCard, derived_fingerprint, is_sealed, refuse_changed, seal
 from crosscam.inference.engines.graph import write_onnx
-from crosscam.inference.engines.onnx_engine import OnnxEngine, read_card, write_card
+from crosscam.inference.engines.onnx_engine import (
+    INT8_COSINE,
+    MEASURED_IMAGES,
+    OnnxEngine,
+    quantize,
+    read_card,
+    write_card,
+)
 from crosscam.inference.engines.openvino_engine import OpenVinoEngine, read_openvino_card
-from crosscam.inference.engines.quantize import INT8_COSINE, MEASURED_IMAGES, quantize
 from crosscam.inference.engines.torch_engine import TorchEngine
 from crosscam.system.cores import chip_has_bf16
 from crosscam.system.files import copy_bytes, write_atomically

@@ -1,4 +1,4 @@
-"""PyTorch as an engine: batch normalisations fused away, channels_last, bf16 where the chip has it."""
+"""PyTorch as an engine: batch normalizations fused away, channels_last, bf16 where the chip has it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TorchEngine:
         size: height and width that the model takes.
         flip: whether the mirror image counts.
         device: ``"cpu"``, ``"cuda"``, ...
-        bf16: whether weights and feature maps are bf16; descriptors are normalised in float32 in any case.
+        bf16: whether weights and feature maps are bf16; descriptors are normalized in float32 in any case.
         compiled: whether torch.compile makes code of its own for the network; the first batches are slow.
         name: how the engine is called.
     """
@@ -67,7 +67,7 @@ class TorchEngine:
 
 
 def fused(model: nn.Module, size: tuple[int, int]) -> nn.Module:
-    """A copy in which each batch normalisation is part of the convolution, or the layers of parts, that it follows.
+    """A copy in which each batch normalization is part of the convolution, or the layers of parts, that it follows.
 
     Which convolution that is, is read from the order in which a module holds its children; a picture of noise then
     tells whether the copy still gives what the model gives, and if not, the copy is unfused.
@@ -97,7 +97,7 @@ def _fuse_children(module: nn.Module) -> int:
 
 @torch.no_grad()
 def _fuse_parts(linear: PartLinear, norm: nn.BatchNorm1d) -> None:
-    """Let the layers of P parts give what their normalisation would make of it, by its running statistics."""
+    """Let the layers of P parts give what their normalization would make of it, by its running statistics."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).view_as(linear.bias)

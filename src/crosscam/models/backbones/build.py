@@ -9,7 +9,7 @@ from crosscam.errors import ArgumentError
 from crosscam.models.backbones.efficientnet import EfficientNetLite0
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.backbones.mobilenet import MobileNetV2
-from crosscam.models.backbones.osnet_lct import OSNetLCT
+from crosscam.models.backbones.omni_scale import OSNetLCT
 from crosscam.models.backbones.pretrained import load_pretrained
 from crosscam.models.backbones.resnet import RESNETS, ResNet, resnet_shape
 from crosscam.models.backbones.vit import VITS, VisionTransformer

@@ -101,7 +101,7 @@ class EfficientNetLite0(Backbone):
         init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised images -> (B, C, H/16, W/16) feature map, C = ``out_channels``."""
+        """(B, 3, H, W) normalized images -> (B, C, H/16, W/16) feature map, C = ``out_channels``."""
         return cast(Tensor, nn.Sequential(*(m for stage in self.stages for m in stage))(images))
 
     @property

@@ -24,7 +24,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised images -> (B, C, H/16, W/16) feature map; half of that with a last stride of 2."""
+        """(B, 3, H, W) normalized images -> (B, C, H/16, W/16) feature map; half of that with a last stride of 2."""
 
     @property
     @abstractmethod
@@ -54,6 +54,6 @@ def init_convolutions(module: nn.Module) -> None:
 
 
 def conv_unit(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Convolution without bias, batch normalisation, ReLU; the size is kept, or divided by the stride."""
+    """Convolution without bias, batch normalization, ReLU; the size is kept, or divided by the stride."""
     conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))

@@ -61,7 +61,7 @@ class MobileNetV2(Backbone):
         init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised images -> (B, C, H/16, W/16) feature map, C = ``out_channels``."""
+        """(B, 3, H, W) normalized images -> (B, C, H/16, W/16) feature map, C = ``out_channels``."""
         return cast(Tensor, self.features(images))
 
     @property

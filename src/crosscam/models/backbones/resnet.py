@@ -1,7 +1,7 @@
 """Residual networks: from images to a feature map, with torchvision's parameter names.
 
 Source: He et al., CVPR 2016; the stride of a bottleneck stands on its 3x3 convolution ("v1.5"), as in torchvision.
-With instance normalisation: Pan et al., ECCV 2018 (IBN-a).
+With instance normalization: Pan et al., ECCV 2018 (IBN-a).
 The stride of the last stage is 1 (Park & Ham, AAAI 2020, "Part-level features"), so a map has 1/16 of the image's
 height and width.
 """
@@ -36,8 +36,8 @@ class ResNetShape:
         stem: channels of the first convolution.
         planes: channels inside the blocks of each stage.
         out: channels that each stage gives.
-        instance: whether half of the channels behind each block's first convolution are normalised image by image, in
-            all stages but the last: what depends on a camera's light and colours fades.
+        instance: whether half of the channels behind each block's first convolution are normalized image by image, in
+            all stages but the last: what depends on a camera's light and colors fades.
     """
 
     block: BlockName
@@ -59,7 +59,7 @@ class ResNetShape:
 
 
 class InstanceBatchNorm(nn.Module):
-    """Instance normalisation of the first half of the channels, batch normalisation of the others.
+    """Instance normalization of the first half of the channels, batch normalization of the others.
 
     Source: Pan et al., ECCV 2018, IBN-a.
     """
@@ -157,7 +157,7 @@ class ResNet(Backbone):
         init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised images -> (B, C, H/16, W/16) feature map, C = ``out_channels``."""
+        """(B, 3, H, W) normalized images -> (B, C, H/16, W/16) feature map, C = ``out_channels``."""
         x: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
@@ -183,7 +183,7 @@ def _projection(inplanes: int, outplanes: int, stride: int) -> nn.Module | None:
 
 
 class PointwiseConv2d(nn.Conv2d):
-    """A 1x1 convolution with a stride; it has no bias, until a normalisation is made part of it.
+    """A 1x1 convolution with a stride; it has no bias, until a normalization is made part of it.
 
     Of few channels, the weight gradient of oneDNN (AVX2, channels_last; seen in torch 2.13) writes beyond its memory
     when there is a stride: numbers change from run to run, or the process ends. There the rows are picked first.

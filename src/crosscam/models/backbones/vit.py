@@ -113,7 +113,7 @@ class PatchEmbedding(nn.Module):
         self.proj = nn.Conv2d(3, dim, PATCH, stride)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised images -> (B, C, rows, columns)."""
+        """(B, 3, H, W) normalized images -> (B, C, rows, columns)."""
         patches: Tensor = self.proj(images)
         return patches
 
@@ -150,7 +150,7 @@ class VisionTransformer(Backbone):
                 nn.init.zeros_(module.bias)
 
     def embed(self, images: Tensor) -> tuple[Tensor, int, int]:
-        """(B, 3, H, W) normalised images -> (B, 1 + rows x columns, C) tokens, the class token first; rows; columns."""
+        """(B, 3, H, W) normalized images -> (B, 1 + rows x columns, C) tokens, the class token first; rows; columns."""
         patches = self.patch_embed(images)
         rows, columns = (int(n) for n in patches.shape[2:])
         tokens = patches.flatten(2).transpose(1, 2)
@@ -158,7 +158,7 @@ class VisionTransformer(Backbone):
         return tokens + resize_positions(self.pos_embed, rows, columns), rows, columns
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised images -> (B, C, H/16, W/16): the patch tokens after the last norm, as a map."""
+        """(B, 3, H, W) normalized images -> (B, C, H/16, W/16): the patch tokens after the last norm, as a map."""
         tokens, rows, columns = self.embed(images)
         for block in self.blocks:
             tokens = block(tokens)

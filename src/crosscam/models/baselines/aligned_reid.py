@@ -2,7 +2,7 @@
 
 Source: Luo et al., "AlignedReID++: Dynamically matching local information for person re-identification", Pattern
 Recognition 2019. Where the paper is silent the authors' public code decides: its ResNet-50 keeps stride 2 in the last
-stage, so that 256 x 128 pixels give 8 rows, one for each stripe; the local branch normalises the map once more before
+stage, so that 256 x 128 pixels give 8 rows, one for each stripe; the local branch normalizes the map once more before
 it is pooled; hard pairs are mined by the global distance alone.
 """
 
@@ -60,7 +60,7 @@ class AlignedReID(nn.Module):
         self.layout = aligned_layout(channels, num_parts if keep_local else 0, channels)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images, the map's height divisible by P -> embeddings, logits and local features."""
+        """(B, 3, H, W) normalized images, the map's height divisible by P -> embeddings, logits and local features."""
         feature_map = self.backbone(images)
         whole = pool_map(feature_map, "gap")
         stripes = pool_stripes(torch.relu(self.local_norm(feature_map)), self.num_parts, "max")

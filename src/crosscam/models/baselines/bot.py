@@ -1,4 +1,4 @@
-"""The bag of tricks: one global feature with a normalisation neck (BNNeck), the strong plain baseline.
+"""The bag of tricks: one global feature with a normalization neck (BNNeck), the strong plain baseline.
 
 Source: Luo et al., "Bag of tricks and a strong baseline for deep person re-identification", CVPR Workshops 2019.
 """
@@ -18,7 +18,7 @@ from crosscam.models.stripes import check_stripes
 
 
 class BoT(nn.Module):
-    """Global average pooling, then a batch normalisation before the classifier.
+    """Global average pooling, then a batch normalization before the classifier.
 
     Source: Luo et al., CVPRW 2019, "BNNeck" and Fig. 5. The triplet loss takes the feature before the neck; the
     classifier (without bias) and the descriptor take the one after it. The neck scales, but does not shift.
@@ -43,7 +43,7 @@ class BoT(nn.Module):
         self.layout = (Block("global", 0, width, 1, "global", (0.0, 1.0)),)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images -> one embedding, at most one classifier's logits, and the extra
+        """(B, 3, H, W) normalized images -> one embedding, at most one classifier's logits, and the extra
         ``"before_neck"``: (B, C), the feature that the triplet loss takes.
         """
         pooled = pool_map(self.backbone(images), "gap")

@@ -52,14 +52,14 @@ class DeepPerson(nn.Module):
         self.layout = (Block("global", 0, channels, 1, "global", (0.0, 1.0)),)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images, the map's height divisible by P -> embedding and logits."""
+        """(B, 3, H, W) normalized images, the map's height divisible by P -> embedding and logits."""
         feature_map = self.backbone(images)
         whole = pool_map(feature_map, "gap")
         return ReidOutput((whole,), tuple(classify(feature_map) for classify in self.branch_classifiers))
 
 
 class GlobalBranch(nn.Module):
-    """Global average, a unit of linear layer, batch normalisation and ReLU, and a classifier."""
+    """Global average, a unit of linear layer, batch normalization and ReLU, and a classifier."""
 
     def __init__(self, in_features: int, dim: int, num_ids: int) -> None:
         super().__init__()

@@ -4,8 +4,8 @@ Source: Li, Zhu and Gong, "Harmonious Attention Network for Person Re-Identifica
 attention weighs every place and channel of the global branch, and hard attention places four regions, which the local
 branch follows. Where the paper is silent the well-known implementation decides (``hacnn`` of the torchreid toolkit):
 the Inception units, the first places of the regions, and descriptors whose two halves have length 1 each. Unlike there,
-the regions are sampled from the map in one step and normalised in one batch, and convolutions before a batch
-normalisation have no bias, which would do nothing.
+the regions are sampled from the map in one step and normalized in one batch, and convolutions before a batch
+normalization have no bias, which would do nothing.
 The loss is :func:`crosscam.losses.classification_loss`: cross-entropy of both branches.
 """
 
@@ -78,7 +78,7 @@ class HACNN(nn.Module):
         )
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images; the paper's are 160 x 64 -> embeddings of length 1, and logits."""
+        """(B, 3, H, W) normalized images; the paper's are 160 x 64 -> embeddings of length 1, and logits."""
         x = self.stem(images)
         regions: Tensor | None = None
         for level in self.levels:
@@ -164,35 +164,35 @@ class HardAttention(nn.Module):
             self.place.bias.copy_(torch.stack((torch.zeros(num_regions), middles), dim=1).flatten())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, T, 2) centres (x, y); -1 is the left or upper edge of the map, 1 the right or lower."""
+        """(B, C, H, W) -> (B, T, 2) centers (x, y); -1 is the left or upper edge of the map, 1 the right or lower."""
         with full_precision(x):
-            centres = torch.tanh(self.place(x.mean(dim=(2, 3)).to(self.place.weight.dtype)))
-        return centres.reshape(-1, self.place.out_features // 2, 2)
+            centers = torch.tanh(self.place(x.mean(dim=(2, 3)).to(self.place.weight.dtype)))
+        return centers.reshape(-1, self.place.out_features // 2, 2)
 
 
-def crop_regions(feature_map: Tensor, centres: Tensor, size: tuple[int, int]) -> Tensor:
-    """Regions of a map by bilinear sampling, through which gradients reach their centres.
+def crop_regions(feature_map: Tensor, centers: Tensor, size: tuple[int, int]) -> Tensor:
+    """Regions of a map by bilinear sampling, through which gradients reach their centers.
 
     Source: Li et al. 2018, section 3.1 (II). Each of T regions has the whole width and 1/T of the height; outside the
     map is zero.
 
     Args:
         feature_map: (B, C, H, W).
-        centres: (B, T, 2) from :class:`HardAttention`.
+        centers: (B, T, 2) from :class:`HardAttention`.
         size: h and w of the result.
     Returns:
         (B, T, C, h, w), float32 at least.
     """
     # Numbers, not parts of a traced graph: the number of images alone is left open.
-    t, c = int(centres.shape[1]), int(feature_map.shape[1])
+    t, c = int(centers.shape[1]), int(feature_map.shape[1])
     h, w = size
     with full_precision(feature_map):
         # Broadcasting in place of affine_grid, which a traced graph keeps for one number of images.
-        columns = _places(w, centres)
-        rows = _places(h, centres) * (1.0 / t)
+        columns = _places(w, centers)
+        rows = _places(h, centers) * (1.0 / t)
         offsets = torch.stack((columns.expand(h, w), rows.unsqueeze(1).expand(h, w)), dim=2)
         # The regions of an image are sampled as one tall image.
-        grid = (centres[:, :, None, None] + offsets).reshape(-1, t * h, w, 2)
+        grid = (centers[:, :, None, None] + offsets).reshape(-1, t * h, w, 2)
         tall = grid_sample(feature_map.to(grid.dtype), grid, align_corners=False)
     return tall.reshape(-1, c, t, h, w).transpose(1, 2)
 

@@ -39,7 +39,7 @@ def pyramid_pool(feature_map: Tensor, scales: tuple[int, ...]) -> Tensor:
 class HPM(nn.Module):
     """Pyramid of 1, 2, 4 and 8 stripes. ``model(images)`` gives a :class:`ReidOutput`.
 
-    Source: Fu et al., AAAI 2019, Fig. 2. Batch normalisation and ReLU after each 1x1 convolution, and classifiers
+    Source: Fu et al., AAAI 2019, Fig. 2. Batch normalization and ReLU after each 1x1 convolution, and classifiers
     without bias, are as in the authors' code. That code pools by the maximum or the average alone; the sum is the
     paper's.
 
@@ -74,7 +74,7 @@ class HPM(nn.Module):
         self.layout = stripe_layout([(n, None if n == 1 else i) for n in scales for i in range(n)], dim)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images, H divisible by 16 x each scale -> embeddings and logits."""
+        """(B, 3, H, W) normalized images, H divisible by 16 x each scale -> embeddings and logits."""
         parts = pyramid_pool(self.backbone(images), self.scales).unbind(dim=1)
         embeddings = tuple(reduce(part) for reduce, part in zip(self.reductions, parts, strict=True))
         # Without classifiers the shorter list ends the pairs: no logits.

@@ -57,7 +57,7 @@ class BranchedBackbone(nn.Module):
         self.out_channels = backbone.out_channels
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, H, W) normalised images -> one map a branch: (B, C, H/32, W/32), then (B, C, H/16, W/16)."""
+        """(B, 3, H, W) normalized images -> one map a branch: (B, C, H/32, W/32), then (B, C, H/16, W/16)."""
         shared = self.trunk(images)
         return tuple(branch(shared) for branch in self.branches)
 
@@ -120,7 +120,7 @@ class MGN(nn.Module):
         self.layout = stripe_layout(slots + [(n, i) for n in scales if n > 1 for i in range(n)], dim)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images, H divisible by 16 x each scale -> embeddings and logits."""
+        """(B, 3, H, W) normalized images, H divisible by 16 x each scale -> embeddings and logits."""
         maps = self.backbone(images)
         pooled = [pool_map(m, "gmp") for m in maps]
         stripes = [pool_stripes(m, n, "max") for m, n in zip(maps, self.scales, strict=True) if n > 1]

@@ -2,7 +2,7 @@
 
 Source: Zhou, Yang, Cavallaro and Xiang, "Omni-Scale Feature Learning for Person Re-Identification", ICCV 2019. Where
 the paper is silent the authors' implementation decides (``osnet`` of the torchreid toolkit): the first weights, biases
-in the gate, and none before a batch normalisation.
+in the gate, and none before a batch normalization.
 The loss is :func:`crosscam.losses.classification_loss`: cross-entropy with smoothed labels.
 """
 
@@ -63,7 +63,7 @@ class OSNet(nn.Module):
         self.layout = (Block("global", 0, dim, 1, "global", (0.0, 1.0)),)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images; the paper's are 256 x 128 -> one embedding, at most one logits."""
+        """(B, 3, H, W) normalized images; the paper's are 256 x 128 -> one embedding, at most one logits."""
         feature = self.unit(pool_map(self.backbone(images), "gap").unsqueeze(1))
         logits = () if self.id_classifiers is None else self.id_classifiers(feature).unbind(dim=1)
         return ReidOutput((feature.squeeze(1),), logits)

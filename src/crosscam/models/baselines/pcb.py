@@ -23,7 +23,7 @@ RppStage = Literal["stripes", "assignment", "everything"]
 
 
 def reduction_unit(in_features: int, dim: int) -> nn.Sequential:
-    """Linear layer without bias, batch normalisation, ReLU: (N, in_features) -> (N, dim).
+    """Linear layer without bias, batch normalization, ReLU: (N, in_features) -> (N, dim).
 
     A 1x1 convolution on a pooled vector. The weights start normal, by the fan-out, as PCB's first author has them.
     """
@@ -108,7 +108,7 @@ class PCB(nn.Module):
     """Six stripes, average-pooled, and a classifier for each. ``model(images)`` gives a :class:`ReidOutput`.
 
     Source: Sun et al., ECCV 2018, "PCB" and Fig. 2. The descriptor is the paper's H: the parts after the 1x1
-    convolution, 6 x 256 numbers. The paper draws that convolution alone; batch normalisation, ReLU and dropout around
+    convolution, 6 x 256 numbers. The paper draws that convolution alone; batch normalization, ReLU and dropout around
     it are as in the first author's code. There, as in the paper's text, it is one layer for all stripes; other
     implementations take one for each.
 
@@ -143,7 +143,7 @@ class PCB(nn.Module):
         self.layout = stripe_layout([(num_parts, i) for i in range(num_parts)], dim)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images, H divisible by 16 P -> embeddings and logits."""
+        """(B, 3, H, W) normalized images, H divisible by 16 P -> embeddings and logits."""
         output: ReidOutput = self.head(pool_stripes(self.backbone(images), self.num_parts, "avg"))
         return output
 
@@ -195,7 +195,7 @@ class PCBRPP(nn.Module):
     def begin_stage(self, stage: RppStage) -> None:
         """Set what is pooled and what is trained, by the steps of Algorithm 1.
 
-        The optimiser (and a wrapper for several processes) must be made after this call. The stage itself is not part
+        The optimizer (and a wrapper for several processes) must be made after this call. The stage itself is not part
         of the weights: call it again when a training is resumed.
 
         Args:
@@ -227,7 +227,7 @@ class PCBRPP(nn.Module):
         return torch.softmax(self.assignment(feature_map), dim=1)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images, H divisible by 16 P -> embeddings and logits."""
+        """(B, 3, H, W) normalized images, H divisible by 16 P -> embeddings and logits."""
         feature_map = self.backbone(images)
         stripes = pool_stripes(feature_map, self.num_parts, "avg")
         parts = refined_pool(feature_map, self.soft_assignment(feature_map))

@@ -62,7 +62,7 @@ class SVDNet(nn.Module):
         self.layout = (Block("global", 0, dim, 1, "global", (0.0, 1.0)),)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images -> embedding and logits."""
+        """(B, 3, H, W) normalized images -> embedding and logits."""
         feature = self.eigenlayer(pool_map(self.backbone(images), "gap"))
         seen = self.dropout(feature).unsqueeze(1)
         return ReidOutput((feature,), tuple(classify(seen).squeeze(1) for classify in self.global_classifiers))
@@ -76,7 +76,7 @@ class SVDNet(nn.Module):
     def freeze_eigenlayer(self, frozen: bool) -> None:
         """Restraint (True) or relaxation (False): whether training may change the Eigenlayer.
 
-        A frozen weight gets no gradient, and optimisers leave it alone, weight decay included, if gradients are set to
+        A frozen weight gets no gradient, and optimizers leave it alone, weight decay included, if gradients are set to
         None between steps.
         """
         self.eigenlayer.weight.requires_grad_(not frozen)
@@ -106,18 +106,6 @@ def decorrelated(weights: Tensor) -> Tensor:
     signs = torch.where(cosines[range(len(places)), places] < 0, -1.0, 1.0)
     ordered: Tensor = columns[:, places] * signs
     return ordered.to(weights.dtype)
-
-
-def orthogonality(weights: Tensor) -> float:
-    """S(W): sum of the diagonal of |W^T W| over the sum of all its entries.
-
-    Source: Sun et al. 2017, section 3. 1 for orthogonal columns, 1/D for equal ones; the paper stops when it settles.
-
-    Args:
-        weights: W, (C, D), weight vectors as columns.
-    """
-    gram = (weights.detach().T @ weights.detach()).abs()
-    return float(gram.trace() / gram.sum())
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class TransReID(nn.Module):
         )
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images -> 1 + groups embeddings and logits, and the extra ``"before_necks"``:
+        """(B, 3, H, W) normalized images -> 1 + groups embeddings and logits, and the extra ``"before_necks"``:
         (B, 1 + groups, C), the features that the triplet loss takes.
         """
         tokens, _, _ = self.backbone.embed(images)

@@ -18,11 +18,11 @@ from crosscam.models.stripes import check_stripes
 
 
 class TriNet(nn.Module):
-    """Global average pooling, 1,024 units with batch normalisation and ReLU, then 128 numbers. No classifier.
+    """Global average pooling, 1,024 units with batch normalization and ReLU, then 128 numbers. No classifier.
 
-    Source: Hermans et al. 2017, "Network architectures" (TriNet). The first layer has no bias, its normalisation takes
+    Source: Hermans et al. 2017, "Network architectures" (TriNet). The first layer has no bias, its normalization takes
     its place; the second starts orthogonal. Both are as in the authors' code; the paper is silent. The embedding is not
-    normalised.
+    normalized.
 
     Args:
         backbone: from images to the feature map.
@@ -45,7 +45,7 @@ class TriNet(nn.Module):
         self.layout = (Block("global", 0, dim, 1, "global", (0.0, 1.0)),)
 
     def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalised images -> one embedding (B, D), no logits."""
+        """(B, 3, H, W) normalized images -> one embedding (B, D), no logits."""
         return ReidOutput((self.embed(self.hidden(pool_map(self.backbone(images), "gap"))),))
 
 

@@ -1,4 +1,4 @@
-"""Several processes, started by torchrun: who am I, which part of a batch is mine, and what if one of us is lost."""
+"""Several processes, started by torchrun: rank and size, a process's part of a batch, and loss of a process."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Split:
     """How a batch is divided among processes.
 
     Attributes:
-        counts: images of each process, in the order of the batch. One count alone: everybody takes all of it.
+        counts: images of each process, in the order of the batch. One count alone: every process takes all of it.
         place: of this process among them.
     """
 
