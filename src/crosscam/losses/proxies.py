@@ -70,7 +70,7 @@ def inter_camera(
 
 def _sum_of_means(values: Tensor, groups: Tensor) -> Tensor:
     """The mean of the values of each group, summed over the groups."""
-    return torch.stack([values[groups == group].mean() for group in groups.unique()]).sum()
+    return torch.stack([values[groups == group].mean() for group in sorted(set(groups.tolist()))]).sum()
 
 
 @torch.no_grad()

@@ -220,7 +220,7 @@ def save_trained_on(folder: Path, dataset: ReidDataset, further: Sequence[Path] 
 
 
 def save_adapted_on(folder: Path, source: Path, dataset: ReidDataset) -> None:
-    """As :func:`save_trained_on` for an adaptation of ``source``: the images of both; nothing where its are not known."""
+    """As :func:`save_trained_on` for an adaptation, with the images of its source; nothing if those are not known."""
     known = load_trained_on(source)
     if known is None:
         return
