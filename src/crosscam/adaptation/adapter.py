@@ -30,6 +30,8 @@ from crosscam.training.provenance import save_adapted_on
 from crosscam.training.trainer import Trainer
 
 KEY = "adaptation"
+# Pictures for each number of a block that tell its covariance; with fewer the source's projection stays.
+FIT_PICTURES = 16
 # Of the source's weights, in its origin.
 FINGERPRINT = "fingerprint"
 
@@ -184,6 +186,12 @@ class Adapter(Trainer):
         self.memory = self.memory.clone()
         update_memory(self.memory, features.detach(), own, settings.momentum)
         return Loss(contrast + settings.inter_camera * across, across, contrast)
+
+    def fit_projection(self, images: Images) -> None:
+        """Fit the projection to the pictures, where there are enough of them; else that of the source stays."""
+        projection = self.model.projection if isinstance(self.model, RRID) else None
+        if projection is not None and len(images) >= FIT_PICTURES * projection.linear.weight.shape[1]:
+            super().fit_projection(images)
 
     def further_record(self) -> dict[str, float]:
         """The clusters of the epoch."""
