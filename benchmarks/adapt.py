@@ -1,7 +1,7 @@
 """A network fitted to cameras without labels: ``python benchmarks/adapt.py RUN DATA [--people N] [--seeds 0 1]``.
 
-RUN was trained on other data. DATA has training pictures, which are learned without their labels, and a test split, which
-is scored before and after: the official Market-1501, or a split out of its training people for choosing settings
+RUN was trained on other data. DATA has training pictures, which are learned without their labels, and a test split,
+which is scored before and after: the official Market-1501, or a split out of its training people to choose settings
 (``crosscam data holdout``). ``--people N`` learns the pictures of its first N training people alone, for a shorter
 measurement. An adaptation that was interrupted goes on. Prints a line for each seed, and writes
 ``benchmarks/results/adapt.json``; rows of other calls stay.
