@@ -15,7 +15,7 @@ class Adapt:
     "Camera-aware Proxies for Unsupervised Person Re-Identification", AAAI 2021.
 
     Attributes:
-        eps: largest Jaccard distance of two pictures that DBSCAN calls neighbors, from 0 to below 1.
+        eps: largest Jaccard distance of two pictures that DBSCAN calls neighbors, above 0 and below 1.
         min_images: pictures in a neighborhood that begin a cluster, the picture itself counted; smaller clusters are
             left out.
         k1, k2: neighbors of the Jaccard distance, see :func:`crosscam.retrieval.jaccard.near_pairs`.
@@ -46,7 +46,7 @@ class Adapt:
 
 # Least and largest value, both allowed.
 ADAPT_RANGES: dict[str, tuple[float, float]] = {
-    "adapt.eps": (0, 0.999),
+    "adapt.eps": (1e-3, 0.999),
     "adapt.min_images": (2, math.inf),
     "adapt.k1": (1, 1000),
     "adapt.k2": (1, 1000),
