@@ -1,4 +1,4 @@
-"""An adaptation from beginning to end: what it reads, what it writes, and that a killed one ends as an uninterrupted one."""
+"""An adaptation from beginning to end: what it reads and writes; a killed one ends as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ CASTS = {1: (1.0, 1.0, 1.0), 2: (0.5, 0.85, 1.0), 3: (1.0, 0.7, 0.4)}
 
 
 def through_colored_glass(rendered: ReidDataset, folder: Path) -> ReidDataset:
-    """The training people of the drawn data set at cameras whose colors are off; all of them are queries and gallery."""
+    """The drawn training people at cameras whose colors are off; all of them are queries and gallery, too."""
     samples = []
     for number, sample in enumerate(rendered.train):
         pixels = np.asarray(Image.open(sample.path).convert("RGB").resize((48, 128))) * CASTS[sample.camid]

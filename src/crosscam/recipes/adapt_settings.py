@@ -33,7 +33,7 @@ class Adapt:
 
     eps: float = 0.5
     min_images: int = 4
-    k1: int = 30
+    k1: int = 20
     k2: int = 6
     temperature: float = 0.05
     momentum: float = 0.2
