@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from crosscam.models.output import Block, ReidOutput
     from crosscam.recipes.catalogue import build_model, list_recipes
     from crosscam.retrieval.distances import pairwise_distances
+    from crosscam.retrieval.expansion import expand_queries
     from crosscam.retrieval.reranking import rerank
     from crosscam.shipped import list_models
 
@@ -51,6 +52,7 @@ _PLACES = {
     "build_model": "recipes.catalogue",
     "create_gallery": "gallery",
     "evaluate_ranking": "metrics.ranking",
+    "expand_queries": "retrieval.expansion",
     "export_model": "inference.exporting",
     "holdout": "data.datasets.holdout",
     "list_models": "shipped",
@@ -95,6 +97,7 @@ __all__ = [
     "build_model",
     "create_gallery",
     "evaluate_ranking",
+    "expand_queries",
     "export_model",
     "holdout",
     "list_models",

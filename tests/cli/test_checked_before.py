@@ -41,6 +41,8 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         ("train demo --data people --out file", "file cannot be written: Not a directory"),
         ("train demo --data nobody.csv --set data.width=1000000", "data.width=1000000: expected at most 4,096"),
         ("demo --out file/x", "file/x cannot be written"),
+        ("evaluate run --data people --expand 4000", "k=4000: expected from 1 to"),
+        ("evaluate run --data people --alpha 2", "--alpha is for query expansion. Add --expand 5"),
         ("evaluate run --data people --k1 5", "--k1, --k2 and --lambda-value are for re-ranking. Add --rerank"),
         ("demo --photos people --out file/x", "file/x cannot be written"),
         ("extract run people file/v.npz", "file/v.npz cannot be written"),

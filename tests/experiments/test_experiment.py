@@ -22,7 +22,7 @@ from crosscam.experiments.experiment import (
     train,
     untrained_model,
 )
-from crosscam.experiments.scoring import Reranking, Scored, TestImages, ranking_labels
+from crosscam.experiments.scoring import Expansion, Reranking, Scored, TestImages, ranking_labels
 from crosscam.inference.describing import load_model
 from crosscam.inference.extractor import Extractor
 from crosscam.metrics.ranking import evaluate_ranking
@@ -30,6 +30,8 @@ from crosscam.models.baselines.aligned_reid import aligned_distances
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
+from crosscam.retrieval.distances import pairwise_distances
+from crosscam.retrieval.expansion import expand_queries
 from crosscam.retrieval.reranking import rerank
 from crosscam.training.callbacks import Listeners, StepReport, read_history
 from crosscam.training.checkpoint import load_weights
@@ -215,6 +217,18 @@ def test_re_ranking_scores_the_same_descriptors(rendered: ReidDataset, finished:
     assert found.result.mAP == expected.mAP
     assert found.to_dict()["reranking"] == "k-reciprocal, k1=6, k2=2, lambda=0.5"
     assert found.result.mAP != plain.result.mAP
+
+
+def test_expanded_queries_are_scored_beside_the_plain_ones(
+    rendered: ReidDataset, finished: tuple[Path, list[Scored]]
+) -> None:
+    plain = finished[1][0]
+    found = TestImages(rendered, small_recipe()).reranked(plain, Expansion(k=3, alpha=1.0))
+    query = expand_queries(plain.query, plain.gallery, k=3, alpha=1.0)
+    expected = evaluate_ranking(pairwise_distances(query, plain.gallery), *ranking_labels(rendered))
+    assert found.result.mAP == pytest.approx(expected.mAP)
+    assert found.result.mAP != plain.result.mAP
+    assert (found.name, found.to_dict()["reranking"]) == ("trained, expanded", "query expansion, k=3, alpha=1")
 
 
 def test_what_is_asked_for_comes_before_the_recipe(rendered: ReidDataset, finished: tuple[Path, list[Scored]]) -> None:

@@ -36,6 +36,7 @@ LENGTHS = {
     "mgn": 2048,
     "bot": 2048,
     "osnet": 512,
+    "transreid": 3840,
 }
 TINY = "basic:stem=4,planes=4.4.8.8,out=4.4.8.8,depths=1.1.1.1"
 

@@ -90,7 +90,8 @@ def test_exponential_schedule() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [r.name for r in SYSTEM_RECIPES if hasattr(r.model, "pretrained")] + ["rrid-s", "rrid-f"]
+    "name",
+    [r.name for r in SYSTEM_RECIPES if hasattr(r.model, "pretrained") and r.name != "transreid"] + ["rrid-s", "rrid-f"],
 )
 def test_every_system_from_imagenet_takes_a_small_backbone_and_freezes_its_stages(name: str) -> None:
     recipe = scaled_down(find_recipe(name), 4, imagenet=True)

@@ -219,7 +219,7 @@ def test_protocol_in_words(content):
     for part in ("market1501", "step-wise", "mirror", "No re-ranking", row.data_fingerprint):
         assert part in words
     other = replace(row, reranking="k1 20, k2 6", result=replace(row.result, ap="trapezoid"))
-    assert "Re-ranking: k1 20, k2 6." in protocol_in_words(other)
+    assert "After the search: k1 20, k2 6." in protocol_in_words(other)
     assert "trapezoid" in " ".join(protocol_in_words(other))
 
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from crosscam.errors import CheckpointError
 from crosscam.inference.describing import load_model
 from crosscam.inference.extractor import Extractor
+from crosscam.models.baselines.osnet import OSNetModel
 from crosscam.training.checkpoint import load_recipe
-from crosscam.training.torchreid import import_torchreid
+from crosscam.training.torchreid import OSNETS, import_torchreid
 
 
 class Unit(nn.Module):
@@ -81,6 +82,93 @@ class Toolkit(nn.Module):
         y = nn.functional.max_pool2d(self.conv1(x), 3, 2, 1)
         y = self.conv5(self.conv4(self.conv3(self.conv2(y))))
         return self.fc(y.mean(dim=(2, 3)))
+
+
+class StreamBlock(nn.Module):
+    """A block of osnet_ain: streams in a list, and an instance normalization inside some."""
+
+    def __init__(self, inside: int, outside: int, instance: bool) -> None:
+        super().__init__()
+        mid = outside // 4
+        self.conv1, self.gate, self.conv3 = Unit(inside, mid), Gate(mid), Unit(mid, outside, relu=False)
+        self.conv2 = nn.ModuleList()
+        for depth in range(1, 5):
+            stream = nn.Module()
+            stream.layers = nn.Sequential(*(Light(mid) for _ in range(depth)))
+            self.conv2.append(stream)
+        self.downsample = Unit(inside, outside, relu=False) if inside != outside else None
+        if instance:
+            del self.conv3.bn
+            self.IN = nn.InstanceNorm2d(outside, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(x)
+        y = self.conv3.conv(sum(self.gate(stream.layers(y)) for stream in self.conv2))
+        y = self.IN(y) if hasattr(self, "IN") else self.conv3.bn(y)
+        return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class AINToolkit(Toolkit):
+    """osnet_ain_x0_25 by the names of the toolkit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        a, b, c, d = 16, 64, 96, 128
+        self.conv1.bn = nn.InstanceNorm2d(a, affine=True)
+        self.conv2 = nn.Sequential(StreamBlock(a, b, True), StreamBlock(b, b, True))
+        self.pool2 = nn.Sequential(Unit(b, b), nn.AvgPool2d(2))
+        self.conv3 = nn.Sequential(StreamBlock(b, c, False), StreamBlock(c, c, True))
+        self.pool3 = nn.Sequential(Unit(c, c), nn.AvgPool2d(2))
+        self.conv4 = nn.Sequential(StreamBlock(c, d, True), StreamBlock(d, d, False))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.pool2(self.conv2(nn.functional.max_pool2d(self.conv1(x), 3, 2, 1)))
+        y = self.conv5(self.conv4(self.pool3(self.conv3(y))))
+        return self.fc(y.mean(dim=(2, 3)))
+
+
+class IBNBlock(Block):
+    """A block of osnet_ibn's first stage."""
+
+    def __init__(self, inside: int, outside: int) -> None:
+        super().__init__(inside, outside)
+        self.IN = nn.InstanceNorm2d(outside, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv1(x)
+        y = sum(self.gate(branch(y)) for branch in (self.conv2a, self.conv2b, self.conv2c, self.conv2d))
+        return torch.relu(self.IN(self.conv3(y) + (x if self.downsample is None else self.downsample(x))))
+
+
+class IBNToolkit(Toolkit):
+    """osnet_ibn_x1_0 by the names of the toolkit, at a quarter of its width."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1.bn = nn.InstanceNorm2d(16, affine=True)
+        self.conv2 = nn.Sequential(IBNBlock(16, 64), IBNBlock(64, 64), self.conv2[2])
+
+
+@pytest.mark.parametrize(("build", "family"), [(AINToolkit, "osnet_ain_x0_25"), (IBNToolkit, "osnet_ibn_x1_0")])
+def test_networks_with_instance_normalization(
+    build: type[Toolkit], family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(OSNETS, "osnet_ibn_x1_0", OSNetModel(width=0.25, norm="ibn"))
+    torch.manual_seed(3)
+    model = build().eval()
+    for name, value in model.state_dict().items():
+        if value.is_floating_point():
+            value.uniform_(0.5, 2) if "var" in name else value.normal_(0.1, 0.2)
+    torch.save(model.state_dict(), tmp_path / "osnet.pth")
+    import_torchreid(tmp_path / "osnet.pth", family, tmp_path / "run")
+    ours = load_model(tmp_path / "run", load_recipe(tmp_path / "run")).eval()
+    images = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, found = model(images), ours(images).descriptor
+    assert expected.std() > 0
+    np.testing.assert_allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
+    with pytest.raises(CheckpointError, match="is not osnet_x0_25: it"):
+        import_torchreid(tmp_path / "osnet.pth", "osnet_x0_25", tmp_path / "other")
 
 
 @pytest.fixture(scope="module")

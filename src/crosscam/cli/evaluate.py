@@ -14,7 +14,7 @@ from crosscam.cli.show import bars, counting, say, score_table, show_json
 from crosscam.data.records import ReidDataset
 from crosscam.errors import ArgumentError
 from crosscam.experiments.experiment import save_scores, write_run_report
-from crosscam.experiments.scoring import Reranking, Scored, TestImages, check_scoring
+from crosscam.experiments.scoring import AfterSearch, Expansion, Reranking, Scored, TestImages, check_scoring
 from crosscam.inference.describing import load_model
 from crosscam.inference.engines.network_file import is_exported_by_crosscam, is_network_file
 from crosscam.inference.imported import Imported, declaration_of, open_declared, undeclared
@@ -26,6 +26,7 @@ from crosscam.training.distributed import joined_world
 from crosscam.training.provenance import Overlap, load_trained_on, overlap
 
 K1, K2, LAMBDA = 20, 6, 0.3
+ALPHA = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,10 @@ class Evaluate:
     """Re-ranking: neighbours whose vectors are averaged."""
     lambda_value: float = LAMBDA
     """Re-ranking: weight of the plain distance, from 0 to 1."""
+    expand: int = 0
+    """Also expand queries by so many nearest gallery images (5 is usual); 0 for none."""
+    alpha: float = ALPHA
+    """Query expansion: power of the similarity that weighs a neighbour; 0 for the plain mean."""
     ap: Literal["recipe", "step", "trapezoid"] = "recipe"
     """Average precision: as the recipe says, step-wise, or by trapezoids as in the Market-1501 toolkit."""
     no_flip: bool = False
@@ -63,12 +68,15 @@ class Evaluate:
         """Describe, rank, score."""
         if not self.rerank and (self.k1, self.k2, self.lambda_value) != (K1, K2, LAMBDA):
             raise ArgumentError("--k1, --k2 and --lambda-value are for re-ranking. Add --rerank, or leave them out.")
+        if not self.expand and self.alpha != ALPHA:
+            raise ArgumentError("--alpha is for query expansion. Add --expand 5, or leave it out.")
         imported = _imported(self.run_folder)
         recipe = load_recipe(self.run_folder) if imported is None else imported.recipe
         trained_on = load_trained_on(self.run_folder)
         dataset = self.reading.read_and_note(self.data)
         flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
-        reranking = Reranking(self.k1, self.k2, self.lambda_value) if self.rerank else None
+        steps: list[AfterSearch] = [Expansion(self.expand, self.alpha)] if self.expand else []
+        steps += [Reranking(self.k1, self.k2, self.lambda_value)] if self.rerank else []
         out = self.out or output_of(self.run_folder, f"scores-{dataset.name}.json")
         for place in (out, self.report):
             check_file(place)
@@ -78,15 +86,13 @@ class Evaluate:
             bars(self.general.json or world.rank > 0) as progress,
         ):
             model = imported.network if imported else load_model(self.run_folder, recipe).to(world.device)
-            check_scoring(recipe, dataset, model, reranking)
+            check_scoring(recipe, dataset, model, *steps)
             test = TestImages(dataset, recipe, counting(progress, "reading images"), world)
             scored = test.score_together(model, flip=flip, ap=ap, progress=counting(progress, "describing"))
             if scored is None:
                 return
             shared = overlap(trained_on, dataset, counting(progress, "looking for people of the training"))
-            scores = [scored]
-            if reranking is not None:
-                scores.append(test.reranked(scored, reranking))
+            scores = [scored, *(test.reranked(scored, step) for step in steps)]
         # What was computed is shown, whatever becomes of the files.
         self._show(scores, shared, dataset, recipe.name, out)
         save_scores(out, scores, shared)

@@ -43,7 +43,8 @@ class ImportNetwork:
     then mean=..., std=... and the resize (bicubic, opencv) where they differ. Known models of OpenVINO need none."""
     family: Unset[str] = None
     """A known network: person-reidentification-retail-0277, 0286 or 0287 (by itself where the file has that name); or
-    osnet_x1_0, osnet_x0_75, osnet_x0_5 or osnet_x0_25, whose weights become a run folder."""
+    osnet_x1_0, osnet_x0_75, osnet_x0_5, osnet_x0_25, osnet_ibn_x1_0 or osnet_ain_x1_0 (also ..._x0_75, _x0_5, _x0_25),
+    whose weights become a run folder."""
     out: Unset[Path] = None
     """Folder for a copy of the file and its network.json; for osnet, the run folder. Beside the file by default."""
     check: Unset[Path] = None

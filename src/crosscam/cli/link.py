@@ -14,6 +14,7 @@ from crosscam.cli.gallery_options import Place
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import listing, say, show_json
 from crosscam.errors import ArgumentError
+from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journey_records import Journeys
 from crosscam.gallery.journeys import decide, in_percent, read_journeys
 from crosscam.gallery.judging import LinkOptions
@@ -23,8 +24,10 @@ from crosscam.gallery.places import open_gallery
 from crosscam.gallery.transits import read_transits
 from crosscam.metrics.identity import IdentityScores
 from crosscam.report.hits import when
-from crosscam.system.files import check_file, write_atomically, write_text
+from crosscam.report.journey_report import write_journeys
+from crosscam.system.files import check_file, check_folder, write_atomically, write_text
 from crosscam.system.text import counted
+from crosscam.video.journey_mot import write_mot
 from crosscam.video.journey_truth import score_journeys
 
 BY = "command line"
@@ -94,6 +97,11 @@ class Link:
     """Show what earlier runs found, and link nothing."""
     csv: Unset[Path] = None
     """Also write the table: a row for each track."""
+    report: Unset[Path] = None
+    """Also write one HTML page: each person's way over the cameras, with pictures, times and the reasons of links."""
+    mot: Unset[Path] = None
+    """Also write MOT Challenge text to this folder: for each camera the boxes of the pictures that the gallery keeps,
+    with the person's number as id."""
     truth: Unset[Path] = None
     """Who the tracks really are: a CSV table camera,track,person and perhaps boxes, or the folder of drawn videos that
     were watched; prints multi-camera IDF1, and precision and recall of links."""
@@ -107,6 +115,8 @@ class Link:
         if decision and (self.again or self.show):
             raise ArgumentError(f"--{decision} links nothing. Leave --again and --show out.")
         check_file(self.csv)
+        check_file(self.report)
+        check_folder(self.mot)
         run: LinkRun | None = None
         with open_gallery(self.gallery, write=not self.show) as gallery:
             if decision:
@@ -117,13 +127,28 @@ class Link:
             found = read_journeys(gallery)
             names = gallery.camera_names()
             scores = None if self.truth is None else score_journeys(gallery, found, self.truth)
-        if self.csv is not None:
-            text = found.to_csv()
-            write_atomically(self.csv, lambda path: write_text(path, text))
+            self._write(gallery, found)
         if self.general.json:
             show_json(_as_json(found, run, scores))
         else:
             _show(found, run, scores, names)
+
+    def _write(self, gallery: Gallery, found: Journeys) -> None:
+        """The files that are asked for."""
+        if self.csv is not None:
+            text = found.to_csv()
+            write_atomically(self.csv, lambda path: write_text(path, text))
+        if self.report is not None:
+            name = Path(self.gallery).name or self.gallery
+            write_journeys(self.report, gallery, found, name)
+            say(f"Written to {self.report}.")
+        if self.mot is not None:
+            made = write_mot(self.mot, gallery, found)
+            left = f" {counted(made.without_box, 'picture')} without a box in a video left out." * bool(
+                made.without_box
+            )
+            boxes, files = counted(made.boxes, "box", "boxes"), counted(len(made.texts), "file")
+            say(f"{boxes} in {files} written to {self.mot}.{left}")
 
 
 def _show(found: Journeys, run: LinkRun | None, scores: IdentityScores | None, names: Mapping[int, str]) -> None:

@@ -46,6 +46,8 @@ class Serve:
     """Largest request, in megabytes."""
     megapixels: int = 25
     """Largest picture, in millions of pixels."""
+    hide_videos: bool = False
+    """Show no frames and clips of watched videos, but the kept pictures alone."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:
@@ -64,7 +66,14 @@ class Serve:
                 raise WebError(f"{name} is {value}. Expected at least 1.")
         limits = Limits(rate=self.rate, upload_bytes=self.upload_mb * 1_000_000, pixels=self.megapixels * 1_000_000)
         tokens = read_tokens(self.token_file) if self.token_file else {}
-        settings = Settings(host=self.host, port=self.port, tokens=tokens, host_names=self.host_name, limits=limits)
+        settings = Settings(
+            host=self.host,
+            port=self.port,
+            tokens=tokens,
+            host_names=self.host_name,
+            limits=limits,
+            videos=not self.hide_videos,
+        )
         if self.audit is None and is_address(place):
             raise WebError("A gallery at an address has no folder for the audit log. Give --audit FILE.")
         extractor, uploads = self._network(place)

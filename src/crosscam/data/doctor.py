@@ -55,6 +55,10 @@ OFFICIAL: dict[str, dict[str, Counts]] = {
         "gallery": Counts(3_060, 82_161, 15),
     },
     "viper": {"train": Counts(316, 632, 2), "query": Counts(316, 316, 1), "gallery": Counts(316, 316, 1)},
+    "prid2011": {"train": Counts(100, 200, 2), "query": Counts(100, 100, 1), "gallery": Counts(100, 649, 1)},
+    "cuhk02": {"train": Counts(1_577, 6_308, 8), "query": Counts(239, 478, 1), "gallery": Counts(239, 478, 1)},
+    "occluded-reid": {"query": Counts(200, 1_000, 1), "gallery": Counts(200, 1_000, 1)},
+    "partial-reid": {"query": Counts(60, 300, 1), "gallery": Counts(60, 300, 1)},
     "cuhk01": {"train": Counts(485, 1_940, 2), "query": Counts(486, 972, 1), "gallery": Counts(486, 972, 1)},
 }
 

@@ -22,6 +22,7 @@ from crosscam.models.systems import layout_of, own_distances
 from crosscam.recipes.imported_recipe import resize_of
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
+from crosscam.retrieval.expansion import check_expansion, expand_queries
 from crosscam.retrieval.reranking import check_parameters, rerank
 from crosscam.training.distributed import ALONE, World
 
@@ -43,6 +44,20 @@ class Reranking:
         return f"k-reciprocal, k1={self.k1}, k2={self.k2}, lambda={self.lambda_value}"
 
 
+@dataclass(frozen=True)
+class Expansion:
+    """Parameters of query expansion; see :func:`crosscam.expand_queries`."""
+
+    k: int = 5
+    alpha: float = 3.0
+
+    def __str__(self) -> str:
+        return f"query expansion, k={self.k}, alpha={self.alpha:g}"
+
+
+AfterSearch = Reranking | Expansion
+
+
 @dataclass(frozen=True, eq=False)
 class Scored:
     """A ranking with its scores.
@@ -51,7 +66,7 @@ class Scored:
         name: what was scored, for example ``"trained"``.
         result: the scores.
         flip: whether mirror images counted.
-        reranking: its parameters, or None.
+        reranking: parameters of re-ranking or query expansion, or None.
         data_fingerprint: of what was ranked.
         query: (Q, D) descriptors.
         gallery: (G, D) descriptors.
@@ -62,7 +77,7 @@ class Scored:
     name: str
     result: RankingResult
     flip: bool
-    reranking: Reranking | None
+    reranking: AfterSearch | None
     data_fingerprint: str
     query: NDArray[np.float32]
     gallery: NDArray[np.float32]
@@ -89,7 +104,7 @@ class Scored:
         }
 
 
-def check_scoring(recipe: Recipe, dataset: ReidDataset, model: nn.Module, reranking: Reranking | None) -> None:
+def check_scoring(recipe: Recipe, dataset: ReidDataset, model: nn.Module, *steps: AfterSearch) -> None:
     """Refuse a scoring that would fail at its end, before an image is read.
 
     Raises:
@@ -97,14 +112,18 @@ def check_scoring(recipe: Recipe, dataset: ReidDataset, model: nn.Module, rerank
         ValueError: parameters of re-ranking that so many images do not allow.
     """
     _check_test_split(dataset)
-    if reranking is None:
+    if not steps:
         return
     layout = layout_of(model)
     some = torch.ones(1, layout[-1].stop)
     if own_distances(recipe.model, some, some, layout) is not None or not recipe.evaluation.normalise:
         raise _no_reranking(recipe)
     num_query, num_images = len(dataset.query), len(dataset.query) + len(dataset.gallery)
-    check_parameters(num_query, num_images, reranking.k1, reranking.k2, reranking.lambda_value)
+    for step in steps:
+        if isinstance(step, Expansion):
+            check_expansion(len(dataset.gallery), step.k, step.alpha)
+        else:
+            check_parameters(num_query, num_images, step.k1, step.k2, step.lambda_value)
 
 
 def _check_test_split(dataset: ReidDataset) -> None:
@@ -219,8 +238,8 @@ class TestImages:
         result = evaluate_ranking(own, *labels, ap=variant, protocol=self.dataset.protocol)
         return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, distance)
 
-    def reranked(self, scored: Scored, reranking: Reranking) -> Scored:
-        """The same descriptors scored again after re-ranking.
+    def reranked(self, scored: Scored, reranking: AfterSearch) -> Scored:
+        """The same descriptors scored again after re-ranking, or with expanded queries.
 
         Raises:
             DataError: the system has a distance of its own.
@@ -228,7 +247,8 @@ class TestImages:
         if scored.distance != "euclidean":
             raise _no_reranking(self.recipe)
         ap = scored.result.ap
-        return self._scored(f"{scored.name}, re-ranked", scored.query, scored.gallery, scored.flip, ap, reranking)
+        name = f"{scored.name}, {'expanded' if isinstance(reranking, Expansion) else 're-ranked'}"
+        return self._scored(name, scored.query, scored.gallery, scored.flip, ap, reranking)
 
     def score_pixels(self) -> Scored:
         """The same scoring for raw pixels: each image shrunk, centred and scaled to length 1 is its own descriptor."""
@@ -252,11 +272,14 @@ class TestImages:
         gallery: NDArray[np.float32],
         flip: bool,
         ap: Any,
-        reranking: Reranking | None,
+        reranking: AfterSearch | None,
     ) -> Scored:
         ds = self.dataset
         labels = ranking_labels(ds)
         if reranking is None:
+            result = evaluate_descriptors(query, gallery, *labels, ap=ap, protocol=ds.protocol)
+        elif isinstance(reranking, Expansion):
+            query = expand_queries(query, gallery, k=reranking.k, alpha=reranking.alpha)
             result = evaluate_descriptors(query, gallery, *labels, ap=ap, protocol=ds.protocol)
         else:
             distances = rerank(query, gallery, k1=reranking.k1, k2=reranking.k2, lambda_value=reranking.lambda_value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crosscam.losses.pair_losses import circle_loss, weighted_triplet
 from crosscam.losses.system_losses import (
     Loss,
     aligned_reid_loss,
@@ -11,6 +12,7 @@ from crosscam.losses.system_losses import (
     mgn_loss,
     rrid_loss,
     soft_margin_loss,
+    transreid_loss,
 )
 from crosscam.losses.triplet import batch_hard_soft_margin, batch_hard_triplet, hard_pairs
 
@@ -20,10 +22,13 @@ __all__ = [
     "batch_hard_soft_margin",
     "batch_hard_triplet",
     "bnneck_loss",
+    "circle_loss",
     "classification_loss",
     "cross_entropy_sum",
     "hard_pairs",
     "mgn_loss",
     "rrid_loss",
     "soft_margin_loss",
+    "transreid_loss",
+    "weighted_triplet",
 ]

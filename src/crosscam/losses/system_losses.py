@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from crosscam.errors import ArgumentError
+from crosscam.losses.pair_losses import PAIR_LOSSES, Pairs
 from crosscam.losses.triplet import batch_hard_soft_margin, batch_hard_triplet, hard_pairs
 from crosscam.models.baselines.aligned_reid import part_costs, shortest_path
 from crosscam.models.output import ReidOutput
@@ -52,6 +53,7 @@ def rrid_loss(
     *,
     label_smoothing: float = 0.0,
     triplet_on: str = "blocks",
+    pairs: Pairs = "batch-hard",
 ) -> Loss:
     """L = L_triplet + lambda L_ce, equation (3).
 
@@ -63,13 +65,19 @@ def rrid_loss(
         label_smoothing: see :func:`cross_entropy_sum`.
         triplet_on: ``"blocks"``: one triplet loss for each block of the descriptor, summed (the authors' code);
             ``"descriptor"``: one on the whole (eq. 6). ``differences.md`` row 9.
+        pairs: what stands in the triplet loss's place, see :mod:`crosscam.losses.pair_losses`; ``"soft-margin"`` and
+            ``"weighted"`` have no margin.
     Raises:
-        ValueError: unknown ``triplet_on``.
+        ValueError: unknown ``triplet_on`` or ``pairs``.
     """
-    if triplet_on == "blocks":
+    if pairs not in PAIR_LOSSES:
+        raise ArgumentError(f"pairs is one of {', '.join(PAIR_LOSSES)}, not {pairs!r}.")
+    if triplet_on == "blocks" and pairs == "batch-hard":
         triplet = _triplet_sum(output.embeddings, pids, margin)
+    elif triplet_on == "blocks":
+        triplet = torch.stack([PAIR_LOSSES[pairs](e, pids, margin) for e in output.embeddings]).sum()
     elif triplet_on == "descriptor":
-        triplet = batch_hard_triplet(output.descriptor, pids, margin)
+        triplet = PAIR_LOSSES[pairs](output.descriptor, pids, margin)
     else:
         raise ArgumentError(f"triplet_on is 'blocks' or 'descriptor', not {triplet_on!r}.")
     ce = cross_entropy_sum(output.logits, pids, label_smoothing)
@@ -148,6 +156,27 @@ def bnneck_loss(
     triplet = batch_hard_triplet(output.extras["before_neck"], pids, margin)
     ce = cross_entropy_sum(output.logits, pids, label_smoothing)
     return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
+
+
+def transreid_loss(output: ReidOutput, pids: Tensor) -> Loss:
+    """TransReID's loss: soft-margin triplets before the necks, cross-entropy after them.
+
+    Source: He et al., ICCV 2021, equation (5): the loss of the global feature plus the mean of those of the groups.
+
+    Args:
+        output: what :class:`crosscam.models.baselines.transreid.TransReID` gave for B images.
+        pids: (B,) class numbers, 0 to K-1.
+    Raises:
+        ValueError: an output without the extra ``"before_necks"``, or see :func:`batch_hard_soft_margin`.
+    """
+    if "before_necks" not in output.extras:
+        raise ArgumentError("The output has no extra 'before_necks'. Expected the output of TransReID.")
+    features = output.extras["before_necks"].unbind(dim=1)
+    groups = max(len(features) - 1, 1)
+    triplets = [batch_hard_soft_margin(f, pids) for f in features]
+    triplet = triplets[0] + sum(triplets[1:], torch.zeros_like(triplets[0])) / groups
+    ce = cross_entropy_sum(output.logits[:1], pids) + cross_entropy_sum(output.logits[1:], pids) / groups
+    return Loss(triplet + ce, triplet, ce)
 
 
 def aligned_reid_loss(

@@ -79,13 +79,19 @@ def hard_pairs(embeddings: Tensor, pids: Tensor) -> tuple[Tensor, Tensor, Tensor
 
 def _hardest(x: Tensor, pids: Tensor) -> tuple[Tensor, Tensor]:
     """(E, B, D) -> distances to the farthest positive and the closest negative, (E, B) each."""
-    # Half precision would lose the differences of near vectors, and autocast would bring it back.
-    with torch.autocast(x.device.type, enabled=False):
-        distances = _euclidean(x.float() if x.dtype in (torch.bfloat16, torch.float16) else x)
+    distances = euclidean_distances(x)
     same = pids.unsqueeze(0) == pids.unsqueeze(1)
     # max and min over a dimension, not amax and amin: on ties only one entry receives the gradient.
     positive = distances.masked_fill(~same, -torch.inf).max(dim=2).values
     return positive, distances.masked_fill(same, torch.inf).min(dim=2).values
+
+
+def euclidean_distances(x: Tensor) -> Tensor:
+    """(E, B, D) -> (E, B, B), or (B, D) -> (B, B): distances among the vectors of a batch, for losses."""
+    # Half precision would lose the differences of near vectors, and autocast would bring it back.
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        return _euclidean(x) if x.dim() == 3 else _euclidean(x.unsqueeze(0))[0]
 
 
 def _euclidean(x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from crosscam.models.baselines.mgn import MGNModel
 from crosscam.models.baselines.osnet import OSNetModel
 from crosscam.models.baselines.pcb import PCBModel
 from crosscam.models.baselines.svdnet import SVDNetModel
+from crosscam.models.baselines.transreid import TransReIDModel
 from crosscam.models.baselines.trinet import TriNetModel
 from crosscam.models.output import Layout
 from crosscam.models.rrid import RRIDModel
@@ -46,6 +47,7 @@ SYSTEMS: dict[str, type[ModelSettings]] = {
     "mgn": MGNModel,
     "bot": BoTModel,
     "osnet": OSNetModel,
+    "transreid": TransReIDModel,
 }
 
 

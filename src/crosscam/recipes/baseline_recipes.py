@@ -19,6 +19,7 @@ from crosscam.models.baselines.mgn import MGNModel
 from crosscam.models.baselines.osnet import OSNetModel
 from crosscam.models.baselines.pcb import PCBModel
 from crosscam.models.baselines.svdnet import RestraintRelaxation, SVDNetModel
+from crosscam.models.baselines.transreid import TransReIDModel
 from crosscam.models.baselines.trinet import TriNetModel
 from crosscam.recipes.choices import (
     SGD,
@@ -33,6 +34,7 @@ from crosscam.recipes.choices import (
     RRIDLoss,
     SoftMarginLoss,
     Steps,
+    TransReIDLoss,
 )
 from crosscam.recipes.recipe import Data, Evaluation, Recipe, Train
 
@@ -166,7 +168,19 @@ OSNET = Recipe(
     train=Train(epochs=350),
 )
 
-SYSTEM_RECIPES = (SVDNET, TRINET, HACNN, DEEP_PERSON, ALIGNED_REID, PCB, PCB_RPP, HPM, MGN, BOT, OSNET)
+# Silent: the last learning rate. ImageNet's mean and deviation are taken out, as DeiT's and DINO's weights expect.
+TRANSREID = Recipe(
+    name="transreid",
+    description="TransReID (He et al. 2021): a vision transformer with a jigsaw branch; 3,840 numbers.",
+    data=Data(height=256, sampler="identities", augment=BOT_AUGMENT),
+    model=TransReIDModel(),
+    loss=TransReIDLoss(),
+    optim=SGD(lr_backbone=8e-3, lr_head=8e-3, weight_decay=1e-4),
+    schedule=Cosine(warmup_epochs=5),
+    train=Train(epochs=120),
+)
+
+SYSTEM_RECIPES = (SVDNET, TRINET, HACNN, DEEP_PERSON, ALIGNED_REID, PCB, PCB_RPP, HPM, MGN, BOT, OSNET, TRANSREID)
 
 # What a system has to change at 1/16 of the paper's computation: fewer channels, and stripes that tile a small map.
 _SMALL: dict[str, dict[str, Any]] = {
@@ -176,6 +190,7 @@ _SMALL: dict[str, dict[str, Any]] = {
     "aligned-reid": {"last_stride": 1},
     "hacnn": {"channels": (64, 128, 192), "dim": 256},
     "osnet": {"width": 0.5},
+    "transreid": {"backbone": "vit-nano-16", "pretrained": None},
 }
 
 
@@ -186,15 +201,15 @@ def scaled_down(recipe: Recipe, epochs: int, *, imagenet: bool = False) -> Recip
     """The same system on a small backbone at 128 x 64, with one optimiser and one budget for all.
 
     The backbone is a half-width ResNet-18 from random weights or, with ``imagenet``, a MobileNetV2 from ImageNet whose
-    first three stages stay as they are. HA-CNN and OSNet, which have a network of their own, get half of its channels
-    and start from random weights.
+    first three stages stay as they are. HA-CNN and OSNet, which have a network of their own, get half of its channels,
+    TransReID a small transformer, and all three start from random weights.
 
     Stripes that 128 rows cannot hold (six) ask for 192 rows; the loss stays the system's own, and so does the kind of
     its batches.
     """
     model: Any = recipe.model
     model = replace(model, **_SMALL.get(recipe.name, {}))
-    if hasattr(model, "backbone"):
+    if hasattr(model, "backbone") and not isinstance(model, TransReIDModel):
         small = {"backbone": "mobilenet-v2-trunk", "pretrained": "imagenet"} if imagenet else _HALF_RESNET
         model = replace(model, **small)
     if isinstance(model, SVDNetModel):

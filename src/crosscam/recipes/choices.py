@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from crosscam import losses
+from crosscam.losses.pair_losses import Pairs
 from crosscam.models.output import ReidOutput
 
 # What a batch-hard triplet loss with a soft margin is worth where all distances are equal.
@@ -26,7 +27,7 @@ class RRIDLoss:
         margin: alpha of the triplet loss.
         cross_entropy_weight: lambda.
         label_smoothing: share of the target that is spread over all classes.
-        triplet_on: see :func:`crosscam.losses.rrid_loss`.
+        triplet_on, pairs: see :func:`crosscam.losses.rrid_loss`.
     """
 
     name: Literal["rrid"] = "rrid"
@@ -34,6 +35,7 @@ class RRIDLoss:
     cross_entropy_weight: float = 2.0
     label_smoothing: float = 0.0
     triplet_on: Literal["blocks", "descriptor"] = "blocks"
+    pairs: Pairs = "batch-hard"
 
     def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
         """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
@@ -44,11 +46,15 @@ class RRIDLoss:
             self.cross_entropy_weight,
             label_smoothing=self.label_smoothing,
             triplet_on=self.triplet_on,
+            pairs=self.pairs,
         )
 
     def collapsed_triplet(self, num_blocks: int) -> float | None:
         """The triplet loss of a network to which all images are alike; None without a triplet loss."""
-        return self.margin * (num_blocks if self.triplet_on == "blocks" else 1)
+        count = num_blocks if self.triplet_on == "blocks" else 1
+        # The circle loss of equal descriptors depends on the batch.
+        least = {"batch-hard": self.margin, "soft-margin": LN_2, "weighted": LN_2, "circle": None}[self.pairs]
+        return None if least is None else least * count
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,22 @@ class AlignedReIDLoss:
         return 2 * self.margin
 
 
-Loss = RRIDLoss | ClassificationLoss | SoftMarginLoss | MGNLoss | BNNeckLoss | AlignedReIDLoss
+@dataclass(frozen=True)
+class TransReIDLoss:
+    """TransReID's loss; it has no settings."""
+
+    name: Literal["transreid"] = "transreid"
+
+    def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
+        """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
+        return losses.transreid_loss(output, pids)
+
+    def collapsed_triplet(self, num_blocks: int) -> float | None:
+        """ln 2, and once more for the mean over the groups."""
+        return LN_2 * min(num_blocks, 2)
+
+
+Loss = RRIDLoss | ClassificationLoss | SoftMarginLoss | MGNLoss | BNNeckLoss | AlignedReIDLoss | TransReIDLoss
 LOSSES: dict[str, type[Loss]] = {
     "rrid": RRIDLoss,
     "classification": ClassificationLoss,
@@ -155,6 +176,7 @@ LOSSES: dict[str, type[Loss]] = {
     "mgn": MGNLoss,
     "bnneck": BNNeckLoss,
     "aligned-reid": AlignedReIDLoss,
+    "transreid": TransReIDLoss,
 }
 
 

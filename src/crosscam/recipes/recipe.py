@@ -238,11 +238,18 @@ class Recipe:
 
     def _check_loss(self) -> None:
         """Whether the model gives what the loss takes."""
-        needed = {"bnneck": "bot", "aligned-reid": "aligned-reid"}.get(self.loss.name, self.model.system)
+        needed = {"bnneck": "bot", "aligned-reid": "aligned-reid", "transreid": "transreid"}.get(
+            self.loss.name, self.model.system
+        )
         if self.model.system != needed:
             raise RecipeError(
                 f"loss.name={self.loss.name} takes what only model.system={needed} gives, and the system is "
                 f"{self.model.system}. Choose another loss, or another recipe."
+            )
+        if getattr(self.loss, "pairs", None) == "circle" and getattr(self.loss, "margin", 0) >= 1:
+            raise RecipeError(
+                f"loss.margin={getattr(self.loss, 'margin', None)} with loss.pairs=circle: expected below 1, since it "
+                "compares cosines (0.25 is usual)."
             )
         if isinstance(self.loss, ClassificationLoss) and not classifies(self.model):
             raise RecipeError(

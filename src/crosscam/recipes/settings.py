@@ -23,6 +23,9 @@ from crosscam.system.text import did_you_mean, parse_json
 def without_effect(recipe: Recipe) -> dict[str, str]:
     """Settings that change nothing in this recipe as it stands, each with the setting to change first."""
     found = _idle_data(recipe) | _idle_training(recipe) | _idle_model(recipe.model) | _idle_adaptation(recipe)
+    pairs = getattr(recipe.loss, "pairs", None)
+    if pairs in ("soft-margin", "weighted"):
+        found["loss.margin"] = f"loss.pairs={pairs}"
     if not recipe.distill.teachers:
         found["distill.input"] = "no distill.teachers"
     if not classifies(recipe.model):

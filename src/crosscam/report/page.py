@@ -168,7 +168,7 @@ def protocol_in_words(row: ScoreRow) -> list[str]:
         "Descriptors are the mean over the image and its mirror image."
         if row.flip
         else "Descriptors are of the image alone, without its mirror image.",
-        f"Re-ranking: {row.reranking}." if row.reranking else "No re-ranking.",
+        f"After the search: {row.reranking}." if row.reranking else "No re-ranking.",
         f"Data fingerprint {row.data_fingerprint}.",
     ]
     return [sentence for sentence in sentences if sentence]

@@ -9,6 +9,7 @@ from crosscam.system.lazy import lazily
 if TYPE_CHECKING:
     from crosscam.retrieval.contributions import PARTS, block_weights, body_profile, parse_weights, part_contributions
     from crosscam.retrieval.distances import pairwise_distances
+    from crosscam.retrieval.expansion import expand_queries
     from crosscam.retrieval.reranking import rerank
 
 __getattr__, __dir__ = lazily(
@@ -16,6 +17,7 @@ __getattr__, __dir__ = lazily(
     {
         "retrieval.contributions": "PARTS block_weights body_profile parse_weights part_contributions",
         "retrieval.distances": "pairwise_distances",
+        "retrieval.expansion": "expand_queries",
         "retrieval.reranking": "rerank",
     },
 )
@@ -23,6 +25,7 @@ __all__ = [
     "PARTS",
     "block_weights",
     "body_profile",
+    "expand_queries",
     "pairwise_distances",
     "parse_weights",
     "part_contributions",

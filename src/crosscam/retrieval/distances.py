@@ -50,7 +50,7 @@ def pairwise_distances(
     Raises:
         ValueError: a shape is not as above, or a descriptor is not finite.
     """
-    q, g = _as_matrices(query, gallery)
+    q, g = as_matrices(query, gallery)
     result = torch.empty(len(q), len(g), dtype=torch.float32, device=q.device)
     for first, block in distance_blocks(q, g, squared=squared):
         result[first : first + len(block)] = block
@@ -71,7 +71,7 @@ def distance_blocks(
     Yields:
         The index of the block's first query, and (B, G) float32 on the query's device; the last block may be shorter.
     """
-    q, g = _as_matrices(query, gallery)
+    q, g = as_matrices(query, gallery)
     if block_size is None:
         block_size = max(1, BLOCK_ELEMENTS // max(1, len(g)))
     if block_size < 1:
@@ -152,7 +152,12 @@ def square_norms(x: Tensor) -> Tensor:
     return norms.square_()
 
 
-def _as_matrices(query: Descriptors, gallery: Descriptors) -> tuple[Tensor, Tensor]:
+def as_matrices(query: Descriptors, gallery: Descriptors) -> tuple[Tensor, Tensor]:
+    """(Q, D) and (G, D) floating tensors on the query's device.
+
+    Raises:
+        ValueError: other shapes, or a descriptor that is not finite.
+    """
     q = query.detach() if isinstance(query, Tensor) else torch.from_numpy(np.ascontiguousarray(query))
     g = gallery.detach() if isinstance(gallery, Tensor) else torch.from_numpy(np.ascontiguousarray(gallery))
     if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1]:

@@ -12,15 +12,25 @@ import torch
 from torch import Tensor
 
 from crosscam.errors import CheckpointError
-from crosscam.models.baselines.osnet import OSNet, OSNetModel
+from crosscam.models.baselines.osnet import Norm, OSNet, OSNetModel
 from crosscam.models.torch_files import read_tensors
 from crosscam.recipes.baseline_recipes import OSNET
 from crosscam.system.locks import only_writer
 from crosscam.training import checkpoint
 from crosscam.training.provenance import versions
 
-# The toolkit's names of the networks, and their width multiplier. Those with instance normalization are other networks.
-OSNETS = {"osnet_x1_0": 1.0, "osnet_x0_75": 0.75, "osnet_x0_5": 0.5, "osnet_x0_25": 0.25}
+# The toolkit's names of the networks.
+OSNETS = {
+    "osnet_x1_0": OSNetModel(),
+    "osnet_x0_75": OSNetModel(width=0.75),
+    "osnet_x0_5": OSNetModel(width=0.5),
+    "osnet_x0_25": OSNetModel(width=0.25),
+    "osnet_ibn_x1_0": OSNetModel(norm="ibn"),
+    "osnet_ain_x1_0": OSNetModel(norm="ain"),
+    "osnet_ain_x0_75": OSNetModel(width=0.75, norm="ain"),
+    "osnet_ain_x0_5": OSNetModel(width=0.5, norm="ain"),
+    "osnet_ain_x0_25": OSNetModel(width=0.25, norm="ain"),
+}
 # What only training needs.
 _LEFT_OUT = ("classifier.",)
 _COUNT = "num_batches_tracked"
@@ -31,6 +41,7 @@ _IN_BLOCK = (
     (r"^conv2b\.", "streams.1."),
     (r"^conv2c\.", "streams.2."),
     (r"^conv2d\.", "streams.3."),
+    (r"^conv2\.(\d)\.layers\.", r"streams.\1."),
     (r"(streams\.\d\.\d\.)conv1\.", r"\g<1>0."),
     (r"(streams\.\d\.\d\.)conv2\.", r"\g<1>1."),
     (r"(streams\.\d\.\d\.)bn\.", r"\g<1>2."),
@@ -41,6 +52,8 @@ _IN_BLOCK = (
     (r"^downsample\.conv\.", "skip.0."),
     (r"^downsample\.bn\.", "skip.1."),
 )
+# Where a block's instance normalization stands.
+_INSTANCE: dict[Norm, str] = {"batch": "IN.", "ibn": "after.", "ain": "expand.1."}
 # Layers before the first stage, and layers of a stage: two blocks, a convolution and pooling.
 _BEFORE, _EACH = 2, 4
 
@@ -55,7 +68,7 @@ def import_torchreid(file: Path, family: str, folder: Path) -> None:
     Raises:
         CheckpointError: damaged, unsafe, of another network, or the folder is taken.
     """
-    settings = OSNetModel(width=OSNETS[family])
+    settings = OSNETS[family]
     model = settings.build(0)
     read_osnet(model, file, family)
     with only_writer(folder, folder=True):
@@ -74,7 +87,8 @@ def read_osnet(model: OSNet, file: Path, family: str) -> None:
         CheckpointError: damaged, unsafe, or of another network.
     """
     arrays = {name.removeprefix("module."): np.array(a, np.float32) for name, a in read_tensors(file).items()}
-    found = {our_name(name): value for name, value in arrays.items() if not name.startswith(_LEFT_OUT)}
+    norm = OSNETS[family].norm
+    found = {our_name(name, norm): value for name, value in arrays.items() if not name.startswith(_LEFT_OUT)}
     found = {name: value for name, value in found.items() if not name.endswith(_COUNT)}
     wanted = {name: value for name, value in model.state_dict().items() if not name.endswith(_COUNT)}
     wrong = sorted(wanted.keys() ^ found.keys())
@@ -96,8 +110,9 @@ def _shaped(array: np.ndarray, like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array).reshape(tuple(like.shape))).to(like.dtype)
 
 
-def our_name(name: str) -> str:
+def our_name(name: str, norm: Norm = "batch") -> str:
     """The name that a tensor of torchreid's OSNet has here; a name of another network stays what it is."""
+    name = re.sub(r"^pool([23])\.0\.", r"conv\1.2.0.", name) if norm == "ain" else name
     for theirs, ours in (("conv1.", "backbone.0."), ("conv5.", f"backbone.{_BEFORE + 2 * _EACH + 2}.")):
         if name.startswith(theirs):
             return ours + _unit(name.removeprefix(theirs))
@@ -110,7 +125,7 @@ def our_name(name: str) -> str:
     at = f"backbone.{_BEFORE + stage * _EACH + place}."
     if place == 2:
         return at + _unit(rest.removeprefix("0."))
-    for theirs, ours in _IN_BLOCK:
+    for theirs, ours in (*_IN_BLOCK, (r"^IN\.", _INSTANCE[norm])):
         rest = re.sub(theirs, ours, rest)
     return at + rest
 

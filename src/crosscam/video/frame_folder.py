@@ -47,10 +47,7 @@ class FrameFolder:
 
     def frames(self, rate: float | None = None) -> Iterator[Frame]:
         """See :class:`Source`; pictures that cannot be read are left out, and told."""
-        due = Due(rate)
-        stems = [path.stem for path in self.files]
-        named = all(stem.isascii() and stem.isdecimal() and int(stem) > 0 for stem in stems)
-        numbers = [int(stem) - 1 for stem in stems] if named else list(range(len(stems)))
+        due, numbers = Due(rate), self.numbers()
         broken: list[Path] = []
         for number, path in zip(numbers, self.files, strict=True):
             seconds = (number - numbers[0]) / self.rate
@@ -68,6 +65,12 @@ class FrameFolder:
             self.notes.append(f"{len(broken):,} frames of {self.path.name} could not be read.")
         if len(broken) == len(self.files):
             raise DataError(f"No frame of {self.path} can be read. First: {broken[0].name}.")
+
+    def numbers(self) -> list[int]:
+        """The number of each file's frame, counted from 0."""
+        stems = [path.stem for path in self.files]
+        named = all(stem.isascii() and stem.isdecimal() and int(stem) > 0 for stem in stems)
+        return [int(stem) - 1 for stem in stems] if named else list(range(len(stems)))
 
 
 def _digest_of_folder(files: list[Path]) -> str:

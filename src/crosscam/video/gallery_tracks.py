@@ -76,6 +76,9 @@ class GalleryTracks:
         self.complete: bool = record.get("complete", False)
         if record and record["how"] != self._how:
             raise GalleryError(_difference(source.name, record["how"], self._how))
+        if record and record.get("source") != source.name:
+            # Moved since, or watched by a version that did not keep it: frames are looked up there.
+            self._keep({**record, "source": source.name})
 
     def name_of(self, track: Track) -> str:
         """The name of a track in the gallery."""
@@ -164,7 +167,9 @@ class GalleryTracks:
         if self._source.live or self.complete or (frame is not None and frame <= self._done):
             return
         self._done, self.complete = self._done if frame is None else frame, frame is None
-        record = {"how": self._how, "frame": self._done, "complete": self.complete}
+        self._keep({"how": self._how, "frame": self._done, "complete": self.complete, "source": self._source.name})
+
+    def _keep(self, record: dict[str, Any]) -> None:
         found = self._gallery.document(DOCUMENT)
         known = found if isinstance(found, dict) else {}
         self._gallery.set_document(DOCUMENT, {**known, self._source.key: record})

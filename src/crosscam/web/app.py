@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 import crosscam
 from crosscam.errors import CrosscamError, GalleryBusyError, GalleryError, ImageError, ModelMismatchError, WebError
-from crosscam.web import api, content, journey_pages, pages
+from crosscam.web import api, content, journey_api, journey_pages, pages, video_api
 from crosscam.web.audit import AuditError
 from crosscam.web.guard import Guard, RefusedError, Sessions, error_body, is_api
 from crosscam.web.server_settings import Settings
@@ -57,6 +57,8 @@ def create_app(service: Service, settings: Settings, name: str) -> ASGIApp:
     app.state.service, app.state.settings, app.state.name = service, settings, name
     app.state.sessions, app.state.failures = sessions, guard.failures
     app.include_router(api.router)
+    app.include_router(journey_api.router)
+    app.include_router(video_api.router)
     app.include_router(pages.router, include_in_schema=False)
     app.include_router(journey_pages.router, include_in_schema=False)
     app.add_api_route("/static/{file}", static_file, include_in_schema=False)
@@ -77,11 +79,12 @@ def static_file(file: str) -> Response:
 
 
 def static_text(file: str) -> str:
-    """The report's style sheet and the page's own as one; or the script."""
+    """The reports' style sheets and the page's own as one; or the script."""
     own = resources.files("crosscam.web").joinpath("static", file).read_text(encoding="utf-8")
     if file != "style.css":
         return own
-    return resources.files("crosscam.report").joinpath("style.css").read_text(encoding="utf-8") + own
+    report = resources.files("crosscam.report")
+    return "".join(report.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "journeys.css")) + own
 
 
 def answer(request: Request, status: int, message: str) -> Response:

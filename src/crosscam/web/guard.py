@@ -34,10 +34,11 @@ LOGIN = "/login"
 HEALTH = "/health"
 SAFE = ("GET", "HEAD")
 COSTLY_PAGES = ("/search", "/explain", "/export")
+COSTLY_ENDS = ("/frame", "/clip")
 HEADERS = {
     "content-security-policy": (
-        "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
-        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; img-src 'self' data:; media-src 'self'; style-src 'self'; script-src 'self'; "
+        "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -219,7 +220,8 @@ class Guard:
         )
 
     def _check_rate(self, scope: Scope, client: str) -> None:
-        costly = scope["method"] not in SAFE or scope["path"].startswith(COSTLY_PAGES)
+        path = scope["path"]
+        costly = scope["method"] not in SAFE or path.startswith(COSTLY_PAGES) or path.endswith(COSTLY_ENDS)
         wait = (self._costly if costly else self._plain).take(client)
         if wait:
             raise RefusedError(429, f"Too many requests. Try again in {wait} seconds.", {"retry-after": str(wait)})

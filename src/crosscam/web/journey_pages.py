@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Path, Query, Request
 from starlette.responses import RedirectResponse, Response
 
+from crosscam.gallery import Where
+from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.journeys import in_percent
-from crosscam.web import journey_book
+from crosscam.report import journey_view
+from crosscam.report.journey_report import shown_of
+from crosscam.video.footage import length_of
 from crosscam.web.api import service_of, who_of
+from crosscam.web.journey_api import journey_table
+from crosscam.web.journey_book import in_words
 from crosscam.web.pages import page, see
+from crosscam.web.service import MissingError
 
 PEOPLE_ON_A_PAGE = 20
 PROPOSALS_SHOWN = 10
 Number = Annotated[int, Form(ge=0, le=2**53 - 1)]
+PersonNumber = Annotated[int, Path(ge=1, le=2**53 - 1)]
 Turn = Annotated[int, Query(ge=1, le=1_000_000)]
 
 router = APIRouter()
@@ -36,13 +44,43 @@ def show(request: Request, turn: Annotated[Turn, Query(alias="page")] = 1, all: 
         travelled=len(travelled),
         people=chosen[(turn - 1) * PEOPLE_ON_A_PAGE : turn * PEOPLE_ON_A_PAGE],
         proposals=found.proposals[:PROPOSALS_SHOWN],
-        ways=journey_book.ways_of(found.people),
-        last=journey_book.in_words(found.decisions[-1]) if found.decisions else "",
+        ways=journey_view.ways_of(found.people),
+        last=in_words(found.decisions[-1]) if found.decisions else "",
         everybody=all or not travelled,
         turn=turn,
         pages=pages,
         in_percent=in_percent,
-        helpers=journey_book,
+        helpers=journey_view,
+    )
+
+
+@router.get("/journeys/{number}")
+def show_person(request: Request, number: PersonNumber) -> Response:
+    """One person: the tracks in time with their frames, where the videos are still there, and the same forms."""
+    service = service_of(request)
+    found = service.journeys.read()
+    person = found.person(number)
+    if person is None:
+        raise MissingError(f"There is no person {number} in the journeys; it may have been merged or forgotten.")
+    entries = service.gallery.entries(Where(ids=tuple(track.best for track in person.tracks)))
+    places = {entry.id: Fragment.read(entry.path) for entry in entries}
+    fragments = {entry: place for entry, place in places.items() if place is not None and not place.live}
+    shown = request.app.state.settings.videos
+    videos = service.videos.of(entries) if shown else {}
+    return page(
+        request,
+        "journey.html",
+        person=person,
+        by_number={each.number: each for each in found.people},
+        proposals=[p for p in found.proposals if number in (p.first, p.second)],
+        last=in_words(found.decisions[-1]) if found.decisions else "",
+        videos=videos,
+        fragments=fragments,
+        spans={entry: length_of(place) for entry, place in fragments.items()},
+        gone=len(fragments.keys() - videos.keys()) if shown else 0,
+        shown_of=shown_of,
+        in_percent=in_percent,
+        helpers=journey_view,
     )
 
 
@@ -55,11 +93,16 @@ def decide(
     track: Annotated[list[int] | None, Form()] = None,
     turn: Annotated[Number, Form(alias="page")] = 1,
     all: Annotated[bool, Form()] = False,
-    back: Annotated[Literal["unsure", "people", "said"], Form()] = "said",
+    back: Annotated[Literal["unsure", "people", "said", "person"], Form()] = "said",
 ) -> RedirectResponse:
     """Confirm, split, merge, keep apart, or take the last decision back."""
     people = (person,) if other == "" else (person, other)
-    service_of(request).journeys.decide(said, people, tuple(track or ()), who_of(request))
+    book = service_of(request).journeys
+    book.decide(said, people, tuple(track or ()), who_of(request))
+    if back == "person":
+        # After a merge the person has the lower number; a split that was undone has taken its person away.
+        number = min(people) if said == "merge" else person
+        return see(f"/journeys/{number}" if book.read().person(number) else "/journeys#said")
     place = f"person-{person}" if back == "people" and said in ("confirm", "split") else back
     return see(f"/journeys?page={turn}{'&all=true' if all else ''}#{place}")
 
@@ -67,8 +110,4 @@ def decide(
 @router.get("/journeys.csv")
 def table(request: Request) -> Response:
     """All tracks with their people, as a table."""
-    service = service_of(request)
-    found = service.journeys.read()
-    service.audit.write(who_of(request), "export", kind="journeys", people=len(found.people))
-    headers = {"content-disposition": 'attachment; filename="crosscam-journeys.csv"'}
-    return Response(found.to_csv(), media_type="text/csv; charset=utf-8", headers=headers)
+    return journey_table(request)

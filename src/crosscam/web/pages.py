@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from crosscam.errors import WebError
 from crosscam.explain.typical import block_words
-from crosscam.gallery import SearchOptions, Where
+from crosscam.gallery import Entry, SearchOptions, Where
 from crosscam.gallery.answers import ENOUGH
 from crosscam.gallery.calibrated import is_from_elsewhere, verdicts_of
 from crosscam.report.hits import chance
@@ -212,7 +212,7 @@ def entries(
 @router.get("/entries/{number}")
 def entry_page(request: Request, number: EntryId) -> Response:
     """One entry, with the forms that change it."""
-    return page(request, "entry.html", entry=service_of(request).entry(number), saved=False)
+    return _entry_page(request, service_of(request).entry(number), saved=False)
 
 
 @router.post("/entries/{number}/update")
@@ -229,7 +229,12 @@ def update(
         name: None if value == "" else value for name, value in (("pid", pid), ("track", track), ("time", time))
     }
     entry = service_of(request).update(number, changes, who_of(request))
-    return page(request, "entry.html", entry=entry, saved=True)
+    return _entry_page(request, entry, saved=True)
+
+
+def _entry_page(request: Request, entry: Entry, *, saved: bool) -> Response:
+    videos = service_of(request).videos.of([entry]) if request.app.state.settings.videos else {}
+    return page(request, "entry.html", entry=entry, saved=saved, video=videos.get(entry.id))
 
 
 @router.post("/entries/{number}/forget", dependencies=[Depends(sure)])

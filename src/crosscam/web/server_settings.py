@@ -71,6 +71,7 @@ class Settings:
         tokens: SHA-256 of each token, to the name of whom it was given to; empty only on loopback.
         host_names: further names by which browsers may call it, beside ``host``.
         limits: see there.
+        videos: whether frames and clips of watched videos are shown.
     """
 
     host: str = "127.0.0.1"
@@ -78,6 +79,7 @@ class Settings:
     tokens: Mapping[str, str] = field(default_factory=dict)
     host_names: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    videos: bool = True
 
     def __post_init__(self) -> None:
         if not self.loopback and not self.tokens:

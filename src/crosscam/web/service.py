@@ -51,6 +51,7 @@ from crosscam.web.decoder import Decoders
 from crosscam.web.journey_book import JourneyBook
 from crosscam.web.search import Found, Known, Query, QueryStore, asked_for, judged, key_of, preview, vars_of
 from crosscam.web.server_settings import Limits
+from crosscam.web.watched_videos import WatchedVideos
 
 FRESH_SECONDS = 3.0
 # Copies of an uploaded image that are recognized in the gallery.
@@ -92,6 +93,7 @@ class Service:
         self._typical = Remembered(self.info, lambda: typical_pairs(self.gallery))
         self.asking = Asking(self.gallery, self.info, self._writing, self.audit)
         self.journeys = JourneyBook(self.gallery, self._writing, self.audit)
+        self.videos = WatchedVideos(self.gallery, self.audit)
 
     def close(self) -> None:
         """Give the gallery and the log back."""

@@ -24,6 +24,10 @@ LAYOUTS = {
     "viper": ("cam_a/000_45.bmp", "cam_b/000_90.bmp", "cam_a/001_45.bmp", "cam_b/001_90.bmp"),
     "cuhk01": tuple(f"campus/000{person}00{view}.png" for person in (1, 2) for view in range(1, 5)),
     "cuhk03-pair": ("labeled/train/0000_00.jpg", "labeled/val/0000_00.jpg", "labeled/val/0000_05.jpg"),
+    "prid2011": tuple(f"single_shot/cam_{c}/person_000{person}.png" for c in "ab" for person in (1, 2)),
+    "cuhk02": tuple(f"P{k}/cam{c}/{k}01_1.png" for k in (1, 5) for c in (1, 2)),
+    "partial-reid": ("partial_body_images/001_001.jpg", "whole_body_images/001_001.jpg", "occluded_body_images/x.jpg"),
+    "occluded-reid": ("occluded_body_images/001/001_01.tif", "whole_body_images/001/001_01.tif"),
     "cuhk03": tuple(f"labeled/{name}" for name in MARKET),
 }
 
@@ -110,4 +114,4 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_all_kinds_are_covered_here() -> None:
-    assert set(READERS) == {*LAYOUTS, "msmt17", "table", "folders", "cameras", "pictures"}
+    assert set(READERS) == {*LAYOUTS, "grid", "msmt17", "table", "folders", "cameras", "pictures"}

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from crosscam.data.datasets.camera_folders import has_camera_folders, has_pictures, read_camera_folders, read_pictures
 from crosscam.data.datasets.cuhk01 import is_cuhk01, read_cuhk01
+from crosscam.data.datasets.cuhk02 import is_cuhk02, read_cuhk02
 from crosscam.data.datasets.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
+from crosscam.data.datasets.grid import is_grid, read_grid
 from crosscam.data.datasets.identity_folders import has_identity_folders, read_identity_folders
 from crosscam.data.datasets.market1501 import (
     is_dukemtmc_reid,
@@ -19,6 +21,8 @@ from crosscam.data.datasets.market1501 import (
     read_market1501,
 )
 from crosscam.data.datasets.msmt17 import is_msmt17, read_msmt17
+from crosscam.data.datasets.occluded import is_occluded_reid, is_partial_reid, read_occluded
+from crosscam.data.datasets.prid2011 import is_prid2011, read_prid2011
 from crosscam.data.datasets.table import CamidRule, is_table, read_table
 from crosscam.data.datasets.viper import is_viper, read_viper
 from crosscam.data.foreign import foreign_fault, foreign_kind, tell_left_out
@@ -73,6 +77,11 @@ READERS: dict[str, Reader] = {
     "msmt17": Reader(
         is_msmt17, lambda root, o: read_msmt17(root, protocol=o.protocol or "train+val"), frozenset({"protocol"})
     ),
+    "prid2011": Reader(is_prid2011, lambda root, o: read_prid2011(root, split=o.split or 0), frozenset({"split"})),
+    "grid": Reader(is_grid, lambda root, o: read_grid(root, split=o.split or 0), frozenset({"split"})),
+    "cuhk02": Reader(is_cuhk02, lambda root, _: read_cuhk02(root)),
+    "partial-reid": Reader(is_partial_reid, lambda root, _: read_occluded(root)),
+    "occluded-reid": Reader(is_occluded_reid, lambda root, _: read_occluded(root)),
     "viper": Reader(
         is_viper,
         lambda root, o: read_viper(root, protocol=o.protocol or "316/316", split=o.split or 0),

@@ -1,4 +1,4 @@
-"""Backbones by name: each is one file in this folder, and one line in ``BACKBONES`` or ``RESNETS``."""
+"""Backbones by name: each is one file in this folder, and one line in ``BACKBONES``, ``RESNETS`` or ``VITS``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from crosscam.models.backbones.mobilenet import MobileNetV2
 from crosscam.models.backbones.osnet_lct import OSNetLCT
 from crosscam.models.backbones.pretrained import load_pretrained
 from crosscam.models.backbones.resnet import RESNETS, ResNet, resnet_shape
+from crosscam.models.backbones.vit import VITS, VisionTransformer
 
 # A trunk ends before the last 1x1 convolution: 320 channels in place of 1,280.
 BACKBONES: dict[str, Callable[[int], Backbone]] = {
@@ -27,9 +28,9 @@ def build_backbone(name: str, last_stride: int = 1, pretrained: str | None = Non
     """A backbone with random weights, or with ImageNet's.
 
     Args:
-        name: one of ``BACKBONES`` or ``RESNETS``, or a ResNet's sizes spelled out as in
+        name: one of ``BACKBONES``, ``VITS`` or ``RESNETS``, or a ResNet's sizes spelled out as in
             :func:`crosscam.models.backbones.resnet.resnet_shape`.
-        last_stride: stride of the last stage; 1 in the paper.
+        last_stride: stride of the last stage; 1 in the paper. A vision transformer has one size throughout.
         pretrained: see :func:`crosscam.models.backbones.pretrained.load_pretrained`; None for random weights.
     Raises:
         ValueError: unknown name.
@@ -37,10 +38,12 @@ def build_backbone(name: str, last_stride: int = 1, pretrained: str | None = Non
     """
     if name in BACKBONES:
         backbone = BACKBONES[name](last_stride)
+    elif name in VITS:
+        backbone = VisionTransformer(VITS[name])
     else:
         shape = resnet_shape(name)
         if shape is None:
-            raise ArgumentError(f"Unknown backbone {name!r}. Known: {', '.join((*RESNETS, *BACKBONES))}.")
+            raise ArgumentError(f"Unknown backbone {name!r}. Known: {', '.join((*RESNETS, *BACKBONES, *VITS))}.")
         backbone = ResNet(shape, last_stride)
     if pretrained is not None:
         load_pretrained(backbone, name, pretrained)
@@ -55,6 +58,8 @@ def num_stages(name: str, *, shared: bool = False) -> int:
         name: see :func:`build_backbone`.
         shared: count those alone that lie before the first block at 1/16 of the image's size, for MGN.
     """
+    if name in VITS:
+        return 1 + VITS[name].depth
     if name == "osnet-lct":
         return 3 if shared else 4
     if name in BACKBONES:
@@ -68,13 +73,18 @@ def check_backbone(name: str, last_stride: int) -> None:
     Raises:
         ValueError: they do not.
     """
-    if name not in BACKBONES:
+    if name in VITS and last_stride != 1:
+        raise ArgumentError(
+            f"model.backbone: {name} has one size throughout, not a last stride of {last_stride}. Take a convolutional "
+            "backbone."
+        )
+    if name not in BACKBONES and name not in VITS:
         try:
             known = resnet_shape(name) is not None
         except ValueError as error:
             raise ArgumentError(f"model.backbone: {error}") from error
         if not known:
-            names = ", ".join((*RESNETS, *BACKBONES))
+            names = ", ".join((*RESNETS, *BACKBONES, *VITS))
             raise ArgumentError(f"model.backbone: Unknown backbone {name!r}. Known: {names}.")
     if last_stride not in (1, 2):
         raise ArgumentError(f"model.last_stride={last_stride}: expected from 1 to 2.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -16,9 +16,11 @@ class Backbone(nn.Module, ABC):
 
     Attributes:
         out_channels: C of the feature map.
+        refused: names beside its modules that a file of weights must not hold, because they change the network.
     """
 
     out_channels: int
+    refused: Sequence[str] = ()
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
@@ -32,6 +34,10 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def parted(self) -> tuple[nn.Sequential, nn.Sequential]:
         """The same layers in two: up to the first block at 1/16 of the image's size, and the rest (for MGN)."""
+
+    def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of a published file, by this network's names and sizes; as they are for most."""
+        return dict(state)
 
     @property
     def trunk_stages(self) -> Sequence[Sequence[nn.Module]]:

@@ -6,12 +6,15 @@ Source: Zhou, Yang, Cavallaro and Xiang, "Omni-Scale Feature Learning for Person
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from crosscam.models.backbones.feature_map import conv_unit
+
+Instance = Literal["inside", "after"]
 
 # Channels of the first convolution and of the three stages.
 CHANNELS = (64, 256, 384, 512)
@@ -27,9 +30,17 @@ class OmniScaleBlock(nn.Module):
     Source: Zhou et al. 2019, eqs. (1) to (3) and Fig. 4(b): y = ReLU(x + expand(sum_t G(x_t) * x_t)), with x_t the t-th
     stream of the narrowed x. No two streams share layers; they share the gate G, an :class:`AggregationGate` unless
     another is given.
+
+    Args:
+        in_channels, out_channels: C and C'.
+        gate: see above.
+        instance: where an instance normalization stands: ``"inside"``, in place of the batch normalization before the
+            sum (OSNet-AIN, Zhou et al., TPAMI 2021, Fig. 5), ``"after"`` the sum (OSNet-IBN), or nowhere.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, gate: nn.Module | None = None) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, gate: nn.Module | None = None, instance: Instance | None = None
+    ) -> None:
         super().__init__()
         mid = out_channels // BOTTLENECK
         self.narrow = conv_unit(in_channels, mid, 1)
@@ -38,13 +49,16 @@ class OmniScaleBlock(nn.Module):
         )
         self.gate = AggregationGate(mid) if gate is None else gate
         self.expand = linear_conv(mid, out_channels)
+        if instance == "inside":
+            self.expand[1] = nn.InstanceNorm2d(out_channels, affine=True)
+        self.after = nn.InstanceNorm2d(out_channels, affine=True) if instance == "after" else nn.Identity()
         self.skip = nn.Identity() if in_channels == out_channels else linear_conv(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H, W)."""
         narrow = self.narrow(x)
         fused = self.gate([stream(narrow) for stream in self.streams])
-        return torch.relu(self.expand(fused) + self.skip(x))
+        return torch.relu(self.after(self.expand(fused) + self.skip(x)))
 
 
 class AggregationGate(nn.Module):

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from crosscam.errors import CheckpointError
+from crosscam.models.backbones.feature_map import Backbone
 from crosscam.shipped import run_folder
 
 # torchvision's ImageNet files, first version (V1): the published RRID numbers started from resnet50-19c8e357.
@@ -73,7 +74,7 @@ _WRAPPERS = ("state_dict", "model", "net", "model_state_dict")
 _RENAMED = ((".IN.", ".instance."), (".BN.", ".batch."))
 
 
-def load_pretrained(backbone: nn.Module, name: str, source: str) -> None:
+def load_pretrained(backbone: Backbone, name: str, source: str) -> None:
     """Fill a backbone with trained weights.
 
     Args:
@@ -95,7 +96,7 @@ def load_pretrained(backbone: nn.Module, name: str, source: str) -> None:
         folder = run_folder(Path(source))
         state = _read_state(folder / "weights.safetensors" if folder.is_dir() else Path(source))
     own = backbone.state_dict()
-    state = _own_part(state, own)
+    state = backbone.from_published(_own_part(state, own, backbone.refused))
     missing = sorted(k for k in own if k not in state and not k.endswith("num_batches_tracked"))
     wrong = sorted(k for k in state if k not in own or own[k].shape != state[k].shape)
     if missing or wrong:
@@ -106,7 +107,7 @@ def load_pretrained(backbone: nn.Module, name: str, source: str) -> None:
     backbone.load_state_dict(state, strict=False)
 
 
-def _own_part(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _own_part(state: Mapping[str, Tensor], own: Mapping[str, Tensor], refused: Sequence[str]) -> dict[str, Tensor]:
     """The tensors below the backbone's modules, by the backbone's names.
 
     What stands beside those modules is another part of the file's network, and left out. What stands in them stays, be
@@ -115,7 +116,7 @@ def _own_part(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[st
     for theirs, ours in _RENAMED:
         state = {k.replace(theirs, ours): v for k, v in state.items()}
     prefix = _prefix(state, own)
-    modules = {_kind(k) for k in own}
+    modules = {_kind(k) for k in [*own, *refused]}
     short = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     return _without_head({k: v for k, v in short.items() if _kind(k) in modules}, own)
 

@@ -175,7 +175,7 @@ class MGNModel:
         Raises:
             ValueError: they do not; the message names the setting to change.
         """
-        check_backbone(self.backbone, last_stride=1)
+        check_backbone(self.backbone, last_stride=2)
         check_stripes(height, width, 2, 1, "model.scales")
         for num_parts in self.scales:
             check_stripes(height, width, num_parts, 1, "model.scales")

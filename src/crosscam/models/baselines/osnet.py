@@ -16,13 +16,20 @@ from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
 from crosscam.models.backbones.feature_map import STRIDE, conv_unit
-from crosscam.models.backbones.omni_scale import CHANNELS, OmniScaleBlock
+from crosscam.models.backbones.omni_scale import CHANNELS, Instance, OmniScaleBlock
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.pooling import pool_map
 from crosscam.models.stripes import PartLinear, PartUnits
 
 # Width multipliers of the paper.
 WIDTHS = (1.0, 0.75, 0.5, 0.25)
+Norm = Literal["batch", "ibn", "ain"]
+# Where the two blocks of each stage have an instance normalization; the first convolution has one in "ibn" and "ain".
+_INSTANCE: dict[Norm, tuple[tuple[Instance | None, Instance | None], ...]] = {
+    "batch": ((None, None), (None, None), (None, None)),
+    "ibn": (("after", "after"), (None, None), (None, None)),
+    "ain": (("inside", "inside"), (None, "inside"), ("inside", None)),
+}
 
 
 class OSNet(nn.Module):
@@ -34,15 +41,20 @@ class OSNet(nn.Module):
         num_ids: K; 0 for a network that only describes.
         channels: of the first convolution and of each stage.
         dim: length of the descriptor.
+        norm: ``"batch"``; ``"ibn"`` and ``"ain"`` have instance normalizations, for cameras that were not trained on
+            (Zhou et al., "Learning generalisable omni-scale representations for person re-identification", TPAMI 2021;
+            places as in the authors' ``osnet_ibn_x1_0`` and ``osnet_ain_x1_0``).
 
     Attributes:
         backbone: from (B, 3, H, W) images to the (B, C, H/16, W/16) feature map.
         layout: one global block.
     """
 
-    def __init__(self, num_ids: int, *, channels: tuple[int, ...] = CHANNELS, dim: int = 512) -> None:
+    def __init__(
+        self, num_ids: int, *, channels: tuple[int, ...] = CHANNELS, dim: int = 512, norm: Norm = "batch"
+    ) -> None:
         super().__init__()
-        self.backbone = omni_scale_stages(channels)
+        self.backbone = omni_scale_stages(channels, norm)
         self.unit = PartUnits(1, channels[-1], dim)
         # As the authors' code: normal weights, zero bias.
         nn.init.normal_(self.unit.linear.weight, std=0.01)
@@ -57,11 +69,18 @@ class OSNet(nn.Module):
         return ReidOutput((feature.squeeze(1),), logits)
 
 
-def omni_scale_stages(channels: tuple[int, ...]) -> nn.Sequential:
+def omni_scale_stages(channels: tuple[int, ...], norm: Norm = "batch") -> nn.Sequential:
     """The convolutional part: each stage is two blocks and a 1x1 convolution, with average pooling between stages."""
-    layers: list[nn.Module] = [conv_unit(3, channels[0], 7, stride=2), nn.MaxPool2d(3, 2, 1)]
-    for before, after in pairwise(channels):
-        layers += [OmniScaleBlock(before, after), OmniScaleBlock(after, after), conv_unit(after, after, 1)]
+    first = conv_unit(3, channels[0], 7, stride=2)
+    if norm != "batch":
+        first[1] = nn.InstanceNorm2d(channels[0], affine=True)
+    layers: list[nn.Module] = [first, nn.MaxPool2d(3, 2, 1)]
+    for (before, after), instance in zip(pairwise(channels), _INSTANCE[norm], strict=True):
+        layers += [
+            OmniScaleBlock(before, after, instance=instance[0]),
+            OmniScaleBlock(after, after, instance=instance[1]),
+            conv_unit(after, after, 1),
+        ]
         layers.append(nn.AvgPool2d(2))
     stages = nn.Sequential(*layers[:-1])
     for module in stages.modules():
@@ -76,10 +95,12 @@ class OSNetModel:
 
     Attributes:
         width: multiplier of all channels but the descriptor's: 1, 0.75, 0.5 or 0.25.
+        norm: see :class:`OSNet`.
     """
 
     system: Literal["osnet"] = "osnet"
     width: float = 1.0
+    norm: Norm = "batch"
 
     def check(self, height: int, width: int) -> None:
         """Whether these settings go with images of this size.
@@ -98,4 +119,4 @@ class OSNetModel:
     def build(self, num_ids: int, *, pretrained: bool = True) -> OSNet:
         """The network for K identities; 0 for a network that only describes."""
         del pretrained  # ImageNet weights are not read.
-        return OSNet(num_ids, channels=tuple(int(c * self.width) for c in CHANNELS))
+        return OSNet(num_ids, channels=tuple(int(c * self.width) for c in CHANNELS), norm=self.norm)

@@ -1,0 +1,98 @@
+"""Losses of pairs that take the place of the batch-hard triplet loss: plain functions of embeddings and identities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, softplus
+
+from crosscam.errors import ArgumentError
+from crosscam.losses.triplet import batch_hard_soft_margin, batch_hard_triplet, euclidean_distances
+
+Pairs = Literal["batch-hard", "soft-margin", "weighted", "circle"]
+
+
+def weighted_triplet(embeddings: Tensor, pids: Tensor) -> Tensor:
+    """All positives and negatives of an anchor, the harder the heavier; a soft margin.
+
+    Source: Ye et al., "Deep learning for person re-identification: a survey and outlook", PAMI 2021, equation (7)
+    (weighted regularization triplet). Positives are weighed by the softmax of their distances, negatives by that of
+    their negative distances. An anchor without another image of its identity, or without negatives, adds nothing.
+
+    Args:
+        embeddings: (B, D), as they are; not normalized.
+        pids: (B,) identities.
+    Returns:
+        Scalar, the mean over anchors.
+    Raises:
+        ValueError: fewer than two embeddings, or lengths that differ.
+    """
+    positive, negative = _masks(embeddings, pids)
+    distances = euclidean_distances(embeddings)
+    near = _weighted(distances, positive, 1.0)
+    far = _weighted(distances, negative, -1.0)
+    counted = positive.any(dim=1) & negative.any(dim=1)
+    return (softplus(near - far) * counted).mean()
+
+
+def circle_loss(embeddings: Tensor, pids: Tensor, margin: float = 0.25, scale: float = 64.0) -> Tensor:
+    """Circle loss: similarities of pairs, each weighed by how far it is from its optimum.
+
+    Source: Sun et al., "Circle loss: a unified perspective of pair similarity optimization", CVPR 2020, equations (6)
+    to (8), for each anchor over all its pairs in the batch. An anchor without both kinds of pairs adds nothing.
+
+    Args:
+        embeddings: (B, D); their cosine similarities count.
+        pids: (B,) identities.
+        margin: m.
+        scale: gamma.
+    Returns:
+        Scalar, the mean over anchors.
+    Raises:
+        ValueError: fewer than two embeddings, or lengths that differ.
+    """
+    positive, negative = _masks(embeddings, pids)
+    with torch.autocast(embeddings.device.type, enabled=False):
+        unit = normalize(_wide(embeddings), dim=1)
+        cosine = unit @ unit.T
+    # The weights are constants: no gradient goes through them.
+    weight_positive = (1 + margin - cosine.detach()).clamp(min=0)
+    weight_negative = (cosine.detach() + margin).clamp(min=0)
+    logit_positive = -scale * weight_positive * (cosine - (1 - margin))
+    logit_negative = scale * weight_negative * (cosine - margin)
+    nearness = logit_positive.masked_fill(~positive, -torch.inf).logsumexp(dim=1)
+    farness = logit_negative.masked_fill(~negative, -torch.inf).logsumexp(dim=1)
+    counted = positive.any(dim=1) & negative.any(dim=1)
+    return softplus((nearness + farness).masked_fill(~counted, -torch.inf)).mean()
+
+
+def _masks(embeddings: Tensor, pids: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, B): pairs of one identity without the anchor itself, and pairs of two."""
+    if embeddings.dim() != 2 or len(embeddings) != len(pids) or len(pids) < 2:
+        raise ArgumentError(
+            f"Embeddings of shape {tuple(embeddings.shape)}, {len(pids)} identities: expected (B, D) and B, at least 2."
+        )
+    same = pids.unsqueeze(0) == pids.unsqueeze(1)
+    return same & ~torch.eye(len(pids), dtype=torch.bool, device=pids.device), ~same
+
+
+def _weighted(distances: Tensor, mask: Tensor, sign: float) -> Tensor:
+    """(B,) means of the masked distances, weighed by the softmax of ``sign`` times them; 0 where none is masked."""
+    scores = (sign * distances).masked_fill(~mask, torch.finfo(distances.dtype).min)
+    return (scores.softmax(dim=1) * distances * mask).sum(dim=1)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+# By the names that recipes use (``loss.pairs``): (embeddings, pids, margin of the recipe) -> scalar.
+PAIR_LOSSES: Mapping[Pairs, Callable[[Tensor, Tensor, float], Tensor]] = {
+    "batch-hard": batch_hard_triplet,
+    "soft-margin": lambda embeddings, pids, _: batch_hard_soft_margin(embeddings, pids),
+    "weighted": lambda embeddings, pids, _: weighted_triplet(embeddings, pids),
+    "circle": circle_loss,
+}

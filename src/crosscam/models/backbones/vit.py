@@ -1,0 +1,249 @@
+"""Vision transformers: from images to a map of patch tokens, with timm's parameter names (also DeiT's, DINO's, MAE's).
+
+Source: Dosovitskiy et al., "An image is worth 16x16 words", ICLR 2021.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, interpolate, scaled_dot_product_attention
+
+from crosscam.errors import ArgumentError, CheckpointError
+from crosscam.models.backbones.feature_map import Backbone
+
+PATCH = 16
+# Positions are kept for 224 x 224 pixels, as the published files have them, and stretched to the image's map.
+GRID = 14
+
+
+@dataclass(frozen=True)
+class ViTShape:
+    """Sizes of a vision transformer.
+
+    Attributes:
+        dim: length of a token.
+        depth: number of blocks.
+        heads: of the attention.
+    """
+
+    dim: int
+    depth: int
+    heads: int
+
+
+# "nano" is not a published size: it trains on a CPU.
+VITS = {
+    "vit-nano-16": ViTShape(128, 4, 4),
+    "vit-tiny-16": ViTShape(192, 12, 3),
+    "vit-small-16": ViTShape(384, 12, 6),
+    "vit-base-16": ViTShape(768, 12, 12),
+}
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) tokens -> (B, T, C)."""
+        query, key, value = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed: Tensor = self.proj(scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
+        return mixed
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU between them; the inner one is four times as wide."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, 4 * dim)
+        self.fc2 = nn.Linear(4 * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) tokens -> (B, T, C)."""
+        y: Tensor = self.fc2(gelu(self.fc1(x)))
+        return y
+
+
+class TransformerBlock(nn.Module):
+    """Attention and MLP, each after a layer norm and beside a skip.
+
+    Args:
+        dim: C.
+        heads: of the attention.
+        drop_path: probability that an image skips a branch in training (stochastic depth, Huang et al., ECCV 2016).
+    """
+
+    def __init__(self, dim: int, heads: int, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, heads)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MLP(dim)
+        self.drop_path = drop_path
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, T, C) tokens -> (B, T, C)."""
+        x = x + self._thin(self.attn(self.norm1(x)))
+        return x + self._thin(self.mlp(self.norm2(x)))
+
+    def _thin(self, branch: Tensor) -> Tensor:
+        if not self.training or not self.drop_path:
+            return branch
+        kept = torch.rand(len(branch), 1, 1, device=branch.device) >= self.drop_path
+        return branch * kept.to(branch.dtype) / (1 - self.drop_path)
+
+
+class PatchEmbedding(nn.Module):
+    """Patches of 16 x 16 pixels to tokens; with a lower stride they overlap (He et al., ICCV 2021, section 3.1)."""
+
+    def __init__(self, dim: int, stride: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, dim, PATCH, stride)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images -> (B, C, rows, columns)."""
+        patches: Tensor = self.proj(images)
+        return patches
+
+
+class VisionTransformer(Backbone):
+    """A vision transformer without its classifier.
+
+    Args:
+        shape: its sizes.
+        stride: from patch to patch, in pixels; 16 for patches side by side.
+        drop_path: largest probability of stochastic depth; it rises linearly from 0 at the first block.
+
+    Attributes:
+        out_channels: C, the length of a token.
+    """
+
+    refused = ("register_tokens", "dist_token")
+
+    def __init__(self, shape: ViTShape, stride: int = PATCH, drop_path: float = 0.0) -> None:
+        super().__init__()
+        self.out_channels = shape.dim
+        self.patch_embed = PatchEmbedding(shape.dim, stride)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + GRID * GRID, shape.dim))
+        last = max(shape.depth - 1, 1)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(shape.dim, shape.heads, drop_path * i / last) for i in range(shape.depth)
+        )
+        self.norm = nn.LayerNorm(shape.dim, eps=1e-6)
+        for values in (self.cls_token, self.pos_embed, *(m.weight for m in self.modules() if isinstance(m, nn.Linear))):
+            nn.init.trunc_normal_(values, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def embed(self, images: Tensor) -> tuple[Tensor, int, int]:
+        """(B, 3, H, W) normalised images -> (B, 1 + rows x columns, C) tokens, the class token first; rows; columns."""
+        patches = self.patch_embed(images)
+        rows, columns = (int(n) for n in patches.shape[2:])
+        tokens = patches.flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.cls_token.expand(images.shape[0], -1, -1), tokens], dim=1)
+        return tokens + resize_positions(self.pos_embed, rows, columns), rows, columns
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images -> (B, C, H/16, W/16): the patch tokens after the last norm, as a map."""
+        tokens, rows, columns = self.embed(images)
+        for block in self.blocks:
+            tokens = block(tokens)
+        patches: Tensor = self.norm(tokens)[:, 1:]
+        return patches.transpose(1, 2).reshape(images.shape[0], -1, rows, columns)
+
+    @property
+    def stages(self) -> Sequence[Sequence[nn.Module]]:
+        """The patch embedding, then each block. Class token and positions are trained in any case."""
+        return [[self.patch_embed], *([block] for block in self.blocks)]
+
+    def parted(self) -> NoReturn:
+        """A transformer has no block at which MGN could part it.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ArgumentError("A vision transformer cannot be parted for MGN. Take a convolutional backbone.")
+
+    def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a published file, by this network's names and sizes.
+
+        Positions of another image size and patches of another size are resized, and LayerScale (DINOv2) becomes part
+        of the layer before it.
+
+        Args:
+            state: named tensors, prefixes already taken off.
+        Raises:
+            CheckpointError: positions that are not a square.
+        """
+        found = dict(state)
+        if "pos_embed" in found:
+            found["pos_embed"] = _square_positions(found["pos_embed"])
+        kernel = found.get("patch_embed.proj.weight")
+        if kernel is not None and kernel.dim() == 4 and kernel.shape[2] == kernel.shape[3] < PATCH:
+            found["patch_embed.proj.weight"] = resize_patches(kernel, PATCH)
+        for name in [k for k in found if k.endswith((".ls1.gamma", ".ls2.gamma"))]:
+            scale = found.pop(name)
+            block, kind, _ = name.rsplit(".", 2)
+            layer = f"{block}.{'attn.proj' if kind == 'ls1' else 'mlp.fc2'}"
+            found[f"{layer}.weight"] = found[f"{layer}.weight"] * scale[:, None]
+            found[f"{layer}.bias"] = found[f"{layer}.bias"] * scale
+        return found
+
+
+def resize_positions(positions: Tensor, rows: int, columns: int) -> Tensor:
+    """Position embeddings of a square map, stretched to another map (bicubic).
+
+    Args:
+        positions: (1, 1 + G x G, C), the class token's first.
+        rows, columns: of the map that is wanted.
+    Returns:
+        (1, 1 + rows x columns, C)
+    """
+    grid = math.isqrt(int(positions.shape[1]) - 1)
+    if (rows, columns) == (grid, grid):
+        return positions
+    square = positions[:, 1:].transpose(1, 2).reshape(1, -1, grid, grid)
+    stretched = interpolate(square, size=(rows, columns), mode="bicubic", align_corners=False)
+    return torch.cat([positions[:, :1], stretched.flatten(2).transpose(1, 2)], dim=1)
+
+
+def _square_positions(positions: Tensor) -> Tensor:
+    count = positions.shape[1] - 1 if positions.dim() == 3 else -1
+    if count != round(max(count, 0) ** 0.5) ** 2:
+        raise CheckpointError(
+            f"pos_embed has shape {tuple(positions.shape)}: expected one position for the class token and those of a "
+            "square of patches. Files with more tokens (distillation, registers) or for other image shapes do not fit."
+        )
+    return resize_positions(positions, GRID, GRID)
+
+
+def resize_patches(kernel: Tensor, size: int) -> Tensor:
+    """Weights of a patch embedding for larger patches: an enlarged patch (bilinear) gives the same token.
+
+    Source: Beyer et al., "FlexiViT", CVPR 2023, section 3.4 (PI-resize).
+
+    Args:
+        kernel: (C, 3, P, P)
+        size: of the patches that are wanted, at least P.
+    Returns:
+        (C, 3, size, size)
+    """
+    old = kernel.shape[-1]
+    basis = torch.eye(old * old, dtype=torch.float64).reshape(old * old, 1, old, old)
+    enlarge = interpolate(basis, size=(size, size), mode="bilinear", align_corners=False).flatten(1)  # (P*P, size*size)
+    resized: Tensor = kernel.flatten(2).double() @ torch.linalg.pinv(enlarge).T
+    return resized.reshape(*kernel.shape[:2], size, size).to(kernel.dtype)
