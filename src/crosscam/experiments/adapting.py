@@ -96,7 +96,7 @@ def run_adaptation(
     listeners = listeners or Listeners()
     model = load_model(source, recipe)
     if labeled is not None:
-        check_scoring(recipe, labeled, model, None)
+        check_scoring(recipe, labeled, model)
     origin = origin_of(source)
     told = _Told(listeners)
     pictures = without_labels(dataset)
