@@ -33,13 +33,14 @@ from crosscam.gallery import (
     open_gallery,
     read_journeys,
 )
+from crosscam.gallery.entries import Entry
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.journeys import decide
 from crosscam.gallery.judging import plain_judge
 from crosscam.gallery.link_runs import LinkRun
 from crosscam.gallery.linking import Linker
 from crosscam.gallery.people_document import DOCUMENT, read_people
-from crosscam.gallery.track_table import tracks_of
+from crosscam.gallery.track_table import span, tracks_of
 from crosscam.gallery.transits import Transit, learn_transits, read_transits
 from crosscam.metrics.identity import identity_scores
 from crosscam.models.output import Block, Layout
@@ -508,6 +509,13 @@ def test_the_truth_of_watched_videos(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gt.txt cannot be read"):
         score_journeys(gallery, found, folder)
     gallery.close()
+
+
+def test_a_track_that_begins_with_the_video_does_not_begin_before_it() -> None:
+    seconds = 0.49962  # rounded up in the path
+    path = str(Fragment("/v.mp4", seconds, (1, 2, 3, 4), 15, (0.0, 3.17)))
+    entry = Entry(1, path, 0, None, START + seconds, "t", START)
+    assert span([entry]) == (START, pytest.approx(START + 3.17, abs=0.002))
 
 
 def test_other_paths_tell_no_fragment() -> None:

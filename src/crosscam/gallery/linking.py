@@ -117,8 +117,8 @@ class Linker:
         self._clusters: dict[int, Cluster] = {}
         self._cluster_of: dict[int, int] = {}
         self._begin(persons, together)
-        self._near: dict[int, set[int]] = {name: set() for name in self._clusters}
-        self._candidates: dict[Pair, Candidate | None] = {}
+        # What speaks for each cluster and its neighbors; the same candidate stands on both sides.
+        self._near: dict[int, dict[int, Candidate]] = {name: {} for name in self._clusters}
         for a, b in (*_nearest_pairs(self._rows, tracks.camids, persons == 0, options.nearest), *compared):
             self._join(self._cluster_of[a], self._cluster_of[b])
 
@@ -129,7 +129,8 @@ class Linker:
             transits: between cameras; None learns them from pairs that are sure by their distance.
         """
         self._transits = learn_transits(self._sure_gaps()) if transits is None else transits
-        self._candidates.clear()
+        for one, other in self._pairs():
+            self._near[one][other] = self._near[other][one] = self._compare(one, other)
         links = list(self._agglomerate())
         proposals = sorted(self._proposals(), key=lambda e: (-e.probability, e.first, e.second))
         clusters = tuple((tuple(c.members), c.person) for _, c in sorted(self._clusters.items()))
@@ -175,9 +176,9 @@ class Linker:
         """Let two clusters be compared, unless they are certainly two people, or far apart."""
         if one == other or other in self._near[one] or self._cannot(one, other):
             return
-        if self._candidate(one, other) is not None:
-            self._near[one].add(other)
-            self._near[other].add(one)
+        candidate = self._compare(min(one, other), max(one, other))
+        if candidate.alone > HOPELESS:
+            self._near[one][other] = self._near[other][one] = candidate
 
     def _said_apart(self, one: int, other: int) -> bool:
         if not self._apart:
@@ -200,15 +201,8 @@ class Linker:
 
     # Evidence
 
-    def _candidate(self, one: int, other: int) -> Candidate | None:
-        """What speaks for two clusters; None where nothing does."""
-        pair = (min(one, other), max(one, other))
-        if pair not in self._candidates:
-            found = self._compare(*pair)
-            self._candidates[pair] = found if found.alone > HOPELESS else None
-        return self._candidates[pair]
-
     def _compare(self, one: int, other: int) -> Candidate:
+        """What speaks for two clusters."""
         a, b = self._clusters[one], self._clusters[other]
         product = float(a.total @ b.total) / (len(a.members) * len(b.members))
         distance = math.sqrt(max(0.0, 2.0 - 2.0 * product))
@@ -240,27 +234,25 @@ class Linker:
         Candidates that exclude each other share what there is: 1 stands for none of them. A probability that is below
         ``least`` without any rival is given as 0.
         """
-        candidate = self._candidate(one, other)
-        if candidate is None or _share(candidate.odds) < least:
+        candidate = self._near[one][other]
+        if _share(candidate.odds) < least:
             return 0.0, 0.0
         odds = math.exp(min(candidate.odds, 50.0))
         found, rival = 1.0, 0.0
         for cluster, partner in ((one, other), (other, one)):
             others = [math.exp(min(o, 50.0)) for o in self._rival_odds(cluster, partner)]
-            total = 1.0 + odds + sum(others)
+            total = math.fsum((1.0, odds, *others))  # the same in any order of the neighbors
             found = min(found, odds / total)
             rival = max(rival, max(others, default=0.0) / total)
         return found, rival
 
     def _rival_odds(self, cluster: int, partner: int) -> Iterator[float]:
-        for other in self._near[cluster]:
-            candidate = self._candidate(cluster, other) if other != partner else None
-            if candidate is not None and candidate.odds > NO_RIVAL and self._separate(other, partner):
+        for other, candidate in self._near[cluster].items():
+            if candidate.odds > NO_RIVAL and other != partner and self._separate(other, partner):
                 yield candidate.odds
 
     def _evidence(self, one: int, other: int) -> Evidence:
-        candidate = self._candidate(one, other)
-        assert candidate is not None
+        candidate = self._near[one][other]
         probability, rival = self._probability(one, other)
         names = sorted(self._tracks.entries[number][0] for number in (candidate.first, candidate.second))
         usual = candidate.usual
@@ -283,8 +275,8 @@ class Linker:
             yield from self._gaps_within(cluster.members)
         for one, other in self._pairs():
             if self._probability(one, other, SURE)[0] >= SURE:
-                found = self._candidate(one, other)
-                if found and found.gap is not None and camids[found.first] != camids[found.second]:
+                found = self._near[one][other]
+                if found.gap is not None and camids[found.first] != camids[found.second]:
                     yield int(camids[found.first]), int(camids[found.second]), found.gap
 
     def _gaps_within(self, members: list[int]) -> Iterator[tuple[int, int, float]]:
@@ -327,22 +319,15 @@ class Linker:
 
     def _take_in(self, one: int, other: int) -> list[Pair]:
         """Merge two clusters; gives the pairs whose probability that changes."""
-        near = (self._near.pop(one) | self._near.pop(other)) - {one, other}
+        near = sorted((self._near.pop(one).keys() | self._near.pop(other).keys()) - {one, other})
         name = self._merge(one, other)
-        for pair in [pair for pair in self._touched(near, one, other) if pair in self._candidates]:
-            del self._candidates[pair]
-        self._near[name] = set()
-        for neighbour in near:
-            self._near[neighbour] -= {one, other}
-            self._join(name, neighbour)
+        self._near[name] = {}
+        for neighbor in near:
+            for gone in (one, other):
+                self._near[neighbor].pop(gone, None)
+            self._join(name, neighbor)
         changed = {(min(a, b), max(a, b)) for a in (*near, name) for b in self._near[a]}
         return sorted(changed)
-
-    @staticmethod
-    def _touched(near: set[int], one: int, other: int) -> Iterator[Pair]:
-        for neighbour in near:
-            for gone in (one, other):
-                yield min(neighbour, gone), max(neighbour, gone)
 
     def _proposals(self) -> Iterator[Evidence]:
         """Of pairs of people that stay two, those who are perhaps one."""

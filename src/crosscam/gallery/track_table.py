@@ -79,9 +79,12 @@ def span(entries: Sequence[Entry]) -> tuple[float, float]:
     for entry in entries:
         if entry.time is not None:
             fragment = Fragment.read(entry.path)
-            # On the entry's own clock: fragments count from the video's first frame, entries perhaps from 1970.
-            seen = () if fragment is None else fragment.seen
-            times += [entry.time, *(entry.time + (t - fragment.seconds) for t in seen if fragment)]
+            times.append(entry.time)
+            if fragment is not None:
+                # Fragments count from the video's first frame, entries perhaps from 1970. Fragments are rounded to the
+                # millisecond, and a track that begins with the video must not begin a little before it.
+                first_frame = round(entry.time - fragment.seconds, 3)
+                times += [first_frame + t for t in fragment.seen]
     return (min(times), max(times)) if times else (float("nan"), float("nan"))
 
 

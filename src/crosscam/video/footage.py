@@ -86,11 +86,15 @@ def frame_of(path: Path, fragment: Fragment) -> Pixels:
     return found
 
 
+def _pass_over(_: str) -> None:
+    """What is damaged was told when the video was watched."""
+
+
 def _by_time(path: Path, seconds: float) -> Pixels | None:
     """The frame of a time, from the key frame before it; None where it is not met."""
     with opened_video(os.fspath(path)) as (container, stream):
         first = _seek(container, stream, seconds)
-        for frame in decoded(container, stream, str) if first is not None else ():
+        for frame in decoded(container, stream, _pass_over) if first is not None else ():
             if frame.time is not None and frame.time - first >= seconds - EXACT:
                 return Pictures()(frame) if frame.time - first <= seconds + EXACT else None
     return None
@@ -99,7 +103,7 @@ def _by_time(path: Path, seconds: float) -> Pixels | None:
 def _by_number(path: Path, number: int) -> Pixels | None:
     """A frame by number, from the beginning on: slower, and for every file."""
     with opened_video(os.fspath(path)) as (container, stream):
-        for count, frame in enumerate(decoded(container, stream, str)):
+        for count, frame in enumerate(decoded(container, stream, _pass_over)):
             if count == number:
                 return Pictures()(frame)
     return None
@@ -109,7 +113,7 @@ def _seek(container: Any, stream: Any, seconds: float) -> float | None:
     """Go to the key frame before a time; the stamp of the first frame, None where the file cannot be searched."""
     import av
 
-    first = next((frame.time for frame in decoded(container, stream, str)), None)
+    first = next((frame.time for frame in decoded(container, stream, _pass_over)), None)
     if first is None:
         return None
     try:

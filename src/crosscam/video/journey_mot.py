@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from crosscam.gallery.entries import Where
@@ -68,7 +69,7 @@ def write_mot(folder: Path, gallery: Gallery, found: Journeys) -> MotTexts:
     check_folder(folder)
     made = mot_texts(gallery, found)
     for name, text in made.texts.items():
-        write_atomically(folder / name, lambda path, text=text: write_text(path, text))
+        write_atomically(folder / name, partial(write_text, text=text))
     return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
@@ -11,7 +11,9 @@ from crosscam.web import journey_schemas as s
 from crosscam.web.api import ERRORS, service_of, who_of
 from crosscam.web.service import MissingError
 
-CSV = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "A row for each track."}}
+CSV: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "A row for each track."}
+}
 
 router = APIRouter(prefix="/api/v1", responses=ERRORS)
 
