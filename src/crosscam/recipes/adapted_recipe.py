@@ -18,7 +18,7 @@ def adapted_recipe(source: Recipe) -> Recipe:
     """The recipe of an adaptation, before the user's settings.
 
     The network, its input and its scoring are the source's. Most stages of the backbone are frozen: they are most of a
-    step's time, and what they see is no camera's own. Small rates keep what the network knows.
+    step's time, and what they see is no camera's own. The rates are those that were measured (docs/adapt.md).
 
     Args:
         source: the recipe of the network to start from.
@@ -30,7 +30,7 @@ def adapted_recipe(source: Recipe) -> Recipe:
         description=f"{name}, fitted to pictures without labels.",
         data=replace(source.data, sampler="identities", batch_ids=16, batch_images=4, augment=AUGMENT, small_until=0.0),
         distill=Distill(),
-        optim=AdamW(lr_backbone=1e-4, lr_head=2e-4, weight_decay=5e-4),
+        optim=AdamW(lr_backbone=3.5e-4, lr_head=7e-4, weight_decay=5e-4),
         schedule=Cosine(floor=0.1),
         train=Train(
             epochs=10,
