@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from crosscam.data.datasets.holdout import holdout
     from crosscam.data.datasets.readers import read_dataset
     from crosscam.data.records import ReidDataset, Sample
+    from crosscam.experiments.adapting import adapt
     from crosscam.experiments.experiment import train
     from crosscam.gallery import create_gallery, open_gallery
     from crosscam.inference.descriptor_tables import DescriptorFile, read_descriptors
@@ -47,6 +48,7 @@ _PLACES = {
     "ReidOutput": "models.output",
     "Sample": "data.records",
     "TrackerFeatures": "inference.tracker_features",
+    "adapt": "experiments.adapting",
     "build_model": "recipes.catalogue",
     "create_gallery": "gallery",
     "evaluate_ranking": "metrics.ranking",
@@ -64,6 +66,7 @@ _PLACES = {
     "train": "experiments.experiment",
 }
 _ROOMS = (
+    "adaptation",
     "calibration",
     "data",
     "errors",
@@ -90,6 +93,7 @@ __all__ = [
     "ReidOutput",
     "Sample",
     "TrackerFeatures",
+    "adapt",
     "build_model",
     "create_gallery",
     "evaluate_ranking",

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from dense_neighborhoods import dense_neighborhoods
 
 from crosscam.metrics.ranking import evaluate_ranking
 from crosscam.retrieval.distances import pairwise_distances
@@ -23,28 +24,7 @@ def people(num_ids: int, per_id: int, noise: float, seed: int = 0) -> tuple[Any,
 
 def dense_oracle(query: Any, gallery: Any, k1: int, k2: int, share: float) -> np.ndarray:
     """The paper's definitions with sets and a dense matrix of neighbourhoods."""
-    x = np.concatenate([query, gallery]).astype(np.float64)
-    n = len(x)
-    distance = ((x[:, None] - x[None]) ** 2).sum(axis=2)
-    order = np.argsort(distance, axis=1, kind="stable")
-
-    def reciprocal(i: int, k: int) -> set[int]:
-        # N(p, k) holds the image itself and its k nearest others.
-        return {j for j in order[i, : k + 1] if i in order[j, : k + 1]}
-
-    encoded = np.zeros((n, n))
-    for i in range(n):
-        own = reciprocal(i, k1)
-        expanded = set(own)
-        for j in own:
-            theirs = reciprocal(j, round(k1 / 2))
-            if len(own & theirs) > 2 / 3 * len(theirs):
-                expanded |= theirs
-        members = sorted(expanded)
-        weights = np.exp(-distance[i, members] / distance[i].max())
-        encoded[i, members] = weights / weights.sum()
-    if k2 > 1:
-        encoded = np.stack([encoded[order[i, :k2]].mean(axis=0) for i in range(n)])
+    distance, encoded = dense_neighborhoods(np.concatenate([query, gallery]), k1, k2)
 
     result = np.empty((len(query), len(gallery)))
     for i in range(len(query)):

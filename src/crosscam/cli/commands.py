@@ -76,6 +76,7 @@ COMMANDS: Mapping[str, Command | Group] = {
     "data": DATA,
     "recipes": Command("recipes", "Recipes", "List the recipes, or all settings of one."),
     "train": Command("train", "Train", "Train a recipe, score it and write a report."),
+    "adapt": Command("adapt", "Adapt", "Fit a trained network to your cameras by pictures without labels."),
     "evaluate": Command("evaluate", "Evaluate", "Score a trained network on the query and gallery of a dataset."),
     "extract": Command("extract", "Extract", "Turn pictures into descriptors of length 1."),
     "export": Command("export", "Export", "Write a network as one file: uint8 images in, descriptors out."),

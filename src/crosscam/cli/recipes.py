@@ -41,7 +41,8 @@ class Recipes:
         if self.general.json:
             show_text(recipe_to_json(recipe))
         else:
-            rows = [(k, _as_typed(v)) for k, v in flatten(dataclasses.asdict(recipe)).items()]
+            # How a training by labels adapts is no setting of it.
+            rows = [(k, _as_typed(v)) for k, v in flatten(dataclasses.asdict(recipe)).items() if k != "adapt"]
             table(("setting", "value"), rows, numbers=False)
             _show_cost(recipe, self.images)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from crosscam.system import lazily
 
 if TYPE_CHECKING:
+    from crosscam.experiments.adapting import adapt
     from crosscam.experiments.experiment import train
     from crosscam.experiments.photographs import search_photographs
     from crosscam.experiments.scoring import Reranking, Scored
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "experiments.adapting": "adapt",
         "experiments.experiment": "train",
         "experiments.photographs": "search_photographs",
         "experiments.scoring": "Reranking Scored",
@@ -22,6 +24,7 @@ __getattr__, __dir__ = lazily(
 __all__ = [
     "Reranking",
     "Scored",
+    "adapt",
     "search_photographs",
     "train",
 ]

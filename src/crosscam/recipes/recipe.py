@@ -15,6 +15,7 @@ from crosscam.models.baselines.mgn import MGNModel
 from crosscam.models.baselines.trinet import TriNetModel
 from crosscam.models.rrid import RRIDModel
 from crosscam.models.systems import ModelSettings
+from crosscam.recipes.adapt_settings import ADAPT_RANGES, Adapt
 from crosscam.recipes.choices import SGD, ClassificationLoss, Loss, Optim, RRIDLoss, Schedule, Steps
 from crosscam.recipes.values import flatten, too_large
 
@@ -126,6 +127,9 @@ class Evaluation:
 class Recipe:
     """One complete experiment. A variant is ``dataclasses.replace`` of another.
 
+    Attributes:
+        adapt: how a trained network is fitted without labels; None for a training by labels. The loss is then its own.
+
     Raises:
         RecipeError: settings that cannot work together, with the setting to change.
     """
@@ -140,6 +144,7 @@ class Recipe:
     schedule: Schedule = field(default_factory=Steps)
     train: Train = field(default_factory=Train)
     evaluation: Evaluation = field(default_factory=Evaluation)
+    adapt: Adapt | None = None
 
     def __post_init__(self) -> None:
         self._check_ranges()
@@ -181,6 +186,8 @@ class Recipe:
 
     def _check_distillation(self) -> None:
         distill = self.distill
+        if self.adapt is not None and distill.teachers:
+            raise RecipeError("distill.teachers: an adaptation learns from clusters alone. Leave distill.* out.")
         weighs = distill.similarity > 0 or distill.mapping > 0
         if bool(distill.teachers) != weighs:
             raise RecipeError(
@@ -247,6 +254,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "train.checkpoint_steps": (0, math.inf),
     "evaluation.every": (0, math.inf),
     "evaluation.batch_size": (1, math.inf),
+    **ADAPT_RANGES,
 }
 _POSITIVE = ("optim.lr_backbone", "optim.lr_head", "optim.clip_norm")
 _BELOW_ONE = ("loss.label_smoothing", "optim.momentum", "optim.betas", "train.ema")

@@ -21,7 +21,7 @@ from crosscam.system.text import did_you_mean, parse_json
 
 def without_effect(recipe: Recipe) -> dict[str, str]:
     """Settings that change nothing in this recipe as it stands, each with the setting to change first."""
-    found = _idle_data(recipe) | _idle_training(recipe) | _idle_model(recipe.model)
+    found = _idle_data(recipe) | _idle_training(recipe) | _idle_model(recipe.model) | _idle_adaptation(recipe)
     pairs = getattr(recipe.loss, "pairs", None)
     if pairs in ("soft-margin", "weighted"):
         found["loss.margin"] = f"loss.pairs={pairs}"
@@ -86,6 +86,19 @@ def _idle_model(model: ModelSettings) -> dict[str, str]:
         found |= {f"model.{name}": "model.refined=false" for name in ("stripe_epochs", "assignment_epochs")}
     if isinstance(model, SVDNetModel) and not model.plan.iterations:
         found |= {f"model.plan.{name}": "model.plan.iterations=0" for name in ("base", "restraint", "relaxation")}
+    return found
+
+
+def _idle_adaptation(recipe: Recipe) -> dict[str, str]:
+    if recipe.adapt is None:
+        return {}
+    why = "crosscam adapt, whose loss is set by adapt.temperature and others of adapt"
+    found = {f"loss.{name}": why for name in field_names(type(recipe.loss))}
+    found |= {"evaluation.every": "crosscam adapt, which scores before and after"}
+    if not recipe.adapt.cameras:
+        found |= {f"adapt.{name}": "adapt.cameras=false" for name in ("inter_camera", "hard_proxies")}
+    elif not recipe.adapt.inter_camera:
+        found["adapt.hard_proxies"] = "adapt.inter_camera=0"
     return found
 
 

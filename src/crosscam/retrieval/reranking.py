@@ -100,14 +100,28 @@ def rerank(
             original = (block[:, num_query:] / furthest[:, None])[: num_query - first]
             result[first : first + len(original)] = original.cpu().numpy()
 
+    encoded = encode_neighborhoods(everyone, neighbors, largest, k1, k2)
+    _mix_jaccard(result, encoded, num_query, lambda_value)
+    return torch.from_numpy(result).to(everyone.device) if isinstance(query_descriptors, Tensor) else result
+
+
+def encode_neighborhoods(
+    everyone: Tensor, neighbors: Ints, largest: NDArray[np.float64], k1: int, k2: int
+) -> SparseRows:
+    """The k-reciprocal neighborhood of every image as a sparse row of weights that sum to 1, eq. (7) in the paper.
+
+    Args:
+        everyone: (N, D) descriptors.
+        neighbors: (N, >= max(k1 + 1, k2)) nearest images of each image, itself included, nearest first.
+        largest: (N,) squared distance of each image to the one that is furthest from it.
+        k1, k2: as in :func:`rerank`.
+    """
+    num_images = len(neighbors)
     rows_of, columns = k_reciprocal_neighbors(neighbors, k1)
     weights = np.exp(-pair_distances(everyone, rows_of, columns).astype(np.float64) / largest[rows_of])
     weights /= np.bincount(rows_of, weights=weights)[rows_of]
     encoded = _sparse_rows(rows_of, columns, weights, num_images)
-    if k2 > 1:
-        encoded = _average_over(neighbors[:, :k2], encoded)
-    _mix_jaccard(result, encoded, num_query, lambda_value)
-    return torch.from_numpy(result).to(everyone.device) if isinstance(query_descriptors, Tensor) else result
+    return _average_over(neighbors[:, :k2], encoded) if k2 > 1 else encoded
 
 
 def check_parameters(num_query: int, num_images: int, k1: int, k2: int, lambda_value: float) -> None:
@@ -194,7 +208,7 @@ def _average_over(neighbors: Ints, encoded: SparseRows) -> SparseRows:
     all_keys, all_values = [], []
     for first in range(0, num_images, ROWS_AT_A_TIME):
         sources = neighbors[first : first + ROWS_AT_A_TIME]
-        entries, source_of = _entries(encoded.offsets, sources.ravel())
+        entries, source_of = entries_of(encoded.offsets, sources.ravel())
         keys = (first + source_of // count) * num_images + encoded.columns[entries]
         keys, place = np.unique(keys, return_inverse=True)
         all_keys.append(keys)
@@ -203,7 +217,7 @@ def _average_over(neighbors: Ints, encoded: SparseRows) -> SparseRows:
     return _sparse_rows(rows_of, columns, np.concatenate(all_values), num_images)
 
 
-def _entries(offsets: Ints, rows: Ints) -> tuple[Ints, Ints]:
+def entries_of(offsets: Ints, rows: Ints) -> tuple[Ints, Ints]:
     """The entries of the given rows, one row after another, and for each which of ``rows`` it belongs to."""
     lengths = offsets[rows + 1] - offsets[rows]
     row_of = np.repeat(np.arange(len(rows)), lengths)
@@ -222,7 +236,7 @@ def _mix_jaccard(result: NDArray[np.float32], encoded: SparseRows, num_query: in
     offsets = np.searchsorted(encoded.columns[first_entry:][by_column], np.arange(num_images + 1))
     for query, row in enumerate(result):
         own = slice(encoded.offsets[query], encoded.offsets[query + 1])
-        entries, entry_of = _entries(offsets, encoded.columns[own])
+        entries, entry_of = entries_of(offsets, encoded.columns[own])
         overlap = np.bincount(
             owner_of[entries],
             weights=np.minimum(encoded.values[own][entry_of], weight[entries]),

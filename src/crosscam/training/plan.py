@@ -51,9 +51,18 @@ def checked_labels(recipe: Recipe, dataset: ReidDataset) -> NDArray[np.int64]:
 
 
 def epoch_batches(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> Batches:
-    """The batches of one epoch, whatever the number of processes; seed and epoch decide, so every process knows all."""
+    """The batches of one epoch, whatever the number of processes; seed and epoch decide, so every process knows all.
+
+    Args:
+        recipe: how large they are, and the seed.
+        labels: (N,) class numbers; images with -1 are left out.
+        epoch: 1-based.
+    """
     rng = np.random.default_rng([recipe.train.seed, epoch])
-    ids, images = recipe.data.batch_ids, recipe.data.batch_images
+    chosen = np.flatnonzero(labels >= 0)
+    labels = labels[chosen]
+    # Clusters in place of identities may be fewer than a batch takes.
+    ids, images = min(recipe.data.batch_ids, len(np.unique(labels))), recipe.data.batch_images
     if recipe.data.sampler == "identities":
         batches = identity_batches(labels, ids, images, rng)
     elif recipe.data.sampler == "anchors":
@@ -61,7 +70,7 @@ def epoch_batches(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> Batc
     else:
         batches = shuffled_batches(labels, ids * images, images, rng)
     # One image cannot be normalized.
-    return [b for b in batches if len(b) >= 2]
+    return [chosen[b] for b in batches if len(b) >= 2]
 
 
 def unseen_note(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> str | None:
@@ -69,7 +78,7 @@ def unseen_note(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> str | 
 
     Every batch takes images of P identities, so that an epoch ends when fewer than P have images left.
     """
-    if recipe.data.sampler == "anchors":
+    if recipe.data.sampler == "anchors" or recipe.adapt is not None:
         return None  # each image is once an anchor
     batches = epoch_batches(recipe, labels, epoch)
     seen = len(np.unique(np.concatenate(batches))) if batches else 0

@@ -69,7 +69,8 @@ def training_data(folder: Path) -> str:
     try:
         data = parse_json(read_text(file))["data"]
         images, people = int(data["train_images"]), int(data["train_ids"])
-        return f"{images:,} images of {people:,} identities ({data['name']}, fingerprint {data['fingerprint']})"
+        whom = f"of {people:,} identities" if people else "without labels"
+        return f"{images:,} images {whom} ({data['name']}, fingerprint {data['fingerprint']})"
     except (DataError, ValueError, LookupError, TypeError):
         return "not known"
 
@@ -216,14 +217,33 @@ def save_trained_on(folder: Path, dataset: ReidDataset, further: Sequence[Path] 
         TrainingError: the file cannot be written.
     """
     paths = [*(s.path for s in dataset.train), *further]
+    _write_trained_on(folder, _readable_digests(paths), len({s.pid for s in dataset.train}), len(paths))
+
+
+def save_adapted_on(folder: Path, source: Path, dataset: ReidDataset) -> None:
+    """As :func:`save_trained_on` for an adaptation, with the images of its source; nothing if those are not known."""
+    known = load_trained_on(source)
+    if known is None:
+        return
+    digests = np.union1d(known, _readable_digests([s.path for s in dataset.train]))
+    people = parse_json(read_text(run_folder(source) / TRAINED_ON)).get("people", 0)
+    _write_trained_on(folder, digests, people, len(digests))
+
+
+def _readable_digests(paths: Sequence[Path]) -> Digests:
+    """(N,) digests of files, all of which can be read."""
     digests = digests_of(paths)
     lost = np.flatnonzero(digests == _UNREADABLE)
     if len(lost):
         raise DataError(f"{paths[lost[0]]} cannot be read. 'crosscam data doctor' lists all that a data set has.")
+    return digests
+
+
+def _write_trained_on(folder: Path, digests: Digests, people: int, images: int) -> None:
     rows = np.unique(digests).astype(">u8").view(np.uint8).reshape(-1, 8)
     value = {
-        "people": len({s.pid for s in dataset.train}),
-        "images": len(paths),
+        "people": people,
+        "images": images,
         "digest": f"first {DIGEST_BYTES} bytes of the SHA-256 of each image file, sorted, in base64",
         "digests": base64.b64encode(rows[:, -DIGEST_BYTES:].tobytes()).decode("ascii"),
     }

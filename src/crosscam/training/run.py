@@ -18,8 +18,10 @@ from crosscam.data.augment import prepare
 from crosscam.data.loading import Images, embed
 from crosscam.data.records import ReidDataset
 from crosscam.errors import TrainingError
-from crosscam.models.output import describe
+from crosscam.losses.system_losses import Loss
+from crosscam.models.output import ReidOutput, describe
 from crosscam.models.rrid import RRID
+from crosscam.models.systems import begin_epoch
 from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
@@ -28,7 +30,7 @@ from crosscam.system.cores import chip_has_bf16
 from crosscam.system.distributed import ALONE
 from crosscam.training.optim import build_optimizer
 from crosscam.training.plan import checked_labels
-from crosscam.training.provenance import provenance_of
+from crosscam.training.provenance import provenance_of, save_trained_on
 from crosscam.training.teachers import Distiller, build_distiller
 
 # Images that tell a block's covariance well enough: dozens for each of its numbers.
@@ -65,7 +67,7 @@ class RunState:
 
     def __init__(self, recipe: Recipe, dataset: ReidDataset, folder: Path) -> None:
         self.recipe, self.dataset, self.folder, self.world = recipe, dataset, folder, ALONE
-        self.labels = checked_labels(recipe, dataset)
+        self.labels = self.first_labels()
         self.average: dict[str, Tensor] | None = None
         self.distiller: Distiller | None = None
         self.epoch, self.batch, self.steps, self.images_seen = 1, 0, 0, 0
@@ -78,6 +80,53 @@ class RunState:
         """K, identities to classify."""
         return int(self.labels.max()) + 1
 
+    # What a training without labels does in another way; see crosscam.adaptation.adapter.
+
+    def first_labels(self) -> NDArray[np.int64]:
+        """(N,) class numbers of the training images when the training begins."""
+        return checked_labels(self.recipe, self.dataset)
+
+    def build(self, *, pretrained: bool) -> nn.Module:
+        """The network before its first step; without ``pretrained``, one that gets all its weights next."""
+        return build_model(self.recipe, self.num_ids, pretrained=pretrained)
+
+    def begin_phase(self) -> bool:
+        """Prepare a system with stages for the epoch; whether what is trained may have changed."""
+        return begin_epoch(self.recipe.model, self.model, self.epoch, resumed=self.batch > 0)
+
+    def renew_labels(self, images: Images) -> None:
+        """Called before the first epoch and each one; labels of people stay as they are."""
+
+    def loss_of(self, output: ReidOutput, targets: Tensor, indices: NDArray[np.int64]) -> Loss:
+        """The loss of one batch.
+
+        Args:
+            output: what the network gave for B images.
+            targets: (B,) class numbers.
+            indices: (B,) of the images.
+        """
+        del indices
+        return self.recipe.loss.compute(output, targets)
+
+    def save_origin(self, further: Sequence[Path]) -> None:
+        """Write whom the training learns from; ``further`` images have no labels."""
+        save_trained_on(self.folder, self.dataset, further)
+
+    def provenance(self, record: Mapping[str, float]) -> dict[str, Any]:
+        """Where the weights come from, after the epoch of ``record``."""
+        return provenance_of(self.recipe, self.dataset, record, self.images_seen)
+
+    def further_record(self) -> dict[str, float]:
+        """What else is written down of an epoch."""
+        return {}
+
+    def further_state(self) -> dict[str, Any]:
+        """What else is needed to go on."""
+        return {}
+
+    def restore_further(self, state: Mapping[str, Any]) -> None:
+        """Take up what :meth:`further_state` gave."""
+
     def start(self, *, pretrained: bool = True, teacher_dims: Sequence[int] = ()) -> None:
         """Build the network as it is before its first step; the seed alone decides the weights.
 
@@ -87,7 +136,7 @@ class RunState:
         """
         recipe, device = self.recipe, self.world.device
         torch.manual_seed(recipe.train.seed)
-        self.model = build_model(recipe, self.num_ids, pretrained=pretrained).to(device)
+        self.model = self.build(pretrained=pretrained).to(device)
         if recipe.train.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.train.ema:
@@ -112,6 +161,7 @@ class RunState:
             self.average = {k: v.to(self.world.device) for k, v in state["average"].items()}
         self.epoch, self.batch, self.steps = state["epoch"], state["batch"], state["step"]
         self.images_seen, self.sums = state["images_seen"], dict(state["sums"])
+        self.restore_further(state)
         self._cpu_seconds += state["cpu_seconds"]
         processes = self.world.size
         if state.get("processes", processes) == processes:
@@ -137,6 +187,7 @@ class RunState:
             "threads": torch.get_num_threads(),
             "processes": self.world.size,
             "cpu_seconds": self.cpu_seconds,
+            **self.further_state(),
         }
 
     def save(self) -> None:
@@ -156,8 +207,7 @@ class RunState:
     def save_readable(self, record: Mapping[str, float]) -> None:
         """Write what others read: the weights, and where they come from."""
         checkpoint.save_weights(self.folder, self.average or self.model.state_dict())
-        provenance = provenance_of(self.recipe, self.dataset, record, self.images_seen)
-        checkpoint.save_provenance(self.folder, provenance)
+        checkpoint.save_provenance(self.folder, self.provenance(record))
 
     def _check_weights(self) -> None:
         """A gradient that is not finite shows in the weights one step before it shows in the loss."""

@@ -18,9 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
-from crosscam.models.systems import begin_epoch
 from crosscam.recipes import checkpoint
-from crosscam.recipes.catalogue import build_model, random_start
+from crosscam.recipes.catalogue import random_start
 from crosscam.recipes.recipe import Recipe
 from crosscam.system.cores import keep_freed_memory
 from crosscam.system.distributed import World, joined_world
@@ -28,13 +27,11 @@ from crosscam.system.files import make_folder
 from crosscam.training.callbacks import Listeners, Logbook, Neighbors, StepReport, read_history, stop_requests
 from crosscam.training.optim import freeze_stages, set_learning_rate
 from crosscam.training.plan import PlannedBatch, augmented, planned_batches, unseen_note
-from crosscam.training.provenance import save_trained_on
 from crosscam.training.run import RunState
 from crosscam.training.sync_batch import WholeBatchNorm, whole_output
 from crosscam.training.teachers import teacher_rows, unlabeled_paths
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
-TERMS = ("loss", "triplet", "cross_entropy")
 
 
 def train(
@@ -79,12 +76,15 @@ class Trainer(RunState):
     Attributes:
         unlabeled: further images, for the teachers alone.
         taught: (N, T) descriptors of each teacher.
+        terms: names of the loss and its two terms.
         Others: see :class:`RunState`.
 
     Raises:
         DataError: too few identities or images.
         RecipeError: pictures without labels that are not there.
     """
+
+    terms = ("loss", "triplet", "cross_entropy")
 
     def __init__(
         self,
@@ -123,15 +123,16 @@ class Trainer(RunState):
         recipe, folder, world = self.recipe, self.folder, self.world
         self.listeners.tell(random_start(recipe))
         if not self._begin():
-            model = build_model(recipe, self.num_ids, pretrained=False)
+            model = self.build(pretrained=False)
             checkpoint.load_weights_into(model, folder, recipe)
             return model.to(world.device).eval()
         data = recipe.data
         images = open_images(self._paths, data.height, data.width, data.cache, self.listeners.reading)
+        self.renew_labels(images)
         if world.rank == 0:
-            # Not before: images that cannot be read must not leave a folder that looks like a training.
+            # Not before: images that cannot be read or learned must not leave a folder that looks like a training.
             checkpoint.save_recipe(folder, recipe)
-            save_trained_on(folder, self.dataset, self.unlabeled)
+            self.save_origin(self.unlabeled)
             self.listeners.tell(unseen_note(recipe, self.labels, self.epoch))
         keep_freed_memory()
         with Logbook(folder, self.epoch - 1) if world.rank == 0 else nullcontext() as self._book:
@@ -182,6 +183,7 @@ class Trainer(RunState):
         try:
             with stop_requests() as stop:
                 while self.epoch <= last:
+                    self.renew_labels(images)
                     self._train_epoch(images, stop)
                     scored = evaluate is not None and every and (self.epoch % every == 0 or self.epoch == last)
                     if scored or self.epoch == last:
@@ -196,7 +198,7 @@ class Trainer(RunState):
         """What is left of the current epoch; saves in between as the recipe says, and when asked to stop."""
         recipe, world = self.recipe, self.world
         # Before the wrapping, which must know what is trained.
-        if begin_epoch(recipe.model, self.model, self.epoch, resumed=self.batch > 0) or self._network is None:
+        if self.begin_phase() or self._network is None:
             self._network = DistributedDataParallel(self.model) if world.size > 1 else self.model
         batches = planned_batches(recipe, self.labels, len(self.unlabeled), self.epoch, world)
         if not batches:
@@ -241,7 +243,8 @@ class Trainer(RunState):
         """
         train, split, device, network = self.recipe.train, batch.split, self.world.device, self._network
         assert network is not None
-        pids = torch.from_numpy(self.labels[batch.indices[batch.indices < len(self.labels)]])
+        labelled = batch.indices[batch.indices < len(self.labels)]
+        pids = torch.from_numpy(self.labels[labelled])
         place = self.epoch, self.batch
         inputs = augmented(self.recipe, pixels.to(device, non_blocking=True), split, place, self.world.rank)
         set_learning_rate(self.optimizer, batch.rate)
@@ -250,14 +253,14 @@ class Trainer(RunState):
         with network.no_sync() if waits else nullcontext():  # type: ignore[operator]
             with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16), whole:
                 output = whole_output(network(inputs), split)
-            loss = self.recipe.loss.compute(output.first(len(pids)), pids.to(device, non_blocking=True))
+            loss = self.loss_of(output.first(len(pids)), pids.to(device, non_blocking=True), labelled)
             total = loss.total
             if self.distiller is not None:
                 rows = torch.from_numpy(batch.indices)
                 total = total + self.distiller(output.descriptor, [t[rows].to(device) for t in self.taught])
                 self.add("distillation", float((total - loss.total).detach()) * len(pids))
             values = torch.stack((total, loss.triplet, loss.cross_entropy)).detach().float().tolist()
-            losses: dict[str, float] = dict(zip(TERMS, values, strict=True))
+            losses: dict[str, float] = dict(zip(self.terms, values, strict=True))
             self.check_losses(losses)
             (total / train.accumulate).backward()  # type: ignore[no-untyped-call]
         for name, value in losses.items():
@@ -275,7 +278,8 @@ class Trainer(RunState):
         record = {
             "epoch": self.epoch,
             "step": self.steps,
-            **{name: self.sums[name] / images for name in (*TERMS, "distillation") if name in self.sums},
+            **{name: self.sums[name] / images for name in (*self.terms, "distillation") if name in self.sums},
+            **self.further_record(),
             "lr": self.optimizer.param_groups[-1]["lr"],
             "images_per_second": images / seconds,
             "seconds": seconds,

@@ -1,0 +1,192 @@
+"""Clusters in place of identities: DBSCAN on sparse Jaccard distances, within what tracks and times allow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.adaptation.units import Ints, Units
+from crosscam.errors import ArgumentError, DataError, TrainingError
+from crosscam.recipes.adapt_settings import Adapt
+from crosscam.retrieval.jaccard import near_pairs
+from crosscam.retrieval.reranking import SparseRows
+
+Rows = NDArray[np.float32]
+# Pictures of tracks that the silhouette is taken of: their distances are a dense matrix of 32 MB.
+SILHOUETTE_PICTURES = 2000
+
+
+def check_clustering() -> None:
+    """Refuse to begin without the library that clusters.
+
+    Raises:
+        TrainingError: it is not installed.
+    """
+    if find_spec("sklearn") is None or find_spec("scipy") is None:
+        raise TrainingError("Adapting without labels needs scikit-learn: pip install 'crosscam[adapt]'.")
+
+
+def cluster(descriptors: Rows, units: Units, settings: Adapt) -> Ints:
+    """(N,) cluster of each picture, numbered from 0 by the first pictures; -1 for pictures in none.
+
+    A track is clustered as one picture that counts as often as it has pictures. Units that are known to be two people
+    have no edge, and where others join them into one cluster, it is split.
+
+    Args:
+        descriptors: (N, D) of length 1.
+        units: of the pictures.
+        settings: of the clusters.
+    """
+    from scipy.sparse import csr_matrix
+    from sklearn.cluster import DBSCAN
+
+    rows = unit_rows(descriptors, units)
+    try:
+        pairs = near_pairs(rows, settings.eps, k1=settings.k1, k2=settings.k2)
+    except ArgumentError as error:
+        raise DataError(f"Clusters cannot be made with adapt.eps={settings.eps:g}: {error}") from error
+    if units.keeps_apart:
+        pairs = _without(pairs, units)
+    matrix = csr_matrix((pairs.values, pairs.columns, pairs.offsets), shape=(len(rows), len(rows)))
+    scan = DBSCAN(eps=settings.eps, min_samples=settings.min_images, metric="precomputed")
+    found: Ints = scan.fit_predict(matrix, sample_weight=units.sizes).astype(np.int64)
+    if units.keeps_apart:
+        found = _split(found, rows, units)
+    return _numbered(found[units.of_picture], settings.min_images)
+
+
+def unit_rows(descriptors: Rows, units: Units) -> Rows:
+    """(U, D) mean descriptors of the units, scaled to length 1."""
+    sums = np.zeros((len(units), descriptors.shape[1]))
+    np.add.at(sums, units.of_picture, descriptors)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    unit: Rows = (sums / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    return unit
+
+
+def _without(pairs: SparseRows, units: Units) -> SparseRows:
+    """The pairs of units that may be one person."""
+    count = len(pairs.offsets) - 1
+    first = np.repeat(np.arange(count), np.diff(pairs.offsets))
+    kept = ~units.apart(first, pairs.columns)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(first[kept], minlength=count))])
+    return SparseRows(offsets, pairs.columns[kept], pairs.values[kept])
+
+
+def _split(labels: Ints, rows: Rows, units: Units) -> Ints:
+    """The clusters, those with units that are two people in several; each unit goes where it fits best.
+
+    The largest units of a cluster choose first; one that may go nowhere begins a new part.
+    """
+    result, number = np.full_like(labels, -1), 0
+    for label in range(int(labels.max(initial=-1)) + 1):
+        members = np.flatnonzero(labels == label)
+        parts: list[list[int]] = []
+        sums: list[NDArray[np.float64]] = []
+        for unit in members[np.argsort(-units.sizes[members], kind="stable")]:
+            free = [
+                k for k, part in enumerate(parts) if not units.apart(np.full(len(part), unit), np.array(part)).any()
+            ]
+            if free:
+                fits = [float(sums[k] @ rows[unit] / np.linalg.norm(sums[k])) for k in free]
+                best = free[int(np.argmax(fits))]
+            else:
+                best = len(parts)
+                parts.append([])
+                sums.append(np.zeros(rows.shape[1]))
+            parts[best].append(int(unit))
+            sums[best] += units.sizes[unit] * rows[unit]
+        for part in parts:
+            result[part] = number
+            number += 1
+    return result
+
+
+def _numbered(labels: Ints, least: int) -> Ints:
+    """Clusters of at least so many pictures, numbered in the order of their first pictures."""
+    known = labels[labels >= 0]
+    numbers, first, counts = np.unique(known, return_index=True, return_counts=True)
+    order = numbers[np.argsort(first)]
+    kept = [number for number in order if counts[numbers == number][0] >= least]
+    table = np.full(int(labels.max(initial=-1)) + 2, -1, np.int64)  # the last place is that of -1
+    table[kept] = np.arange(len(kept))
+    return table[labels]
+
+
+def check_clusters(labels: Ints, settings: Adapt) -> None:
+    """Refuse clusters that nothing can be learned from.
+
+    Raises:
+        DataError: there is none, or only one.
+    """
+    if not (labels >= 0).any():
+        raise DataError(
+            f"No cluster among {len(labels):,} pictures: nowhere are adapt.min_images={settings.min_images} of them "
+            f"near enough (adapt.eps={settings.eps:g}). Add pictures of each person, or change these settings."
+        )
+    if labels.max() == 0:
+        raise DataError(
+            f"All {int((labels == 0).sum()):,} clustered pictures are one cluster (adapt.eps={settings.eps:g}): "
+            "nothing tells people apart. Lower adapt.eps, or add pictures of other people."
+        )
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """What an epoch's clusters are like.
+
+    Attributes:
+        clusters: how many.
+        unclustered: share of the pictures that are in none.
+        mean_size: pictures of a cluster.
+        agreement: adjusted Rand index with the last epoch's clusters, over pictures that are clustered in both; None in
+            the first epoch.
+        silhouette: of tracks by their pictures' descriptors, -1 to 1; None without two tracks of two pictures.
+    """
+
+    clusters: int
+    unclustered: float
+    mean_size: float
+    agreement: float | None = None
+    silhouette: float | None = None
+
+    def record(self) -> dict[str, float]:
+        """The numbers that are known."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def measure(labels: Ints, before: Ints, descriptors: Rows, units: Units) -> Clusters:
+    """What clusters are like.
+
+    Args:
+        labels: (N,) of this epoch.
+        before: (N,) of the last one; all -1 in the first.
+        descriptors: (N, D) of length 1.
+        units: of the pictures.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    count, clustered = int(labels.max(initial=-1)) + 1, labels >= 0
+    both = clustered & (before >= 0)
+    agreement = float(adjusted_rand_score(before[both], labels[both])) if both.any() else None
+    mean = float(clustered.sum() / max(1, count))
+    return Clusters(count, float(1 - clustered.mean()), mean, agreement, track_silhouette(descriptors, units))
+
+
+def track_silhouette(descriptors: Rows, units: Units) -> float | None:
+    """Silhouette of tracks with two pictures or more: of all, or of ``SILHOUETTE_PICTURES`` pictures, by whole tracks.
+
+    Source: Rousseeuw, J. Comput. Appl. Math. 1987.
+    """
+    from sklearn.metrics import silhouette_score
+
+    tracks = np.flatnonzero(units.sizes > 1)
+    tracks = tracks[np.random.default_rng(0).permutation(len(tracks))]
+    within = np.cumsum(units.sizes[tracks]) <= SILHOUETTE_PICTURES
+    places = np.flatnonzero(np.isin(units.of_picture, tracks[within]))
+    if within.sum() < 2:
+        return None
+    return float(silhouette_score(descriptors[places], units.of_picture[places]))

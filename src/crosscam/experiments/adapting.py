@@ -1,0 +1,230 @@
+"""A trained network fitted to pictures without labels: what it starts from, what it learns, and what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from crosscam.adaptation.adapter import FINGERPRINT, Adapter, check_same_source
+from crosscam.adaptation.outcome import Outcome, Scores, data_of, known_before, save_outcome
+from crosscam.adaptation.pseudo_labels import check_clustering
+from crosscam.data.datasets.camera_folders import has_pictures, read_pictures
+from crosscam.data.datasets.readers import read_dataset, recognize
+from crosscam.data.records import DISTRACTOR_PID, ReidDataset
+from crosscam.data.text_files import read_text
+from crosscam.errors import DataError, TrainingError
+from crosscam.experiments.experiment import SCORES, save_scores
+from crosscam.experiments.scoring import TestImages, check_scoring
+from crosscam.inference.describing import describing_model, load_model
+from crosscam.inference.engines.network_file import is_network_file
+from crosscam.inference.engines.registry import is_exported
+from crosscam.inference.imported import declaration_of
+from crosscam.recipes import checkpoint
+from crosscam.recipes.adapted_recipe import adapted_recipe
+from crosscam.recipes.recipe import Recipe
+from crosscam.recipes.settings import with_settings
+from crosscam.recipes.values import flatten
+from crosscam.system.files import check_folder
+from crosscam.system.text import parse_json
+from crosscam.training.callbacks import Listeners, read_history, training_reported
+from crosscam.training.provenance import training_data
+
+
+def recipe_for(source: Path, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe by which a network is adapted.
+
+    Args:
+        source: run folder or shipped network.
+        settings: changes, such as ``adapt.eps=0.4``.
+    Raises:
+        TrainingError: a network that cannot be trained.
+        CheckpointError: not a run folder.
+        RecipeError: no such setting.
+    """
+    if is_network_file(source) or is_exported(source) or declaration_of(source, None) is not None:
+        raise TrainingError(
+            f"{source} is a network that cannot be trained here: a file, or one from elsewhere. Give a run folder of "
+            "'crosscam train', or rrid-mini."
+        )
+    return with_settings(adapted_recipe(checkpoint.load_recipe(source)), settings, once=True)
+
+
+def without_labels(dataset: ReidDataset) -> ReidDataset:
+    """The pictures to learn from, every identity taken away: the training subset, or all of an unlabeled folder.
+
+    Raises:
+        DataError: there are none.
+    """
+    # A folder of pictures without names is all gallery; a test split is never learned from.
+    chosen = dataset.train or (dataset.gallery if not dataset.query else ())
+    if not chosen:
+        raise DataError(
+            f"{dataset.root} has a test split and no training pictures. Give pictures that are not tested on."
+        )
+    train = tuple(replace(sample, pid=DISTRACTOR_PID) for sample in chosen)
+    return ReidDataset(dataset.name, dataset.root, train, notes=dataset.notes)
+
+
+def run_adaptation(
+    source: Path,
+    recipe: Recipe,
+    dataset: ReidDataset,
+    folder: Path,
+    *,
+    labeled: ReidDataset | None = None,
+    resume: bool = False,
+    listeners: Listeners | None = None,
+) -> Outcome:
+    """Adapt a network, and tell what came of it; see :func:`adapt`.
+
+    Args:
+        source: run folder or shipped network.
+        recipe: of :func:`recipe_for`.
+        dataset: its training pictures are learned; their identities are taken away first.
+        folder: the run folder to write.
+        labeled: its query and gallery are scored before and after; nothing is learned from them.
+        resume: go on with an interrupted adaptation.
+        listeners: told of the progress.
+    Raises:
+        CrosscamError: as the parts raise it.
+    """
+    check_clustering()
+    listeners = listeners or Listeners()
+    model = load_model(source, recipe)
+    if labeled is not None:
+        check_scoring(recipe, labeled, model)
+    origin = origin_of(source)
+    told = _Told(listeners)
+    pictures = without_labels(dataset)
+    adapter = Adapter(source, origin, recipe, pictures, folder, resume=resume, listeners=told.listeners)
+    notes = [*adapter.units.notes, *_tested_too(pictures, labeled)]
+    for note in notes:
+        listeners.tell(note)
+    with adapter.joined() as world:
+        if resume:
+            _check_finished(folder, origin)
+        test = None if labeled is None else TestImages(labeled, recipe, listeners.reading, world)
+        before: Scores | None = None
+        if test is not None and labeled is not None:
+            before = known_before(folder, origin[FINGERPRINT], labeled.fingerprint()) if resume else None
+            before = before or test.score(model.to(world.device), "before").to_dict()
+
+        def save(after: Scores | None = None) -> Outcome:
+            epochs = read_history(folder)
+            settings = flatten(asdict(recipe))
+            outcome = Outcome(origin, data_of(pictures), settings, notes, epochs, before, after)
+            save_outcome(folder, outcome)
+            return outcome
+
+        told.save = save
+        trained = adapter.fit()
+        if test is None:
+            return save()
+        scored = test.score(describing_model(recipe, trained.state_dict()).to(world.device), "adapted")
+        save_scores(folder / SCORES, [scored])
+        return save(scored.to_dict())
+
+
+class _Told:
+    """Listeners by which what came of each epoch is on the disk before the user is told of it.
+
+    Args:
+        listeners: the user's.
+
+    Attributes:
+        save: writes it.
+        listeners: for the adaptation.
+    """
+
+    def __init__(self, listeners: Listeners) -> None:
+        self.save: Callable[[], object] = lambda: None
+        self._user = listeners
+        self.listeners = replace(listeners, epoch=self._epoch)
+
+    def _epoch(self, record: Mapping[str, float]) -> None:
+        self.save()
+        if self._user.epoch:
+            self._user.epoch(record)
+
+
+def origin_of(source: Path) -> dict[str, Any]:
+    """What provenance tells of the network that an adaptation starts from.
+
+    Raises:
+        CheckpointError: not a run folder.
+    """
+    return {
+        "name": checkpoint.load_recipe(source).name,
+        "folder": source.name,
+        FINGERPRINT: checkpoint.digest_of(checkpoint.load_weights(source))[:16],
+        "trained_on": training_data(source),
+    }
+
+
+def _tested_too(pictures: ReidDataset, labeled: ReidDataset | None) -> list[str]:
+    """A sentence where scored pictures are learned from, though without labels."""
+    if labeled is None:
+        return []
+    tested = {s.path for s in (*labeled.query, *labeled.gallery)}
+    shared = len(tested & {s.path for s in pictures.train})
+    if not shared:
+        return []
+    return [f"{shared:,} of the {len(tested):,} scored pictures are learned from, too, though without their labels."]
+
+
+def _check_finished(folder: Path, origin: Mapping[str, Any]) -> None:
+    """Refuse to go on with an adaptation of another network."""
+    place = folder / checkpoint.PROVENANCE
+    if place.is_file():
+        with suppress(DataError, ValueError, LookupError, TypeError):
+            check_same_source(folder, parse_json(read_text(place))["adapted_from"][FINGERPRINT], origin)
+
+
+def adapt(
+    source: str | os.PathLike[str],
+    data: str | os.PathLike[str] | ReidDataset,
+    folder: str | os.PathLike[str],
+    *,
+    labeled: str | os.PathLike[str] | ReidDataset | None = None,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    progress: bool = True,
+) -> Outcome:
+    """Fit a trained network to pictures without labels; ``crosscam adapt`` as a function.
+
+    Args:
+        source: run folder, or the name of a network that comes with crosscam.
+        data: a dataset, or its folder or table; its training pictures are learned, or all of a folder of pictures.
+            Cameras, tracks and times count; identities are not looked at.
+        folder: the run folder to write, which :meth:`crosscam.Extractor.load` opens.
+        labeled: a dataset whose query and gallery are scored before and after.
+        settings: changes of the recipe, such as ``["adapt.eps=0.4", "train.epochs=5"]``.
+        resume: go on with the adaptation in the folder, or begin it if there is none yet.
+        progress: show a bar, and a line for each epoch and note, on standard error; False for silence.
+    Returns:
+        What came of it, as ``adapt.json`` in the folder tells it.
+    Raises:
+        TrainingError: a network that cannot be trained, no scikit-learn, or the adaptation was asked to stop.
+        DataError: no such dataset, too few pictures, or no clusters.
+        CheckpointError: not a run folder, or ``folder`` holds another training.
+        RecipeError: no such setting.
+    """
+    start, place = Path(source), Path(folder)
+    recipe = recipe_for(start, settings)
+    check_folder(place)
+    dataset = data if isinstance(data, ReidDataset) else _read(Path(data))
+    test = read_dataset(Path(labeled)) if isinstance(labeled, str | os.PathLike) else labeled
+    with training_reported(progress) as listeners:
+        for note in dataset.notes:
+            listeners.tell(note)
+        return run_adaptation(start, recipe, dataset, place, labeled=test, resume=resume, listeners=listeners)
+
+
+def _read(path: Path) -> ReidDataset:
+    """A dataset, or a folder of pictures of which nothing says who is on them."""
+    unlabeled = path.exists() and recognize(path) is None and has_pictures(path)
+    return read_pictures(path) if unlabeled else read_dataset(path)

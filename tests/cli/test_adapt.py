@@ -1,0 +1,81 @@
+"""``crosscam adapt``: what it says, and what it refuses in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from in_process import Run
+
+SETTINGS = (
+    "--set adapt.eps=0.7 --set adapt.k1=4 --set adapt.k2=1 --set adapt.min_images=2 --set data.batch_ids=2 "
+    "--set data.batch_images=2 --set train.epochs=1 --set train.frozen_stages=0"
+)
+
+
+def test_it_tells_clusters_and_scores(crosscam: Run, place: Path) -> None:
+    status, out, err = crosscam(f"adapt run --data people --labeled people {SETTINGS}")
+    assert status == 0, err
+    assert "clusters in the last epoch" in out
+    assert "mAP" in out
+    assert "clusters of" in err
+    assert (place / "runs" / "demo-adapted" / "adapt.md").is_file()
+    status, out, _ = crosscam(f"adapt run --data people --resume --json {SETTINGS}")
+    assert status == 0
+    assert json.loads(out)["epochs"][0]["clusters"] > 1
+    assert crosscam("evaluate runs/demo-adapted --data people")[0] == 0
+
+
+def test_without_labels_it_claims_no_better_scores(crosscam: Run, place: Path) -> None:
+    (place / "pictures").mkdir()
+    for number, picture in enumerate(sorted((place / "people" / "bounding_box_train").glob("*.jpg"))):
+        shutil.copy(picture, place / "pictures" / f"{number}_c{number % 2 + 1}.jpg")
+    status, out, err = crosscam(f"adapt run --data pictures --out out {SETTINGS}")
+    assert status == 0, err
+    assert "is not known without labels" in out
+
+
+def few_pictures(place: Path) -> None:
+    (place / "few").mkdir()
+    for picture in sorted((place / "people" / "bounding_box_train").glob("*.jpg"))[:3]:
+        shutil.copy(picture, place / "few")
+
+
+REFUSED = {
+    "too few pictures": ("--data few", "has 3 pictures to learn from, and two clusters take at least 8"),
+    "no cluster": ("--data people --set adapt.eps=0.001 --set adapt.min_images=7", "No cluster among"),
+    "one cluster": ("--data people --set adapt.eps=0.99 --set adapt.k1=15", "are one cluster (adapt.eps=0.99)"),
+    "unknown setting": ("--data people --set adapt.epz=0.4", "adapt.epz"),
+    "out of range": ("--data people --set adapt.eps=1", "adapt.eps"),
+    "without effect": ("--data people --set loss.margin=0.3", "loss.margin"),
+    "no data": ("--data nowhere", "nowhere"),
+    "no scores": ("--data people --labeled few", "few"),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_learned_is_refused_in_one_line(words: str, said: str, crosscam: Run, place: Path) -> None:
+    few_pictures(place)
+    status, out, err = crosscam(f"adapt run --out out {words}")
+    lines = [line for line in err.splitlines() if not line.startswith("note: ")]
+    assert (status, out) == (2, "")
+    assert len(lines) == 1, err
+    assert said in lines[0]
+    assert not (place / "out" / "recipe.json").exists(), "nothing that looks like a training is left"
+
+
+def test_a_network_that_cannot_be_trained_is_refused(crosscam: Run, place: Path) -> None:
+    (place / "net.onnx").write_bytes(b"")
+    for source, said in (("net.onnx", "cannot be trained here"), ("nowhere", "nowhere")):
+        status, _, err = crosscam(f"adapt {source} --data people --out out")
+        assert (status, len(err.splitlines())) == (2, 1), err
+        assert said in err
+
+
+def test_a_missing_extra_is_named(crosscam: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crosscam.adaptation.pseudo_labels.find_spec", lambda name: None)
+    status, _, err = crosscam("adapt run --data people --out out")
+    assert status == 2
+    assert err.splitlines()[-1].endswith("Adapting without labels needs scikit-learn: pip install 'crosscam[adapt]'.")
