@@ -34,7 +34,7 @@ def test_cameras_are_read(tmp_path: Path) -> None:
         ("", r"expected a \[\[camera\]\] table"),
         ('[[camera]]\nname = "a"\n', "camera 1: expected a name and a source"),
         ('[[camera]]\nname = "a"\nsource = "v"\nstrat = 1\n', "unknown key 'strat'. Did you mean start"),
-        ('[[camera]]\nname = "a"\nsource = "v"\nstart = "soon"\n', "camera 1: start: 'soon' is no time"),
+        ('[[camera]]\nname = "a"\nsource = "v"\nstart = "soon"\n', "camera 1: start: 'soon' is not a valid time"),
         ('[[camera]]\nname = "a"\nsource = "v"\nzones = [[0, 0], [1, 1]]\n', "camera 1: zones are polygons"),
     ],
 )

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from crosscam.errors import ArgumentError
+from crosscam.models.baselines.transreid import TransReID
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.relation import RelationOutput
 from crosscam.models.rrid import RRID, ScaleBranch
@@ -45,8 +46,9 @@ Maps = tuple[Tensor, ...]
 
 
 def has_feature_map(model: nn.Module) -> bool:
-    """Whether :func:`place_contributions` can serve a model: it has a ``backbone``, as all but HA-CNN have."""
-    return isinstance(getattr(model, "backbone", None), nn.Module)
+    """Whether :func:`place_contributions` can serve a model: it pools the map of a ``backbone``, as all but HA-CNN and
+    TransReID do."""
+    return isinstance(getattr(model, "backbone", None), nn.Module) and not isinstance(model, TransReID)
 
 
 @torch.no_grad()
@@ -54,10 +56,10 @@ def feature_maps(model: nn.Module, images: Tensor, *, flip: bool = True) -> Tens
     """What the backbone gives: (N, C, H', W') of the images and, with ``flip``, then of their mirror images.
 
     Raises:
-        ValueError: the model has no backbone.
+        ValueError: the model pools no feature map.
     """
     if not has_feature_map(model):
-        raise ArgumentError(f"{type(model).__name__} has no backbone, so there is no feature map to look at.")
+        raise ArgumentError(f"{type(model).__name__} pools no feature map of a backbone, so there is none to look at.")
     found: Tensor | Maps = model.backbone(_seen(images, flip))  # type: ignore[operator]
     return found
 
