@@ -22,7 +22,7 @@ from crosscam.experiments.experiment import (
     train,
     untrained_model,
 )
-from crosscam.experiments.scoring import Expansion, Reranking, Scored, TestImages, ranking_labels
+from crosscam.experiments.scoring import Scored, TestImages, ranking_labels
 from crosscam.inference.describing import load_model
 from crosscam.inference.extractor import Extractor
 from crosscam.metrics.ranking import evaluate_ranking
@@ -32,8 +32,8 @@ from crosscam.recipes.checkpoint import load_weights
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.retrieval.distances import pairwise_distances
-from crosscam.retrieval.expansion import expand_queries
-from crosscam.retrieval.reranking import rerank
+from crosscam.retrieval.expansion import Expansion, expand_queries
+from crosscam.retrieval.reranking import Reranking, rerank
 from crosscam.training.callbacks import Listeners, StepReport, read_history
 from crosscam.training.run import RunState
 

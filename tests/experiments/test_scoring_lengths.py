@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.errors import DataError
-from crosscam.experiments.scoring import Reranking, TestImages, check_scoring
+from crosscam.experiments.scoring import TestImages, check_scoring
 from crosscam.metrics.ranking import evaluate_ranking
 from crosscam.models.output import Block, ReidOutput
 from crosscam.recipes.catalogue import find_recipe
+from crosscam.retrieval.reranking import Reranking
 
 
 class Levels(nn.Module):

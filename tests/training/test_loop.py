@@ -373,6 +373,13 @@ def test_a_batch_has_two_images_at_least() -> None:
     assert first[0].tolist() != second[0].tolist()
 
 
+def test_few_people_do_not_make_batches_smaller() -> None:
+    """Only clusters do, whose number is not known before."""
+    labels = torch.arange(3).repeat_interleave(20).numpy()
+    recipe = small_recipe("data.sampler=shuffled", "data.batch_ids=8", "data.batch_images=4")
+    assert len(epoch_batches(recipe, labels, 1)[0]) == 32
+
+
 def test_data_that_cannot_make_a_batch_is_refused(rendered: ReidDataset, tmp_path: Path) -> None:
     one_id = replace(rendered, train=tuple(s for s in rendered.train if s.pid == rendered.train[0].pid))
     few = replace(rendered, train=rendered.train[:1] + rendered.train[-1:])

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from crosscam.errors import DataError
-from crosscam.gallery import open_gallery
+from crosscam.gallery import Gallery, open_gallery
 from crosscam.gallery.fragments import Fragment
 from crosscam.video import footage
 from crosscam.video.decoding import VideoFile
-from crosscam.video.footage import clip_of, frame_of, span_of, video_of, with_box
+from crosscam.video.footage import clip_of, frame_of, span_of, videos_of, with_box
 from crosscam.video.live import open_source
 from crosscam.video.tracks import WatchSettings
 from crosscam.video.watching import watch
@@ -88,6 +88,12 @@ def test_a_coding_that_does_not_fit_is_told(tmp_path: Path, monkeypatch: pytest.
         clip_of(tmp_path, at(tmp_path, 0, 0.0))
 
 
+def first_video(gallery: Gallery) -> Path | None:
+    """The video of the first entry."""
+    entry = gallery.entries()[0]
+    return videos_of(gallery, [entry]).get(entry.id)
+
+
 def test_the_gallery_knows_where_its_videos_are(video: Path, walkers: Walkers, tmp_path: Path) -> None:
     """Also after a move, in galleries of earlier versions, and never for a file that was not watched."""
     place = tmp_path / "here" / "walk.mp4"
@@ -109,12 +115,12 @@ def test_the_gallery_knows_where_its_videos_are(video: Path, walkers: Walkers, t
 
     def known() -> Path | None:
         with open_gallery(tmp_path / "g") as gallery:
-            return video_of(gallery, gallery.entries()[0])
+            return first_video(gallery)
 
     new_gallery(tmp_path / "g").close()
     look(place)
     assert known() == place
-    with open_gallery(tmp_path / "g", write=True) as gallery:  # as version 0.3 kept it
+    with open_gallery(tmp_path / "g", write=True) as gallery:  # as it was kept before places were
         watched = gallery.document("watched")
         assert {record.pop("source") for record in watched.values()} == {str(place)}
         gallery.set_document("watched", watched)
@@ -131,6 +137,6 @@ def test_the_gallery_knows_where_its_videos_are(video: Path, walkers: Walkers, t
     with open_gallery(tmp_path / "g", write=True) as gallery:
         secret = write_video(tmp_path / "secret.mp4", walkers[0][:3])
         gallery.update([1], path=f"{secret}#t=0.000&xywh=1,2,3,4&frame=0&seen=0,0")
-        assert video_of(gallery, gallery.entries()[0]) == moved, "the watched one, whatever the path says"
+        assert first_video(gallery) == moved, "the watched one, whatever the path says"
         gallery.set_document("watched", None)
-        assert video_of(gallery, gallery.entries()[0]) is None
+        assert first_video(gallery) is None

@@ -14,13 +14,15 @@ from crosscam.cli.show import bars, counting, say, score_table, show_json
 from crosscam.data.records import ReidDataset
 from crosscam.errors import ArgumentError
 from crosscam.experiments.experiment import save_scores, write_run_report
-from crosscam.experiments.scoring import AfterSearch, Expansion, Reranking, Scored, TestImages, check_scoring
+from crosscam.experiments.scoring import AfterSearch, Scored, TestImages, check_scoring
 from crosscam.inference.describing import load_model
 from crosscam.inference.engines.network_file import is_exported_by_crosscam, is_network_file
 from crosscam.inference.imported import Imported, declaration_of, open_declared, undeclared
 from crosscam.models.systems import layout_of
 from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.published import beside
+from crosscam.retrieval.expansion import Expansion
+from crosscam.retrieval.reranking import Reranking
 from crosscam.system.distributed import joined_world
 from crosscam.system.files import check_file
 from crosscam.training.provenance import Overlap, load_trained_on, overlap

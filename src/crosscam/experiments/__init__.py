@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from crosscam.experiments.adapting import adapt
     from crosscam.experiments.experiment import train
     from crosscam.experiments.photographs import search_photographs
-    from crosscam.experiments.scoring import Reranking, Scored
+    from crosscam.experiments.scoring import Scored
+    from crosscam.retrieval.reranking import Reranking
 
 __getattr__, __dir__ = lazily(
     __name__,
@@ -18,7 +19,8 @@ __getattr__, __dir__ = lazily(
         "experiments.adapting": "adapt",
         "experiments.experiment": "train",
         "experiments.photographs": "search_photographs",
-        "experiments.scoring": "Reranking Scored",
+        "experiments.scoring": "Scored",
+        "retrieval.reranking": "Reranking",
     },
 )
 __all__ = [

@@ -9,6 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from crosscam.adaptation.adapter import FINGERPRINT, Adapter, check_same_source
 from crosscam.adaptation.outcome import Outcome, Scores, data_of, known_before, save_outcome
 from crosscam.adaptation.pseudo_labels import check_clustering
@@ -108,10 +110,8 @@ def run_adaptation(
         if resume:
             _check_finished(folder, origin)
         test = None if labeled is None else TestImages(labeled, recipe, listeners.reading, world)
-        before: Scores | None = None
-        if test is not None and labeled is not None:
-            before = known_before(folder, origin[FINGERPRINT], labeled.fingerprint()) if resume else None
-            before = before or test.score(model.to(world.device), "before").to_dict()
+        kept = folder if resume else None
+        before = None if test is None else _before(test, kept, origin, model.to(world.device))
 
         def save(after: Scores | None = None) -> Outcome:
             epochs = read_history(folder)
@@ -127,6 +127,12 @@ def run_adaptation(
         scored = test.score(describing_model(recipe, trained.state_dict()).to(world.device), "adapted")
         save_scores(folder / SCORES, [scored])
         return save(scored.to_dict())
+
+
+def _before(test: TestImages, kept: Path | None, origin: Mapping[str, Any], model: nn.Module) -> Scores:
+    """Scores of the network that is adapted; those in the folder of an adaptation that is resumed, if they are its."""
+    known = known_before(kept, origin[FINGERPRINT], test.dataset.fingerprint()) if kept else None
+    return known or test.score(model, "before").to_dict()
 
 
 class _Told:

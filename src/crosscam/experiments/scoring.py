@@ -22,8 +22,8 @@ from crosscam.metrics.ranking import RankingResult, evaluate_descriptors, evalua
 from crosscam.models.systems import layout_of, own_distances
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
-from crosscam.retrieval.expansion import check_expansion, expand_queries
-from crosscam.retrieval.reranking import check_parameters, rerank
+from crosscam.retrieval.expansion import Expansion
+from crosscam.retrieval.reranking import Reranking
 from crosscam.system.distributed import ALONE, World
 from crosscam.system.progress import Progress
 
@@ -31,29 +31,6 @@ PIXEL_SIZE = (64, 32)
 
 Distance = Literal["euclidean", "euclidean, lengths kept", "own"]
 Labels = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Reranking:
-    """Parameters of k-reciprocal re-ranking; see :func:`crosscam.rerank`."""
-
-    k1: int = 20
-    k2: int = 6
-    lambda_value: float = 0.3
-
-    def __str__(self) -> str:
-        return f"k-reciprocal, k1={self.k1}, k2={self.k2}, lambda={self.lambda_value}"
-
-
-@dataclass(frozen=True)
-class Expansion:
-    """Parameters of query expansion; see :func:`crosscam.expand_queries`."""
-
-    k: int = 5
-    alpha: float = 3.0
-
-    def __str__(self) -> str:
-        return f"query expansion, k={self.k}, alpha={self.alpha:g}"
 
 
 AfterSearch = Reranking | Expansion
@@ -119,12 +96,8 @@ def check_scoring(recipe: Recipe, dataset: ReidDataset, model: nn.Module, *steps
     some = torch.ones(1, layout[-1].stop)
     if own_distances(recipe.model, some, some, layout) is not None or not recipe.evaluation.normalize:
         raise _no_reranking(recipe)
-    num_query, num_images = len(dataset.query), len(dataset.query) + len(dataset.gallery)
     for step in steps:
-        if isinstance(step, Expansion):
-            check_expansion(len(dataset.gallery), step.k, step.alpha)
-        else:
-            check_parameters(num_query, num_images, step.k1, step.k2, step.lambda_value)
+        step.check(len(dataset.query), len(dataset.gallery))
 
 
 def _check_test_split(dataset: ReidDataset) -> None:
@@ -248,7 +221,7 @@ class TestImages:
         if scored.distance != "euclidean":
             raise _no_reranking(self.recipe)
         ap = scored.result.ap
-        name = f"{scored.name}, {'expanded' if isinstance(reranking, Expansion) else 're-ranked'}"
+        name = f"{scored.name}, {reranking.done}"
         return self._scored(name, scored.query, scored.gallery, scored.flip, ap, reranking)
 
     def score_pixels(self) -> Scored:
@@ -277,14 +250,11 @@ class TestImages:
     ) -> Scored:
         ds = self.dataset
         labels = ranking_labels(ds)
-        if reranking is None:
-            result = evaluate_descriptors(query, gallery, *labels, ap=ap, protocol=ds.protocol)
-        elif isinstance(reranking, Expansion):
-            query = expand_queries(query, gallery, k=reranking.k, alpha=reranking.alpha)
-            result = evaluate_descriptors(query, gallery, *labels, ap=ap, protocol=ds.protocol)
+        if isinstance(reranking, Reranking):
+            result = evaluate_ranking(reranking.distances(query, gallery), *labels, ap=ap, protocol=ds.protocol)
         else:
-            distances = rerank(query, gallery, k1=reranking.k1, k2=reranking.k2, lambda_value=reranking.lambda_value)
-            result = evaluate_ranking(distances, *labels, ap=ap, protocol=ds.protocol)
+            asked = query if reranking is None else reranking.queries(query, gallery)
+            result = evaluate_descriptors(asked, gallery, *labels, ap=ap, protocol=ds.protocol)
         return Scored(name, result, flip, reranking, ds.fingerprint(), query, gallery)
 
 

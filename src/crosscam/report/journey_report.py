@@ -77,8 +77,9 @@ def render_journeys(found: Journeys, pictures: Mapping[int, bytes], name: str, m
         rows = [(way.start, way.end, f"{way.people:,}", duration(way.seconds), way.when) for way in ways]
         heads = ("from", "to", "times walked", "usual time", "left at")
         table = table_html(heads, rows, "Table of ways between cameras")
-        drawing = f'<div class="scroll" tabindex="0" role="region" aria-label="Cameras">{camera_graph(ways)}</div>'
-        sections["ways"] = ("Ways between cameras", (drawing if camera_graph(ways) else "") + table)
+        graph = camera_graph(ways)
+        drawing = f'<div class="scroll" tabindex="0" role="region" aria-label="Cameras">{graph}</div>' if graph else ""
+        sections["ways"] = ("Ways between cameras", drawing + table)
     sections["origin"] = ("Where this comes from", origin_html(_origin(found, name, model), _NOTES))
     several = f"{len(travelled):,} of them at more than one camera"
     subtitle = f"{counted(len(found.people), 'person', 'people')}, {several}; {counted(view.tracks, 'track')}."

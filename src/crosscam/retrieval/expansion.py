@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from dataclasses import dataclass
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import torch
@@ -12,6 +13,28 @@ from torch.nn.functional import normalize
 
 from crosscam.errors import ArgumentError
 from crosscam.retrieval.distances import Descriptors, as_matrices, inner_products
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """Query expansion as a step after a search; see :func:`expand_queries`."""
+
+    k: int = 5
+    alpha: float = 3.0
+    done: ClassVar[str] = "expanded"
+
+    def __str__(self) -> str:
+        return f"query expansion, k={self.k}, alpha={self.alpha:g}"
+
+    def check(self, num_query: int, num_gallery: int) -> None:
+        """Raise ValueError if so many images do not allow these settings."""
+        del num_query
+        check_expansion(num_gallery, self.k, self.alpha)
+
+    def queries(self, query: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(Q, D) descriptors of expanded queries."""
+        return expand_queries(query, gallery, k=self.k, alpha=self.alpha)
+
 
 # Queries that are compared with the gallery at a time.
 ROWS_AT_A_TIME = 256

@@ -10,7 +10,7 @@ size (Q + G)^2: distances come in blocks, neighbourhoods are sparse rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import torch
@@ -38,6 +38,27 @@ class SparseRows:
     offsets: Ints
     columns: Ints
     values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """k-reciprocal re-ranking as a step after a search; see :func:`rerank`."""
+
+    k1: int = 20
+    k2: int = 6
+    lambda_value: float = 0.3
+    done: ClassVar[str] = "re-ranked"
+
+    def __str__(self) -> str:
+        return f"k-reciprocal, k1={self.k1}, k2={self.k2}, lambda={self.lambda_value}"
+
+    def check(self, num_query: int, num_gallery: int) -> None:
+        """Raise ValueError if so many images do not allow these settings."""
+        check_parameters(num_query, num_query + num_gallery, self.k1, self.k2, self.lambda_value)
+
+    def distances(self, query: NDArray[np.float32], gallery: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(Q, G) distances that also ask whether two images have the same neighbors."""
+        return rerank(query, gallery, k1=self.k1, k2=self.k2, lambda_value=self.lambda_value)
 
 
 @overload

@@ -61,8 +61,10 @@ def epoch_batches(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> Batc
     rng = np.random.default_rng([recipe.train.seed, epoch])
     chosen = np.flatnonzero(labels >= 0)
     labels = labels[chosen]
-    # Clusters in place of identities may be fewer than a batch takes.
-    ids, images = min(recipe.data.batch_ids, len(np.unique(labels))), recipe.data.batch_images
+    ids, images = recipe.data.batch_ids, recipe.data.batch_images
+    if recipe.adapt is not None:
+        # Clusters in place of identities may be fewer than a batch takes.
+        ids = min(ids, len(np.unique(labels)))
     if recipe.data.sampler == "identities":
         batches = identity_batches(labels, ids, images, rng)
     elif recipe.data.sampler == "anchors":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -29,18 +30,22 @@ LARGEST_CLIP = 100_000_000
 BOX, BOX_EDGE = (255, 140, 0), (0, 0, 0)
 
 
-def video_of(gallery: Gallery, entry: Entry) -> Path | None:
-    """The video that an entry is from, if it is still there and has the content that was watched.
+def videos_of(gallery: Gallery, entries: Iterable[Entry]) -> dict[int, Path]:
+    """The videos of entries, by entry; of those alone that are still there with the content that was watched.
 
     Only videos that the gallery's own record of watching names are opened, whatever path an entry was given since.
     """
+    watched = gallery.document(DOCUMENT)
+    records = watched if isinstance(watched, dict) else {}
+    found = {entry.id: _video_of(records, entry) for entry in entries}
+    return {number: path for number, path in found.items() if path is not None}
+
+
+def _video_of(records: Mapping[str, Any], entry: Entry) -> Path | None:
     fragment = Fragment.read(entry.path)
     key = (entry.track or "").rpartition("-")[0]
-    if fragment is None or fragment.live or not key:
-        return None
-    watched = gallery.document(DOCUMENT)
-    record = watched.get(key) if isinstance(watched, dict) else None
-    if not isinstance(record, dict):
+    record = records.get(key)
+    if fragment is None or fragment.live or not isinstance(record, dict):
         return None
     # Records of earlier versions tell no place.
     for name in (record.get("source"), fragment.video):

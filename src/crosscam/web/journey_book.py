@@ -13,7 +13,7 @@ from crosscam.gallery import Entry, Gallery, Journeys, read_journeys
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.journeys import decide
 from crosscam.gallery.people import Decision, People
-from crosscam.video.footage import clip_of, frame_of, video_of, with_box
+from crosscam.video.footage import clip_of, frame_of, videos_of, with_box
 from crosscam.web.audit import AuditLog
 
 Said = Literal["confirm", "split", "merge", "apart", "undo"]
@@ -97,8 +97,7 @@ class WatchedVideos:
 
     def of(self, entries: Iterable[Entry]) -> dict[int, Path]:
         """Where the videos of some entries are; without those whose video is gone."""
-        found = {entry.id: video_of(self._gallery, entry) for entry in entries}
-        return {number: path for number, path in found.items() if path is not None}
+        return videos_of(self._gallery, entries)
 
     def frame(self, entry: Entry, who: str) -> bytes | None:
         """The whole frame of an entry with its box, as JPEG; None where the video is gone.
@@ -117,7 +116,7 @@ class WatchedVideos:
         return self._cut(entry, who, "clip", clip_of)
 
     def _cut(self, entry: Entry, who: str, what: str, cut: Callable[[Path, Fragment], bytes]) -> bytes | None:
-        place, path = Fragment.read(entry.path), video_of(self._gallery, entry)
+        place, path = Fragment.read(entry.path), self.of([entry]).get(entry.id)
         if place is None or path is None:
             return None
         self._audit.write(who, what, entry=entry.id)
