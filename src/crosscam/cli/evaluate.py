@@ -12,6 +12,7 @@ from tyro.conf import Positional
 from crosscam.cli.options import General, Reading, Unset, best_device, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json
 from crosscam.data.records import ReidDataset
+from crosscam.data.tracklets import by_tracklets
 from crosscam.errors import ArgumentError
 from crosscam.experiments.experiment import save_scores, write_run_report
 from crosscam.experiments.scoring import AfterSearch, Scored, TestImages, check_scoring
@@ -56,6 +57,9 @@ class Evaluate:
     """Query expansion: power of the similarity that weighs a neighbor; 0 for the plain mean."""
     ap: Literal["recipe", "step", "trapezoid"] = "recipe"
     """Average precision: as the recipe says, step-wise, or by trapezoids as in the Market-1501 toolkit."""
+    tracklets: bool = False
+    """Rank the tracks of a table in place of images, each by the mean of its descriptors; data sets of tracklets, such
+    as MARS, are ranked so without it."""
     no_flip: bool = False
     """Leave mirror images out: half the work for a somewhat lower score."""
     out: Unset[Path] = None
@@ -76,6 +80,9 @@ class Evaluate:
         recipe = load_recipe(self.run_folder) if imported is None else imported.recipe
         trained_on = load_trained_on(self.run_folder)
         dataset = self.reading.read_and_note(self.data)
+        if self.tracklets and not dataset.tracklets:
+            dataset = by_tracklets(dataset)
+            say(f"note: {dataset.notes[-1]}")
         flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
         steps: list[AfterSearch] = [Expansion(self.expand, self.alpha)] if self.expand else []
         steps += [Reranking(self.k1, self.k2, self.lambda_value)] if self.rerank else []
