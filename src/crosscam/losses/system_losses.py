@@ -151,7 +151,9 @@ def bnneck_loss(
         margin: 0.3 in the paper.
         cross_entropy_weight: 1 in the paper.
         label_smoothing: 0.1 in the paper; see :func:`cross_entropy_sum`.
-        softmax, softmax_scale, softmax_margin: see :func:`crosscam.losses.class_losses.margin_logits`.
+        softmax: see :func:`crosscam.losses.class_losses.margin_logits`.
+        softmax_scale: s there.
+        softmax_margin: m there.
         center_weight: of the center loss before the neck, 0.0005 in the paper; 0 for none.
         center_rate: see :func:`crosscam.losses.class_losses.move_centers`.
     Raises:
