@@ -59,6 +59,8 @@ class Reading:
     """CUHK03's cuhk-03.mat: folder for its images; beside the file by default."""
     frames: Unset[int] = None
     """Data sets of tracklets: read at most so many frames of each, evenly spread."""
+    distractors: Unset[Path] = None
+    """Folder of images that are added to the gallery and match nobody, such as Market-1501's 500,000."""
 
     def read(self, path: Path, *, pictures: bool = False) -> ReidDataset:
         """Read the data set at ``path``.
@@ -81,6 +83,7 @@ class Reading:
             boxes=self.boxes,
             extract_to=self.extract_to,
             frames=self.frames,
+            distractors=self.distractors,
         )
         return with_camera(dataset, number) if isinstance(number, str) else dataset
 

@@ -26,7 +26,7 @@ class Counts:
     """Identities without junk and distractors, images without junk, cameras; tracklets without junk, where they are
     ranked. None is not published."""
 
-    ids: int
+    ids: int | None
     images: int | None
     cameras: int
     tracklets: int | None = None
@@ -59,6 +59,21 @@ OFFICIAL: dict[str, dict[str, Counts]] = {
     "cuhk02": {"train": Counts(1_577, 6_308, 8), "query": Counts(239, 478, 1), "gallery": Counts(239, 478, 1)},
     "occluded-reid": {"query": Counts(200, 1_000, 1), "gallery": Counts(200, 1_000, 1)},
     "partial-reid": {"query": Counts(60, 300, 1), "gallery": Counts(60, 300, 1)},
+    "p-dukemtmc-reid": {
+        "train": Counts(665, 12_927, 2),
+        "query": Counts(634, 2_163, 1),
+        "gallery": Counts(634, 9_053, 1),
+    },
+    "last": {
+        "train": Counts(5_000, 71_248, 1),
+        "query": Counts(None, 10_176, 1),
+        "gallery": Counts(None, 125_353, 1),
+    },
+    "celeb-reid": {
+        "train": Counts(632, 20_208, 1),
+        "query": Counts(420, 2_972, 1),
+        "gallery": Counts(420, 11_006, 1),
+    },
     # As the files of MARS's folder info have them.
     "mars": {
         "train": Counts(625, 509_914, 6, 8_298),

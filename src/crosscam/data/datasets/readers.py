@@ -8,9 +8,11 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from crosscam.data.datasets.camera_folders import has_camera_folders, has_pictures, read_camera_folders, read_pictures
+from crosscam.data.datasets.clothes_changes import is_celeb_reid, is_last, read_celeb_reid, read_last
 from crosscam.data.datasets.cuhk01 import is_cuhk01, read_cuhk01
 from crosscam.data.datasets.cuhk02 import is_cuhk02, read_cuhk02
 from crosscam.data.datasets.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
+from crosscam.data.datasets.distractors import with_distractors
 from crosscam.data.datasets.grid import is_grid, read_grid
 from crosscam.data.datasets.identity_folders import has_identity_folders, read_identity_folders
 from crosscam.data.datasets.market1501 import (
@@ -22,7 +24,13 @@ from crosscam.data.datasets.market1501 import (
 )
 from crosscam.data.datasets.mars import is_mars, read_mars
 from crosscam.data.datasets.msmt17 import is_msmt17, read_msmt17
-from crosscam.data.datasets.occluded import is_occluded_reid, is_partial_reid, read_occluded
+from crosscam.data.datasets.occluded import (
+    is_occluded_reid,
+    is_p_dukemtmc,
+    is_partial_reid,
+    read_occluded,
+    read_p_dukemtmc,
+)
 from crosscam.data.datasets.prid2011 import is_prid2011, read_prid2011
 from crosscam.data.datasets.sequences import (
     is_ilids_vid,
@@ -105,6 +113,9 @@ READERS: dict[str, Reader] = {
     "cuhk02": Reader(is_cuhk02, lambda root, _: read_cuhk02(root)),
     "partial-reid": Reader(is_partial_reid, lambda root, _: read_occluded(root)),
     "occluded-reid": Reader(is_occluded_reid, lambda root, _: read_occluded(root)),
+    "p-dukemtmc-reid": Reader(is_p_dukemtmc, lambda root, _: read_p_dukemtmc(root)),
+    "last": Reader(is_last, lambda root, o: read_last(root, protocol=o.protocol or "test"), frozenset({"protocol"})),
+    "celeb-reid": Reader(is_celeb_reid, lambda root, _: read_celeb_reid(root)),
     "viper": Reader(
         is_viper,
         lambda root, o: read_viper(root, protocol=o.protocol or "316/316", split=o.split or 0),
@@ -167,6 +178,7 @@ def read_dataset(
     boxes: str | None = None,
     extract_to: Path | None = None,
     frames: int | None = None,
+    distractors: Path | None = None,
 ) -> ReidDataset:
     """Read a data set, whatever it is.
 
@@ -180,6 +192,7 @@ def read_dataset(
         boxes: ``"labeled"`` or ``"detected"``, for CUHK03.
         extract_to: folder for the images of CUHK03's raw file; beside it by default.
         frames: at most so many frames of each tracklet, evenly spread, for data sets of tracklets; all by default.
+        distractors: a folder of images of strangers, which are added to the gallery and match nobody.
     Raises:
         DataError: nothing there, of no known kind, or not as its kind should be.
         ValueError: an unknown kind, or an option that this kind does not have.
@@ -194,7 +207,8 @@ def read_dataset(
             f"Unknown kind of data set {kind!r}. {did_you_mean(kind, READERS)}Expected one of {', '.join(READERS)}."
         )
     try:
-        return _read(root, kind, options)
+        dataset = _read(root, kind, options)
+        return dataset if distractors is None else with_distractors(dataset, distractors)
     except OSError as error:
         place = root if error.filename is None else os.fsdecode(error.filename)
         raise DataError(f"{place} cannot be read: {error.strerror or error}. Check its permissions.") from error
