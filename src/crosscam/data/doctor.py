@@ -74,6 +74,7 @@ OFFICIAL: dict[str, dict[str, Counts]] = {
         "query": Counts(420, 2_972, 1),
         "gallery": Counts(420, 11_006, 1),
     },
+    "ilids": {"train": Counts(59, None, 1), "query": Counts(60, 60, 1), "gallery": Counts(60, 60, 1)},
     # As the files of MARS's folder info have them.
     "mars": {
         "train": Counts(625, 509_914, 6, 8_298),

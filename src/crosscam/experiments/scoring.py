@@ -179,7 +179,7 @@ class TestImages:
             return None
         for rows, samples in zip(both, (self.dataset.query, self.dataset.gallery), strict=True):
             check_descriptors(rows, [s.path for s in samples])
-        return self._ranked(model, name, *self._pooled(both), mirror, how.get("ap"), how.get("reranking"))
+        return self.rank(model, name, *self._pooled(both), mirror, how.get("ap"), how.get("reranking"))
 
     def _pooled(
         self, both: tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -199,7 +199,7 @@ class TestImages:
         query, gallery = found
         return None if query is None or gallery is None else (query, gallery)
 
-    def _ranked(
+    def rank(
         self,
         model: nn.Module,
         name: str,
@@ -207,8 +207,9 @@ class TestImages:
         gallery: NDArray[np.float32],
         flip: bool,
         ap: str | None,
-        reranking: Reranking | None,
+        reranking: Reranking | None = None,
     ) -> Scored:
+        """Rank described queries and gallery by the model's distance; arguments as in :class:`How` and ``Scored``."""
         settings = self.recipe.evaluation
         both = torch.from_numpy(query), torch.from_numpy(gallery)
         own, kind = own_distances(self.recipe.model, *both, layout_of(model)), "own"

@@ -12,9 +12,11 @@ from crosscam.data.datasets.clothes_changes import is_celeb_reid, is_last, read_
 from crosscam.data.datasets.cuhk01 import is_cuhk01, read_cuhk01
 from crosscam.data.datasets.cuhk02 import is_cuhk02, read_cuhk02
 from crosscam.data.datasets.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
+from crosscam.data.datasets.cuhk_sysu import is_cuhk_sysu, read_cuhk_sysu
 from crosscam.data.datasets.distractors import with_distractors
 from crosscam.data.datasets.grid import is_grid, read_grid
 from crosscam.data.datasets.identity_folders import has_identity_folders, read_identity_folders
+from crosscam.data.datasets.ilids import is_ilids, read_ilids
 from crosscam.data.datasets.market1501 import (
     is_dukemtmc_reid,
     is_market_layout,
@@ -110,6 +112,8 @@ READERS: dict[str, Reader] = {
         frozenset({"split", "frames"}),
     ),
     "grid": Reader(is_grid, lambda root, o: read_grid(root, split=o.split or 0), frozenset({"split"})),
+    "ilids": Reader(is_ilids, lambda root, o: read_ilids(root, split=o.split or 0), frozenset({"split"})),
+    "cuhk-sysu": Reader(is_cuhk_sysu, lambda root, _: read_cuhk_sysu(root)),
     "cuhk02": Reader(is_cuhk02, lambda root, _: read_cuhk02(root)),
     "partial-reid": Reader(is_partial_reid, lambda root, _: read_occluded(root)),
     "occluded-reid": Reader(is_occluded_reid, lambda root, _: read_occluded(root)),
