@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from crosscam.explain.activation import PartFocus
 from crosscam.metrics.intervals import Interval, mean_interval, paired_difference
-from crosscam.report.shell import table_html
+from crosscam.report.shell import part
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,14 @@ def focus_rows(
         seed: of the bootstrap.
     """
     counted = ~np.logical_or.reduce([np.isnan(f.outside) for f in focus])
-    people, part = pids[counted], focus[0].part
+    people, own = pids[counted], focus[0].part
 
     def rows(f: PartFocus) -> dict[str, NDArray[np.float64]]:
         stripes = f.stripes[counted]
         with np.errstate(divide="ignore", invalid="ignore"):
             rest = stripes / f.outside[counted][:, None]
         return {f"stripe{j}": stripes[:, j] for j in range(stripes.shape[1])} | {
-            **{f"rest{j}": rest[:, j] for j in range(stripes.shape[1]) if j != part},
+            **{f"rest{j}": rest[:, j] for j in range(stripes.shape[1]) if j != own},
             "outside": f.outside[counted],
             "outside_whole": f.outside_whole[counted],
             "unlikeness": f.unlikeness[counted],
@@ -87,34 +88,24 @@ def _row(name: str, found: dict[str, Interval], num_parts: int, num_images: int)
     )
 
 
-def focus_html(rows: Sequence[FocusRow], part: int, num_parts: int) -> str:
+def focus_html(rows: Sequence[FocusRow], part_number: int, num_parts: int) -> Markup:
     """Two tables and what they mean.
 
     Args:
         rows: from :func:`focus_rows`.
-        part: counted from 1.
+        part_number: counted from 1.
         num_parts: the scale.
     """
     outside = [
         [row.name, _percent(row.outside), _percent(row.outside_whole), _plain(row.unlikeness), f"{row.num_images:,}"]
         for row in rows
     ]
-    heads = ["", f"outside part {part}", f"outside part {part}, of all of q", "unlikeness", "images"]
+    heads = ["", f"outside part {part_number}", f"outside part {part_number}, of all of q", "unlikeness", "images"]
     stripes = [[row.name, *map(_percent, row.stripes)] for row in rows]
     rest = [[row.name, *("–" if x is None else _percent(x) for x in row.rest)] for row in rows]
     stripe_heads = ["", *(f"stripe {j + 1}" for j in range(num_parts))]
-    return (
-        '<p class="lead">Shares of the activation in per cent, mean over the queries and in brackets its 95 % interval '
-        "(bootstrap over persons; the difference is of the same queries).</p>"
-        f"{table_html(heads, outside, 'Activation outside the part')}"
-        f'<p class="lead">R_p(r) is not shown part {part}: r is the mean of the other stripes. All of its activation '
-        "lies outside the part by construction, so the first column cannot speak for or against the paper. The second "
-        "is of the whole feature q = p + R_p, to which p adds the part itself in both models. Unlikeness is the mean "
-        f"of 1 - cosine(part {part}, stripe) over the other stripes, weighted by the activation, less the plain mean: "
-        "above 0 the relation looks at what is unlike the part, as the paper says of R_p(T(p, r)).</p>"
-        f"<h3>Stripe by stripe</h3>{table_html(stripe_heads, stripes, 'Activation by stripe')}"
-        f"<h3>Within the rest alone</h3>{table_html(stripe_heads, rest, 'Activation within the rest')}"
-    )
+    tables = {"outside_heads": heads, "outside": outside, "stripe_heads": stripe_heads, "stripes": stripes, "rest": rest}
+    return part("focus.html", "focus", part=part_number, **tables)
 
 
 def focus_data(rows: Sequence[FocusRow]) -> list[dict[str, Any]]:
