@@ -14,7 +14,7 @@ from crosscam.data.images import decode_image
 from crosscam.data.records import Sample
 from crosscam.errors import ArgumentError
 from crosscam.report.overlay import heat_uri, with_heat
-from crosscam.report.shell import part
+from crosscam.report.shell import fragment
 from crosscam.report.strip_view import SHOWN_HEIGHT, match_tile, query_tile, thumbnail, who
 from crosscam.report.strips import RankStrip
 
@@ -66,7 +66,7 @@ def comparison_html(entry: ComparedQuery) -> Markup:
     facts = [REASONS[entry.rows[0].strip.kind], spread]
     models = [_shown(row) for row in entry.rows]
     shown = {"query": query_tile(entry.query), "models": models, "height": SHOWN_HEIGHT}
-    return part("comparison.html", "compared", heading=heading, facts=facts, **shown)
+    return fragment("comparison.html", "compared", heading=heading, facts=facts, **shown)
 
 
 def row_facts(row: ModelRow) -> tuple[str, str]:
@@ -79,7 +79,7 @@ def row_facts(row: ModelRow) -> tuple[str, str]:
 def _shown(row: ModelRow) -> dict[str, object]:
     """What the page shows of a model."""
     tiles = [match_tile(match) for match in row.strip.matches]
-    shown = {"name": row.name, "facts": row_facts(row), "tiles": tiles, "map": row.query_map}
+    shown: dict[str, object] = {"name": row.name, "facts": row_facts(row), "tiles": tiles, "map": row.query_map}
     if row.query_map is None:
         return shown
     picture, width = thumbnail(decode_image(row.strip.query.path))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from crosscam.errors import ArgumentError
-from crosscam.report.shell import part
+from crosscam.report.shell import fragment
 
 WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 40
@@ -80,13 +80,13 @@ def line_chart(
     points = [(x, y) for s in series for x, y in zip(s.x, s.y, strict=True) if math.isfinite(y)]
     labels = {"title": title, "summary": _summary(title, series), "x_label": x_label, "y_label": y_label}
     if not points:
-        return part("chart.html", "chart", axes=None, lines=(), **labels)
+        return fragment("chart.html", "chart", axes=None, lines=(), **labels)
     x_low, x_high = x_range or (min(x for x, _ in points), max(x for x, _ in points))
     values = [y for _, y in points] + [end for s in series for bar in s.errors for end in bar]
     y_low, y_high = y_range or (min(0.0, *values), max(values))
     axes = _Axes(_x_ticks(x_low, x_high, whole_x), nice_ticks(y_low, y_high), x_low, x_high)
     lines = [_line(s, k % NUM_STYLES, axes, x_label, show_last) for k, s in enumerate(series)]
-    return part("chart.html", "chart", axes=axes.drawn(), lines=lines, **labels)
+    return fragment("chart.html", "chart", axes=axes.drawn(), lines=lines, **labels)
 
 
 def _check(series: Series) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from crosscam.explain.activation import PartFocus
 from crosscam.metrics.intervals import Interval, mean_interval, paired_difference
-from crosscam.report.shell import part
+from crosscam.report.shell import fragment
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ def focus_rows(
         seed: of the bootstrap.
     """
     counted = ~np.logical_or.reduce([np.isnan(f.outside) for f in focus])
-    people, own = pids[counted], focus[0].part
+    people, part = pids[counted], focus[0].part
 
     def rows(f: PartFocus) -> dict[str, NDArray[np.float64]]:
         stripes = f.stripes[counted]
         with np.errstate(divide="ignore", invalid="ignore"):
             rest = stripes / f.outside[counted][:, None]
         return {f"stripe{j}": stripes[:, j] for j in range(stripes.shape[1])} | {
-            **{f"rest{j}": rest[:, j] for j in range(stripes.shape[1]) if j != own},
+            **{f"rest{j}": rest[:, j] for j in range(stripes.shape[1]) if j != part},
             "outside": f.outside[counted],
             "outside_whole": f.outside_whole[counted],
             "unlikeness": f.unlikeness[counted],
@@ -88,24 +88,24 @@ def _row(name: str, found: dict[str, Interval], num_parts: int, num_images: int)
     )
 
 
-def focus_html(rows: Sequence[FocusRow], part_number: int, num_parts: int) -> Markup:
+def focus_html(rows: Sequence[FocusRow], part: int, num_parts: int) -> Markup:
     """Two tables and what they mean.
 
     Args:
         rows: from :func:`focus_rows`.
-        part_number: counted from 1.
+        part: counted from 1.
         num_parts: the scale.
     """
     outside = [
         [row.name, _percent(row.outside), _percent(row.outside_whole), _plain(row.unlikeness), f"{row.num_images:,}"]
         for row in rows
     ]
-    heads = ["", f"outside part {part_number}", f"outside part {part_number}, of all of q", "unlikeness", "images"]
+    heads = ["", f"outside part {part}", f"outside part {part}, of all of q", "unlikeness", "images"]
     stripes = [[row.name, *map(_percent, row.stripes)] for row in rows]
     rest = [[row.name, *("–" if x is None else _percent(x) for x in row.rest)] for row in rows]
     stripe_heads = ["", *(f"stripe {j + 1}" for j in range(num_parts))]
-    tables = {"outside_heads": heads, "outside": outside, "stripe_heads": stripe_heads, "stripes": stripes, "rest": rest}
-    return part("focus.html", "focus", part=part_number, **tables)
+    first = {"outside_heads": heads, "outside": outside}
+    return fragment("focus.html", "focus", part=part, **first, stripe_heads=stripe_heads, stripes=stripes, rest=rest)
 
 
 def focus_data(rows: Sequence[FocusRow]) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from crosscam.calibration.calibration import Verdict
 from crosscam.data.records import JUNK_PID
 from crosscam.gallery.entries import Entry, Hit
 from crosscam.models.output import Layout
-from crosscam.report.shell import html_page, origin_html, part, write_page
+from crosscam.report.shell import fragment, html_page, origin_html, write_page
 from crosscam.report.strip_view import SHOWN_HEIGHT, profile_bars
 from crosscam.retrieval.contributions import body_profile
 
@@ -80,14 +80,19 @@ def render_hits(
         | {"verdict": verdict, "chance": chance(probability), "right": is_right(pid, hit.entry.pid)}
         for n, (hit, (verdict, probability)) in enumerate(zip(hits, said, strict=True))
     ]
-    sections = {"hits": ("Nearest first", part("hits.html", "tiles", tiles=tiles, height=SHOWN_HEIGHT, ranked=True))}
+    sections = {
+        "hits": ("Nearest first", fragment("hits.html", "tiles", tiles=tiles, height=SHOWN_HEIGHT, ranked=True))
+    }
     for name, entries in judged.items():
         if entries:
             tiles = [_tile(entry, name, thumbnails) for entry in entries]
-            sections[name.lower()] = (name, part("hits.html", "tiles", tiles=tiles, height=SHOWN_HEIGHT, ranked=False))
+            sections[name.lower()] = (
+                name,
+                fragment("hits.html", "tiles", tiles=tiles, height=SHOWN_HEIGHT, ranked=False),
+            )
     if origin:
         sections["origin"] = ("Where this comes from", origin_html(origin))
-    asked = part("hits.html", "asked", pictures=[picture_uri(data) for data in queries], height=SHOWN_HEIGHT)
+    asked = fragment("hits.html", "asked", pictures=[picture_uri(data) for data in queries], height=SHOWN_HEIGHT)
     return html_page("search", title, subtitle, sections, lead=asked, styles=("hits.css",))
 
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosscam.report.shell import part
+from crosscam.report.shell import fragment
 
 # Dark violet over red and orange to pale yellow: brightness rises all the way, so it reads without color, too.
 _STOPS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -62,4 +62,4 @@ def heat_ramp() -> str:
 
 def heat_legend() -> Markup:
     """The colors from nothing to the strongest place, in words and as a strip."""
-    return part("heat.html", "heat_legend", ramp=heat_ramp())
+    return fragment("heat.html", "heat_legend", ramp=heat_ramp())

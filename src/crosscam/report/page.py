@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from crosscam.metrics.ranking import RankingResult
 from crosscam.report.curves import Series, line_chart
-from crosscam.report.shell import html_page, origin_html, part, write_page
+from crosscam.report.shell import fragment, html_page, origin_html, write_page
 from crosscam.report.strip_view import strip_html
 from crosscam.report.strips import RankStrip
 
@@ -116,7 +116,7 @@ def _headline(scores: Sequence[ScoreRow]) -> Markup:
         shares = [min(max(100 * value, 0.0), 100.0) if value == value else 0.0 for value in values]
         bars = [(row.name, _percent(v), share) for row, v, share in zip(scores, values, shares, strict=True)]
         cards.append({"name": name, "hint": hint, "value": _percent(values[0]), "unit": "%", "bars": bars})
-    return part("report.html", "headline", cards=cards, sentence=_in_searches(scores[0]))
+    return fragment("report.html", "headline", cards=cards, sentence=_in_searches(scores[0]))
 
 
 def _in_searches(row: ScoreRow) -> str:
@@ -143,7 +143,7 @@ def scores_html(scores: Sequence[ScoreRow]) -> Markup:
         r = row.result
         values = [r.mAP, *(_rank(r, rank) for rank in TABLE_RANKS), r.mINP]
         rows.append([row.name, *(_percent(float(v)) for v in values), f"{r.num_queries:,}", f"{r.num_skipped:,}"])
-    return part("report.html", "scores", heads=heads, rows=rows, protocols=_protocols(scores))
+    return fragment("report.html", "scores", heads=heads, rows=rows, protocols=_protocols(scores))
 
 
 def protocol_in_words(row: ScoreRow) -> list[str]:
@@ -189,7 +189,7 @@ def _curves(history: Sequence[Mapping[str, float]], scores: Sequence[ScoreRow]) 
     keys = list(dict.fromkeys(key for entry in history for key in entry))
     heads = [key.replace("_", " ") for key in keys]
     rows = [[f"{entry[key]:.6g}" if key in entry else "" for key in keys] for entry in history]
-    return part("report.html", "curves", charts=charts, heads=heads, rows=rows)
+    return fragment("report.html", "curves", drawn=charts, heads=heads, rows=rows)
 
 
 def _history_charts(history: Sequence[Mapping[str, float]]) -> list[Markup]:
@@ -214,9 +214,10 @@ def _cmc_chart(scores: Sequence[ScoreRow]) -> list[Markup]:
         for row in scores
         if (count := min(CMC_RANKS, len(row.result.cmc)))
     ]
-    title, whole = "CMC: a right match within the first k", (0.0, 100.0)
-    labels = {"x_label": "rank k", "y_label": "per cent of queries"}
-    return [line_chart(cmc, title=title, **labels, y_range=whole, show_last=False)] if cmc else []
+    if not cmc:
+        return []
+    title, y_label, whole = "CMC: a right match within the first k", "per cent of queries", (0.0, 100.0)
+    return [line_chart(cmc, title=title, x_label="rank k", y_label=y_label, y_range=whole, show_last=False)]
 
 
 def _rankings(strips: Sequence[RankStrip]) -> Markup:
@@ -228,8 +229,8 @@ def _rankings(strips: Sequence[RankStrip]) -> Markup:
         ("easiest", "Easiest queries", "The highest average precision, in the same way."),
     )
     groups = [(name, words, [strip_html(s) for s in strips if s.kind == kind]) for kind, name, words in kinds]
-    return part("report.html", "rankings", groups=groups)
+    return fragment("report.html", "rankings", groups=groups)
 
 
 def _empty(words: str) -> Markup:
-    return part("report.html", "empty", words=words)
+    return fragment("report.html", "empty", words=words)

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from crosscam.explain.pair import BlockShare, PairExplanation
 from crosscam.explain.typical import TypicalPairs, beyond_chance, beyond_length, block_words
 from crosscam.report.overlay import heat_ramp, heat_uri
-from crosscam.report.shell import html_page, origin_html, part, write_page
+from crosscam.report.shell import fragment, html_page, origin_html, write_page
 from crosscam.report.strip_view import thumbnail
 from crosscam.system.text import counted
 
@@ -76,7 +76,7 @@ def render_pair_page(pair: PairExplanation, provenance: Mapping[str, str], typic
         "The squared distance of the two descriptors is a sum over body parts and scales. A long bar or a strong tint "
         "is where the two look different; where there is none, they agree."
     )
-    lead = part("pair.html", "headline", figures=_headline(pair), sentence=parts_sentence(pair, typical))
+    lead = fragment("pair.html", "headline", figures=_headline(pair), sentence=parts_sentence(pair, typical))
     return html_page("explanation", names, words, sections, lead=lead, styles=("pair.css",))
 
 
@@ -107,7 +107,7 @@ def _parts(pair: PairExplanation) -> Markup:
     unit = max(share.squared_distance for share in pair.blocks) or 1.0
     widths = (pictures[0][2], pictures[1][2])
     scales = [_scale(num_parts, blocks, unit, widths) for num_parts, blocks in _scales(pair.blocks)]
-    return part("pair.html", "parts", pictures=pictures, height=SHOWN_HEIGHT, scales=scales)
+    return fragment("pair.html", "parts", pictures=pictures, height=SHOWN_HEIGHT, scales=scales)
 
 
 def _scales(blocks: Sequence[BlockShare]) -> list[tuple[int, list[BlockShare]]]:
@@ -163,7 +163,7 @@ def _maps(pair: PairExplanation) -> Markup:
             words = block_words(share.block)
             blocks.append({"words": words, "share": _percent(share.share), "rows": rows, "maps": maps})
     words, sizes = f"{MAPS[pair.maps_of]}. {METHOD}", {"width": TILE_HEIGHT // 2, "height": TILE_HEIGHT}
-    return part("pair.html", "maps", words=words, ramp=heat_ramp(), blocks=blocks, **sizes)
+    return fragment("pair.html", "maps", words=words, ramp=heat_ramp(), blocks=blocks, **sizes)
 
 
 def _numbers(pair: PairExplanation) -> Markup:
@@ -189,7 +189,7 @@ def _numbers(pair: PairExplanation) -> Markup:
         "The blocks are added in float64, the ranking's distance is float32: they differ by rounding, "
         f"here {pair.deviation:.1e}. The name of a block is what --weight takes."
     )
-    return part("pair.html", "numbers", heads=heads, rows=rows, note=note)
+    return fragment("pair.html", "numbers", heads=heads, rows=rows, note=note)
 
 
 def _percent(share: float) -> str:

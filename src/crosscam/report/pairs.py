@@ -14,7 +14,7 @@ from crosscam.calibration.calibration import Calibration
 from crosscam.gallery.entries import Entry
 from crosscam.models.output import Layout
 from crosscam.report.hits import picture_uri, when
-from crosscam.report.shell import html_page, part, write_page
+from crosscam.report.shell import fragment, html_page, write_page
 from crosscam.report.strip_view import SHOWN_HEIGHT as HIT_HEIGHT
 from crosscam.report.strip_view import profile_bars
 from crosscam.retrieval.contributions import BodyProfile, body_profile
@@ -104,8 +104,8 @@ def write_pairs(
     }
     about = [*notes, *([] if calibration is None else [_what_distances_mean(calibration)])]
     if about:
-        sections["about"] = ("About these images", part("pairs.html", "about", notes=about))
-    legend, styles = part("pairs.html", "legend"), ("hits.css", "pairs.css")
+        sections["about"] = ("About these images", fragment("pairs.html", "about", notes=about))
+    legend, styles = fragment("pairs.html", "legend"), ("hits.css", "pairs.css")
     page = html_page("pairs", "Who looks alike", subtitle, sections, lead=legend, styles=styles)
     write_page(path, page)
 
@@ -127,7 +127,7 @@ LOOK_ALIKE_LEAD = "but others are nearly as near, so many of these pairs are two
 
 
 def _section(lead: str, tiles: Sequence[dict[str, object]], left_out: int) -> Markup:
-    return part("pairs.html", "section", lead=lead, tiles=tiles, left_out=left_out, height=HIT_HEIGHT)
+    return fragment("pairs.html", "section", lead=lead, tiles=tiles, left_out=left_out, height=HIT_HEIGHT)
 
 
 def _tile(n: int, pair: SimilarPair, pictures: Sequence[bytes | None], profile: BodyProfile) -> dict[str, object]:

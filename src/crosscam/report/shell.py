@@ -13,6 +13,8 @@ from markupsafe import Markup
 from crosscam.system.files import write_atomically, write_text
 from crosscam.system.text import counted
 
+NOTHING = Markup("")
+
 
 def html_page(
     kind: str,
@@ -20,7 +22,7 @@ def html_page(
     subtitle: str,
     sections: Mapping[str, tuple[str, Markup]],
     *,
-    lead: Markup = Markup(""),
+    lead: Markup = NOTHING,
     styles: Sequence[str] = (),
 ) -> str:
     """A whole page that needs nothing but a browser.
@@ -41,26 +43,24 @@ def html_page(
 def templates() -> Environment:
     """The templates; all that they are given is escaped, except ``Markup``."""
     loader = PackageLoader("crosscam.report")
-    found = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     found.globals["counted"] = counted
     return found
 
 
-def part(template: str, macro: str, **values: object) -> Markup:
+def fragment(template: str, macro: str, **values: object) -> Markup:
     """A piece of a page: what a macro of a template makes of the values."""
     return Markup(getattr(templates().get_template(template).module, macro)(**values))
 
 
 def origin_html(provenance: Mapping[str, str], notes: Sequence[str] = ()) -> Markup:
     """Notes, and everything needed to make the page again."""
-    return part("macros.html", "origin", provenance=provenance, notes=notes)
+    return fragment("macros.html", "origin", provenance=provenance, notes=notes)
 
 
 def table_html(heads: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> Markup:
     """A table; the first cell of a row is its head."""
-    return part("macros.html", "table", heads=heads, rows=rows, label=label)
+    return fragment("macros.html", "table", heads=heads, rows=rows, label=label)
 
 
 def write_page(path: Path, text: str) -> None:

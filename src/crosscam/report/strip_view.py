@@ -13,7 +13,7 @@ from PIL import Image
 
 from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, Sample
-from crosscam.report.shell import part
+from crosscam.report.shell import NOTHING, fragment
 from crosscam.report.strips import Match, RankStrip
 from crosscam.retrieval.contributions import BodyProfile, body_profile
 
@@ -36,7 +36,7 @@ def strip_html(strip: RankStrip) -> Markup:
     label = f"Ranking of query identity {strip.query.pid}, camera {strip.query.camid}"
     heads, rows = _table(shown, profile)
     facts, query = _facts(strip), query_tile(strip.query)
-    return part("report.html", "strip", facts=facts, label=label, query=query, tiles=tiles, heads=heads, rows=rows)
+    return fragment("report.html", "strip", facts=facts, label=label, query=query, tiles=tiles, heads=heads, rows=rows)
 
 
 def thumbnail(
@@ -80,16 +80,16 @@ def who(sample: Sample) -> str:
 def query_tile(query: Sample) -> Markup:
     """The query in its frame, with its caption."""
     picture = _picture(query, f"Query: {who(query)}, camera {query.camid}")
-    return part("report.html", "query_tile", query=query, who=who(query), picture=picture, height=SHOWN_HEIGHT)
+    return fragment("report.html", "query_tile", query=query, who=who(query), picture=picture, height=SHOWN_HEIGHT)
 
 
-def match_tile(match: Match, beside: Markup = Markup("")) -> Markup:
+def match_tile(match: Match, beside: Markup = NOTHING) -> Markup:
     """One match: image in its frame, what stands beside it, and the caption."""
     verdict = "right" if match.correct else "wrong"
     person = who(match.sample)
     picture = _picture(match.sample, f"Rank {match.rank}, {verdict}: {person}, camera {match.sample.camid}")
     shown = {"picture": picture, "height": SHOWN_HEIGHT, "beside": beside}
-    return part("report.html", "match_tile", match=match, who=person, **shown)
+    return fragment("report.html", "match_tile", match=match, who=person, **shown)
 
 
 def _picture(sample: Sample, alt: str) -> dict[str, object]:
@@ -119,7 +119,7 @@ def profile_bars(profile: BodyProfile, n: int, unit: float, shown_height: int = 
         drawn.append({"kind": "whole", "value": whole, "share": f"whole image {_share(whole, total)}"})
     rects = [rect | {"length": max(0.8, BAR_LENGTH * float(rect["value"]) / unit)} for rect in drawn]
     label = f"Share of the squared distance, top to bottom: {', '.join(str(rect['share']) for rect in drawn)}."
-    return part("macros.html", "bars", rects=rects, label=label, length=BAR_LENGTH, height=shown_height)
+    return fragment("macros.html", "bars", rects=rects, label=label, length=BAR_LENGTH, height=shown_height)
 
 
 def _band_name(k: int, profile: BodyProfile) -> str:
