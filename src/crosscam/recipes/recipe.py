@@ -246,6 +246,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.augment.jitter": (0, 1),
     "data.augment.tint": (0, 1),
     "data.augment.gray": (0, 1),
+    "data.augment.gray_patch": (0, 1),
     "data.augment.blur": (0, 1),
     "data.augment.background": (0, 1),
     "data.small_until": (0, 1),
