@@ -17,6 +17,8 @@ from crosscam.video.detections import Detections, Floats, overlaps
 HIGH, LOW = 0.4, 0.1
 # A track that is not found again for this many seconds, and in this many frames, is over.
 LOST_AFTER, LOST_FRAMES = 1.5, 2
+# The overlap of a track's first box with what a filter makes of it.
+SAME_BOX = 0.9
 
 
 class Tracker(Protocol):
@@ -140,6 +142,8 @@ class LibraryTracker:
                 "plain."
             ) from error
         self._new: Callable[..., Any] = supervision.Detections
+        self._numbers: dict[int, tuple[Any, int]] = {}  # by identity, with the track, so that none is used again
+        self._last = 0
         buffer = round(LOST_AFTER * 30)  # the package counts in frames of 30 a second, and scales them
         if name == "bytetrack":
             self._tracker: Any = trackers.ByteTrackTracker(
@@ -166,10 +170,28 @@ class LibraryTracker:
             data={"place": np.arange(len(found))},
         )
         tracked = self._tracker.update(given, timestamp=seconds)
+        began = self._renumber()
         numbers = np.full(len(found), -1, np.int64)
         if tracked.tracker_id is not None and len(tracked):
-            numbers[np.asarray(tracked.data["place"], dtype=int)] = tracked.tracker_id
+            named = {int(track.tracker_id): number for track, number in self._numbers.values() if track.tracker_id >= 0}
+            places = np.asarray(tracked.data["place"], dtype=int)
+            numbers[places] = [named.get(int(name), -1) for name in tracked.tracker_id]
+        for track, number in began:
+            fits = np.where(numbers < 0, overlaps(np.asarray(track.get_state_bbox())[None], found.boxes)[0], 0.0)
+            if len(fits) and fits.max() > SAME_BOX:
+                numbers[int(fits.argmax())] = number
         return numbers
+
+    def _renumber(self) -> list[tuple[Any, int]]:
+        """Number the tracks that have begun; the package names a track from its second box on, and we from its first."""
+        began, kept = [], {}
+        for track in self._tracker.tracks:
+            if id(track) not in self._numbers:
+                self._last += 1
+                began.append((track, self._last))
+            kept[id(track)] = self._numbers.get(id(track), (track, self._last))
+        self._numbers = kept
+        return began
 
 
 def open_tracker(name: str, rate: float) -> tuple[Tracker, str]:
