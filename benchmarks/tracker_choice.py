@@ -96,7 +96,6 @@ def trackers_of(rate: float) -> Iterator[tuple[str, Any]]:
 
 def track_all(out: Path, roots: list[Path], steps: list[int], network: str | None) -> None:
     """Write ``out/SET step K/truth`` and ``out/SET step K/tracks/DETECTOR TRACKER/data/SEQUENCE.txt``."""
-    from crosscam.video.detections import Detections
     from crosscam.video.mot import mot_lines
     from crosscam.video.tracks import OpenTracks, WatchSettings
 
@@ -118,7 +117,9 @@ def track_all(out: Path, roots: list[Path], steps: list[int], network: str | Non
                         ended = []
                         for k, frame, found in kept:
                             pixels = getattr(tracker, "look", lambda _: BLANK)(frame)
-                            ended += tracks.add(as_frame(k, frame / rate, pixels), Detections(found.boxes, found.scores))
+                            ended += tracks.add(
+                                as_frame(k, frame / rate, pixels), Detections(found.boxes, found.scores)
+                            )
                         text = "".join(mot_lines(t.number, t.boxes) for t in ended + tracks.end())
                         path = place / "tracks" / f"{detector} {tracker_name}" / "data" / f"{name}.txt"
                         path.parent.mkdir(parents=True, exist_ok=True)

@@ -48,6 +48,7 @@ class Source(Protocol):
         key: hexadecimal digits of the content, the same wherever the file lies.
         live: whether frames come by the clock and are lost when they are not taken in time.
         total: frames to come, about; None where it is not known.
+        rate: frames a second, about; None where it is not known.
         notes: faults that were found on the way, one sentence each; what was read before them counts.
         dropped: frames of a live source that came while the one before was being worked on.
     """
@@ -56,6 +57,7 @@ class Source(Protocol):
     key: str
     live: bool
     total: int | None
+    rate: float | None
     notes: list[str]
     dropped: int
 
@@ -74,6 +76,7 @@ class VideoFile:
     path: Path
     live: bool = False
     total: int | None = None
+    rate: float | None = None
     notes: list[str] = field(default_factory=list)
     dropped: int = 0
 
@@ -81,10 +84,10 @@ class VideoFile:
         self.name = printable(os.path.abspath(self.path))
         self.key = digest_of_file(self.path)
         with opened_video(os.fspath(self.path)) as (container, stream):
-            rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
+            self.rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
             self.duration = None if container.duration is None else container.duration / 1_000_000
             self.made = container.metadata.get("creation_time")
-            self.total = stream.frames or (None if self.duration is None else round(self.duration * rate))
+            self.total = stream.frames or (None if self.duration is None else round(self.duration * self.rate))
 
     def frames(self, rate: float | None = None) -> Iterator[Frame]:
         """See :class:`Source`; damaged frames are left out, and told with their time."""

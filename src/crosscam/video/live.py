@@ -41,6 +41,7 @@ class FrameFolder:
     path: Path
     live: bool = False
     total: int | None = None
+    rate: float | None = None
     notes: list[str] = field(default_factory=list)
     dropped: int = 0
 
@@ -63,7 +64,7 @@ class FrameFolder:
         due, numbers = Due(rate), self.numbers()
         broken: list[Path] = []
         for number, path in zip(numbers, self.files, strict=True):
-            seconds = (number - numbers[0]) / self.rate
+            seconds = (number - numbers[0]) / (self.rate or USUAL_RATE)
             if not due.take(seconds):
                 continue
             try:
@@ -132,6 +133,7 @@ class LiveSource:
 
     live = True
     total: int | None = None
+    rate: float | None = None
 
     def __init__(self, address: str, stopped: Callable[[], bool], device: str | None = None) -> None:
         self.name = without_password(address)

@@ -108,7 +108,8 @@ def watch(
     if gallery is not None and (extractor is None or not camera):
         raise ArgumentError("Tracks in a gallery need its network and the camera's name.")
     settings = settings or WatchSettings()
-    tracker, tracker_name = open_tracker(settings.tracker, settings.rate or USUAL_RATE)
+    rates = [rate for rate in (settings.rate, source.rate) if rate]
+    tracker, tracker_name = open_tracker(settings.tracker, min(rates, default=USUAL_RATE))
     looking = detector if settings.tiles is None else Tiled(detector, *settings.tiles)
     how = as_how(settings, identify_detector(detector), tracker_name) | ({} if zone is None else {"zones": str(zone)})
     watched = Watched(total=source.total)
