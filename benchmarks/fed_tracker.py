@@ -13,7 +13,7 @@ from crosscam.video.live import open_source
 from crosscam.video.tracking import PlainTracker, is_over
 
 # A box that begins a track takes up a lost one whose mean descriptor is this near, if it overlaps the way to it.
-NEAR, REACH = 0.55, 1.5
+NEAR, REACH = 0.7, 3.0
 
 
 class FedTracker(PlainTracker):

@@ -117,9 +117,7 @@ def track_all(out: Path, roots: list[Path], steps: list[int], network: str | Non
                         ended = []
                         for k, frame, found in kept:
                             pixels = getattr(tracker, "look", lambda _: BLANK)(frame)
-                            ended += tracks.add(
-                                as_frame(k, frame / rate, pixels), Detections(found.boxes, found.scores)
-                            )
+                            ended += tracks.add(as_frame(k, frame / rate, pixels), found)
                         text = "".join(mot_lines(t.number, t.boxes) for t in ended + tracks.end())
                         path = place / "tracks" / f"{detector} {tracker_name}" / "data" / f"{name}.txt"
                         path.parent.mkdir(parents=True, exist_ok=True)

@@ -71,7 +71,7 @@ def test_a_clip_holds_the_track_and_plays_from_its_beginning(walkers: Walkers, t
         times = [float(frame.time or 0) for frame in clip.decode(video=0)]
         assert not clip.streams.audio
     assert times[0] == 0
-    assert times[-1] == pytest.approx(4.0, abs=0.11), "from 2 s to 6 s"
+    assert 4.0 <= times[-1] < 4.45, "from 2 s to 6 s, and the frames that others were made of"
     whole = [frame.pixels for frame in VideoFile(video).frames()]
     with av.open(io.BytesIO(clip_of(video, fragment))) as clip:
         first = next(clip.decode(video=0)).to_ndarray(format="rgb24")

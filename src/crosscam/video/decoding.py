@@ -92,9 +92,9 @@ class VideoFile:
     def frames(self, rate: float | None = None) -> Iterator[Frame]:
         """See :class:`Source`; damaged frames are left out, and told with their time."""
         due, picture = Due(rate), Pictures()
+        first: float | None = None
         number, seconds, self._reached = -1, 0.0, 0.0
         with opened_video(os.fspath(self.path)) as (container, stream):
-            first: float | None = None
             step = 1 / float(stream.average_rate or USUAL_RATE)
             for frame in decoded(container, stream, self._damaged):
                 number += 1
@@ -106,7 +106,9 @@ class VideoFile:
                     yield Frame(number, seconds, picture(frame))
         if number < 0:
             raise DataError(f"{self.path} holds no frame that can be decoded. Copy it again, or convert it.")
-        if self.duration is not None and not self.notes and self.duration - seconds > MISSING_END + 2 * step:
+        # Some containers count their duration from 0, and not from the first frame.
+        end = max(seconds, seconds + (first or 0.0))
+        if self.duration is not None and not self.notes and self.duration - end > MISSING_END + 2 * step:
             self.notes.append(
                 f"{self.path.name} ends at {seconds:.1f} s, but its header says {self.duration:.1f} s; what is there "
                 "is kept."
@@ -162,9 +164,10 @@ def opened_video(address: str, options: dict[str, str] | None = None, **how: Any
             ) from error
         if "://" not in address and set(container.format.name.split(",")) & TEXTS:
             raise DataError(f"{shown} is a text and not a video that can be read. Expected a video file.")
-        if not container.streams.video:
+        covers = av.stream.Disposition.attached_pic  # the picture of a song
+        stream = next((stream for stream in container.streams.video if not stream.disposition & covers), None)
+        if stream is None:
             raise DataError(f"{shown} holds no video. Expected a file with a video stream.")
-        stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         yield container, stream
 

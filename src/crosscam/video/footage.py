@@ -18,7 +18,7 @@ from crosscam.errors import DataError, ImageError
 from crosscam.gallery.entries import Entry
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
-from crosscam.video.decoding import USUAL_RATE, Pictures, VideoFile, decoded, digest_of_file, opened_video
+from crosscam.video.decoding import Pictures, VideoFile, decoded, digest_of_file, opened_video
 from crosscam.video.detections import Pixels
 from crosscam.video.encoded_clips import encode_clip
 from crosscam.video.gallery_tracks import DOCUMENT
@@ -156,7 +156,11 @@ def clip_of(path: Path, fragment: Fragment) -> bytes:
     """
     start, end = span_of(fragment)
     if path.is_dir():
-        return encode_clip(_frames_of_folder(FrameFolder(path), start, end), LARGEST_CLIP)
+        folder = FrameFolder(path)
+        passed = fragment.frame - folder.numbers()[0]
+        if passed > 0 and fragment.seconds > 0:  # it may have been watched with --frame-rate
+            folder.rate = passed / fragment.seconds
+        return encode_clip(_frames_of_folder(folder, start, end), LARGEST_CLIP)
     found = _copied_clip(path, start, end)
     return found if found is not None else encode_clip(_frames_between(path, start, end), LARGEST_CLIP)
 
@@ -201,9 +205,8 @@ def _frames_between(path: Path, start: float, end: float) -> Iterator[tuple[floa
 
 def _frames_of_folder(folder: FrameFolder, start: float, end: float) -> Iterator[tuple[float, Pixels]]:
     """The pictures of a time; those that cannot be read are left out."""
-    numbers, rate = folder.numbers(), folder.rate or USUAL_RATE
-    for number, file in zip(numbers, folder.files, strict=True):
-        seconds = (number - numbers[0]) / rate
+    for number, file in zip(folder.numbers(), folder.files, strict=True):
+        seconds = folder.seconds_of(number)
         if start - EXACT <= seconds <= end:
             with suppress(ImageError):
                 yield seconds, decode_image(file)

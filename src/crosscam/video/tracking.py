@@ -216,17 +216,14 @@ def open_tracker(name: str, rate: float) -> tuple[Tracker, str]:
     """The tracker and its name.
 
     Args:
-        name: ``auto`` takes ByteTrack of the package ``trackers`` where it is installed, and else ``plain``.
+        name: ``plain``, ``bytetrack`` or ``ocsort``; ``auto``, as earlier versions called their choice, is ``plain``.
         rate: frames a second, about.
     Raises:
         ArgumentError: an unknown name.
         EngineError: the package is not installed, or scipy.
     """
     if name == "auto":
-        try:
-            return LibraryTracker("bytetrack", rate), "bytetrack"
-        except EngineError:
-            name = "plain"
+        name = "plain"
     if name in ("bytetrack", "ocsort"):
         return LibraryTracker(name, rate), name
     if name != "plain":
