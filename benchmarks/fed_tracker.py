@@ -14,6 +14,8 @@ from crosscam.video.tracking import PlainTracker, is_over
 
 # A box that begins a track takes up a lost one whose mean descriptor is this near, if it overlaps the way to it.
 NEAR, REACH = 0.7, 3.0
+# Numbers of tracks that lost theirs to another one.
+NEW = 100_000
 
 
 class FedTracker(PlainTracker):
@@ -46,12 +48,16 @@ class FedTracker(PlainTracker):
         free = {name for name, seen in self._seen.items() if seen[3] < self._count - 1}
         free = {n for n in free if not is_over(seconds - self._seen[n][2], self._count - self._seen[n][3])}
         free -= {self._names.get(int(numbers[i]), int(numbers[i])) for i in tracked}
+        given: set[int] = set()
         for i, row in zip(tracked.tolist(), rows, strict=True):
             number = int(numbers[i])
             if number not in self._names:
                 self._names[number] = self._taken_up(found.boxes[i], row, free) or number
                 free.discard(self._names[number])
             name = self._names[number]
+            if name in given:  # the plain tracker has found its own track again
+                name = self._names[number] = NEW + number
+            given.add(name)
             total = row if name not in self._seen else self._seen[name][1] + row
             self._seen[name] = found.boxes[i], total, seconds, self._count
             numbers[i] = name

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -160,11 +161,12 @@ def folders_of(out: Path | None, cameras: Sequence[Camera]) -> list[Path | None]
     if out is None or len(cameras) == 1:
         return [out] * len(cameras)
     names: list[str] = []
+    taken: set[str] = set()
     for camera in cameras:
-        name = first = re.sub(r"[^\w. -]", "_", camera.name).strip(". ") or "camera"
-        while name.casefold() in map(str.casefold, names):
-            name = f"{first}-{2 + sum(other.startswith(f'{first}-') for other in names)}"
-        names.append(name)
+        first = re.sub(r"[^\w. -]", "_", camera.name).strip(". ") or "camera"
+        numbered = (first if number == 1 else f"{first}-{number}" for number in count(1))
+        names.append(next(name for name in numbered if name.casefold() not in taken))
+        taken.add(names[-1].casefold())
     return [out / name for name in names]
 
 
