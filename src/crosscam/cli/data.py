@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Unset
 from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
+from crosscam.data.datasets.generalization import generalize
 from crosscam.data.datasets.holdout import holdout
 from crosscam.data.datasets.readers import READERS, join, recognize
 from crosscam.data.datasets.table import write_table
@@ -201,17 +202,35 @@ class Join:
     """Table to write: .csv, .tsv or .parquet. It names the images where they lie; nothing is copied."""
     paths: Positional[tuple[Path, ...]]
     """Folders or tables of the data sets."""
+    generalize: Unset[str] = None
+    """Protocol of domain generalization: dimn, m3l, protocol-1, protocol-2 or protocol-3; see docs/datasets.md."""
+    test: Unset[str] = None
+    """With --generalize: kind of the data set that is tested, such as market1501; the others train."""
     reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)
 
     def run(self) -> None:
         """Join, write and count."""
         check_file(self.out)
+        if (self.generalize is None) != (self.test is None):
+            raise ArgumentError("--generalize names a protocol and --test what it tests. Give both, or neither.")
         datasets = self._read_all()
-        joined = join(datasets, self.out.stem) if len(datasets) > 1 else datasets[0]
+        if self.generalize is not None and self.test is not None:
+            joined = generalize(self.generalize, self.test, self._by_kind(datasets))
+        else:
+            joined = join(datasets, self.out.stem) if len(datasets) > 1 else datasets[0]
         for note in joined.notes:
             say(f"note: {note}")
         _write_and_count(joined, self.out, self.general.json)
+
+    def _by_kind(self, datasets: list[ReidDataset]) -> dict[str, ReidDataset]:
+        found: dict[str, ReidDataset] = {}
+        for path, dataset in zip(self.paths, datasets, strict=True):
+            kind = recognize(path, self.reading.kind)
+            if kind is None or kind[0] in found:
+                raise ArgumentError(f"{path} is another {kind and kind[0]}. Give one data set of each kind.")
+            found[kind[0]] = dataset
+        return found
 
     def _read_all(self) -> list[ReidDataset]:
         """Each data set with those of the options that its kind has.
@@ -219,7 +238,9 @@ class Join:
         Raises:
             ArgumentError: an option that none of them has.
         """
-        options = [name for name in ("protocol", "split", "camids", "boxes", "extract_to") if self._given(name)]
+        options = [
+            name for name in ("protocol", "split", "camids", "boxes", "extract_to", "frames") if self._given(name)
+        ]
         if len(self.paths) == 1 or not options:
             return [self.reading.read(path) for path in self.paths]
         found = [(path, recognize(path, self.reading.kind)) for path in self.paths]

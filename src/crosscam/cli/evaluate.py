@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, best_device, output_of
-from crosscam.cli.show import bars, counting, say, score_table, show_json
+from crosscam.cli.show import bars, counting, say, score_table, show_json, table
 from crosscam.data.records import ReidDataset
+from crosscam.data.tracklets import by_tracklets
 from crosscam.errors import ArgumentError
 from crosscam.experiments.experiment import save_scores, write_run_report
 from crosscam.experiments.scoring import AfterSearch, Scored, TestImages, check_scoring
+from crosscam.experiments.split_scores import all_splits, mean_scores, score_splits
 from crosscam.inference.describing import load_model
 from crosscam.inference.engines.network_file import is_exported_by_crosscam, is_network_file
 from crosscam.inference.imported import Imported, declaration_of, open_declared, undeclared
@@ -56,6 +58,11 @@ class Evaluate:
     """Query expansion: power of the similarity that weighs a neighbor; 0 for the plain mean."""
     ap: Literal["recipe", "step", "trapezoid"] = "recipe"
     """Average precision: as the recipe says, step-wise, or by trapezoids as in the Market-1501 toolkit."""
+    splits: int = 1
+    """Score so many random splits, from 0 on, and their mean: 10 is usual for VIPeR, CUHK01, GRID, PRID 2011, iLIDS."""
+    tracklets: bool = False
+    """Rank the tracks of a table in place of images, each by the mean of its descriptors; data sets of tracklets, such
+    as MARS, are ranked so without it."""
     no_flip: bool = False
     """Leave mirror images out: half the work for a somewhat lower score."""
     out: Unset[Path] = None
@@ -75,7 +82,8 @@ class Evaluate:
         imported = _imported(self.run_folder)
         recipe = load_recipe(self.run_folder) if imported is None else imported.recipe
         trained_on = load_trained_on(self.run_folder)
-        dataset = self.reading.read_and_note(self.data)
+        datasets = self._read()
+        dataset = datasets[0] if len(datasets) == 1 else all_splits(datasets)
         flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
         steps: list[AfterSearch] = [Expansion(self.expand, self.alpha)] if self.expand else []
         steps += [Reranking(self.k1, self.k2, self.lambda_value)] if self.rerank else []
@@ -88,13 +96,17 @@ class Evaluate:
             bars(self.general.json or world.rank > 0) as progress,
         ):
             model = imported.network if imported else load_model(self.run_folder, recipe).to(world.device)
-            check_scoring(recipe, dataset, model, *steps)
+            for split in datasets:
+                check_scoring(recipe, split, model, *steps)
             test = TestImages(dataset, recipe, counting(progress, "reading images"), world)
             scored = test.score_together(model, flip=flip, ap=ap, progress=counting(progress, "describing"))
             if scored is None:
                 return
             shared = overlap(trained_on, dataset, counting(progress, "looking for people of the training"))
-            scores = [scored, *(test.reranked(scored, step) for step in steps)]
+            if len(datasets) > 1:
+                scores = score_splits(test, model, scored, datasets, steps)
+            else:
+                scores = [scored, *(test.reranked(scored, step) for step in steps)]
         # What was computed is shown, whatever becomes of the files.
         self._show(scores, shared, dataset, recipe.name, out)
         save_scores(out, scores, shared)
@@ -102,8 +114,34 @@ class Evaluate:
             layout = layout_of(model)
             write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout, overlap=shared)
 
-    def _show(self, scores: Sequence[Scored], shared: Overlap, dataset: ReidDataset, name: str, out: Path) -> None:
+    def _read(self) -> list[ReidDataset]:
+        """The data set, or each of its splits."""
+        if self.splits < 1:
+            raise ArgumentError(f"--splits {self.splits}: expected at least 1.")
+        if self.splits > 1 and (self.reading.split is not None or self.report):
+            raise ArgumentError("--splits scores several splits. Leave --split and --report out.")
+        dataset = self.reading.read_and_note(self.data)
+        if self.tracklets and not dataset.tracklets:
+            dataset = by_tracklets(dataset)
+            say(f"note: {dataset.notes[-1]}")
+        if self.splits == 1:
+            return [dataset]
+        return [replace(self.reading, split=number).read(self.data) for number in range(self.splits)]
+
+    def _show_splits(self, scores: Sequence[Scored], title: str, out: Path) -> None:
+        groups = [scores[first : first + self.splits] for first in range(0, len(scores), self.splits)]
+        means = [(str(group[0].reranking or "") or "plain", mean_scores(group)) for group in groups]
         if self.general.json:
+            told = [{"name": name, **{k: {"mean": m, "sd": d} for k, (m, d) in mean.items()}} for name, mean in means]
+            show_json({"out": str(out), "means": told, "scores": [s.to_dict() for s in scores]})
+            return
+        rows = [[name, *(f"{100 * m:.1f} ±{100 * d:.1f}" for m, d in mean.values())] for name, mean in means]
+        table(["%", *means[0][1]], rows, f"{title}, mean of {self.splits} splits")
+
+    def _show(self, scores: Sequence[Scored], shared: Overlap, dataset: ReidDataset, name: str, out: Path) -> None:
+        if self.splits > 1:
+            self._show_splits(scores, f"{name} on {dataset.name}", out)
+        elif self.general.json:
             told = shared.to_dict()
             show_json({"out": str(out), "scores": [s.to_dict() | told for s in scores], **told})
         else:

@@ -57,6 +57,10 @@ class Reading:
     """CUHK03: labeled or detected."""
     extract_to: Unset[Path] = None
     """CUHK03's cuhk-03.mat: folder for its images; beside the file by default."""
+    frames: Unset[int] = None
+    """Data sets of tracklets: read at most so many frames of each, evenly spread."""
+    distractors: Unset[Path] = None
+    """Folder of images that are added to the gallery and match nobody, such as Market-1501's 500,000."""
 
     def read(self, path: Path, *, pictures: bool = False) -> ReidDataset:
         """Read the data set at ``path``.
@@ -78,6 +82,8 @@ class Reading:
             camids=1 if isinstance(number, str) else self.camids if number is None else number,
             boxes=self.boxes,
             extract_to=self.extract_to,
+            frames=self.frames,
+            distractors=self.distractors,
         )
         return with_camera(dataset, number) if isinstance(number, str) else dataset
 

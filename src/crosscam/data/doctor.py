@@ -15,6 +15,7 @@ from crosscam.data.datasets.camera_folders import UNNAMED
 from crosscam.data.findings import Finding
 from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
+from crosscam.data.tracklets import num_tracklets, ranked
 from crosscam.errors import ImageError
 from crosscam.system.cores import available_cores
 from crosscam.system.progress import Progress
@@ -22,11 +23,13 @@ from crosscam.system.progress import Progress
 
 @dataclass(frozen=True)
 class Counts:
-    """Identities without junk and distractors, images without junk, cameras."""
+    """Identities without junk and distractors, images without junk, cameras; tracklets without junk, where they are
+    ranked. None is not published."""
 
-    ids: int
-    images: int
+    ids: int | None
+    images: int | None
     cameras: int
+    tracklets: int | None = None
 
 
 OFFICIAL: dict[str, dict[str, Counts]] = {
@@ -56,6 +59,43 @@ OFFICIAL: dict[str, dict[str, Counts]] = {
     "cuhk02": {"train": Counts(1_577, 6_308, 8), "query": Counts(239, 478, 1), "gallery": Counts(239, 478, 1)},
     "occluded-reid": {"query": Counts(200, 1_000, 1), "gallery": Counts(200, 1_000, 1)},
     "partial-reid": {"query": Counts(60, 300, 1), "gallery": Counts(60, 300, 1)},
+    "p-dukemtmc-reid": {
+        "train": Counts(665, 12_927, 2),
+        "query": Counts(634, 2_163, 1),
+        "gallery": Counts(634, 9_053, 1),
+    },
+    "last": {
+        "train": Counts(5_000, 71_248, 1),
+        "query": Counts(None, 10_176, 1),
+        "gallery": Counts(None, 125_353, 1),
+    },
+    "celeb-reid": {
+        "train": Counts(632, 20_208, 1),
+        "query": Counts(420, 2_972, 1),
+        "gallery": Counts(420, 11_006, 1),
+    },
+    "ilids": {"train": Counts(59, None, 1), "query": Counts(60, 60, 1), "gallery": Counts(60, 60, 1)},
+    # As the files of MARS's folder info have them.
+    "mars": {
+        "train": Counts(625, 509_914, 6, 8_298),
+        "query": Counts(626, 114_493, 6, 1_980),
+        "gallery": Counts(634, 657_709, 6, 11_310),
+    },
+    "mars-without-queries": {
+        "train": Counts(625, 509_914, 6, 8_298),
+        "query": Counts(626, 114_493, 6, 1_980),
+        "gallery": Counts(620, 543_216, 6, 9_330),
+    },
+    "ilids-vid": {
+        "train": Counts(150, None, 2, 300),
+        "query": Counts(150, None, 1, 150),
+        "gallery": Counts(150, None, 1, 150),
+    },
+    "prid2011-video": {
+        "train": Counts(89, None, 2, 178),
+        "query": Counts(89, None, 1, 89),
+        "gallery": Counts(89, None, 1, 89),
+    },
     "cuhk01": {"train": Counts(485, 1_940, 2), "query": Counts(486, 972, 1), "gallery": Counts(486, 972, 1)},
 }
 
@@ -89,8 +129,12 @@ class Examination:
         return all(finding.severity != "error" for finding in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {**asdict(self), "root": str(self.root), "healthy": self.healthy}
+        """Plain values for JSON; tracklets are counted where they are ranked."""
+        told = {**asdict(self), "root": str(self.root), "healthy": self.healthy}
+        for counts in (row[which] for row in told["subsets"] for which in ("found", "official")):
+            if counts is not None and counts["tracklets"] is None:
+                del counts["tracklets"]
+        return told
 
 
 def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -> Examination:
@@ -101,7 +145,8 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
         progress: called with the numbers of images done and of all.
     """
     official = OFFICIAL.get(dataset.name, {})
-    rows = tuple(_count(name, samples, official.get(name)) for name, samples in dataset.subsets.items())
+    tracklets = dataset.tracklets
+    rows = tuple(_count(name, samples, official.get(name), tracklets) for name, samples in dataset.subsets.items())
     opened = _open_all(dataset, progress)
     found = _of_pictures(dataset, opened)
     if dataset.name != UNNAMED:
@@ -110,7 +155,7 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
             *found,
             *findings.shared_ids(dataset),
             *findings.single_image_ids(dataset),
-            *findings.unmatched_queries(dataset),
+            *findings.unmatched_queries(ranked(dataset)),
             *_other_counts(rows),
         )
     return Examination(dataset.name, dataset.root, dataset.protocol, dataset.fingerprint(), rows, found, dataset.notes)
@@ -134,26 +179,34 @@ def _of_pictures(dataset: ReidDataset, opened: _Opened) -> tuple[Finding, ...]:
     return tuple(finding for some in found for finding in some)
 
 
-def table_rows(examination: Examination) -> list[tuple[str, str, str, str]]:
-    """Header and rows of ``subset | # ids | # images | # cameras``, published counts in brackets."""
-    rows = [("subset", "# ids", "# images", "# cameras")]
+def table_rows(examination: Examination) -> list[tuple[str, ...]]:
+    """Header and rows of ``subset | # ids | # images | # cameras``, published counts in brackets.
+
+    Data sets of tracklets have a further column with their number.
+    """
+    tracklets = any(row.found.tracklets is not None for row in examination.subsets)
+    header = ("subset", "# ids", "# images", "# cameras", *(("# tracklets",) if tracklets else ()))
+    rows: list[tuple[str, ...]] = [header]
     for row in examination.subsets:
-        found, official = row.found, row.official
-        cells = [f"{found.ids:,}", f"{found.images:,}", f"{found.cameras:,}"]
-        if official is not None:
-            cells = [
-                f"{c} ({o:,})" for c, o in zip(cells, (official.ids, official.images, official.cameras), strict=True)
-            ]
+        cells = [_cell(*pair) for pair in zip(_numbers(row.found), _numbers(row.official), strict=True)]
         if row.junk:
             cells[1] += f" + {row.junk:,} junk"
-        rows.append((row.subset, cells[0], cells[1], cells[2]))
+        rows.append((row.subset, *cells)[: len(header)])
     return rows
+
+
+def _numbers(counts: Counts | None) -> tuple[int | None, ...]:
+    return (None,) * 4 if counts is None else (counts.ids, counts.images, counts.cameras, counts.tracklets)
+
+
+def _cell(found: int | None, official: int | None) -> str:
+    return f"{found or 0:,}" + ("" if official is None else f" ({official:,})")
 
 
 def as_text(examination: Examination) -> str:
     """The whole report as plain text, without colors."""
     rows = table_rows(examination)
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [f"{examination.kind} in {examination.root}", ""]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if any(row.official for row in examination.subsets):
@@ -173,16 +226,18 @@ def told(note: str) -> str:
     return note if note.startswith("warning: ") else f"note: {note}"
 
 
-def counted(samples: Sequence[Sample]) -> Counts:
+def counted(samples: Sequence[Sample], tracklets: bool = False) -> Counts:
     """The counts of a subset, as ``OFFICIAL`` has them."""
-    junk = sum(s.pid == JUNK_PID for s in samples)
-    people = {s.pid for s in samples} - {JUNK_PID, DISTRACTOR_PID}
-    return Counts(len(people), len(samples) - junk, len({s.camid for s in samples}))
+    kept = [s for s in samples if s.pid != JUNK_PID]
+    people = {s.pid for s in kept} - {DISTRACTOR_PID}
+    cameras = len({s.camid for s in samples})
+    return Counts(len(people), len(kept), cameras, num_tracklets(kept) if tracklets else None)
 
 
-def _count(name: str, samples: tuple[Sample, ...], official: Counts | None) -> SubsetCounts:
+def _count(name: str, samples: tuple[Sample, ...], official: Counts | None, tracklets: bool) -> SubsetCounts:
     junk = sum(s.pid == JUNK_PID for s in samples)
-    return SubsetCounts(name, counted(samples), junk, sum(s.pid == DISTRACTOR_PID for s in samples), official)
+    distractors = sum(s.pid == DISTRACTOR_PID for s in samples)
+    return SubsetCounts(name, counted(samples, tracklets), junk, distractors, official)
 
 
 @dataclass(frozen=True)
@@ -218,7 +273,11 @@ def _open_one(path: Path) -> tuple[bytes, tuple[int, int]] | str:
 
 
 def _other_counts(rows: tuple[SubsetCounts, ...]) -> list[Finding]:
-    other = [row.subset for row in rows if row.official is not None and row.official != row.found and row.found.images]
+    def differs(row: SubsetCounts) -> bool:
+        pairs = zip(_numbers(row.found), _numbers(row.official), strict=True)
+        return any(official is not None and official != found for found, official in pairs)
+
+    other = [row.subset for row in rows if row.found.images and differs(row)]
     if not other:
         return []
     what = f"Other counts than published in: {', '.join(other)}."

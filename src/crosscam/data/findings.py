@@ -84,11 +84,15 @@ def scenes(sizes: Mapping[Path, tuple[int, int]], root: Path) -> list[Finding]:
 
 
 def duplicates(dataset: ReidDataset, digests: dict[Path, bytes]) -> list[Finding]:
-    """Groups of images with the same bytes, sorted by the worst that is true of each group."""
+    """Groups of images with the same bytes, sorted by the worst that is true of each group.
+
+    A query's tracklet may stand in the gallery too, by its data set's protocol; its files count once.
+    """
     groups: dict[bytes, list[tuple[str, Sample]]] = defaultdict(list)
+    asked = {s.path for s in dataset.query}
     for name, samples in dataset.subsets.items():
         for s in samples:
-            if s.path in digests:
+            if s.path in digests and not (dataset.tracklets and name == "gallery" and s.path in asked):
                 groups[digests[s.path]].append((name, s))
     by_code: dict[str, list[list[tuple[str, Sample]]]] = defaultdict(list)
     for group in groups.values():

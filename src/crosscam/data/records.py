@@ -53,6 +53,7 @@ class ReidDataset:
         protocol: how its ranking is scored, see :func:`crosscam.evaluate_ranking`.
         notes: what the reader left out or decided, one sentence each; never silent.
         renumbered: whether the reader numbered the identities itself, so that a number means somebody else elsewhere.
+        tracklets: whether tracklets are ranked in place of images, see :mod:`crosscam.data.tracklets`.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ReidDataset:
     protocol: RankingProtocol = "market1501"
     notes: tuple[str, ...] = field(default=())
     renumbered: bool = False
+    tracklets: bool = False
 
     @property
     def subsets(self) -> dict[str, tuple[Sample, ...]]:
@@ -82,7 +84,8 @@ class ReidDataset:
 
         Paths count relative to the root, so that a copy elsewhere has the same fingerprint.
         """
-        digest = hashlib.sha256(f"{self.name}|{self.protocol}".encode())
+        unit = "|tracklets" if self.tracklets else ""
+        digest = hashlib.sha256(f"{self.name}|{self.protocol}{unit}".encode())
         for subset, samples in self.subsets.items():
             for s in samples:
                 path = s.path.relative_to(self.root) if s.path.is_relative_to(self.root) else s.path

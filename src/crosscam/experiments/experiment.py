@@ -13,6 +13,7 @@ from torch import nn
 
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import ReidDataset
+from crosscam.data.tracklets import ranked
 from crosscam.experiments.scoring import Scored, TestImages
 from crosscam.inference.describing import describing_model
 from crosscam.models.output import Layout
@@ -193,6 +194,7 @@ def strips_of(dataset: ReidDataset, scored: Scored, layout: Layout) -> list[Rank
     scored_queries = np.flatnonzero(~np.isnan(ap))
     order = scored_queries[np.argsort(ap[scored_queries], kind="stable")]
     shown = np.unique(np.concatenate((order[:64], order[-64:])))
+    dataset = ranked(dataset)
     # Strips show few queries, so only their distances are computed.
     chosen = ReidDataset(
         dataset.name,

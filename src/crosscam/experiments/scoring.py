@@ -15,6 +15,7 @@ from crosscam.data.augment import resize
 from crosscam.data.loading import Images, embed, open_images
 from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_queries
 from crosscam.data.samplers import in_order
+from crosscam.data.tracklets import pooled, ranked
 from crosscam.errors import ArgumentError, DataError
 from crosscam.inference.describing import check_descriptors, extract
 from crosscam.inference.imported import resize_of
@@ -50,6 +51,7 @@ class Scored:
         gallery: (G, D) descriptors.
         distance: ``"euclidean"``, of descriptors of length 1 or as they are (``evaluation.normalize``), or ``"own"``
             for a system that compares descriptors in a way of its own.
+        unit: what one row of the descriptors stands for; a tracklet's is the mean of its frames.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Scored:
     query: NDArray[np.float32]
     gallery: NDArray[np.float32]
     distance: Distance = "euclidean"
+    unit: Literal["image", "tracklet"] = "image"
 
     def __repr__(self) -> str:
         again = f", {self.reranking}" if self.reranking else ""
@@ -77,6 +80,7 @@ class Scored:
             **self.result.to_dict(),
             "flip": self.flip,
             "distance": self.distance,
+            "unit": self.unit,
             "reranking": str(self.reranking) if self.reranking else None,
             "data_fingerprint": self.data_fingerprint,
         }
@@ -97,7 +101,8 @@ def check_scoring(recipe: Recipe, dataset: ReidDataset, model: nn.Module, *steps
     if own_distances(recipe.model, some, some, layout) is not None or not recipe.evaluation.normalize:
         raise _no_reranking(recipe)
     for step in steps:
-        step.check(len(dataset.query), len(dataset.gallery))
+        units = ranked(dataset)
+        step.check(len(units.query), len(units.gallery))
 
 
 def _check_test_split(dataset: ReidDataset) -> None:
@@ -174,7 +179,14 @@ class TestImages:
             return None
         for rows, samples in zip(both, (self.dataset.query, self.dataset.gallery), strict=True):
             check_descriptors(rows, [s.path for s in samples])
-        return self._ranked(model, name, *both, mirror, how.get("ap"), how.get("reranking"))
+        return self.rank(model, name, *self._pooled(both), mirror, how.get("ap"), how.get("reranking"))
+
+    def _pooled(
+        self, both: tuple[NDArray[np.float32], NDArray[np.float32]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Descriptors of query and gallery as they are ranked, from those of all images."""
+        ds, unit = self.dataset, self.recipe.evaluation.normalize
+        return pooled(ds, ds.query, both[0], unit), pooled(ds, ds.gallery, both[1], unit)
 
     def _gathered(
         self, describe: Callable[[Images], NDArray[np.float32]]
@@ -187,7 +199,7 @@ class TestImages:
         query, gallery = found
         return None if query is None or gallery is None else (query, gallery)
 
-    def _ranked(
+    def rank(
         self,
         model: nn.Module,
         name: str,
@@ -195,8 +207,9 @@ class TestImages:
         gallery: NDArray[np.float32],
         flip: bool,
         ap: str | None,
-        reranking: Reranking | None,
+        reranking: Reranking | None = None,
     ) -> Scored:
+        """Rank described queries and gallery by the model's distance; arguments as in :class:`How` and ``Scored``."""
         settings = self.recipe.evaluation
         both = torch.from_numpy(query), torch.from_numpy(gallery)
         own, kind = own_distances(self.recipe.model, *both, layout_of(model)), "own"
@@ -210,7 +223,7 @@ class TestImages:
         distance: Any = kind
         labels = ranking_labels(self.dataset)
         result = evaluate_ranking(own, *labels, ap=variant, protocol=self.dataset.protocol)
-        return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, distance)
+        return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, distance, self._unit)
 
     def reranked(self, scored: Scored, reranking: AfterSearch) -> Scored:
         """The same descriptors scored again after re-ranking, or with expanded queries.
@@ -232,7 +245,11 @@ class TestImages:
         """As :meth:`score_pixels`, by all processes of the world; None in all but the first."""
         both = self._gathered(_pixel_descriptors)
         ap = self.recipe.evaluation.ap
-        return None if both is None else self._scored("raw pixels", *both, False, ap, None)
+        return None if both is None else self._scored("raw pixels", *self._pooled(both), False, ap, None)
+
+    @property
+    def _unit(self) -> Literal["image", "tracklet"]:
+        return "tracklet" if self.dataset.tracklets else "image"
 
     def _describe(self, model: nn.Module, images: Images, flip: bool, progress: Progress | None) -> NDArray[np.float32]:
         data, size = self.recipe.data, self.recipe.evaluation.batch_size
@@ -255,7 +272,7 @@ class TestImages:
         else:
             asked = query if reranking is None else reranking.queries(query, gallery)
             result = evaluate_descriptors(asked, gallery, *labels, ap=ap, protocol=ds.protocol)
-        return Scored(name, result, flip, reranking, ds.fingerprint(), query, gallery)
+        return Scored(name, result, flip, reranking, ds.fingerprint(), query, gallery, unit=self._unit)
 
 
 def _alone(scored: Scored | None) -> Scored:
@@ -273,7 +290,8 @@ def _no_reranking(recipe: Recipe) -> DataError:
 
 def ranking_labels(dataset: ReidDataset) -> tuple[Labels, Labels, Labels, Labels]:
     """Identities of query and gallery, (Q,) and (G,), then their cameras: what every ranking is scored with."""
-    query, gallery = dataset.query, dataset.gallery
+    units = ranked(dataset)
+    query, gallery = units.query, units.gallery
     return pids_of(query), pids_of(gallery), camids_of(query), camids_of(gallery)
 
 

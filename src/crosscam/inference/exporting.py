@@ -13,6 +13,7 @@ import numpy as np
 from crosscam.data.images import resize_image
 from crosscam.data.pictures import Picture
 from crosscam.data.records import ReidDataset, camids_of, pids_of
+from crosscam.data.tracklets import pooled, ranked
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.inference.describing import check_descriptors
 from crosscam.inference.engines.base import Descriptors, Engine, ModelCard, Pixels, derived_fingerprint, seal
@@ -178,7 +179,9 @@ def _compare(expected: Descriptors, found: Descriptors) -> dict[str, Any]:
 
 
 def _mean_ap(extractor: Extractor, dataset: ReidDataset, query: Descriptors, gallery: Descriptors) -> float:
-    labels = (f(s) for f in (pids_of, camids_of) for s in (dataset.query, dataset.gallery))
+    query, gallery = pooled(dataset, dataset.query, query), pooled(dataset, dataset.gallery, gallery)
+    units = ranked(dataset)
+    labels = (f(s) for f in (pids_of, camids_of) for s in (units.query, units.gallery))
     ap = extractor.recipe.evaluation.ap
     return evaluate_descriptors(query, gallery, *labels, ap=ap, protocol=dataset.protocol).mAP
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from crosscam.losses.class_losses import center_loss, margin_logits, move_centers
 from crosscam.losses.pair_losses import circle_loss, weighted_triplet
 from crosscam.losses.system_losses import (
     Loss,
@@ -22,11 +23,14 @@ __all__ = [
     "batch_hard_soft_margin",
     "batch_hard_triplet",
     "bnneck_loss",
+    "center_loss",
     "circle_loss",
     "classification_loss",
     "cross_entropy_sum",
     "hard_pairs",
+    "margin_logits",
     "mgn_loss",
+    "move_centers",
     "rrid_loss",
     "soft_margin_loss",
     "transreid_loss",

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from crosscam.errors import ArgumentError
+from crosscam.losses.class_losses import Softmax, center_loss, margin_logits, move_centers
 from crosscam.losses.pair_losses import PAIR_LOSSES, Pairs
 from crosscam.losses.triplet import batch_hard_soft_margin, batch_hard_triplet, hard_pairs
 from crosscam.models.baselines.aligned_reid import part_costs, shortest_path
@@ -134,11 +135,15 @@ def bnneck_loss(
     cross_entropy_weight: float = 1.0,
     *,
     label_smoothing: float = 0.1,
+    softmax: Softmax = "plain",
+    softmax_scale: float = 30.0,
+    softmax_margin: float = 0.35,
+    center_weight: float = 0.0,
+    center_rate: float = 0.5,
 ) -> Loss:
     """The bag of tricks' loss: triplet loss before the neck, smoothed cross-entropy after it.
 
-    Source: Luo et al., CVPR Workshops 2019, "BNNeck" and "Label smoothing". Their last trick, the center loss, is left
-    out.
+    Source: Luo et al., CVPR Workshops 2019, "BNNeck", "Label smoothing" and "Center loss".
 
     Args:
         output: what the model gave for B images; its extra ``"before_neck"`` is (B, C).
@@ -146,16 +151,29 @@ def bnneck_loss(
         margin: 0.3 in the paper.
         cross_entropy_weight: 1 in the paper.
         label_smoothing: 0.1 in the paper; see :func:`cross_entropy_sum`.
+        softmax: see :func:`crosscam.losses.class_losses.margin_logits`.
+        softmax_scale: s there.
+        softmax_margin: m there.
+        center_weight: of the center loss before the neck, 0.0005 in the paper; 0 for none.
+        center_rate: see :func:`crosscam.losses.class_losses.move_centers`.
     Raises:
-        ValueError: an output without that extra.
+        ValueError: an output without that extra, or without centers.
     """
     if "before_neck" not in output.extras:
         raise ArgumentError(
             "The output has no extra 'before_neck'. This loss is for a model with a normalization neck."
         )
-    triplet = batch_hard_triplet(output.extras["before_neck"], pids, margin)
-    ce = cross_entropy_sum(output.logits, pids, label_smoothing)
-    return Loss(triplet + cross_entropy_weight * ce, triplet, ce)
+    before = output.extras["before_neck"]
+    triplet = batch_hard_triplet(before, pids, margin)
+    logits = tuple(margin_logits(x, pids, softmax, softmax_scale, softmax_margin) for x in output.logits)
+    ce = cross_entropy_sum(logits, pids, label_smoothing)
+    total = triplet + cross_entropy_weight * ce
+    if center_weight:
+        if output.centers is None:
+            raise ArgumentError("The output has no centers. Center loss is for a model that holds them.")
+        total = total + center_weight * center_loss(before, output.centers, pids)
+        move_centers(output.centers, before, pids, center_rate)
+    return Loss(total, triplet, ce)
 
 
 def transreid_loss(output: ReidOutput, pids: Tensor) -> Loss:

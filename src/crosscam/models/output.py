@@ -19,11 +19,13 @@ class ReidOutput:
         embeddings: (B, D_k) for each block of the descriptor, in the order of ``model.layout``.
         logits: (B, K) for each classifier; empty for a model without classifiers.
         extras: what only a loss needs and the descriptor does not hold, by a name that the model's docstring gives.
+        centers: (K, C) of the classes, which center loss moves in place; None for a model without.
     """
 
     embeddings: tuple[Tensor, ...]
     logits: tuple[Tensor, ...] = ()
     extras: Mapping[str, Tensor] = field(default_factory=dict)
+    centers: Tensor | None = None
 
     def first(self, count: int) -> ReidOutput:
         """The output for the first images of the batch."""
@@ -31,6 +33,7 @@ class ReidOutput:
             tuple(e[:count] for e in self.embeddings),
             tuple(x[:count] for x in self.logits),
             {name: x[:count] for name, x in self.extras.items()},
+            self.centers,
         )
 
     @property

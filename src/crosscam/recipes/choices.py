@@ -12,6 +12,7 @@ from typing import Literal
 from torch import Tensor
 
 from crosscam import losses
+from crosscam.losses.class_losses import Softmax
 from crosscam.losses.pair_losses import Pairs
 from crosscam.models.output import ReidOutput
 
@@ -113,17 +114,38 @@ class MGNLoss:
 
 @dataclass(frozen=True)
 class BNNeckLoss:
-    """The bag of tricks' loss; attributes as in :class:`RRIDLoss`."""
+    """The bag of tricks' loss; attributes as in :class:`RRIDLoss`.
+
+    Attributes:
+        softmax: ``"plain"``; ``"arcface"`` or ``"cosface"``, with ``model.classifier=cosine``.
+        softmax_scale, softmax_margin: s and m of these two.
+        center_weight: of the center loss, with ``model.centers=true``; 0 for none.
+        center_rate: how fast centers move, 0 to 1.
+    """
 
     name: Literal["bnneck"] = "bnneck"
     margin: float = 0.3
     cross_entropy_weight: float = 1.0
     label_smoothing: float = 0.1
+    softmax: Softmax = "plain"
+    softmax_scale: float = 30.0
+    softmax_margin: float = 0.35
+    center_weight: float = 0.0
+    center_rate: float = 0.5
 
     def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
         """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
         return losses.bnneck_loss(
-            output, pids, self.margin, self.cross_entropy_weight, label_smoothing=self.label_smoothing
+            output,
+            pids,
+            self.margin,
+            self.cross_entropy_weight,
+            label_smoothing=self.label_smoothing,
+            softmax=self.softmax,
+            softmax_scale=self.softmax_scale,
+            softmax_margin=self.softmax_margin,
+            center_weight=self.center_weight,
+            center_rate=self.center_rate,
         )
 
     def collapsed_triplet(self, num_blocks: int) -> float | None:

@@ -178,10 +178,26 @@ class Recipe:
                 f"loss.margin={getattr(self.loss, 'margin', None)} with loss.pairs=circle: expected below 1, since it "
                 "compares cosines (0.25 is usual)."
             )
+        self._check_class_heads()
         if isinstance(self.loss, ClassificationLoss) and not classifies(self.model):
             raise RecipeError(
                 f"loss.name=classification: {self.model.system} has no classifiers, so that nothing would be learned. "
                 "Choose a loss with triplets."
+            )
+
+    def _check_class_heads(self) -> None:
+        """Whether margins have cosines, and center loss has centers; and neither is kept for nothing."""
+        softmax, weight = getattr(self.loss, "softmax", "plain"), getattr(self.loss, "center_weight", 0.0)
+        classifier, centers = getattr(self.model, "classifier", "linear"), getattr(self.model, "centers", False)
+        if (softmax != "plain") != (classifier == "cosine"):
+            raise RecipeError(
+                f"loss.softmax={softmax} with model.classifier={classifier}: arcface and cosface take cosine, plain "
+                "takes linear. Set both."
+            )
+        if (weight > 0) != centers:
+            raise RecipeError(
+                f"loss.center_weight={weight} with model.centers={str(centers).lower()}: give a weight above 0 (0.0005 "
+                "is usual) and model.centers=true, or neither."
             )
 
     def _check_distillation(self) -> None:
@@ -238,6 +254,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.batch_images": (1, math.inf),
     "loss.margin": (0, math.inf),
     "loss.cross_entropy_weight": (0, math.inf),
+    "loss.softmax_margin": (0, 1.5),
+    "loss.center_weight": (0, math.inf),
+    "loss.center_rate": (0, 1),
     "distill.similarity": (0, math.inf),
     "distill.mapping": (0, math.inf),
     "distill.unlabeled_images": (0, math.inf),
@@ -256,7 +275,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "evaluation.batch_size": (1, math.inf),
     **ADAPT_RANGES,
 }
-_POSITIVE = ("optim.lr_backbone", "optim.lr_head", "optim.clip_norm")
+_POSITIVE = ("optim.lr_backbone", "optim.lr_head", "optim.clip_norm", "loss.softmax_scale")
 _BELOW_ONE = ("loss.label_smoothing", "optim.momentum", "optim.betas", "train.ema")
 
 

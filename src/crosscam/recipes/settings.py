@@ -25,6 +25,10 @@ def without_effect(recipe: Recipe) -> dict[str, str]:
     pairs = getattr(recipe.loss, "pairs", None)
     if pairs in ("soft-margin", "weighted"):
         found["loss.margin"] = f"loss.pairs={pairs}"
+    if getattr(recipe.loss, "softmax", None) == "plain":
+        found |= {f"loss.softmax_{name}": "loss.softmax=plain" for name in ("scale", "margin")}
+    if not getattr(recipe.loss, "center_weight", 1):
+        found["loss.center_rate"] = "loss.center_weight=0"
     if not recipe.distill.teachers:
         found["distill.input"] = "no distill.teachers"
     if not classifies(recipe.model):

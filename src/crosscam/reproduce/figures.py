@@ -22,6 +22,7 @@ from crosscam.data.augment import prepare
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, pids_of
 from crosscam.data.samplers import in_order
+from crosscam.data.tracklets import ranked
 from crosscam.errors import ArgumentError
 from crosscam.experiments.scoring import Scored, TestImages
 from crosscam.explain.activation import PartFocus, activation_maps, part_focus, stripe_block
@@ -101,6 +102,7 @@ def figure_strips(
         ValueError: no model, or two of one name.
     """
     scored = _score_all(models, dataset, listener)
+    dataset = ranked(dataset)
     chosen = choose_queries(_precisions(scored), pids_of(dataset.query), queries, seed)
     entries = [_compare(models, scored, dataset, q, kind, top) for q, kind in chosen]
     sections = {
@@ -144,6 +146,7 @@ def figure_activation(
     models = (one_vs_rest, rest_only)
     blocks = [stripe_block(m.model, num_parts, part - 1) for m in models]
     scored = _score_all(models, dataset, listener)
+    dataset = ranked(dataset)
     focus = [_focus(named, dataset, num_parts, part, listener) for named in models]
     chosen = choose_queries(_precisions(scored), pids_of(dataset.query), queries, seed)
     entries = []

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.data.records import pids_of
+from crosscam.data.tracklets import ranked
 from crosscam.metrics.intervals import Interval, mean_interval, paired_difference
 from crosscam.recipes.choices import RRIDLoss
 from crosscam.reproduce import published
@@ -138,7 +139,7 @@ def _scores(study: Study, results: Sequence[RowResult], feature: str = WHOLE) ->
     first = np.stack([r.first_match[feature] for r in results])
     hit = np.where(first > 0, first == 1, np.nan).astype(np.float64)
     ap = np.stack([r.average_precision[feature] for r in results])
-    return _Scores(ap, hit, pids_of(study.dataset.query))
+    return _Scores(ap, hit, pids_of(ranked(study.dataset).query))
 
 
 def _sound(results: Sequence[RowResult]) -> list[RowResult]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, Sample, pids_of
+from crosscam.data.tracklets import pooled, ranked
 from crosscam.errors import DataError
 from crosscam.experiments.scoring import ranking_labels
 from crosscam.inference.describing import check_descriptors, extract, load_model
@@ -76,14 +77,17 @@ def _examine_one(folder: Path, path: Path, exam: dict[str, list[ReidDataset]]) -
     check_descriptors(rows, paths)
     index = {p: i for i, p in enumerate(paths)}
 
-    def describe(samples: Sequence[Sample]) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = rows[[index[s.path] for s in samples]]
-        return found
+    def describe(dataset: ReidDataset, samples: Sequence[Sample]) -> NDArray[np.float32]:
+        return pooled(dataset, samples, rows[[index[s.path] for s in samples]])
 
     scores = {
         name: [
             evaluate_descriptors(
-                describe(d.query), describe(d.gallery), *ranking_labels(d), ap=recipe.evaluation.ap, protocol=d.protocol
+                describe(d, d.query),
+                describe(d, d.gallery),
+                *ranking_labels(d),
+                ap=recipe.evaluation.ap,
+                protocol=d.protocol,
             )
             for d in datasets
         ]
@@ -129,7 +133,7 @@ def _line(
     if not paths:
         return None
     values = [read_json(path) for path in paths]
-    pids = pids_of(exam[ALL][0].query)
+    pids = pids_of(ranked(exam[ALL][0]).query)
     first = np.stack([read_arrays(path.with_suffix(".npz"), path)["first"] for path in paths])
     interval = mean_interval(np.where(first > 0, first == 1, np.nan).astype(np.float64), pids)
     record: dict[str, Value] = {"row": row.name, "seeds": len(paths)}

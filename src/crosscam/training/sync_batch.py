@@ -36,7 +36,7 @@ def whole_output(output: ReidOutput, split: Split) -> ReidOutput:
     whole = [c.to(t.dtype).view(split.total, *t.shape[1:]) for c, t in zip(columns, mine, strict=True)]
     blocks, heads = len(output.embeddings), len(output.logits)
     extras = dict(zip(output.extras, whole[blocks + heads :], strict=True))
-    return ReidOutput(tuple(whole[:blocks]), tuple(whole[blocks : blocks + heads]), extras)
+    return ReidOutput(tuple(whole[:blocks]), tuple(whole[blocks : blocks + heads]), extras, output.centers)
 
 
 class _Gather(torch.autograd.Function):

@@ -29,6 +29,21 @@ LAYOUTS = {
     "partial-reid": ("partial_body_images/001_001.jpg", "whole_body_images/001_001.jpg", "occluded_body_images/x.jpg"),
     "occluded-reid": ("occluded_body_images/001/001_01.tif", "whole_body_images/001/001_01.tif"),
     "cuhk03": tuple(f"labeled/{name}" for name in MARKET),
+    "ilids": tuple(f"i-LIDS_Pedestrian/Persons/{p:04}{v:03}.jpg" for p in range(1, 5) for v in (1, 2, 3)),
+    "ilids-vid": tuple(f"sequences/cam{c}/person00{person}/1.png" for c in (1, 2) for person in (1, 2)),
+    "prid2011-video": tuple(
+        f"multi_shot/cam_{c}/person_000{person}/{frame}.png" for c in "ab" for person in (1, 2) for frame in range(27)
+    ),
+    "p-dukemtmc-reid": tuple(
+        f"{part}/{hidden}_body_images/0001/0001_c1.jpg"
+        for part in ("train", "test")
+        for hidden in ("occluded", "whole")
+    ),
+    "last": (
+        "train/01/01_a_1.jpg",
+        *(f"{part}/{where}/02_a_1.jpg" for part in ("test", "val") for where in ("query", "gallery")),
+    ),
+    "celeb-reid": tuple(f"{part}/1_2_0.jpg" for part in ("train", "query", "gallery")),
 }
 
 
@@ -114,4 +129,4 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_all_kinds_are_covered_here() -> None:
-    assert set(READERS) == {*LAYOUTS, "grid", "msmt17", "table", "folders", "cameras", "pictures"}
+    assert set(READERS) == {*LAYOUTS, "cuhk-sysu", "grid", "mars", "msmt17", "table", "folders", "cameras", "pictures"}

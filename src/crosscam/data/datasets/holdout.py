@@ -77,6 +77,7 @@ def holdout(
         train=tuple(s for s in dataset.train if s.pid in kept),
         query=query,
         gallery=gallery,
+        tracklets=False,
     )
     how = "in order of number" if seed is None else f"shuffled with seed {seed}"
     notes = [f"Hold-out: {num_train_ids} of {len(pids)} training identities ({how}) train, the rest are tested."]

@@ -1,19 +1,17 @@
-"""Occluded-REID and Partial-REID: queries that are hidden or cut off in part, whole people in the gallery."""
+"""Occluded-REID, Partial-REID, P-DukeMTMC-reID: queries hidden or cut off in part, whole people in the gallery."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from crosscam.data.datasets.market1501 import note_left_out
-from crosscam.data.labels import read_label
-from crosscam.data.records import ReidDataset, Sample
-from crosscam.data.walk import find_files
-from crosscam.errors import DataError
+from crosscam.data.datasets.clothes_changes import NO_CAMERAS, read_identities
+from crosscam.data.records import ReidDataset
 
 WHOLE, OCCLUDED, PARTIAL = "whole_body_images", "occluded_body_images", "partial_body_images"
 
 _NAME = re.compile(r"([0-9]+)_[0-9]+\.")
+_DUKE_NAME = re.compile(r"([0-9]+)_")
 
 
 def is_partial_reid(root: Path) -> bool:
@@ -38,25 +36,31 @@ def read_occluded(root: Path) -> ReidDataset:
         DataError: no images, or none with an identity in its name.
     """
     partial = (root / PARTIAL).is_dir()
-    notes = ["Camera 1 stands for the queries and camera 2 for the gallery; the data set does not tell cameras."]
-    query = _read_folder(root / (PARTIAL if partial else OCCLUDED), 1, notes)
-    gallery = _read_folder(root / WHOLE, 2, notes)
+    notes = [NO_CAMERAS]
+    query = read_identities(root / (PARTIAL if partial else OCCLUDED), 1, _NAME, notes)
+    gallery = read_identities(root / WHOLE, 2, _NAME, notes)
     return ReidDataset("partial-reid" if partial else "occluded-reid", root, (), query, gallery, notes=tuple(notes))
 
 
-def _read_folder(folder: Path, camid: int, notes: list[str]) -> tuple[Sample, ...]:
-    found = find_files(folder)
-    samples, strangers = [], []
-    for path in found.pictures:
-        match = _NAME.match(path.name)
-        pid = read_label(match[1]) if match else ""
-        if isinstance(pid, int) and pid > 0:
-            samples.append(Sample(path, pid, camid))
-        else:
-            strangers.append(path)
-    if not samples:
-        raise DataError(
-            f"No images named IDENTITY_NUMBER in {folder}. Unpack the data set again; see docs/datasets.md."
-        )
-    note_left_out(folder.name, "images whose names give no identity", strangers, notes)
-    return tuple(samples)
+def is_p_dukemtmc(root: Path) -> bool:
+    """Whether ``train`` and ``test`` both have ``occluded_body_images`` and ``whole_body_images``."""
+    return all((root / subset / kind).is_dir() for subset in ("train", "test") for kind in (OCCLUDED, WHOLE))
+
+
+def read_p_dukemtmc(root: Path) -> ReidDataset:
+    """Read P-DukeMTMC-reID (Zhuo et al., ICME 2018): hidden people of ``test`` ask for whole ones.
+
+    As in published results, the cameras of the names do not count: hidden people are camera 1, whole ones camera 2.
+
+    Args:
+        root: the folder of ``train`` and ``test``.
+    Raises:
+        DataError: no images, or none with an identity in its name.
+    """
+    notes = ["Camera 1 stands for hidden people and camera 2 for whole ones, as in published results."]
+    parts = [
+        read_identities(root / subset / kind, camid, _DUKE_NAME, notes)
+        for subset in ("train", "test")
+        for kind, camid in ((OCCLUDED, 1), (WHOLE, 2))
+    ]
+    return ReidDataset("p-dukemtmc-reid", root, (*parts[0], *parts[1]), parts[2], parts[3], notes=tuple(notes))

@@ -8,11 +8,15 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from crosscam.data.datasets.camera_folders import has_camera_folders, has_pictures, read_camera_folders, read_pictures
+from crosscam.data.datasets.clothes_changes import is_celeb_reid, is_last, read_celeb_reid, read_last
 from crosscam.data.datasets.cuhk01 import is_cuhk01, read_cuhk01
 from crosscam.data.datasets.cuhk02 import is_cuhk02, read_cuhk02
 from crosscam.data.datasets.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
+from crosscam.data.datasets.cuhk_sysu import is_cuhk_sysu, read_cuhk_sysu
+from crosscam.data.datasets.distractors import with_distractors
 from crosscam.data.datasets.grid import is_grid, read_grid
 from crosscam.data.datasets.identity_folders import has_identity_folders, read_identity_folders
+from crosscam.data.datasets.ilids import is_ilids, read_ilids
 from crosscam.data.datasets.market1501 import (
     is_dukemtmc_reid,
     is_market_layout,
@@ -20,9 +24,22 @@ from crosscam.data.datasets.market1501 import (
     read_dukemtmc_reid,
     read_market1501,
 )
+from crosscam.data.datasets.mars import is_mars, read_mars
 from crosscam.data.datasets.msmt17 import is_msmt17, read_msmt17
-from crosscam.data.datasets.occluded import is_occluded_reid, is_partial_reid, read_occluded
+from crosscam.data.datasets.occluded import (
+    is_occluded_reid,
+    is_p_dukemtmc,
+    is_partial_reid,
+    read_occluded,
+    read_p_dukemtmc,
+)
 from crosscam.data.datasets.prid2011 import is_prid2011, read_prid2011
+from crosscam.data.datasets.sequences import (
+    is_ilids_vid,
+    is_prid2011_video,
+    read_ilids_vid,
+    read_prid2011_video,
+)
 from crosscam.data.datasets.table import CamidRule, is_table, read_table
 from crosscam.data.datasets.viper import is_viper, read_viper
 from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
@@ -41,6 +58,7 @@ class ReadOptions:
     camids: CamidRule = None
     boxes: str | None = None
     extract_to: Path | None = None
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -77,11 +95,31 @@ READERS: dict[str, Reader] = {
     "msmt17": Reader(
         is_msmt17, lambda root, o: read_msmt17(root, protocol=o.protocol or "train+val"), frozenset({"protocol"})
     ),
+    "mars": Reader(
+        is_mars,
+        lambda root, o: read_mars(root, protocol=o.protocol or "official", frames=o.frames),
+        frozenset({"protocol", "frames"}),
+    ),
+    "ilids-vid": Reader(
+        is_ilids_vid,
+        lambda root, o: read_ilids_vid(root, split=o.split or 0, frames=o.frames),
+        frozenset({"split", "frames"}),
+    ),
     "prid2011": Reader(is_prid2011, lambda root, o: read_prid2011(root, split=o.split or 0), frozenset({"split"})),
+    "prid2011-video": Reader(
+        is_prid2011_video,
+        lambda root, o: read_prid2011_video(root, split=o.split or 0, frames=o.frames),
+        frozenset({"split", "frames"}),
+    ),
     "grid": Reader(is_grid, lambda root, o: read_grid(root, split=o.split or 0), frozenset({"split"})),
+    "ilids": Reader(is_ilids, lambda root, o: read_ilids(root, split=o.split or 0), frozenset({"split"})),
+    "cuhk-sysu": Reader(is_cuhk_sysu, lambda root, _: read_cuhk_sysu(root)),
     "cuhk02": Reader(is_cuhk02, lambda root, _: read_cuhk02(root)),
     "partial-reid": Reader(is_partial_reid, lambda root, _: read_occluded(root)),
     "occluded-reid": Reader(is_occluded_reid, lambda root, _: read_occluded(root)),
+    "p-dukemtmc-reid": Reader(is_p_dukemtmc, lambda root, _: read_p_dukemtmc(root)),
+    "last": Reader(is_last, lambda root, o: read_last(root, protocol=o.protocol or "test"), frozenset({"protocol"})),
+    "celeb-reid": Reader(is_celeb_reid, lambda root, _: read_celeb_reid(root)),
     "viper": Reader(
         is_viper,
         lambda root, o: read_viper(root, protocol=o.protocol or "316/316", split=o.split or 0),
@@ -143,6 +181,8 @@ def read_dataset(
     camids: CamidRule = None,
     boxes: str | None = None,
     extract_to: Path | None = None,
+    frames: int | None = None,
+    distractors: Path | None = None,
 ) -> ReidDataset:
     """Read a data set, whatever it is.
 
@@ -155,6 +195,8 @@ def read_dataset(
             expression with one group over the file name.
         boxes: ``"labeled"`` or ``"detected"``, for CUHK03.
         extract_to: folder for the images of CUHK03's raw file; beside it by default.
+        frames: at most so many frames of each tracklet, evenly spread, for data sets of tracklets; all by default.
+        distractors: a folder of images of strangers, which are added to the gallery and match nobody.
     Raises:
         DataError: nothing there, of no known kind, or not as its kind should be.
         ValueError: an unknown kind, or an option that this kind does not have.
@@ -163,13 +205,14 @@ def read_dataset(
     root = Path(os.path.abspath(Path(path).expanduser()))
     if not root.exists():
         raise DataError(f"No data set at {path}. Check the path; see docs/datasets.md.")
-    options = ReadOptions(split, protocol, camids, boxes, extract_to)
+    options = ReadOptions(split, protocol, camids, boxes, extract_to, frames)
     if kind is not None and kind not in READERS:
         raise ArgumentError(
             f"Unknown kind of data set {kind!r}. {did_you_mean(kind, READERS)}Expected one of {', '.join(READERS)}."
         )
     try:
-        return _read(root, kind, options)
+        dataset = _read(root, kind, options)
+        return dataset if distractors is None else with_distractors(dataset, distractors)
     except OSError as error:
         place = root if error.filename is None else os.fsdecode(error.filename)
         raise DataError(f"{place} cannot be read: {error.strerror or error}. Check its permissions.") from error
@@ -242,7 +285,9 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
         first_pid, first_camid = first_pid + len(pids), first_camid + len(camids)
     root = Path(os.path.commonpath([d.root.absolute() for d in datasets]))
     train, query, gallery = (tuple(subset) for subset in subsets.values())
-    return ReidDataset(name, root, train, query, gallery, datasets[0].protocol, tuple(notes), renumbered=True)
+    tracklets = all(d.tracklets for d in datasets)
+    protocol = datasets[0].protocol
+    return ReidDataset(name, root, train, query, gallery, protocol, tuple(notes), renumbered=True, tracklets=tracklets)
 
 
 def _numbers(dataset: ReidDataset, first_pid: int, first_camid: int) -> tuple[dict[int, int], dict[int, int]]:

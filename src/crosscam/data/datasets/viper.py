@@ -80,11 +80,18 @@ def two_camera_dataset(
         how = f"Split {split}: {len(pids) - len(test)} identities train, {len(test)} others are tested."
     else:
         how = f"All {len(test)} identities are tested, none trains."
+    return across_two_cameras(name, root, samples, test, (*notes, how))
+
+
+def across_two_cameras(
+    name: str, root: Path, samples: Sequence[Sample], test: set[int], notes: Sequence[str]
+) -> ReidDataset:
+    """Test these identities across two cameras: camera 1 asks, camera 2 answers; all others train."""
     return ReidDataset(
         name,
         root,
         train=tuple(s for s in samples if s.pid not in test),
         query=tuple(s for s in samples if s.pid in test and s.camid == 1),
         gallery=tuple(s for s in samples if s.pid in test and s.camid == 2),
-        notes=(*notes, how),
+        notes=tuple(notes),
     )

@@ -11,9 +11,12 @@ from typing import Literal
 from torch import Tensor, nn
 
 from crosscam.models.backbones.feature_map import Backbone
+from crosscam.models.class_heads import Centers, CosineClassifier
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.pooling import pool_map
 from crosscam.models.stripes import OnBackbone
+
+Classifier = Literal["linear", "cosine"]
 
 
 class BoT(nn.Module):
@@ -25,20 +28,31 @@ class BoT(nn.Module):
     Args:
         backbone: from images to the feature map.
         num_ids: K, identities to classify; 0 for a network that only describes.
+        classifier: ``"linear"``, or ``"cosine"`` for losses with margins on cosines.
+        centers: whether it holds a center of each identity, before the neck, for center loss.
 
     Attributes:
         layout: one global block of the backbone's width (2,048 for a ResNet-50).
     """
 
-    def __init__(self, backbone: Backbone, num_ids: int) -> None:
+    def __init__(
+        self, backbone: Backbone, num_ids: int, classifier: Classifier = "linear", centers: bool = False
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         width = backbone.out_channels
         self.neck = nn.BatchNorm1d(width)
         self.neck.bias.requires_grad_(False)
-        self.id_classifiers = nn.ModuleList(nn.Linear(width, num_ids, bias=False) for _ in range(1 if num_ids else 0))
-        for classifier in self.id_classifiers:
-            nn.init.normal_(classifier.weight, std=0.001)  # type: ignore[arg-type]
+        heads = range(1 if num_ids else 0)
+        self.id_classifiers = nn.ModuleList(
+            CosineClassifier(width, num_ids) if classifier == "cosine" else nn.Linear(width, num_ids, bias=False)
+            for _ in heads
+        )
+        for head in self.id_classifiers:
+            if isinstance(head, nn.Linear):
+                nn.init.normal_(head.weight, std=0.001)
+        # By its name it is left out, as classifiers are, where the network only describes.
+        self.center_classifiers = nn.ModuleList(Centers(width, num_ids) for _ in heads if centers)
         self.layout = (Block("global", 0, width, 1, "global", (0.0, 1.0)),)
 
     def forward(self, images: Tensor) -> ReidOutput:
@@ -48,7 +62,8 @@ class BoT(nn.Module):
         pooled = pool_map(self.backbone(images), "gap")
         feature = self.neck(pooled)
         logits = tuple(classify(feature) for classify in self.id_classifiers)
-        return ReidOutput((feature,), logits, {"before_neck": pooled})
+        kept = next((c.centers for c in self.center_classifiers if isinstance(c, Centers)), None)
+        return ReidOutput((feature,), logits, {"before_neck": pooled}, kept)
 
 
 @dataclass(frozen=True)
@@ -57,11 +72,13 @@ class BoTModel(OnBackbone):
 
     Attributes:
         last_stride: stride of its last stage; 1 is one of the tricks.
+        classifier, centers: see :class:`BoT`; for ``loss.softmax`` and ``loss.center_weight``.
     """
 
     system: Literal["bot"] = "bot"
+    classifier: Classifier = "linear"
+    centers: bool = False
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> BoT:
         """The network for ``num_ids`` identities."""
-        backbone = self.own_backbone(pretrained)
-        return BoT(backbone, num_ids)
+        return BoT(self.own_backbone(pretrained), num_ids, self.classifier, self.centers)

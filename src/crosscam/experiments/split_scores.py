@@ -1,0 +1,79 @@
+"""One scoring for each random split of a data set; every image is described once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from crosscam.data.records import ReidDataset, Sample
+from crosscam.data.tracklets import ranked
+from crosscam.errors import DataError
+from crosscam.experiments.scoring import AfterSearch, Scored, TestImages
+
+
+def all_splits(datasets: Sequence[ReidDataset]) -> ReidDataset:
+    """One data set with the queries of all splits, and their gallery images, each once.
+
+    Raises:
+        DataError: splits without a difference, of which a mean would say nothing.
+    """
+    if len(datasets) > 1 and len({d.fingerprint() for d in datasets}) == 1:
+        raise DataError(f"All {len(datasets)} splits of {datasets[0].root} are the same. Leave --splits out.")
+    query, gallery = (_distinct([s for d in datasets for s in d.subsets[name]]) for name in ("query", "gallery"))
+    return replace(datasets[0], train=(), query=query, gallery=gallery)
+
+
+def score_splits(
+    test: TestImages, model: nn.Module, scored: Scored, datasets: Sequence[ReidDataset], steps: Sequence[AfterSearch]
+) -> list[Scored]:
+    """A ranking for each split out of descriptors of all: first the plain ones, then one list for each step.
+
+    Args:
+        test: of :func:`all_splits`.
+        model: what described the images.
+        scored: all of them, described.
+        datasets: the splits.
+        steps: re-ranking or expansion, each beside the plain ranking.
+    """
+    units = ranked(test.dataset)
+    places = [{_key(s): place for place, s in enumerate(samples)} for samples in (units.query, units.gallery)]
+    found: list[list[Scored]] = [[] for _ in (None, *steps)]
+    for number, dataset in enumerate(datasets):
+        part = copy.copy(test)
+        part.dataset = dataset
+        rows = [
+            kept[[place[_key(s)] for s in samples]]
+            for kept, place, samples in zip(
+                (scored.query, scored.gallery), places, (ranked(dataset).query, ranked(dataset).gallery), strict=True
+            )
+        ]
+        plain = part.rank(model, f"split {number}", rows[0], rows[1], scored.flip, scored.result.ap)
+        for results, one in zip(found, (plain, *(part.reranked(plain, step) for step in steps)), strict=True):
+            results.append(one)
+    return [one for results in found for one in results]
+
+
+def mean_scores(scores: Sequence[Scored]) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of mAP, rank-1, rank-5, rank-10 and mINP over splits; fractions."""
+    values = {
+        "mAP": [s.result.mAP for s in scores],
+        **{f"rank{r}": [s.result.cmc_at(r) for s in scores if r <= len(s.result.cmc)] for r in (1, 5, 10)},
+        "mINP": [s.result.mINP for s in scores],
+    }
+    return {
+        name: (float(np.mean(some)), float(np.std(some, ddof=1)) if len(some) > 1 else 0.0)
+        for name, some in values.items()
+        if len(some) == len(scores)
+    }
+
+
+def _key(s: Sample) -> tuple[str, int, int, str | None]:
+    return str(s.path), s.pid, s.camid, s.track
+
+
+def _distinct(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    return tuple(dict.fromkeys(samples))
