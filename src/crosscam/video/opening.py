@@ -63,8 +63,8 @@ def _function(module: str, name: str) -> Detector:
         sys.path.remove(os.getcwd())
     if not callable(found):
         raise ArgumentError(f"--detector {module}:{name} is not a function of a frame.")
-    if knows_frames(found):
-        return found
+    if isinstance(found, KnowsFrames):
+        return found  # type: ignore[return-value]
     return _named(found, f"{module}:{name}")
 
 
