@@ -11,9 +11,8 @@ from test_journeys import LAYOUT, MODEL, START, looks
 from crosscam.cli.main import main
 from crosscam.gallery import Gallery, Journeys, NewEntry, create_gallery, link_gallery, open_gallery, read_journeys
 from crosscam.gallery.fragments import Fragment
-from crosscam.report.camera_graph import camera_graph
 from crosscam.report.journey_report import render_journeys
-from crosscam.report.journey_view import Way, ways_of
+from crosscam.report.journey_view import Way, camera_graph, ways_of
 from crosscam.video.mot import mot_texts, read_mot
 
 CAMERAS = ("gate", "hall/<b>")

@@ -13,8 +13,9 @@ from small_gallery import LAYOUT, MODEL, filled, some_descriptors, some_entries
 
 from crosscam.errors import GalleryBusyError, GalleryError, ModelMismatchError
 from crosscam.gallery import KEEP, NewEntry, Where, create_gallery, open_gallery, segments
-from crosscam.gallery.local import LocalGallery, seconds
+from crosscam.gallery.local import LocalGallery
 from crosscam.models.output import Block
+from crosscam.system.text import read_span
 
 F = MODEL.fingerprint
 
@@ -331,7 +332,7 @@ def test_read_only_folder(tmp_path: Path) -> None:
 
 
 def test_time_spans() -> None:
-    assert [seconds(text) for text in ("90s", "2m", "1.5h", "30d", " 2 w ")] == [90, 120, 5400, 2_592_000, 1_209_600]
+    assert [read_span(text) for text in ("90s", "2m", "1.5h", "30d", " 2 w ")] == [90, 120, 5400, 2_592_000, 1_209_600]
 
 
 def test_labels_of_entries_are_whole_numbers_however_they_come(tmp_path: Path) -> None:

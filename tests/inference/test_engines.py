@@ -17,8 +17,15 @@ from crosscam.data.augment import prepare
 from crosscam.errors import EngineError
 from crosscam.inference.engines import autotune, registry
 from crosscam.inference.engines.autotune import Measurement, choose_engine, remember, remembered
-from crosscam.inference.engines.base import in_batches_of, num_threads, runtime
-from crosscam.inference.engines.card import ModelCard, card_from_texts, card_to_texts, fingerprint_of
+from crosscam.inference.engines.base import (
+    ModelCard,
+    card_from_texts,
+    card_to_texts,
+    fingerprint_of,
+    in_batches_of,
+    num_threads,
+    runtime,
+)
 from crosscam.inference.engines.graph import PixelsToDescriptors, RowsToDescriptors
 from crosscam.inference.engines.onnx_engine import OnnxEngine, batches_of, neighbor_agreement
 from crosscam.inference.engines.registry import EngineSpec, Network, candidates, open_engine

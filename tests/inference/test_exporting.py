@@ -16,7 +16,7 @@ from PIL import Image
 from crosscam.data.records import ReidDataset
 from crosscam.errors import DataError, EngineError
 from crosscam.inference import exporting
-from crosscam.inference.engines.card import ModelCard
+from crosscam.inference.engines.base import ModelCard
 from crosscam.inference.engines.openvino_engine import openvino_core
 from crosscam.inference.engines.registry import Network, write_fp32
 from crosscam.inference.exporting import _refuse_unlike, drawn_noise, export_model

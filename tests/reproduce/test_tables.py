@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 
 from crosscam.data.records import pids_of
 from crosscam.metrics.intervals import paired_difference
@@ -106,10 +107,10 @@ def test_csv_and_json_hold_the_records(finished: Study) -> None:
 
 def test_pages_are_written_whole(finished: Study, tmp_path: Path) -> None:
     tables = tables_of(finished, "table2")
-    files = write_tables(tmp_path, "table2", tables, {"command": "<a test>"}, "<p>chart</p>")
+    files = write_tables(tmp_path, "table2", tables, {"command": "<a test>"}, Markup("<p>chart</p>"))
     assert sorted(f.name for f in files) == ["claims.csv", "table2.csv", "table2.html", "table2.json", "table2.md"]
     assert sorted(tmp_path.iterdir()) == sorted(files)
-    page = as_html(tables, {"command": "<a test>"}, "<p>chart</p>")
+    page = as_html(tables, {"command": "<a test>"}, Markup("<p>chart</p>"))
     assert "<p>chart</p>" in page
     assert "&lt;a test&gt;" in page
     assert "<a test>" not in page

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from dense_neighborhoods import dense_jaccard, dense_neighborhoods
 
+from crosscam.adaptation import pseudo_labels
+from crosscam.adaptation.pseudo_labels import near_pairs
 from crosscam.errors import ArgumentError
-from crosscam.retrieval import jaccard
-from crosscam.retrieval.jaccard import near_pairs
 from crosscam.retrieval.reranking import SparseRows
 
 
@@ -50,7 +50,7 @@ def test_dbscan_on_the_near_pairs_is_dbscan_on_the_dense_matrix() -> None:
 
 
 def test_far_too_many_pairs_are_refused_before_they_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jaccard, "MOST_PAIRS", 3)
+    monkeypatch.setattr(pseudo_labels, "MOST_PAIRS", 3)
     with pytest.raises(ArgumentError, match="More than 3 pairs for each of 60 images"):
         near_pairs(people(), 0.9)
 

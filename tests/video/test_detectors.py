@@ -13,10 +13,10 @@ from drawn_video import write_det
 from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, DataError, EngineError
-from crosscam.video.detections import as_detections, overlaps, suppress
+from crosscam.video.detections import Detections, as_detections, overlaps, suppress
 from crosscam.video.graphs import GraphDetector, read_yolox
 from crosscam.video.opening import identify_detector, open_detector
-from crosscam.video.tiles import Tiled, read_tiles, spans
+from crosscam.video.tiles import Tiled, look_at, read_tiles, spans, windows_of
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("openvino")
@@ -145,8 +145,38 @@ def test_a_graph_of_tensorflow(tmp_path: Path) -> None:
         "detection_classes": np.array([[1.0, 3.0]]),
     }
     path = graph_of(tmp_path / "tf.xml", outputs, [1, 300, 300, 3], "uint8")
-    found = GraphDetector(path)(np.zeros((100, 200, 3), np.uint8))
-    np.testing.assert_allclose(found.boxes, [[40, 10, 80, 60]], rtol=1e-3)
+    detector = GraphDetector(path)
+    np.testing.assert_allclose(detector(np.zeros((100, 140, 3), np.uint8)).boxes, [[28, 10, 56, 60]], rtol=1e-3)
+    # A wide frame is seen in two windows of 4:3; the graph's one answer is the same place in each.
+    wide = detector(np.zeros((90, 160, 3), np.uint8)).boxes
+    np.testing.assert_allclose(wide, [[24, 9, 48, 54], [64, 9, 88, 54]], rtol=1e-3)
+
+
+def test_windows_cover_a_frame_and_overlap_by_more_than_half() -> None:
+    for height, width in ((432, 768), (768, 432), (480, 640), (400, 600), (100, 1000), (333, 777), (50, 50)):
+        windows = windows_of(np.zeros((height, width, 3), np.uint8), 4 / 3)
+        starts, ends = np.array(windows)[:, :2].sum(axis=1), np.array(windows)[:, 2:].max(axis=1)
+        long, short = max(height, width), min(height, width)
+        assert (starts[0], ends[-1]) == (0, long)
+        assert all(end - start <= 1.51 * short for start, end in zip(starts, ends, strict=True))
+        shared = ends[:-1] - starts[1:]
+        assert (shared >= 0.59 * (ends - starts)[0]).all()
+    assert len(windows_of(np.zeros((432, 768, 3), np.uint8), 4 / 3)) == 2
+    assert len(windows_of(np.zeros((400, 600, 3), np.uint8), 4 / 3)) == 1
+
+
+def test_a_person_whom_a_window_cuts_is_whole_in_the_next() -> None:
+    frame = np.zeros((90, 160, 3), np.uint8)
+    frame[10:80, 110:130] = 255
+
+    def bright(window: NDArray[np.uint8]) -> Detections:
+        columns = np.flatnonzero(window.any(axis=(0, 2)))
+        if not len(columns):
+            return Detections(np.zeros((0, 4)), np.zeros(0))
+        return Detections(np.array([[columns[0], 10.0, columns[-1] + 1, 80.0]]), np.ones(1))
+
+    found = look_at(bright, frame, windows_of(frame, 4 / 3))
+    assert found.boxes.tolist() == [[110, 10, 130, 80]]
 
 
 def test_a_graph_of_another_form_is_one_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import say, show_json, table
 from crosscam.data.datasets.camera_folders import find_pictures
 from crosscam.errors import DataError
-from crosscam.inference.engines.card import ModelCard
+from crosscam.inference.engines.base import ModelCard
 from crosscam.inference.exporting import MOST_LOST_MAP, SUFFIXES, Format, export_model
 from crosscam.inference.extractor import Extractor
 from crosscam.system.files import check_file

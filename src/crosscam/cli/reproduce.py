@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from markupsafe import Markup
 from rich.progress import Progress
 from tyro.conf import Positional, arg
 
@@ -18,6 +19,7 @@ from crosscam.cli.show import OUT, bars, fitting, listing, say, show_json, show_
 from crosscam.errors import DataError, RecipeError
 from crosscam.inference.describing import load_model
 from crosscam.recipes.checkpoint import load_recipe
+from crosscam.report.shell import NOTHING
 from crosscam.reproduce.collision import Collision, collision_charts, collision_tables, fill
 from crosscam.reproduce.figures import Figure, NamedModel, figure_activation, figure_strips
 from crosscam.reproduce.paper_rows import ROWS, TABLE1, TABLE2, Row, Scale
@@ -165,7 +167,7 @@ class Reproduce:
 
         return listen
 
-    def _show(self, out: Path, tables: Sequence[Table], figures: str = "") -> None:
+    def _show(self, out: Path, tables: Sequence[Table], figures: Markup = NOTHING) -> None:
         provenance = _provenance()
         name = tables[0].name
         write_tables(out / "tables", name, tables, provenance, figures)

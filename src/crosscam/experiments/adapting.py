@@ -14,6 +14,7 @@ from torch import nn
 from crosscam.adaptation.adapter import FINGERPRINT, Adapter, check_same_source
 from crosscam.adaptation.outcome import Outcome, Scores, data_of, known_before, save_outcome
 from crosscam.adaptation.pseudo_labels import check_clustering
+from crosscam.data.augment import Augment
 from crosscam.data.datasets.camera_folders import has_pictures, read_pictures
 from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset
@@ -26,14 +27,19 @@ from crosscam.inference.engines.network_file import is_network_file
 from crosscam.inference.engines.registry import is_exported
 from crosscam.inference.imported import declaration_of
 from crosscam.recipes import checkpoint
-from crosscam.recipes.adapted_recipe import adapted_recipe
-from crosscam.recipes.recipe import Recipe
+from crosscam.recipes.adapt_settings import Adapt
+from crosscam.recipes.choices import AdamW, Cosine
+from crosscam.recipes.recipe import Distill, Recipe, Train, stages_of
 from crosscam.recipes.settings import with_settings
 from crosscam.recipes.values import flatten
 from crosscam.system.files import check_folder
 from crosscam.system.text import parse_json
 from crosscam.training.callbacks import Listeners, read_history, training_reported
 from crosscam.training.provenance import training_data
+
+SUFFIX = "-adapted"
+# Flips, shifts and erasing, as in Dai et al.
+AUGMENT = Augment(erase="correct", erase_probability=0.5, erase_area=(0.02, 0.4), erase_fill="mean", shift=0.05)
 
 
 def recipe_for(source: Path, settings: Sequence[str] = ()) -> Recipe:
@@ -234,3 +240,32 @@ def _read(path: Path) -> ReidDataset:
     """A dataset, or a folder of pictures of which nothing says who is on them."""
     unlabeled = path.exists() and recognize(path) is None and has_pictures(path)
     return read_pictures(path) if unlabeled else read_dataset(path)
+
+
+def adapted_recipe(source: Recipe) -> Recipe:
+    """The recipe of an adaptation, before the user's settings.
+
+    The network, its input and its scoring are the source's. Most stages of the backbone are frozen: they are most of a
+    step's time, and what they see is no camera's own. The rates are those that were measured (docs/adapt.md).
+
+    Args:
+        source: the recipe of the network to start from.
+    """
+    name = source.name.removesuffix(SUFFIX)
+    return replace(
+        source,
+        name=name + SUFFIX,
+        description=f"{name}, fitted to pictures without labels.",
+        data=replace(source.data, sampler="identities", batch_ids=16, batch_images=4, augment=AUGMENT, small_until=0.0),
+        distill=Distill(),
+        optim=AdamW(lr_backbone=3.5e-4, lr_head=7e-4, weight_decay=5e-4),
+        schedule=Cosine(floor=0.1),
+        train=Train(
+            epochs=10,
+            precision=source.train.precision,
+            channels_last=source.train.channels_last,
+            frozen_stages=stages_of(source.model) * 3 // 4,
+        ),
+        evaluation=replace(source.evaluation, every=0),
+        adapt=Adapt(),
+    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crosscam.data.labels import read_label
 from crosscam.errors import ArgumentError
-from crosscam.gallery.entries import NewEntry
 from crosscam.system.text import did_you_mean
+
+if TYPE_CHECKING:
+    from crosscam.gallery.entries import NewEntry
 
 DOCUMENT = "cameras"
 LONGEST_NAME = 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError
+from crosscam.gallery.camera_names import check_name
 from crosscam.models.output import Layout
 
 
@@ -253,3 +254,46 @@ def unit_mean(descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
 def name_of(path: str | Path) -> str:
     """The path as a gallery keeps it: forward slashes on every system."""
     return Path(path).as_posix()
+
+
+def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], count: int) -> None:
+    """Refuse entries that cannot be kept.
+
+    Raises:
+        ValueError: counts that differ, or a value of another kind.
+    """
+    if len(entries) != count or len(thumbnails) != count:
+        raise ArgumentError(
+            f"Expected an entry and a thumbnail for each of {count} rows, found {len(entries)} and {len(thumbnails)}."
+        )
+    for place, entry in enumerate(entries):
+        for name, text in (("path", entry.path), ("track", entry.track), ("camera", entry.camera)):
+            if (text is not None or name == "path") and not (isinstance(text, str) and _is_text(text)):
+                raise ArgumentError(
+                    f"Entry {place} has the {name} {text!r}. Expected a text that is UTF-8 without NUL."
+                )
+        for name, value in (("camid", entry.camid), ("pid", entry.pid)):
+            if value is not None or name == "camid":
+                try:
+                    whole_number(value, name)
+                except ValueError as error:
+                    raise ArgumentError(
+                        f"Entry {place} has {name} {value!r}. Expected a whole number of at most 63 bits and a sign."
+                    ) from error
+        if entry.camera is not None:
+            check_name(entry.camera)
+        if entry.pid is not None and entry.pid < -1:
+            raise ArgumentError(
+                f"Entry {place} has pid {entry.pid}. Expected -1 or more, or None where it is not known."
+            )
+        if entry.time is not None and not np.isfinite(entry.time):
+            raise ArgumentError(f"Entry {place} has the time {entry.time}. Expected seconds, or None.")
+
+
+def _is_text(value: str) -> bool:
+    """Whether SQLite keeps it as it is; names of files that are no UTF-8 come as surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import GalleryError
 from crosscam.gallery.entries import Entry, Where
-from crosscam.gallery.interface import Gallery
 from crosscam.system.files import write_atomically
 from crosscam.system.locks import only_writer
+
+if TYPE_CHECKING:
+    from crosscam.gallery.interface import Gallery
 
 ROWS_AT_ONCE = 8192
 SUFFIXES = (".parquet", ".npz")

@@ -2,62 +2,70 @@
 
 from __future__ import annotations
 
+import math
+import time as clock
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self, Unpack
+from typing import Any, Literal, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from crosscam.data.labels import whole_number
+from crosscam.errors import ArgumentError, ModelMismatchError
 from crosscam.gallery.entries import (
     EVERYTHING,
     KEEP,
     Entry,
     GalleryInfo,
+    Hit,
     Keep,
     ModelIdentity,
     NewEntry,
     Verified,
     Where,
+    refuse_new,
 )
-from crosscam.gallery.found import SearchResult
-from crosscam.gallery.searching import SearchChanges, SearchOptions
+from crosscam.gallery.entry_tables import export_entries
+from crosscam.gallery.found import Hits, SearchResult
+from crosscam.gallery.rows import Floats, Rows, check_descriptors
+from crosscam.gallery.searching import SearchChanges, SearchOptions, search_options
 from crosscam.models.output import Layout
+from crosscam.system.text import read_span
 
-Floats = NDArray[np.floating[Any]]
 
-
-class Gallery(Protocol):
+class Gallery(ABC):
     """Descriptors of persons with their cameras, times and tracks.
 
     One object may be used by several threads. Verbs that change the gallery need it opened for writing; there is one
     writer at a time and any number of readers, which see what the writer has acknowledged, without being opened again.
+
+    Attributes:
+        model: what made the descriptors.
+        layout: the named blocks of a descriptor.
+        place: its folder or address.
     """
 
-    @property
-    def model(self) -> ModelIdentity:
-        """What made the descriptors."""
-
-    @property
-    def layout(self) -> Layout:
-        """The named blocks of a descriptor."""
+    def __init__(self, place: str, model: ModelIdentity, layout: Layout) -> None:
+        self.place, self.model, self.layout = place, model, layout
 
     @property
     def dim(self) -> int:
         """D, length of a descriptor."""
+        return self.layout[-1].stop
 
+    @abstractmethod
     def __len__(self) -> int:
         """Entries."""
 
     def __enter__(self) -> Self:
-        """The gallery itself; it is closed at the end of the block."""
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
+    @abstractmethod
     def close(self) -> None:
         """Give back files and locks; a second call does nothing."""
 
@@ -67,6 +75,15 @@ class Gallery(Protocol):
         Raises:
             ModelMismatchError: descriptors of another model than the gallery's.
         """
+        if fingerprint != self.model.fingerprint:
+            raise ModelMismatchError(
+                f"{self.place} was built with the model {self.model.name} (fingerprint {self.model.fingerprint}); "
+                f"these descriptors are of {fingerprint}. Describe the pictures with that model, or make a new gallery."
+            )
+
+    @abstractmethod
+    def _must_write(self) -> None:
+        """Refuse a change to a gallery that was opened for reading."""
 
     def add(
         self,
@@ -92,6 +109,16 @@ class Gallery(Protocol):
             GalleryError: not opened for writing, or the disk is full; nothing was added.
             ValueError: counts or shapes that do not fit, a row that is not finite or not of length 1.
         """
+        self._must_write()
+        self.check_model(model)
+        rows = check_descriptors(descriptors, self.layout, "descriptors")
+        pictures = [None] * len(entries) if thumbnails is None else list(thumbnails)
+        refuse_new(entries, pictures, len(rows))
+        return self._add(rows, entries, pictures) if len(rows) else []
+
+    @abstractmethod
+    def _add(self, rows: Rows, entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None]) -> list[int]:
+        """Add what was checked, at least one row."""
 
     def search(
         self,
@@ -116,13 +143,24 @@ class Gallery(Protocol):
             GalleryError: damaged files.
             ValueError: shapes or numbers out of range, an unknown part.
         """
+        self.check_model(model)
+        queries = check_descriptors(descriptors, self.layout, "queries")
+        found = self._search(queries, search_options(options, changes))
+        return SearchResult(Hits(hits, self.thumbnails) for hits in found)
 
+    @abstractmethod
+    def _search(self, queries: Rows, options: SearchOptions) -> Sequence[Sequence[Hit]]:
+        """The hits of each query."""
+
+    @abstractmethod
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries by rising id, from the ``start``-th on."""
 
+    @abstractmethod
     def ids(self, where: Where = EVERYTHING) -> list[int]:
         """Their ids, rising."""
 
+    @abstractmethod
     def get(self, ids: Sequence[int]) -> list[Entry]:
         """Entries by id, in the order of the ids.
 
@@ -130,12 +168,15 @@ class Gallery(Protocol):
             GalleryError: an id that is not in the gallery, perhaps forgotten.
         """
 
+    @abstractmethod
     def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
         """Those of some paths that entries have, and when they were added, in seconds of the Unix epoch."""
 
+    @abstractmethod
     def descriptors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """(N, D) descriptors by id, in the order of the ids; errors as in :meth:`get`."""
 
+    @abstractmethod
     def thumbnails(self, ids: Sequence[int]) -> list[bytes | None]:
         """Thumbnails by id, as they were added; None where there is none; errors as in :meth:`get`."""
 
@@ -156,6 +197,15 @@ class Gallery(Protocol):
         Raises:
             GalleryError: an unknown id, or not opened for writing.
         """
+        self._must_write()
+        given = {"path": path, "pid": pid, "camid": camid, "time": time, "track": track}
+        changes: dict[str, object] = {name: value for name, value in given.items() if not isinstance(value, Keep)}
+        refuse_new([NewEntry(**{"path": "", "camid": 0, **changes})], [None], 1)  # type: ignore[arg-type]
+        return self._update([whole_number(i, "id") for i in ids], changes) if changes and len(ids) else 0
+
+    @abstractmethod
+    def _update(self, ids: list[int], changes: dict[str, object]) -> int:
+        """Give entries checked data; entries changed."""
 
     def forget(self, where: Where) -> int:
         """Remove entries for good: when this returns, no byte of their descriptors and thumbnails is in the folder.
@@ -166,6 +216,16 @@ class Gallery(Protocol):
             ValueError: no condition is set; everything is forgotten by deleting the gallery.
             GalleryError: not opened for writing.
         """
+        self._must_write()
+        if where.everything:
+            raise ArgumentError(
+                "Nothing says what to forget. Give a condition; all is forgotten by deleting the gallery."
+            )
+        return self._forget(where)
+
+    @abstractmethod
+    def _forget(self, where: Where) -> int:
+        """Remove the entries of a condition."""
 
     def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
         """Forget what is older than ``keep``.
@@ -176,14 +236,25 @@ class Gallery(Protocol):
             now: seconds of the Unix epoch; the present by default.
         Returns:
             Entries forgotten.
+        Raises:
+            ValueError: not a number and a unit, or an unknown way to count.
         """
+        before = (clock.time() if now is None else now) - read_span(keep)
+        if by not in ("added", "time"):
+            raise ArgumentError(f"by is {by!r}. Expected 'added' or 'time'.")
+        if by == "time":
+            return self.forget(Where(time_to=math.nextafter(before, -math.inf)))
+        return self.forget(Where(added_before=before))
 
+    @abstractmethod
     def compact(self) -> int:
         """Give the places of forgotten entries back to the disk; bytes freed. Readers go on meanwhile."""
 
+    @abstractmethod
     def info(self) -> GalleryInfo:
         """Counts, sizes, model, layout."""
 
+    @abstractmethod
     def verify(self) -> Verified:
         """Read everything and compare it with its checksums."""
 
@@ -196,7 +267,9 @@ class Gallery(Protocol):
         Returns:
             Entries written.
         """
+        return export_entries(self, file, where)
 
+    @abstractmethod
     def backup(self, folder: Path) -> int:
         """Copy the gallery as it stands into an empty folder, itself a gallery; entries copied.
 
@@ -204,9 +277,11 @@ class Gallery(Protocol):
             GalleryError: the folder is taken, or a writer is at work.
         """
 
+    @abstractmethod
     def camera_names(self) -> dict[int, str]:
         """Names by camid, of those cameras that have one. A name goes with the last entry of its camera."""
 
+    @abstractmethod
     def name_cameras(self, names: Mapping[int, str | None]) -> None:
         """Give cameras names, or other names; None takes one away. A name that is replaced leaves no byte.
 
@@ -215,8 +290,10 @@ class Gallery(Protocol):
             ValueError: a camera without entries, or a name that another camera has.
         """
 
+    @abstractmethod
     def document(self, name: str) -> Any:
         """A JSON value kept with the gallery, such as its calibration; None where there is none."""
 
+    @abstractmethod
     def set_document(self, name: str, value: Any) -> None:
         """Keep a JSON value with the gallery, durable on return; None removes it."""

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import math
-import time as clock
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.data.labels import whole_number
-from crosscam.errors import ArgumentError, GalleryError, ModelMismatchError
+from crosscam.errors import GalleryError
 from crosscam.gallery import writing
 from crosscam.gallery.entries import (
     EVERYTHING,
-    KEEP,
     Entry,
     GalleryInfo,
-    Keep,
+    Hit,
     ModelIdentity,
     NewEntry,
     Verified,
     Where,
 )
-from crosscam.gallery.entry_tables import export_entries
-from crosscam.gallery.found import Hits, SearchResult
+from crosscam.gallery.interface import Gallery
 from crosscam.gallery.maintenance import backup, verify
-from crosscam.gallery.rows import Floats, check_descriptors
-from crosscam.gallery.searching import SearchChanges, Searcher, SearchOptions, search_options
+from crosscam.gallery.rows import Rows, check_layout
+from crosscam.gallery.searching import Searcher, SearchOptions
 from crosscam.gallery.snapshot import NONE
 from crosscam.gallery.store import SEGMENT_ROWS, TRIES, Store
 from crosscam.models.output import Layout
-from crosscam.system.text import read_span
 
 
-class LocalGallery:
+class LocalGallery(Gallery):
     """A folder with a SQLite database and segment files; see :class:`crosscam.gallery.Gallery` for what it does."""
 
     def __init__(self, store: Store) -> None:
+        super().__init__(str(store.folder), store.model, store.layout)
         self._store = store
         self._searcher = Searcher(store)
 
@@ -59,21 +53,6 @@ class LocalGallery:
         """An existing gallery."""
         return cls(Store(folder, write=write))
 
-    @property
-    def model(self) -> ModelIdentity:
-        """What made the descriptors."""
-        return self._store.model
-
-    @property
-    def layout(self) -> Layout:
-        """The named blocks of a descriptor."""
-        return self._store.layout
-
-    @property
-    def dim(self) -> int:
-        """D, length of a descriptor."""
-        return self.layout[-1].stop
-
     def __len__(self) -> int:
         return len(self._store.snapshot())
 
@@ -85,51 +64,18 @@ class LocalGallery:
         model = self.model
         return f"LocalGallery({str(self._store.folder)!r}, {entries}, {model.name!r}, {model.fingerprint[:4]}...)"
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Give back files and locks."""
         self._store.close()
 
-    def check_model(self, fingerprint: str) -> None:
-        """Refuse another model."""
-        check_model(self.model, fingerprint, str(self._store.folder))
-
-    def add(
-        self,
-        descriptors: Floats,
-        entries: Sequence[NewEntry],
-        thumbnails: Sequence[bytes | None] | None = None,
-        *,
-        model: str,
-    ) -> list[int]:
-        """Add pictures, durably."""
+    def _must_write(self) -> None:
         self._store.must_write()
-        self.check_model(model)
-        rows = check_descriptors(descriptors, self.layout, "descriptors")
-        pictures = [None] * len(entries) if thumbnails is None else list(thumbnails)
-        writing.refuse_new(entries, pictures, len(rows))
-        return writing.add(self._store, rows, entries, pictures) if len(rows) else []
 
-    def search(
-        self,
-        descriptors: Floats,
-        options: SearchOptions | int | None = None,
-        *,
-        model: str,
-        **changes: Unpack[SearchChanges],
-    ) -> SearchResult:
-        """The nearest entries of each query."""
-        self.check_model(model)
-        queries = check_descriptors(descriptors, self.layout, "queries")
-        found = self._searcher.search(queries, search_options(options, changes))
-        return SearchResult(Hits(hits, self.thumbnails) for hits in found)
+    def _add(self, rows: Rows, entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None]) -> list[int]:
+        return writing.add(self._store, rows, entries, thumbnails)
+
+    def _search(self, queries: Rows, options: SearchOptions) -> Sequence[Sequence[Hit]]:
+        return self._searcher.search(queries, options)
 
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
         """Entries by rising id."""
@@ -192,36 +138,12 @@ class LocalGallery:
                 "and add it again, or restore the gallery from a backup."
             )
 
-    def update(
-        self,
-        ids: Sequence[int],
-        *,
-        path: str | Keep = KEEP,
-        pid: int | Keep | None = KEEP,
-        camid: int | Keep = KEEP,
-        time: float | Keep | None = KEEP,
-        track: str | Keep | None = KEEP,
-    ) -> int:
-        """Give entries other data."""
-        self._store.must_write()
-        changes = writing.checked_changes(path=path, pid=pid, camid=camid, time=time, track=track)
-        if not changes or not len(ids):
-            return 0
-        return writing.update(self._store, [whole_number(i, "id") for i in ids], changes)
+    def _update(self, ids: list[int], changes: dict[str, object]) -> int:
+        return writing.update(self._store, ids, changes)
 
-    def forget(self, where: Where) -> int:
-        """Remove entries for good."""
-        self._store.must_write()
-        if where.everything:
-            raise ArgumentError(
-                "Nothing says what to forget. Give a condition; all is forgotten by deleting the gallery."
-            )
+    def _forget(self, where: Where) -> int:
         self._searcher.drop()
         return writing.forget(self._store, where)
-
-    def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
-        """Forget what is older than ``keep``."""
-        return self.forget(older_than(keep, by, now))
 
     def compact(self) -> int:
         """Give the places of forgotten entries back to the disk."""
@@ -254,10 +176,6 @@ class LocalGallery:
         """Read everything and compare it with its checksums."""
         return verify(self._store)
 
-    def export(self, file: Path, where: Where = EVERYTHING) -> int:
-        """Write entries as a table."""
-        return export_entries(self, file, where)
-
     def backup(self, folder: Path) -> int:
         """Copy the gallery as it stands."""
         return backup(self._store, folder)
@@ -281,42 +199,3 @@ class LocalGallery:
         """Keep a JSON value with the gallery."""
         self._store.must_write()
         writing.set_document(self._store, name, value)
-
-
-def check_layout(layout: Layout) -> None:
-    """Refuse a layout whose blocks do not stand side by side from 0 on."""
-    ends = [0, *(block.stop for block in layout)]
-    names = {block.name for block in layout}
-    covers = all(b.start == end and b.dim > 0 for b, end in zip(layout, ends, strict=False))
-    if not layout or len(names) < len(layout) or not covers:
-        raise ArgumentError("The blocks of a layout must have different names and cover the descriptor once, in order.")
-
-
-def check_model(model: ModelIdentity, fingerprint: str, place: str) -> None:
-    """Refuse descriptors of another model.
-
-    Raises:
-        ModelMismatchError: the message says which model built the gallery.
-    """
-    if fingerprint != model.fingerprint:
-        raise ModelMismatchError(
-            f"{place} was built with the model {model.name} (fingerprint {model.fingerprint}); these descriptors "
-            f"are of {fingerprint}. Describe the pictures with that model, or make a new gallery."
-        )
-
-
-def older_than(keep: str, by: Literal["added", "time"], now: float | None) -> Where:
-    """Entries older than ``"30d"``; see :meth:`crosscam.gallery.Gallery.expire`.
-
-    Raises:
-        ValueError: not a number and a unit, or an unknown way to count.
-    """
-    before = (clock.time() if now is None else now) - seconds(keep)
-    if by not in ("added", "time"):
-        raise ArgumentError(f"by is {by!r}. Expected 'added' or 'time'.")
-    return Where(time_to=math.nextafter(before, -math.inf)) if by == "time" else Where(added_before=before)
-
-
-def seconds(keep: str) -> float:
-    """``"30d"`` in seconds; see :func:`crosscam.system.text.read_span`."""
-    return read_span(keep)

@@ -14,8 +14,7 @@ import socket
 import time as clock
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, Unpack
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +23,15 @@ from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
 from crosscam.gallery import answers, camera_names, feedback, people_document
 from crosscam.gallery.entries import (
     EVERYTHING,
-    KEEP,
     Entry,
     GalleryInfo,
     Hit,
-    Keep,
     ModelIdentity,
     NewEntry,
     Verified,
     Where,
 )
-from crosscam.gallery.entry_tables import export_entries
-from crosscam.gallery.found import Hits, SearchResult
-from crosscam.gallery.local import check_layout, check_model, older_than
+from crosscam.gallery.interface import Gallery
 from crosscam.gallery.milvus_tables import (
     AT_ONCE,
     FIELDS,
@@ -50,10 +45,9 @@ from crosscam.gallery.milvus_tables import (
     to_entry,
     to_record,
 )
-from crosscam.gallery.rows import LENGTH_TOLERANCE, Floats, Rows, check_descriptors, query_rows, widen
+from crosscam.gallery.rows import LENGTH_TOLERANCE, Rows, check_layout, query_rows, widen
 from crosscam.gallery.scan import Nearest, weighted_contributions
-from crosscam.gallery.searching import SearchChanges, SearchOptions, Weights, reranked, search_options
-from crosscam.gallery.writing import checked_changes, refuse_new
+from crosscam.gallery.searching import SearchOptions, Weights, reranked
 from crosscam.models.output import Block, Layout
 from crosscam.retrieval.contributions import block_weights
 
@@ -64,11 +58,11 @@ LEASE_SECONDS = 600
 TOKEN = "MILVUS_TOKEN"
 
 
-class MilvusGallery:
+class MilvusGallery(Gallery):
     """Two collections of a Milvus database; see :class:`crosscam.gallery.Gallery` for what it does."""
 
     def __init__(self, place: str, *, write: bool) -> None:
-        self._place, self._address, self._write = place, Address.parse(place), write
+        self._address, self._write = Address.parse(place), write
         self._client = connect(self._address, os.environ.get(TOKEN, ""))
         if not self._client.has_collection(self._address.about):
             self._client.close()
@@ -76,10 +70,10 @@ class MilvusGallery:
         for name in (self._address.collection, self._address.about):
             self._client.load_collection(name)
         self._tables = Tables(self._client, self._address, place)
-        self.model = ModelIdentity(**self._tables.about("model"))
-        self.layout: Layout = tuple(
+        layout = tuple(
             Block(n, a, b, parts, kind, (top, low)) for n, a, b, parts, kind, top, low in self._tables.about("layout")
         )
+        super().__init__(place, ModelIdentity(**self._tables.about("model")), layout)
         self._who = f"process {os.getpid()} on {socket.gethostname()}, {clock.time():.3f}"
         if write:
             self._take_lease()
@@ -106,26 +100,13 @@ class MilvusGallery:
         """An existing gallery."""
         return cls(place, write=write)
 
-    @property
-    def dim(self) -> int:
-        """D, length of a descriptor."""
-        return self.layout[-1].stop
-
     def __len__(self) -> int:
         found = self._client.query(self._address.collection, filter="", output_fields=["count(*)"])
         return int(found[0]["count(*)"])
 
     def __repr__(self) -> str:
         # Without the number of entries, which only the database knows.
-        return f"MilvusGallery({self._place!r}, {self.model.name!r}, {self.model.fingerprint[:4]}...)"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        return f"MilvusGallery({self.place!r}, {self.model.name!r}, {self.model.fingerprint[:4]}...)"
 
     def close(self) -> None:
         """Give the lease back and disconnect."""
@@ -136,61 +117,35 @@ class MilvusGallery:
         self._client.close()
         self._client = None
 
-    def check_model(self, fingerprint: str) -> None:
-        """Refuse another model."""
-        check_model(self.model, fingerprint, self._place)
-
-    def add(
-        self,
-        descriptors: Floats,
-        entries: Sequence[NewEntry],
-        thumbnails: Sequence[bytes | None] | None = None,
-        *,
-        model: str,
-    ) -> list[int]:
-        """Add pictures; acknowledged when Milvus has them. Where a later thousand fails, the earlier are removed."""
-        self._must_write()
-        self.check_model(model)
-        rows = widen(check_descriptors(descriptors, self.layout, "descriptors"), self.layout)
-        pictures = [None] * len(entries) if thumbnails is None else list(thumbnails)
-        refuse_new(entries, pictures, len(rows))
+    def _add(self, rows: Rows, entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None]) -> list[int]:
+        """Acknowledged when Milvus has them. Where a later thousand fails, the earlier are removed."""
         named = self.camera_names()
         names = camera_names.with_new(named, entries)
         last, now = int(self._tables.about("last_id")), clock.time()
         # Ids are taken before they are used, so that none is given again after a crash.
         self._tables.set_about("last_id", last + len(rows))
         ids = list(range(last + 1, last + 1 + len(rows)))
-        given = zip(ids, entries, rows, pictures, strict=True)
+        given = zip(ids, entries, widen(rows, self.layout), thumbnails, strict=True)
         records = [to_record(i, entry, row.tolist(), thumbnail, now) for i, entry, row, thumbnail in given]
         try:
             for first in range(0, len(records), AT_ONCE):
                 self._client.insert(self._address.collection, records[first : first + AT_ONCE])
         except Exception as error:
             self._client.delete(self._address.collection, filter=f"id > {last}")
-            raise GalleryError(f"{self._place} cannot be written: {error}. Nothing was added.") from error
+            raise GalleryError(f"{self.place} cannot be written: {error}. Nothing was added.") from error
         if names != named:
             self.set_document(camera_names.DOCUMENT, camera_names.as_document(names))
         return ids
 
-    def search(
-        self,
-        descriptors: Floats,
-        options: SearchOptions | int | None = None,
-        *,
-        model: str,
-        **changes: Unpack[SearchChanges],
-    ) -> SearchResult:
-        """The nearest entries of each query: ranked by Milvus in float32, the first again in float64."""
-        self.check_model(model)
-        queries = check_descriptors(descriptors, self.layout, "queries")
-        options = search_options(options, changes)
+    def _search(self, queries: Rows, options: SearchOptions) -> list[list[Hit]]:
+        """Ranked by Milvus in float32, the first again in float64."""
         if options.pool_tracks:
-            raise GalleryError(f"{self._place} is in Milvus, where tracks cannot be pooled. Search without that.")
+            raise GalleryError(f"{self.place} is in Milvus, where tracks cannot be pooled. Search without that.")
         if options.looked_at > MOST_HITS:
             raise ArgumentError(f"Milvus gives at most {MOST_HITS:,} hits, asked for were {options.looked_at:,}.")
         weights = block_weights(options.weights, self.layout)
         limit = min(MOST_HITS, options.looked_at + FURTHER_HITS)
-        results = SearchResult()
+        results = []
         for query, wide in zip(queries, query_rows(queries, weights, self.layout), strict=True):
             found = self._client.search(
                 self._address.collection,
@@ -200,8 +155,7 @@ class MilvusGallery:
                 filter=condition(options.where),
                 output_fields=[*FIELDS, "row"],
             )[0]
-            hits = self._hits(query, [hit["entity"] for hit in found], options, weights)
-            results.append(Hits(hits, self.thumbnails))
+            results.append(self._hits(query, [hit["entity"] for hit in found], options, weights))
         return results
 
     def entries(self, where: Where = EVERYTHING, *, start: int = 0, limit: int | None = None) -> list[Entry]:
@@ -238,35 +192,18 @@ class MilvusGallery:
         texts = [record["thumbnail"] for record in self._tables.records(ids, ("id", "thumbnail"))]
         return [base64.b64decode(text) if text else None for text in texts]
 
-    def update(
-        self,
-        ids: Sequence[int],
-        *,
-        path: str | Keep = KEEP,
-        pid: int | Keep | None = KEEP,
-        camid: int | Keep = KEEP,
-        time: float | Keep | None = KEEP,
-        track: str | Keep | None = KEEP,
-    ) -> int:
-        """Give entries other data."""
-        self._must_write()
+    def _update(self, ids: list[int], changes: dict[str, object]) -> int:
         none = {"pid": NO_PID, "time": NO_TIME, "track": ""}
-        given = checked_changes(path=path, pid=pid, camid=camid, time=time, track=track)
-        changes = {name: none[name] if value is None else value for name, value in given.items()}
-        records = self._tables.records(sorted(set(ids)), (*FIELDS, "row", "thumbnail")) if changes else []
+        changes = {name: none[name] if value is None else value for name, value in changes.items()}
+        records = self._tables.records(sorted(set(ids)), (*FIELDS, "row", "thumbnail"))
         for first in range(0, len(records), AT_ONCE):
             self._client.upsert(self._address.collection, [r | changes for r in records[first : first + AT_ONCE]])
         if "camid" in changes:
             self._drop_unused_cameras()
         return len(records)
 
-    def forget(self, where: Where) -> int:
-        """Remove entries; Milvus gives their bytes up at its compaction."""
-        self._must_write()
-        if where.everything:
-            raise ArgumentError(
-                "Nothing says what to forget. Give a condition; all is forgotten by deleting the gallery."
-            )
+    def _forget(self, where: Where) -> int:
+        """Milvus gives the bytes up at its compaction."""
         ids = self.ids(where)
         for first in range(0, len(ids), AT_ONCE):
             self._client.delete(self._address.collection, ids=ids[first : first + AT_ONCE])
@@ -278,10 +215,6 @@ class MilvusGallery:
             self._drop_unused_cameras()
             self.compact()
         return len(ids)
-
-    def expire(self, keep: str, *, by: Literal["added", "time"] = "added", now: float | None = None) -> int:
-        """Forget what is older than ``keep``."""
-        return self.forget(older_than(keep, by, now))
 
     def compact(self) -> int:
         """Ask Milvus to compact; how many bytes that frees it does not tell, so 0."""
@@ -297,7 +230,7 @@ class MilvusGallery:
         times = [e.time for e in found if e.time is not None]
         added = [e.added for e in found]
         return GalleryInfo(
-            place=self._place,
+            place=self.place,
             model=self.model,
             layout=self.layout,
             entries=len(found),
@@ -321,14 +254,10 @@ class MilvusGallery:
             count += 1
         return Verified(count, tuple(problems[:20]))
 
-    def export(self, file: Path, where: Where = EVERYTHING) -> int:
-        """Write entries as a table."""
-        return export_entries(self, file, where)
-
     def backup(self, folder: Path) -> int:
         """Not from here."""
         raise GalleryError(
-            f"{self._place} is in Milvus. Back it up with milvus-backup, or export it to {folder}.parquet."
+            f"{self.place} is in Milvus. Back it up with milvus-backup, or export it to {folder}.parquet."
         )
 
     def camera_names(self) -> dict[int, str]:
@@ -339,7 +268,7 @@ class MilvusGallery:
         """Give cameras other names."""
         unknown = [camid for camid in names if not self._has_camera(camid)]
         if unknown:
-            raise ArgumentError(f"{self._place} has no entries of camera {unknown[0]}, so that it cannot be named.")
+            raise ArgumentError(f"{self.place} has no entries of camera {unknown[0]}, so that it cannot be named.")
         after = camera_names.renamed(self.camera_names(), names.items())
         self.set_document(camera_names.DOCUMENT, camera_names.as_document(after))
 
@@ -382,7 +311,7 @@ class MilvusGallery:
 
     def _must_write(self) -> None:
         if not self._write:
-            raise GalleryError(f"{self._place} is open for reading. Open it with write=True to change it.")
+            raise GalleryError(f"{self.place} is open for reading. Open it with write=True to change it.")
         self._take_lease()
 
     def _take_lease(self) -> None:
@@ -391,6 +320,6 @@ class MilvusGallery:
         if held and held["who"] != self._who and held["until"] > clock.time():
             left = held["until"] - clock.time()
             raise GalleryBusyError(
-                f"{self._place} is being written by {held['who']}. Its lease ends in {left:.0f} s unless it goes on."
+                f"{self.place} is being written by {held['who']}. Its lease ends in {left:.0f} s unless it goes on."
             )
         self._tables.set_about("writer", {"who": self._who, "until": clock.time() + LEASE_SECONDS})

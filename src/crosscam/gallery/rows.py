@@ -59,6 +59,15 @@ def widen(descriptors: Rows, layout: Layout) -> Rows:
     return wide
 
 
+def check_layout(layout: Layout) -> None:
+    """Refuse a layout whose blocks do not stand side by side from 0 on."""
+    ends = [0, *(block.stop for block in layout)]
+    names = {block.name for block in layout}
+    covers = all(b.start == end and b.dim > 0 for b, end in zip(layout, ends, strict=False))
+    if not layout or len(names) < len(layout) or not covers:
+        raise ArgumentError("The blocks of a layout must have different names and cover the descriptor once, in order.")
+
+
 def query_rows(queries: Rows, weights: NDArray[np.float64], layout: Layout) -> Rows:
     """(Q, D + L): the product with a kept row is larger for a nearer entry."""
     dim = layout[-1].stop

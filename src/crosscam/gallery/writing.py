@@ -15,11 +15,10 @@ from itertools import accumulate
 
 import numpy as np
 
-from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError, GalleryError
 from crosscam.gallery import camera_names
 from crosscam.gallery.database import Slot
-from crosscam.gallery.entries import Keep, NewEntry, Where
+from crosscam.gallery.entries import NewEntry, Where
 from crosscam.gallery.rows import Rows, entry_crc, row_sums, segment_sum, signed, widen
 from crosscam.gallery.store import Store
 
@@ -270,60 +269,3 @@ def _refuse_damaged(store: Store, slot: Slot, row: Rows, thumb: bytes) -> None:
             f"{store.folder} cannot be compacted: entry {slot[0]} is damaged (checksum). Nothing was changed. "
             "Forget the entry and add it again, or restore the gallery from a backup."
         )
-
-
-def checked_changes(**given: object) -> dict[str, object]:
-    """What is to be changed of an entry: the fields that are not kept, refused as :func:`refuse_new` does."""
-    changes = {name: value for name, value in given.items() if not isinstance(value, Keep)}
-    refuse_new([NewEntry(**{"path": "", "camid": 0, **changes})], [None], 1)  # type: ignore[arg-type]
-    return changes
-
-
-def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], count: int) -> None:
-    """Refuse entries that cannot be kept.
-
-    Raises:
-        ValueError: counts that differ, or a value of another kind.
-    """
-    if len(entries) != count or len(thumbnails) != count:
-        raise ArgumentError(
-            f"Expected an entry and a thumbnail for each of {count} rows, found {len(entries)} and {len(thumbnails)}."
-        )
-    for place, entry in enumerate(entries):
-        if not isinstance(entry.path, str) or not _is_text(entry.path):
-            raise ArgumentError(
-                f"Entry {place} has the path {entry.path!r}. Expected a text that is UTF-8 without NUL."
-            )
-        if entry.track is not None and not (isinstance(entry.track, str) and _is_text(entry.track)):
-            raise ArgumentError(
-                f"Entry {place} has the track {entry.track!r}. Expected a text that is UTF-8 without NUL."
-            )
-        for name, value in (("camid", entry.camid), ("pid", entry.pid)):
-            if value is not None or name == "camid":
-                try:
-                    whole_number(value, name)
-                except ValueError as error:
-                    raise ArgumentError(
-                        f"Entry {place} has {name} {value!r}. Expected a whole number of at most 63 bits and a sign."
-                    ) from error
-        if entry.camera is not None:
-            camera_names.check_name(entry.camera)
-            if not _is_text(entry.camera):
-                raise ArgumentError(
-                    f"Entry {place} has the camera {entry.camera!r}. Expected a text that is UTF-8 without NUL."
-                )
-        if entry.pid is not None and entry.pid < -1:
-            raise ArgumentError(
-                f"Entry {place} has pid {entry.pid}. Expected -1 or more, or None where it is not known."
-            )
-        if entry.time is not None and not np.isfinite(entry.time):
-            raise ArgumentError(f"Entry {place} has the time {entry.time}. Expected seconds, or None.")
-
-
-def _is_text(value: str) -> bool:
-    """Whether SQLite keeps it as it is; names of files that are no UTF-8 come as surrogates."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in value

@@ -16,8 +16,7 @@ from crosscam.data.records import ReidDataset, camids_of, pids_of
 from crosscam.data.tracklets import pooled, ranked
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.inference.describing import check_descriptors
-from crosscam.inference.engines.base import Descriptors, Engine, Pixels
-from crosscam.inference.engines.card import ModelCard, derived_fingerprint, seal
+from crosscam.inference.engines.base import Descriptors, Engine, ModelCard, Pixels, derived_fingerprint, seal
 from crosscam.inference.engines.graph import let_take_none
 from crosscam.inference.engines.onnx_engine import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbor_agreement, write_card
 from crosscam.inference.engines.openvino_engine import write_openvino

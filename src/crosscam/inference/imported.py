@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.resizing import Resize
 from crosscam.errors import ArgumentError, EngineError, RecipeError
-from crosscam.inference.engines.card import ModelCard
+from crosscam.inference.engines.base import ModelCard
 from crosscam.inference.engines.imported_network import ImportedEngine, ImportedNetwork
 from crosscam.inference.engines.network_file import (
     Declaration,

@@ -30,8 +30,7 @@ from crosscam.data.pictures import (
 )
 from crosscam.errors import ArgumentError, EngineError
 from crosscam.inference.engines.autotune import Measurement, Runner
-from crosscam.inference.engines.base import Pixels
-from crosscam.inference.engines.card import ModelCard, fingerprint_of
+from crosscam.inference.engines.base import ModelCard, Pixels, fingerprint_of
 from crosscam.inference.engines.onnx_engine import MEASURED_IMAGES
 from crosscam.inference.engines.registry import Network, int8_fingerprint, is_int8, open_exported
 from crosscam.inference.imported import Imported, resize_of
@@ -155,7 +154,7 @@ class OpenedModel:
     @property
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits of weights, input size, layout and mirror pass, see
-        :func:`crosscam.inference.engines.card.fingerprint_of`. The same for a run folder and its fp32 export; another
+        :func:`crosscam.inference.engines.base.fingerprint_of`. The same for a run folder and its fp32 export; another
         in int8.
         """
         if is_int8(self._runner.name) and self._int8_images is not None:
@@ -164,7 +163,7 @@ class OpenedModel:
 
     @property
     def card(self) -> ModelCard:
-        """What an exported file says of the model; see :class:`crosscam.inference.engines.card.ModelCard`."""
+        """What an exported file says of the model; see :class:`crosscam.inference.engines.base.ModelCard`."""
         if self._card is None:
             data, layout = self.recipe.data, self.layout
             digits = fingerprint_of(self.model, data.height, data.width, layout, flip=self.flip)

@@ -7,14 +7,16 @@ weights; they are held in one tensor and applied in one batched matrix product.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, max_pool2d
 
 from crosscam.errors import ArgumentError
-from crosscam.models.backbones.feature_map import STRIDE
+from crosscam.models.backbones.build import build_backbone, check_backbone
+from crosscam.models.backbones.feature_map import STRIDE, Backbone
 
 LocalPooling = Literal["max", "avg"]
 GammaInit = Literal["ones", "uniform"]
@@ -176,3 +178,36 @@ class SingleUnit(PartUnits):
 def part_classifiers(num_parts: int, in_features: int, num_ids: int) -> PartLinear:
     """P classifiers, one per part: (B, P, c) -> (B, P, K) logits; normal weights of std 0.001, zero bias."""
     return PartLinear(num_parts, in_features, num_ids, std=0.001)
+
+
+@dataclass(frozen=True)
+class OnBackbone:
+    """Settings of a system on one backbone whose map is cut into stripes; a system adds its own.
+
+    Attributes:
+        cut_by: the setting that tells the numbers of stripes; ``last_stride`` for a map that is not cut.
+        system: the system's name.
+        backbone, last_stride: see :func:`crosscam.models.backbones.build.build_backbone`.
+        pretrained: a file of ImageNet weights in torchvision's layout, ``"download"``, or None for random weights.
+    """
+
+    cut_by: ClassVar[str] = "last_stride"
+    system: str = ""
+    backbone: str = "resnet50"
+    last_stride: int = 1
+    pretrained: str | None = None
+
+    def check(self, height: int, width: int) -> None:
+        """Whether these settings go with images of this size.
+
+        Raises:
+            ValueError: they do not; the message names the setting to change.
+        """
+        check_backbone(self.backbone, self.last_stride)
+        cut = 1 if self.cut_by == "last_stride" else getattr(self, self.cut_by)
+        for num_parts in cut if isinstance(cut, tuple) else (cut,):
+            check_stripes(height, width, num_parts, self.last_stride, f"model.{self.cut_by}")
+
+    def own_backbone(self, pretrained: bool) -> Backbone:
+        """The backbone, with the ImageNet weights of the settings if they are wanted."""
+        return build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)

@@ -18,7 +18,7 @@ class Adapt:
         eps: largest Jaccard distance of two pictures that DBSCAN calls neighbors, above 0 and below 1.
         min_images: pictures in a neighborhood that begin a cluster, the picture itself counted; smaller clusters are
             left out.
-        k1, k2: neighbors of the Jaccard distance, see :func:`crosscam.retrieval.jaccard.near_pairs`.
+        k1, k2: neighbors of the Jaccard distance, see :func:`crosscam.adaptation.pseudo_labels.near_pairs`.
         temperature: of the contrast.
         momentum: share of a proxy that each of its pictures leaves as it is.
         cameras: whether each camera's pictures of a cluster have a proxy of their own; without effect where the data

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from crosscam.data.images import decode_image
 from crosscam.data.records import Sample
 from crosscam.errors import ArgumentError
-from crosscam.report.overlay import mapped_svg, with_heat
+from crosscam.report.overlay import heat_uri, with_heat
+from crosscam.report.shell import fragment
 from crosscam.report.strip_view import SHOWN_HEIGHT, match_tile, query_tile, thumbnail, who
 from crosscam.report.strips import RankStrip
 
@@ -57,17 +58,15 @@ class ComparedQuery:
     rows: tuple[ModelRow, ...]
 
 
-def comparison_html(entry: ComparedQuery) -> str:
+def comparison_html(entry: ComparedQuery) -> Markup:
     """The query at the left, and for each model its name, its map and its first matches."""
-    strip = entry.rows[0].strip
     precisions = [row.strip.average_precision for row in entry.rows]
     spread = f"AP from {100 * min(precisions):.1f} to {100 * max(precisions):.1f} %"
-    facts = f"<b>{escape(who(entry.query))}, camera {entry.query.camid}</b> · {REASONS[strip.kind]} · {spread}"
-    rows = "".join(map(_row_html, entry.rows))
-    return (
-        f'<article class="strip compare"><p class="facts">{facts}</p><div class="side">'
-        f'<ul class="row">{query_tile(entry.query)}</ul><div class="models">{rows}</div></div></article>'
-    )
+    heading = f"{who(entry.query)}, camera {entry.query.camid}"
+    facts = [REASONS[entry.rows[0].strip.kind], spread]
+    models = [_shown(row) for row in entry.rows]
+    shown = {"query": query_tile(entry.query), "models": models, "height": SHOWN_HEIGHT}
+    return fragment("comparison.html", "compared", heading=heading, facts=facts, **shown)
 
 
 def row_facts(row: ModelRow) -> tuple[str, str]:
@@ -77,30 +76,14 @@ def row_facts(row: ModelRow) -> tuple[str, str]:
     return f"AP {100 * row.strip.average_precision:.1f} %", first
 
 
-def _row_html(row: ModelRow) -> str:
-    tiles = "".join(match_tile(match) for match in row.strip.matches)
-    label = escape(f"First matches of {row.name}")
-    mapped = _map_html(row.strip.query, row.query_map, row.name) if row.query_map else ""
-    words = "".join(f"<span>{escape(fact)}</span>" for fact in row_facts(row))
-    return (
-        f'<div class="model"><p class="model-name"><b>{escape(row.name)}</b>{words}</p>{mapped}'
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><ol class="row">{tiles}</ol></div></div>'
-    )
-
-
-def _map_html(query: Sample, query_map: QueryMap, name: str) -> str:
-    uri, width = thumbnail(decode_image(query.path))
-    picture = f'<image href="{uri}" width="{width}" height="{SHOWN_HEIGHT}" preserveAspectRatio="none"/>'
-    drawn = mapped_svg(
-        picture,
-        query_map.values,
-        width,
-        SHOWN_HEIGHT,
-        f"The query under the map of {name}",
-        marked=query_map.rows,
-        num_stripes=query_map.num_stripes,
-    )
-    return f'<div class="query-map">{drawn}</div>'
+def _shown(row: ModelRow) -> dict[str, object]:
+    """What the page shows of a model."""
+    tiles = [match_tile(match) for match in row.strip.matches]
+    shown: dict[str, object] = {"name": row.name, "facts": row_facts(row), "tiles": tiles, "map": row.query_map}
+    if row.query_map is None:
+        return shown
+    picture, width = thumbnail(decode_image(row.strip.query.path))
+    return shown | {"picture": picture, "width": width, "heat": heat_uri(row.query_map.values)}
 
 
 TILE = (64, 128)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+
+from markupsafe import Markup
 
 from crosscam.errors import ArgumentError
+from crosscam.report.shell import fragment
 
 WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 40
@@ -56,7 +58,7 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
     whole_x: bool = True,
     show_last: bool = True,
-) -> str:
+) -> Markup:
     """A figure with title, axes, one line per series, and a legend.
 
     Args:
@@ -69,30 +71,29 @@ def line_chart(
         whole_x: ticks on whole numbers only, as for epochs and ranks.
         show_last: whether the legend gives the last value of each line.
     Returns:
-        HTML of a ``<figure>``.
+        A ``<figure>``.
     Raises:
         ValueError: a series whose x and y differ in length.
     """
     for s in series:
-        if len(s.x) != len(s.y):
-            raise ArgumentError(f"Series {s.name} has {len(s.x)} x values and {len(s.y)} y values.")
-        if s.errors and len(s.errors) != len(s.x):
-            raise ArgumentError(f"Series {s.name} has {len(s.x)} points and {len(s.errors)} error bars.")
+        _check(s)
     points = [(x, y) for s in series for x, y in zip(s.x, s.y, strict=True) if math.isfinite(y)]
-    head = f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
+    labels = {"title": title, "summary": _summary(title, series), "x_label": x_label, "y_label": y_label}
     if not points:
-        return f'{head}<p class="empty">Nothing was recorded.</p></figure>'
+        return fragment("chart.html", "chart", axes=None, lines=(), **labels)
     x_low, x_high = x_range or (min(x for x, _ in points), max(x for x, _ in points))
     values = [y for _, y in points] + [end for s in series for bar in s.errors for end in bar]
     y_low, y_high = y_range or (min(0.0, *values), max(values))
     axes = _Axes(_x_ticks(x_low, x_high, whole_x), nice_ticks(y_low, y_high), x_low, x_high)
-    svg = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(_summary(title, series))}">',
-        axes.draw(x_label, y_label),
-        *(_draw_series(s, k % NUM_STYLES, axes, x_label) for k, s in enumerate(series)),
-        "</svg>",
-    ]
-    return f"{head}{''.join(svg)}{_legend(series, show_last)}</figure>"
+    lines = [_line(s, k % NUM_STYLES, axes, x_label, show_last) for k, s in enumerate(series)]
+    return fragment("chart.html", "chart", axes=axes.drawn(), lines=lines, **labels)
+
+
+def _check(series: Series) -> None:
+    if len(series.x) != len(series.y):
+        raise ArgumentError(f"Series {series.name} has {len(series.x)} x values and {len(series.y)} y values.")
+    if series.errors and len(series.errors) != len(series.x):
+        raise ArgumentError(f"Series {series.name} has {len(series.x)} points and {len(series.errors)} error bars.")
 
 
 @dataclass(frozen=True)
@@ -111,26 +112,18 @@ class _Axes:
         up = min(max((y - low) / (high - low), 0.0), 1.0)
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
-    def draw(self, x_label: str, y_label: str) -> str:
-        """Grid lines, tick labels and axis names."""
-        parts = []
-        for tick in self.y_ticks:
-            _, v = self.place(self.x_low, tick)
-            parts.append(f'<path class="grid" d="M{LEFT} {v:.1f}H{WIDTH - RIGHT}"/>')
-            parts.append(f'<text class="tick end" x="{LEFT - 7}" y="{v + 4:.1f}">{_number(tick)}</text>')
-        floor = HEIGHT - BOTTOM
-        for tick in self.x_ticks:
-            u, _ = self.place(tick, self.y_ticks[0])
-            parts.append(f'<path class="axis" d="M{u:.1f} {floor}v4"/>')
-            parts.append(f'<text class="tick mid" x="{u:.1f}" y="{floor + 17}">{_number(tick)}</text>')
-        middle = TOP + (HEIGHT - TOP - BOTTOM) / 2
-        parts.append(f'<path class="axis" d="M{LEFT} {floor}H{WIDTH - RIGHT}"/>')
-        parts.append(
-            f'<text class="name mid" x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 4}">{escape(x_label)}</text>'
-        )
-        turn = f"translate(11 {middle:.0f}) rotate(-90)"
-        parts.append(f'<text class="name mid" transform="{turn}">{escape(y_label)}</text>')
-        return "".join(parts)
+    def drawn(self) -> dict[str, object]:
+        """Edges of the drawing, and the place and the text of each tick."""
+        return {
+            "width": WIDTH,
+            "height": HEIGHT,
+            "left": LEFT,
+            "right": WIDTH - RIGHT,
+            "top": TOP,
+            "floor": HEIGHT - BOTTOM,
+            "x_ticks": [(self.place(tick, self.y_ticks[0])[0], _number(tick)) for tick in self.x_ticks],
+            "y_ticks": [(self.place(self.x_low, tick)[1], _number(tick)) for tick in self.y_ticks],
+        }
 
 
 def _x_ticks(low: float, high: float, whole: bool) -> list[float]:
@@ -142,45 +135,29 @@ def _x_ticks(low: float, high: float, whole: bool) -> list[float]:
     return [low, *(t for t in ticks if low + room < t < high - room), high]
 
 
-def _draw_series(series: Series, style: int, axes: _Axes, x_label: str) -> str:
-    """The line, its markers, and a tooltip on each marker."""
-    d, pen_down = [], False
+def _line(series: Series, style: int, axes: _Axes, x_label: str, show_last: bool) -> dict[str, object]:
+    """The line, its markers with a tooltip each, its error bars, and its entry in the legend."""
+    path, pen_down = [], False
     for x, y in zip(series.x, series.y, strict=True):
-        if not math.isfinite(y):
-            pen_down = False
-            continue
-        u, v = axes.place(x, y)
-        d.append(f"{'L' if pen_down else 'M'}{u:.1f} {v:.1f}")
-        pen_down = True
+        if math.isfinite(y):
+            u, v = axes.place(x, y)
+            path.append(f"{'L' if pen_down else 'M'}{u:.1f} {v:.1f}")
+        pen_down = math.isfinite(y)
     finite = [(x, y) for x, y in zip(series.x, series.y, strict=True) if math.isfinite(y)]
     stride = max(1, math.ceil(len(finite) / MAX_MARKERS))
     marked = finite[::-1][::stride]  # from the end, so that the last value always has its tooltip
-    markers = []
-    for x, y in marked:
-        u, v = axes.place(x, y)
-        text = escape(f"{series.name}, {x_label} {_number(x)}: {_value(y)}")
-        markers.append(f'<circle cx="{u:.1f}" cy="{v:.1f}" r="2.6"><title>{text}</title></circle>')
     bars = []
     for x, (low, high) in zip(series.x, series.errors, strict=False):
         (u, bottom), (_, top) = axes.place(x, low), axes.place(x, high)
-        bars.append(f'<path class="bar" d="M{u - 3:.1f} {bottom:.1f}h6m-3 0V{top:.1f}m-3 0h6"/>')
-    return f'<g class="line s{style}"><path d="{"".join(d)}"/>{"".join(bars)}{"".join(markers)}</g>'
-
-
-def _legend(series: Sequence[Series], show_last: bool) -> str:
-    """One entry per line, drawn with the line's own color and dashes."""
-    items = []
-    for k, s in enumerate(series):
-        finite = [y for y in s.y if math.isfinite(y)]
-        text = " <i>not recorded</i>"
-        if finite:
-            text = f" <b>{_value(finite[-1])}</b>" if show_last else ""
-        swatch = (
-            f'<svg class="swatch" viewBox="0 0 26 10" aria-hidden="true"><g class="line s{k % NUM_STYLES}">'
-            '<path d="M1 5H25"/><circle cx="13" cy="5" r="2.6"/></g></svg>'
-        )
-        items.append(f"<li>{swatch}{escape(s.name)}{text}</li>")
-    return f'<ul class="legend">{"".join(items)}</ul>'
+        bars.append(f"M{u - 3:.1f} {bottom:.1f}h6m-3 0V{top:.1f}m-3 0h6")
+    return {
+        "name": series.name,
+        "style": style,
+        "path": "".join(path),
+        "bars": bars,
+        "markers": [(*axes.place(x, y), f"{series.name}, {x_label} {_number(x)}: {_value(y)}") for x, y in marked],
+        "last": None if not finite else _value(finite[-1][1]) if show_last else "",
+    }
 
 
 def _summary(title: str, series: Sequence[Series]) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from crosscam.explain.activation import PartFocus
 from crosscam.metrics.intervals import Interval, mean_interval, paired_difference
-from crosscam.report.shell import table_html
+from crosscam.report.shell import fragment
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _row(name: str, found: dict[str, Interval], num_parts: int, num_images: int)
     )
 
 
-def focus_html(rows: Sequence[FocusRow], part: int, num_parts: int) -> str:
+def focus_html(rows: Sequence[FocusRow], part: int, num_parts: int) -> Markup:
     """Two tables and what they mean.
 
     Args:
@@ -103,18 +104,8 @@ def focus_html(rows: Sequence[FocusRow], part: int, num_parts: int) -> str:
     stripes = [[row.name, *map(_percent, row.stripes)] for row in rows]
     rest = [[row.name, *("–" if x is None else _percent(x) for x in row.rest)] for row in rows]
     stripe_heads = ["", *(f"stripe {j + 1}" for j in range(num_parts))]
-    return (
-        '<p class="lead">Shares of the activation in per cent, mean over the queries and in brackets its 95 % interval '
-        "(bootstrap over persons; the difference is of the same queries).</p>"
-        f"{table_html(heads, outside, 'Activation outside the part')}"
-        f'<p class="lead">R_p(r) is not shown part {part}: r is the mean of the other stripes. All of its activation '
-        "lies outside the part by construction, so the first column cannot speak for or against the paper. The second "
-        "is of the whole feature q = p + R_p, to which p adds the part itself in both models. Unlikeness is the mean "
-        f"of 1 - cosine(part {part}, stripe) over the other stripes, weighted by the activation, less the plain mean: "
-        "above 0 the relation looks at what is unlike the part, as the paper says of R_p(T(p, r)).</p>"
-        f"<h3>Stripe by stripe</h3>{table_html(stripe_heads, stripes, 'Activation by stripe')}"
-        f"<h3>Within the rest alone</h3>{table_html(stripe_heads, rest, 'Activation within the rest')}"
-    )
+    first = {"outside_heads": heads, "outside": outside}
+    return fragment("focus.html", "focus", part=part, **first, stripe_heads=stripe_heads, stripes=stripes, rest=rest)
 
 
 def focus_data(rows: Sequence[FocusRow]) -> list[dict[str, Any]]:

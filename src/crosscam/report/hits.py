@@ -5,19 +5,19 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
 import numpy as np
+from markupsafe import Markup
 
 from crosscam.calibration.calibration import Verdict
 from crosscam.data.records import JUNK_PID
 from crosscam.gallery.entries import Entry, Hit
 from crosscam.models.output import Layout
-from crosscam.report.shell import html_page, origin_html, write_page
-from crosscam.report.strip_view import SHOWN_HEIGHT, bars_legend, profile_bars
-from crosscam.retrieval.contributions import BodyProfile, body_profile
+from crosscam.report.shell import fragment, html_page, origin_html, write_page
+from crosscam.report.strip_view import SHOWN_HEIGHT, profile_bars
+from crosscam.retrieval.contributions import body_profile
 
 # Seconds above this are dates: seconds from the start of a video stay below ten years.
 FIRST_DATE = 3e8
@@ -75,23 +75,24 @@ def render_hits(
     profile = body_profile(np.array([hit.contributions for hit in hits]).reshape(len(hits), len(layout)), layout)
     said = verdicts or [(None, None)] * len(hits)
     tiles = [
-        _tile(n, hit, thumbnails, profile, verdict, is_right(pid, hit.entry.pid))
-        for n, (hit, verdict) in enumerate(zip(hits, said, strict=True))
+        _tile(hit.entry, f"Rank {n + 1}", thumbnails)
+        | {"hit": hit, "rank": f"{n + 1:,}", "bars": profile_bars(profile, n, profile.longest)}
+        | {"verdict": verdict, "chance": chance(probability), "right": is_right(pid, hit.entry.pid)}
+        for n, (hit, (verdict, probability)) in enumerate(zip(hits, said, strict=True))
     ]
-    found = f'<ol class="hits">{"".join(tiles)}</ol>' if tiles else '<p class="empty">Nothing was found.</p>'
-    asked = "".join(
-        f"<figure>{picture_html(data, f'Query {n}')}<figcaption>query{f' {n}' if len(queries) > 1 else ''}</figcaption>"
-        "</figure>"
-        for n, data in enumerate(queries, start=1)
-    )
-    lead = bars_legend() if tiles else ""
-    sections = {"hits": ("Nearest first", lead + found)}
+    sections = {
+        "hits": ("Nearest first", fragment("hits.html", "tiles", tiles=tiles, height=SHOWN_HEIGHT, ranked=True))
+    }
     for name, entries in judged.items():
-        shown = "".join(_judged_tile(entry, name, thumbnails) for entry in entries)
-        sections |= {name.lower(): (name, f'<ol class="hits">{shown}</ol>')} if shown else {}
+        if entries:
+            tiles = [_tile(entry, name, thumbnails) for entry in entries]
+            sections[name.lower()] = (
+                name,
+                fragment("hits.html", "tiles", tiles=tiles, height=SHOWN_HEIGHT, ranked=False),
+            )
     if origin:
         sections["origin"] = ("Where this comes from", origin_html(origin))
-    asked = f'<div class="asked">{asked}</div>'
+    asked = fragment("hits.html", "asked", pictures=[picture_uri(data) for data in queries], height=SHOWN_HEIGHT)
     return html_page("search", title, subtitle, sections, lead=asked, styles=("hits.css",))
 
 
@@ -121,40 +122,12 @@ def is_right(pid: int | None, other: int | None) -> bool | None:
     return None if pid is None or other is None or JUNK_PID in (pid, other) else pid == other
 
 
-def _tile(
-    n: int,
-    hit: Hit,
-    thumbnails: Mapping[int, bytes | None],
-    profile: BodyProfile,
-    said: Likelihood,
-    right: bool | None,
-) -> str:
-    entry, (verdict, probability) = hit.entry, said
-    again = "" if hit.reranked is None else f" · re-ranked {hit.reranked:.3f}"
-    chip = f'<br><span class="verdict {verdict}">{verdict}</span> {escape(chance(probability))}' if verdict else ""
-    kind, mark = {None: ("", ""), True: (" right", "<br><b>✓ right</b>"), False: (" wrong", "<br><b>✗ wrong</b>")}[
-        right
-    ]
-    alone = "" if hit.pooled == 1 else f"<br>{hit.pooled:,} pictures"
-    frame = _frame(entry, f"Rank {n + 1}", thumbnails)
-    return (
-        f'<li class="tile{kind}" title="{escape(entry.path)}"><div class="pair">{frame}'
-        f'{profile_bars(profile, n, profile.longest)}</div><p class="caption"><b>{n + 1:,}</b> · d {hit.distance:.3f}'
-        f"{again}{mark}{chip}<br>{'<br>'.join(escape(line) for line in _lines(entry))}{alone}</p></li>"
-    )
-
-
-def _judged_tile(entry: Entry, name: str, thumbnails: Mapping[int, bytes | None]) -> str:
-    lines = "<br>".join(escape(line) for line in _lines(entry))
-    return (
-        f'<li class="tile" title="{escape(entry.path)}">{_frame(entry, name, thumbnails)}'
-        f'<p class="caption">{lines}</p></li>'
-    )
-
-
-def _frame(entry: Entry, what: str, thumbnails: Mapping[int, bytes | None]) -> str:
-    shown = picture_html(thumbnails.get(entry.id), f"{what}: entry {entry.id}, camera {entry.camera_label}")
-    return f'<div class="frame">{shown}</div>'
+def _tile(entry: Entry, what: str, thumbnails: Mapping[int, bytes | None]) -> dict[str, object]:
+    """What is shown of an entry; a hit adds its rank, its bars and its verdict."""
+    picture = picture_uri(thumbnails.get(entry.id))
+    alt = f"{what}: entry {entry.id}, camera {entry.camera_label}"
+    shown = {"path": entry.path, "picture": picture, "alt": alt, "lines": _lines(entry)}
+    return shown | {"hit": None, "right": None, "bars": Markup("")}
 
 
 def _lines(entry: Entry) -> list[str]:
@@ -164,8 +137,9 @@ def _lines(entry: Entry) -> list[str]:
     return lines + ([f"track {entry.track}"] if entry.track is not None else [])
 
 
-def picture_html(data: bytes | None, alt: str) -> str:
-    """A JPEG picture, or a box that says that there is none."""
+def picture_uri(data: bytes | None) -> str:
+    """A JPEG or WebP picture as a data URI; empty for None."""
     if data is None:
-        return f'<p class="empty" style="height:{SHOWN_HEIGHT}px">{escape(alt)}: no picture kept</p>'
-    return f'<img src="data:image/jpeg;base64,{base64.b64encode(data).decode()}" alt="{escape(alt)}">'
+        return ""
+    kind = "webp" if data[8:12] == b"WEBP" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

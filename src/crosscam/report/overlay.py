@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from html import escape
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
+
+from crosscam.report.shell import fragment
 
 # Dark violet over red and orange to pale yellow: brightness rises all the way, so it reads without color, too.
 _STOPS = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
@@ -46,38 +48,6 @@ def with_heat(image: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray
     return mixed
 
 
-def mapped_svg(
-    picture: str,
-    values: NDArray[np.floating],
-    width: int,
-    height: int,
-    label: str,
-    *,
-    marked: tuple[float, float] | None = None,
-    num_stripes: int = 1,
-) -> str:
-    """A picture under its map, with a block's rows marked (SVG).
-
-    Args:
-        picture: SVG of the picture, ``width`` by ``height``.
-        values: (H', W') in [0, 1].
-        width, height: in CSS pixels.
-        label: what it is, in words.
-        marked: top and bottom edge of the rows, as fractions of the height.
-        num_stripes: thin lines cut the picture into so many stripes.
-    """
-    cuts = "".join(f"M0 {height * k / num_stripes:.1f}H{width}" for k in range(1, num_stripes))
-    lines = f'<path class="edge" d="{cuts}"/>' if cuts else ""
-    if marked:
-        top, bottom = (edge * height for edge in marked)
-        lines += f'<rect class="rows" x="1" y="{top + 1:.1f}" width="{width - 2}" height="{bottom - top - 2:.1f}"/>'
-    return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-        f'aria-label="{escape(label)}">{picture}'
-        f'<image href="{heat_uri(values)}" width="{width}" height="{height}" preserveAspectRatio="none"/>{lines}</svg>'
-    )
-
-
 def png_uri(image: Image.Image) -> str:
     """A picture as a data URI, without loss."""
     buffer = io.BytesIO()
@@ -85,10 +55,11 @@ def png_uri(image: Image.Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def heat_legend() -> str:
-    """The colors from nothing to the strongest place, in words and as a strip (HTML)."""
-    ramp = heat(np.linspace(0, 1, 64)[None].repeat(4, axis=0))[..., :3]
-    return (
-        f'<p class="ramp"><span>0</span><img src="{png_uri(Image.fromarray(ramp))}" width="160" height="10" '
-        'alt="dark to bright"><span>strongest place of the map</span></p>'
-    )
+def heat_ramp() -> str:
+    """The colors from nothing to the strongest place, as a data URI."""
+    return png_uri(Image.fromarray(heat(np.linspace(0, 1, 64)[None].repeat(4, axis=0))[..., :3]))
+
+
+def heat_legend() -> Markup:
+    """The colors from nothing to the strongest place, in words and as a strip."""
+    return fragment("heat.html", "heat_legend", ramp=heat_ramp())

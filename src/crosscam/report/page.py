@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
+
+from markupsafe import Markup
 
 from crosscam.metrics.ranking import RankingResult
 from crosscam.report.curves import Series, line_chart
-from crosscam.report.shell import html_page, origin_html, table_html, write_page
-from crosscam.report.strip_view import reading_guide, strip_html
+from crosscam.report.shell import fragment, html_page, origin_html, write_page
+from crosscam.report.strip_view import strip_html
 from crosscam.report.strips import RankStrip
 
 CMC_RANKS = 20
@@ -102,27 +103,20 @@ def _percent(value: float) -> str:
     return "–" if value != value else f"{100 * value:.1f}"
 
 
-def _headline(scores: Sequence[ScoreRow]) -> str:
+def _headline(scores: Sequence[ScoreRow]) -> Markup:
     """The key scores in large type, with the other rows beside them as bars."""
     if not scores:
-        return ""
+        return Markup("")
     cards = []
     for name, hint, values in (
         ("mAP", "mean average precision", [row.result.mAP for row in scores]),
         ("rank-1", "first match is right", [_rank(row.result, 1) for row in scores]),
         ("mINP", "how early the last right match comes", [row.result.mINP for row in scores]),
     ):
-        bars = "".join(
-            f'<li><span class="who">{escape(row.name)}</span><span class="meter" aria-hidden="true">'
-            f'<i style="width:{min(max(100 * value, 0.0), 100.0) if value == value else 0:.1f}%"></i></span>'
-            f'<span class="figure">{_percent(value)}</span></li>'
-            for row, value in zip(scores, values, strict=True)
-        )
-        cards.append(
-            f'<div class="card"><p class="key"><b>{name}</b> {hint}</p>'
-            f'<p class="big">{_percent(values[0])}<small> %</small></p><ul>{bars}</ul></div>'
-        )
-    return f'<div class="cards">{"".join(cards)}</div>{_in_searches(scores[0])}'
+        shares = [min(max(100 * value, 0.0), 100.0) if value == value else 0.0 for value in values]
+        bars = [(row.name, _percent(v), share) for row, v, share in zip(scores, values, shares, strict=True)]
+        cards.append({"name": name, "hint": hint, "value": _percent(values[0]), "unit": "%", "bars": bars})
+    return fragment("report.html", "headline", cards=cards, sentence=_in_searches(scores[0]))
 
 
 def _in_searches(row: ScoreRow) -> str:
@@ -135,26 +129,21 @@ def _in_searches(row: ScoreRow) -> str:
         count = "fewer than 1"
     elif 99.5 <= right < 100:
         count = "more than 99"
-    return f'<p class="subtitle">Of 100 searches, {count} find the right person first.</p>'
+    return f"Of 100 searches, {count} find the right person first."
 
 
-def scores_html(scores: Sequence[ScoreRow]) -> str:
+def scores_html(scores: Sequence[ScoreRow]) -> Markup:
     """The table of scores in per cent, and how they were measured in words."""
     if not scores:
-        return '<p class="empty">Nothing was scored.</p>'
-    heads = ["mAP", *(f"rank-{rank}" for rank in TABLE_RANKS), "mINP", "queries counted", "skipped"]
+        return _empty("Nothing was scored.")
+    ranks = [f"rank-{rank}" for rank in TABLE_RANKS]
+    heads = ["per cent", "mAP", *ranks, "mINP", "queries counted", "skipped"]
     rows = []
     for row in scores:
         r = row.result
         values = [r.mAP, *(_rank(r, rank) for rank in TABLE_RANKS), r.mINP]
-        cells = "".join(f"<td>{_percent(float(v))}</td>" for v in values)
-        counts = f"<td>{r.num_queries:,}</td><td>{r.num_skipped:,}</td>"
-        rows.append(f'<tr><th scope="row">{escape(row.name)}</th>{cells}{counts}</tr>')
-    head = '<th scope="col">per cent</th>' + "".join(f'<th scope="col">{name}</th>' for name in heads)
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Table of scores"><table class="scores">'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>{_protocols(scores)}"
-    )
+        rows.append([row.name, *(_percent(float(v)) for v in values), f"{r.num_queries:,}", f"{r.num_skipped:,}"])
+    return fragment("report.html", "scores", heads=heads, rows=rows, protocols=_protocols(scores))
 
 
 def protocol_in_words(row: ScoreRow) -> list[str]:
@@ -174,8 +163,8 @@ def protocol_in_words(row: ScoreRow) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _protocols(scores: Sequence[ScoreRow]) -> str:
-    """What holds for all rows once, then what is special about some."""
+def _protocols(scores: Sequence[ScoreRow]) -> list[tuple[list[str], str]]:
+    """Names of rows and what holds for them: for all rows once, then what is special about some."""
     words = [protocol_in_words(row) for row in scores]
     common = [sentence for sentence in words[0] if all(sentence in others for others in words)]
     groups: dict[str, list[str]] = {"": ["All rows"]} if common else {}
@@ -183,12 +172,7 @@ def _protocols(scores: Sequence[ScoreRow]) -> str:
         special = " ".join(sentence for sentence in sentences if sentence not in common)
         if special:
             groups.setdefault(special, []).append(row.name)
-    items = "".join(
-        f"<p><b>{escape(', '.join(names))}.</b> {escape(special or ' '.join(common))}</p>"
-        for special, names in groups.items()
-    )
-    skipped = "Skipped queries have no right match in the gallery; they count in no score."
-    return f'<div class="protocol">{items}<p>{skipped}</p></div>'
+    return [(names, special or " ".join(common)) for special, names in groups.items()]
 
 
 def _series(history: Sequence[Mapping[str, float]], key: str, name: str, factor: float = 1.0) -> list[Series]:
@@ -197,67 +181,56 @@ def _series(history: Sequence[Mapping[str, float]], key: str, name: str, factor:
     return [Series(name, [x for x, _ in points], [y for _, y in points])] if points else []
 
 
-def _curves(history: Sequence[Mapping[str, float]], scores: Sequence[ScoreRow]) -> str:
-    """Loss, mAP and CMC side by side, and the history as a table."""
-    charts = []
-    if history:
-        keys = (("loss", "loss"), ("triplet", "triplet"), ("cross_entropy", "cross-entropy"))
-        losses = [line for key, name in keys for line in _series(history, key, name)]
-        epochs = (min(entry["epoch"] for entry in history), max(entry["epoch"] for entry in history))
-        charts.append(line_chart(losses, title="Loss in training", x_label="epoch", y_label="loss", x_range=epochs))
-        learned = [*_series(history, "mAP", "mAP", 100.0), *_series(history, "rank1", "rank-1", 100.0)]
-        charts.append(
-            line_chart(
-                learned,
-                title="Scores while training",
-                x_label="epoch",
-                y_label="per cent",
-                x_range=epochs,
-                y_range=(0.0, 100.0),
-            )
-        )
+def _curves(history: Sequence[Mapping[str, float]], scores: Sequence[ScoreRow]) -> Markup:
+    """Loss, mAP and CMC side by side, and the history as a table, folded away."""
+    charts = [*_history_charts(history), *_cmc_chart(scores)]
+    if not charts:
+        return _empty("Nothing was trained or scored.")
+    keys = list(dict.fromkeys(key for entry in history for key in entry))
+    heads = [key.replace("_", " ") for key in keys]
+    rows = [[f"{entry[key]:.6g}" if key in entry else "" for key in keys] for entry in history]
+    return fragment("report.html", "curves", drawn=charts, heads=heads, rows=rows)
+
+
+def _history_charts(history: Sequence[Mapping[str, float]]) -> list[Markup]:
+    """Losses, and scores in per cent, over the epochs."""
+    if not history:
+        return []
+    keys = (("loss", "loss"), ("triplet", "triplet"), ("cross_entropy", "cross-entropy"))
+    losses = [line for key, name in keys for line in _series(history, key, name)]
+    learned = [*_series(history, "mAP", "mAP", 100.0), *_series(history, "rank1", "rank-1", 100.0)]
+    epochs = (min(entry["epoch"] for entry in history), max(entry["epoch"] for entry in history))
+    title, whole = "Scores while training", (0.0, 100.0)
+    return [
+        line_chart(losses, title="Loss in training", x_label="epoch", y_label="loss", x_range=epochs),
+        line_chart(learned, title=title, x_label="epoch", y_label="per cent", x_range=epochs, y_range=whole),
+    ]
+
+
+def _cmc_chart(scores: Sequence[ScoreRow]) -> list[Markup]:
+    """The curve of each row that has one."""
     cmc = [
         Series(row.name, list(range(1, count + 1)), [100.0 * float(v) for v in row.result.cmc[:count]])
         for row in scores
         if (count := min(CMC_RANKS, len(row.result.cmc)))
     ]
-    if cmc:
-        charts.append(
-            line_chart(
-                cmc,
-                title="CMC: a right match within the first k",
-                x_label="rank k",
-                y_label="per cent of queries",
-                y_range=(0.0, 100.0),
-                show_last=False,
-            )
-        )
-    if not charts:
-        return '<p class="empty">Nothing was trained or scored.</p>'
-    return f'<div class="charts">{"".join(charts)}</div>{_history_table(history)}'
+    if not cmc:
+        return []
+    title, y_label, whole = "CMC: a right match within the first k", "per cent of queries", (0.0, 100.0)
+    return [line_chart(cmc, title=title, x_label="rank k", y_label=y_label, y_range=whole, show_last=False)]
 
 
-def _history_table(history: Sequence[Mapping[str, float]]) -> str:
-    """The training history as numbers, folded away."""
-    if not history:
-        return ""
-    keys = list(dict.fromkeys(key for entry in history for key in entry))
-    heads = [key.replace("_", " ") for key in keys]
-    rows = [[f"{entry[key]:.6g}" if key in entry else "" for key in keys] for entry in history]
-    table = table_html(heads, rows, "Training history")
-    return f"<details><summary>Training epoch by epoch as numbers</summary>{table}</details>"
-
-
-def _rankings(strips: Sequence[RankStrip]) -> str:
+def _rankings(strips: Sequence[RankStrip]) -> Markup:
     """The guide, then the strips of either kind."""
     if not strips:
-        return '<p class="empty">No rankings were kept for this report.</p>'
-    parts = [reading_guide()]
-    for kind, name, words in (
+        return _empty("No rankings were kept for this report.")
+    kinds = (
         ("hardest", "Hardest queries", "The lowest average precision; each identity once while there are others."),
         ("easiest", "Easiest queries", "The highest average precision, in the same way."),
-    ):
-        chosen = [strip for strip in strips if strip.kind == kind]
-        if chosen:
-            parts.append(f'<h3>{name}</h3><p class="lead">{words}</p>{"".join(map(strip_html, chosen))}')
-    return "".join(parts)
+    )
+    groups = [(name, words, [strip_html(s) for s in strips if s.kind == kind]) for kind, name, words in kinds]
+    return fragment("report.html", "rankings", groups=groups)
+
+
+def _empty(words: str) -> Markup:
+    return fragment("report.html", "empty", words=words)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from crosscam.calibration.calibration import Calibration
 from crosscam.gallery.entries import Entry
 from crosscam.models.output import Layout
-from crosscam.report.hits import picture_html, when
-from crosscam.report.shell import html_page, write_page
-from crosscam.report.strip_view import bars_legend, profile_bars
+from crosscam.report.hits import picture_uri, when
+from crosscam.report.shell import fragment, html_page, write_page
+from crosscam.report.strip_view import SHOWN_HEIGHT as HIT_HEIGHT
+from crosscam.report.strip_view import profile_bars
 from crosscam.retrieval.contributions import BodyProfile, body_profile
-from crosscam.system.text import counted
 
 # Standard deviations of all similarities by which a pair must be ahead of the next: benchmarks/verdicts.py.
 STANDS_OUT = 1.2
@@ -104,9 +104,9 @@ def write_pairs(
     }
     about = [*notes, *([] if calibration is None else [_what_distances_mean(calibration)])]
     if about:
-        sections["about"] = ("About these images", "".join(f'<p class="lead">{escape(note)}</p>' for note in about))
-    legend = f'<div class="legend-box">{bars_legend()}</div>'
-    page = html_page("pairs", "Who looks alike", subtitle, sections, lead=legend, styles=("hits.css", "pairs.css"))
+        sections["about"] = ("About these images", fragment("pairs.html", "about", notes=about))
+    legend, styles = fragment("pairs.html", "legend"), ("hits.css", "pairs.css")
+    page = html_page("pairs", "Who looks alike", subtitle, sections, lead=legend, styles=styles)
     write_page(path, page)
 
 
@@ -126,45 +126,17 @@ NONE_LEAD = "No pair is far enough ahead of the others to be called the same per
 LOOK_ALIKE_LEAD = "but others are nearly as near, so many of these pairs are two people."
 
 
-def _section(lead: str, tiles: Sequence[str], left_out: int) -> str:
-    found = f'<ol class="hits pairs">{"".join(tiles)}</ol>' if tiles else '<p class="empty">None.</p>'
-    more = ""
-    if left_out:
-        more = (
-            f'<p class="lead more">{counted(left_out, "pair is", "pairs are")} not shown here; '
-            f"<code>--pairs {len(tiles) + left_out}</code> shows all.</p>"
-        )
-    return f'<p class="lead">{escape(lead)}</p>{found}{more}'
+def _section(lead: str, tiles: Sequence[dict[str, object]], left_out: int) -> Markup:
+    return fragment("pairs.html", "section", lead=lead, tiles=tiles, left_out=left_out, height=HIT_HEIGHT)
 
 
-def _tile(
-    n: int,
-    pair: SimilarPair,
-    pictures: Sequence[bytes | None],
-    profile: BodyProfile,
-) -> str:
-    shown = "".join(
-        _enlarging(f"pair-{n + 1}-{side}", data, f"Pair {n + 1}: camera {entry.camera_label}, {Path(entry.path).name}")
-        for side, entry, data in zip("ab", (pair.first, pair.second), pictures, strict=True)
-    )
-    names = "<br>".join(
-        escape(" ".join(part for part in (f"cam {e.camera_label}", Path(e.path).name, when(e.time)) if part))
-        for e in (pair.first, pair.second)
-    )
-    return (
-        f'<li class="tile" id="pair-{n + 1}"><div class="pair">{shown}'
-        f"{profile_bars(profile, n, profile.longest, SHOWN_HEIGHT)}</div>"
-        f'<p class="caption"><b>{n + 1:,}</b> · {pair.verdict}<br>'
-        f"d {pair.distance:.3f}, ahead by {pair.margin:.1f}<br>{names}</p></li>"
-    )
-
-
-def _enlarging(name: str, data: bytes | None, words: str) -> str:
-    """A picture that a click shows as large as it is, without a script: the address names it, and the style does it."""
-    if data is None:
-        return f'<div class="frame">{picture_html(data, words)}</div>'
-    place = name.rpartition("-")[0]
-    return (
-        f'<div class="enlarging" id="{name}"><a class="frame" href="#{name}" title="Show in full size">'
-        f'{picture_html(data, words)}</a><a class="close" href="#{place}">Close the full size</a></div>'
-    )
+def _tile(n: int, pair: SimilarPair, pictures: Sequence[bytes | None], profile: BodyProfile) -> dict[str, object]:
+    sides = []
+    for side, entry, data in zip("ab", (pair.first, pair.second), pictures, strict=True):
+        name = Path(entry.path).name
+        words = (f"cam {entry.camera_label}", name, when(entry.time))
+        alt = f"Pair {n + 1}: camera {entry.camera_label}, {name}"
+        shown = {"id": f"pair-{n + 1}-{side}", "picture": picture_uri(data), "alt": alt}
+        sides.append(shown | {"name": " ".join(word for word in words if word)})
+    bars = profile_bars(profile, n, profile.longest, SHOWN_HEIGHT)
+    return {"id": f"pair-{n + 1}", "number": f"{n + 1:,}", "pair": pair, "sides": sides, "bars": bars}

@@ -1,24 +1,28 @@
-"""What all pages share: one HTML file with its style inside, sections that can be jumped to, and its writing."""
+"""What all pages share: one HTML file with its style inside, made from the templates of this folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from crosscam.system.files import write_atomically, write_text
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+from crosscam.system.files import write_atomically, write_text
+from crosscam.system.text import counted
+
+NOTHING = Markup("")
 
 
 def html_page(
     kind: str,
     title: str,
     subtitle: str,
-    sections: Mapping[str, tuple[str, str]],
+    sections: Mapping[str, tuple[str, Markup]],
     *,
-    lead: str = "",
+    lead: Markup = NOTHING,
     styles: Sequence[str] = (),
 ) -> str:
     """A whole page that needs nothing but a browser.
@@ -26,53 +30,37 @@ def html_page(
     Args:
         kind: what it is, in a word.
         title, subtitle: plain text.
-        sections: id to heading (plain text) and content (HTML), in order.
-        lead: HTML below the title.
+        sections: id to heading and content, in order; plain text is escaped, ``Markup`` is not.
+        lead: below the title.
         styles: style sheets of this folder, beside ``style.css``.
     """
-    style = "".join(_style(name) for name in ("style.css", *styles))
-    links = "".join(f'<a href="#{key}">{escape(name)}</a>' for key, (name, _) in sections.items())
-    body = "".join(
-        f'<section id="{key}" aria-labelledby="{key}-name"><h2 id="{key}-name">{escape(name)}</h2>{html}</section>'
-        for key, (name, html) in sections.items()
-    )
-    first, (first_name, _) = next(iter(sections.items()))
-    # Links to the only section would lead nowhere.
-    nav = f'<nav aria-label="Sections">{links}</nav>' if len(sections) > 1 else ""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'
-        f"<title>{escape(title)}</title><style>{style}</style></head><body>"
-        f'<a class="skip" href="#{first}">Skip to: {escape(first_name)}</a>'
-        f'<header><p class="brand">crosscam · {escape(kind)}</p>'
-        f'<h1>{escape(title)}</h1><p class="subtitle">{escape(subtitle)}</p>'
-        f"{nav}{lead}</header>"
-        f"<main>{body}</main></body></html>\n"
-    )
+    style = Markup("".join(_style(name) for name in ("style.css", *styles)))
+    page = templates().get_template("page.html")
+    return page.render(kind=kind, title=title, subtitle=subtitle, sections=sections, lead=lead, style=style)
 
 
-def origin_html(provenance: Mapping[str, str], notes: Sequence[str] = ()) -> str:
+@cache
+def templates() -> Environment:
+    """The templates; all that they are given is escaped, except ``Markup``."""
+    loader = PackageLoader("crosscam.report")
+    found = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found.globals["counted"] = counted
+    return found
+
+
+def fragment(template: str, macro: str, **values: object) -> Markup:
+    """A piece of a page: what a macro of a template makes of the values."""
+    return Markup(getattr(templates().get_template(template).module, macro)(**values))
+
+
+def origin_html(provenance: Mapping[str, str], notes: Sequence[str] = ()) -> Markup:
     """Notes, and everything needed to make the page again."""
-    listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    entries = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in provenance.items())
-    return (f'<ul class="notes">{listed}</ul>' if listed else "") + (
-        f'<dl class="origin">{entries}</dl>' if entries else '<p class="empty">Nothing was noted.</p>'
-    )
+    return fragment("macros.html", "origin", provenance=provenance, notes=notes)
 
 
-def table_html(heads: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> str:
-    """A table that scrolls sideways where it must; the first cell of a row is its head. All cells are plain text."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in heads)
-    body = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>{"".join(f"<td>{escape(c)}</td>" for c in row[1:])}</tr>'
-        for row in rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+def table_html(heads: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> Markup:
+    """A table; the first cell of a row is its head."""
+    return fragment("macros.html", "table", heads=heads, rows=rows, label=label)
 
 
 def write_page(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
 from crosscam.data.datasets.readers import read_dataset
@@ -19,6 +20,7 @@ from crosscam.data.records import pids_of
 from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.metrics.intervals import Interval, mean_interval, paired_difference
 from crosscam.report.curves import Series, line_chart
+from crosscam.report.shell import fragment
 from crosscam.reproduce.paper_rows import ROWS
 from crosscam.reproduce.study import Budget, Study
 from crosscam.reproduce.tables import Table, Value, percent, signed
@@ -205,7 +207,7 @@ def verdict(gap: _Gap) -> str:
     return "grows" if growth.low > 0 else "shrinks" if growth.high < 0 else "no change beyond chance"
 
 
-def collision_charts(studies: dict[float, list[Study]]) -> str:
+def collision_charts(studies: dict[float, list[Study]]) -> Markup:
     """The lines of both arguments with error bars, as HTML."""
     lines, _ = measure(studies)
     charts = []
@@ -223,7 +225,7 @@ def collision_charts(studies: dict[float, list[Study]]) -> str:
             for line in chosen
         ]
         charts.append(line_chart(series, title=title, x_label="people who share a garment, %", y_label="mAP, %"))
-    return f'<div class="charts">{"".join(charts)}</div>'
+    return fragment("report.html", "charts", charts=charts)
 
 
 def _value(v: Interval) -> str:

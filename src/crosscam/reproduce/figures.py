@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
@@ -31,7 +32,7 @@ from crosscam.report.comparison import ComparedQuery, ModelRow, QueryMap, compar
 from crosscam.report.focus_view import focus_data, focus_html, focus_rows
 from crosscam.report.overlay import heat_legend
 from crosscam.report.page import scores_html
-from crosscam.report.shell import html_page, origin_html, write_page
+from crosscam.report.shell import fragment, html_page, origin_html, write_page
 from crosscam.report.strips import Kind, distinct_first, query_strip
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.system.files import write_atomically, write_text
@@ -269,10 +270,9 @@ def _compare(
     return ComparedQuery(dataset.query[q], tuple(rows))
 
 
-def _queries_html(entries: Sequence[ComparedQuery], count: int, seed: int) -> str:
-    return (
-        f'<p class="lead">{_rule(count, seed)}</p><div class="compares">{"".join(map(comparison_html, entries))}</div>'
-    )
+def _queries_html(entries: Sequence[ComparedQuery], count: int, seed: int) -> Markup:
+    compared = [comparison_html(entry) for entry in entries]
+    return fragment("comparison.html", "queries", words=_rule(count, seed), compared=compared)
 
 
 def _provenance(models: Sequence[NamedModel], dataset: ReidDataset, seed: int) -> dict[str, str]:

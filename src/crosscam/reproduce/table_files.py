@@ -7,17 +7,18 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from html import escape
 from pathlib import Path
 
+from markupsafe import Markup
+
 from crosscam.data.text_files import harmless
-from crosscam.report.shell import html_page, origin_html, table_html
+from crosscam.report.shell import NOTHING, fragment, html_page, origin_html, table_html
 from crosscam.reproduce.tables import Table
 from crosscam.system.files import write_atomically, write_text
 
 
 def write_tables(
-    folder: Path, name: str, tables: Sequence[Table], provenance: Mapping[str, str], figures: str = ""
+    folder: Path, name: str, tables: Sequence[Table], provenance: Mapping[str, str], figures: Markup = NOTHING
 ) -> list[Path]:
     """Write ``NAME.md``, ``NAME.json`` and ``NAME.html`` with all tables, and a CSV file for each table.
 
@@ -26,7 +27,7 @@ def write_tables(
         name: of the files.
         tables: at least one.
         provenance: what made them, by name.
-        figures: HTML that the page shows above the tables.
+        figures: what the page shows above the tables.
     Returns:
         The files.
     Raises:
@@ -79,12 +80,13 @@ def as_csv(table: Table) -> str:
     return out.getvalue()
 
 
-def as_html(tables: Sequence[Table], provenance: Mapping[str, str], figures: str = "") -> str:
+def as_html(tables: Sequence[Table], provenance: Mapping[str, str], figures: Markup = NOTHING) -> str:
     """One page that needs nothing but a browser."""
     sections = {"figures": ("Figures", figures)} if figures else {}
     for table in tables:
-        notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes)
-        shown = table_html(table.heads, table.cells, table.title) + (f'<ul class="notes">{notes}</ul>' if notes else "")
+        shown = table_html(table.heads, table.cells, table.title) + fragment(
+            "macros.html", "notes_list", notes=table.notes
+        )
         sections[table.name] = (table.title, shown)
     sections["origin"] = ("Where this comes from", origin_html(provenance))
     return html_page("reproduction", tables[0].title, "The paper's numbers beside those measured here.", sections)

@@ -17,6 +17,7 @@ from crosscam.inference.engines.base import num_threads
 from crosscam.inference.engines.onnx_engine import opened
 from crosscam.inference.engines.openvino_engine import openvino_core
 from crosscam.video.detections import NOTHING, Detections, Floats, Pixels, suppress
+from crosscam.video.tiles import look_at, windows_of
 
 Kind = Literal["yolox", "ssd", "tensorflow"]
 # What trackers with two thresholds still use.
@@ -28,6 +29,8 @@ PADDING = 114
 YOLOX_PERSON, TENSORFLOW_PERSON = 0, 1
 # Such graphs take any size and shrink it to this one, slowly.
 TENSORFLOW_SIZE = (300, 300)
+# They learned photographs of COCO, most of which are 4:3; in a wider frame, squeezed to a square, people are too thin.
+TENSORFLOW_SHAPE = 4 / 3
 # OpenVINO's person-detection-* call a person 0 or 1.
 SSD_PERSON = (0, 1)
 
@@ -40,7 +43,8 @@ class GraphDetector:
             YOLOX (input (1, 3, H, W) BGR in 0 to 255, letter-boxed; output (1, N, 5 + classes), class 0 is a person);
             SSD as in OpenVINO's ``person-detection-*`` (input (1, 3, H, W) BGR; output (1, 1, N, 7)); or
             a graph of TensorFlow's object detection (input (1, H, W, 3) uint8 RGB; outputs detection_boxes,
-            detection_scores, detection_classes, of which 1 is a person).
+            detection_scores, detection_classes, of which 1 is a person), which looks at a wide frame in two or more
+            windows.
     Raises:
         EngineError: no such file, OpenVINO is not installed, or the graph is of another form.
     """
@@ -65,7 +69,9 @@ class GraphDetector:
         with self._turn:
             if self.kind == "yolox":
                 return self._yolox(frame)
-            return self._ssd(frame) if self.kind == "ssd" else self._tensorflow(frame)
+            if self.kind == "ssd":
+                return self._ssd(frame)
+            return look_at(self._tensorflow, frame, windows_of(frame, TENSORFLOW_SHAPE))
 
     def _input_size(self) -> tuple[int, int]:
         """Height and width of the graph's images."""

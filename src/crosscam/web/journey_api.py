@@ -1,15 +1,19 @@
-"""Journeys in the REST API, read and decided; frames and clips of watched videos."""
+"""Journeys in the REST API, as schemas, read and decided; frames and clips of watched videos."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel
 
 from crosscam.gallery import Entry
-from crosscam.web import journey_schemas as s
+from crosscam.gallery.journey_records import Journeys, Link, Person, TrackSeen
+from crosscam.gallery.people import Decision
 from crosscam.web.api import ERRORS, JPEG, EntryId, service_of, who_of
+from crosscam.web.schemas import Number, Numbers, Strict
 from crosscam.web.service import MissingError
 
 CSV: dict[int | str, dict[str, Any]] = {
@@ -21,6 +25,163 @@ MP4: dict[int | str, dict[str, Any]] = {
 # What was forgotten is not shown again from a browser's memory.
 KEPT = {"cache-control": "private, max-age=60"}
 
+
+class LinkOut(BaseModel):
+    """Why two tracks, named by their first entries, are one person or may be.
+
+    ``probability`` is null where nothing but a decision holds them together.
+    """
+
+    first: int
+    second: int
+    probability: float | None
+    confirmed: bool
+    reasons: list[str]
+
+    @classmethod
+    def of(cls, link: Link) -> LinkOut:
+        """Of the gallery's."""
+        return cls(
+            first=link.first,
+            second=link.second,
+            probability=link.probability,
+            confirmed=link.confirmed,
+            reasons=list(link.reasons),
+        )
+
+
+class TrackOut(BaseModel):
+    """One track of a person: ``first`` names it in decisions, ``best`` is the entry with the most typical picture.
+
+    ``start`` and ``end`` are seconds; ``link`` leads to an earlier track of the person and is null for the first one.
+    """
+
+    first: int
+    camid: int
+    camera: str
+    track: str | None
+    start: float | None
+    end: float | None
+    entries: list[int]
+    best: int
+    link: LinkOut | None
+
+    @classmethod
+    def of(cls, track: TrackSeen, link: Link | None) -> TrackOut:
+        """Of the gallery's."""
+        return cls(
+            first=track.name,
+            camid=track.camid,
+            camera=track.camera,
+            track=track.track,
+            start=track.start,
+            end=track.end,
+            entries=list(track.entries),
+            best=track.best,
+            link=None if link is None else LinkOut.of(link),
+        )
+
+
+class PersonOut(BaseModel):
+    """One person's journey, the tracks in the order of time; ``number`` stays when tracks are added."""
+
+    number: int
+    cameras: list[str]
+    confirmed: bool
+    tracks: list[TrackOut]
+
+    @classmethod
+    def of(cls, person: Person) -> PersonOut:
+        """Of the gallery's."""
+        tracks = [TrackOut.of(*both) for both in zip(person.tracks, person.links, strict=True)]
+        return cls(number=person.number, cameras=list(person.cameras), confirmed=person.confirmed, tracks=tracks)
+
+
+class ProposalOut(BaseModel):
+    """Two people who are perhaps one; nothing merges them but a decision."""
+
+    first: int
+    second: int
+    link: LinkOut
+
+
+class DecisionOut(BaseModel):
+    """What somebody decided: ``tracks`` of person ``source``, and ``others`` of person ``target``."""
+
+    kind: Kind
+    tracks: list[int]
+    others: list[int]
+    source: int
+    target: int
+    who: str
+    when: str
+
+    @classmethod
+    def of(cls, decision: Decision) -> DecisionOut:
+        """Of the gallery's."""
+        return cls(**asdict(decision))
+
+
+class JourneysOut(BaseModel):
+    """A page of people by number, all proposals (the most probable first), and how many tracks are not linked yet."""
+
+    people: list[PersonOut]
+    start: int
+    more: bool
+    total: int
+    proposals: list[ProposalOut]
+    unlinked: int
+
+    @classmethod
+    def of(cls, found: Journeys, start: int, limit: int, several_cameras: bool) -> JourneysOut:
+        """A part of the gallery's."""
+        chosen = [person for person in found.people if not several_cameras or len(person.cameras) > 1]
+        proposals = [ProposalOut(first=p.first, second=p.second, link=LinkOut.of(p.link)) for p in found.proposals]
+        return cls(
+            people=[PersonOut.of(person) for person in chosen[start : start + limit]],
+            start=start,
+            more=len(chosen) > start + limit,
+            total=len(chosen),
+            proposals=proposals,
+            unlinked=found.unlinked,
+        )
+
+
+class DecideIn(Strict):
+    """A decision: ``confirm`` takes a person, ``merge`` and ``apart`` two, ``split`` tracks, named by ``first``.
+
+    ``undo`` takes the last decision back.
+    """
+
+    said: Literal["confirm", "split", "merge", "apart", "undo"]
+    person: Number | None = None
+    other: Number | None = None
+    tracks: Numbers | None = None
+
+    def people(self) -> tuple[int, ...]:
+        """The people that are named."""
+        if self.person is None:
+            return ()
+        return (self.person,) if self.other is None else (self.person, self.other)
+
+
+class DecidedOut(BaseModel):
+    """The last decision that holds now, null without one; and the people whom this call concerned, as they are."""
+
+    last: DecisionOut | None
+    people: list[PersonOut]
+
+    @classmethod
+    def of(cls, before: Journeys, found: Journeys) -> DecidedOut:
+        """Of the journeys before and after a decision."""
+        undone = len(found.decisions) < len(before.decisions)
+        changed = (before if undone else found).decisions[-1:]
+        numbers = {number for decision in changed for number in (decision.source, decision.target)}
+        people = [PersonOut.of(person) for person in found.people if person.number in numbers]
+        last = found.decisions[-1] if found.decisions else None
+        return cls(last=None if last is None else DecisionOut.of(last), people=people)
+
+
 router = APIRouter(prefix="/api/v1", responses=ERRORS)
 
 
@@ -30,9 +191,9 @@ def journeys(
     start: Annotated[int, Query(ge=0, le=2**31)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     several_cameras: Annotated[bool, Query(description="Only people who were seen at several cameras.")] = False,
-) -> s.JourneysOut:
+) -> JourneysOut:
     """Who went from camera to camera, as 'crosscam link' and decisions made it."""
-    return s.JourneysOut.of(service_of(request).journeys.read(), start, limit, several_cameras)
+    return JourneysOut.of(service_of(request).journeys.read(), start, limit, several_cameras)
 
 
 @router.get("/journeys.csv", responses=CSV, response_class=Response)
@@ -42,21 +203,21 @@ def table(request: Request) -> Response:
 
 
 @router.get("/journeys/{person}")
-def journey(request: Request, person: Annotated[int, Path(ge=1, le=2**53 - 1, examples=[1])]) -> s.PersonOut:
+def journey(request: Request, person: Annotated[int, Path(ge=1, le=2**53 - 1, examples=[1])]) -> PersonOut:
     """One person's journey."""
     found = service_of(request).journeys.read().person(person)
     if found is None:
         raise MissingError(f"There is no person {person} in the journeys; it may have been merged or forgotten.")
-    return s.PersonOut.of(found)
+    return PersonOut.of(found)
 
 
 @router.post("/journeys/decide")
-def decide(request: Request, decision: s.DecideIn) -> s.DecidedOut:
+def decide(request: Request, decision: DecideIn) -> DecidedOut:
     """Confirm, split, merge or keep apart, or take the last decision back; it overrules what was computed."""
     book = service_of(request).journeys
     before = book.read()
     book.decide(decision.said, decision.people(), tuple(decision.tracks or ()), who_of(request))
-    return s.DecidedOut.of(before, book.read())
+    return DecidedOut.of(before, book.read())
 
 
 def journey_table(request: Request) -> Response:
@@ -93,3 +254,6 @@ def _cut(request: Request, number: int, cut: Callable[[Entry, str], bytes | None
             "If it has moved, the same 'crosscam watch' at its new place tells the gallery."
         )
     return found
+
+
+Kind = Literal["confirm", "split", "merge", "apart"]

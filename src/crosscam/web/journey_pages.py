@@ -9,10 +9,8 @@ from starlette.responses import RedirectResponse, Response
 
 from crosscam.gallery import Where
 from crosscam.gallery.fragments import Fragment
-from crosscam.gallery.journeys import in_percent
-from crosscam.report import journey_view
-from crosscam.report.camera_graph import camera_graph
-from crosscam.report.journey_report import pictures_of, render_journeys, shown_of
+from crosscam.report.journey_report import pictures_of, render_journeys
+from crosscam.report.journey_view import camera_graph, person_view, proposal_view, ways_of
 from crosscam.video.footage import length_of
 from crosscam.web.api import service_of, who_of
 from crosscam.web.journey_api import journey_table
@@ -35,25 +33,22 @@ def show(request: Request, turn: Annotated[Turn, Query(alias="page")] = 1, all: 
     found = service_of(request).journeys.read()
     travelled = [person for person in found.people if len(person.cameras) > 1]
     chosen = list(found.people) if all or not travelled else travelled
-    ways = journey_view.ways_of(found.people)
+    ways = ways_of(found.people)
     pages = max(1, -(-len(chosen) // PEOPLE_ON_A_PAGE))
     turn = min(turn, pages)
     return page(
         request,
         "journeys.html",
         found=found,
-        by_number={person.number: person for person in found.people},
         travelled=len(travelled),
-        people=chosen[(turn - 1) * PEOPLE_ON_A_PAGE : turn * PEOPLE_ON_A_PAGE],
-        proposals=found.proposals[:PROPOSALS_SHOWN],
+        people=[person_view(found, p) for p in chosen[(turn - 1) * PEOPLE_ON_A_PAGE : turn * PEOPLE_ON_A_PAGE]],
+        proposals=[proposal_view(found, p) for p in found.proposals[:PROPOSALS_SHOWN]],
         ways=ways,
         graph=camera_graph(ways),
         last=in_words(found.decisions[-1]) if found.decisions else "",
         everybody=all or not travelled,
         turn=turn,
         pages=pages,
-        in_percent=in_percent,
-        helpers=journey_view,
     )
 
 
@@ -73,17 +68,13 @@ def show_person(request: Request, number: PersonNumber) -> Response:
     return page(
         request,
         "journey.html",
-        person=person,
-        by_number={each.number: each for each in found.people},
-        proposals=[p for p in found.proposals if number in (p.first, p.second)],
+        view=person_view(found, person),
+        proposals=[proposal_view(found, p) for p in found.proposals if number in (p.first, p.second)],
         last=in_words(found.decisions[-1]) if found.decisions else "",
         videos=videos,
         fragments=fragments,
         spans={entry: length_of(place) for entry, place in fragments.items()},
         gone=len(fragments.keys() - videos.keys()) if shown else 0,
-        shown_of=shown_of,
-        in_percent=in_percent,
-        helpers=journey_view,
     )
 
 

@@ -21,6 +21,7 @@ from crosscam.gallery import Entry, SearchOptions, Where
 from crosscam.gallery.answers import ENOUGH
 from crosscam.gallery.calibrated import is_from_elsewhere, verdicts_of
 from crosscam.report.hits import chance
+from crosscam.report.shell import templates
 from crosscam.retrieval.contributions import body_profile
 from crosscam.system.text import counted
 from crosscam.web import views
@@ -45,6 +46,9 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.globals.update(
+    # Macros of the reports: what stands on a page and in a report is written once.
+    shared=templates().get_template("macros.html").module,
+    journeys=templates().get_template("journeys.html").module,
     views=views,
     chance=chance,
     name_of=name_of,

@@ -17,8 +17,16 @@ from typing import Any
 import numpy as np
 
 from crosscam.errors import EngineError
-from crosscam.inference.engines.base import Descriptors, Pixels, in_batches_of, num_threads, runtime
-from crosscam.inference.engines.card import ModelCard, card_from_texts, card_to_texts
+from crosscam.inference.engines.base import (
+    Descriptors,
+    ModelCard,
+    Pixels,
+    card_from_texts,
+    card_to_texts,
+    in_batches_of,
+    num_threads,
+    runtime,
+)
 from crosscam.inference.engines.graph import INPUT
 from crosscam.system.text import is_unicode
 

@@ -9,8 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from crosscam.inference.engines.base import Descriptors, Pixels, in_batches_of, num_threads, runtime
-from crosscam.inference.engines.card import PREFIX, ModelCard, card_from_texts, card_to_texts
+from crosscam.inference.engines.base import (
+    PREFIX,
+    Descriptors,
+    ModelCard,
+    Pixels,
+    card_from_texts,
+    card_to_texts,
+    in_batches_of,
+    num_threads,
+    runtime,
+)
 from crosscam.inference.engines.onnx_engine import opened
 
 _CORES: dict[int, Any] = {}

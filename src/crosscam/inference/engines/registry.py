@@ -17,8 +17,17 @@ import torch
 from torch import nn
 
 from crosscam.errors import ArgumentError, EngineError, StorageError
-from crosscam.inference.engines.base import Engine, Pixels, cache_folder, runtime
-from crosscam.inference.engines.card import ModelCard, derived_fingerprint, is_sealed, refuse_changed, seal
+from crosscam.inference.engines.base import (
+    Engine,
+    ModelCard,
+    Pixels,
+    cache_folder,
+    derived_fingerprint,
+    is_sealed,
+    refuse_changed,
+    runtime,
+    seal,
+)
 from crosscam.inference.engines.graph import write_onnx
 from crosscam.inference.engines.onnx_engine import (
     INT8_COSINE,

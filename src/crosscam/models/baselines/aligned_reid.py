@@ -9,18 +9,17 @@ it is pooled; hard pairs are mined by the global distance alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from crosscam.errors import ArgumentError
-from crosscam.models.backbones.build import build_backbone, check_backbone
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.output import Block, Layout, ReidOutput
 from crosscam.models.pooling import pool_map
-from crosscam.models.stripes import check_stripes, pool_stripes
+from crosscam.models.stripes import OnBackbone, pool_stripes
 
 # Costs that are held at a time where all pairs are compared, and queries in such a block.
 BLOCK_ELEMENTS = 4_000_000
@@ -196,31 +195,19 @@ def aligned_distances(query: Tensor, gallery: Tensor, layout: Layout) -> Tensor:
 
 
 @dataclass(frozen=True)
-class AlignedReIDModel:
+class AlignedReIDModel(OnBackbone):
     """What builds :class:`AlignedReID`; the defaults are the authors'.
 
     Attributes:
-        backbone, last_stride: see :func:`crosscam.models.backbones.build.build_backbone`.
-        pretrained: a file of ImageNet weights in torchvision's layout, ``"download"``, or None for random weights.
         num_parts, local_dim, keep_local: see :class:`AlignedReID`.
     """
 
+    cut_by: ClassVar[str] = "num_parts"
     system: Literal["aligned-reid"] = "aligned-reid"
-    backbone: str = "resnet50"
     last_stride: int = 2
-    pretrained: str | None = None
     num_parts: int = 8
     local_dim: int = 128
     keep_local: bool = False
-
-    def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
-        check_backbone(self.backbone, self.last_stride)
-        check_stripes(height, width, self.num_parts, self.last_stride, "model.num_parts")
 
     def distances(self, query: Tensor, gallery: Tensor, layout: Layout) -> Tensor | None:
         """:func:`aligned_distances` where the local features are kept; None otherwise."""
@@ -228,7 +215,7 @@ class AlignedReIDModel:
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> AlignedReID:
         """The network for K identities; 0 for a network that only describes."""
-        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
+        backbone = self.own_backbone(pretrained)
         return AlignedReID(
             backbone, num_ids, num_parts=self.num_parts, local_dim=self.local_dim, keep_local=self.keep_local
         )

@@ -10,12 +10,11 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from crosscam.models.backbones.build import build_backbone, check_backbone
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.class_heads import Centers, CosineClassifier
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.pooling import pool_map
-from crosscam.models.stripes import check_stripes
+from crosscam.models.stripes import OnBackbone
 
 Classifier = Literal["linear", "cosine"]
 
@@ -68,33 +67,18 @@ class BoT(nn.Module):
 
 
 @dataclass(frozen=True)
-class BoTModel:
+class BoTModel(OnBackbone):
     """The choices of :class:`BoT`.
 
     Attributes:
-        backbone: its name.
         last_stride: stride of its last stage; 1 is one of the tricks.
-        pretrained: a file of ImageNet weights, ``"download"``, or None for random weights.
         classifier, centers: see :class:`BoT`; for ``loss.softmax`` and ``loss.center_weight``.
     """
 
     system: Literal["bot"] = "bot"
-    backbone: str = "resnet50"
-    last_stride: int = 1
-    pretrained: str | None = None
     classifier: Classifier = "linear"
     centers: bool = False
 
-    def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
-        check_backbone(self.backbone, self.last_stride)
-        check_stripes(height, width, 1, self.last_stride, "model.last_stride")
-
     def build(self, num_ids: int, *, pretrained: bool = True) -> BoT:
         """The network for ``num_ids`` identities."""
-        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
-        return BoT(backbone, num_ids, self.classifier, self.centers)
+        return BoT(self.own_backbone(pretrained), num_ids, self.classifier, self.centers)

@@ -10,15 +10,14 @@ the authors' code leaves the cross-entropy out (weight 0) for the first 30 of 15
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from crosscam.models.backbones.build import build_backbone, check_backbone
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.pooling import pool_map
-from crosscam.models.stripes import PartUnits, check_stripes, part_classifiers, pool_stripes
+from crosscam.models.stripes import OnBackbone, PartUnits, part_classifiers, pool_stripes
 
 
 class DeepPerson(nn.Module):
@@ -110,33 +109,21 @@ class BodyLSTM(nn.Module):
 
 
 @dataclass(frozen=True)
-class DeepPersonModel:
+class DeepPersonModel(OnBackbone):
     """What builds :class:`DeepPerson`; the defaults are the authors'.
 
     Attributes:
-        backbone, last_stride: see :func:`crosscam.models.backbones.build.build_backbone`.
-        pretrained: a file of ImageNet weights in torchvision's layout, ``"download"``, or None for random weights.
         num_parts, hidden, dim: see :class:`DeepPerson`.
     """
 
+    cut_by: ClassVar[str] = "num_parts"
     system: Literal["deep-person"] = "deep-person"
-    backbone: str = "resnet50"
     last_stride: int = 2
-    pretrained: str | None = None
     num_parts: int = 8
     hidden: int = 256
     dim: int = 2048
 
-    def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
-        check_backbone(self.backbone, self.last_stride)
-        check_stripes(height, width, self.num_parts, self.last_stride, "model.num_parts")
-
     def build(self, num_ids: int, *, pretrained: bool = True) -> DeepPerson:
         """The network for K identities; 0 for a network that only describes."""
-        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
+        backbone = self.own_backbone(pretrained)
         return DeepPerson(backbone, num_ids, num_parts=self.num_parts, hidden=self.hidden, dim=self.dim)

@@ -6,17 +6,16 @@ Source: Fu et al., "Horizontal pyramid matching for person re-identification", A
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
-from crosscam.models.backbones.build import build_backbone, check_backbone
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.baselines.pcb import reduction_unit, stripe_layout
 from crosscam.models.output import ReidOutput
-from crosscam.models.stripes import check_stripes, pool_stripes
+from crosscam.models.stripes import OnBackbone, pool_stripes
 
 
 def pyramid_pool(feature_map: Tensor, scales: tuple[int, ...]) -> Tensor:
@@ -83,34 +82,19 @@ class HPM(nn.Module):
 
 
 @dataclass(frozen=True)
-class HPMModel:
+class HPMModel(OnBackbone):
     """The choices of :class:`HPM`.
 
     Attributes:
-        backbone: its name.
-        last_stride: stride of its last stage.
-        pretrained: a file of ImageNet weights, ``"download"``, or None for random weights.
         scales, dim: see :class:`HPM`.
     """
 
+    cut_by: ClassVar[str] = "scales"
     system: Literal["hpm"] = "hpm"
-    backbone: str = "resnet50"
-    last_stride: int = 1
-    pretrained: str | None = None
     scales: tuple[int, ...] = (1, 2, 4, 8)
     dim: int = 256
 
-    def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
-        check_backbone(self.backbone, self.last_stride)
-        for num_parts in self.scales:
-            check_stripes(height, width, num_parts, self.last_stride, "model.scales")
-
     def build(self, num_ids: int, *, pretrained: bool = True) -> HPM:
         """The network for ``num_ids`` identities."""
-        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
+        backbone = self.own_backbone(pretrained)
         return HPM(backbone, num_ids, scales=self.scales, dim=self.dim)

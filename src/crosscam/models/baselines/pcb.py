@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
-from crosscam.models.backbones.build import build_backbone, check_backbone
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.output import Block, Layout, ReidOutput
-from crosscam.models.stripes import check_stripes, part_classifiers, pool_stripes
+from crosscam.models.stripes import OnBackbone, part_classifiers, pool_stripes
 
 RppStage = Literal["stripes", "assignment", "everything"]
 
@@ -237,22 +236,17 @@ class PCBRPP(nn.Module):
 
 
 @dataclass(frozen=True)
-class PCBModel:
+class PCBModel(OnBackbone):
     """The choices of :class:`PCB` and :class:`PCBRPP`.
 
     Attributes:
-        backbone: its name.
-        last_stride: stride of its last stage.
-        pretrained: a file of ImageNet weights, ``"download"``, or None for random weights.
         num_parts, dim, shared_reduction, dropout: see :class:`PCB`.
         refined: refined part pooling.
         stripe_epochs, assignment_epochs: with ``refined``, epochs of the first two stages; the rest trains everything.
     """
 
+    cut_by: ClassVar[str] = "num_parts"
     system: Literal["pcb"] = "pcb"
-    backbone: str = "resnet50"
-    last_stride: int = 1
-    pretrained: str | None = None
     num_parts: int = 6
     dim: int = 256
     shared_reduction: bool = True
@@ -260,15 +254,6 @@ class PCBModel:
     refined: bool = False
     stripe_epochs: int = 60
     assignment_epochs: int = 5
-
-    def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
-        check_backbone(self.backbone, self.last_stride)
-        check_stripes(height, width, self.num_parts, self.last_stride, "model.num_parts")
 
     def begin_epoch(self, model: nn.Module, epoch: int, *, resumed: bool) -> None:
         """Take up the stage of this epoch, if the pooling is refined."""
@@ -284,7 +269,7 @@ class PCBModel:
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> PCB | PCBRPP:
         """The network for ``num_ids`` identities."""
-        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
+        backbone = self.own_backbone(pretrained)
         return (PCBRPP if self.refined else PCB)(
             backbone,
             num_ids,

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from crosscam.errors import ArgumentError
-from crosscam.models.backbones.build import build_backbone, check_backbone
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.pooling import pool_map
-from crosscam.models.stripes import PartLinear, check_stripes
+from crosscam.models.stripes import OnBackbone, PartLinear
 
 Phase = Literal["base", "restraint", "relaxation"]
 
@@ -173,32 +172,19 @@ def begin_epoch(model: SVDNet, plan: RestraintRelaxation, epoch: int, *, resumed
 
 
 @dataclass(frozen=True)
-class SVDNetModel:
+class SVDNetModel(OnBackbone):
     """What builds :class:`SVDNet`.
 
     Attributes:
-        backbone, last_stride: see :func:`crosscam.models.backbones.build.build_backbone`.
-        pretrained: a file of ImageNet weights in torchvision's layout, ``"download"``, or None for random weights.
         dim, dropout: see :class:`SVDNet`.
         plan: its training; the recipe's epochs should be ``plan.epochs``.
     """
 
     system: Literal["svdnet"] = "svdnet"
-    backbone: str = "resnet50"
     last_stride: int = 2
-    pretrained: str | None = None
     dim: int = 2048
     dropout: float = 0.5
     plan: RestraintRelaxation = field(default_factory=RestraintRelaxation)
-
-    def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
-        check_backbone(self.backbone, self.last_stride)
-        check_stripes(height, width, 1, self.last_stride, "model.last_stride")
 
     def begin_epoch(self, model: nn.Module, epoch: int, *, resumed: bool) -> None:
         """Decompose, hold or free the Eigenlayer, as the plan says for this epoch."""
@@ -207,5 +193,5 @@ class SVDNetModel:
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> SVDNet:
         """The network for K identities; 0 for a network that only describes."""
-        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
+        backbone = self.own_backbone(pretrained)
         return SVDNet(backbone, num_ids, dim=self.dim, dropout=self.dropout)

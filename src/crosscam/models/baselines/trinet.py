@@ -10,11 +10,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from crosscam.models.backbones.build import build_backbone, check_backbone
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.pooling import pool_map
-from crosscam.models.stripes import check_stripes
+from crosscam.models.stripes import OnBackbone
 
 
 class TriNet(nn.Module):
@@ -50,33 +49,20 @@ class TriNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class TriNetModel:
+class TriNetModel(OnBackbone):
     """The choices of :class:`TriNet`.
 
     Attributes:
-        backbone: its name.
         last_stride: stride of its last stage; 2, the plain ResNet of the paper.
-        pretrained: a file of ImageNet weights, ``"download"``, or None for random weights.
         hidden, dim: see :class:`TriNet`.
     """
 
     system: Literal["trinet"] = "trinet"
-    backbone: str = "resnet50"
     last_stride: int = 2
-    pretrained: str | None = None
     hidden: int = 1024
     dim: int = 128
 
-    def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
-        check_backbone(self.backbone, self.last_stride)
-        check_stripes(height, width, 1, self.last_stride, "model.last_stride")
-
     def build(self, num_ids: int, *, pretrained: bool = True) -> TriNet:  # noqa: ARG002 - all systems are built alike; TriNet has no classifier.
         """The network; the number of identities does not change it."""
-        backbone = build_backbone(self.backbone, self.last_stride, self.pretrained if pretrained else None)
+        backbone = self.own_backbone(pretrained)
         return TriNet(backbone, hidden=self.hidden, dim=self.dim)
