@@ -63,6 +63,10 @@ def test_a_network_is_scored_on_mars(crosscam: Run, place: Path) -> None:
     assert first["mAP"] == pytest.approx(reference(place / "run", mars), abs=1e-6)
     assert "Tracklets are ranked" in " ".join(err.split())
     assert (place / "mars.html").is_file()
+    status, out, err = crosscam("evaluate run --data MARS --frames 1")
+    assert status == 0, err
+    assert "gallery tracklets;" in " ".join(out.split())
+    assert "at most 1." in " ".join(err.split())
     status, out, err = crosscam("data doctor MARS")
     assert status == 0, err
     assert "# tracklets" in out

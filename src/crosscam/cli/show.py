@@ -144,7 +144,7 @@ def score_table(scores: Sequence[Scored], title: str) -> None:
     first = scores[0]
     OUT.print(
         f"{first.result.num_queries:,} queries counted, {first.result.num_skipped:,} without a match skipped; "
-        f"{len(first.gallery):,} gallery images; {first.result.protocol} protocol, {first.result.ap}-wise AP; "
+        f"{len(first.gallery):,} gallery {first.unit}s; {first.result.protocol} protocol, {first.result.ap}-wise AP; "
         f"data {first.data_fingerprint}.",
         markup=False,
     )

@@ -45,7 +45,7 @@ def read_mars(root: Path, *, protocol: str = "official", frames: int | None = No
     gallery = tuple(s for tracklet in rest for s in tracklet)
     note_junk(gallery, notes)
     if frames is not None:
-        notes.append(f"At most {frames} frames of each tracklet are read, evenly spread.")
+        notes.append(f"Frames that are read of each tracklet, evenly spread: at most {frames}.")
     dataset = ReidDataset(
         "mars" if protocol == "official" else "mars-without-queries",
         root,

@@ -75,7 +75,7 @@ def _read(name: str, root: Path, cameras: Sequence[Path], split: int, frames: in
         for path in spread_out(found[pid], frames)
     ]
     if frames is not None:
-        notes.append(f"At most {frames} frames of each tracklet are read, evenly spread.")
+        notes.append(f"Frames that are read of each tracklet, evenly spread: at most {frames}.")
     return by_tracklets(across_two_cameras(name, root, samples, test, notes))
 
 
