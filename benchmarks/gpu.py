@@ -46,7 +46,7 @@ from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_from_json, recipe_to_json, with_settings
 from crosscam.reproduce.paper_rows import ROWS
-from crosscam.training.optim import build_optimizer
+from crosscam.training.plan import build_optimizer
 from crosscam.training.trainer import train
 
 WEIGHTS = "imagenet.pth"

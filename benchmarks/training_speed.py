@@ -46,7 +46,7 @@ from crosscam.models.stripes import PartLinear, PartUnits
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.system.cores import chip_has_bf16, keep_freed_memory
-from crosscam.training.optim import build_optimizer
+from crosscam.training.plan import build_optimizer
 
 RESULT = Path(__file__).parent / "results" / "training_speed.json"
 # Recipe, backbone, title, batch on a CPU.

@@ -22,7 +22,7 @@ from crosscam.recipes.settings import (
     setting_names,
     with_settings,
 )
-from crosscam.training.optim import build_optimizer
+from crosscam.training.plan import build_optimizer
 
 DEMO = RECIPES["demo"]
 

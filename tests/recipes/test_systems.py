@@ -22,7 +22,7 @@ from crosscam.recipes.choices import (
 )
 from crosscam.recipes.recipe import Recipe
 from crosscam.training.callbacks import Listeners
-from crosscam.training.optim import freeze_stages, learning_rate_factor
+from crosscam.training.plan import freeze_stages, learning_rate_factor
 from crosscam.training.trainer import train
 
 

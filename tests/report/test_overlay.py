@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from crosscam.report.overlay import enlarge, heat, heat_uri, with_heat
+from crosscam.report.image_tiles import enlarge, heat, heat_uri, with_heat
 
 
 def brightness(rgba):

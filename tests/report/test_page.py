@@ -16,8 +16,8 @@ from crosscam.data.records import ReidDataset, Sample, camids_of, pids_of
 from crosscam.errors import CrosscamError, ImageError
 from crosscam.metrics.ranking import evaluate_ranking
 from crosscam.models.output import Block
+from crosscam.report.image_tiles import SHOWN_HEIGHT, WIDTHS, thumbnail
 from crosscam.report.page import ReportContent, ScoreRow, protocol_in_words, render_report, write_report
-from crosscam.report.strip_view import SHOWN_HEIGHT, WIDTHS, thumbnail
 from crosscam.report.strips import rank_strips
 
 LAYOUT = (

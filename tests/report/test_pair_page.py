@@ -12,7 +12,7 @@ from crosscam.errors import CrosscamError
 from crosscam.explain.pair import PairExplanation, explain_pair
 from crosscam.explain.typical import TypicalPairs, block_words
 from crosscam.models.output import Block
-from crosscam.report.overlay import heat
+from crosscam.report.image_tiles import heat
 from crosscam.report.pair_page import render_pair_page, write_pair_page
 from small_models import tiny_rrid
 

@@ -20,7 +20,7 @@ from crosscam.recipes.choices import (
     Steps,
 )
 from crosscam.recipes.settings import with_settings
-from crosscam.training.optim import build_optimizer, learning_rate_factor, set_learning_rate
+from crosscam.training.plan import build_optimizer, learning_rate_factor, set_learning_rate
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
 TINY = "model.backbone=basic:stem=4,planes=4.4.8.8,out=4.4.8.8,depths=1.1.1.1"

@@ -83,6 +83,26 @@ def scenes(sizes: Mapping[Path, tuple[int, int]], root: Path) -> list[Finding]:
     return [Finding("scenes", "warning", len(wide), what, _some(_name(path, root) for path in wide), cure)]
 
 
+# Severity, what it is, and what to do.
+_DUPLICATES: dict[str, tuple[Severity, str, str]] = {
+    "duplicates_between_ids": (
+        "error",
+        "images stand under several identities",
+        "Decide who it is, and remove the other copies.",
+    ),
+    "duplicates_between_subsets": (
+        "warning",
+        "images stand in several subsets",
+        "Remove the copies from one of them, or the score flatters.",
+    ),
+    "duplicates_within_subset": (
+        "info",
+        "images stand several times in one subset",
+        "Remove the copies; they only count double.",
+    ),
+}
+
+
 def duplicates(dataset: ReidDataset, digests: dict[Path, bytes]) -> list[Finding]:
     """Groups of images with the same bytes, sorted by the worst that is true of each group.
 
@@ -104,25 +124,8 @@ def duplicates(dataset: ReidDataset, digests: dict[Path, bytes]) -> list[Finding
             by_code["duplicates_between_subsets"].append(group)
         else:
             by_code["duplicates_within_subset"].append(group)
-    texts: dict[str, tuple[Severity, str, str]] = {
-        "duplicates_between_ids": (
-            "error",
-            "images stand under several identities",
-            "Decide who it is, and remove the other copies.",
-        ),
-        "duplicates_between_subsets": (
-            "warning",
-            "images stand in several subsets",
-            "Remove the copies from one of them, or the score flatters.",
-        ),
-        "duplicates_within_subset": (
-            "info",
-            "images stand several times in one subset",
-            "Remove the copies; they only count double.",
-        ),
-    }
     findings = []
-    for code, (severity, text, cure) in texts.items():
+    for code, (severity, text, cure) in _DUPLICATES.items():
         if by_code[code]:
             examples = _some(
                 " = ".join(f"{name}: {_name(s.path, dataset.root)}" for name, s in group[:3]) for group in by_code[code]

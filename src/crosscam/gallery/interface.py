@@ -27,8 +27,7 @@ from crosscam.gallery.entries import (
     Where,
     refuse_new,
 )
-from crosscam.gallery.entry_tables import export_entries
-from crosscam.gallery.found import Hits, SearchResult
+from crosscam.gallery.found import Hits, SearchResult, export_entries
 from crosscam.gallery.rows import Floats, Rows, check_descriptors
 from crosscam.gallery.searching import SearchChanges, SearchOptions, search_options
 from crosscam.models.output import Layout

@@ -13,9 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from crosscam.data.images import decode_image
 from crosscam.data.records import Sample
 from crosscam.errors import ArgumentError
-from crosscam.report.overlay import heat_uri, with_heat
+from crosscam.report.image_tiles import SHOWN_HEIGHT, heat_uri, match_tile, query_tile, thumbnail, who, with_heat
 from crosscam.report.shell import fragment
-from crosscam.report.strip_view import SHOWN_HEIGHT, match_tile, query_tile, thumbnail, who
 from crosscam.report.strips import RankStrip
 
 REASONS = {

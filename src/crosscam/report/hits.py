@@ -15,8 +15,8 @@ from crosscam.calibration.calibration import Verdict
 from crosscam.data.records import JUNK_PID
 from crosscam.gallery.entries import Entry, Hit
 from crosscam.models.output import Layout
+from crosscam.report.image_tiles import SHOWN_HEIGHT, profile_bars
 from crosscam.report.shell import fragment, html_page, origin_html, write_page
-from crosscam.report.strip_view import SHOWN_HEIGHT, profile_bars
 from crosscam.retrieval.contributions import body_profile
 
 # Seconds above this are dates: seconds from the start of a video stay below ten years.

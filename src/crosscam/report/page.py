@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from crosscam.metrics.ranking import RankingResult
 from crosscam.report.curves import Series, line_chart
+from crosscam.report.image_tiles import strip_html
 from crosscam.report.shell import fragment, html_page, origin_html, write_page
-from crosscam.report.strip_view import strip_html
 from crosscam.report.strips import RankStrip
 
 CMC_RANKS = 20

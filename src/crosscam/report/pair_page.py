@@ -11,9 +11,8 @@ from markupsafe import Markup
 
 from crosscam.explain.pair import BlockShare, PairExplanation
 from crosscam.explain.typical import TypicalPairs, beyond_chance, beyond_length, block_words
-from crosscam.report.overlay import heat_ramp, heat_uri
+from crosscam.report.image_tiles import heat_ramp, heat_uri, thumbnail
 from crosscam.report.shell import fragment, html_page, origin_html, write_page
-from crosscam.report.strip_view import thumbnail
 from crosscam.system.text import counted
 
 SHOWN_HEIGHT = 272

@@ -14,9 +14,9 @@ from crosscam.calibration.calibration import Calibration
 from crosscam.gallery.entries import Entry
 from crosscam.models.output import Layout
 from crosscam.report.hits import picture_uri, when
+from crosscam.report.image_tiles import SHOWN_HEIGHT as HIT_HEIGHT
+from crosscam.report.image_tiles import profile_bars
 from crosscam.report.shell import fragment, html_page, write_page
-from crosscam.report.strip_view import SHOWN_HEIGHT as HIT_HEIGHT
-from crosscam.report.strip_view import profile_bars
 from crosscam.retrieval.contributions import BodyProfile, body_profile
 
 # Standard deviations of all similarities by which a pair must be ahead of the next: benchmarks/verdicts.py.

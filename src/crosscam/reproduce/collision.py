@@ -176,7 +176,12 @@ def collision_tables(studies: dict[float, list[Study]], plan: Collision) -> list
         tuple({"feature": line.name, **_record(dials, line.values)} for line in lines),
         notes,
     )
-    change = Table(
+    return [_gap_table(gaps, dials), scores]
+
+
+def _gap_table(gaps: Sequence[_Gap], dials: Sequence[str]) -> Table:
+    """How the gaps grow from dial to dial."""
+    return Table(
         "collision-gaps",
         "Shared garments: what the relation module and GCP bring",
         (
@@ -198,7 +203,6 @@ def collision_tables(studies: dict[float, list[Study]], plan: Collision) -> list
             for g in gaps
         ),
     )
-    return [change, scores]
 
 
 def verdict(gap: _Gap) -> str:

@@ -30,7 +30,7 @@ from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.comparison import ComparedQuery, ModelRow, QueryMap, comparison_html, contact_picture
 from crosscam.report.focus_view import focus_data, focus_html, focus_rows
-from crosscam.report.overlay import heat_legend
+from crosscam.report.image_tiles import heat_legend
 from crosscam.report.page import scores_html
 from crosscam.report.shell import fragment, html_page, origin_html, write_page
 from crosscam.report.strips import Kind, distinct_first, query_strip

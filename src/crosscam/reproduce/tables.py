@@ -196,15 +196,10 @@ def _score_line(
     change = scores.minus(base, "mAP") if base is not None and row.name != against else None
     untrained = next((v["untrained"]["mAP"] for v in values if v["untrained"]), None)
     minutes = float(np.mean([v["cpu_seconds"] for v in values])) / 60
+    (height, width), dim = values[0]["size"], values[0]["dim"]
     record |= _own(scores) | _change("mAP_change", change)
-    record |= {
-        "untrained_mAP": untrained,
-        "dim": values[0]["dim"],
-        "height": values[0]["size"][0],
-        "width": values[0]["size"][1],
-        "parameters": values[0]["parameters"],
-        "cpu_minutes": minutes,
-    }
+    record |= {"untrained_mAP": untrained, "dim": dim, "height": height, "width": width}
+    record |= {"parameters": values[0]["parameters"], "cpu_minutes": minutes}
     cells = (
         *head,
         spread(*scores.mean("mAP")),
@@ -212,8 +207,8 @@ def _score_line(
         "" if row.name == against else signed(change),
         "–" if untrained is None else percent(untrained),
         str(len(results)),
-        f"{values[0]['size'][0]} x {values[0]['size'][1]}",
-        f"{values[0]['dim']:,}",
+        f"{height} x {width}",
+        f"{dim:,}",
         f"{minutes:.1f}",
     )
     return cells, record

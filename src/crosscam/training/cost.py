@@ -19,7 +19,7 @@ from crosscam.models.output import ReidOutput
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.choices import SGD
 from crosscam.recipes.recipe import Recipe
-from crosscam.training.optim import freeze_stages
+from crosscam.training.plan import freeze_stages
 
 # Of Market-1501, by which published times are told.
 IDS, IMAGES = 751, 12_936

@@ -28,8 +28,7 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json
 from crosscam.system.cores import chip_has_bf16
 from crosscam.system.distributed import ALONE
-from crosscam.training.optim import build_optimizer
-from crosscam.training.plan import checked_labels
+from crosscam.training.plan import build_optimizer, checked_labels
 from crosscam.training.provenance import provenance_of, save_trained_on
 from crosscam.training.teachers import Distiller, build_distiller
 

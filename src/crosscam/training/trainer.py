@@ -25,8 +25,14 @@ from crosscam.system.cores import keep_freed_memory
 from crosscam.system.distributed import World, joined_world
 from crosscam.system.files import make_folder
 from crosscam.training.callbacks import Listeners, Logbook, Neighbors, StepReport, read_history, stop_requests
-from crosscam.training.optim import freeze_stages, set_learning_rate
-from crosscam.training.plan import PlannedBatch, augmented, planned_batches, unseen_note
+from crosscam.training.plan import (
+    PlannedBatch,
+    augmented,
+    freeze_stages,
+    planned_batches,
+    set_learning_rate,
+    unseen_note,
+)
 from crosscam.training.run import RunState
 from crosscam.training.sync_batch import WholeBatchNorm, whole_output
 from crosscam.training.teachers import teacher_rows, unlabeled_paths

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from crosscam.data.augment import prepare
 from crosscam.data.loading import Images
-from crosscam.training.optim import freeze_stages
+from crosscam.training.plan import freeze_stages
 from crosscam.training.run import FIT_IMAGES, RunState
 
 

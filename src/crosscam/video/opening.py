@@ -56,16 +56,15 @@ def open_detector(text: str | None) -> Detector:
 def _function(module: str, name: str) -> Detector:
     sys.path.insert(0, os.getcwd())
     try:
-        found: Detector = getattr(importlib.import_module(module), name)
+        found: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ArgumentError(f"--detector {module}:{name} cannot be imported ({error}).") from error
     finally:
         sys.path.remove(os.getcwd())
     if not callable(found):
         raise ArgumentError(f"--detector {module}:{name} is not a function of a frame.")
-    if knows_frames(found):
-        return found
-    return _named(found, f"{module}:{name}")
+    detector: Detector = found
+    return detector if knows_frames(found) else _named(detector, f"{module}:{name}")
 
 
 def _named(function: Detector, name: str) -> Detector:

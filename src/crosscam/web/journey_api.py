@@ -14,7 +14,7 @@ from crosscam.gallery.journey_records import Journeys, Link, Person, TrackSeen
 from crosscam.gallery.people import Decision
 from crosscam.web.api import ERRORS, JPEG, EntryId, service_of, who_of
 from crosscam.web.byte_ranges import ranged
-from crosscam.web.schemas import Number, Numbers, Strict
+from crosscam.web.schemas import Number, Numbers, Out, Strict
 from crosscam.web.service import MissingError
 
 CSV: dict[int | str, dict[str, Any]] = {
@@ -29,7 +29,7 @@ MP4: dict[int | str, dict[str, Any]] = {
 KEPT = {"cache-control": "private, max-age=60"}
 
 
-class LinkOut(BaseModel):
+class LinkOut(Out):
     """Why two tracks, named by their first entries, are one person or may be.
 
     ``probability`` is null where nothing but a decision holds them together.
@@ -41,19 +41,8 @@ class LinkOut(BaseModel):
     confirmed: bool
     reasons: list[str]
 
-    @classmethod
-    def of(cls, link: Link) -> LinkOut:
-        """Of the gallery's."""
-        return cls(
-            first=link.first,
-            second=link.second,
-            probability=link.probability,
-            confirmed=link.confirmed,
-            reasons=list(link.reasons),
-        )
 
-
-class TrackOut(BaseModel):
+class TrackOut(Out):
     """One track of a person: ``first`` names it in decisions, ``best`` is the entry with the most typical picture.
 
     ``start`` and ``end`` are seconds; ``link`` leads to an earlier track of the person and is null for the first one.
@@ -72,20 +61,10 @@ class TrackOut(BaseModel):
     @classmethod
     def of(cls, track: TrackSeen, link: Link | None) -> TrackOut:
         """Of the gallery's."""
-        return cls(
-            first=track.name,
-            camid=track.camid,
-            camera=track.camera,
-            track=track.track,
-            start=track.start,
-            end=track.end,
-            entries=list(track.entries),
-            best=track.best,
-            link=None if link is None else LinkOut.of(link),
-        )
+        return cls.taken(track, first=track.name, link=None if link is None else LinkOut.taken(link))
 
 
-class PersonOut(BaseModel):
+class PersonOut(Out):
     """One person's journey, the tracks in the order of time; ``number`` stays when tracks are added."""
 
     number: int
@@ -97,7 +76,7 @@ class PersonOut(BaseModel):
     def of(cls, person: Person) -> PersonOut:
         """Of the gallery's."""
         tracks = [TrackOut.of(*both) for both in zip(person.tracks, person.links, strict=True)]
-        return cls(number=person.number, cameras=list(person.cameras), confirmed=person.confirmed, tracks=tracks)
+        return cls.taken(person, tracks=tracks)
 
 
 class ProposalOut(BaseModel):
@@ -139,7 +118,7 @@ class JourneysOut(BaseModel):
     def of(cls, found: Journeys, start: int, limit: int, several_cameras: bool) -> JourneysOut:
         """A part of the gallery's."""
         chosen = [person for person in found.people if not several_cameras or len(person.cameras) > 1]
-        proposals = [ProposalOut(first=p.first, second=p.second, link=LinkOut.of(p.link)) for p in found.proposals]
+        proposals = [ProposalOut(first=p.first, second=p.second, link=LinkOut.taken(p.link)) for p in found.proposals]
         return cls(
             people=[PersonOut.of(person) for person in chosen[start : start + limit]],
             start=start,

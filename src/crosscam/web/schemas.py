@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -27,6 +27,16 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Out(BaseModel):
+    """An answer that has fields in common with an object of the gallery."""
+
+    @classmethod
+    def taken(cls, source: object, **others: Any) -> Self:
+        """The fields that the object has by the same names, and the others."""
+        names = cls.model_fields.keys() - others.keys()
+        return cls(**{name: getattr(source, name) for name in names}, **others)
+
+
 class Error(BaseModel):
     """What went wrong, in one line."""
 
@@ -34,7 +44,7 @@ class Error(BaseModel):
     status: int
 
 
-class EntryOut(BaseModel):
+class EntryOut(Out):
     """One picture of the gallery. ``name`` is the last part of the path it was added with; folders are not told."""
 
     id: int
@@ -48,18 +58,10 @@ class EntryOut(BaseModel):
     @classmethod
     def of(cls, entry: Entry) -> EntryOut:
         """Of the gallery's."""
-        return cls(
-            id=entry.id,
-            name=name_of(entry),
-            camid=entry.camid,
-            pid=entry.pid,
-            time=entry.time,
-            track=entry.track,
-            added=entry.added,
-        )
+        return cls.taken(entry, name=name_of(entry))
 
 
-class HitOut(BaseModel):
+class HitOut(Out):
     """One hit. ``contributions`` add up to the squared distance; they stand in the order of ``/info``'s blocks."""
 
     rank: int
@@ -74,20 +76,11 @@ class HitOut(BaseModel):
     @classmethod
     def of(cls, ranked: Ranked) -> HitOut:
         """Of a search's."""
-        hit = ranked.hit
-        return cls(
-            rank=ranked.rank,
-            entry=EntryOut.of(hit.entry),
-            distance=hit.distance,
-            reranked=hit.reranked,
-            pooled=hit.pooled,
-            verdict=ranked.verdict,
-            probability=ranked.probability,
-            contributions=[float(c) for c in hit.contributions],
-        )
+        hit, told = ranked.hit, {name: getattr(ranked, name) for name in ("rank", "verdict", "probability")}
+        return cls.taken(hit, entry=EntryOut.of(hit.entry), contributions=hit.contributions.tolist(), **told)
 
 
-class SearchOut(BaseModel):
+class SearchOut(Out):
     """The hits, nearest first, and the key under which feedback and explanations know the query."""
 
     query: str
@@ -102,16 +95,9 @@ class SearchOut(BaseModel):
     @classmethod
     def of(cls, found: Found) -> SearchOut:
         """Of a search's result."""
-        return cls(
-            query=found.query.key,
-            hits=[HitOut.of(r) for r in found.hits],
-            more=found.more,
-            confirmed=[e.id for e in found.confirmed],
-            rejected=[e.id for e in found.rejected],
-            rests_on=found.rests_on,
-            prior=found.prior,
-            seconds=found.seconds,
-        )
+        hits = [HitOut.of(r) for r in found.hits]
+        said = {name: [e.id for e in getattr(found, name)] for name in ("confirmed", "rejected")}
+        return cls.taken(found, query=found.query.key, hits=hits, **said)
 
 
 class BlockOut(BaseModel):
@@ -129,7 +115,7 @@ class CameraOut(BaseModel):
     entries: int
 
 
-class InfoOut(BaseModel):
+class InfoOut(Out):
     """The state of the gallery."""
 
     name: str
@@ -150,19 +136,13 @@ class InfoOut(BaseModel):
     @classmethod
     def of(cls, info: GalleryInfo, name: str, calibrated: bool, uploads: bool) -> InfoOut:
         """Of the gallery's."""
-        return cls(
+        return cls.taken(
+            info,
             name=name,
             model=info.model.name,
             model_fingerprint=info.model.fingerprint,
             blocks=[BlockOut(name=b.name, kind=b.kind, rows=(b.rows[0], b.rows[1])) for b in info.layout],
-            entries=info.entries,
-            wiped=info.wiped,
-            bytes=info.bytes,
             cameras=[CameraOut(camid=c, entries=n) for c, n in info.cameras],
-            people=info.people,
-            tracks=info.tracks,
-            times=info.times,
-            added=info.added,
             calibrated=calibrated,
             uploads=uploads,
         )

@@ -23,8 +23,7 @@ from crosscam.gallery import Entry, block_weights
 from crosscam.models.output import Layout
 from crosscam.report.curves import Series, line_chart
 from crosscam.report.hits import FIRST_DATE, render_hits, when
-from crosscam.report.overlay import with_heat
-from crosscam.report.strip_view import profile_bars
+from crosscam.report.image_tiles import profile_bars, with_heat
 from crosscam.retrieval.contributions import body_profile
 from crosscam.web.search import Found, Query, name_of
 from crosscam.web.service import Service
