@@ -2,9 +2,11 @@
 
     python benchmarks/journeys.py
     python benchmarks/journeys.py --model runs/drawn --people 30 --cameras 4 --seconds 60
+    python benchmarks/journeys.py --model rrid-nano --people 20 --cameras 3 --seconds 40 --seeds 21 22 --each-way
 
 No detector and no tracker take part: each passage of a person through a camera's view is one track, so that the figures
-are those of the descriptors and of ``crosscam link`` alone.
+are those of the descriptors and of ``crosscam link`` alone. ``--each-way`` learns how long a way takes from those alone
+who went in its direction, as versions before 0.3 did.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +30,13 @@ from PIL import Image
 
 from crosscam.data.synthetic.film import TrueBox
 from crosscam.data.synthetic.videos import render_videos
-from crosscam.gallery import ModelIdentity, NewEntry, create_gallery
+from crosscam.gallery import ModelIdentity, NewEntry, create_gallery, linking
 from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import read_journeys
 from crosscam.gallery.judging import LinkOptions
 from crosscam.gallery.link_runs import link_gallery
+from crosscam.gallery.transits import learn_transits
 from crosscam.inference.extractor import Extractor
 from crosscam.metrics.identity import IdentityScores, identity_scores
 
@@ -130,7 +134,10 @@ def main() -> None:
     parser.add_argument("--cameras", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--collide", type=float, default=0.0)
+    parser.add_argument("--each-way", action="store_true")
     given = parser.parse_args()
+    if given.each_way:
+        linking.learn_transits = partial(learn_transits, both=False)  # type: ignore[attr-defined]
     extractor = Extractor.load(Path(given.model))
     rows = []
     for seed in given.seeds:

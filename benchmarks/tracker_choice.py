@@ -1,14 +1,14 @@
 """Which tracker `crosscam watch` should take by default: HOTA, IDF1 and switches at several frame rates and crowds.
 
     crosscam data render drawn-24-11 --video --seed 11 --ids 24 --seconds 15 --rate 20       # and more of them
-    python benchmarks/tracker_choice.py track tracks drawn-24-11 ... MOT17-mini/train [--descriptors rrid-nano]
+    python benchmarks/tracker_choice.py track tracks drawn-24-11 ... MOT17-mini/train
     python benchmarks/tracker_choice.py score tracks [--json FILE]
 
 ``track`` gives each tracker the same boxes. Of every true box a made-up detector keeps some: the less of a person is
 seen, the less sure it is, and the more often it finds nothing; boxes tremble by 4 % of their sides; one in three frames
 has a box of nothing ("detector"). "true boxes" are without a mistake, "det.txt" are those of MOT's public detector. Of
-``--steps`` 1 2 4 each takes every so many-th frame, so that the rate falls. ``--descriptors`` also runs the plain
-tracker with the descriptors of a network, of drawn videos. ``score`` needs ``trackeval`` and not crosscam.
+``--steps`` 1 2 4 each takes every so many-th frame, so that the rate falls. ``score`` needs ``trackeval`` and not
+crosscam.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mot_scores import frames_of, score_all, sequences_of
+from mot_scores import score_all, sequences_of
 from numpy.typing import NDArray
 
 # What the made-up detector does.
@@ -94,7 +94,7 @@ def trackers_of(rate: float) -> Iterator[tuple[str, Any]]:
             continue  # the package trackers is not installed
 
 
-def track_all(out: Path, roots: list[Path], steps: list[int], network: str | None) -> None:
+def track_all(out: Path, roots: list[Path], steps: list[int]) -> None:
     """Write ``out/SET step K/truth`` and ``out/SET step K/tracks/DETECTOR TRACKER/data/SEQUENCE.txt``."""
     from crosscam.video.mot import mot_lines
     from crosscam.video.tracks import OpenTracks, WatchSettings
@@ -112,12 +112,11 @@ def track_all(out: Path, roots: list[Path], steps: list[int], network: str | Non
                     write_truth(place / "truth" / name, sequence, step)
                     kept = [(k, frame, boxes_of(frame)) for k, frame in enumerate(range(0, length, step))]
                     kept = [(k, frame, found[found.scores >= WatchSettings().min_score]) for k, frame, found in kept]
-                    for tracker_name, tracker in with_descriptors(sequence, rate / step, network):
+                    for tracker_name, tracker in trackers_of(rate / step):
                         tracks = OpenTracks(tracker, WatchSettings(tracker=tracker_name))
                         ended = []
                         for k, frame, found in kept:
-                            pixels = getattr(tracker, "look", lambda _: BLANK)(frame)
-                            ended += tracks.add(as_frame(k, frame / rate, pixels), found)
+                            ended += tracks.add(as_frame(k, frame / rate), found)
                         text = "".join(mot_lines(t.number, t.boxes) for t in ended + tracks.end())
                         path = place / "tracks" / f"{detector} {tracker_name}" / "data" / f"{name}.txt"
                         path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,23 +124,11 @@ def track_all(out: Path, roots: list[Path], steps: list[int], network: str | Non
             print(name, flush=True)
 
 
-BLANK = np.zeros((2, 2, 3), np.uint8)
-
-
-def as_frame(number: int, seconds: float, pixels: NDArray[np.uint8]) -> Any:
-    """A frame, whose pixels only trackers with descriptors look at."""
+def as_frame(number: int, seconds: float) -> Any:
+    """A frame without a picture: the trackers look at boxes alone."""
     from crosscam.video.decoding import Frame
 
-    return Frame(number, seconds, pixels)
-
-
-def with_descriptors(sequence: Path, rate: float, network: str | None) -> Iterator[tuple[str, Any]]:
-    """The trackers, and with a network the plain one that is fed with its descriptors."""
-    yield from trackers_of(rate)
-    if network is not None and frames_of(sequence).exists() and not (sequence / "img1").is_dir():
-        from fed_tracker import FedTracker
-
-        yield "plain, descriptors", FedTracker(frames_of(sequence), network)
+    return Frame(number, seconds, np.zeros((2, 2, 3), np.uint8))
 
 
 def set_of(root: Path) -> str:
@@ -177,11 +164,10 @@ def main() -> None:
     parser.add_argument("tracks", type=Path, help="folder for tracks")
     parser.add_argument("roots", type=Path, nargs="*", help="folders of sequences")
     parser.add_argument("--steps", type=int, nargs="+", default=[1, 2, 4, 10])
-    parser.add_argument("--descriptors", help="a network")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     if given.what == "track":
-        track_all(given.tracks, given.roots, given.steps, given.descriptors)
+        track_all(given.tracks, given.roots, given.steps)
         return
     rows = score_sets(given.tracks)
     if given.json:

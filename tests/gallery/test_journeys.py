@@ -350,6 +350,16 @@ def test_given_transit_times_decide_between_look_alikes(tmp_path: Path) -> None:
     gallery.close()
 
 
+def test_a_way_that_few_have_gone_lasts_as_long_as_the_way_back() -> None:
+    there, back = [(1, 2, gap) for gap in (9.0, 10.0, 11.0)], [(2, 1, gap) for gap in (10.0, 10.5)]
+    learned = learn_transits([*there, *back])
+    assert learned == {way: Transit(10.0, 3.0, 5) for way in ((1, 2), (2, 1))}
+    assert learn_transits([*there, *back], both=False) == {}
+    many = learn_transits([(1, 2, 10.0)] * 4)
+    assert many[1, 2] == Transit(10.0, 1.5, 4)
+    assert many[2, 1] == Transit(10.0, 3.0, 4), "less sure"
+
+
 def test_transits_are_learned_and_read(tmp_path: Path) -> None:
     assert learn_transits([(1, 2, g) for g in (9.0, 10.0, 11.0)]) == {}
     learned = learn_transits([(1, 2, g) for g in (9.0, 10.0, 11.0, 10.0, 300.0)])

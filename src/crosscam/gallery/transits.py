@@ -48,17 +48,24 @@ class Transit:
 Transits = Mapping[tuple[int, int], Transit]
 
 
-def learn_transits(gaps: Iterable[tuple[int, int, float]]) -> dict[tuple[int, int], Transit]:
-    """Median and spread of the gaps (from, to, seconds) of each pair of cameras with enough of them."""
+def learn_transits(gaps: Iterable[tuple[int, int, float]], *, both: bool = True) -> dict[tuple[int, int], Transit]:
+    """Median and spread of the gaps (from, to, seconds) of each pair of cameras with enough of them.
+
+    A way that few have gone is taken to last as long as both directions together, with twice the least spread; without
+    ``both`` it is not learned.
+    """
     by_way: dict[tuple[int, int], list[float]] = defaultdict(list)
     for start, end, gap in gaps:
         by_way[start, end].append(gap)
     found = {}
-    for way, some in sorted(by_way.items()):
+    for way in sorted({*by_way, *((end, start) for start, end in by_way)}):
+        own = by_way.get(way, [])
+        some = own if len(own) >= ENOUGH or not both else own + by_way.get(way[::-1], [])
         if len(some) >= ENOUGH:
             middle = float(np.median(some))
             spread = 1.4826 * float(np.median(np.abs(np.array(some) - middle)))
-            found[way] = Transit(middle, max(spread, 0.15 * abs(middle), 1.0), len(some))
+            least = max(0.15 * abs(middle), 1.0) * (1 if some is own else 2)
+            found[way] = Transit(middle, max(spread, least), len(some))
     return found
 
 
