@@ -2,7 +2,7 @@
 
     python benchmarks/watch.py detectors MOT17-mini/train --yolox yolox_nano.onnx [--json FILE]
     python benchmarks/watch.py speed --yolox yolox_nano.onnx [--frames 100] [--json FILE]
-    python benchmarks/watch.py memory [--minutes 10] [--json FILE]
+    python benchmarks/watch.py memory [--minutes 10] [--rate 25] [--network rrid-mini] [--json FILE]
 
 ``detectors`` compares boxes with the truth of MOT17 (frames are in github.com/akshaydhame2001/YOLOv8_Tracking_TensorRT,
 assets/MOT17-mini). A person counts if it is to be considered and at least a quarter visible; a box that fits a person
@@ -116,7 +116,7 @@ def measure_detectors(root: Path, yolox: Path | None) -> list[dict[str, Any]]:
     return rows
 
 
-def walkers(frames: int, people: int = 4) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
+def walkers(frames: int, people: int = 4, rate: int = RATE) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float64]]]:
     """Frames and the boxes of the people in them; each walks through the view again and again."""
     rng = np.random.default_rng(0)
     ground = rng.integers(120, 160, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -124,7 +124,7 @@ def walkers(frames: int, people: int = 4) -> Iterator[tuple[NDArray[np.uint8], N
     for number in range(frames):
         frame, boxes = ground.copy(), []
         for i in range(people):
-            left = (60 * number / RATE + i * WIDTH / people) % (WIDTH + 160) - 80
+            left = (60 * number / rate + i * WIDTH / people) % (WIDTH + 160) - 80
             top = 80 + 60 * i
             box = np.array((left, top, left + 60, top + 150))
             shown = np.clip(box, 0, (WIDTH, HEIGHT, WIDTH, HEIGHT)).astype(int)
@@ -135,13 +135,13 @@ def walkers(frames: int, people: int = 4) -> Iterator[tuple[NDArray[np.uint8], N
         yield frame, np.array(boxes).reshape(-1, 4)
 
 
-def draw_video(path: Path, frames: int) -> list[NDArray[np.float64]]:
+def draw_video(path: Path, frames: int, rate: int = RATE) -> list[NDArray[np.float64]]:
     """Write a video and return the boxes of its frames."""
     boxes = []
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast"})
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for pixels, found in walkers(frames):
+        for pixels, found in walkers(frames, rate=rate):
             boxes.append(found)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
@@ -162,10 +162,10 @@ class Truth:
         return as_detections(self.boxes[number % len(self.boxes)])
 
 
-def watched(video: Path, detector: Any, folder: Path, **changes: Any) -> Watched:
-    """Watch into a new gallery of rrid-mini."""
-    extractor = Extractor.load("rrid-mini")
-    model = identify_model(Path("rrid-mini"), extractor)
+def watched(video: Path, detector: Any, folder: Path, network: str = "rrid-mini", **changes: Any) -> Watched:
+    """Watch into a new gallery of a network."""
+    extractor = Extractor.load(network)
+    model = identify_model(Path(network), extractor)
     with create_gallery(folder / "gallery", extractor.layout, model) as gallery:
         return watch(open_source(str(video)), detector, gallery=gallery, extractor=extractor, camera="a", **changes)
 
@@ -196,14 +196,14 @@ def measure_speed(yolox: Path | None, frames: int) -> list[dict[str, Any]]:
     return rows
 
 
-def measure_memory(minutes: float) -> list[dict[str, Any]]:
+def measure_memory(minutes: float, rate: int, network: str) -> list[dict[str, Any]]:
     """Memory of this process while a folder-sized video is played again and again as one source."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        period = 340  # frames after which the walkers stand where they began
-        boxes = draw_video(folder / "walk.mp4", period)
-        loops = max(2, round(minutes * 60 * RATE / period))
+        period = round(13.6 * rate)
+        boxes = draw_video(folder / "walk.mp4", period, rate)
+        loops = max(2, round(minutes * 60 * rate / period))
         with av.open(str(folder / "walk.mp4")) as one, av.open(str(folder / "long.mp4"), "w") as long:
             packets = [bytes(packet) for packet in one.demux(video=0) if packet.size]
             template = one.streams.video[0]
@@ -211,7 +211,7 @@ def measure_memory(minutes: float) -> list[dict[str, Any]]:
             for number in range(loops * len(packets)):
                 packet = av.Packet(packets[number % len(packets)])
                 packet.stream, packet.time_base = stream, template.time_base
-                step = round(1 / (RATE * template.time_base))
+                step = round(1 / (rate * template.time_base))
                 packet.pts = packet.dts = number * step
                 packet.is_keyframe = number % len(packets) == 0
                 long.mux(packet)
@@ -221,7 +221,9 @@ def measure_memory(minutes: float) -> list[dict[str, Any]]:
                 rows.append({"minute": round(found.seconds / 60, 1), "resident_mb": resident(), "tracks": found.tracks})
                 print(rows[-1], flush=True)
 
-        watched(folder / "long.mp4", Truth(boxes), folder, settings=WatchSettings(tracker="plain"), progress=note)
+        settings = WatchSettings(tracker="plain")
+        found = watched(folder / "long.mp4", Truth(boxes), folder, network, settings=settings, progress=note)
+        rows.append({"network": network, "frames": found.frames, "minutes": round(found.seconds / 60, 2), "rate": rate})
     rows.append({"peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)})
     return rows
 
@@ -240,6 +242,8 @@ def main() -> None:
     parser.add_argument("--yolox", type=Path)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--rate", type=int, default=RATE, help="frames a second of the long video")
+    parser.add_argument("--network", default="rrid-mini", help="that describes the crops of the long video")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     if given.what == "detectors":
@@ -247,7 +251,7 @@ def main() -> None:
     elif given.what == "speed":
         rows = measure_speed(given.yolox, given.frames)
     else:
-        rows = measure_memory(given.minutes)
+        rows = measure_memory(given.minutes, given.rate, given.network)
     if given.json:
         kept = json.loads(given.json.read_text()) if given.json.exists() else {}
         kept[given.what] = {"rows": rows, "machine": about("crosscam", "openvino", "av", "torch")}

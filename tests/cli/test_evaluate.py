@@ -50,3 +50,10 @@ def test_a_damaged_record_is_one_line(crosscam: Run, place: Path) -> None:
     status, out, err = crosscam("evaluate run --data people")
     assert (status, out) == (2, "")
     assert "trained_on.json is damaged" in flat(err)
+
+
+def test_too_few_images_for_cross_neighborhoods_are_one_line(crosscam: Run, place: Path) -> None:
+    assert (place / "people").is_dir()
+    status, out, err = crosscam("evaluate run --data people --ecn")
+    assert (status, out) == (2, "")
+    assert "k is 25. Expected 1 to 16 for 8 queries and 8 gallery images; choose another k" in flat(err)

@@ -22,6 +22,7 @@ from crosscam.data.augment import (
     random_erase,
     random_flip,
     random_gray,
+    random_gray_patch,
     random_jitter,
     random_shift,
     random_tint,
@@ -291,7 +292,7 @@ def test_the_same_seed_gives_the_same_batch_and_the_callers_batch_stays(
 @pytest.mark.parametrize("cut", [1, 5])
 def test_a_part_of_a_batch_changes_as_it_does_in_the_whole(cut: int) -> None:
     images = noise(8, 32, 16)
-    settings = replace(EVERYTHING, tint=0.2, gray=0.5, blur=0.5)
+    settings = replace(EVERYTHING, tint=0.2, gray=0.5, gray_patch=0.5, blur=0.5)
     whole = augment(images, 48, 32, settings, generator(3))
     for rows in (slice(0, cut), slice(cut, 8)):
         part = PartGenerator.of(torch.device("cpu"), 8, rows.start)
@@ -420,3 +421,21 @@ def test_a_shift_in_pixels_is_the_same_both_ways() -> None:
     assert len(places) == 400
     assert set((places[:, 1] - 16).tolist()) == set(range(-5, 6))
     assert set((places[:, 2] - 8).tolist()) == set(range(-5, 6))
+
+
+def test_a_patch_without_color_keeps_its_luminance_and_all_around_it() -> None:
+    images = noise(200, 40, 20).permute(0, 3, 1, 2).float()
+    found = random_gray_patch(images, 0.4, generator(0))
+    luma = images[:, 0] * 0.299 + images[:, 1] * 0.587 + images[:, 2] * 0.114
+    changed = (found != images).any(dim=1)
+    for channel in range(3):
+        torch.testing.assert_close(found[:, channel][changed], luma[changed])
+    shares = changed.float().mean(dim=(1, 2))
+    assert 0.3 < float((shares > 0).float().mean()) < 0.5
+    assert 0.25 < float(shares.max()) < 0.45
+    rows, columns = changed.any(dim=2).sum(dim=1), changed.any(dim=1).sum(dim=1)
+    # A pixel that was gray before does not change, so that a few may be missing in a rectangle.
+    assert bool((changed.sum(dim=(1, 2)) >= 0.95 * rows * columns).all())
+    same = augment(noise(6, 32, 16), 32, 16, Augment(gray_patch=0.0), generator(3))
+    assert torch.equal(same, augment(noise(6, 32, 16), 32, 16, Augment(), generator(3)))
+    assert not torch.equal(same, augment(noise(6, 32, 16), 32, 16, Augment(gray_patch=1.0), generator(3)))

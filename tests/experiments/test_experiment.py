@@ -31,6 +31,7 @@ from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.checkpoint import load_weights
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
+from crosscam.retrieval.cross_neighborhoods import CrossNeighborhoods, rerank_ecn
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.retrieval.expansion import Expansion, expand_queries
 from crosscam.retrieval.reranking import Reranking, rerank
@@ -217,6 +218,17 @@ def test_re_ranking_scores_the_same_descriptors(rendered: ReidDataset, finished:
     assert found.result.mAP == expected.mAP
     assert found.to_dict()["reranking"] == "k-reciprocal, k1=6, k2=2, lambda=0.5"
     assert found.result.mAP != plain.result.mAP
+
+
+def test_cross_neighborhoods_score_the_same_descriptors(
+    rendered: ReidDataset, finished: tuple[Path, list[Scored]]
+) -> None:
+    plain = finished[1][0]
+    found = TestImages(rendered, small_recipe()).reranked(plain, CrossNeighborhoods(k=6, t=2, q=2))
+    distances = rerank_ecn(plain.query, plain.gallery, k=6, t=2, q=2)
+    assert found.result.mAP == evaluate_ranking(distances, *ranking_labels(rendered)).mAP
+    assert found.result.mAP != plain.result.mAP
+    assert found.to_dict()["reranking"] == "expanded cross neighborhoods, k=6, t=2, q=2"
 
 
 def test_expanded_queries_are_scored_beside_the_plain_ones(

@@ -95,7 +95,7 @@ VARIANTS = {
     "sgd": ["optim.name=sgd", "optim.clip_norm=5"],
     "ema": ["train.ema=0.9"],
     "accumulate": ["train.accumulate=2"],
-    "sizes": ["data.small_until=0.5", "data.small=32,32"],
+    "sizes-swa": ["data.small_until=0.5", "data.small=32,32", "train.swa_epochs=2"],
     "anchors": ["data.sampler=anchors", "data.augment.shift=0.1", "data.augment.jitter=0.2"],
     "bf16-stream": ["train.precision=bf16", "data.cache=stream"],
     "contiguous": ["train.channels_last=false"],

@@ -87,10 +87,11 @@ def write_video(
     frames: Sequence[NDArray[np.uint8]],
     stamps: Sequence[int] | None = None,
     options: dict[str, str] | None = None,
+    codec: str = "mpeg4",
 ) -> Path:
     """Write frames; ``stamps`` are their times in milliseconds."""
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream("mpeg4", rate=RATE)
+        stream = container.add_stream(codec, rate=RATE)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, stream.bit_rate = "yuv420p", 2_000_000
         if stamps is not None:

@@ -23,6 +23,7 @@ from crosscam.inference.imported import Imported, declaration_of, open_declared,
 from crosscam.models.systems import layout_of
 from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.published import beside
+from crosscam.retrieval.cross_neighborhoods import CrossNeighborhoods
 from crosscam.retrieval.expansion import Expansion
 from crosscam.retrieval.reranking import Reranking
 from crosscam.system.distributed import joined_world
@@ -52,6 +53,8 @@ class Evaluate:
     """Re-ranking: neighbors whose vectors are averaged."""
     lambda_value: float = LAMBDA
     """Re-ranking: weight of the plain distance, from 0 to 1."""
+    ecn: bool = False
+    """Also re-rank by expanded cross neighborhoods, as its paper does."""
     expand: int = 0
     """Also expand queries by so many nearest gallery images (5 is usual); 0 for none."""
     alpha: float = ALPHA
@@ -87,6 +90,7 @@ class Evaluate:
         flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
         steps: list[AfterSearch] = [Expansion(self.expand, self.alpha)] if self.expand else []
         steps += [Reranking(self.k1, self.k2, self.lambda_value)] if self.rerank else []
+        steps += [CrossNeighborhoods()] if self.ecn else []
         out = self.out or output_of(self.run_folder, f"scores-{dataset.name}.json")
         for place in (out, self.report):
             check_file(place)

@@ -18,13 +18,13 @@ from tyro.conf import Positional, arg
 from crosscam.cli.gallery_options import Time, extractor_of
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import SECONDS_BETWEEN_LINES, bars, say, show_json
-from crosscam.errors import ArgumentError, CrosscamError, StoppedError
+from crosscam.errors import ArgumentError, CrosscamError, DataError, StoppedError
 from crosscam.gallery.places import open_gallery
 from crosscam.system.files import check_folder
 from crosscam.system.text import counted, read_time
-from crosscam.video.cameras import Camera, read_cameras
+from crosscam.video.cameras import Camera, check_apart, folders_of, read_cameras
 from crosscam.video.decoding import Source, VideoFile
-from crosscam.video.live import open_source
+from crosscam.video.live import FrameFolder, open_source
 from crosscam.video.opening import knows_frames, open_detector
 from crosscam.video.tiles import read_tiles
 from crosscam.video.tracks import WatchSettings
@@ -53,9 +53,10 @@ class Watch:
     get person-detector' keeps."""
     tiles: Unset[str] = None
     """Also look at overlapping tiles, such as 3x2: slower, and finds people who are small in the frame."""
-    tracker: str = "auto"
-    """auto, plain, bytetrack or ocsort; the last two are of the package trackers, which auto takes where it is
-    installed."""
+    tracker: str = "plain"
+    """plain, bytetrack or ocsort; the last two are of the package trackers."""
+    frame_rate: Unset[float] = None
+    """Frames a second of a folder of frames that has no seqinfo.ini; 25 by default."""
     rate: Unset[float] = None
     """Most frames a second that are looked at; all by default."""
     min_score: float = 0.1
@@ -79,7 +80,7 @@ class Watch:
         check_folder(self.out)
         with ExitStack() as stack:
             stop = Stop()
-            sources = [open_source(camera.source, stop) for camera in cameras]
+            sources = self._sources(cameras, stop)
             if any(source.live for source in sources):
                 stack.enter_context(stop.listening())
             detector = open_detector(self.detector)
@@ -91,6 +92,7 @@ class Watch:
                 extractor = extractor_of(gallery, self.gallery, [] if self.network is None else [self.network])
                 for camera, source in zip(cameras, sources, strict=True):
                     note_start(camera, source)
+            folders = dict(zip(map(id, sources), folders_of(self.out, cameras), strict=False))
             progress = stack.enter_context(bars(self.general.json))
 
             def watch_one(camera: Camera, source: Source) -> Watched:
@@ -103,7 +105,7 @@ class Watch:
                     start=camera.start,
                     settings=settings,
                     zone=camera.zones,
-                    out=self.out if self.out is None or len(cameras) == 1 else self.out / camera.name,
+                    out=folders.get(id(source)),
                     again=self.again,
                     note=lambda text: say(f"warning: {text}"),
                     progress=Telling(progress, source, camera.name),
@@ -117,13 +119,31 @@ class Watch:
         if self.gallery is None and self.out is None:
             raise ArgumentError("Nothing says where the people go. Give --gallery GALLERY, or --out FOLDER.")
         if self.video.endswith(".toml"):
-            if self.camera is not None or self.start is not None:
-                raise ArgumentError(f"{self.video} names cameras and starts. Leave --camera and --start out.")
+            if (self.camera, self.start, self.frame_rate) != (None, None, None):
+                raise ArgumentError(
+                    f"{self.video} names cameras, starts and frame rates. Leave --camera, --start and --frame-rate out."
+                )
             return read_cameras(Path(self.video))
         if self.gallery is not None and not (self.camera or "").strip():
             raise ArgumentError("Nothing says which camera filmed this. Give --camera NAME.")
         start = None if self.start is None else read_time(self.start, "--start")
-        return (Camera(self.camera or "video", self.video, start),)
+        return (Camera(self.camera or "video", self.video, start, frame_rate=self.frame_rate),)
+
+    def _sources(self, cameras: Sequence[Camera], stop: Stop) -> list[Source]:
+        """Their videos, opened."""
+        sources = []
+        for number, camera in enumerate(cameras, 1):
+            try:
+                sources.append(open_source(camera.source, stop, camera.frame_rate))
+            except DataError as error:
+                if len(cameras) == 1:
+                    raise
+                raise DataError(f"{self.video}, camera {number}: {error}") from error
+        if self.frame_rate is not None and not isinstance(sources[0], FrameFolder):
+            raise ArgumentError(f"--frame-rate is for folders of frames. {self.video} tells the times of its frames.")
+        if self.gallery is not None:
+            check_apart(cameras, sources)
+        return sources
 
     def _settings(self) -> WatchSettings:
         return WatchSettings(

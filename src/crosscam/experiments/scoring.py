@@ -23,6 +23,7 @@ from crosscam.metrics.ranking import RankingResult, evaluate_descriptors, evalua
 from crosscam.models.systems import layout_of, own_distances
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
+from crosscam.retrieval.cross_neighborhoods import CrossNeighborhoods
 from crosscam.retrieval.expansion import Expansion
 from crosscam.retrieval.reranking import Reranking
 from crosscam.system.distributed import ALONE, World
@@ -34,7 +35,7 @@ Distance = Literal["euclidean", "euclidean, lengths kept", "own"]
 Labels = NDArray[np.int64]
 
 
-AfterSearch = Reranking | Expansion
+AfterSearch = Reranking | CrossNeighborhoods | Expansion
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,7 +268,7 @@ class TestImages:
     ) -> Scored:
         ds = self.dataset
         labels = ranking_labels(ds)
-        if isinstance(reranking, Reranking):
+        if isinstance(reranking, Reranking | CrossNeighborhoods):
             result = evaluate_ranking(reranking.distances(query, gallery), *labels, ap=ap, protocol=ds.protocol)
         else:
             asked = query if reranking is None else reranking.queries(query, gallery)

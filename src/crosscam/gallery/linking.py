@@ -1,7 +1,8 @@
 """Tracks to people: agglomerative, over calibrated distances, with what is certain.
 
-Certain is that two tracks of one camera that overlap in time are two people, and what users decided. Two people of an
-earlier run are never merged here, so that their numbers stay. Only the nearest tracks of each camera are compared, so
+Certain is that two tracks of one camera that overlap in time are two people, and what users decided. Two videos of one
+camera may overlap in time, or seem to: a person may be in both. Two people of an earlier run are never merged here, so
+that their numbers stay. Only the nearest tracks of each camera are compared, so
 that memory grows with the number of tracks and not with its square.
 """
 
@@ -38,13 +39,13 @@ class Cluster:
         members: numbers of the tracks, rising.
         total: (D,) sum of their rows.
         person: number of the person of an earlier run; None for new tracks.
-        spans: by camera, the times in which the person was seen there.
+        spans: by camera, the times in which the person was seen there, each with the number of the video.
     """
 
     members: list[int]
     total: NDArray[np.float64]
     person: int | None
-    spans: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+    spans: dict[int, list[tuple[float, float, int]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,8 +145,8 @@ class Linker:
             person = int(persons[number])
             cluster = Cluster([number], self._rows[number].astype(np.float64), person or None)
             if self._tracks.timed[number]:
-                span = float(self._tracks.starts[number]), float(self._tracks.ends[number])
-                cluster.spans[int(self._tracks.camids[number])] = [span]
+                times = float(self._tracks.starts[number]), float(self._tracks.ends[number])
+                cluster.spans[int(self._tracks.camids[number])] = [(*times, int(self._tracks.videos[number]))]
             self._clusters[number] = cluster
             self._cluster_of[number] = number
             if person:
@@ -190,7 +191,7 @@ class Linker:
         """Whether two clusters are certainly two people."""
         spans, others = self._clusters[one].spans, self._clusters[other].spans
         for camid in spans.keys() & others.keys():
-            if any(a <= d and c <= b for a, b in spans[camid] for c, d in others[camid]):
+            if any(_exclude(span, at) for span in spans[camid] for at in others[camid]):
                 return True
         return self._said_apart(one, other)
 
@@ -335,6 +336,11 @@ class Linker:
             least = self._options.unsure
             if self._probability(one, other, least)[0] >= least and not self._cannot(one, other):
                 yield self._evidence(one, other)
+
+
+def _exclude(one: tuple[float, float, int], other: tuple[float, float, int]) -> bool:
+    """Whether two tracks of one camera are two people: they overlap in time, in one video as far as that is known."""
+    return one[0] <= other[1] and other[0] <= one[1] and (one[2] == other[2] or 0 in (one[2], other[2]))
 
 
 def _share(log_odds: float) -> float:

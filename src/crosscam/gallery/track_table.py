@@ -28,6 +28,7 @@ class Tracks:
         starts, ends: (T,) first and last time in seconds; NaN where no entry has one.
         means: (T, D) float32, means of the descriptors, not scaled: two tracks' pictures are
             ``sqrt(2 - 2 * mean @ mean)`` apart in the root mean square of all pairs.
+        videos: (T,) numbers of the watched videos that they are from; 0 for tracks of something else.
         best: (T,) the entry that is nearest to the mean, of those with a small picture where there are any.
     """
 
@@ -37,6 +38,7 @@ class Tracks:
     ends: Seconds
     means: NDArray[np.float32]
     best: Ints
+    videos: Ints
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -70,7 +72,19 @@ def tracks_of(gallery: Gallery) -> Tracks:
         np.array([end for _, end in spans], np.float64),
         means,
         best,
+        _videos_of([some[0] for some in found]),
     )
+
+
+def _videos_of(entries: Sequence[Entry]) -> Ints:
+    """A number for each watched video, from 1, by the key in the names of its tracks."""
+    numbers: dict[str, int] = {}
+    found = []
+    for entry in entries:
+        key = (entry.track or "").rpartition("-")[0]
+        known = bool(key) and Fragment.read(entry.path) is not None
+        found.append(numbers.setdefault(key, len(numbers) + 1) if known else 0)
+    return np.array(found, np.int64)
 
 
 def span(entries: Sequence[Entry]) -> tuple[float, float]:

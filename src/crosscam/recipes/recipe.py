@@ -86,6 +86,7 @@ class Train:
         channels_last: memory layout of images and convolutions.
         accumulate: batches whose gradients make one step.
         ema: decay of a moving average of the weights, which is then what is saved; 0 for none.
+        swa_epochs: last epochs whose weights are averaged (SWA), and the mean is what is saved; 0 for none.
         checkpoint_steps: also save every so many steps within an epoch; 0 for the ends of epochs only.
         frozen_stages: first stages of the backbone that keep the weights and statistics they start with; see
             ``Backbone.stages``.
@@ -98,6 +99,7 @@ class Train:
     channels_last: bool = True
     accumulate: int = 1
     ema: float = 0.0
+    swa_epochs: int = 0
     checkpoint_steps: int = 0
     frozen_stages: int = 0
     sync_batch_norm: bool = False
@@ -179,6 +181,7 @@ class Recipe:
                 "compares cosines (0.25 is usual)."
             )
         self._check_class_heads()
+        self._check_averages()
         if isinstance(self.loss, ClassificationLoss) and not classifies(self.model):
             raise RecipeError(
                 f"loss.name=classification: {self.model.system} has no classifiers, so that nothing would be learned. "
@@ -199,6 +202,16 @@ class Recipe:
                 f"loss.center_weight={weight} with model.centers={str(centers).lower()}: give a weight above 0 (0.0005 "
                 "is usual) and model.centers=true, or neither."
             )
+
+    def _check_averages(self) -> None:
+        train, swa = self.train, self.train.swa_epochs
+        if swa and (train.ema or self.adapt is not None):
+            other = f"train.ema={train.ema}" if train.ema else "crosscam adapt"
+            raise RecipeError(
+                f"train.swa_epochs={swa} with {other}: weights have one average. Set train.swa_epochs to 0."
+            )
+        if swa > train.epochs:
+            raise RecipeError(f"train.swa_epochs={swa}: expected at most train.epochs={train.epochs}.")
 
     def _check_distillation(self) -> None:
         distill = self.distill
@@ -246,6 +259,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "data.augment.jitter": (0, 1),
     "data.augment.tint": (0, 1),
     "data.augment.gray": (0, 1),
+    "data.augment.gray_patch": (0, 1),
     "data.augment.blur": (0, 1),
     "data.augment.background": (0, 1),
     "data.small_until": (0, 1),
@@ -270,6 +284,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "train.seed": (0, math.inf),
     "train.frozen_stages": (0, math.inf),
     "train.accumulate": (1, math.inf),
+    "train.swa_epochs": (0, math.inf),
     "train.checkpoint_steps": (0, math.inf),
     "evaluation.every": (0, math.inf),
     "evaluation.batch_size": (1, math.inf),

@@ -8,6 +8,7 @@ from crosscam.system import lazily
 
 if TYPE_CHECKING:
     from crosscam.retrieval.contributions import PARTS, block_weights, body_profile, parse_weights, part_contributions
+    from crosscam.retrieval.cross_neighborhoods import rerank_ecn
     from crosscam.retrieval.distances import pairwise_distances
     from crosscam.retrieval.expansion import expand_queries
     from crosscam.retrieval.reranking import rerank
@@ -16,6 +17,7 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "retrieval.contributions": "PARTS block_weights body_profile parse_weights part_contributions",
+        "retrieval.cross_neighborhoods": "rerank_ecn",
         "retrieval.distances": "pairwise_distances",
         "retrieval.expansion": "expand_queries",
         "retrieval.reranking": "rerank",
@@ -30,4 +32,5 @@ __all__ = [
     "parse_weights",
     "part_contributions",
     "rerank",
+    "rerank_ecn",
 ]

@@ -60,6 +60,8 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+# The times that a date can tell: of the years 1 to 9999.
+FIRST, LAST = -62_135_596_800, 253_402_300_800
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SPAN = re.compile(r"\s*((?:[0-9]+(?:\.[0-9]+)?\s*[smhdw]\s*)+)")
 _PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw])")
@@ -110,7 +112,9 @@ def read_time(text: str, option: str, *, end: bool = False, now: float | None = 
     """
     # A whole day may be written as one number, 20261124, but so may seconds: a number is seconds.
     with suppress(ValueError):
-        return float(text)
+        seconds = float(text)
+        if FIRST <= seconds < LAST:
+            return seconds
     if _SPAN.fullmatch(text):
         return (clock.time() if now is None else now) - read_span(text)
     try:

@@ -80,7 +80,7 @@ def cost_of(recipe: Recipe, *, num_ids: int = IDS, num_images: int = IMAGES) -> 
     learned = sum(p.numel() for p in model.parameters() if p.requires_grad)
     # Weights and their average; a gradient and the optimizer's moments of what is learned.
     moments = 1 if isinstance(recipe.optim, SGD) else 2
-    weights = BYTES * (parameters * (2 if train.ema else 1) + learned * (1 + moments))
+    weights = BYTES * (parameters * (2 if train.ema or train.swa_epochs else 1) + learned * (1 + moments))
     cached = 0 if data.cache == "stream" else 3 * num_images * data.height * data.width
     memory = BASE_BYTES + weights + batch * saved / COUNTED_IMAGES + cached
     return Cost(parameters, flops / COUNTED_IMAGES, saved / COUNTED_IMAGES, batch, epoch_images, train.epochs, memory)

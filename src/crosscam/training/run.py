@@ -49,7 +49,7 @@ class RunState:
         labels: (N,) class numbers of the training images.
         model: the network, on its device, once it is built (:meth:`start`).
         optimizer: of its weights.
-        average: moving average of the weights, by name; None without.
+        average: average of the weights, by name; None without.
         distiller: the losses of the teachers with their maps; None without teachers.
         epoch: current epoch, 1-based.
         batch: batches done in it.
@@ -233,7 +233,7 @@ class RunState:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.steps += 1
-        if self.average is None:
+        if self.average is None or not self.recipe.train.ema:
             return
         # A short memory at first, or the random beginning would weigh for long.
         decay = min(self.recipe.train.ema, (1 + self.steps) / (10 + self.steps))

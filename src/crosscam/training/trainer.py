@@ -36,6 +36,7 @@ from crosscam.training.plan import (
 from crosscam.training.run import RunState
 from crosscam.training.sync_batch import WholeBatchNorm, whole_output
 from crosscam.training.teachers import teacher_rows, unlabeled_paths
+from crosscam.training.weight_averaging import average_epoch
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
@@ -192,6 +193,7 @@ class Trainer(RunState):
                     self.renew_labels(images)
                     self._train_epoch(images, stop)
                     scored = evaluate is not None and every and (self.epoch % every == 0 or self.epoch == last)
+                    average_epoch(self, images, renew=bool(scored) or self.epoch == last)
                     if scored or self.epoch == last:
                         self.fit_projection(images)
                     self._end_epoch(evaluate if scored else None)

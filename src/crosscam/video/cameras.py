@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError
 from crosscam.system.text import did_you_mean, read_time
+from crosscam.video.decoding import Source
 from crosscam.video.detections import Detections, Floats
 
 Polygon = tuple[tuple[float, float], ...]
@@ -32,6 +35,11 @@ class Zones:
     def __str__(self) -> str:
         """The same text for the same zones."""
         return str([[list(corner) for corner in polygon] for polygon in self.polygons])
+
+    def meets(self, height: int, width: int) -> bool:
+        """Whether a part of a frame may lie in a zone."""
+        boxes = (np.array(polygon) for polygon in self.polygons)
+        return any((box.max(axis=0) > 0).all() and (box.min(axis=0) < (width, height)).all() for box in boxes)
 
     def inside(self, found: Detections) -> Detections:
         """Those who stand in a zone."""
@@ -90,8 +98,7 @@ class Camera:
         source: video, folder of frames, address or device; a path counts from the file's folder.
         start: seconds of the Unix epoch at the first frame; None where it is not known.
         zones: where people count; None for the whole view.
-        frame_rate: frames a second, as drawn videos tell it; for readers of the truth. Videos themselves are read by
-            their stamps.
+        frame_rate: frames a second of a folder of frames that does not tell it. Videos are read by their stamps.
     """
 
     name: str
@@ -108,10 +115,12 @@ def read_cameras(path: Path) -> tuple[Camera, ...]:
         ArgumentError: the file cannot be read, or a table is of another form.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ArgumentError(f"{path} cannot be read ({error}).") from error
     tables = found.get("camera")
+    if isinstance(tables, dict):
+        raise ArgumentError(f"{path}: [camera] is one table. Write [[camera]] above each camera.")
     if not isinstance(tables, list) or not tables or set(found) != {"camera"}:
         raise ArgumentError(
             f"{path}: expected a [[camera]] table for each camera and nothing else, found {sorted(found)}."
@@ -131,7 +140,7 @@ def _camera(table: Any, where: str, path: Path) -> Camera:
         raise ArgumentError(f"{where}: expected a name and a source.")
     there = source if "://" in source else str(path.parent / source)
     rate = table.get("frame_rate")
-    if rate is not None and not (isinstance(rate, int | float) and 0 < rate < 1000):
+    if rate is not None and (isinstance(rate, bool) or not (isinstance(rate, int | float) and 0 < rate < 1000)):
         raise ArgumentError(f"{where}: frame_rate is {rate!r}. Expected frames a second.")
     return Camera(name, there, _start(table.get("start"), where), read_zones(table.get("zones"), where), rate)
 
@@ -142,3 +151,37 @@ def _start(value: Any, where: str) -> float | None:
         return None
     text = value.isoformat() if isinstance(value, date | datetime) else str(value)
     return read_time(text, f"{where}: start")
+
+
+def folders_of(out: Path | None, cameras: Sequence[Camera]) -> list[Path | None]:
+    """A folder for each camera: ``out`` itself for one; in it, for several, one by the name of each.
+
+    What a file system may not take in a name becomes ``_``; of cameras with one name the later ones are numbered.
+    """
+    if out is None or len(cameras) == 1:
+        return [out] * len(cameras)
+    names: list[str] = []
+    taken: set[str] = set()
+    for camera in cameras:
+        first = re.sub(r"[^\w. -]", "_", camera.name).strip(". ") or "camera"
+        numbered = (first if number == 1 else f"{first}-{number}" for number in count(1))
+        names.append(next(name for name in numbered if name.casefold() not in taken))
+        taken.add(names[-1].casefold())
+    return [out / name for name in names]
+
+
+def check_apart(cameras: Sequence[Camera], sources: Sequence[Source]) -> None:
+    """Refuse one video at two cameras, before any is watched.
+
+    Raises:
+        ArgumentError: there is one.
+    """
+    first: dict[str, Camera] = {}
+    for camera, source in zip(cameras, sources, strict=True):
+        other = first.setdefault(source.key, camera)
+        if (other.name, other.start) != (camera.name, camera.start):
+            where = "" if other.name != camera.name else " with another start"
+            raise ArgumentError(
+                f"{camera.source}, of camera {camera.name}, has the content of {other.source}, which camera "
+                f"{other.name} has{where}. Give each video once."
+            )

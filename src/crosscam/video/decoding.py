@@ -48,6 +48,7 @@ class Source(Protocol):
         key: hexadecimal digits of the content, the same wherever the file lies.
         live: whether frames come by the clock and are lost when they are not taken in time.
         total: frames to come, about; None where it is not known.
+        rate: frames a second, about; None where it is not known.
         notes: faults that were found on the way, one sentence each; what was read before them counts.
         dropped: frames of a live source that came while the one before was being worked on.
     """
@@ -56,6 +57,7 @@ class Source(Protocol):
     key: str
     live: bool
     total: int | None
+    rate: float | None
     notes: list[str]
     dropped: int
 
@@ -74,6 +76,7 @@ class VideoFile:
     path: Path
     live: bool = False
     total: int | None = None
+    rate: float | None = None
     notes: list[str] = field(default_factory=list)
     dropped: int = 0
 
@@ -81,17 +84,17 @@ class VideoFile:
         self.name = printable(os.path.abspath(self.path))
         self.key = digest_of_file(self.path)
         with opened_video(os.fspath(self.path)) as (container, stream):
-            rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
+            self.rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
             self.duration = None if container.duration is None else container.duration / 1_000_000
             self.made = container.metadata.get("creation_time")
-            self.total = stream.frames or (None if self.duration is None else round(self.duration * rate))
+            self.total = stream.frames or (None if self.duration is None else round(self.duration * self.rate))
 
     def frames(self, rate: float | None = None) -> Iterator[Frame]:
         """See :class:`Source`; damaged frames are left out, and told with their time."""
         due, picture = Due(rate), Pictures()
+        first: float | None = None
         number, seconds, self._reached = -1, 0.0, 0.0
         with opened_video(os.fspath(self.path)) as (container, stream):
-            first: float | None = None
             step = 1 / float(stream.average_rate or USUAL_RATE)
             for frame in decoded(container, stream, self._damaged):
                 number += 1
@@ -103,7 +106,9 @@ class VideoFile:
                     yield Frame(number, seconds, picture(frame))
         if number < 0:
             raise DataError(f"{self.path} holds no frame that can be decoded. Copy it again, or convert it.")
-        if self.duration is not None and not self.notes and self.duration - seconds > MISSING_END + 2 * step:
+        # Some containers count their duration from 0, and not from the first frame.
+        end = max(seconds, seconds + (first or 0.0))
+        if self.duration is not None and not self.notes and self.duration - end > MISSING_END + 2 * step:
             self.notes.append(
                 f"{self.path.name} ends at {seconds:.1f} s, but its header says {self.duration:.1f} s; what is there "
                 "is kept."
@@ -159,9 +164,10 @@ def opened_video(address: str, options: dict[str, str] | None = None, **how: Any
             ) from error
         if "://" not in address and set(container.format.name.split(",")) & TEXTS:
             raise DataError(f"{shown} is a text and not a video that can be read. Expected a video file.")
-        if not container.streams.video:
+        covers = av.stream.Disposition.attached_pic  # the picture of a song
+        stream = next((stream for stream in container.streams.video if not stream.disposition & covers), None)
+        if stream is None:
             raise DataError(f"{shown} holds no video. Expected a file with a video stream.")
-        stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         yield container, stream
 

@@ -72,7 +72,18 @@ def as_detections(found: object) -> Detections:
         boxes = boxes.reshape(0, 4) if boxes.size == 0 else boxes
         scores = boxes[:, 4] if boxes.ndim == 2 and boxes.shape[1] == 5 else np.ones(len(boxes))
         boxes = boxes[:, :4] if boxes.ndim == 2 else boxes
+    if not (isinstance(found, Detections) or hasattr(found, "xyxy")):
+        _check_corners(boxes)
     return _checked(boxes, scores)
+
+
+def _check_corners(boxes: Floats) -> None:
+    if boxes.ndim == 2 and boxes.shape[1] == 4 and (boxes[:, 2:] < boxes[:, :2]).any():
+        wrong = boxes[(boxes[:, 2:] < boxes[:, :2]).any(axis=1)][0]
+        raise ArgumentError(
+            f"The detector gave the box {', '.join(f'{n:g}' for n in wrong)}. Expected left, top, right, bottom in "
+            "pixels, and neither a width nor a height."
+        )
 
 
 def _checked(boxes: Floats, scores: Floats) -> Detections:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from crosscam.data.images import decode_image
-from crosscam.errors import DataError
+from crosscam.errors import DataError, ImageError
 from crosscam.gallery.entries import Entry
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
-from crosscam.video.decoding import Pictures, decoded, digest_of_file, opened_video
+from crosscam.video.decoding import Pictures, VideoFile, decoded, digest_of_file, opened_video
 from crosscam.video.detections import Pixels
+from crosscam.video.encoded_clips import encode_clip
 from crosscam.video.gallery_tracks import DOCUMENT
 from crosscam.video.live import FrameFolder
 
@@ -27,6 +29,8 @@ EXACT = 0.0006
 # A clip begins before its track and ends after it, and is not longer than this.
 MARGIN, LONGEST = 1.0, 60.0
 LARGEST_CLIP = 100_000_000
+# Codings that browsers play in an MP4 file.
+PLAYED, PLAYED_PIXELS = ("h264", "hevc", "vp9", "av1", "libdav1d"), ("yuv420p", "yuvj420p")
 BOX, BOX_EDGE = (255, 140, 0), (0, 0, 0)
 
 
@@ -143,27 +147,69 @@ def with_box(pixels: Pixels, fragment: Fragment) -> bytes:
 
 
 def clip_of(path: Path, fragment: Fragment) -> bytes:
-    """A short MP4 of the whole track; packets are copied as they are, without sound.
+    """A short MP4 of the whole track, without sound.
+
+    Packets are copied where browsers play them as they are; else, and of a folder of frames, the clip is encoded anew.
 
     Raises:
-        DataError: the source is a folder of frames, its coding does not go into MP4, or the clip would be too large.
+        DataError: the video cannot be read, or the clip would be too large.
     """
+    start, end = span_of(fragment)
     if path.is_dir():
-        raise DataError(f"{path} is a folder of frames. Clips are cut from video files alone.")
+        folder = FrameFolder(path)
+        passed = fragment.frame - folder.numbers()[0]
+        if passed > 0 and fragment.seconds > 0:  # it may have been watched with --frame-rate
+            folder.rate = passed / fragment.seconds
+        return encode_clip(_frames_of_folder(folder, start, end), LARGEST_CLIP)
+    found = _copied_clip(path, start, end)
+    return found if found is not None else encode_clip(_frames_between(path, start, end), LARGEST_CLIP)
+
+
+def _copied_clip(path: Path, start: float, end: float) -> bytes | None:
+    """The packets of a time as they are; None where the file cannot be searched, or its coding is not for browsers."""
     import av
 
-    start, end = span_of(fragment)
     out = io.BytesIO()
     with opened_video(os.fspath(path)) as (container, stream):
+        if stream.codec.name not in PLAYED or stream.format is None or stream.format.name not in PLAYED_PIXELS:
+            return None
         first = _seek(container, stream, start)
         if first is None:
-            raise DataError(f"{path} cannot be searched by time, so that no clip can be cut from it.")
+            return None
         try:
             with av.open(out, "w", format="mp4") as target:
                 _copy(container, stream, target, first + start, first + end)
-        except (av.FFmpegError, ValueError) as error:
-            raise DataError(f"{path} cannot be cut ({error}). Its coding may not go into an MP4 file.") from error
+        except (av.FFmpegError, ValueError):
+            return None
     return out.getvalue()
+
+
+def _frames_between(path: Path, start: float, end: float) -> Iterator[tuple[float, Pixels]]:
+    """The frames of a time, from the key frame before it where the file can be searched, else from the beginning."""
+    picture = Pictures()
+    with opened_video(os.fspath(path)) as (container, stream):
+        first = _seek(container, stream, start)
+        if first is not None:
+            for frame in decoded(container, stream, _pass_over):
+                if frame.time is not None and frame.time - first > end:
+                    return
+                if frame.time is not None and frame.time - first >= start - EXACT:
+                    yield frame.time - first, picture(frame)
+            return
+    for whole in VideoFile(path).frames():
+        if whole.seconds > end:
+            return
+        if whole.seconds >= start - EXACT:
+            yield whole.seconds, whole.pixels
+
+
+def _frames_of_folder(folder: FrameFolder, start: float, end: float) -> Iterator[tuple[float, Pixels]]:
+    """The pictures of a time; those that cannot be read are left out."""
+    for number, file in zip(folder.numbers(), folder.files, strict=True):
+        seconds = folder.seconds_of(number)
+        if start - EXACT <= seconds <= end:
+            with suppress(ImageError):
+                yield seconds, decode_image(file)
 
 
 def span_of(fragment: Fragment) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from crosscam.data.images import decode_image
 from crosscam.data.walk import IMAGE_SUFFIXES, natural_key
-from crosscam.errors import DataError, ImageError
+from crosscam.errors import ArgumentError, DataError, ImageError
 from crosscam.system.text import printable
 from crosscam.video.decoding import (
     USUAL_RATE,
@@ -27,43 +27,60 @@ from crosscam.video.decoding import (
     without_password,
 )
 
+# Digits of the seconds, milliseconds, microseconds and nanoseconds of the Unix epoch, today.
+CLOCKS = (10, 13, 16, 19)
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".mpg", ".mpeg")
+
 
 @dataclass
 class FrameFolder:
     """A folder of pictures as a video, such as ``img1`` of MOT Challenge or the folder around it; see :class:`Source`.
 
-    Where all names are numbers, they number the frames, counted from 1 as in MOT's text files.
+    Where all names are numbers, they number the frames, counted from 1 as in MOT's text files; names of 10, 13, 16 or
+    19 digits are times: seconds, milliseconds, microseconds or nanoseconds of the Unix epoch.
+
+    Args:
+        path: the folder.
+        rate: frames a second, where no seqinfo.ini tells them.
 
     Raises:
         DataError: the folder holds no pictures.
+        ArgumentError: a rate that is not one.
     """
 
     path: Path
+    rate: float | None = None
     live: bool = False
     total: int | None = None
     notes: list[str] = field(default_factory=list)
     dropped: int = 0
 
     def __post_init__(self) -> None:
+        if self.rate is not None and not 0 < self.rate < 1000:
+            raise ArgumentError(f"The frame rate is {self.rate}. Expected frames a second: above 0 and below 1,000.")
         inner = self.path / "img1"
         folder = inner if inner.is_dir() else self.path
         self.files = sorted((p for p in folder.iterdir() if _is_frame(p)), key=lambda p: natural_key(p.name))
         if not self.files:
-            raise DataError(f"{self.path} holds no frames. Expected a video, or pictures such as img1/000001.jpg.")
+            raise DataError(f"{self.path} holds no frames. {_instead(folder)}")
         self.name = printable(os.path.abspath(self.path))
         self.key = _digest_of_folder(self.files)
         self.total = len(self.files)
+        self._numbers, self._clock = _numbers_of(self.files)
         found = _frame_rate(folder)
-        self.rate = found or USUAL_RATE
-        if found is None:
-            self.notes.append(f"{self.path.name}: no seqinfo.ini gives a frame rate; {USUAL_RATE:.0f} a second count.")
+        self.given = self.rate if self._clock is None and found is None else None
+        self.rate = found or self.rate or USUAL_RATE
+        if self._clock is None and found is None and self.given is None:
+            self.notes.append(
+                f"{self.path.name}: no seqinfo.ini gives a frame rate; {USUAL_RATE:.0f} a second count (--frame-rate)."
+            )
 
     def frames(self, rate: float | None = None) -> Iterator[Frame]:
         """See :class:`Source`; pictures that cannot be read are left out, and told."""
         due, numbers = Due(rate), self.numbers()
         broken: list[Path] = []
         for number, path in zip(numbers, self.files, strict=True):
-            seconds = (number - numbers[0]) / self.rate
+            seconds = self.seconds_of(number)
             if not due.take(seconds):
                 continue
             try:
@@ -81,9 +98,34 @@ class FrameFolder:
 
     def numbers(self) -> list[int]:
         """The number of each file's frame, counted from 0."""
-        stems = [path.stem for path in self.files]
-        named = all(stem.isascii() and stem.isdecimal() and int(stem) > 0 for stem in stems)
-        return [int(stem) - 1 for stem in stems] if named else list(range(len(stems)))
+        return self._numbers
+
+    def seconds_of(self, number: int) -> float:
+        """The time of a frame from the first one."""
+        if self._clock is not None:
+            return self._clock[number]
+        return (number - self._numbers[0]) / (self.rate or USUAL_RATE)
+
+
+def _numbers_of(files: list[Path]) -> tuple[list[int], list[float] | None]:
+    """The number of each frame, from 0; and its time from the first one, where names tell it."""
+    stems = [path.stem for path in files]
+    if not all(stem.isascii() and stem.isdecimal() for stem in stems):
+        return list(range(len(stems))), None
+    named = [int(stem) for stem in stems]
+    if len({len(stem) for stem in stems}) == 1 and len(stems[0]) in CLOCKS and len(set(named)) == len(named):
+        scale = 10 ** (len(stems[0]) - CLOCKS[0])
+        return list(range(len(stems))), [(number - named[0]) / scale for number in named]
+    if min(named) < 1 or len(set(named)) < len(named):
+        return list(range(len(stems))), None
+    return [number - 1 for number in named], None
+
+
+def _instead(folder: Path) -> str:
+    videos = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    if videos:
+        return f"It holds videos, such as {printable(videos[0])}: give one, or name several in a cameras.toml."
+    return "Expected a video, or pictures such as img1/000001.jpg."
 
 
 def _digest_of_folder(files: list[Path]) -> str:
@@ -132,6 +174,7 @@ class LiveSource:
 
     live = True
     total: int | None = None
+    rate: float | None = None
 
     def __init__(self, address: str, stopped: Callable[[], bool], device: str | None = None) -> None:
         self.name = without_password(address)
@@ -205,12 +248,13 @@ class LiveSource:
         return number
 
 
-def open_source(text: str, stopped: Callable[[], bool] = lambda: False) -> Source:
+def open_source(text: str, stopped: Callable[[], bool] = lambda: False, frame_rate: float | None = None) -> Source:
     """The source that a user names.
 
     Args:
         text: a video file, a folder of frames, an address, or a device such as ``/dev/video0``.
         stopped: ends live sources.
+        frame_rate: frames a second of a folder of frames without a seqinfo.ini.
     Raises:
         DataError: none of these.
     """
@@ -220,7 +264,7 @@ def open_source(text: str, stopped: Callable[[], bool] = lambda: False) -> Sourc
     if path.is_char_device():
         return LiveSource(text, stopped, "v4l2")
     if path.is_dir():
-        return FrameFolder(path)
+        return FrameFolder(path, frame_rate)
     if not path.is_file():
         raise DataError(
             f"No video at {text}. Expected a video file, a folder of frames or an address such as rtsp://..."

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
-from crosscam.errors import ArgumentError
-from crosscam.video.detections import Detections, Detector
+from crosscam.errors import ArgumentError, CrosscamError, EngineError
+from crosscam.video.detections import Detections, Detector, Pixels
 from crosscam.video.graphs import GraphDetector
 from crosscam.video.mot import MotDetections
 from crosscam.video.person_detector import kept_detector
@@ -55,14 +56,32 @@ def open_detector(text: str | None) -> Detector:
 def _function(module: str, name: str) -> Detector:
     sys.path.insert(0, os.getcwd())
     try:
-        found: Detector = getattr(importlib.import_module(module), name)
+        found: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ArgumentError(f"--detector {module}:{name} cannot be imported ({error}).") from error
     finally:
         sys.path.remove(os.getcwd())
     if not callable(found):
         raise ArgumentError(f"--detector {module}:{name} is not a function of a frame.")
-    return found
+    detector: Detector = found
+    return detector if knows_frames(found) else _named(detector, f"{module}:{name}")
+
+
+def _named(function: Detector, name: str) -> Detector:
+    """The function of a user; where it fails, one line tells its name."""
+
+    @functools.wraps(function)
+    def call(frame: Pixels) -> Any:
+        try:
+            return function(frame)
+        except CrosscamError:
+            raise
+        except Exception as error:  # of a function that we do not know
+            raise EngineError(
+                f"--detector {name} failed ({type(error).__name__}: {error}). --debug shows where."
+            ) from error
+
+    return call
 
 
 def knows_frames(detector: object) -> TypeGuard[KnowsFrames]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,6 +18,12 @@ from crosscam.video.detections import Detections, Floats, overlaps
 HIGH, LOW = 0.4, 0.1
 # A track that is not found again for this many seconds, and in this many frames, is over.
 LOST_AFTER, LOST_FRAMES = 1.5, 2
+# A speed is the mean of about so many seconds, and lasts this long while a track is not seen.
+SPEED_OVER, SPEED_LASTS = 0.5, 1.0
+# The overlap of a track's first box with what a filter makes of it.
+SAME_BOX = 0.9
+# Frames that tell the true rate, and the factor from which the one that was given is wrong.
+MEASURED, WRONG = 10, 1.5
 
 
 class Tracker(Protocol):
@@ -48,15 +55,15 @@ class _Track:
     hits: int = 1
 
     def at(self, seconds: float) -> Floats:
-        """Where the box should be at a time; the speed fades while the track is not seen."""
-        gap = seconds - self.seconds
-        return self.box + self.speed * min(gap, 0.5)
+        """Where the box should be at a time; a track that is not seen stops after a while."""
+        return self.box + self.speed * min(seconds - self.seconds, SPEED_LASTS)
 
     def moved(self, box: Floats, seconds: float, frame: int) -> None:
         """Take a new place, and learn the speed."""
         gap = seconds - self.seconds
         if gap > 0:
-            weight = 0.5 if self.hits == 1 else 0.25
+            # The same at any frame rate; at first it counts as one box among them that people stand.
+            weight = max(min(0.5, 1 / self.hits), 1 - math.exp(-gap / SPEED_OVER))
             self.speed = (1 - weight) * self.speed + weight * (box - self.box) / gap
         self.box, self.seconds, self.frame, self.hits = box, seconds, frame, self.hits + 1
 
@@ -126,7 +133,8 @@ class LibraryTracker:
 
     Args:
         name: ``bytetrack`` or ``ocsort``.
-        rate: frames a second, about.
+        rate: frames a second, about. The package's filters expect about the same time between frames: after the first
+            ``MEASURED`` of them, a rate that was wrong is set right, and tracks begin anew.
     Raises:
         EngineError: the package is not installed.
     """
@@ -140,25 +148,39 @@ class LibraryTracker:
                 "plain."
             ) from error
         self._new: Callable[..., Any] = supervision.Detections
-        buffer = round(LOST_AFTER * 30)  # the package counts in frames of 30 a second, and scales them
-        if name == "bytetrack":
-            self._tracker: Any = trackers.ByteTrackTracker(
-                lost_track_buffer=buffer,
-                frame_rate=rate,
-                track_activation_threshold=HIGH,
-                high_conf_det_threshold=HIGH,
-                minimum_consecutive_frames=1,
-            )
-        else:
-            self._tracker = trackers.OCSORTTracker(
-                lost_track_buffer=buffer,
-                frame_rate=rate,
-                minimum_consecutive_frames=1,
-                high_conf_det_threshold=HIGH,
-            )
+        self._numbers: dict[int, tuple[Any, int]] = {}  # by identity, with the track, so that none is used again
+        self._last = 0
+        self._kind: Callable[..., Any] = trackers.ByteTrackTracker if name == "bytetrack" else trackers.OCSORTTracker
+        # A tracker begins tracks with the boxes that it takes for sure; ByteTrack has a threshold of its own for that.
+        self._more = {"track_activation_threshold": HIGH} if name == "bytetrack" else {}
+        self._times: list[float] | None = []
+        self._rate = rate
+        self._tracker = self._begin()
+
+    def _begin(self) -> Any:
+        lost = max(LOST_AFTER, (LOST_FRAMES + 0.5) / self._rate)
+        return self._kind(
+            lost_track_buffer=round(lost * 30),  # the package counts in frames of 30 a second, and scales them
+            frame_rate=self._rate,
+            minimum_consecutive_frames=1,
+            high_conf_det_threshold=HIGH,
+            **self._more,
+        )
+
+    def _measure(self, seconds: float) -> None:
+        """Look at the time between the first frames, once."""
+        if self._times is None:
+            return
+        self._times.append(seconds)
+        if len(self._times) > MEASURED:
+            step, self._times = float(np.median(np.diff(self._times))), None
+            if step > 0 and not 1 / WRONG < step * self._rate < WRONG:
+                self._rate = 1 / step
+                self._tracker = self._begin()
 
     def update(self, found: Detections, seconds: float) -> NDArray[np.int64]:
         """See :class:`Tracker`."""
+        self._measure(seconds)
         given = self._new(
             xyxy=found.boxes.astype(np.float32).reshape(-1, 4),
             confidence=found.scores.astype(np.float32),
@@ -166,27 +188,42 @@ class LibraryTracker:
             data={"place": np.arange(len(found))},
         )
         tracked = self._tracker.update(given, timestamp=seconds)
+        began = self._renumber()
         numbers = np.full(len(found), -1, np.int64)
         if tracked.tracker_id is not None and len(tracked):
-            numbers[np.asarray(tracked.data["place"], dtype=int)] = tracked.tracker_id
+            named = {int(track.tracker_id): number for track, number in self._numbers.values() if track.tracker_id >= 0}
+            places = np.asarray(tracked.data["place"], dtype=int)
+            numbers[places] = [named.get(int(name), -1) for name in tracked.tracker_id]
+        for track, number in began:
+            fits = np.where(numbers < 0, overlaps(np.asarray(track.get_state_bbox())[None], found.boxes)[0], 0.0)
+            if len(fits) and fits.max() > SAME_BOX:
+                numbers[int(fits.argmax())] = number
         return numbers
+
+    def _renumber(self) -> list[tuple[Any, int]]:
+        """Number the tracks that have begun: from their first box on; the package names them from the second one."""
+        began, kept = [], {}
+        for track in self._tracker.tracks:
+            if id(track) not in self._numbers:
+                self._last += 1
+                began.append((track, self._last))
+            kept[id(track)] = self._numbers.get(id(track), (track, self._last))
+        self._numbers = kept
+        return began
 
 
 def open_tracker(name: str, rate: float) -> tuple[Tracker, str]:
     """The tracker and its name.
 
     Args:
-        name: ``auto`` takes ByteTrack of the package ``trackers`` where it is installed, and else ``plain``.
+        name: ``plain``, ``bytetrack`` or ``ocsort``; ``auto``, as earlier versions called their choice, is ``plain``.
         rate: frames a second, about.
     Raises:
         ArgumentError: an unknown name.
         EngineError: the package is not installed, or scipy.
     """
     if name == "auto":
-        try:
-            return LibraryTracker("bytetrack", rate), "bytetrack"
-        except EngineError:
-            name = "plain"
+        name = "plain"
     if name in ("bytetrack", "ocsort"):
         return LibraryTracker(name, rate), name
     if name != "plain":

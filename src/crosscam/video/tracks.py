@@ -28,7 +28,7 @@ class WatchSettings:
     Attributes:
         rate: frames a second that are looked at; None for all.
         tiles: (columns, rows) of overlapping tiles beside the whole frame; None for the whole frame alone.
-        tracker: ``auto``, ``plain``, ``bytetrack`` or ``ocsort``.
+        tracker: ``plain``, ``bytetrack`` or ``ocsort``.
         min_score: detections of a lower confidence are left out.
         min_height: pixels; people who are smaller are tracked, but not cropped.
         crops: most crops of one track.
@@ -38,7 +38,7 @@ class WatchSettings:
 
     rate: float | None = None
     tiles: tuple[int, int] | None = None
-    tracker: str = "auto"
+    tracker: str = "plain"
     min_score: float = 0.1
     min_height: int = 64
     crops: int = 4

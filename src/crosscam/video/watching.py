@@ -17,6 +17,7 @@ from crosscam.video.decoding import USUAL_RATE, Frame, Source
 from crosscam.video.detections import Detections, Detector, as_detections
 from crosscam.video.gallery_tracks import GalleryTracks, as_how
 from crosscam.video.journal import Journal
+from crosscam.video.live import FrameFolder
 from crosscam.video.opening import identify_detector, knows_frames
 from crosscam.video.tiles import Tiled
 from crosscam.video.tracking import open_tracker
@@ -108,9 +109,12 @@ def watch(
     if gallery is not None and (extractor is None or not camera):
         raise ArgumentError("Tracks in a gallery need its network and the camera's name.")
     settings = settings or WatchSettings()
-    tracker, tracker_name = open_tracker(settings.tracker, settings.rate or USUAL_RATE)
+    rates = [rate for rate in (settings.rate, source.rate) if rate]
+    tracker, tracker_name = open_tracker(settings.tracker, min(rates, default=USUAL_RATE))
     looking = detector if settings.tiles is None else Tiled(detector, *settings.tiles)
     how = as_how(settings, identify_detector(detector), tracker_name) | ({} if zone is None else {"zones": str(zone)})
+    if isinstance(source, FrameFolder) and source.given is not None:
+        how |= {"frame-rate": source.given}
     watched = Watched(total=source.total)
     with ExitStack() as stack:
         writer = None
@@ -162,7 +166,9 @@ class _Run:
         first: float | None = None
         flushed = clock.monotonic()
         for frame in self._frames():
-            first = frame.seconds if first is None else first
+            if first is None:
+                first = frame.seconds
+                self._look_at_zone(*frame.pixels.shape[:2])
             with watched.stage("detect"):
                 found = self._detect(frame)
             with watched.stage("track"):
@@ -178,6 +184,10 @@ class _Run:
         self.pending += [(track, None) for track in tracks.end() if self._wanted(track)]
         self._flush(None)
         self._tell()
+
+    def _look_at_zone(self, height: int, width: int) -> None:
+        if self.zone is not None and not self.zone.meets(height, width):
+            self.note(f"no zone lies in the frame, of {width} x {height} px: no person of {self.source.name} counts.")
 
     def _frames(self) -> Iterator[Frame]:
         """The frames, their decoding timed, and faults told as they come."""

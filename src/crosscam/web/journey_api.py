@@ -13,6 +13,7 @@ from crosscam.gallery import Entry
 from crosscam.gallery.journey_records import Journeys, Link, Person, TrackSeen
 from crosscam.gallery.people import Decision
 from crosscam.web.api import ERRORS, JPEG, EntryId, service_of, who_of
+from crosscam.web.byte_ranges import ranged
 from crosscam.web.schemas import Number, Numbers, Out, Strict
 from crosscam.web.service import MissingError
 
@@ -20,7 +21,9 @@ CSV: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "A row for each track."}
 }
 MP4: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}, "description": "The clip."}
+    200: {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}, "description": "The clip."},
+    206: {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}, "description": "A part of it."},
+    416: {"description": "The header Range asks for bytes behind its end."},
 }
 # What was forgotten is not shown again from a browser's memory.
 KEPT = {"cache-control": "private, max-age=60"}
@@ -219,7 +222,7 @@ def frame(request: Request, number: EntryId) -> Response:
 def clip(request: Request, number: EntryId) -> Response:
     """The track of an entry as a short MP4 without sound (a second more at both ends), while the video is there."""
     found = _cut(request, number, service_of(request).videos.clip)
-    return Response(found, media_type="video/mp4", headers=KEPT)
+    return ranged(request, found, "video/mp4", KEPT)
 
 
 def _cut(request: Request, number: int, cut: Callable[[Entry, str], bytes | None]) -> bytes:

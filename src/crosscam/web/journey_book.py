@@ -16,6 +16,8 @@ from crosscam.gallery.people import Decision, People
 from crosscam.video.footage import clip_of, frame_of, videos_of, with_box
 from crosscam.web.audit import AuditLog
 
+# Bytes of the clips that were shown last.
+KEPT_CLIPS = 32_000_000
 Said = Literal["confirm", "split", "merge", "apart", "undo"]
 
 
@@ -94,6 +96,7 @@ class WatchedVideos:
         self._gallery, self._audit = gallery, audit
         # Decoding uses all cores: one video after another.
         self._turn = threading.Lock()
+        self._clips: dict[tuple[Path, Fragment], bytes] = {}
 
     def of(self, entries: Iterable[Entry]) -> dict[int, Path]:
         """Where the videos of some entries are; without those whose video is gone."""
@@ -113,7 +116,16 @@ class WatchedVideos:
         Raises:
             WebError: no clip can be cut from this video.
         """
-        return self._cut(entry, who, "clip", clip_of)
+        return self._cut(entry, who, "clip", self._clip_of)
+
+    def _clip_of(self, path: Path, place: Fragment) -> bytes:
+        """The same bytes for each part that a player asks for; the last few clips are kept."""
+        key = path, place
+        found = self._clips.pop(key, None) or clip_of(path, place)
+        self._clips[key] = found
+        while len(self._clips) > 1 and sum(map(len, self._clips.values())) > KEPT_CLIPS:
+            self._clips.pop(next(iter(self._clips)))
+        return found
 
     def _cut(self, entry: Entry, who: str, what: str, cut: Callable[[Path, Fragment], bytes]) -> bytes | None:
         place, path = Fragment.read(entry.path), self.of([entry]).get(entry.id)
