@@ -75,7 +75,7 @@ def test_file_names_legend_and_words_for_the_next_page(client: TestClient, servi
     page = client.get("/search?q=e1", headers=HTML).text
     for number in shown(page):
         assert service.entry(number).path.rpartition("/")[2] in page
-    assert 'class="hint bars-legend"' in page
+    assert 'aria-label="Colors of the bars"' in page
     assert "Short: here they agree." in page
     assert ">next</a>" in page
     assert "farther" not in page
