@@ -248,8 +248,8 @@ def test_pictures_that_changed_since_are_told_of(crosscam: Run, filled: Path) ->
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        ("gallery forget g --time-from nan", "time_from is nan"),
-        ("gallery search g run {picture} --time-to nan", "time_to is nan"),
+        ("gallery forget g --time-from nan", "--time-from: 'nan' is not a valid time"),
+        ("gallery search g run {picture} --time-to nan", "--time-to: 'nan' is not a valid time"),
         ("gallery search g run {picture} --parts torso=1e308", "The weight of torso is 1e+308"),
         ("explain run {picture} {picture} --weight *=1e300", "expected a number from 0 to"),
         (
