@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Unset
 from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
+from crosscam.data.datasets.distractors import with_distractors
 from crosscam.data.datasets.generalization import generalize
 from crosscam.data.datasets.holdout import holdout
 from crosscam.data.datasets.readers import READERS, join, recognize
@@ -214,11 +215,15 @@ class Join:
         check_file(self.out)
         if (self.generalize is None) != (self.test is None):
             raise ArgumentError("--generalize names a protocol and --test what it tests. Give both, or neither.")
-        datasets = self._read_all()
+        reading = replace(self.reading, distractors=None)
+        datasets = self._read_all(reading)
         if self.generalize is not None and self.test is not None:
             joined = generalize(self.generalize, self.test, self._by_kind(datasets))
         else:
             joined = join(datasets, self.out.stem) if len(datasets) > 1 else datasets[0]
+        if self.reading.distractors is not None:
+            # Once, whatever is joined.
+            joined = with_distractors(joined, self.reading.distractors)
         for note in joined.notes:
             say(f"note: {note}")
         _write_and_count(joined, self.out, self.general.json)
@@ -232,7 +237,7 @@ class Join:
             found[kind[0]] = dataset
         return found
 
-    def _read_all(self) -> list[ReidDataset]:
+    def _read_all(self, reading: Reading) -> list[ReidDataset]:
         """Each data set with those of the options that its kind has.
 
         Raises:
@@ -242,8 +247,8 @@ class Join:
             name for name in ("protocol", "split", "camids", "boxes", "extract_to", "frames") if self._given(name)
         ]
         if len(self.paths) == 1 or not options:
-            return [self.reading.read(path) for path in self.paths]
-        found = [(path, recognize(path, self.reading.kind)) for path in self.paths]
+            return [reading.read(path) for path in self.paths]
+        found = [(path, recognize(path, reading.kind)) for path in self.paths]
         taken = {path: READERS[kind[0]].takes for path, kind in found if kind is not None}
         for name in options:
             takers = [str(path) for path, names in taken.items() if name in names]
@@ -254,7 +259,7 @@ class Join:
         datasets = []
         for path in self.paths:
             names = taken.get(path, frozenset(options))
-            datasets.append(replace(self.reading, **{n: None for n in options if n not in names}).read(path))
+            datasets.append(replace(reading, **{n: None for n in options if n not in names}).read(path))
         return datasets
 
     def _given(self, option: str) -> bool:

@@ -80,7 +80,7 @@ class ReidDataset:
         return f"ReidDataset({self.name!r}, {', '.join(parts)})"
 
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits that change with any path, identity, camera or subset.
+        """Sixteen hexadecimal digits that change with any path, identity, camera or subset, and a ranked track.
 
         Paths count relative to the root, so that a copy elsewhere has the same fingerprint.
         """
@@ -89,7 +89,9 @@ class ReidDataset:
         for subset, samples in self.subsets.items():
             for s in samples:
                 path = s.path.relative_to(self.root) if s.path.is_relative_to(self.root) else s.path
-                digest.update(f"{subset}|{path.as_posix()}|{s.pid}|{s.camid}\n".encode("utf-8", "surrogateescape"))
+                track = f"|{s.track}" if self.tracklets else ""
+                line = f"{subset}|{path.as_posix()}|{s.pid}|{s.camid}{track}\n"
+                digest.update(line.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()[:16]
 
 

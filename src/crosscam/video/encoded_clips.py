@@ -15,8 +15,8 @@ from crosscam.video.detections import Pixels
 
 # Larger frames are made smaller: the clip is to be looked at soon, and two cores must do.
 WIDEST = 960
-# Stamps count in this many parts of a second.
-CLOCK = 90_000
+# Stamps count in this many parts of a second; MPEG-4 takes no more than 65,535.
+CLOCK = 60_000
 ENCODERS = ("libx264", "libopenh264", "mpeg4")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from crosscam.data.datasets.clothes_changes import read_celeb_reid, read_last
+from crosscam.data.datasets.distractors import with_distractors
 from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.doctor import OFFICIAL
 from crosscam.data.records import Sample, unmatched_queries
@@ -91,6 +93,8 @@ def test_distractors_join_the_gallery_and_match_nobody(tmp_path: Path) -> None:
     for folder, message in ((tmp_path / "none", "No folder"), (tmp_path / "market", "images of the data set itself")):
         with pytest.raises(DataError, match=message):
             read_dataset(tmp_path / "market", distractors=folder)
+    with pytest.raises(DataError, match="one gallery image of each identity"):
+        with_distractors(replace(plain, protocol="cuhk03"), tmp_path / "500k")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no images"):
         read_dataset(tmp_path / "market", distractors=tmp_path / "empty")

@@ -51,12 +51,15 @@ def test_mars_ranks_tracklets_among_all_tested_ones(tmp_path: Path) -> None:
     dataset = read_dataset(tmp_path)
     assert dataset.tracklets
     assert len(dataset.train) == 5
-    assert units(ranked(dataset).query) == [(2, 1, "3"), (4, 3, "5")]
-    assert units(ranked(dataset).gallery) == [(pid, cam, str(n)) for n, (pid, cam, _) in enumerate(TESTED, start=1)]
+    assert units(ranked(dataset).query) == [(2, 1, "test-3"), (4, 3, "test-5")]
+    numbered = [(pid, cam, f"test-{n}") for n, (pid, cam, _) in enumerate(TESTED, start=1)]
+    assert units(ranked(dataset).gallery) == numbered
+    # A gallery takes all subsets, and knows a track by its camera and name.
+    assert not {(s.camid, s.track) for s in dataset.train} & {(s.camid, s.track) for s in dataset.gallery}
     assert dataset.query[0].path == tmp_path / "MARS/bbox_test/0002/0002C1T0003F001.jpg"
     assert any("2 queries and 6 in the gallery" in note for note in dataset.notes)
     other = read_dataset(tmp_path, protocol="without-queries")
-    assert [s.track for s in ranked(other).gallery] == ["1", "2", "4", "6"]
+    assert [s.track for s in ranked(other).gallery] == ["test-1", "test-2", "test-4", "test-6"]
     few = read_dataset(tmp_path, frames=2)
     assert [len(s) for s in few.subsets.values()] == [5, 4, 12]
     assert few.fingerprint() != dataset.fingerprint() != replace(dataset, tracklets=False).fingerprint()
@@ -104,9 +107,10 @@ def test_ilids_vid_follows_its_published_splits(tmp_path: Path) -> None:
     assert {s.pid for s in dataset.train} == {1, 9}
     with pytest.raises(ValueError, match="has the splits 0 to 1"):
         read_dataset(tmp_path, split=2)
-    scipy_io.savemat(splits / "train_test_splits_ilidsvid.mat", {"ls_set": np.float64([[1, 2, 3]])})
-    with pytest.raises(DataError, match="orders other people than the 4"):
-        read_dataset(tmp_path)
+    for damaged in ([[1, 2, 3]], [[1, 2, 3, 4], [1, 2, 3, 9]]):
+        scipy_io.savemat(splits / "train_test_splits_ilidsvid.mat", {"ls_set": np.float64(damaged)})
+        with pytest.raises(DataError, match="orders other people than the 4"):
+            read_dataset(tmp_path)
 
 
 def test_prid_sequences_of_27_frames_count(tmp_path: Path) -> None:
@@ -144,6 +148,16 @@ def test_pooling_is_the_mean_of_each_tracklets_frames() -> None:
     assert pooled(replace(dataset, tracklets=False), samples, rows) is rows
     with pytest.raises(DataError, match="belongs to a track"):
         by_tracklets(ReidDataset("d", Path(), (), samples[3:], samples[3:]))
+
+
+def test_other_tracks_are_another_fingerprint_where_they_are_ranked() -> None:
+    samples = [Sample(Path(f"{n}.jpg"), 1, 1, track="a") for n in range(2)]
+    one, two = (
+        ReidDataset("d", Path(), (), (samples[0],), (samples[0], s))
+        for s in (samples[1], replace(samples[1], track="b"))
+    )
+    assert one.fingerprint() == two.fingerprint()
+    assert by_tracklets(one).fingerprint() != by_tracklets(two).fingerprint()
 
 
 def test_the_doctor_counts_tracklets(tmp_path: Path) -> None:

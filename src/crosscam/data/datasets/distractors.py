@@ -15,8 +15,14 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
     """The data set with all images of a folder and its folders in the gallery, as identity 0; Market-1501's 500,000.
 
     Raises:
-        DataError: no images there, or some that the data set has already.
+        DataError: no images there, some that the data set has already, or a ranking that draws one image of each
+            identity, where all distractors together would count as one.
     """
+    if dataset.protocol == "cuhk03":
+        raise DataError(
+            f"{dataset.root} is ranked with one gallery image of each identity, and distractors would be one of them. "
+            "Leave --distractors out, or choose another --protocol."
+        )
     if not folder.is_dir():
         raise DataError(f"No folder {folder} with distractors. Check the path of --distractors.")
     paths = find_files(Path(os.path.abspath(folder))).pictures

@@ -58,7 +58,10 @@ def read_mars(root: Path, *, protocol: str = "official", frames: int | None = No
 
 
 def _tracklets(folder: Path, info: Path, subset: str, frames: int | None) -> list[tuple[Sample, ...]]:
-    """Tracklet k holds the frames ``start`` to ``end`` of the list of names, counted from 1."""
+    """Tracklet k holds the frames ``start`` to ``end`` of the list of names, counted from 1.
+
+    Both lists of tracklets count from 1, so a track's name tells which of them it is of.
+    """
     names_file, table_file = info / f"{subset}_name.txt", info / f"tracks_{subset}_info.mat"
     if not names_file.is_file():
         raise DataError(f"No {names_file}. Expected the unpacked MARS folder with info/*; see docs/datasets.md.")
@@ -71,7 +74,7 @@ def _tracklets(folder: Path, info: Path, subset: str, frames: int | None) -> lis
         )
     tracklets = [
         tuple(
-            Sample(folder / name[:4] / name, pid, camid, track=str(number))
+            Sample(folder / name[:4] / name, pid, camid, track=f"{subset}-{number}")
             for name in spread_out(names[first - 1 : last], frames)
         )
         for number, (first, last, pid, camid) in enumerate(table.astype(np.int64).tolist(), start=1)

@@ -117,7 +117,8 @@ def _is_for(name: str, file: Path) -> bool:
 def _matlab_splits(file: Path, pids: Sequence[int]) -> list[set[int]]:
     """Each row orders the people by their places, counted from 1; its first half is tested."""
     rows = read_matlab(file, "ls_set")
-    if rows.ndim != 2 or sorted(rows[0].astype(int).tolist()) != list(range(1, len(pids) + 1)):
+    everybody = list(range(1, len(pids) + 1))
+    if rows.ndim != 2 or not len(rows) or any(sorted(row.astype(int).tolist()) != everybody for row in rows):
         raise DataError(f"{file} orders other people than the {len(pids)} with frames at both cameras. Unpack both.")
     return [{pids[int(place) - 1] for place in row[: len(pids) // 2]} for row in rows]
 
