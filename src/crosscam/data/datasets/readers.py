@@ -287,7 +287,8 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
         )
         first_pid, first_camid = first_pid + len(pids), first_camid + len(camids)
     root = Path(os.path.commonpath([d.root.absolute() for d in datasets]))
-    return ReidDataset(name, root, *map(tuple, subsets.values()), protocols[0], tuple(notes), True, tracklets)
+    train, query, gallery = (tuple(subset) for subset in subsets.values())
+    return ReidDataset(name, root, train, query, gallery, protocols[0], tuple(notes), True, tracklets)
 
 
 def _numbers(dataset: ReidDataset, first_pid: int, first_camid: int) -> tuple[dict[int, int], dict[int, int]]:
@@ -295,7 +296,4 @@ def _numbers(dataset: ReidDataset, first_pid: int, first_camid: int) -> tuple[di
     samples = [s for subset in dataset.subsets.values() for s in subset]
     pids = sorted({s.pid for s in samples if s.pid > DISTRACTOR_PID})
     camids = sorted({s.camid for s in samples if s.camid >= 0})
-    return (
-        {pid: new for new, pid in enumerate(pids, first_pid)},
-        {camid: new for new, camid in enumerate(camids, first_camid)},
-    )
+    return {p: new for new, p in enumerate(pids, first_pid)}, {c: new for new, c in enumerate(camids, first_camid)}
