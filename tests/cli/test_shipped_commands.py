@@ -109,6 +109,11 @@ def test_join(crosscam: Run, place: Path) -> None:
     ids = {s.pid for s in one.train if s.pid > 0}
     assert len({s.pid for s in both.train if s.pid > 0}) == 2 * len(ids)
     assert json.loads(out)["out"] == "both.csv"
+    shutil.copytree(place / "people" / "query", place / "strangers")
+    status, _, err = crosscam("data join more.csv people others --distractors strangers")
+    assert status == 0, err
+    added = len(list((place / "strangers").iterdir()))
+    assert len(read_dataset(place / "more.csv").gallery) == len(both.gallery) + added
     status, _, err = crosscam("data join twice.csv people people")
     assert status == 2
     assert "is in data sets 1 and 2" in err

@@ -226,6 +226,8 @@ class Join:
             joined = with_distractors(joined, self.reading.distractors)
         for note in joined.notes:
             say(f"note: {note}")
+        if joined.tracklets:
+            say("note: the table holds images and their tracks; 'crosscam evaluate --tracklets' ranks the tracks.")
         _write_and_count(joined, self.out, self.general.json)
 
     def _by_kind(self, datasets: list[ReidDataset]) -> dict[str, ReidDataset]:

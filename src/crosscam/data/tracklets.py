@@ -13,6 +13,7 @@ from crosscam.data.records import ReidDataset, Sample
 from crosscam.errors import ArgumentError, DataError
 
 T = TypeVar("T")
+RANKED_BY_TRACKLETS = "Tracklets are ranked"
 
 
 def by_tracklets(dataset: ReidDataset) -> ReidDataset:
@@ -27,7 +28,7 @@ def by_tracklets(dataset: ReidDataset) -> ReidDataset:
         )
     query, gallery = (len(_places(samples)) for samples in (dataset.query, dataset.gallery))
     note = (
-        f"Tracklets are ranked: {query:,} queries and {gallery:,} in the gallery, each by the mean of the descriptors "
+        f"{RANKED_BY_TRACKLETS}: {query:,} queries and {gallery:,} in the gallery, each by the mean of the descriptors "
         "of its frames. Training takes frames as images."
     )
     return replace(dataset, tracklets=True, notes=(*dataset.notes, note))

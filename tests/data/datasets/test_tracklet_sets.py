@@ -174,4 +174,10 @@ def test_tracklets_joined_stay_tracklets_and_a_holdout_ranks_images(tmp_path: Pa
     both = join([one, two])
     assert both.tracklets
     assert len(ranked(both).query) == 4
-    assert not holdout(one).tracklets
+    cut = holdout(one)
+    assert not cut.tracklets
+    assert not any(note.startswith("Tracklets are ranked") for note in cut.notes)
+    assert join([replace(two, train=()), replace(one, query=(), gallery=(), tracklets=False)]).tracklets
+    mixed = join([one, replace(two, tracklets=False, notes=())])
+    assert not mixed.tracklets
+    assert not any("Tracklets are ranked" in note for note in mixed.notes)

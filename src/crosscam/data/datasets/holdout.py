@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from crosscam.data.records import ReidDataset, Sample, unmatched_queries
+from crosscam.data.tracklets import RANKED_BY_TRACKLETS
 from crosscam.data.walk import natural_key, path_key
 from crosscam.errors import ArgumentError, DataError
 
@@ -81,11 +82,14 @@ def holdout(
     )
     how = "in order of number" if seed is None else f"shuffled with seed {seed}"
     notes = [f"Hold-out: {num_train_ids} of {len(pids)} training identities ({how}) train, the rest are tested."]
+    if dataset.tracklets:
+        notes.append("The hold-out ranks images; 'crosscam evaluate --tracklets' ranks its tracks.")
     if dataset.query or dataset.gallery:
         notes.append(
             f"The data set's own {len(dataset.query):,} query and {len(dataset.gallery):,} gallery images are not used."
         )
-    return replace(cut, notes=(*dataset.notes, *notes, *_unmatched_note(cut)))
+    told = [note for note in dataset.notes if not note.startswith(RANKED_BY_TRACKLETS)]
+    return replace(cut, notes=(*told, *notes, *_unmatched_note(cut)))
 
 
 def _unmatched_note(dataset: ReidDataset) -> tuple[str, ...]:

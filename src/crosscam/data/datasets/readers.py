@@ -44,6 +44,7 @@ from crosscam.data.datasets.table import CamidRule, is_table, read_table
 from crosscam.data.datasets.viper import is_viper, read_viper
 from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
+from crosscam.data.tracklets import RANKED_BY_TRACKLETS
 from crosscam.data.walk import find_files
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import did_you_mean
@@ -265,6 +266,7 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
     protocols = sorted({d.protocol for d in datasets})
     if len(protocols) > 1:
         raise DataError(f"The data sets are ranked by different protocols ({', '.join(protocols)}). Join alike ones.")
+    tracklets = {d.tracklets for d in datasets if d.query or d.gallery} == {True}
     subsets: dict[str, list[Sample]] = {"train": [], "query": [], "gallery": []}
     notes: list[str] = []
     first_pid, first_camid, owners = 1, 1, dict[Path, int]()
@@ -277,7 +279,8 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
                 track = None if s.track is None else f"{number}.{s.track}"
                 pid, camid = pids.get(s.pid, s.pid), camids.get(s.camid, s.camid)
                 subsets[subset].append(replace(s, pid=pid, camid=camid, track=track))
-        notes += [f"{dataset.name}: {note}" for note in dataset.notes]
+        untrue = () if tracklets else RANKED_BY_TRACKLETS
+        notes += [f"{dataset.name}: {note}" for note in dataset.notes if not note.startswith(untrue)]
         notes.append(
             f"{dataset.name}: identities {first_pid} to {first_pid + len(pids) - 1}, "
             f"cameras {first_camid} to {first_camid + len(camids) - 1}."
@@ -285,9 +288,7 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
         first_pid, first_camid = first_pid + len(pids), first_camid + len(camids)
     root = Path(os.path.commonpath([d.root.absolute() for d in datasets]))
     train, query, gallery = (tuple(subset) for subset in subsets.values())
-    tracklets = all(d.tracklets for d in datasets)
-    protocol = datasets[0].protocol
-    return ReidDataset(name, root, train, query, gallery, protocol, tuple(notes), renumbered=True, tracklets=tracklets)
+    return ReidDataset(name, root, train, query, gallery, protocols[0], tuple(notes), True, tracklets)
 
 
 def _numbers(dataset: ReidDataset, first_pid: int, first_camid: int) -> tuple[dict[int, int], dict[int, int]]:
@@ -295,7 +296,4 @@ def _numbers(dataset: ReidDataset, first_pid: int, first_camid: int) -> tuple[di
     samples = [s for subset in dataset.subsets.values() for s in subset]
     pids = sorted({s.pid for s in samples if s.pid > DISTRACTOR_PID})
     camids = sorted({s.camid for s in samples if s.camid >= 0})
-    return (
-        {pid: new for new, pid in enumerate(pids, first_pid)},
-        {camid: new for new, camid in enumerate(camids, first_camid)},
-    )
+    return {p: new for new, p in enumerate(pids, first_pid)}, {c: new for new, c in enumerate(camids, first_camid)}
