@@ -56,4 +56,4 @@ def test_too_few_images_for_cross_neighborhoods_are_one_line(crosscam: Run, plac
     assert (place / "people").is_dir()
     status, out, err = crosscam("evaluate run --data people --ecn")
     assert (status, out) == (2, "")
-    assert "k is 25. Expected 1 to 16 for 8 queries and 8 gallery images; choose another k" in flat(err)
+    assert "ECN: k is 25. Expected 1 to 16 for 8 queries and 8 gallery images; take a larger gallery" in flat(err)
