@@ -87,8 +87,8 @@ def _check(num_query: int, num_gallery: int, k: int, t: int, q: int) -> None:
     for name, value, most in (("k", k, images), ("t", t, images - 1), ("q", q, images - 1)):
         if not 1 <= value <= most:
             raise ArgumentError(
-                f"ECN: {name} is {value}. Expected 1 to {most} for {num_query} queries and {num_gallery} gallery images; "
-                f"take a larger gallery, or another {name} by crosscam.retrieval.rerank_ecn."
+                f"ECN: {name} is {value}. Expected 1 to {most} for {num_query} queries and {num_gallery} gallery "
+                f"images; take a larger gallery, or another {name} by crosscam.retrieval.rerank_ecn."
             )
 
 
