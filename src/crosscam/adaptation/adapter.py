@@ -17,7 +17,7 @@ from crosscam.adaptation.units import Ints, units_of
 from crosscam.data.loading import Images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import ArgumentError, CheckpointError, DataError, TrainingError
-from crosscam.inference.describing import CLASSIFIERS, check_descriptors, extract
+from crosscam.inference.describing import check_descriptors, extract
 from crosscam.losses.proxies import cluster_contrast, inter_camera, intra_camera, update_memory
 from crosscam.losses.system_losses import Loss
 from crosscam.models.output import ReidOutput
@@ -113,7 +113,7 @@ class Adapter(Trainer):
         """The source's network without classifiers; its weights, unless it gets others next."""
         model = build_model(self.recipe, 0, pretrained=False)
         if pretrained:
-            checkpoint.load_weights_into(model, self.source, self.recipe, leave_out=CLASSIFIERS)
+            checkpoint.load_weights_into(model, self.source, self.recipe, leave_out=checkpoint.CLASSIFIERS)
         return model
 
     def begin_phase(self) -> bool:

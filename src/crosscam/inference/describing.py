@@ -18,12 +18,9 @@ from crosscam.errors import DataError
 from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.models.output import describe
 from crosscam.recipes.catalogue import build_model
-from crosscam.recipes.checkpoint import load_weights_into
+from crosscam.recipes.checkpoint import CLASSIFIERS, load_weights_into
 from crosscam.recipes.recipe import Recipe
 from crosscam.system.progress import Progress
-
-# In the names of the weights that only training needs.
-CLASSIFIERS = "_classifiers."
 
 
 @torch.inference_mode()

@@ -164,7 +164,7 @@ RRID_MINI = Recipe(
     loss=RRIDLoss(margin=1.2, label_smoothing=0.1, cross_entropy_weight=1.0),
     optim=AdamW(lr_backbone=1e-4, lr_head=1e-3, weight_decay=0.05),
     schedule=Cosine(warmup_epochs=1),
-    train=Train(epochs=20, precision="auto"),
+    train=Train(epochs=20, precision="auto", start="rrid-mini"),
     evaluation=Evaluation(every=5),
 )
 
@@ -194,7 +194,7 @@ _FROM_IMAGENET = {"rrid-f", "rrid-s", "rrid-f-paper", "rrid-s-paper"} | {
 
 def random_start(recipe: Recipe) -> str | None:
     """One sentence where a paper's recipe starts from random weights, and its paper does not; else None."""
-    if recipe.name not in _FROM_IMAGENET or getattr(recipe.model, "pretrained", None) is not None:
+    if recipe.name not in _FROM_IMAGENET or recipe.train.start is not None or getattr(recipe.model, "pretrained", None) is not None:
         return None
     backbone = getattr(recipe.model, "backbone", "")
     return (

@@ -35,6 +35,8 @@ RECIPE = "recipe.json"
 PROVENANCE = "provenance.json"
 STATE = "state.pt"
 DIGEST = "crosscam.digest"
+# In the names of weights that only training needs.
+CLASSIFIERS = "_classifiers."
 RESUME = "Free some space, or choose another place; a training goes on with --resume."
 write_atomically = partial(files.write_atomically, next_step=RESUME, error=TrainingError)
 _EXPECTED = f"Expected a run folder as 'crosscam train' leaves it, or a shipped network: {', '.join(SHIPPED)}."
@@ -155,6 +157,26 @@ def load_weights_into(model: nn.Module, folder: Path, recipe: Recipe, leave_out:
             f"{folder / WEIGHTS} does not fit its recipe {recipe.name}: {first} "
             "Keep weights.safetensors and recipe.json of one training together."
         ) from error
+
+
+def start_from(model: nn.Module, source: Path) -> None:
+    """Fill a model with the weights of another run but for its classifiers, which stay as they are.
+
+    Args:
+        model: what to fill, in place.
+        source: run folder, or shipped network.
+    Raises:
+        CheckpointError: missing or damaged, or of another network.
+    """
+    weights = {name: value for name, value in load_weights(source).items() if CLASSIFIERS not in name}
+    own = {name: value for name, value in model.state_dict().items() if CLASSIFIERS not in name}
+    other = sorted(own.keys() ^ weights.keys()) or [k for k, v in own.items() if v.shape != weights[k].shape]
+    if other:
+        raise CheckpointError(
+            f"train.start={source} is another network than this recipe's: {len(other)} weights are missing, unknown or "
+            f"of another shape (first: {other[0]}). Set model.* as {source / RECIPE} has them, or train.start=none."
+        )
+    model.load_state_dict(weights, strict=False)
 
 
 def load_recipe(folder: Path) -> Recipe:

@@ -90,6 +90,9 @@ class Train:
         checkpoint_steps: also save every so many steps within an epoch; 0 for the ends of epochs only.
         frozen_stages: first stages of the backbone that keep the weights and statistics they start with; see
             ``Backbone.stages``.
+        start: a run folder, or a network that comes with crosscam, whose weights the training begins with; its
+            classifiers, which are of other people, are left out. None for the backbone's weights alone
+            (``model.pretrained``).
         sync_batch_norm: with several processes, batch normalization over the whole batch instead of each one's part.
     """
 
@@ -102,6 +105,7 @@ class Train:
     swa_epochs: int = 0
     checkpoint_steps: int = 0
     frozen_stages: int = 0
+    start: str | None = None
     sync_batch_norm: bool = False
 
 

@@ -71,6 +71,10 @@ def _idle_training(recipe: Recipe) -> dict[str, str]:
         found["train.frozen_stages"] = f"model.system={recipe.model.system}, whose backbone is not one in stages"
     elif train.frozen_stages == stages:
         found["optim.lr_backbone"] = f"train.frozen_stages={stages}"
+    if recipe.adapt is not None:
+        found["train.start"] = "an adaptation, which starts from its network"
+    elif train.start is not None:
+        found["model.pretrained"] = f"train.start={train.start}, which brings the whole network"
     if isinstance(recipe.model, HACNNModel):
         found["optim.lr_backbone"] = f"model.system={recipe.model.system}, whose rate is optim.lr_head"
     return found
