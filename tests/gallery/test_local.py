@@ -160,6 +160,15 @@ def test_a_failing_disk_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     writer.close()
 
 
+def test_new_segments_are_on_the_disk_with_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (flushed.append(os.fstat(handle).st_ino), sync(handle)))
+    files = segments.SegmentFiles(tmp_path, 3)
+    files.append(1, 0, np.zeros((2, 3), np.float32), 0, b"picture")
+    assert flushed == [path.stat().st_ino for path in (files.rows_file(1), files.thumbs_file(1), tmp_path)]
+
+
 def test_a_compaction_that_fails_leaves_no_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer, _ = filled(tmp_path / "g")
     writer.forget(Where(camids=(1,)))
