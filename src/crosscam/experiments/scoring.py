@@ -283,8 +283,9 @@ def _alone(scored: Scored | None) -> Scored:
 
 
 def _no_reranking(recipe: Recipe) -> DataError:
+    does = "compares people by a distance of its own" if recipe.evaluation.normalize else "keeps their lengths"
     return DataError(
-        f"Re-ranking works on Euclidean distances, but {recipe.name} compares people by a distance of its own. "
+        f"Re-ranking works on Euclidean distances of descriptors of length 1, but {recipe.name} {does}. "
         "Leave re-ranking out."
     )
 
