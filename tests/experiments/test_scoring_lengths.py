@@ -41,5 +41,5 @@ def test_lengths_count_where_the_recipe_says_so(rendered: ReidDataset) -> None:
     expected = evaluate_ranking(distances, labels[0], labels[2], labels[1], labels[3])
     assert raw.result.mAP == pytest.approx(expected.mAP, abs=1e-6)
     assert raw.result.mAP != pytest.approx(unit.result.mAP, abs=1e-3)
-    with pytest.raises(DataError, match="trinet keeps their lengths. Leave re-ranking out"):
+    with pytest.raises(DataError, match=r"trinet keeps their lengths\. Leave re-ranking out"):
         check_scoring(kept, rendered, Levels(), Reranking(2, 1))
