@@ -43,3 +43,11 @@ def test_lengths_count_where_the_recipe_says_so(rendered: ReidDataset) -> None:
     assert raw.result.mAP != pytest.approx(unit.result.mAP, abs=1e-3)
     with pytest.raises(DataError, match=r"trinet keeps their lengths\. Leave re-ranking out"):
         check_scoring(kept, rendered, Levels(), Reranking(2, 1))
+
+
+def test_re_ranking_keeps_the_average_precision_of_the_scores(rendered: ReidDataset) -> None:
+    recipe = find_recipe("trinet")
+    test = TestImages(rendered, recipe)
+    scored = test.score(Levels(), ap="trapezoid")
+    assert recipe.evaluation.ap == "step"
+    assert test.reranked(scored, Reranking(2, 1)).result.ap == scored.result.ap == "trapezoid"
