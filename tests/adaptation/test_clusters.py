@@ -82,6 +82,13 @@ def test_tracks_that_overlap_in_time_are_different_people() -> None:
     assert cluster(rows, units_of(elsewhere, OF_TRACKS), OF_TRACKS).max() + 1 == PEOPLE, "cameras can see them together"
 
 
+def test_tracks_that_end_and_begin_in_one_coarse_second_may_be_one_person() -> None:
+    times = {"a": (1, 1, 2), "b": (2, 2, 3), "c": (2, 3, 3)}
+    samples = [sample(k, 1, float(t), track) for track, some in times.items() for k, t in enumerate(some)]
+    apart = units_of(samples, SETTINGS).apart(np.array([0, 0, 1]), np.array([1, 2, 2]))
+    assert apart.tolist() == [False, False, True]
+
+
 def test_times_that_do_not_tell_frames_keep_nobody_apart_unless_asked() -> None:
     samples = [sample(k, 1, float(k // 4)) for k in range(12)]
     units = units_of(samples, SETTINGS)
