@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosscam.adaptation.pseudo_labels import Rows, _split, check_clusters, cluster, measure, track_silhouette
+from crosscam.adaptation.pseudo_labels import (
+    Rows,
+    _numbered,
+    _split,
+    check_clusters,
+    cluster,
+    measure,
+    track_silhouette,
+)
 from crosscam.adaptation.units import units_of
 from crosscam.data.records import Sample
 from crosscam.errors import DataError
@@ -96,6 +104,10 @@ def test_of_a_cluster_that_is_split_the_largest_units_choose_first_and_all_take_
     # The track is the first part, and the first picture joins it; the second was in one frame with that, and is a part
     # of its own. The last picture is nearer to this one.
     assert _split(np.zeros(4, np.int64), rows, units).tolist() == [0, 1, 0, 1]
+
+
+def test_clusters_that_are_too_small_after_a_split_are_none() -> None:
+    assert _numbered(np.array([2, 2, 0, -1, 1, 1]), 2).tolist() == [0, 0, -1, -1, 1, 1]
 
 
 def test_times_that_do_not_tell_frames_keep_nobody_apart_unless_asked() -> None:

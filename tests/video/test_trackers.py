@@ -31,6 +31,31 @@ def test_a_person_behind_a_pillar_is_the_same_person(rate: int) -> None:
     assert set(numbers) == {1}
 
 
+def box_at(left: float) -> Boxes:
+    return np.array([[left, 10.0, left + 40, 110]])
+
+
+def test_a_track_that_is_not_seen_stops_after_a_second() -> None:
+    tracker = PlainTracker()
+    for k in range(26):  # 200 px a second
+        tracker.update(as_detections(box_at(8 * k)), k / 25)
+    for seconds in (1.8, 2.1, 2.3):
+        tracker.update(as_detections(box_at(0)[:0]), seconds)
+    assert tracker.update(as_detections(box_at(400)), 2.4).tolist() == [1]
+
+
+def test_very_unlikely_boxes_continue_no_track() -> None:
+    tracker = PlainTracker()
+    tracker.update(as_detections(box_at(0)), 0.0)
+    assert tracker.update(Detections(box_at(0), np.array([0.05])), 0.1).tolist() == [-1]
+
+
+def test_a_box_beside_the_track_continues_it() -> None:
+    tracker = PlainTracker()
+    tracker.update(as_detections(box_at(0)), 0.0)
+    assert tracker.update(as_detections(box_at(45)), 0.5).tolist() == [1]
+
+
 class Package:
     """A tracker with the interface of the package: it names a track from its second box on."""
 
