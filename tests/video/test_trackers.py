@@ -31,7 +31,7 @@ def test_a_person_behind_a_pillar_is_the_same_person(rate: int) -> None:
     assert set(numbers) == {1}
 
 
-def box_at(left: float) -> Boxes:
+def box_at(left: float) -> np.ndarray:
     return np.array([[left, 10.0, left + 40, 110]])
 
 
