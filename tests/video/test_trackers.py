@@ -11,10 +11,11 @@ import pytest
 from drawn_video import RATE, Boxes
 
 from crosscam.video import tracking, watching
+from crosscam.video.decoding import Frame
 from crosscam.video.detections import Detections, as_detections
 from crosscam.video.live import open_source
 from crosscam.video.tracking import LibraryTracker, PlainTracker
-from crosscam.video.tracks import WatchSettings
+from crosscam.video.tracks import OpenTracks, WatchSettings
 from crosscam.video.watching import watch
 
 
@@ -54,6 +55,17 @@ def test_a_box_beside_the_track_continues_it() -> None:
     tracker = PlainTracker()
     tracker.update(as_detections(box_at(0)), 0.0)
     assert tracker.update(as_detections(box_at(45)), 0.5).tolist() == [1]
+
+
+def test_a_number_that_comes_back_after_its_track_was_over_is_a_new_track() -> None:
+    class One:
+        def update(self, found: Detections, seconds: float) -> np.ndarray:
+            return np.array([7])
+
+    tracks = OpenTracks(One(), WatchSettings(longest=1.0))
+    frame = np.zeros((200, 200, 3), np.uint8)
+    ended = [tracks.add(Frame(n, n / 2, frame), as_detections(box_at(10))) for n in range(8)]
+    assert [track.number for some in (*ended, tracks.end()) for track in some] == [1, 2]
 
 
 class Package:
