@@ -84,7 +84,7 @@ class ReidDataset:
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change with any path, identity, camera or subset, and a ranked track.
 
-        Paths count relative to the root or the folder of distractors, so that copies elsewhere have the same fingerprint.
+        Paths count relative to the root or the folder of distractors: copies elsewhere have the same fingerprint.
         """
         roots = [root for root in (self.distractors, self.root) if root is not None]
         unit = "|tracklets" if self.tracklets else ""
