@@ -228,9 +228,9 @@ def test_an_image_counts_once_in_a_subset_and_is_one_person(tmp_path: Path) -> N
         return tmp_path / "t.csv"
 
     assert len(read_table(table("a.jpg,1,1,query", "a.jpg,1,1,gallery")).gallery) == 1
-    with pytest.raises(DataError, match="line 3: .*a.jpg stands in line 2 already"):
+    with pytest.raises(DataError, match=r"line 3: .*a\.jpg stands in line 2 already"):
         read_table(table("a.jpg,1,1,gallery", "./a.jpg,1,1,gallery"))
-    with pytest.raises(DataError, match="line 3: .*a.jpg has another pid in line 2"):
+    with pytest.raises(DataError, match=r"line 3: .*a\.jpg has another pid in line 2"):
         read_table(table("a.jpg,1,1,train", "a.jpg,2,1,gallery"))
 
 
