@@ -39,6 +39,9 @@ def test_thresholds_are_shown_and_written(crosscam: Run, place: Path, own: Path)
     assert status == 0
     assert "Rests on 32 pairs of one person" in " ".join(out.split())
     assert "as there is no query and gallery" in err
+    people = read_dataset(place / "people")
+    trained, every = ({s.pid for s in samples if s.pid > 0} for samples in (people.train, read_dataset(own).train))
+    assert f"warning: {len(trained)} of the {len(every)} people trained this network" in " ".join(err.split())
     found = Calibration.from_json((place / "cal/found.json").read_text())
     assert found.fmr == 0.2
     assert json.loads(crosscam(f"calibrate run --data own.csv {RATES} --json")[1]) == json.loads(found.to_json())

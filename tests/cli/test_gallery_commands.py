@@ -57,6 +57,23 @@ def test_create_add_search(crosscam: Run, filled: Path) -> None:
     assert query.pid not in {hit["pid"] for hit in hits}
 
 
+def test_an_image_of_two_subsets_is_added_once_and_other_labels_are_told(crosscam: Run, place: Path) -> None:
+    name = read_dataset(place / "people").query[0].path.relative_to(place).as_posix()
+    table = place / "t.csv"
+    table.write_text(f"path,pid,camid,split\n{name},7,1,query\n{name},7,1,gallery\n")
+    assert crosscam("gallery create h run")[0] == 0
+    told = as_json(crosscam("gallery add h t.csv --subset all --json"))
+    assert (told["added"], told["entries"]) == (1, 1)
+    status, _, err = crosscam("gallery add h t.csv")
+    assert (status, "has another" in err) == (0, False)
+    table.write_text(f"path,pid,camid,time\n{name},8,1,12\n")
+    status, _, err = crosscam("gallery add h t.csv --subset train")
+    assert status == 0
+    assert "of 1 of the pictures that were there the gallery has another identity, camera, time or track" in err
+    with open_gallery(place / "h") as gallery:
+        assert [(e.pid, e.time) for e in gallery.entries()] == [(7, None)]
+
+
 def test_search_as_a_table_and_as_a_page(crosscam: Run, filled: Path) -> None:
     query = read_dataset(filled / "people").query[0].path
     options = "--k 3 --parts torso=2,feet=0 --rerank 10 --html a/b.html"
@@ -210,14 +227,15 @@ def test_names_of_two_tables_are_not_merged(crosscam: Run, place: Path) -> None:
         assert why in err
         assert pids_in(place) == [1, 2, 1]
     # The same table goes on, also with numbers that nobody has; a name that pushes the others along is told of.
-    (place / "a.csv").write_text("\n".join(("path,pid,camid,split", *rows, rows[0].replace("x,1,", "z,1,"))) + "\n")
+    more = named_table(place, "z.csv", "z", first=5)[0]
+    (place / "a.csv").write_text("\n".join(("path,pid,camid,split", *rows, more)) + "\n")
     assert crosscam("gallery add g run a.csv")[0] == 0
     named_table(place, "d.csv", "78", first=3)
     assert crosscam("gallery add g run d.csv")[0] == 0
-    assert pids_in(place) == [1, 2, 1, 7, 8]
-    (place / "a.csv").write_text("\n".join(("path,pid,camid,split", *rows, rows[0].replace("x,1,", "w,1,"))) + "\n")
+    assert pids_in(place) == [1, 2, 1, 3, 7, 8]
+    (place / "a.csv").write_text("\n".join(("path,pid,camid,split", *rows, more.replace("z,1,", "w,1,"))) + "\n")
     status, _, err = crosscam("gallery add g run a.csv")
-    assert (status, "2 identities would get numbers of others in the gallery (1, 2)" in err) == (2, True)
+    assert (status, "3 identities would get numbers of others in the gallery (1, 2, 3)" in err) == (2, True)
     assert crosscam("gallery add g run b.csv --unlabelled --camids 0")[0] == 2  # a table says who is on the pictures
 
 

@@ -114,6 +114,12 @@ def test_join(crosscam: Run, place: Path) -> None:
     assert status == 0, err
     added = len(list((place / "strangers").iterdir()))
     assert len(read_dataset(place / "more.csv").gallery) == len(both.gallery) + added
+    assert crosscam("data holdout people cut.csv --distractors strangers --train-ids 2")[0] == 0
+    assert sum(s.pid == 0 for s in read_dataset(place / "cut.csv").gallery) == added
+    status, _, err = crosscam("gallery add g strangers --frames 2")
+    assert (status, "--frames is for data sets, and strangers is read as plain pictures" in err) == (2, True)
+    status, _, err = crosscam("extract run strangers x.npz --kind market1501")
+    assert (status, "--kind is for data sets" in err) == (2, True)
     status, _, err = crosscam("data join twice.csv people people")
     assert status == 2
     assert "is in data sets 1 and 2" in err

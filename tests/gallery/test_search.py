@@ -236,6 +236,6 @@ def test_known_paths_are_those_of_entries(opened: tuple[LocalGallery, Filled]) -
     paths = [entry.path for entry in data.entries[:50]]
     found = gallery.known_paths(paths + odd)
     assert set(found) == set(paths) == known & set(paths)
-    added = {entry.path: entry.added for entry in gallery.entries()}
-    assert all(when == added[path] for path, when in found.items())
+    entries = {entry.path: entry for entry in gallery.entries()}
+    assert all(entry == entries[path] for path, entry in found.items())
     assert gallery.known_paths([]) == {}

@@ -23,7 +23,13 @@ from crosscam.training.trainer import Trainer
 def test_the_last_epochs_are_averaged_and_their_statistics_are_renewed(rendered: ReidDataset, tmp_path: Path) -> None:
     recipe = small_recipe("train.epochs=3", "train.swa_epochs=2", "evaluation.every=0")
     ends: list[dict[str, Tensor]] = []
-    listeners = Listeners(epoch=lambda _: ends.append({k: v.clone() for k, v in trainer.model.state_dict().items()}))
+    kept: list[dict[str, Tensor]] = []
+
+    def keep(_: object) -> None:
+        ends.append({k: v.clone() for k, v in trainer.model.state_dict().items()})
+        kept.append(load_weights(tmp_path))
+
+    listeners = Listeners(epoch=keep)
     trainer = Trainer(recipe, rendered, tmp_path, listeners=listeners)
     with trainer.joined():
         trainer.fit()
@@ -44,6 +50,9 @@ def test_the_last_epochs_are_averaged_and_their_statistics_are_renewed(rendered:
     mean = torch.stack([x.mean(dim=(0, 2, 3)) for x in inputs]).mean(dim=0)
     torch.testing.assert_close(saved[f"{name}.running_mean"], mean, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(saved[f"{name}.running_mean"], ends[2][f"{name}.running_mean"])
+    # The mean that is kept after an epoch without scores can be used, too.
+    assert not torch.allclose(kept[1][f"{name}.running_mean"], ends[1][f"{name}.running_mean"])
+    assert kept[1][f"{name}.num_batches_tracked"] == len(batches)
 
 
 @pytest.mark.parametrize(

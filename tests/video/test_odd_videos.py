@@ -39,6 +39,25 @@ def seconds_of(folder: Path, rate: float | None = None) -> list[float]:
     return [round(frame.seconds, 6) for frame in open_source(str(folder), frame_rate=rate).frames()]
 
 
+def test_a_photograph_is_no_video(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "a.bmp", "a.webp", "a.tiff"):
+        Image.fromarray(PICTURE).save(tmp_path / name)
+        with pytest.raises(DataError, match="is one picture, in which nobody can be followed"):
+            open_source(str(tmp_path / name))
+
+
+def test_folders_of_frames_without_compression_are_told_apart(tmp_path: Path) -> None:
+    sources = []
+    for place, level in (("hall", 90), ("yard", 91), ("copy", 90)):
+        (tmp_path / place).mkdir()
+        for number in (1, 2, 3):
+            picture = np.full((24, 32, 3), level if number == 2 else 0, np.uint8)
+            Image.fromarray(picture).save(tmp_path / place / f"{number:06}.bmp")
+        sources.append(open_source(str(tmp_path / place)))
+    assert sources[0].key != sources[1].key
+    assert sources[0].key == sources[2].key
+
+
 def test_stamps_that_begin_late_are_no_missing_end(tmp_path: Path) -> None:
     source = VideoFile(write_video(tmp_path / "v.mkv", [PICTURE] * 5, [10**8 + 100 * k for k in range(5)]))
     assert [round(frame.seconds, 3) for frame in source.frames()] == [0, 0.1, 0.2, 0.3, 0.4]

@@ -16,7 +16,7 @@ import pytest
 from drawn_video import APART, HEIGHT, RATE, SPEED, WIDTH, Boxes, MeanColors, new_gallery, walk, write_video
 from numpy.typing import NDArray
 
-from crosscam.errors import ArgumentError, GalleryError
+from crosscam.errors import ArgumentError, DataError, GalleryError
 from crosscam.gallery import Where, open_gallery
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
@@ -24,6 +24,7 @@ from crosscam.video import watching
 from crosscam.video.choosing import Choice, judge, sharpness
 from crosscam.video.detections import NOTHING, Detections, as_detections
 from crosscam.video.live import open_source
+from crosscam.video.opening import open_detector
 from crosscam.video.tracking import PlainTracker, open_tracker
 from crosscam.video.tracks import WatchSettings
 from crosscam.video.watching import Watched, watch
@@ -183,6 +184,36 @@ def test_a_moved_video_is_the_same_video(video: Path, walkers: Walkers, tmp_path
     with new_gallery(tmp_path / "g") as gallery:
         watched(video, walkers[1], gallery)
         assert watched(tmp_path / "moved.mp4", walkers[1], gallery).complete
+
+
+def test_a_recording_that_has_grown_is_told_of(walkers: Walkers, tmp_path: Path) -> None:
+    notes: list[str] = []
+    with new_gallery(tmp_path / "g") as gallery:
+        video = write_video(tmp_path / "v.mp4", walkers[0][:45])
+        first = watched(video, walkers[1], gallery, note=notes.append)
+        assert notes == []
+        write_video(video, walkers[0])
+        whole = watched(video, walkers[1], gallery, note=notes.append)
+        assert (len(notes), len(gallery)) == (1, first.crops + whole.crops)
+        assert f"{first.tracks} tracks of that" in notes[0]
+        assert "--again forgets both" in notes[0]
+        once = watched(video, walkers[1], gallery, note=notes.append, again=True)
+        assert (len(notes), len(gallery)) == (1, once.crops)
+        write_video(video, walkers[0][:40])
+        watched(video, walkers[1], gallery, note=notes.append, start=START + 3600)
+        assert len(notes) == 1, "another recording under the name of the last one"
+
+
+def test_boxes_of_another_video_are_told_of(walkers: Walkers, tmp_path: Path) -> None:
+    video, det, notes = write_video(tmp_path / "v.mp4", walkers[0][:10]), tmp_path / "det.txt", list[str]()
+    det.write_text("".join(f"{frame},-1,100,30,50,110,1\n" for frame in range(1, 15)))
+    watch(open_source(str(video)), open_detector(str(det)), out=tmp_path / "out", note=notes.append)
+    assert len(notes) == 1
+    assert "boxes in 4 frames behind the last one" in notes[0]
+    for frame in ("0", "nan", "1.5", "inf"):
+        det.write_text(f"{frame},-1,100,30,50,110,1\n")
+        with pytest.raises(DataError, match=f"line 1: frame {frame}. Frames of a MOT det.txt count from 1"):
+            open_detector(str(det))
 
 
 def test_files_instead_of_a_gallery(video: Path, walkers: Walkers, tmp_path: Path) -> None:

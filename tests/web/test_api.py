@@ -225,6 +225,23 @@ def test_searches_that_cannot_be(client: TestClient, data: dict[str, Any], words
     assert 400 <= answer.status_code < 500
 
 
+@pytest.mark.parametrize(
+    ("path", "data", "words"),
+    [
+        ("/search", {"query": "e1", "camera": "2"}, "Unknown form field 'camera'. Did you mean cameras?"),
+        ("/search", {"query": "e1", "k": "3"}, "Unknown form field 'k'. Known: cameras, limit, parts, picture"),
+        ("/search?limit=3", {"query": "e1"}, "Unknown query parameter 'limit'. This call has no query parameters."),
+        ("/entries?camids=2", None, "Unknown query parameter 'camids'. Did you mean camid?"),
+        ("/journeys?limits=2", None, "Unknown query parameter 'limits'. Did you mean limit?"),
+    ],
+)
+def test_what_a_call_does_not_know_is_refused(
+    client: TestClient, path: str, data: dict[str, Any] | None, words: str
+) -> None:
+    answer = client.get(f"{API}{path}") if data is None else client.post(f"{API}{path}", data=data)
+    assert words in one_line(answer, 422)
+
+
 def test_bodies_that_cannot_be_read(client: TestClient) -> None:
     headers = {"content-type": "application/json"}
     for body in (b"", b"{", b"[]", b'{"ids": ["\\ud800"]}', b'{"\\ud800": 1}', b'{"ids": [1e400]}', b"\xff"):

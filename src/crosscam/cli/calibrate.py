@@ -27,6 +27,7 @@ from crosscam.shipped import run_folder
 from crosscam.system.files import check_file, write_atomically, write_text
 from crosscam.system.locks import only_writer
 from crosscam.system.text import parse_json
+from crosscam.training.provenance import load_trained_on, overlap
 
 SHOWN_CAMERA_PAIRS = 12
 # The protocol of data sets that can be tested as a whole.
@@ -77,6 +78,17 @@ class Calibrate:
             raise DataError(f"{error}{self._more_pictures()}") from error
         out = self.out or output_of(self.run_folder, "calibration.json")
         with only_writer(out), bars(self.general.json) as progress:
+            shared = overlap(
+                load_trained_on(self.run_folder),
+                replace(dataset, train=(), query=samples, gallery=()),
+                counting(progress, "looking for people of the training"),
+            )
+            if shared.pids:
+                say(
+                    f"warning: {len(shared.pids):,} of the {shared.tested_people:,} people trained this network, which "
+                    "knows them better than others: these thresholds let through more, and miss more, elsewhere. Leave "
+                    "them out, or calibrate on other people."
+                )
             descriptors = extractor.files([s.path for s in samples], counting(progress, "describing"))
         origin = Origin(dataset.name, dataset.fingerprint(), extractor.fingerprint, extractor.flip)
         found = calibrate(descriptors, *labels, origin, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)

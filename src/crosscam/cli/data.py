@@ -184,8 +184,10 @@ class Holdout:
     def run(self) -> None:
         """Cut, write and count."""
         check_file(self.out)
-        dataset = self.reading.read(self.path)
+        dataset = replace(self.reading, distractors=None).read(self.path)
         cut = holdout(dataset, num_train_ids=self.train_ids, test_share=self.test_share, seed=self.seed)
+        if self.reading.distractors is not None:
+            cut = with_distractors(cut, self.reading.distractors)
         for note in cut.notes:
             say(f"note: {note}")
         _write_and_count(cut, self.out, self.general.json)

@@ -92,6 +92,7 @@ class Extract:
     def _entries(self) -> list[Entry]:
         if self.dataset or is_table(self.pictures):
             return entries_of(self.reading.read_and_note(self.pictures))
+        self.reading.refuse_for_pictures(self.pictures, "kind")
         if is_list(self.pictures):
             listed = entries_of_list(self.pictures)
             told = self.reading.camids is not None or self.reading.camera is not None

@@ -102,6 +102,12 @@ class Add:
                 "gallery keeps what it has. Forget and add them again if they show something else. First: "
                 f"{added.changed[0]}."
             )
+        if added.differing:
+            say(
+                f"note: of {len(added.differing):,} of the pictures that were there the gallery has another identity, "
+                "camera, time or track, and keeps it. 'crosscam gallery update' changes it. First: "
+                f"{added.differing[0]}."
+            )
         for path, fault in added.damaged:
             say(f"left out: {path}: {fault}")
         if self.general.json:

@@ -94,6 +94,9 @@ class Search:
             names = [block.name for block in gallery.layout]
             show_json([_as_json(hit, names) | {"verdict": v} for hit, v in zip(hits, verdicts, strict=True)])
             return
+        if not hits:
+            say(f"None of the {len(gallery):,} entries of {self.gallery} fits." if len(gallery) else "No entries yet.")
+            return
         rows = [
             (
                 str(rank),

@@ -108,8 +108,20 @@ class Reading:
             return has_pictures(path)
         return found[0] == "cameras" or (found[0] == "folders" and self.camids is None)
 
+    def refuse_for_pictures(self, path: Path, *names: str) -> None:
+        """Refuse options that mean nothing for pictures of nobody known, and ``names`` of others that do not.
+
+        Raises:
+            ArgumentError: one of them is given.
+        """
+        for name in (*names, "protocol", "split", "boxes", "extract_to", "frames", "distractors"):
+            if getattr(self, name) is not None:
+                option = name.replace("_", "-")
+                raise ArgumentError(f"--{option} is for data sets, and {path} is read as plain pictures. Leave it out.")
+
     def read_unlabeled(self, path: Path) -> ReidDataset:
         """Pictures of which nothing says who is on them; with a hint where their folders might."""
+        self.refuse_for_pictures(path)
         pictures = read_pictures(path, camids=self.camids, camera=self.camera)
         found = recognize(path) if self.kind is None and path.is_dir() else None
         hint = HINTS.get(found[0]) if found is not None else None

@@ -54,6 +54,7 @@ class ReidDataset:
         notes: what the reader left out or decided, one sentence each; never silent.
         renumbered: whether the reader numbered the identities itself, so that a number means somebody else elsewhere.
         tracklets: whether tracklets are ranked in place of images, see :mod:`crosscam.data.tracklets`.
+        distractors: the folder of further distractors, see :mod:`crosscam.data.datasets.distractors`; None for none.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ReidDataset:
     notes: tuple[str, ...] = field(default=())
     renumbered: bool = False
     tracklets: bool = False
+    distractors: Path | None = None
 
     @property
     def subsets(self) -> dict[str, tuple[Sample, ...]]:
@@ -82,13 +84,15 @@ class ReidDataset:
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change with any path, identity, camera or subset, and a ranked track.
 
-        Paths count relative to the root, so that a copy elsewhere has the same fingerprint.
+        Paths count relative to the root or the folder of distractors: copies elsewhere have the same fingerprint.
         """
+        roots = [root for root in (self.distractors, self.root) if root is not None]
         unit = "|tracklets" if self.tracklets else ""
         digest = hashlib.sha256(f"{self.name}|{self.protocol}{unit}".encode())
         for subset, samples in self.subsets.items():
             for s in samples:
-                path = s.path.relative_to(self.root) if s.path.is_relative_to(self.root) else s.path
+                root = next((root for root in roots if s.path.is_relative_to(root)), None)
+                path = s.path if root is None else s.path.relative_to(root)
                 track = f"|{s.track}" if self.tracklets else ""
                 line = f"{subset}|{path.as_posix()}|{s.pid}|{s.camid}{track}\n"
                 digest.update(line.encode("utf-8", "surrogateescape"))

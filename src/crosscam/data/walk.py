@@ -13,6 +13,8 @@ from pathlib import Path
 from crosscam.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+# Folders that cannot be read: so many are named.
+NAMED = 5
 NaturalKey = tuple[tuple[str | tuple[int, str], ...], str]
 
 
@@ -75,7 +77,7 @@ def find_files(root: Path) -> Found:
     A folder that several links lead to is read once, by its own name if it lies in ``root`` itself.
 
     Raises:
-        DataError: folders that cannot be read; each is named.
+        DataError: folders that cannot be read; the first of them are named.
     """
     found = Found([], [])
     seen: set[tuple[int, int]] = set()
@@ -101,8 +103,9 @@ def find_files(root: Path) -> Found:
             else:
                 (found.pictures if is_image_name(entry.name) else found.others).append(place)
     if unreadable:
+        named = sorted(unreadable)[:NAMED] + ([f"and {len(unreadable) - NAMED:,} more"] if unreadable[NAMED:] else [])
         raise DataError(
-            f"{len(unreadable):,} folders in {root} cannot be read: {', '.join(sorted(unreadable))}. "
+            f"{len(unreadable):,} folders in {root} cannot be read: {', '.join(named)}. "
             "Check their permissions, or move them elsewhere."
         )
     for files in (found.pictures, found.others):

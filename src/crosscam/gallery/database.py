@@ -262,11 +262,15 @@ class Database:
             found[row[0]] = Entry(*(*row[:7], names.get(row[2])))
         return found
 
-    def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
-        """Those of some paths that entries have, and when they were added; looks at every entry once."""
+    def known_paths(self, paths: Iterable[str]) -> dict[str, Entry]:
+        """Those of some paths that entries have, with the newest entry of each; looks at every entry once."""
         asked = json.dumps(list(paths))
-        query = "SELECT path, added FROM entries WHERE path IN (SELECT value FROM json_each(?))"
-        return dict(self.connection.execute(query, (asked,)))
+        columns, names = "id, path, camid, pid, time, tracks.name, added", self.camera_names()
+        query = (
+            f"SELECT {columns} FROM entries LEFT JOIN tracks ON track = code "
+            "WHERE path IN (SELECT value FROM json_each(?)) ORDER BY id"
+        )
+        return {row[1]: Entry(*row, names.get(row[2])) for row in self.connection.execute(query, (asked,))}
 
     def slots(self, ids: Sequence[int]) -> dict[int, Slot]:
         """Where those of these entries that there are lie, by id."""

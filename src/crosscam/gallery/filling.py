@@ -20,7 +20,7 @@ from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.text_files import refuse_names
 from crosscam.data.walk import natural_key
 from crosscam.errors import CrosscamError, DataError, ImageError, ModelMismatchError
-from crosscam.gallery.entries import ModelIdentity, NewEntry, Where, name_of
+from crosscam.gallery.entries import Entry, ModelIdentity, NewEntry, Where, name_of
 from crosscam.gallery.interface import Gallery
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes.checkpoint import WEIGHTS
@@ -47,12 +47,14 @@ class Filled:
         known: pictures that the gallery had already, by their path.
         damaged: pictures that could not be read, and why.
         changed: known pictures whose file has changed since: the gallery has what was there before.
+        differing: known pictures that come with another identity, camera, time or track than the gallery has of them.
     """
 
     ids: tuple[int, ...]
     known: int
     damaged: tuple[tuple[Path, str], ...]
     changed: tuple[Path, ...] = ()
+    differing: tuple[Path, ...] = ()
 
 
 def fill(
@@ -71,7 +73,8 @@ def fill(
     Args:
         gallery: opened for writing, of the extractor's model; see :func:`matching_extractor`.
         extractor: describes the pictures.
-        samples: the pictures; one whose path the gallery knows is left alone, and counted.
+        samples: the pictures; one whose path the gallery knows is left alone, and counted; one that comes twice, as in
+            query and gallery, is added once.
         labeled: whether the samples' pid means anything.
         thumbnails: keep a small copy of each picture.
         skip_damaged: leave pictures that cannot be read out, and tell which, instead of stopping.
@@ -84,9 +87,14 @@ def fill(
     if not spell_names:
         instead = "Rename the files; nothing was added."
         refuse_names((t for s in samples for t in (os.path.abspath(s.path), s.track or "")), "a gallery", instead)
-    samples = number_cameras(gallery, samples)
+    once: dict[str, Sample] = {}
+    for sample in number_cameras(gallery, samples):
+        once.setdefault(kept_name(sample.path), sample)
+    samples = list(once.values())
     known = gallery.known_paths({kept_name(s.path) for s in samples})
-    changed = [s.path for s in samples if _changed_since(s.path, known.get(kept_name(s.path)))]
+    there = [(s, known[kept_name(s.path)]) for s in samples if kept_name(s.path) in known]
+    changed = [s.path for s, entry in there if _changed_since(s.path, entry.added)]
+    differing = [s.path for s, entry in there if _differs(_entry(s, labeled), entry)]
     new = [s for s in samples if kept_name(s.path) not in known]
     ids: list[int] = []
     damaged: list[tuple[Path, str]] = []
@@ -109,14 +117,20 @@ def fill(
         done += len(some)
         if progress:
             progress(done, len(new))
-    return Filled(tuple(ids), len(samples) - len(new), tuple(damaged), tuple(changed))
+    return Filled(tuple(ids), len(samples) - len(new), tuple(damaged), tuple(changed), tuple(differing))
 
 
-def _changed_since(path: Path, added: float | None) -> bool:
+def _differs(given: NewEntry, kept: Entry) -> bool:
+    """Whether a picture comes with another identity, camera, time or track than the gallery has of it."""
+    names = ("camid", "pid", "time", "track")
+    return any(getattr(given, name) not in (None, getattr(kept, name)) for name in names)
+
+
+def _changed_since(path: Path, added: float) -> bool:
     """Whether a file has changed, or another one has taken its place, since it was added."""
     _, content, file = stamp_of(path)
     # On Windows the last is the time when the file was made.
-    return added is not None and (file if os.name == "posix" else content) > added * 1e9
+    return (file if os.name == "posix" else content) > added * 1e9
 
 
 def identify_model(source: Path, extractor: Extractor) -> ModelIdentity:

@@ -168,8 +168,8 @@ class Gallery(ABC):
         """
 
     @abstractmethod
-    def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
-        """Those of some paths that entries have, and when they were added, in seconds of the Unix epoch."""
+    def known_paths(self, paths: Iterable[str]) -> dict[str, Entry]:
+        """Those of some paths that entries have, with the newest entry of each."""
 
     @abstractmethod
     def descriptors(self, ids: Sequence[int]) -> NDArray[np.float32]:

@@ -93,8 +93,8 @@ class LocalGallery(Gallery):
         """Entries by id."""
         return self._store.entries(ids)
 
-    def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
-        """Those of some paths that entries have, and when they were added."""
+    def known_paths(self, paths: Iterable[str]) -> dict[str, Entry]:
+        """Those of some paths that entries have, with the newest entry of each."""
         with self._store.turn():
             return self._store.database.known_paths(paths)
 

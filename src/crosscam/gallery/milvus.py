@@ -173,14 +173,14 @@ class MilvusGallery(Gallery):
         names = self.camera_names()
         return [to_entry(record, names) for record in self._tables.records(ids, FIELDS)]
 
-    def known_paths(self, paths: Iterable[str]) -> dict[str, float]:
-        """Those of some paths that entries have, and when they were added."""
-        asked, found = list(paths), dict[str, float]()
+    def known_paths(self, paths: Iterable[str]) -> dict[str, Entry]:
+        """Those of some paths that entries have, with the newest entry of each."""
+        asked, names, found = list(paths), self.camera_names(), list[Entry]()
         for first in range(0, len(asked), AT_ONCE):
             some = f"path in {json.dumps(asked[first : first + AT_ONCE])}"
-            records = self._client.query(self._address.collection, filter=some, output_fields=["path", "added"])
-            found |= {str(record["path"]): float(record["added"]) for record in records}
-        return found
+            records = self._client.query(self._address.collection, filter=some, output_fields=list(FIELDS))
+            found += [to_entry(record, names) for record in records]
+        return {entry.path: entry for entry in sorted(found, key=lambda entry: entry.id)}
 
     def descriptors(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """(N, D) descriptors by id."""

@@ -193,7 +193,7 @@ class Trainer(RunState):
                     self.renew_labels(images)
                     self._train_epoch(images, stop)
                     scored = evaluate is not None and every and (self.epoch % every == 0 or self.epoch == last)
-                    average_epoch(self, images, renew=bool(scored) or self.epoch == last)
+                    average_epoch(self, images)
                     if scored or self.epoch == last:
                         self.fit_projection(images)
                     self._end_epoch(evaluate if scored else None)

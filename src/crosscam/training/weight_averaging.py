@@ -17,13 +17,14 @@ from crosscam.training.plan import freeze_stages
 from crosscam.training.run import FIT_IMAGES, RunState
 
 
-def average_epoch(run: RunState, images: Images, *, renew: bool) -> None:
+def average_epoch(run: RunState, images: Images) -> None:
     """Take the weights at the end of an epoch into the mean, if it is one of the last ``train.swa_epochs``.
+
+    Its batch normalization then gets statistics of its own, for each epoch leaves weights that may be used.
 
     Args:
         run: the training; its ``average`` is changed.
         images: of the training.
-        renew: whether the mean is used next, so that its batch normalization needs statistics of its own.
     """
     train = run.recipe.train
     count = run.epoch - (train.epochs - train.swa_epochs)
@@ -37,8 +38,7 @@ def average_epoch(run: RunState, images: Images, *, renew: bool) -> None:
             run.average[name].lerp_(value, 1 / count)
         else:
             run.average[name].copy_(value)
-    if renew:
-        _renew_statistics(run, images)
+    _renew_statistics(run, images)
 
 
 @torch.no_grad()

@@ -164,6 +164,11 @@ def opened_video(address: str, options: dict[str, str] | None = None, **how: Any
             ) from error
         if "://" not in address and set(container.format.name.split(",")) & TEXTS:
             raise DataError(f"{shown} is a text and not a video that can be read. Expected a video file.")
+        if container.format.name.endswith("_pipe") or container.format.name == "image2":
+            raise DataError(
+                f"{shown} is one picture, in which nobody can be followed. Expected a video or a folder of frames; "
+                "'crosscam gallery add' takes pictures of one person each."
+            )
         covers = av.stream.Disposition.attached_pic  # the picture of a song
         stream = next((stream for stream in container.streams.video if not stream.disposition & covers), None)
         if stream is None:

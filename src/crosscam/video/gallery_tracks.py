@@ -45,10 +45,13 @@ class GalleryTracks:
         camera: its name, or its number as text.
         start: seconds of the Unix epoch at the first frame; None where it is not known.
         how: what decides the tracks, in words by name.
-        again: forget the tracks that the gallery has of this video.
+        again: forget the tracks that the gallery has of this video, and of a shorter one that lay there, by its start.
     Raises:
         GalleryError: the video was watched in another way.
         ValueError: a camera's name that cannot be kept.
+
+    Attributes:
+        note: what a user should know before the watching begins; empty where there is nothing.
     """
 
     def __init__(
@@ -70,8 +73,9 @@ class GalleryTracks:
         self._label = label
         self.crops = 0
         if again:
-            self._forget()
+            self._forget((source.key, *(self._earlier() if self._how["start"] is not None else ())))
         record = self._record()
+        self.note = "" if record else self._note_earlier()
         self._done: int = record.get("frame", -1)
         self.complete: bool = record.get("complete", False)
         if record and record["how"] != self._how:
@@ -174,16 +178,44 @@ class GalleryTracks:
         known = found if isinstance(found, dict) else {}
         self._gallery.set_document(DOCUMENT, {**known, self._source.key: record})
 
-    def _forget(self) -> None:
-        """Forget the video's tracks, and that it was watched."""
+    def _earlier(self) -> list[str]:
+        """Keys of other content that was watched at this place, for this camera and start: perhaps less of the same."""
+        found = self._gallery.document(DOCUMENT)
+        if self._source.live or not isinstance(found, dict):
+            return []
+        here = self._source.name, self._how["camera"], self._how["start"]
+        return [
+            key
+            for key, record in found.items()
+            if key != self._source.key
+            and (record.get("source"), record["how"].get("camera"), record["how"].get("start")) == here
+        ]
+
+    def _note_earlier(self) -> str:
+        """What to say of the tracks of other content at this place."""
+        prefixes = tuple(f"{key}-" for key in self._earlier())
+        names = (
+            {e.track for e in self._gallery.entries() if e.track and e.track.startswith(prefixes)} if prefixes else ()
+        )
+        if not names:
+            return ""
+        known = "--again forgets both." if self._how["start"] is not None else "Forget these tracks, or give --start."
+        return (
+            f"{self._source.name} had other content when it was watched before, and {len(names):,} tracks of that, "
+            f"such as {min(names)}, stay. If it is more of the same recording, people are there twice now. {known}"
+        )
+
+    def _forget(self, keys: Sequence[str]) -> None:
+        """Forget the tracks of videos, and that they were watched."""
         if self._source.live:
             return
-        names = {e.track for e in self._gallery.entries() if e.track and e.track.startswith(f"{self._source.key}-")}
+        prefixes = tuple(f"{key}-" for key in keys)
+        names = {e.track for e in self._gallery.entries() if e.track and e.track.startswith(prefixes)}
         if names:
             self._gallery.forget(Where(tracks=tuple(sorted(names))))
         found = self._gallery.document(DOCUMENT)
-        if isinstance(found, dict) and self._source.key in found:
-            left = {key: record for key, record in found.items() if key != self._source.key}
+        if isinstance(found, dict) and set(keys) & found.keys():
+            left = {key: record for key, record in found.items() if key not in keys}
             self._gallery.set_document(DOCUMENT, left or None)
 
 

@@ -5,6 +5,7 @@ A line is ``frame,id,left,top,width,height,confidence,...``.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -49,6 +50,10 @@ class MotDetections:
         """People in a frame by number, counted from 0."""
         return self._frames.get(number + 1, NOTHING)
 
+    def beyond(self, number: int) -> int:
+        """Frames with people behind the one with a number, counted from 0."""
+        return sum(frame > number + 1 for frame in self._frames)
+
 
 def read_mot(path: Path) -> dict[int, Detections]:
     """Detections by frame, counted from 1.
@@ -57,7 +62,7 @@ def read_mot(path: Path) -> dict[int, Detections]:
     counts as 1 too.
 
     Raises:
-        DataError: no such file, or a line that is not at least six numbers.
+        DataError: no such file, or a line that is not at least six numbers, the first a frame from 1 on.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -74,6 +79,8 @@ def read_mot(path: Path) -> dict[int, Detections]:
                 f"{path}, line {number}: {line!r:.60} is not a line of a MOT det.txt. Expected "
                 "frame,-1,left,top,width,height,confidence."
             ) from error
+        if not (math.isfinite(frame) and frame >= 1 and frame == int(frame)):
+            raise DataError(f"{path}, line {number}: frame {frame:g}. Frames of a MOT det.txt count from 1.")
         score = more[0] if more and more[0] >= 0 else 1.0
         rows.setdefault(int(frame), []).append((left, top, left + width, top + height, min(score, 1.0)))
     return {frame: as_detections(np.array(found)) for frame, found in rows.items()}

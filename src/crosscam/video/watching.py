@@ -12,12 +12,14 @@ from pathlib import Path
 from crosscam.errors import ArgumentError
 from crosscam.gallery.interface import Gallery
 from crosscam.inference.extractor import Extractor
+from crosscam.system.text import counted
 from crosscam.video.cameras import Zones
 from crosscam.video.decoding import USUAL_RATE, Frame, Source
 from crosscam.video.detections import Detections, Detector, as_detections
 from crosscam.video.gallery_tracks import GalleryTracks, as_how
 from crosscam.video.journal import Journal
 from crosscam.video.live import FrameFolder
+from crosscam.video.mot import MotDetections
 from crosscam.video.opening import identify_detector, knows_frames
 from crosscam.video.tiles import Tiled
 from crosscam.video.tracking import open_tracker
@@ -120,6 +122,8 @@ def watch(
         writer = None
         if gallery is not None and extractor is not None and camera is not None:
             writer = GalleryTracks(gallery, extractor, source, camera, start, how, again)
+            if writer.note:
+                note(writer.note)
             if writer.complete and out is None:
                 watched.complete = True
                 return watched
@@ -164,8 +168,10 @@ class _Run:
         """Take all frames."""
         watched = self.watched
         first: float | None = None
+        last = 0
         flushed = clock.monotonic()
         for frame in self._frames():
+            last = frame.number
             if first is None:
                 first = frame.seconds
                 self._look_at_zone(*frame.pixels.shape[:2])
@@ -184,6 +190,17 @@ class _Run:
         self.pending += [(track, None) for track in tracks.end() if self._wanted(track)]
         self._flush(None)
         self._tell()
+        self._look_beyond(last)
+
+    def _look_beyond(self, last: int) -> None:
+        """Tell of boxes that no frame has, as where they are of another video."""
+        if isinstance(self.detector, MotDetections) and self.settings.rate is None:
+            count = self.detector.beyond(last)
+            if count:
+                self.note(
+                    f"{self.detector.path} has boxes in {counted(count, 'frame')} behind the last one of "
+                    f"{self.source.name}: they count for nobody. Is it of this video?"
+                )
 
     def _look_at_zone(self, height: int, width: int) -> None:
         if self.zone is not None and not self.zone.meets(height, width):

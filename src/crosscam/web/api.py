@@ -13,6 +13,7 @@ from crosscam.gallery.calibrated import verdicts_of
 from crosscam.web import schemas as s
 from crosscam.web.forms import api_options
 from crosscam.web.service import MissingError, Service
+from crosscam.web.unknown_fields import refuse_unknown
 
 MEANINGS = {
     400: "Not a request that can be read.",
@@ -33,7 +34,7 @@ JPEG: dict[int | str, dict[str, Any]] = {
 EntryId = Annotated[int, Path(ge=1, le=2**53 - 1, examples=[1])]
 Pictures = Annotated[list[UploadFile], File(description="One or several pictures of one person.")]
 
-router = APIRouter(prefix="/api/v1", responses=ERRORS)
+router = APIRouter(prefix="/api/v1", responses=ERRORS, dependencies=[Depends(refuse_unknown)])
 
 
 def service_of(request: Request) -> Service:

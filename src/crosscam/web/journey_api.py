@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from crosscam.gallery import Entry
@@ -16,6 +16,7 @@ from crosscam.web.api import ERRORS, JPEG, EntryId, service_of, who_of
 from crosscam.web.byte_ranges import ranged
 from crosscam.web.schemas import Number, Numbers, Out, Strict
 from crosscam.web.service import MissingError
+from crosscam.web.unknown_fields import refuse_unknown
 
 CSV: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "A row for each track."}
@@ -164,7 +165,7 @@ class DecidedOut(BaseModel):
         return cls(last=None if last is None else DecisionOut.of(last), people=people)
 
 
-router = APIRouter(prefix="/api/v1", responses=ERRORS)
+router = APIRouter(prefix="/api/v1", responses=ERRORS, dependencies=[Depends(refuse_unknown)])
 
 
 @router.get("/journeys")

@@ -102,22 +102,24 @@ def test_names_survive_a_table(tmp_path: Path) -> None:
 
 def test_a_table_names_its_cameras(tmp_path: Path) -> None:
     draw(tmp_path / "a.jpg")
+    draw(tmp_path / "b.jpg")
 
     def read(text: str) -> list[tuple[int, str | None]]:
         (tmp_path / "t.csv").write_text(text, encoding="utf-8")
         return [(s.camid, s.camera) for s in read_table(tmp_path / "t.csv").train]
 
-    assert read("path,pid,camid\na.jpg,1,Süd\na.jpg,2,Nord\n") == [(2, "Süd"), (1, "Nord")]
-    assert read("path,pid,camera\na.jpg,1,Süd\na.jpg,2,Nord\n") == [(2, "Süd"), (1, "Nord")]
-    assert read("path,pid,camid,camera\na.jpg,1,7,Süd\na.jpg,2,8,\n") == [(7, "Süd"), (8, None)]
+    assert read("path,pid,camid\na.jpg,1,Süd\nb.jpg,2,Nord\n") == [(2, "Süd"), (1, "Nord")]
+    assert read("path,pid,camera\na.jpg,1,Süd\nb.jpg,2,Nord\n") == [(2, "Süd"), (1, "Nord")]
+    assert read("path,pid,camid,camera\na.jpg,1,7,Süd\nb.jpg,2,8,\n") == [(7, "Süd"), (8, None)]
     # A column of makers, and not of names.
-    assert read("path,pid,camid,camera\na.jpg,1,7,Axis\na.jpg,2,8,Axis\n") == [(7, None), (8, None)]
-    assert read("path,pid,camid\na.jpg,1,7\na.jpg,2,08\n") == [(7, None), (8, None)]
+    assert read("path,pid,camid,camera\na.jpg,1,7,Axis\nb.jpg,2,8,Axis\n") == [(7, None), (8, None)]
+    assert read("path,pid,camid\na.jpg,1,7\nb.jpg,2,08\n") == [(7, None), (8, None)]
 
 
 def test_times_of_a_table_are_seconds_or_dates(tmp_path: Path) -> None:
     draw(tmp_path / "a.jpg")
-    (tmp_path / "t.csv").write_text("path,pid,camid,time\na.jpg,1,1,2026-11-24 08:30\na.jpg,1,1,12.5\n")
+    draw(tmp_path / "b.jpg")
+    (tmp_path / "t.csv").write_text("path,pid,camid,time\na.jpg,1,1,2026-11-24 08:30\nb.jpg,1,1,12.5\n")
     assert sorted(s.time or 0 for s in read_table(tmp_path / "t.csv").train) == [12.5, 1_795_509_000.0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +90,14 @@ def test_distractors_join_the_gallery_and_match_nobody(tmp_path: Path) -> None:
     assert [(s.pid, s.path.name) for s in dataset.gallery[1:]] == [(0, "0000_c1s1_000001_00.jpg"), (0, "other.jpg")]
     assert dataset.name == "market1501-distractors"
     assert dataset.fingerprint() != plain.fingerprint()
+    for here, there in (("market", "copy/of/market"), ("500k", "elsewhere")):
+        (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(tmp_path / here, tmp_path / there)
+    copied = read_dataset(tmp_path / "copy/of/market", distractors=tmp_path / "elsewhere")
+    assert copied.fingerprint() == dataset.fingerprint()
+    (tmp_path / "elsewhere/2/other.jpg").rename(tmp_path / "elsewhere/1/other.jpg")
+    copied = read_dataset(tmp_path / "copy/of/market", distractors=tmp_path / "elsewhere")
+    assert copied.fingerprint() != dataset.fingerprint()
     assert any("2 distractors of" in note for note in dataset.notes)
     for folder, message in ((tmp_path / "none", "No folder"), (tmp_path / "market", "images of the data set itself")):
         with pytest.raises(DataError, match=message):

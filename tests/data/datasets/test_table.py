@@ -221,6 +221,19 @@ def test_camera_names_found_by_rule_are_numbered() -> None:
     assert "door = 1, yard = 2" in notes[0]
 
 
+def test_an_image_counts_once_in_a_subset_and_is_one_person(tmp_path: Path) -> None:
+    def table(*rows: str) -> Path:
+        (tmp_path / "a.jpg").touch()
+        (tmp_path / "t.csv").write_text("path,pid,camid,split\n" + "\n".join(rows))
+        return tmp_path / "t.csv"
+
+    assert len(read_table(table("a.jpg,1,1,query", "a.jpg,1,1,gallery")).gallery) == 1
+    with pytest.raises(DataError, match=r"line 3: .*a\.jpg stands in line 2 already"):
+        read_table(table("a.jpg,1,1,gallery", "./a.jpg,1,1,gallery"))
+    with pytest.raises(DataError, match=r"line 3: .*a\.jpg has another pid in line 2"):
+        read_table(table("a.jpg,1,1,train", "a.jpg,2,1,gallery"))
+
+
 def test_a_quotation_mark_that_is_never_closed_swallows_no_rows(tmp_path: Path) -> None:
     path = table(tmp_path, 'path,pid,camid,track\na.jpg,1,1,"t1\nb.jpg,2,2,t2\n')
     with pytest.raises(DataError, match="not a table: unexpected end of data"):

@@ -38,8 +38,12 @@ class Cells:
 
     def where(self, row: int) -> str:
         """Where a row stands, for messages."""
+        return f"{self.path}, {self.place(row)}"
+
+    def place(self, row: int) -> str:
+        """The same without the file."""
         kind = "row" if self.path.suffix.lower() == ".parquet" else "line"
-        return f"{self.path}, {kind} {self.lines[row]}"
+        return f"{kind} {self.lines[row]}"
 
 
 def read_cells(path: Path, wanted: Collection[str]) -> Cells:

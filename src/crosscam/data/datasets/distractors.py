@@ -25,7 +25,8 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
         )
     if not folder.is_dir():
         raise DataError(f"No folder {folder} with distractors. Check the path of --distractors.")
-    paths = find_files(Path(os.path.abspath(folder))).pictures
+    root = Path(os.path.abspath(folder))
+    paths = find_files(root).pictures
     known = {s.path for samples in dataset.subsets.values() for s in samples}
     if not paths or known & set(paths):
         what = "images of the data set itself" if paths else "no images"
@@ -33,4 +34,4 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
     added = tuple(Sample(path, DISTRACTOR_PID, 0) for path in paths)
     note = f"{len(added):,} distractors of {folder} are in the gallery and match nobody."
     gallery, notes = (*dataset.gallery, *added), (*dataset.notes, note)
-    return replace(dataset, name=f"{dataset.name}-distractors", gallery=gallery, notes=notes)
+    return replace(dataset, name=f"{dataset.name}-distractors", gallery=gallery, notes=notes, distractors=root)

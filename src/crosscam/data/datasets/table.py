@@ -65,6 +65,7 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
     samples = list(zip(paths, pids, camids_found, *_times_tracks(cells), cameras, strict=True))
     splits = _splits(cells, notes)
     _check_pids(cells, splits, pids)
+    _check_once(cells, splits, paths, pids)
     subsets: dict[str, list[Sample]] = defaultdict(list)
     for split, fields in zip(splits, samples, strict=True):
         subsets[split].append(Sample(*fields))
@@ -242,6 +243,22 @@ def _check_pids(cells: Cells, splits: Sequence[str], pids: Sequence[int]) -> Non
                 f"{cells.where(row)}: pid {pid} in {split}. Number identities from 1: "
                 "0 is a distractor and -1 junk, both for the gallery only."
             )
+
+
+def _check_once(cells: Cells, splits: Sequence[str], paths: Sequence[Path], pids: Sequence[int]) -> None:
+    """An image counts once in a subset, and shows one person."""
+    rows: dict[tuple[str, Path], int] = {}
+    people: dict[Path, int] = {}
+    for row, (split, path, pid) in enumerate(zip(splits, paths, pids, strict=True)):
+        before = rows.setdefault((split, path), row)
+        other = people.setdefault(path, row)
+        if before != row:
+            raise DataError(
+                f"{cells.where(row)}: {path} stands in {cells.place(before)} already. Expected each image once in a "
+                "subset, or it counts double; remove one of the two."
+            )
+        if pids[other] != pid:
+            raise DataError(f"{cells.where(row)}: {path} has another pid in {cells.place(other)}. Decide who it is.")
 
 
 def _protocol(cells: Cells) -> RankingProtocol:
