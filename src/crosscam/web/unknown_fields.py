@@ -1,4 +1,4 @@
-"""A parameter or form field that a call of the REST API does not have is refused: a misspelled filter filters nothing."""
+"""Parameters and form fields that a call of the REST API does not have are refused: a misspelled filter is no filter."""
 
 from __future__ import annotations
 
