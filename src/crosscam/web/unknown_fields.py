@@ -1,4 +1,4 @@
-"""Parameters and form fields that a call of the REST API does not have are refused: a misspelled filter is no filter."""
+"""A parameter or form field that a call of the REST API does not have is refused: it would filter nothing."""
 
 from __future__ import annotations
 
