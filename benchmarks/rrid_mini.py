@@ -7,8 +7,9 @@ every second of them, the half that no recipe was tuned by. With ``--peers`` the
 person-reidentification-retail networks, each as ``NAME/NAME.xml``, is scored on the same images, and with ``--again``
 run folders of the same recipe and other seeds. Without ``--peers`` the rows of these networks stay as an earlier call
 measured them, where the images are the same. Intervals are 95 %, by bootstrap over the tested identities. Speed, and
-scores by every engine, are of the last data set's images; int8 is calibrated on those of the one before it. Writes
-``benchmarks/results/rrid_mini.json``; each call adds to its ``looks``: how often an exam was looked at.
+scores by every engine, are of the last data set's images; int8 is calibrated on those of the one before it. The other
+networks of the package are timed beside. Writes ``benchmarks/results/rrid_mini.json``, or ``--out FILE`` for another
+``--model``; each call adds to its ``looks``: how often an exam was looked at.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from crosscam.training.provenance import versions
 RESULT = Path(__file__).parent / "results" / "rrid_mini.json"
 ENGINES = ("torch", "openvino", "openvino-int8")
 SPEED_PICTURES = 128
-FAST = "rrid-nano"
+OURS = ("rrid-mini", "rrid-mini-128", "rrid-nano")
 PEERS = "person-reidentification"
 Row = dict[str, Any]
 
@@ -81,12 +82,12 @@ def scores(name: str, dataset: ReidDataset, result: RankingResult) -> Row:
     }
 
 
-def own_scores(extractor: Extractor, again: Sequence[Path], dataset: ReidDataset) -> list[Row]:
-    """The network, runs of the same recipe, the fast network, and raw pixels."""
-    found = [("rrid-mini", described(extractor, dataset))]
-    found += [(f"rrid-mini, {run.name}", described(Extractor.load(run, engine="openvino"), dataset)) for run in again]
-    found.append((FAST, described(Extractor.load(FAST, engine="openvino"), dataset)))
-    rows = [scores(name, dataset, result) for name, result in found]
+def own_scores(name: str, extractor: Extractor, again: Sequence[Path], dataset: ReidDataset) -> list[Row]:
+    """The network, runs of the same recipe, the smallest network, and raw pixels."""
+    found = [(name, described(extractor, dataset))]
+    found += [(f"{name}, {run.name}", described(Extractor.load(run, engine="openvino"), dataset)) for run in again]
+    found.append((OURS[-1], described(Extractor.load(OURS[-1], engine="openvino"), dataset)))
+    rows = [scores(each, dataset, result) for each, result in found]
     pixels = TestImages(dataset, extractor.recipe).score_pixels()
     return [*rows, scores("raw pixels", dataset, pixels.result)]
 
@@ -177,19 +178,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     extractor = Extractor.load(options.model, engine="openvino")
+    name = str(options.model) if str(options.model) in OURS else OURS[0]
     rows: list[Row] = []
     datasets = [dataset for path in options.data for dataset in read_exams(path)]
     for dataset in datasets:
-        rows += own_scores(extractor, options.again, dataset)
+        rows += own_scores(name, extractor, options.again, dataset)
         rows += peer_scores(options.peers, dataset) if options.peers else kept_peers(options.out, dataset)
     pictures = [s.path for s in datasets[-1].gallery]
     engines = opened(options.model, [s.path for s in datasets[-2 if len(datasets) > 1 else -1].gallery][:128])
     speed = images_per_second(engines, pictures)
+    others = {each: images_per_second(opened(Path(each), pictures), pictures) for each in OURS if each != name}
     by_engine = scores_by_engine(engines, datasets[-1])
     looks = json.loads(options.out.read_text())["looks"] if options.out.is_file() else []
     looks.append({"time": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "model": extractor.fingerprint,
                   "data": [d.name for d in datasets], "note": options.note,
-                  "rank1": [row["rank1"] for row in rows if row["model"] == "rrid-mini"]})  # fmt: skip
+                  "rank1": [row["rank1"] for row in rows if row["model"] == name]})  # fmt: skip
     found = {
         "model": extractor.fingerprint,
         "megabytes": (run_folder(options.model) / WEIGHTS).stat().st_size / 1e6,
@@ -197,6 +200,7 @@ def main() -> None:
         "parameters": sum(p.numel() for p in extractor.model.parameters()),
         "input": [extractor.recipe.data.height, extractor.recipe.data.width],
         "images_per_second": speed,
+        "images_per_second_beside": others,
         "scores_by_engine": by_engine,
         "scores": rows,
         "looks": looks,
@@ -211,9 +215,11 @@ def main() -> None:
             f"mAP {100 * row['mAP']:5.1f}"
         )
     print(f"{found['megabytes']:.2f} MB, {found['dim']} numbers, {found['parameters']:,} parameters")
-    for name, value in speed.items():
-        row = by_engine[name]
-        print(f"{name} {value:.0f} images/s; {row['data']} rank-1 {100 * row['rank1']:.1f} mAP {100 * row['mAP']:.1f}")
+    for engine, value in speed.items():
+        row = by_engine[engine]
+        print(
+            f"{engine} {value:.0f} images/s; {row['data']} rank-1 {100 * row['rank1']:.1f} mAP {100 * row['mAP']:.1f}"
+        )
     options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,6 @@
-"""Make the shipped network of a run folder: ``python docs/make_rrid_mini.py RUN_FOLDER``.
+"""Make a shipped network of a run folder: ``python docs/make_rrid_mini.py RUN_FOLDER [NAME]``.
+
+NAME is ``rrid-mini`` unless another one is given.
 
 Classifiers are left out, and matrices become half precision; one-dimensional numbers (norms, biases) stay as they are.
 Refused if the file is larger than 12 MB or a descriptor of noise turns by more than 1e-3.
@@ -19,12 +21,13 @@ from torch.nn.functional import cosine_similarity
 
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.inference.describing import load_model
-from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.checkpoint import PROVENANCE, RECIPE, WEIGHTS, load_recipe, load_weights, save_weights
 from crosscam.recipes.recipe import Distill
 from crosscam.recipes.settings import recipe_to_json
 from crosscam.shipped import run_folder
 from crosscam.training.provenance import TRAINED_ON, save_trained_on
+from crosscam.training.teachers import unlabeled_paths
 
 MOST_BYTES = 12_000_000
 MOST_RECORD_BYTES = 300_000
@@ -51,11 +54,11 @@ def write_record(table: Path, target: Path) -> None:
 
 def main() -> None:
     """Convert, check, copy."""
-    target = run_folder(Path("rrid-mini"))
     if sys.argv[1] == "--record":
-        write_record(Path(sys.argv[2]), target)
+        write_record(Path(sys.argv[2]), run_folder(Path("rrid-mini")))
         return
-    source = Path(sys.argv[1])
+    source, name = Path(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "rrid-mini"
+    target = run_folder(Path(name))
     target.mkdir(exist_ok=True)
     recipe = load_recipe(source)
     weights = {k: v for k, v in load_weights(source).items() if "_classifiers." not in k}
@@ -71,14 +74,26 @@ def main() -> None:
     if size > MOST_BYTES or cosine < LEAST_COSINE:
         (target / WEIGHTS).unlink()
         sys.exit(f"{source}: {size:,} bytes (at most {MOST_BYTES:,}), cosine {cosine:.6f} (at least {LEAST_COSINE}).")
-    # Who opens the network needs no teacher, and the places of its files are of the machine that trained it.
-    alone = replace(recipe, distill=Distill())
+    # Who opens the network needs no teacher and no start, and the places of their files are of another machine.
+    alone = replace(
+        recipe,
+        name=name,
+        description=find_recipe(name).description,
+        distill=Distill(),
+        train=replace(recipe.train, start=None),
+        evaluation=find_recipe(name).evaluation,
+    )
     (target / RECIPE).write_text(recipe_to_json(alone), encoding="utf-8")
     provenance = json.loads((source / PROVENANCE).read_text(encoding="utf-8"))
+    if recipe.train.start is not None:
+        before = run_folder(Path(recipe.train.start)) / PROVENANCE
+        provenance["start"] = json.loads(before.read_text(encoding="utf-8"))
     if recipe.distill.teachers:
         teachers = [Path(teacher).stem for teacher in recipe.distill.teachers]
         provenance["distill"] = {**asdict(recipe.distill), "teachers": teachers}
     (target / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+    if recipe.distill.unlabeled is not None:
+        provenance["data"]["unlabelled_images"] = len(unlabeled_paths(recipe.distill))
     if (source / TRAINED_ON).is_file():
         (target / TRAINED_ON).write_bytes((source / TRAINED_ON).read_bytes())
     sys.stdout.write(f"{target.name}: {size:,} bytes, smallest cosine to the run folder's network {cosine:.6f}\n")

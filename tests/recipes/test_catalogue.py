@@ -22,6 +22,7 @@ LENGTHS = {
     "rrid-s-lite": 1792,
     "rrid-f-lite": 3840,
     "rrid-mini": 512,
+    "rrid-mini-128": 512,
     "rrid-nano": 512,
     "demo": 128 * (4 + 2 + 2),
     # The paper's Table 1.

@@ -168,6 +168,14 @@ RRID_MINI = Recipe(
     evaluation=Evaluation(every=5),
 )
 
+RRID_MINI_128 = replace(
+    RRID_MINI,
+    name="rrid-mini-128",
+    description="rrid-mini at 128 x 64: faster, and right less often at cameras it never saw.",
+    data=replace(RRID_MINI.data, height=128, width=64),
+    train=replace(RRID_MINI.train, start="rrid-mini-128"),
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -180,6 +188,7 @@ RECIPES: dict[str, Recipe] = {
         RRID_F_LITE,
         *SYSTEM_RECIPES,
         RRID_MINI,
+        RRID_MINI_128,
         RRID_NANO,
         DEMO,
     )
