@@ -40,7 +40,7 @@ from crosscam.gallery.judging import plain_judge
 from crosscam.gallery.link_runs import LinkRun
 from crosscam.gallery.linking import Linker, _exclude
 from crosscam.gallery.people_document import DOCUMENT, read_people
-from crosscam.gallery.track_table import span, tracks_of
+from crosscam.gallery.track_table import Tracks, span, tracks_of
 from crosscam.gallery.transits import Transit, learn_transits, read_transits
 from crosscam.metrics.identity import identity_scores
 from crosscam.models.output import Block, Layout
@@ -409,6 +409,24 @@ def test_sparse_pairs_give_what_all_pairs_give(tmp_path: Path) -> None:
         results.append({members for members, _ in linker.link().clusters})
     assert results[0] == results[1]
     gallery.close()
+
+
+def linked_twins(persons: list[int], **said: object) -> tuple[tuple[tuple[int, ...], int | None], ...]:
+    """Two tracks of one camera, one after the other, with the same descriptors."""
+    means, numbers = np.tile(unit(np.ones((1, DIM))), (2, 1)), np.arange(2)
+    times = numbers * 10.0, numbers * 10.0 + 5
+    tracks = Tracks(((1,), (2,)), np.ones(2, np.int64), *times, means, numbers + 1, numbers * 0)
+    options = LinkOptions(nearest=1, distance=0.5)
+    linker = Linker(tracks, plain_judge(tracks, options), options, persons=np.array(persons), **said)
+    return linker.link().clusters
+
+
+def test_a_tracks_nearest_at_its_own_camera_is_not_itself() -> None:
+    assert linked_twins([0, 0]) == (((0, 1), None),)
+
+
+def test_two_known_people_are_never_merged() -> None:
+    assert linked_twins([4, 7]) == linked_twins([4, 7], together=[(0, 1)]) == (((0,), 4), ((1,), 7))
 
 
 def test_tables(tmp_path: Path) -> None:
