@@ -412,8 +412,8 @@ def test_sparse_pairs_give_what_all_pairs_give(tmp_path: Path) -> None:
 
 
 def linked_twins(persons: list[int], **said: object) -> tuple[tuple[tuple[int, ...], int | None], ...]:
-    """Two tracks of one camera, one after the other, with the same descriptors."""
-    means, numbers = np.tile(unit(np.ones((1, DIM))), (2, 1)), np.arange(2)
+    """Two tracks of one camera, one after the other, with nearly the same descriptors."""
+    means, numbers = unit(1 + 0.3 * np.eye(2, DIM)), np.arange(2)
     times = numbers * 10.0, numbers * 10.0 + 5
     tracks = Tracks(((1,), (2,)), np.ones(2, np.int64), *times, means, numbers + 1, numbers * 0)
     options = LinkOptions(nearest=1, distance=0.5)
