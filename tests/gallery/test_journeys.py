@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from small_gallery import all_bytes, files_with, unit
 
-from crosscam.calibration.calibration import Calibration, Origin
+from crosscam.calibration.calibration import Calibration, Origin, Thresholds
 from crosscam.calibration.fitting import calibrate
 from crosscam.cli.main import main
 from crosscam.data.synthetic.walks import CAMERA_NAMES, Walk, plan_walks
@@ -33,10 +33,11 @@ from crosscam.gallery import (
     open_gallery,
     read_journeys,
 )
+from crosscam.gallery.calibrated import calibrate_answers
 from crosscam.gallery.entries import Entry
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.journeys import decide
-from crosscam.gallery.judging import plain_judge
+from crosscam.gallery.judging import calibrated_judge, plain_judge
 from crosscam.gallery.link_runs import LinkRun
 from crosscam.gallery.linking import Linker, _exclude
 from crosscam.gallery.people_document import DOCUMENT, read_people
@@ -409,6 +410,14 @@ def test_sparse_pairs_give_what_all_pairs_give(tmp_path: Path) -> None:
         results.append({members for members, _ in linker.link().clusters})
     assert results[0] == results[1]
     gallery.close()
+
+
+def test_at_one_camera_a_distance_says_as_much_as_a_larger_one_elsewhere() -> None:
+    distances = np.linspace(0.2, 1.2, 100)
+    plain = calibrate_answers(distances.tolist(), (distances < 0.7).tolist(), Origin("toy", "d" * 16, "f" * 64), 100)
+    same, other = plain.pooled.same, plain.pooled.other
+    judge = calibrated_judge(replace(plain, within=Thresholds(same - 0.1, other, 0, 100)))
+    assert judge.ratio(0.6, True) == judge.ratio(0.6 + (same - (same - 0.1)), False) < judge.ratio(0.6, False)
 
 
 def linked_twins(persons: list[int], **said: object) -> tuple[tuple[tuple[int, ...], int | None], ...]:
