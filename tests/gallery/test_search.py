@@ -254,3 +254,12 @@ def test_a_track_is_of_one_camera_and_of_the_entries_that_are_chosen(tmp_path: P
         assert cameras(Where(camids=(2,))) == [(2, 2)]
         assert cameras(Where()) == [(1, 2), (2, 2)]
         assert cameras(Where(not_ids=(1,))) == [(1, 1), (2, 2)]
+
+
+def test_spans_of_time_hold_their_ends_and_no_entry_without_a_time(tmp_path: Path) -> None:
+    with LocalGallery.create(tmp_path / "g", LAYOUT, MODEL) as gallery:
+        entries = [NewEntry(f"{n}.jpg", 1, time=time) for n, time in enumerate((10.0, 20.0, None))]
+        assert gallery.add(some_descriptors(3), entries, model=MODEL.fingerprint) == [1, 2, 3]
+        assert gallery.ids(Where(time_from=10.0)) == gallery.ids(Where(time_to=20.0)) == [1, 2]
+        assert gallery.ids(Where(time_from=20.0)) == gallery.ids(Where(time_from=10.1)) == [2]
+        assert gallery.ids(Where(time_to=10.0)) == [1]
