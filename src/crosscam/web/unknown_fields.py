@@ -1,4 +1,4 @@
-"""A parameter or form field that a call of the REST API does not have is refused: a misspelled filter filters nothing."""
+"""What a call of the REST API does not have is refused: a misspelled filter filters nothing."""
 
 from __future__ import annotations
 
