@@ -270,7 +270,7 @@ class Database:
             f"SELECT {columns} FROM entries LEFT JOIN tracks ON track = code "
             "WHERE path IN (SELECT value FROM json_each(?)) ORDER BY id"
         )
-        return {row[1]: Entry(*row, names.get(row[2])) for row in self.connection.execute(query, (asked,))}
+        return {row[1]: Entry(*(*row, names.get(row[2]))) for row in self.connection.execute(query, (asked,))}
 
     def slots(self, ids: Sequence[int]) -> dict[int, Slot]:
         """Where those of these entries that there are lie, by id."""
