@@ -72,9 +72,7 @@ class FrameFolder:
         found = _frame_rate(folder)
         videos = _videos_in(folder)
         if videos:
-            self.notes.append(
-                f"{self.path.name} holds videos beside frames, such as {videos[0]}: they do not count."
-            )
+            self.notes.append(f"{self.path.name} holds videos beside frames, such as {videos[0]}: they do not count.")
         self.given = self.rate if self._clock is None and found is None else None
         self.rate = found or self.rate or USUAL_RATE
         if self._clock is None and found is None and self.given is None:
