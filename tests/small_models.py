@@ -7,11 +7,18 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from crosscam.models.backbones.resnet import ResNetShape
 from crosscam.models.relation import Relation
 from crosscam.recipes.catalogue import RECIPES, build_model
 from crosscam.recipes.recipe import Recipe
 
 TINY = "basic:stem=4,planes=4.4.4.4,out=4.4.4.8,depths=1.1.1.1"
+TINY_SHAPE = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
+
+
+def parameters(module: nn.Module) -> int:
+    """How many numbers a network learns."""
+    return sum(p.numel() for p in module.parameters())
 
 
 def tiny_rrid(

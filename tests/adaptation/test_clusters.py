@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosscam.adaptation.pseudo_labels import Rows, check_clusters, cluster, measure, track_silhouette
+from crosscam.adaptation.pseudo_labels import (
+    Rows,
+    _numbered,
+    _split,
+    check_clusters,
+    cluster,
+    measure,
+    track_silhouette,
+)
 from crosscam.adaptation.units import units_of
 from crosscam.data.records import Sample
 from crosscam.errors import DataError
@@ -80,6 +88,26 @@ def test_tracks_that_overlap_in_time_are_different_people() -> None:
     assert len(set(labels[:, 0])) == PEOPLE * TRACKS
     elsewhere = [Sample(s.path, 0, 1 + k // PICTURES, time=s.time, track=s.track) for k, s in enumerate(samples)]
     assert cluster(rows, units_of(elsewhere, OF_TRACKS), OF_TRACKS).max() + 1 == PEOPLE, "cameras can see them together"
+
+
+def test_tracks_that_end_and_begin_in_one_coarse_second_may_be_one_person() -> None:
+    times = {"a": (1, 1, 2), "b": (2, 2, 3), "c": (2, 3, 3)}
+    samples = [sample(k, 1, float(t), track) for track, some in times.items() for k, t in enumerate(some)]
+    apart = units_of(samples, SETTINGS).apart(np.array([0, 0, 1]), np.array([1, 2, 2]))
+    assert apart.tolist() == [False, False, True]
+
+
+def test_of_a_cluster_that_is_split_the_largest_units_choose_first_and_all_take_the_best_part() -> None:
+    seen = [sample(2 + k, 2, 1.1 + k, "long") for k in range(5)]
+    units = units_of([sample(0, 1, 0.5), sample(1, 1, 0.5), *seen, sample(7, 3)], SETTINGS)
+    rows = np.array([[1, 0], [0.6, 0.8], [0.8, 0.6], [0, 1]], np.float32)
+    # The track is the first part, and the first picture joins it; the second was in one frame with that, and is a part
+    # of its own. The last picture is nearer to this one.
+    assert _split(np.zeros(4, np.int64), rows, units).tolist() == [0, 1, 0, 1]
+
+
+def test_clusters_that_are_too_small_after_a_split_are_none() -> None:
+    assert _numbered(np.array([2, 2, 0, -1, 1, 1]), 2).tolist() == [0, 0, -1, -1, 1, 1]
 
 
 def test_times_that_do_not_tell_frames_keep_nobody_apart_unless_asked() -> None:

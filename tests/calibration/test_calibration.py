@@ -89,6 +89,9 @@ def test_counts_equal_a_loop_over_all_pairs(points: Points, monkeypatch: pytest.
     assert impostor.sum() == sum(p[3] == p[4] == 3 for p in pairs["within"])
     assert np.array_equal(np.bincount(counts.bin, weights=counts.count, minlength=BINS), counts.genuine)
     assert np.bincount(counts.identity, weights=counts.count)[4] == sum(p[1] == 5 for p in pairs["genuine"])
+    monkeypatch.setattr(pair_counts, "BLOCK_ELEMENTS", 1)  # a block for each row, the last one a single pair
+    three = [0, 12, 24]  # three people at three cameras
+    assert count_pairs(labeled(*(column[three] for column in points)), []).impostor.sum() == 3
 
 
 def test_thresholds_hold_the_wanted_rates_and_not_one_bin_more(points: Points, found: Calibration) -> None:
@@ -130,6 +133,42 @@ def test_camera_pairs_have_thresholds_where_there_is_enough_data() -> None:
     assert found.thresholds(1, 3) == (found.pooled, "all pairs of different cameras")
     assert found.thresholds(3, 3) == (found.within, "pairs within one camera")
     assert found.thresholds(None, 3)[0] == found.pooled
+
+
+def test_few_people_give_two_cameras_no_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "MIN_PEOPLE", 71)
+    assert calibrate(*people(ids=70), ORIGIN, fmr=0.01, replicates=2).cameras == ()
+
+
+def test_few_pairs_of_one_person_give_two_cameras_no_thresholds() -> None:
+    x, pids, camids = people(cameras=4, images=5)
+    keep = (camids > 2) | (np.arange(len(pids)) % 5 == 0)
+    found = calibrate(x[keep], pids[keep], camids[keep], ORIGIN, fmr=0.05, replicates=2)
+    # Cameras 1 and 2 have 30 genuine pairs, 3 and 4 have 750; a miss rate of 5 % takes 600.
+    cameras = {c.camids for c in found.cameras}
+    assert (3, 4) in cameras
+    assert not {(1, 2), (1, 3), (2, 4)} & cameras
+
+
+def test_verdicts_begin_at_the_thresholds(found: Calibration) -> None:
+    same, other = found.pooled.same, found.pooled.other
+    assert same < other
+    said = [found.verdict(d) for d in (np.nextafter(same, 0), same, np.nextafter(other, 0), other)]
+    assert said == ["same", "unsure", "unsure", "other"]
+
+
+def test_nothing_is_unsure_where_both_rates_can_be_had_at_once() -> None:
+    easy = calibrate(*people(noise=0.01, distractors=0), ORIGIN, fmr=0.01, replicates=2)
+    assert easy.pooled.same == easy.pooled.other
+    assert Calibration.from_json(easy.to_json()) == easy
+
+
+def test_no_distance_is_certain() -> None:
+    genuine, impostor = np.zeros(BINS, np.int64), np.zeros(BINS, np.int64)
+    genuine[10], impostor[100] = 3, 5
+    _, ratios = log_likelihood_ratio(genuine, impostor)
+    # Half a pair more of either kind.
+    assert ratios == pytest.approx([np.log(5.5 / 0.5), np.log(0.5 / 3.5)])
 
 
 def test_verdicts_and_probabilities_never_rise_with_the_distance(found: Calibration) -> None:

@@ -109,7 +109,7 @@ def test_a_gallery_refuses_the_network_with_another_input(crosscam: Run, place: 
         ("evaluate elsewhere.onnx --data people", "does not say which pictures it takes"),
         ("gallery create g elsewhere.onnx", "no network.json that says which pictures it takes"),
         ("export net", "is a network from elsewhere, without body parts"),
-        ("explain net a.jpg a.jpg", "is a network from elsewhere, without body parts"),
+        ("explain net a.jpg a.jpg --weight head=2", "head: this network has no body parts"),
     ],
 )
 def test_what_is_wrong_is_one_line(crosscam: Run, place: Path, network: Path, command: str, message: str):
@@ -119,6 +119,15 @@ def test_what_is_wrong_is_one_line(crosscam: Run, place: Path, network: Path, co
     assert status == 2
     assert message in err
     assert err.strip().count("\n") == 0
+
+
+def test_explain_shows_the_distance_and_a_page(crosscam: Run, place: Path, network: Path):
+    (place / "a.jpg").write_bytes(next((place / "people/query").iterdir()).read_bytes())
+    status, out, err = crosscam("explain net a.jpg a.jpg --out why.html")
+    assert status == 0, err
+    assert "whole image" in out
+    assert "one block of the whole image: no parts can be compared" in err
+    assert "<html" in (place / "why.html").read_text(encoding="utf-8")
 
 
 def test_an_exported_file_says_itself_what_it_takes(crosscam: Run, place: Path):

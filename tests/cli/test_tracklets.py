@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,8 @@ def make_mars(people: Path, root: Path) -> Path:
     return root
 
 
-def reference(run: Path, mars: Path) -> float:
-    """mAP by plain means of the frames of each folder and camera."""
+def reference(run: Path, mars: Path, merge: Callable[..., float] | None = None) -> float:
+    """mAP by plain means of the frames of each folder and camera; or by what is merged of all pairs of frames."""
     extractor = Extractor.load(run)
     groups: dict[tuple[int, int], list[Path]] = {}
     for path in sorted((mars / "bbox_test").glob("*/*.jpg")):
@@ -51,6 +52,9 @@ def reference(run: Path, mars: Path) -> float:
     pids, camids = (np.array([g[i] for g in groups]) for i in (0, 1))
     asked = [int(np.flatnonzero(pids == pid)[0]) for pid in np.unique(pids)]
     distances = np.linalg.norm(rows[asked][:, None] - rows[None], axis=2)
+    if merge is not None:
+        frames = [extractor(paths) for paths in groups.values()]
+        distances = np.array([[merge(np.linalg.norm(frames[a][:, None] - f, axis=2)) for f in frames] for a in asked])
     return evaluate_ranking(distances, pids[asked], pids, camids[asked], camids).mAP
 
 
@@ -72,6 +76,20 @@ def test_a_network_is_scored_on_mars(crosscam: Run, place: Path) -> None:
     assert "# tracklets" in out
 
 
+@pytest.mark.parametrize(("kind", "merge"), [("minimum", np.min), ("mean", np.mean)])
+def test_tracklets_are_ranked_by_their_frames(crosscam: Run, place: Path, kind: str, merge: Callable[..., float]):
+    mars = make_mars(place / "people", place / "MARS")
+    status, out, err = crosscam(f"evaluate run --data MARS --set-distance {kind} --json")
+    assert status == 0, err
+    plain, by_frames = json.loads(out)["scores"]
+    assert by_frames["reranking"] == f"{kind} distance of frames"
+    assert by_frames["mAP"] == pytest.approx(reference(place / "run", mars, merge), abs=1e-6)
+    assert plain["mAP"] == pytest.approx(reference(place / "run", mars), abs=1e-6)
+    status, _, err = crosscam(f"evaluate run --data people --set-distance {kind}")
+    assert status == 2
+    assert "image by image" in " ".join(err.split())
+
+
 def test_tracks_of_a_table_are_ranked_on_request(crosscam: Run, place: Path) -> None:
     mars = make_mars(place / "people", place / "MARS")
     write_table(read_dataset(mars, protocol="without-queries"), place / "own.csv")
@@ -89,3 +107,25 @@ def test_tracks_of_a_table_are_ranked_on_request(crosscam: Run, place: Path) -> 
     status, _, err = crosscam("evaluate run --data people --frames 2")
     assert status == 2
     assert "frames means nothing for" in " ".join(err.split())
+
+
+def test_distances_of_frames_over_splits_are_those_of_each_alone(crosscam: Run, place: Path) -> None:
+    people = read_dataset(place / "people")
+    pids = sorted({s.pid for s in people.train})[:8]
+    for camid in (1, 2):
+        for number, pid in enumerate(pids, start=1):
+            folder = place / "iLIDS-VID" / "sequences" / f"cam{camid}" / f"person{number:03}"
+            folder.mkdir(parents=True)
+            paths = [s.path for s in people.train if (s.pid, s.camid) == (pid, camid)]
+            for frame, path in enumerate(paths, start=1):
+                shutil.copy(path, folder / f"cam{camid}_person{number:03}_{frame:05}.png")
+    asked = "evaluate run --data iLIDS-VID --set-distance mean --json"
+    status, out, err = crosscam(f"{asked} --splits 2 --out all.json")
+    assert status == 0, err
+    together = [s["mAP"] for s in json.loads(out)["scores"]]
+    alone = []
+    for split in (0, 1):
+        status, out, err = crosscam(f"{asked} --split {split}")
+        assert status == 0, err
+        alone.append([s["mAP"] for s in json.loads(out)["scores"]])
+    assert together == pytest.approx([one[step] for step in (0, 1) for one in alone])

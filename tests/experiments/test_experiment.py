@@ -303,6 +303,12 @@ def test_a_system_with_a_distance_of_its_own_is_ranked_by_it(rendered: ReidDatas
     expected = evaluate_ranking(distances, *ranking_labels(rendered))
     assert scored.result.mAP == expected.mAP
     assert scored.to_dict()["distance"] == "own"
+    asked = test.rank(model, "asked", scored.query, scored.gallery, flip=True, ap="trapezoid").result
+    assert (asked.ap, asked.mAP) == (
+        "trapezoid",
+        evaluate_ranking(distances, *ranking_labels(rendered), ap="trapezoid").mAP,
+    )
+    assert asked.mAP != scored.result.mAP
     euclidean = evaluate_ranking(torch.cdist(query, gallery), *ranking_labels(rendered))
     assert scored.result.mAP != euclidean.mAP
     for again in (lambda: test.reranked(scored, Reranking()), lambda: test.score(model, reranking=Reranking())):

@@ -41,5 +41,13 @@ def test_lengths_count_where_the_recipe_says_so(rendered: ReidDataset) -> None:
     expected = evaluate_ranking(distances, labels[0], labels[2], labels[1], labels[3])
     assert raw.result.mAP == pytest.approx(expected.mAP, abs=1e-6)
     assert raw.result.mAP != pytest.approx(unit.result.mAP, abs=1e-3)
-    with pytest.raises(DataError, match="re-rank"):
+    with pytest.raises(DataError, match=r"trinet keeps their lengths\. Leave re-ranking out"):
         check_scoring(kept, rendered, Levels(), Reranking(2, 1))
+
+
+def test_re_ranking_keeps_the_average_precision_of_the_scores(rendered: ReidDataset) -> None:
+    recipe = find_recipe("trinet")
+    test = TestImages(rendered, recipe)
+    scored = test.score(Levels(), ap="trapezoid")
+    assert recipe.evaluation.ap == "step"
+    assert test.reranked(scored, Reranking(2, 1)).result.ap == scored.result.ap == "trapezoid"

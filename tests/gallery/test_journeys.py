@@ -38,7 +38,7 @@ from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.journeys import decide
 from crosscam.gallery.judging import plain_judge
 from crosscam.gallery.link_runs import LinkRun
-from crosscam.gallery.linking import Linker
+from crosscam.gallery.linking import Linker, _exclude
 from crosscam.gallery.people_document import DOCUMENT, read_people
 from crosscam.gallery.track_table import span, tracks_of
 from crosscam.gallery.transits import Transit, learn_transits, read_transits
@@ -157,6 +157,21 @@ def test_tracks_of_one_camera_that_overlap_are_two_people(tmp_path: Path) -> Non
     assert {(people["12-300.00"], third), (people["12-305.00"], third)} <= asked
     assert any("another candidate" in reason for p in found.proposals for reason in p.link.reasons)
     gallery.close()
+
+
+@pytest.mark.parametrize(
+    ("other", "excluded"),
+    [
+        ((3.0, 8.0, 1), True),
+        ((5.0, 8.0, 1), True),
+        ((5.1, 8.0, 1), False),
+        ((3.0, 8.0, 2), False),
+        ((3.0, 8.0, 0), True),
+    ],
+)
+def test_tracks_that_overlap_are_two_people_in_one_video_alone(other: tuple[float, float, int], excluded: bool) -> None:
+    one = (0.0, 5.0, 1)  # begin, end, video; 0 for a video that is not known
+    assert _exclude(one, other) == _exclude(other, one) == excluded
 
 
 def test_new_tracks_do_not_relabel_old_people(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from small_gallery import LAYOUT, MODEL, filled, some_descriptors, some_entries
 
+from crosscam.calibration.calibration import Origin
 from crosscam.errors import GalleryBusyError, GalleryError, ModelMismatchError
-from crosscam.gallery import KEEP, NewEntry, Where, create_gallery, open_gallery, segments
+from crosscam.gallery import KEEP, NewEntry, Where, answers, create_gallery, open_gallery, segments
+from crosscam.gallery.calibrated import calibrate_answers, calibration_of, keep_from_elsewhere
 from crosscam.gallery.local import LocalGallery
 from crosscam.models.output import Block
 from crosscam.system.text import read_span
@@ -160,6 +162,15 @@ def test_a_failing_disk_adds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     np.testing.assert_array_equal(writer.descriptors(ids), some_descriptors(100, 5))
     assert writer.verify().sound
     writer.close()
+
+
+def test_new_segments_are_on_the_disk_with_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (flushed.append(os.fstat(handle).st_ino), sync(handle)))
+    files = segments.SegmentFiles(tmp_path, 3)
+    files.append(1, 0, np.zeros((2, 3), np.float32), 0, b"picture")
+    assert flushed == [path.stat().st_ino for path in (files.rows_file(1), files.thumbs_file(1), tmp_path)]
 
 
 def test_a_compaction_that_fails_leaves_no_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,3 +368,16 @@ def test_labels_of_entries_are_whole_numbers_however_they_come(tmp_path: Path) -
             gallery.thumbnails([2**100])
         with pytest.raises(ValueError, match="Entry 0 has camid None"):
             gallery.add(some_descriptors(1), [NewEntry("c", None)], model=MODEL.fingerprint)  # type: ignore[arg-type]
+
+
+def test_answers_about_these_cameras_count_before_a_calibration_of_others(tmp_path: Path) -> None:
+    distances = [0.3] * 30 + [1.0] * 30
+    other = calibrate_answers(distances, [d < 0.5 for d in distances], Origin("elsewhere", "d" * 16, F), 60)
+    with LocalGallery.create(tmp_path / "g", LAYOUT, MODEL) as gallery:
+        keep_from_elsewhere(gallery, other)
+        assert calibration_of(gallery) == (other, "")
+        given = [answers.Answer(n, n + 1, d, d < 0.5, "local", "2026-11-29") for n, d in enumerate(distances)]
+        gallery.set_document(answers.DOCUMENT, answers.as_document(given))
+        found, _ = calibration_of(gallery)
+        assert found is not None
+        assert found.origin.data == "answers about pairs of this gallery"

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.rrid import RRID, VARIANCE_FLOOR, BlockProjection, RRIDModel
-
-TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
+from small_models import TINY_SHAPE
 
 
 def correlated(count: int, num_blocks: int, dim: int) -> Tensor:
@@ -81,10 +80,10 @@ def test_what_all_embeddings_grow_by_is_what_a_projected_block_grows_by() -> Non
 
 def test_rrid_projects_outside_of_training_alone() -> None:
     torch.manual_seed(0)
-    model = RRID(ResNet(TINY), 5, RRIDModel(scales=(4, 2), dim=6, project=2))
+    model = RRID(ResNet(TINY_SHAPE), 5, RRIDModel(scales=(4, 2), dim=6, project=2))
     images = torch.randn(4, 3, 64, 32)
     assert [b.name for b in model.layout] == [
-        b.name for b in RRID(ResNet(TINY), 5, RRIDModel(scales=(4, 2), dim=6)).layout
+        b.name for b in RRID(ResNet(TINY_SHAPE), 5, RRIDModel(scales=(4, 2), dim=6)).layout
     ]
     assert model.layout[-1].stop == 16
     assert model.train()(images).descriptor.shape == (4, 48)

@@ -7,18 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.models.backbones.build import build_backbone
-from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.rrid import RRID, RRIDModel
 from crosscam.models.stripes import pool_stripes
-
-TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
+from small_models import TINY_SHAPE
 
 
 def tiny(num_ids: int = 5, **settings: object) -> RRID:
     torch.manual_seed(0)
     if settings.get("relation", "") is None:  # the first row of Table 2
         settings = {**settings, "relation": "none", "local_features": False}
-    return RRID(ResNet(TINY), num_ids, RRIDModel(**{"dim": 3, **settings}))
+    return RRID(ResNet(TINY_SHAPE), num_ids, RRIDModel(**{"dim": 3, **settings}))
 
 
 def images(count: int = 2) -> Tensor:

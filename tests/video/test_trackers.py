@@ -11,10 +11,11 @@ import pytest
 from drawn_video import RATE, Boxes
 
 from crosscam.video import tracking, watching
+from crosscam.video.decoding import Frame
 from crosscam.video.detections import Detections, as_detections
 from crosscam.video.live import open_source
 from crosscam.video.tracking import LibraryTracker, PlainTracker
-from crosscam.video.tracks import WatchSettings
+from crosscam.video.tracks import OpenTracks, WatchSettings
 from crosscam.video.watching import watch
 
 
@@ -29,6 +30,42 @@ def test_a_person_behind_a_pillar_is_the_same_person(rate: int) -> None:
         seen = not 2.0 < seconds < 2.95
         numbers += tracker.update(as_detections(box if seen else box[:0]), seconds).tolist()
     assert set(numbers) == {1}
+
+
+def box_at(left: float) -> np.ndarray:
+    return np.array([[left, 10.0, left + 40, 110]])
+
+
+def test_a_track_that_is_not_seen_stops_after_a_second() -> None:
+    tracker = PlainTracker()
+    for k in range(26):  # 200 px a second
+        tracker.update(as_detections(box_at(8 * k)), k / 25)
+    for seconds in (1.8, 2.1, 2.3):
+        tracker.update(as_detections(box_at(0)[:0]), seconds)
+    assert tracker.update(as_detections(box_at(400)), 2.4).tolist() == [1]
+
+
+def test_very_unlikely_boxes_continue_no_track() -> None:
+    tracker = PlainTracker()
+    tracker.update(as_detections(box_at(0)), 0.0)
+    assert tracker.update(Detections(box_at(0), np.array([0.05])), 0.1).tolist() == [-1]
+
+
+def test_a_box_beside_the_track_continues_it() -> None:
+    tracker = PlainTracker()
+    tracker.update(as_detections(box_at(0)), 0.0)
+    assert tracker.update(as_detections(box_at(45)), 0.5).tolist() == [1]
+
+
+def test_a_number_that_comes_back_after_its_track_was_over_is_a_new_track() -> None:
+    class One:
+        def update(self, found: Detections, seconds: float) -> np.ndarray:
+            return np.array([7])
+
+    tracks = OpenTracks(One(), WatchSettings(longest=1.0))
+    frame = np.zeros((200, 200, 3), np.uint8)
+    ended = [tracks.add(Frame(n, n / 2, frame), as_detections(box_at(10))) for n in range(8)]
+    assert [track.number for some in (*ended, tracks.end()) for track in some] == [1, 2]
 
 
 class Package:

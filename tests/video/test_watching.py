@@ -21,7 +21,7 @@ from crosscam.gallery import Where, open_gallery
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
 from crosscam.video import watching
-from crosscam.video.choosing import judge, sharpness
+from crosscam.video.choosing import Choice, judge, sharpness
 from crosscam.video.detections import NOTHING, Detections, as_detections
 from crosscam.video.live import open_source
 from crosscam.video.opening import open_detector
@@ -240,6 +240,15 @@ def test_faults_of_boxes_in_words() -> None:
         "not of the shape of a standing person",
     )
     assert judged.covered[2] == 0, "the feet are lower in the frame: this one is in front"
+
+
+def test_the_best_crops_of_a_track_are_apart_in_time() -> None:
+    frame, choice = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8), Choice(2)
+    kept = []
+    for number, (seconds, score) in enumerate([(0, 0.5), (0.1, 0.9), (0.2, 0.4), (1, 0.6), (2, 0.7), (3, 0.1)]):
+        choice.offer(frame, number, seconds, np.array([10.0, 10, 60, 110]), score, covered=0.0)
+        kept.append([crop.frame for crop in choice.kept])
+    assert kept == [[0], [1], [1], [1, 3], [1, 4], [1, 4]]
 
 
 def test_a_track_without_a_good_crop_is_left_out_with_the_reason(video: Path, walkers: Walkers, tmp_path: Path) -> None:

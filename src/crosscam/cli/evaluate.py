@@ -25,6 +25,7 @@ from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.published import beside
 from crosscam.retrieval.cross_neighborhoods import CrossNeighborhoods
 from crosscam.retrieval.expansion import Expansion
+from crosscam.retrieval.frame_sets import SetDistance
 from crosscam.retrieval.reranking import Reranking
 from crosscam.system.distributed import joined_world
 from crosscam.system.files import check_file
@@ -63,6 +64,8 @@ class Evaluate:
     """Average precision: as the recipe says, step-wise, or by trapezoids as in the Market-1501 toolkit."""
     splits: int = 1
     """Score so many random splits, from 0 on, and their mean: 10 is usual for VIPeR, CUHK01, GRID, PRID 2011, iLIDS."""
+    set_distance: Unset[Literal["minimum", "mean"]] = None
+    """Tracklets: also rank by the smallest, or by the mean, distance of their frames."""
     tracklets: bool = False
     """Rank the tracks of a table in place of images, each by the mean of its descriptors; data sets of tracklets, such
     as MARS, are ranked so without it."""
@@ -91,6 +94,7 @@ class Evaluate:
         steps: list[AfterSearch] = [Expansion(self.expand, self.alpha)] if self.expand else []
         steps += [Reranking(self.k1, self.k2, self.lambda_value)] if self.rerank else []
         steps += [CrossNeighborhoods()] if self.ecn else []
+        steps += [SetDistance(self.set_distance)] if self.set_distance else []
         out = self.out or output_of(self.run_folder, f"scores-{dataset.name}.json")
         for place in (out, self.report):
             check_file(place)

@@ -28,7 +28,7 @@ class Explain:
     """Show which body parts make the distance of two pictures small or large."""
 
     run_folder: Positional[Path]
-    """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
+    """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
     query: Positional[Path]
     """One picture of a person."""
     match: Positional[Path]
@@ -54,6 +54,8 @@ class Explain:
             show_json(pair.to_dict() | ({"out": str(self.out)} if self.out else {}))
         else:
             _show(pair)
+        if pair.no_maps:
+            say(f"note: {pair.no_maps}")
         if self.out:
             provenance = {
                 "recipe": extractor.recipe.name,

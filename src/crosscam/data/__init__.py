@@ -9,6 +9,7 @@ from crosscam.system import lazily
 if TYPE_CHECKING:
     from crosscam.data.crops import crop_boxes, video_frames
     from crosscam.data.datasets.holdout import holdout
+    from crosscam.data.datasets.hugging_face import from_hugging_face, to_hugging_face
     from crosscam.data.datasets.readers import join, read_dataset
     from crosscam.data.datasets.table import read_table, write_table
     from crosscam.data.doctor import examine_dataset
@@ -21,6 +22,7 @@ __getattr__, __dir__ = lazily(
     {
         "data.crops": "crop_boxes video_frames",
         "data.datasets.holdout": "holdout",
+        "data.datasets.hugging_face": "from_hugging_face to_hugging_face",
         "data.datasets.readers": "join read_dataset",
         "data.datasets.table": "read_table write_table",
         "data.doctor": "examine_dataset",
@@ -36,11 +38,13 @@ __all__ = [
     "crop_boxes",
     "decode_image",
     "examine_dataset",
+    "from_hugging_face",
     "holdout",
     "join",
     "read_dataset",
     "read_table",
     "render_dataset",
+    "to_hugging_face",
     "video_frames",
     "write_table",
 ]

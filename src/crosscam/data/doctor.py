@@ -161,11 +161,11 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
     return Examination(dataset.name, dataset.root, dataset.protocol, dataset.fingerprint(), rows, found, dataset.notes)
 
 
-def examine_pictures(samples: Sequence[Sample], *, progress: Progress | None = None) -> tuple[Finding, ...]:
+def examine_pictures(samples: Sequence[Sample]) -> tuple[Finding, ...]:
     """What is wrong with pictures without labels: damaged files, copies, unknown cameras."""
     root = Path(os.path.commonpath([s.path.parent.absolute() for s in samples]))
     dataset = ReidDataset(UNNAMED, root, gallery=tuple(samples))
-    return _of_pictures(dataset, _open_all(dataset, progress))
+    return _of_pictures(dataset, _open_all(dataset))
 
 
 def _of_pictures(dataset: ReidDataset, opened: _Opened) -> tuple[Finding, ...]:
@@ -249,7 +249,7 @@ class _Opened:
     sizes: dict[Path, tuple[int, int]]
 
 
-def _open_all(dataset: ReidDataset, progress: Progress | None) -> _Opened:
+def _open_all(dataset: ReidDataset, progress: Progress | None = None) -> _Opened:
     paths = list(dict.fromkeys(s.path for samples in dataset.subsets.values() for s in samples))
     opened = _Opened({}, {}, {})
     with ThreadPoolExecutor(min(8, available_cores())) as pool:

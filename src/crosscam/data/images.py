@@ -137,26 +137,23 @@ def _decode(file: IO[bytes], name: str, background: tuple[int, int, int], max_pi
             raise ImageError(_damaged(name, error)) from error
 
 
-def decode_pil(
-    image: Image.Image, name: str, *, background: tuple[int, int, int] = WHITE, max_pixels: int = MAX_PIXELS
-) -> NDArray[np.uint8]:
+def decode_pil(image: Image.Image, name: str) -> NDArray[np.uint8]:
     """An image that Pillow has open or made, as :func:`decode_image` reads its file; it stays open.
 
     Args:
         image: of any mode but floats and 32-bit integers.
         name: for messages.
-        background, max_pixels: see :func:`decode_image`.
     Returns:
         (H, W, 3) uint8, RGB, upright; the array is the caller's own.
     Raises:
         ImageError: closed, damaged, too large, or of another mode.
     """
-    _check_size(image, name, max_pixels)
+    _check_size(image, name, MAX_PIXELS)
     if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
         raise ImageError(_too_deep(name, image.mode))
     try:
         image.load()
-        return np.array(_as_rgb(_upright(image), background), dtype=np.uint8)
+        return np.array(_as_rgb(_upright(image), WHITE), dtype=np.uint8)
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{name} cannot be read ({reason}). Expected a PIL image that is open and whole.") from error

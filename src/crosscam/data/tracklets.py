@@ -64,6 +64,14 @@ def pooled(
     return means.astype(np.float32)
 
 
+def sets_of(samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """(N,) the tracklet of each image, numbered in the order of :func:`ranked`."""
+    sets = np.empty(len(samples), np.int64)
+    for number, places in enumerate(_places(samples)):
+        sets[places] = number
+    return sets
+
+
 def num_tracklets(samples: Sequence[Sample]) -> int:
     """How many tracklets the samples are; an image without a track is one of its own."""
     return len(_places(samples))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
@@ -15,7 +15,7 @@ from crosscam.data.augment import resize
 from crosscam.data.loading import Images, embed, open_images
 from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_queries
 from crosscam.data.samplers import in_order
-from crosscam.data.tracklets import pooled, ranked
+from crosscam.data.tracklets import pooled, ranked, sets_of
 from crosscam.errors import ArgumentError, DataError
 from crosscam.inference.describing import check_descriptors, extract
 from crosscam.inference.imported import resize_of
@@ -25,6 +25,7 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.report.page import ScoreRow
 from crosscam.retrieval.cross_neighborhoods import CrossNeighborhoods
 from crosscam.retrieval.expansion import Expansion
+from crosscam.retrieval.frame_sets import SetDistance, set_distances
 from crosscam.retrieval.reranking import Reranking
 from crosscam.system.distributed import ALONE, World
 from crosscam.system.progress import Progress
@@ -35,7 +36,7 @@ Distance = Literal["euclidean", "euclidean, lengths kept", "own"]
 Labels = NDArray[np.int64]
 
 
-AfterSearch = Reranking | CrossNeighborhoods | Expansion
+AfterSearch = Reranking | CrossNeighborhoods | Expansion | SetDistance
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,13 +47,14 @@ class Scored:
         name: what was scored, for example ``"trained"``.
         result: the scores.
         flip: whether mirror images counted.
-        reranking: parameters of re-ranking or query expansion, or None.
+        reranking: parameters of re-ranking, query expansion or distances of frames, or None.
         data_fingerprint: of what was ranked.
         query: (Q, D) descriptors.
         gallery: (G, D) descriptors.
         distance: ``"euclidean"``, of descriptors of length 1 or as they are (``evaluation.normalize``), or ``"own"``
             for a system that compares descriptors in a way of its own.
         unit: what one row of the descriptors stands for; a tracklet's is the mean of its frames.
+        frames: descriptors of all frames of query and gallery, where tracklets are ranked.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Scored:
     gallery: NDArray[np.float32]
     distance: Distance = "euclidean"
     unit: Literal["image", "tracklet"] = "image"
+    frames: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def __repr__(self) -> str:
         again = f", {self.reranking}" if self.reranking else ""
@@ -102,6 +105,8 @@ def check_scoring(recipe: Recipe, dataset: ReidDataset, model: nn.Module, *steps
     if own_distances(recipe.model, some, some, layout) is not None or not recipe.evaluation.normalize:
         raise _no_reranking(recipe)
     for step in steps:
+        if isinstance(step, SetDistance) and not dataset.tracklets:
+            raise _no_tracklets(dataset)
         units = ranked(dataset)
         step.check(len(units.query), len(units.gallery))
 
@@ -180,7 +185,8 @@ class TestImages:
             return None
         for rows, samples in zip(both, (self.dataset.query, self.dataset.gallery), strict=True):
             check_descriptors(rows, [s.path for s in samples])
-        return self.rank(model, name, *self._pooled(both), mirror, how.get("ap"), how.get("reranking"))
+        scored = self.rank(model, name, *self._pooled(both), mirror, how.get("ap"), how.get("reranking"))
+        return replace(scored, frames=both) if self.dataset.tracklets else scored
 
     def _pooled(
         self, both: tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -227,16 +233,26 @@ class TestImages:
         return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, distance, self._unit)
 
     def reranked(self, scored: Scored, reranking: AfterSearch) -> Scored:
-        """The same descriptors scored again after re-ranking, or with expanded queries.
+        """The same descriptors scored again after re-ranking, with expanded queries, or by distances of frames.
 
         Raises:
-            DataError: the system has a distance of its own.
+            DataError: the system has a distance of its own, or no tracklets are ranked by their frames.
         """
         if scored.distance != "euclidean":
             raise _no_reranking(self.recipe)
         ap = scored.result.ap
         name = f"{scored.name}, {reranking.done}"
+        if isinstance(reranking, SetDistance):
+            return self._by_frames(scored, name, reranking)
         return self._scored(name, scored.query, scored.gallery, scored.flip, ap, reranking)
+
+    def _by_frames(self, scored: Scored, name: str, step: SetDistance) -> Scored:
+        ds = self.dataset
+        if scored.frames is None:
+            raise _no_tracklets(ds)
+        distances = set_distances(*scored.frames, sets_of(ds.query), sets_of(ds.gallery), step.kind)
+        result = evaluate_ranking(distances, *ranking_labels(ds), ap=scored.result.ap, protocol=ds.protocol)
+        return replace(scored, name=name, result=result, reranking=step)
 
     def score_pixels(self) -> Scored:
         """The same scoring for raw pixels: each image shrunk, centered and scaled to length 1 is its own descriptor."""
@@ -264,7 +280,7 @@ class TestImages:
         gallery: NDArray[np.float32],
         flip: bool,
         ap: Any,
-        reranking: AfterSearch | None,
+        reranking: Reranking | CrossNeighborhoods | Expansion | None,
     ) -> Scored:
         ds = self.dataset
         labels = ranking_labels(ds)
@@ -282,9 +298,17 @@ def _alone(scored: Scored | None) -> Scored:
     return scored
 
 
-def _no_reranking(recipe: Recipe) -> DataError:
+def _no_tracklets(dataset: ReidDataset) -> DataError:
     return DataError(
-        f"Re-ranking works on Euclidean distances, but {recipe.name} compares people by a distance of its own. "
+        f"{dataset.root} is ranked image by image, so that there are no sets of frames to compare. Leave "
+        "--set-distance out, or rank the tracks of a table (--tracklets)."
+    )
+
+
+def _no_reranking(recipe: Recipe) -> DataError:
+    does = "compares people by a distance of its own" if recipe.evaluation.normalize else "keeps their lengths"
+    return DataError(
+        f"Re-ranking works on Euclidean distances of descriptors of length 1, but {recipe.name} {does}. "
         "Leave re-ranking out."
     )
 

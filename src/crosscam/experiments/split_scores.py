@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from crosscam.data.records import ReidDataset, Sample
@@ -40,18 +41,17 @@ def score_splits(
         steps: re-ranking or expansion, each beside the plain ranking.
     """
     units = ranked(test.dataset)
-    places = [{_key(s): place for place, s in enumerate(samples)} for samples in (units.query, units.gallery)]
     found: list[list[Scored]] = [[] for _ in (None, *steps)]
     for number, dataset in enumerate(datasets):
         part = copy.copy(test)
         part.dataset = dataset
-        rows = [
-            kept[[place[_key(s)] for s in samples]]
-            for kept, place, samples in zip(
-                (scored.query, scored.gallery), places, (ranked(dataset).query, ranked(dataset).gallery), strict=True
-            )
-        ]
-        plain = part.rank(model, f"split {number}", rows[0], rows[1], scored.flip, scored.result.ap)
+        own = ranked(dataset)
+        query = _of_these(scored.query, units.query, own.query)
+        gallery = _of_these(scored.gallery, units.gallery, own.gallery)
+        plain = part.rank(model, f"split {number}", query, gallery, scored.flip, scored.result.ap)
+        if scored.frames is not None:
+            asked = _of_these(scored.frames[0], test.dataset.query, dataset.query)
+            plain = replace(plain, frames=(asked, _of_these(scored.frames[1], test.dataset.gallery, dataset.gallery)))
         for results, one in zip(found, (plain, *(part.reranked(plain, step) for step in steps)), strict=True):
             results.append(one)
     return [one for results in found for one in results]
@@ -69,6 +69,12 @@ def mean_scores(scores: Sequence[Scored]) -> dict[str, tuple[float, float]]:
         for name, some in values.items()
         if len(some) == len(scores)
     }
+
+
+def _of_these(rows: NDArray[np.float32], samples: Sequence[Sample], wanted: Sequence[Sample]) -> NDArray[np.float32]:
+    """The rows of some of the samples."""
+    place = {_key(s): number for number, s in enumerate(samples)}
+    return rows[[place[_key(s)] for s in wanted]]
 
 
 def _key(s: Sample) -> tuple[str, int, int, str | None]:

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 
 from crosscam.data.augment import prepare
 from crosscam.data.images import decode_image, resize_image
+from crosscam.errors import EngineError
 from crosscam.explain.activation import activation_maps, has_feature_map, place_contributions
+from crosscam.explain.silenced import lost_by_place
+from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.inference.extractor import Extractor
 from crosscam.models.output import Block
 from crosscam.retrieval.contributions import block_weights, part_contributions
@@ -67,6 +70,8 @@ class PairExplanation:
         flip: whether descriptors are the mean over the image and its mirror image.
         maps_of: what the maps show, see :func:`explain_pair`.
         query_maps, match_maps: (L, H', W') in [0, 1], one for each block; None for a model without a feature map.
+        no_maps: why a network from elsewhere has no maps.
+        silenced: whether the maps are those of :mod:`crosscam.explain.silenced`, without gradients.
     """
 
     query: str
@@ -79,6 +84,8 @@ class PairExplanation:
     maps_of: MapsOf
     query_maps: NDArray[np.float32] | None
     match_maps: NDArray[np.float32] | None
+    no_maps: str = ""
+    silenced: bool = False
 
     @property
     def squared_distance(self) -> float:
@@ -123,9 +130,10 @@ def explain_pair(
         weights: factors for the squared distances of body parts and blocks, by name or pattern (``"torso"``,
             ``"p6.local1"``, ``"*global"``); see :func:`crosscam.retrieval.contributions.block_weights`. Others keep 1.
         maps_of: ``"strength"``: what makes a block as long as it is, S = |b|^2. ``"agreement"``: what makes it agree
-            with the other picture's block v, S = b . v.
+            with the other picture's block v, S = b . v. A network from elsewhere is one block.
     Raises:
         ImageError: a picture that cannot be read.
+        EngineError: the extractor is of an exported file.
         ValueError: a weight for a part or block that does not exist, or below 0; or nothing left to compare.
     """
     layout = extractor.layout
@@ -139,7 +147,7 @@ def explain_pair(
     shares = parts / total if total > 0 else np.zeros_like(parts)
     # Against nothing, the squared distance of a block is its squared length.
     lengths = part_contributions(np.zeros_like(descriptors[0]), descriptors, layout).mean(axis=0) * factors
-    maps = _maps(extractor, images, descriptors, maps_of)
+    maps, no_maps = _maps(extractor, images, descriptors, maps_of)
     return PairExplanation(
         query=_name(query),
         match=_name(match),
@@ -154,24 +162,42 @@ def explain_pair(
         maps_of=maps_of,
         query_maps=None if maps is None else maps[0],
         match_maps=None if maps is None else maps[1],
+        no_maps=no_maps,
+        silenced=extractor.imported is not None,
     )
 
 
 def _maps(
     extractor: Extractor, images: list[NDArray[np.uint8]], descriptors: NDArray[np.float32], maps_of: MapsOf
-) -> NDArray[np.float32] | None:
-    """(2, L, H', W') maps of the two pictures."""
+) -> tuple[NDArray[np.float32] | None, str]:
+    """(2, L, H', W') maps of the two pictures; or None, and why."""
+    against = descriptors[::-1].copy() if maps_of == "agreement" else None
+    if extractor.imported is not None:
+        return _maps_of_imported(extractor, extractor.imported, images, against)
     model = extractor.model
     if not has_feature_map(model):
-        return None
+        return None, ""
     data = extractor.recipe.data
     pixels = np.stack([resize_image(image, data.height, data.width) for image in images])
     device = next(model.parameters()).device
     batch = prepare(torch.from_numpy(pixels).to(device), data.height, data.width)
-    others = torch.from_numpy(descriptors[::-1].copy()).to(device) if maps_of == "agreement" else None
+    others = None if against is None else torch.from_numpy(against).to(device)
     places = place_contributions(model, batch, extractor.layout, flip=extractor.flip, reference=others)
-    found: NDArray[np.float32] = activation_maps(places).cpu().numpy()
-    return found
+    return activation_maps(places).cpu().numpy(), ""
+
+
+def _maps_of_imported(
+    extractor: Extractor, network: ImportedNetwork, images: list[NDArray[np.uint8]], others: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float32] | None, str]:
+    """(2, 1, H', W') maps of the two pictures; or None, and why."""
+    takes = network.takes
+    pixels = [resize_image(image, takes.height, takes.width, takes.resize) for image in images]
+    planes = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+    try:
+        places = lost_by_place(network.split(), planes, flip=extractor.flip, reference=others)
+    except EngineError as error:
+        return None, f"No activation map of {network.name}: {error}"
+    return activation_maps(torch.from_numpy(places)[:, None]).numpy(), ""
 
 
 def _name(picture: Picture) -> str:

@@ -31,6 +31,7 @@ from crosscam.data.pictures import (
 from crosscam.errors import ArgumentError, EngineError
 from crosscam.inference.engines.autotune import Measurement, Runner
 from crosscam.inference.engines.base import ModelCard, Pixels, fingerprint_of
+from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.inference.engines.onnx_engine import MEASURED_IMAGES
 from crosscam.inference.engines.registry import Network, int8_fingerprint, is_int8, open_exported
 from crosscam.inference.imported import Imported, resize_of
@@ -120,6 +121,11 @@ class OpenedModel:
         if self._model is None:
             raise EngineError("An exported file holds no network of torch. Load the run folder it was made from.")
         return self._model
+
+    @property
+    def imported(self) -> ImportedNetwork | None:
+        """The network from elsewhere that this is; None for a run folder or an exported file."""
+        return None if self._imported is None else self._imported.network
 
     @property
     def has_fixed_flip(self) -> bool:

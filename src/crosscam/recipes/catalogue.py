@@ -194,7 +194,8 @@ _FROM_IMAGENET = {"rrid-f", "rrid-s", "rrid-f-paper", "rrid-s-paper"} | {
 
 def random_start(recipe: Recipe) -> str | None:
     """One sentence where a paper's recipe starts from random weights, and its paper does not; else None."""
-    if recipe.name not in _FROM_IMAGENET or recipe.train.start is not None or getattr(recipe.model, "pretrained", None) is not None:
+    first = recipe.train.start or getattr(recipe.model, "pretrained", None)
+    if recipe.name not in _FROM_IMAGENET or first is not None:
         return None
     backbone = getattr(recipe.model, "backbone", "")
     return (

@@ -98,13 +98,12 @@ CELL = (TILE[0] + 2 * FRAME + GAP, TILE[1] + 2 * FRAME + CAPTION + 6)
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def contact_picture(title: str, note: str, entries: Sequence[ComparedQuery], columns: int = 2) -> Image.Image:
-    """All queries with the rows of their models.
+def contact_picture(title: str, note: str, entries: Sequence[ComparedQuery]) -> Image.Image:
+    """All queries with the rows of their models, two queries side by side.
 
     Args:
         title, note: lines above and below.
         entries: the queries; all with the same models.
-        columns: queries side by side.
     Returns:
         An RGB image on white.
     Raises:
@@ -112,7 +111,7 @@ def contact_picture(title: str, note: str, entries: Sequence[ComparedQuery], col
     """
     if not entries:
         raise ArgumentError("There is no query to draw.")
-    columns = max(1, min(columns, len(entries)))
+    columns = min(2, len(entries))
     names = _name_width(entries)
     width, height = _entry_size(entries, names)
     lines = -(-len(entries) // columns)

@@ -35,10 +35,14 @@ MAPS = {
         "Bright places speak for the same person, clear ones do not"
     ),
 }
-METHOD = (
-    "It is gradient times activation on the last feature map, summed over channels, negative places left out. The "
-    "brightest place of each map is 1, so brightness compares places within a map, not maps with each other. A place "
-    "of the map has also seen what lies around it."
+METHOD = "It is gradient times activation on the last feature map, summed over channels, negative places left out."
+SILENCED = (
+    "It is what gets lost when a place of the last feature map is set to 0, negative places left out: a network from "
+    "elsewhere gives no gradients."
+)
+READING = (
+    "The brightest place of each map is 1, so brightness compares places within a map, not maps with each other. A "
+    "place of the map has also seen what lies around it."
 )
 
 
@@ -82,6 +86,8 @@ def render_pair_page(pair: PairExplanation, provenance: Mapping[str, str], typic
 def parts_sentence(pair: PairExplanation, typical: TypicalPairs | None = None) -> str:
     """Which parts of a pair agree and which differ beyond chance, and what that was measured against."""
     layout = tuple(share.block for share in pair.blocks)
+    if len(layout) == 1:
+        return "The descriptor is one block of the whole image: no parts can be compared."
     values = np.array([share.squared_distance for share in pair.blocks])
     found = beyond_chance(values, layout, typical) if typical else ""
     return found or beyond_length(values, np.array([share.squared_length for share in pair.blocks]), layout)
@@ -161,8 +167,10 @@ def _maps(pair: PairExplanation) -> Markup:
             maps = (("query", heat_uri(query)), ("match", heat_uri(match)))
             words = block_words(share.block)
             blocks.append({"words": words, "share": _percent(share.share), "rows": rows, "maps": maps})
-    words, sizes = f"{MAPS[pair.maps_of]}. {METHOD}", {"width": TILE_HEIGHT // 2, "height": TILE_HEIGHT}
-    return fragment("pair.html", "maps", words=words, ramp=heat_ramp(), blocks=blocks, **sizes)
+    words = f"{MAPS[pair.maps_of]}. {SILENCED if pair.silenced else METHOD} {READING}"
+    sizes = {"width": TILE_HEIGHT // 2, "height": TILE_HEIGHT}
+    nothing = pair.no_maps or "This model has no single feature map that all blocks come from, so none is drawn."
+    return fragment("pair.html", "maps", words=words, ramp=heat_ramp(), blocks=blocks, nothing=nothing, **sizes)
 
 
 def _numbers(pair: PairExplanation) -> Markup:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from crosscam.retrieval.cross_neighborhoods import rerank_ecn
     from crosscam.retrieval.distances import pairwise_distances
     from crosscam.retrieval.expansion import expand_queries
+    from crosscam.retrieval.frame_sets import set_distances
     from crosscam.retrieval.reranking import rerank
 
 __getattr__, __dir__ = lazily(
@@ -21,6 +22,7 @@ __getattr__, __dir__ = lazily(
         "retrieval.distances": "pairwise_distances",
         "retrieval.expansion": "expand_queries",
         "retrieval.reranking": "rerank",
+        "retrieval.frame_sets": "set_distances",
     },
 )
 __all__ = [
@@ -33,4 +35,5 @@ __all__ = [
     "part_contributions",
     "rerank",
     "rerank_ecn",
+    "set_distances",
 ]

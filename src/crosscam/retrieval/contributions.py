@@ -158,6 +158,10 @@ def block_weights(weights: Mapping[str, float] | None, layout: Layout) -> Array:
     own: dict[str, float] = {}
     for name, value in (weights or {}).items():
         fitting = [block.name for block in layout if fnmatchcase(block.name, name)]
+        if name in PARTS and all(block.kind == "global" for block in layout):
+            raise ArgumentError(
+                f"{name}: this network has no body parts, its descriptor is of the whole image. Leave the weight out."
+            )
         if name in (*PARTS, WHOLE):
             parts[name] = float(value)
         elif not fitting:

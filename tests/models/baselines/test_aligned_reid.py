@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from crosscam.losses import aligned_reid_loss, hard_pairs
 from crosscam.models.backbones.build import build_backbone
-from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.baselines import aligned_reid
 from crosscam.models.baselines.aligned_reid import (
     AlignedReID,
@@ -21,13 +21,12 @@ from crosscam.models.baselines.aligned_reid import (
     shortest_path,
 )
 from crosscam.models.output import ReidOutput
-
-TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
+from small_models import TINY_SHAPE
 
 
 def tiny(num_ids: int = 3, **settings: object) -> AlignedReID:
     torch.manual_seed(0)
-    return AlignedReID(ResNet(TINY), num_ids, **{"num_parts": 4, "local_dim": 5, **settings})
+    return AlignedReID(ResNet(TINY_SHAPE), num_ids, **{"num_parts": 4, "local_dim": 5, **settings})
 
 
 def images(count: int = 6) -> Tensor:

@@ -9,25 +9,21 @@ from torch import Tensor, nn
 
 from crosscam.losses import batch_hard_triplet, bnneck_loss
 from crosscam.models.backbones.build import build_backbone
-from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.baselines.bot import BoT, BoTModel
 from crosscam.models.output import ReidOutput
+from small_models import TINY_SHAPE, parameters
 
-TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 PIDS = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
 
 
 def tiny(num_ids: int = 4) -> BoT:
     torch.manual_seed(0)
-    return BoT(ResNet(TINY), num_ids)
+    return BoT(ResNet(TINY_SHAPE), num_ids)
 
 
 def images(count: int = 3) -> Tensor:
     return torch.randn(count, 3, 64, 32, generator=torch.Generator().manual_seed(1))
-
-
-def parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 # Layers of michuanhaohao/reid-strong-baseline, the authors' code: a ResNet-50, the neck, a classifier without bias.

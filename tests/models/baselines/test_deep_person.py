@@ -6,15 +6,14 @@ from torch import Tensor, nn
 
 from crosscam.losses import rrid_loss
 from crosscam.models.backbones.build import build_backbone
-from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.baselines.deep_person import BodyLSTM, DeepPerson, DeepPersonModel
-
-TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
+from small_models import TINY_SHAPE
 
 
 def tiny(num_ids: int = 3, **settings: object) -> DeepPerson:
     torch.manual_seed(0)
-    return DeepPerson(ResNet(TINY), num_ids, **{"num_parts": 4, "hidden": 5, "dim": 7, **settings})
+    return DeepPerson(ResNet(TINY_SHAPE), num_ids, **{"num_parts": 4, "hidden": 5, "dim": 7, **settings})
 
 
 def images(count: int = 6) -> Tensor:

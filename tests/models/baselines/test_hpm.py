@@ -9,23 +9,18 @@ from torch import Tensor, nn
 
 from crosscam.losses import classification_loss
 from crosscam.models.backbones.build import build_backbone
-from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.baselines.hpm import HPM, HPMModel, pyramid_pool
-
-TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
+from small_models import TINY_SHAPE, parameters
 
 
 def tiny(num_ids: int = 4, **settings: object) -> HPM:
     torch.manual_seed(0)
-    return HPM(ResNet(TINY), num_ids, **{"dim": 5, **settings})
+    return HPM(ResNet(TINY_SHAPE), num_ids, **{"dim": 5, **settings})
 
 
 def images(count: int = 3) -> Tensor:
     return torch.randn(count, 3, 128, 32, generator=torch.Generator().manual_seed(1))
-
-
-def parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def test_length_of_table_1_and_layout():

@@ -12,6 +12,7 @@ from crosscam.models.backbones.build import build_backbone
 from crosscam.models.backbones.resnet import ResNet, ResNetShape
 from crosscam.models.baselines.mgn import MGN, BranchedBackbone, MGNModel
 from crosscam.models.output import ReidOutput
+from small_models import parameters
 
 TINY = ResNetShape("basic", (1, 1, 2, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 
@@ -23,10 +24,6 @@ def tiny(num_ids: int = 4, **settings: object) -> MGN:
 
 def images(count: int = 3) -> Tensor:
     return torch.randn(count, 3, 96, 32, generator=torch.Generator().manual_seed(1))
-
-
-def parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def test_length_of_table_1_and_layout():

@@ -14,6 +14,7 @@ from crosscam.models.backbones.omni_scale import CHANNELS, AggregationGate, Omni
 from crosscam.models.baselines.osnet import OSNet, OSNetModel
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
+from small_models import parameters
 
 Map = list[list[list[float]]]
 PIDS = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -26,10 +27,6 @@ def tiny(num_ids: int = 3) -> OSNet:
 
 def images(count: int = 6, height: int = 64, width: int = 32) -> Tensor:
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
-
-
-def parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 def plain_convolution(x: Map, layer: nn.Conv2d) -> Map:

@@ -9,25 +9,21 @@ from torch import Tensor, nn
 
 from crosscam.losses import classification_loss
 from crosscam.models.backbones.build import build_backbone
-from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.baselines.pcb import PCB, PCBRPP, PCBModel, refined_pool
 from crosscam.models.stripes import pool_stripes
+from small_models import TINY_SHAPE, parameters
 
-TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
 SYSTEMS = (PCB, PCBRPP)
 
 
 def tiny(system: type, num_ids: int = 4, **settings: object) -> nn.Module:
     torch.manual_seed(0)
-    return system(ResNet(TINY), num_ids, **{"dim": 5, "dropout": 0.0, **settings})
+    return system(ResNet(TINY_SHAPE), num_ids, **{"dim": 5, "dropout": 0.0, **settings})
 
 
 def images(count: int = 3) -> Tensor:
     return torch.randn(count, 3, 96, 32, generator=torch.Generator().manual_seed(1))
-
-
-def parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from crosscam.losses import classification_loss
 from crosscam.models.backbones.build import build_backbone
-from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.baselines.svdnet import (
     RestraintRelaxation,
     SVDNet,
@@ -17,13 +17,12 @@ from crosscam.models.baselines.svdnet import (
     begin_epoch,
     decorrelated,
 )
-
-TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
+from small_models import TINY_SHAPE
 
 
 def tiny(num_ids: int = 3, **settings: object) -> SVDNet:
     torch.manual_seed(0)
-    return SVDNet(ResNet(TINY), num_ids, **{"dim": 6, **settings})
+    return SVDNet(ResNet(TINY_SHAPE), num_ids, **{"dim": 6, **settings})
 
 
 def images(count: int = 6) -> Tensor:

@@ -9,23 +9,18 @@ from torch import Tensor, nn
 
 from crosscam.losses import soft_margin_loss
 from crosscam.models.backbones.build import build_backbone
-from crosscam.models.backbones.resnet import ResNet, ResNetShape
+from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.baselines.trinet import TriNet, TriNetModel
-
-TINY = ResNetShape("basic", (1, 1, 1, 1), 4, (4, 4, 8, 8), (4, 4, 8, 8))
+from small_models import TINY_SHAPE, parameters
 
 
 def tiny() -> TriNet:
     torch.manual_seed(0)
-    return TriNet(ResNet(TINY, last_stride=2), hidden=12, dim=5)
+    return TriNet(ResNet(TINY_SHAPE, last_stride=2), hidden=12, dim=5)
 
 
 def images(count: int = 3) -> Tensor:
     return torch.randn(count, 3, 64, 32, generator=torch.Generator().manual_seed(1))
-
-
-def parameters(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
 
 
 # Layers of VisualComputingInstitute/triplet-reid, the authors' code, head "fc1024": 1,024 units without bias, scale and

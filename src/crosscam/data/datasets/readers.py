@@ -243,6 +243,11 @@ def _refuse_foreign(path: Path) -> None:
         if kind is not None:
             raise DataError(foreign_fault(str(path), kind))
         return
+    if (path / "dataset_dict.json").is_file() or (path / "dataset_info.json").is_file():
+        raise DataError(
+            f"{path} was saved by Hugging Face's datasets. Read it once in Python: "
+            "crosscam.data.from_hugging_face(path, folder); folder/images.csv is then a data set."
+        )
     found = find_files(path)
     told = [t.removeprefix("warning: ") for t in tell_left_out(found.others, 0) if t.startswith("warning: ")]
     if told and not found.pictures:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from crosscam.data.network_input import NetworkInput
 from crosscam.errors import EngineError
 from crosscam.inference.engines.base import Descriptors, Pixels
+from crosscam.inference.engines.last_map import SplitNetwork, split_at_last_map
 from crosscam.inference.engines.network_runtimes import _EXAMPLES, Runtime
 from crosscam.models.output import Block, Layout, ReidOutput, describe
 
@@ -67,6 +68,18 @@ class ImportedNetwork(nn.Module):
             )
         # A copy: some runtimes use their result's memory again at the next call.
         return ReidOutput((torch.from_numpy(np.array(rows, np.float32).reshape(len(planes), -1)),))
+
+    def split(self) -> SplitNetwork:
+        """The network, cut at its last feature map.
+
+        Raises:
+            EngineError: there is none, or OpenVINO is not installed or does not read the network.
+        """
+        opened = self._opened
+        if opened.graph is None or opened.prepare is None:
+            raise EngineError("it is a function, into which nothing can look.")
+        place = self.outputs.index(self.output)
+        return split_at_last_map(opened.graph, opened.prepare, self.takes, place, len(self.outputs), opened.batch or 1)
 
     def _outputs(self, planes: Tensor) -> dict[str, NDArray[Any]]:
         """All outputs; a fixed batch is filled up with black pictures, and the filling cut off."""

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from crosscam.data.network_input import NetworkInput
 from crosscam.errors import EngineError
 from crosscam.inference.engines.base import Pixels
+from crosscam.inference.engines.last_map import Prepare, ReadGraph, graph_of_file, graph_of_module
 from crosscam.inference.engines.onnx_engine import open_session, opened
 from crosscam.inference.engines.openvino_engine import openvino_core, settings_for
 from crosscam.system.cores import chip_has_bf16
@@ -41,11 +42,15 @@ class Runtime:
         engine: what runs it.
         run: (B, 3, height, width) uint8 RGB planes, and how they are read -> its outputs by name, in order.
         batch: images that it takes at once; None for any number.
+        graph: read for its last feature map, see :mod:`crosscam.inference.engines.last_map`; None for a function.
+        prepare: makes its input of such planes; None for a function.
     """
 
     engine: str
     run: Callable[[Tensor, NetworkInput], Mapping[str, NDArray[Any]]]
     batch: int | None = None
+    graph: ReadGraph | None = None
+    prepare: Prepare | None = None
 
 
 def open_file(path: Path, takes: NetworkInput, engine: str = "auto", device: str = "cpu") -> Runtime:
@@ -93,7 +98,10 @@ def open_module(module: nn.Module, device: str = "cpu") -> Runtime:
         with torch.inference_mode():
             return _named(module(takes.scaled(planes.to(device))))
 
-    return Runtime("torch", run)
+    def prepare(planes: Tensor, takes: NetworkInput) -> NDArray[Any]:
+        return takes.scaled(planes).numpy()
+
+    return Runtime("torch", run, None, lambda example: graph_of_module(module, example, device), prepare)
 
 
 def open_function(function: PixelFunction, takes: NetworkInput) -> Runtime:
@@ -126,7 +134,7 @@ def _open_onnx(path: Path, takes: NetworkInput, device: str) -> Runtime:
     def run(planes: Tensor, takes: NetworkInput) -> Mapping[str, NDArray[Any]]:
         return dict(zip(names, session.run(names, {inputs[0].name: prepared(planes, takes)}), strict=True))
 
-    return Runtime("onnxruntime", run, batch)
+    return Runtime("onnxruntime", run, batch, lambda _: graph_of_file(path), prepared)
 
 
 def _open_openvino(path: Path, takes: NetworkInput, engine: str) -> Runtime:
@@ -159,7 +167,7 @@ def _open_openvino(path: Path, takes: NetworkInput, engine: str) -> Runtime:
         found = network([prepared(planes, takes)])
         return {name: found[i] for i, name in enumerate(names)}
 
-    return Runtime(engine, run, count)
+    return Runtime(engine, run, count, lambda _: graph_of_file(path), prepared)
 
 
 def _open_torchscript(path: Path, device: str) -> Runtime:
