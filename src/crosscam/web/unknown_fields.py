@@ -1,4 +1,4 @@
-"""Parameters and form fields that a call of the REST API does not have are refused: a misspelled filter is no filter."""
+"""What a call of the REST API does not have is refused: a misspelled filter filters nothing."""
 
 from __future__ import annotations
 
