@@ -591,5 +591,25 @@ def test_few_tracks_are_judged_by_the_calibration_that_came_with_the_network(tmp
             run = link_gallery(gallery)
             found = read_journeys(gallery)
         assert len(found.people) == people
-        assert run.told.startswith("Not calibrated: ")
+        assert run.told.startswith("Not calibrated")
         assert ("few tracks, distances mean here" in run.told) == (people == 1)
+        assert len(found.proposals) == people - 1
+
+
+def test_few_tracks_of_a_network_without_calibration_are_compared_with_each_other(tmp_path: Path) -> None:
+    """Whatever distances mean to the network: once 0.5 is far and 0.2 near, once 1.4 is far and 0.8 near."""
+    layout: Layout = (Block("p2.global", 0, 5, 2, "global", (0.0, 1.0)),)
+    for name, far, near in (("compact", 0.5, 0.2), ("wide", 1.4, 0.8)):
+        products = np.full((4, 4), 1 - far**2 / 2)
+        products[0, 1] = products[1, 0] = 1 - near**2 / 2
+        np.fill_diagonal(products, 1.0)
+        values, vectors = np.linalg.eigh(products)
+        rows = np.zeros((4, 5), np.float32)
+        rows[:, :4] = vectors * np.sqrt(np.maximum(values, 0.0))
+        with create_gallery(tmp_path / name, layout, ModelIdentity("0123456789abcdef", name)) as gallery:
+            entries = [NewEntry(f"{n}.jpg", 1 + n % 2, None, 10.0 * n, f"{n}", None) for n in range(4)]
+            gallery.add(rows, entries, [None] * 4, model="0123456789abcdef")
+            run = link_gallery(gallery)
+            found = read_journeys(gallery)
+        assert sorted(len(person.tracks) for person in found.people) == [1, 1, 2]
+        assert "tracks of this gallery are apart" in run.told
