@@ -6,10 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.data.synthetic.dataset import render_dataset
+
+# A busy machine is slow at drawing examples, too.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

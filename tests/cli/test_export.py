@@ -105,3 +105,17 @@ def test_extract_int8_has_a_fingerprint_of_its_own(crosscam: Run, place: Path) -
     status, out, err = crosscam("extract run people/query out.npz --engine openvino-int8 --json")
     assert status == 0, err
     assert json.loads(out)["fingerprint"] != Extractor.load(place / "run").fingerprint
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("export run --calibration people/query", "--calibration gives the ranges of --int8"),
+        ("export run --max-drop 0.5", "are for --data"),
+        ("export run --split 3", "are for --data"),
+        ("demo --photos people/query --ids 9", "--photos draws nobody"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(crosscam: Run, place: Path, command: str, words: str) -> None:
+    status, _, err = crosscam(command)
+    assert (status, words in err) == (2, True)

@@ -117,6 +117,8 @@ def test_killed_anywhere_it_ends_with_the_same_table(place: Path) -> None:
         ("table1 --data people --seeds 0", "--seeds 0: expected at least 1"),
         ("transfer --data people", "transfer needs another data set"),
         ("transfer --data people --exam people --out empty", "holds no finished network"),
+        ("collision --show", "--show means nothing for collision"),
+        ("table2 --data people --exam people", "--exam means nothing for table2"),
         ("table1 --data nowhere", "No data set at nowhere"),
         (f"table3 --data people --rows gmp {TINY} --recipe-override train.epoch=1", "Did you mean train.epochs?"),
         ("table9", "table9"),

@@ -190,7 +190,10 @@ def test_expire(tmp_path: Path) -> None:
     gallery.close()
 
 
-def test_a_search_that_a_forget_overtakes_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scanned", [False, True])
+def test_a_search_that_a_forget_overtakes_starts_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scanned: bool
+) -> None:
     folder = tmp_path / "g"
     writer, data = filled(folder)
     reader = open_gallery(folder)
@@ -199,10 +202,12 @@ def test_a_search_that_a_forget_overtakes_starts_again(tmp_path: Path, monkeypat
     query, original, calls = data.descriptors[:1], searching.nearest, []
 
     def overtaken(*args, **kwargs):  # type: ignore[no-untyped-def]
+        found = original(*args, **kwargs) if scanned else None
         if not calls:
-            writer.forget(Where(ids=(data.ids[0],)))  # between the reader's look at the database and its scan
+            # Between the reader's look at the database and its scan, or between the scan and its look at the entries.
+            writer.forget(Where(ids=(data.ids[0],)))
         calls.append(1)
-        return original(*args, **kwargs)
+        return found or original(*args, **kwargs)
 
     monkeypatch.setattr(searching, "nearest", overtaken)
     hits = reader.search(query, 5, model=F)[0]

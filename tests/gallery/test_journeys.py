@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from small_gallery import all_bytes, files_with, unit
 
-from crosscam.calibration.calibration import Calibration, Origin
+from crosscam.calibration.calibration import Calibration, Origin, Thresholds
 from crosscam.calibration.fitting import calibrate
 from crosscam.cli.main import main
 from crosscam.data.synthetic.walks import CAMERA_NAMES, Walk, plan_walks
@@ -33,14 +33,15 @@ from crosscam.gallery import (
     open_gallery,
     read_journeys,
 )
+from crosscam.gallery.calibrated import calibrate_answers
 from crosscam.gallery.entries import Entry
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.journeys import decide
-from crosscam.gallery.judging import plain_judge
+from crosscam.gallery.judging import calibrated_judge, plain_judge
 from crosscam.gallery.link_runs import LinkRun
 from crosscam.gallery.linking import Linker, _exclude
 from crosscam.gallery.people_document import DOCUMENT, read_people
-from crosscam.gallery.track_table import span, tracks_of
+from crosscam.gallery.track_table import Tracks, span, tracks_of
 from crosscam.gallery.transits import Transit, learn_transits, read_transits
 from crosscam.metrics.identity import identity_scores
 from crosscam.models.output import Block, Layout
@@ -411,6 +412,32 @@ def test_sparse_pairs_give_what_all_pairs_give(tmp_path: Path) -> None:
     gallery.close()
 
 
+def test_at_one_camera_a_distance_says_as_much_as_a_larger_one_elsewhere() -> None:
+    distances = np.linspace(0.2, 1.2, 100)
+    plain = calibrate_answers(distances.tolist(), (distances < 0.7).tolist(), Origin("toy", "d" * 16, "f" * 64), 100)
+    same, other = plain.pooled.same, plain.pooled.other
+    judge = calibrated_judge(replace(plain, within=Thresholds(same - 0.1, other, 0, 100)))
+    assert judge.ratio(0.6, True) == judge.ratio(0.6 + (same - (same - 0.1)), False) < judge.ratio(0.6, False)
+
+
+def linked_twins(persons: list[int], **said: object) -> tuple[tuple[tuple[int, ...], int | None], ...]:
+    """Two tracks of one camera, one after the other, with nearly the same descriptors."""
+    means, numbers = unit(1 + 0.3 * np.eye(2, DIM)), np.arange(2)
+    times = numbers * 10.0, numbers * 10.0 + 5
+    tracks = Tracks(((1,), (2,)), np.ones(2, np.int64), *times, means, numbers + 1, numbers * 0)
+    options = LinkOptions(nearest=1, distance=0.5)
+    linker = Linker(tracks, plain_judge(tracks, options), options, persons=np.array(persons), **said)
+    return linker.link().clusters
+
+
+def test_a_tracks_nearest_at_its_own_camera_is_not_itself() -> None:
+    assert linked_twins([0, 0]) == (((0, 1), None),)
+
+
+def test_two_known_people_are_never_merged() -> None:
+    assert linked_twins([4, 7]) == linked_twins([4, 7], together=[(0, 1)]) == (((0,), 4), ((1,), 7))
+
+
 def test_tables(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas") if "pandas" in sys.modules else None
     gallery, _ = made(tmp_path / "g", people=6, cameras=2)
@@ -564,5 +591,25 @@ def test_few_tracks_are_judged_by_the_calibration_that_came_with_the_network(tmp
             run = link_gallery(gallery)
             found = read_journeys(gallery)
         assert len(found.people) == people
-        assert run.told.startswith("Not calibrated: ")
+        assert run.told.startswith("Not calibrated")
         assert ("few tracks, distances mean here" in run.told) == (people == 1)
+        assert len(found.proposals) == people - 1
+
+
+def test_few_tracks_of_a_network_without_calibration_are_compared_with_each_other(tmp_path: Path) -> None:
+    """Whatever distances mean to the network: once 0.5 is far and 0.2 near, once 1.4 is far and 0.8 near."""
+    layout: Layout = (Block("p2.global", 0, 5, 2, "global", (0.0, 1.0)),)
+    for name, far, near in (("compact", 0.5, 0.2), ("wide", 1.4, 0.8)):
+        products = np.full((4, 4), 1 - far**2 / 2)
+        products[0, 1] = products[1, 0] = 1 - near**2 / 2
+        np.fill_diagonal(products, 1.0)
+        values, vectors = np.linalg.eigh(products)
+        rows = np.zeros((4, 5), np.float32)
+        rows[:, :4] = vectors * np.sqrt(np.maximum(values, 0.0))
+        with create_gallery(tmp_path / name, layout, ModelIdentity("0123456789abcdef", name)) as gallery:
+            entries = [NewEntry(f"{n}.jpg", 1 + n % 2, None, 10.0 * n, f"{n}", None) for n in range(4)]
+            gallery.add(rows, entries, [None] * 4, model="0123456789abcdef")
+            run = link_gallery(gallery)
+            found = read_journeys(gallery)
+        assert sorted(len(person.tracks) for person in found.people) == [1, 1, 2]
+        assert "tracks of this gallery are apart" in run.told

@@ -125,6 +125,8 @@ def test_update(tmp_path: Path) -> None:
         ({"entries": [NewEntry("a", 1), NewEntry("b", 2**70)]}, "Entry 1 has camid"),
         ({"entries": [NewEntry("a", 1), NewEntry("b\0", 2)]}, "Entry 1 has the path"),
         ({"entries": [NewEntry("a", 1, time=float("nan")), NewEntry("b", 2)]}, "Entry 0 has the time nan"),
+        ({"entries": [NewEntry("a", 1, time="x"), NewEntry("b", 2)]}, "Entry 0 has the time 'x'"),  # type: ignore[arg-type]
+        ({"entries": [NewEntry("a", 1, track=""), NewEntry("b", 2)]}, "Entry 0 has the track ''. Expected a name"),
         ({"entries": [NewEntry("a", 1), NewEntry("b", 2, pid=-5)]}, "Entry 1 has pid -5. Expected -1 or more"),
     ],
 )

@@ -25,7 +25,7 @@ from small_gallery import (
 )
 
 from crosscam.errors import ModelMismatchError
-from crosscam.gallery import SearchOptions, Where, block_weights, unit_mean
+from crosscam.gallery import NewEntry, SearchOptions, Where, block_weights, unit_mean
 from crosscam.gallery.local import LocalGallery
 from crosscam.gallery.rows import product_error, query_rows, widen
 from crosscam.gallery.searching import SearchChanges
@@ -239,3 +239,27 @@ def test_known_paths_are_those_of_entries(opened: tuple[LocalGallery, Filled]) -
     entries = {entry.path: entry for entry in gallery.entries()}
     assert all(entry == entries[path] for path, entry in found.items())
     assert gallery.known_paths([]) == {}
+
+
+def test_a_track_is_of_one_camera_and_of_the_entries_that_are_chosen(tmp_path: Path) -> None:
+    rows = some_descriptors(4)
+    with LocalGallery.create(tmp_path / "g", LAYOUT, MODEL) as gallery:
+        entries = [NewEntry(f"{n}.jpg", camid, track="t") for n, camid in enumerate((1, 1, 2, 2))]
+        gallery.add(rows, entries, model=MODEL.fingerprint)
+
+        def cameras(where: Where) -> list[tuple[int, int]]:
+            (hits,) = gallery.search(rows[:1], model=MODEL.fingerprint, where=where, pool_tracks=True)
+            return sorted((hit.entry.camid, hit.pooled) for hit in hits)
+
+        assert cameras(Where(camids=(2,))) == [(2, 2)]
+        assert cameras(Where()) == [(1, 2), (2, 2)]
+        assert cameras(Where(not_ids=(1,))) == [(1, 1), (2, 2)]
+
+
+def test_spans_of_time_hold_their_ends_and_no_entry_without_a_time(tmp_path: Path) -> None:
+    with LocalGallery.create(tmp_path / "g", LAYOUT, MODEL) as gallery:
+        entries = [NewEntry(f"{n}.jpg", 1, time=time) for n, time in enumerate((10.0, 20.0, None))]
+        assert gallery.add(some_descriptors(3), entries, model=MODEL.fingerprint) == [1, 2, 3]
+        assert gallery.ids(Where(time_from=10.0)) == gallery.ids(Where(time_to=20.0)) == [1, 2]
+        assert gallery.ids(Where(time_from=20.0)) == gallery.ids(Where(time_from=10.1)) == [2]
+        assert gallery.ids(Where(time_to=10.0)) == [1]

@@ -46,6 +46,15 @@ def test_a_photograph_is_no_video(tmp_path: Path) -> None:
             open_source(str(tmp_path / name))
 
 
+def test_a_folder_of_videos_with_a_picture_is_no_folder_of_frames(tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "day", ["cover.jpg"])
+    (folder / "hall.mp4").touch()
+    with pytest.raises(DataError, match=r"holds one picture.*It holds videos, such as hall\.mp4: give one"):
+        open_source(str(folder))
+    Image.fromarray(PICTURE).save(folder / "yard.jpg")
+    assert "holds videos beside frames, such as hall.mp4" in open_source(str(folder)).notes[0]
+
+
 def test_folders_of_frames_without_compression_are_told_apart(tmp_path: Path) -> None:
     sources = []
     for place, level in (("hall", 90), ("yard", 91), ("copy", 90)):

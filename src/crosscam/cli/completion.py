@@ -24,7 +24,7 @@ class Completion:
     _crosscam in a folder of $fpath.
     """
 
-    shell: Positional[Literal["bash", "zsh", "tcsh"]]
+    shell: Positional[Literal["bash", "zsh"]]
     """Your shell."""
     general: General = field(default_factory=General)
 

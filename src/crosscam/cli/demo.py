@@ -73,6 +73,8 @@ class Demo:
         if self.photos is not None:
             if self.set:
                 raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")
+            if self.ids != Demo.ids:
+                raise CrosscamError("--ids draws people, and --photos draws nobody. Leave one of them out.")
             out = self.out or Path("runs") / f"photos-{self.photos.resolve().name}"
             check_folder(out)
             paths, notes = find_pictures(self.photos)

@@ -52,6 +52,12 @@ class Export:
         batch = self._batch()
         if not 0 <= self.max_drop <= 1:
             raise DataError(f"--max-drop is {self.max_drop}: expected a fraction of mAP, from 0 to 1.")
+        if self.data is None and (self.max_drop != MOST_LOST_MAP or self.reading != Reading()):
+            raise DataError(
+                "--max-drop and the options of reading are for --data. Give --data DATA, or leave them out."
+            )
+        if self.calibration is not None and not self.int8:
+            raise DataError("--calibration gives the ranges of --int8. Add --int8, or leave it out.")
         suffix = SUFFIXES[self.format]
         out = self.out or output_of(self.run_folder, f"model{'-int8' if self.int8 else ''}{suffix}")
         if out.suffix != suffix:

@@ -108,8 +108,8 @@ class Add:
                 "camera, time or track, and keeps it. 'crosscam gallery update' changes it. First: "
                 f"{added.differing[0]}."
             )
-        for path, fault in added.damaged:
-            say(f"left out: {path}: {fault}")
+        for _, fault in added.damaged:
+            say(f"left out: {fault}")
         if self.general.json:
             damaged = [{"path": str(path), "fault": fault} for path, fault in added.damaged]
             show_json({"added": len(added.ids), "known": added.known, "damaged": damaged, "entries": total})

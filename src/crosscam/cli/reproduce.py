@@ -90,6 +90,7 @@ class Reproduce:
         """Fill, then show."""
         if self.seeds < 1:
             raise RecipeError(f"--seeds {self.seeds}: expected at least 1.")
+        self._refuse_what_means_nothing()
         check_folder(self.out or Path("runs"))
         if self.what == "collision":
             self._run_collision()
@@ -110,6 +111,18 @@ class Reproduce:
             self._draw(study)
         else:
             self._show(out, tables_of(study, self.what))
+
+    def _refuse_what_means_nothing(self) -> None:
+        drawn = self.what == "collision"
+        given = {
+            "data": drawn and self.data is not None,
+            "rows": drawn and bool(self.rows),
+            "show": drawn and self.show,
+            "exam": self.what != "transfer" and self.exam is not None,
+            "ids": not drawn and self.ids != Reproduce.ids,
+        }
+        for name in (name for name, is_given in given.items() if is_given):
+            raise RecipeError(f"--{name} means nothing for {self.what}. Leave it out.")
 
     def _draw(self, study: Study) -> None:
         if self.rows:

@@ -118,6 +118,9 @@ class Watch:
         """What is to be watched."""
         if self.gallery is None and self.out is None:
             raise ArgumentError("Nothing says where the people go. Give --gallery GALLERY, or --out FOLDER.")
+        if self.gallery is None and (self.again or self.network is not None):
+            option = "--again" if self.again else "--network"
+            raise ArgumentError(f"{option} is for a gallery. Give --gallery GALLERY, or leave it out.")
         if self.video.endswith(".toml"):
             if (self.camera, self.start, self.frame_rate) != (None, None, None):
                 raise ArgumentError(
@@ -139,8 +142,13 @@ class Watch:
                 if len(cameras) == 1:
                     raise
                 raise DataError(f"{self.video}, camera {number}: {error}") from error
-        if self.frame_rate is not None and not isinstance(sources[0], FrameFolder):
-            raise ArgumentError(f"--frame-rate is for folders of frames. {self.video} tells the times of its frames.")
+        for camera, source in zip(cameras, sources, strict=True):
+            if camera.frame_rate is not None and not isinstance(source, FrameFolder):
+                raise ArgumentError(
+                    f"A frame rate is for folders of frames. {camera.source} tells the times of its frames."
+                )
+            if camera.start is not None and source.live:
+                raise ArgumentError(f"{camera.source} is live: its frames have the time of the clock. Give no start.")
         if self.gallery is not None:
             check_apart(cameras, sources)
         return sources

@@ -286,8 +286,14 @@ def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], 
             raise ArgumentError(
                 f"Entry {place} has pid {entry.pid}. Expected -1 or more, or None where it is not known."
             )
-        if entry.time is not None and not np.isfinite(entry.time):
-            raise ArgumentError(f"Entry {place} has the time {entry.time}. Expected seconds, or None.")
+        if entry.track is not None and not entry.track.strip():
+            raise ArgumentError(f"Entry {place} has the track {entry.track!r}. Expected a name, or None for no track.")
+        if entry.time is not None and not (_is_number(entry.time) and np.isfinite(entry.time)):
+            raise ArgumentError(f"Entry {place} has the time {entry.time!r}. Expected seconds, or None.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def _is_text(value: str) -> bool:

@@ -14,10 +14,11 @@ from crosscam.gallery.track_table import Tracks
 
 # Pairs of tracks that tell how far apart two people usually are, at least and at most.
 FEWEST_PAIRS, MOST_PAIRS = 30, 20_000
-# What a distance means without a calibration and with too few tracks: a guess for descriptors of length 1.
-GUESSED_MIDDLE, GUESSED_SPREAD = 0.75, 0.065
+# With fewer, but with these, their middle counts, and the spread is at least this share of it.
+FEWEST_FOR_MIDDLE, LEAST_SPREAD = 3, 0.087
 # An uncalibrated distance is even odds at this many spreads below the middle, and each spread counts this much.
 EVEN_AT, PER_SPREAD = 2.6, 3.0
+BETTER = "'crosscam calibrate', or answers on the Calibration page, make them better."
 LogRatio = Callable[[float, bool], float]
 Rows = NDArray[np.float32]
 
@@ -54,7 +55,7 @@ class Judge:
             then the root mean square of the distances of all pairs of their pictures. Else it is the distance of the
             means of their descriptors, scaled to length 1, which tells people apart better.
         told: one sentence: what it rests on.
-        guessed: whether nothing tells what a distance means in this gallery.
+        guessed: whether the gallery has too few tracks to tell well what a distance means.
         elsewhere: whether the calibration is of other cameras.
     """
 
@@ -82,46 +83,57 @@ def calibrated_judge(calibration: Calibration) -> Judge:
 
 def plain_judge(tracks: Tracks, options: LinkOptions) -> Judge:
     """By how much nearer two tracks are than tracks of this gallery usually are; or by a given distance."""
-    across, one = (_usual_distance(tracks, one_camera) for one_camera in (False, True))
-    middle, spread = across or one or (GUESSED_MIDDLE, GUESSED_SPREAD)
-    usual = {False: (middle, spread), True: one or (middle, spread)}
-    even = {where: m - EVEN_AT * s for where, (m, s) in usual.items()}
-    if options.distance is not None:
-        even = dict.fromkeys(even, options.distance)
+    found = {one_camera: _distances(tracks, one_camera) for one_camera in (False, True)}
+    across, one = (None if len(d) < FEWEST_PAIRS else _usual_distance(d) for d in found.values())
+    few = across is None and one is None
+    usual = across or one or _usual_of_few(np.concatenate(list(found.values())))
+    given = options.distance
+    if usual is None and given is None:
+        told = "Not calibrated, and with so few tracks nothing tells what a distance means: links are only proposed."
+        return Judge(lambda _distance, _one_camera: 0.0, False, f"{told} {BETTER}", True)
+    middle, spread = usual or (0.0, LEAST_SPREAD * (given or 0.0))
+    by_camera = {False: (middle, spread), True: one or (middle, spread)}
+    even = {where: m - EVEN_AT * s if given is None else given for where, (m, s) in by_camera.items()}
 
     def ratio(distance: float, one_camera: bool) -> float:
-        return PER_SPREAD * (even[one_camera] - distance) / usual[one_camera][1]
+        return PER_SPREAD * (even[one_camera] - distance) / by_camera[one_camera][1]
 
-    basis = "was given" if options.distance is not None else "is how far tracks of this gallery are apart"
-    guessed = options.distance is None and across is None and one is None
-    if guessed:
-        basis = "is a guess, for there are few tracks"
+    basis = "was given" if given is not None else "is how far tracks of this gallery are apart"
     told = (
         f"Not calibrated: a distance of {even[False]:.2f} between tracks of two cameras is even odds, which {basis}. "
-        "Probabilities are rough; 'crosscam calibrate', or answers on the Calibration page, make them better."
+        f"Probabilities are rough; {BETTER}"
     )
-    return Judge(ratio, False, told, guessed)
+    return Judge(ratio, False, told, few and given is None)
 
 
-def _usual_distance(tracks: Tracks, one_camera: bool) -> tuple[float, float] | None:
-    """Median and spread of the distances of two tracks, most of which are of two people; None for too few."""
+def _distances(tracks: Tracks, one_camera: bool) -> NDArray[np.float64]:
+    """(N,) distances of pairs of tracks, of one camera or of two; most pairs are of two people."""
     count = len(tracks)
-    if count < 2:
-        return None
     if count * (count - 1) // 2 <= MOST_PAIRS:
         first, second = np.triu_indices(count, 1)
     else:
         first, second = np.random.default_rng(0).integers(0, count, (2, 3 * MOST_PAIRS))
     kept = (first != second) & ((tracks.camids[first] == tracks.camids[second]) == one_camera)
     first, second = first[kept][:MOST_PAIRS], second[kept][:MOST_PAIRS]
-    if len(first) < FEWEST_PAIRS:
-        return None
     rows = unit_rows(tracks.means)
-    distances = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * np.einsum("ij,ij->i", rows[first], rows[second])))
+    products = np.einsum("ij,ij->i", rows[first], rows[second])
+    return np.asarray(np.sqrt(np.maximum(0.0, 2.0 - 2.0 * products)), np.float64)
+
+
+def _usual_distance(distances: NDArray[np.float64]) -> tuple[float, float]:
+    """Median and spread."""
     middle = float(np.median(distances))
     # One person's pairs are all on the near side, so the far side tells the spread.
     spread = float(np.sqrt(np.square(distances[distances >= middle] - middle).mean()))
     return middle, max(spread, 1e-3)
+
+
+def _usual_of_few(distances: NDArray[np.float64]) -> tuple[float, float] | None:
+    """The same of few pairs, which show less of the spread than there is; None for too few."""
+    if len(distances) < FEWEST_FOR_MIDDLE:
+        return None
+    middle, spread = _usual_distance(distances)
+    return middle, max(spread, LEAST_SPREAD * middle)
 
 
 def unit_rows(rows: Rows) -> Rows:

@@ -331,10 +331,10 @@ class Linker:
         return sorted(changed)
 
     def _proposals(self) -> Iterator[Evidence]:
-        """Of pairs of people that stay two, those who are perhaps one."""
+        """Of pairs of people that stay two, those who are perhaps one; neighbors are never certainly two."""
         for one, other in self._pairs():
             least = self._options.unsure
-            if self._probability(one, other, least)[0] >= least and not self._cannot(one, other):
+            if self._probability(one, other, least)[0] >= least:
                 yield self._evidence(one, other)
 
 

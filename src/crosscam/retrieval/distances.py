@@ -193,8 +193,9 @@ def not_finite(name: str, row: int) -> ArgumentError:
 def inner_products(q: Tensor, g: Tensor) -> Tensor:
     """(Q, D) and (G, D) -> (Q, G) inner products in full single precision, the same digits in every process.
 
-    ``torch.mm``, always. On a CPU its sums do not depend on which other rows and columns are multiplied beside them,
-    nor on the number of threads, as long as there are some of each; few are filled up. A 1x1 convolution of oneDNN's is
+    ``torch.mm``, always. By MKL, the BLAS of torch's own builds for x86 processors, its sums do not depend on which
+    other rows and columns are multiplied beside them, nor on the number of threads, as long as there are some of each;
+    few are filled up. By OpenBLAS the last digit does (Debian's torch). A 1x1 convolution of oneDNN's is
     faster on some processors, but sums differently with another number of threads; ``docs/log.md``. Reduced precision
     that the caller may have asked for elsewhere (autocast, coarse products) is set aside.
     """

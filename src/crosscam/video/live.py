@@ -63,11 +63,16 @@ class FrameFolder:
         self.files = sorted((p for p in folder.iterdir() if _is_frame(p)), key=lambda p: natural_key(p.name))
         if not self.files:
             raise DataError(f"{self.path} holds no frames. {_instead(folder)}")
+        if len(self.files) == 1:
+            raise DataError(f"{self.path} holds one picture, in which nobody can be followed. {_instead(folder)}")
         self.name = printable(os.path.abspath(self.path))
         self.key = _digest_of_folder(self.files)
         self.total = len(self.files)
         self._numbers, self._clock = _numbers_of(self.files)
         found = _frame_rate(folder)
+        videos = _videos_in(folder)
+        if videos:
+            self.notes.append(f"{self.path.name} holds videos beside frames, such as {videos[0]}: they do not count.")
         self.given = self.rate if self._clock is None and found is None else None
         self.rate = found or self.rate or USUAL_RATE
         if self._clock is None and found is None and self.given is None:
@@ -121,10 +126,14 @@ def _numbers_of(files: list[Path]) -> tuple[list[int], list[float] | None]:
     return [number - 1 for number in named], None
 
 
+def _videos_in(folder: Path) -> list[str]:
+    return sorted(printable(path.name) for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+
+
 def _instead(folder: Path) -> str:
-    videos = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    videos = _videos_in(folder)
     if videos:
-        return f"It holds videos, such as {printable(videos[0])}: give one, or name several in a cameras.toml."
+        return f"It holds videos, such as {videos[0]}: give one, or name several in a cameras.toml."
     return "Expected a video, or pictures such as img1/000001.jpg."
 
 

@@ -102,7 +102,8 @@ def watch(
         note: is told of faults, in sentences.
         progress: called after each frame.
     Raises:
-        ArgumentError: neither a gallery nor a folder, or a gallery without its network or camera.
+        ArgumentError: neither a gallery nor a folder, a gallery without its network or camera, or tiles for a detector
+            that has its boxes.
         GalleryError: the video was watched with other settings.
         DataError: nothing can be decoded.
     """
@@ -111,6 +112,8 @@ def watch(
     if gallery is not None and (extractor is None or not camera):
         raise ArgumentError("Tracks in a gallery need its network and the camera's name.")
     settings = settings or WatchSettings()
+    if settings.tiles is not None and knows_frames(detector):
+        raise ArgumentError("Tiles are for a detector that looks at frames; this one has its boxes. Leave them out.")
     rates = [rate for rate in (settings.rate, source.rate) if rate]
     tracker, tracker_name = open_tracker(settings.tracker, min(rates, default=USUAL_RATE))
     looking = detector if settings.tiles is None else Tiled(detector, *settings.tiles)
