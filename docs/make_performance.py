@@ -264,7 +264,7 @@ def mini_size() -> str:
         size = f"{result['megabytes']:.2f} MB", f"{result['parameters']:,}", f"{result['dim']}", f"{height} x {width}"
         rows.append((name, *size, *(f"{speeds[name][engine]:.0f}" for engine in ("torch", "openvino"))))
     head = ("network", "weights", "parameters", "descriptor", "input", "images/s, torch", "OpenVINO")
-    note = f"{found['threads']} threads of {found['cores']} cores, {found['machine']}; rrid-mini with its mirror pass."
+    note = f"{found['threads']} threads of {found['cores']} cores, {found['machine']}; mirror pass included."
     return f"{table(head, rows)}\n\n{note}"
 
 

@@ -91,9 +91,9 @@ def main() -> None:
     if recipe.distill.teachers:
         teachers = [Path(teacher).stem for teacher in recipe.distill.teachers]
         provenance["distill"] = {**asdict(recipe.distill), "teachers": teachers}
-    (target / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     if recipe.distill.unlabeled is not None:
         provenance["data"]["unlabelled_images"] = len(unlabeled_paths(recipe.distill))
+    (target / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     if (source / TRAINED_ON).is_file():
         (target / TRAINED_ON).write_bytes((source / TRAINED_ON).read_bytes())
     sys.stdout.write(f"{target.name}: {size:,} bytes, smallest cosine to the run folder's network {cosine:.6f}\n")
