@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -114,8 +115,10 @@ def test_what_is_no_dataset_is_one_line_and_leaves_nothing(tmp_path: Path, split
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_library_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "datasets", None)
+# A folder named "datasets" on the path is imported where the library is missing: a module that holds nothing.
+@pytest.mark.parametrize("found", [None, ModuleType("datasets")])
+def test_missing_library_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: ModuleType | None) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", found)
     with pytest.raises(DataError, match=r"pip install 'crosscam\[huggingface\]'"):
         to_hugging_face(made(tmp_path))
     with pytest.raises(DataError, match=r"pip install 'crosscam\[huggingface\]'"):
@@ -129,7 +132,10 @@ def test_a_saved_folder_says_how_it_is_read(tmp_path: Path) -> None:
 
 
 def library() -> Any:
-    return pytest.importorskip("datasets", reason="needs pip install 'crosscam[huggingface]'")
+    found = pytest.importorskip("datasets", reason="needs pip install 'crosscam[huggingface]'")
+    if not hasattr(found, "Features"):  # the folder of these tests goes by that name
+        pytest.skip("needs pip install 'crosscam[huggingface]'")
+    return found
 
 
 def test_there_and_back_by_the_library(tmp_path: Path) -> None:

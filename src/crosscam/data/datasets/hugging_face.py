@@ -209,6 +209,9 @@ def _name(label: Any, value: int | None) -> str | None:
 def _library() -> Any:
     try:
         import datasets
-    except ImportError as error:
+
+        # Without the library, a folder of that name on the path is imported in its place.
+        _ = datasets.Features
+    except (ImportError, AttributeError) as error:
         raise DataError("Hugging Face's datasets is not installed: pip install 'crosscam[huggingface]'.") from error
     return datasets
