@@ -54,7 +54,7 @@ class ReidDataset:
         notes: what the reader left out or decided, one sentence each; never silent.
         renumbered: whether the reader numbered the identities itself, so that a number means somebody else elsewhere.
         tracklets: whether tracklets are ranked in place of images, see :mod:`crosscam.data.tracklets`.
-        distractors: the folder of further distractors, see :mod:`crosscam.data.datasets.distractors`; None for none.
+        distractors: the folder of further distractors, see :mod:`crosscam.data.datasets.readers`; None for none.
     """
 
     name: str

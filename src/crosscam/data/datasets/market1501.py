@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from crosscam.data.labels import read_label
+from crosscam.data.labels import LARGEST, read_label
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.data.walk import list_images
 from crosscam.errors import DataError
@@ -58,12 +58,28 @@ def _read_subset(folder: Path, notes: list[str]) -> tuple[Sample, ...]:
     return read_named_images(folder, parse_market_name, notes)
 
 
-def parse_market_name(name: str) -> tuple[int, int] | None:
-    """pid and camid of a file name such as ``0002_c1s1_000451_03.jpg``; None for other names."""
-    match = _NAME.match(name)
-    pid, camid = (read_label(match[1]), read_label(match[2])) if match else ("", "")
-    # More than 63 bits are the digits of a time or a hash: a name.
-    return (pid, camid) if isinstance(pid, int) and isinstance(camid, int) else None
+def name_parser(
+    pattern: re.Pattern[str], pids: range = range(-1, LARGEST + 1), camid: int = 0
+) -> Callable[[str], tuple[int, int] | None]:
+    """What finds pid and camid in a file name, or None in other names.
+
+    Args:
+        pattern: its first group is the identity, a second one the camera.
+        pids: numbers that an identity may have.
+        camid: the camera where the pattern has no second group.
+    """
+
+    def parse(name: str) -> tuple[int, int] | None:
+        match = pattern.match(name)
+        # More than 63 bits are the digits of a time or a hash: a name.
+        pid = read_label(match[1]) if match else ""
+        camera = read_label(match[2]) if match and pattern.groups > 1 else camid
+        return (pid, camera) if isinstance(pid, int) and pid in pids and isinstance(camera, int) else None
+
+    return parse
+
+
+parse_market_name = name_parser(_NAME)
 
 
 def read_named_images(

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from crosscam.errors import DataError
 
 
-def read_matlab(path: Path, name: str) -> NDArray[np.generic]:
-    """The array of a name in a ``.mat`` file.
+def read_matlab(path: Path, name: str, what: str | None = None) -> NDArray[np.generic]:
+    """The array of a name in a ``.mat`` file; messages call it ``what``.
 
     Raises:
         DataError: no scipy, no such file, or no such array in it.
@@ -25,5 +25,5 @@ def read_matlab(path: Path, name: str) -> NDArray[np.generic]:
     try:
         found: NDArray[np.generic] = np.asarray(scipy.io.loadmat(path)[name])
     except Exception as error:  # scipy raises classes of its own
-        raise DataError(f"{path} does not hold {name} ({type(error).__name__}). Unpack it again.") from error
+        raise DataError(f"{path} does not hold {what or name} ({type(error).__name__}). Unpack it again.") from error
     return found
