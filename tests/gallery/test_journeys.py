@@ -37,12 +37,11 @@ from crosscam.gallery.calibrated import calibrate_answers
 from crosscam.gallery.entries import Entry
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.journeys import decide
-from crosscam.gallery.judging import calibrated_judge, plain_judge
+from crosscam.gallery.judging import Transit, calibrated_judge, learn_transits, plain_judge, read_transits
 from crosscam.gallery.link_runs import LinkRun
 from crosscam.gallery.linking import Linker, _exclude
 from crosscam.gallery.people_document import DOCUMENT, read_people
 from crosscam.gallery.track_table import Tracks, span, tracks_of
-from crosscam.gallery.transits import Transit, learn_transits, read_transits
 from crosscam.metrics.identity import identity_scores
 from crosscam.models.output import Block, Layout
 from crosscam.shipped import run_folder

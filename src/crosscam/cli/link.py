@@ -17,11 +17,10 @@ from crosscam.errors import ArgumentError
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journey_records import Journeys
 from crosscam.gallery.journeys import decide, in_percent, read_journeys
-from crosscam.gallery.judging import LinkOptions
+from crosscam.gallery.judging import LinkOptions, read_transits
 from crosscam.gallery.link_runs import LinkRun, link_gallery
 from crosscam.gallery.people import People
 from crosscam.gallery.places import open_gallery
-from crosscam.gallery.transits import read_transits
 from crosscam.metrics.identity import IdentityScores
 from crosscam.report.hits import when
 from crosscam.report.journey_report import write_journeys

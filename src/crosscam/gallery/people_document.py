@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from crosscam.errors import ArgumentError
+from crosscam.gallery.answers import ANSWERS, JUDGMENTS, readable_items
 from crosscam.gallery.people import Decision, Evidence, KeptTrack, People, without
 
 DOCUMENT = "journeys"
@@ -17,10 +18,10 @@ def read_people(document: Any) -> People:
     """From the gallery's document; what is not of this form is left out."""
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         return People()
-    tracks = {track.entries[0]: track for track in _readable(document.get("tracks"), _track)}
+    tracks = {track.entries[0]: track for track in readable_items(document.get("tracks"), _track)}
     named = tracks.keys()
-    evidence = (e for e in _readable(document.get("evidence"), _evidence) if {e.first, e.second} <= named)
-    decisions = (d for d in _readable(document.get("decisions"), _decision) if named >= {*d.tracks, *d.others})
+    evidence = (e for e in readable_items(document.get("evidence"), _evidence) if {e.first, e.second} <= named)
+    decisions = (d for d in readable_items(document.get("decisions"), _decision) if named >= {*d.tracks, *d.others})
     highest = max((track.person for track in tracks.values()), default=0)
     given = document.get("next")
     return People(max(highest + 1, given if isinstance(given, int) else 1), tracks, tuple(evidence), tuple(decisions))
@@ -54,14 +55,6 @@ def pruned(document: Any, known: Callable[[list[int]], Iterable[int]]) -> dict[s
     return (as_document(without(people, gone)) or {}) if gone else None
 
 
-def _readable(items: Any, read: Callable[[Any], Any]) -> Iterator[Any]:
-    for item in items if isinstance(items, list) else []:
-        try:
-            yield read(item)
-        except (TypeError, KeyError, ValueError, IndexError):
-            continue
-
-
 def _track(item: Any) -> KeptTrack:
     person, best, entries = item
     kept = tuple(int(entry) for entry in entries)
@@ -92,3 +85,11 @@ def _decision(item: Any) -> Decision:
     tracks, others = (tuple(int(n) for n in item[name]) for name in ("tracks", "others"))
     people = int(item["source"]), int(item["target"])
     return Decision(kind, tracks, others, *people, str(item["who"]), str(item["when"]))
+
+
+# What goes with the entries that it names, by document: see :func:`pruned`.
+PRUNED: Mapping[str, Callable[[Any, Callable[[list[int]], Iterable[int]]], Any]] = {
+    JUDGMENTS.document: JUDGMENTS.pruned,
+    ANSWERS.document: ANSWERS.pruned,
+    DOCUMENT: pruned,
+}

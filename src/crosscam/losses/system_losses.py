@@ -10,8 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from crosscam.errors import ArgumentError
 from crosscam.losses.class_losses import Softmax, center_loss, margin_logits, move_centers
-from crosscam.losses.pair_losses import PAIR_LOSSES, Pairs
-from crosscam.losses.triplet import batch_hard_soft_margin, batch_hard_triplet, hard_pairs
+from crosscam.losses.pair_losses import PAIR_LOSSES, Pairs, batch_hard_soft_margin, batch_hard_triplet, hard_pairs
 from crosscam.models.baselines.aligned_reid import part_costs, shortest_path
 from crosscam.models.output import ReidOutput
 
