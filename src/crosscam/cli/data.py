@@ -6,7 +6,7 @@ import dataclasses
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from tyro.conf import Positional, arg
 
@@ -118,9 +118,8 @@ class Render:
                 as_frames=self.frames,
                 progress=counting(progress, "drawing frames"),
             )
-        tell_drawn(
-            self.general,
-            drawn,
+        self.general.tell(
+            as_json(drawn),
             f"Drew {drawn.people} people, {drawn.across} of them at more than one of the cameras "
             f"{', '.join(drawn.cameras)}: {drawn.frames:,} frames each, {drawn.boxes:,} boxes, in {self.out}.",
         )
@@ -140,9 +139,8 @@ class Render:
             )
         if self.sheet:
             contact_sheet(self.out, self.sheet)
-        tell_drawn(
-            self.general,
-            drawn,
+        self.general.tell(
+            as_json(drawn),
             f"Drew {drawn.train_ids} training and {drawn.test_ids} test identities at {drawn.cameras} cameras: "
             f"{drawn.train:,} training, {drawn.query:,} query and {drawn.gallery:,} gallery images in {self.out}.",
         )
@@ -152,12 +150,9 @@ def _given(value: Number | None, otherwise: Number) -> Number:
     return otherwise if value is None else value
 
 
-def tell_drawn(general: General, drawn: RenderSummary | VideoSummary, text: str) -> None:
-    """Say what was drawn, as JSON where that was asked for."""
-    if general.json:
-        show_json({k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(drawn).items()})
-    else:
-        say(text)
+def as_json(drawn: RenderSummary | VideoSummary) -> dict[str, Any]:
+    """What was drawn."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(drawn).items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,9 @@ from crosscam.cli.options import General, Unset
 from crosscam.cli.show import listing, say, show_json
 from crosscam.errors import ArgumentError
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.journey_records import Journeys
-from crosscam.gallery.journeys import decide, in_percent, read_journeys
+from crosscam.gallery.journeys import Journeys, in_percent, read_journeys
 from crosscam.gallery.judging import LinkOptions, read_transits
-from crosscam.gallery.link_runs import LinkRun, link_gallery
+from crosscam.gallery.link_runs import LinkRun, decide, link_gallery
 from crosscam.gallery.people import People
 from crosscam.gallery.places import open_gallery
 from crosscam.metrics.identity import IdentityScores

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from crosscam.data.datasets.readers import read_dataset
-from crosscam.data.records import ReidDataset
-from crosscam.data.tracklets import ranked
+from crosscam.data.records import ReidDataset, ranked
 from crosscam.experiments.scoring import Scored, TestImages
 from crosscam.inference.describing import describing_model
 from crosscam.models.output import Layout

@@ -83,7 +83,7 @@ class Answer:
         return {self.first, self.second}
 
 
-Said = TypeVar("Said", Judgment, Answer)
+Said = TypeVar("Said", bound=Judgment | Answer)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def about_known(said: Iterable[Said], known: Callable[[list[int]], Iterable[int]
 
 def with_new(said: Iterable[Said], new: Said, *, clear: bool = False) -> tuple[Said, ...]:
     """The new answer in the place of an older one to the same question, or that one taken back."""
-    rest: tuple[Said, ...] = tuple(each for each in said if each.question != new.question)
+    rest = tuple(each for each in said if each.question != new.question)
     return rest if clear else (*rest, new)
 
 

@@ -24,8 +24,8 @@ from crosscam.gallery.entries import (
 )
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.maintenance import backup, verify
-from crosscam.gallery.rows import Rows, check_layout
 from crosscam.gallery.searching import Searcher, SearchOptions
+from crosscam.gallery.segments import Rows, check_layout
 from crosscam.gallery.snapshot import NONE
 from crosscam.gallery.store import SEGMENT_ROWS, TRIES, Store
 from crosscam.models.output import Layout

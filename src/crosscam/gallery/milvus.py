@@ -45,10 +45,10 @@ from crosscam.gallery.milvus_tables import (
     to_entry,
     to_record,
 )
-from crosscam.gallery.people_document import PRUNED
-from crosscam.gallery.rows import LENGTH_TOLERANCE, Rows, check_layout, query_rows, widen
+from crosscam.gallery.people import PRUNED
 from crosscam.gallery.scan import Nearest, weighted_contributions
 from crosscam.gallery.searching import SearchOptions, Weights, reranked
+from crosscam.gallery.segments import LENGTH_TOLERANCE, Rows, check_layout, query_rows, widen
 from crosscam.models.output import Block, Layout
 from crosscam.retrieval.contributions import block_weights
 

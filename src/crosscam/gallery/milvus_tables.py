@@ -1,6 +1,6 @@
 """How a gallery lies in a Milvus database: its address, its two collections, and filters in Milvus' words.
 
-The collection NAME holds the entries. Its vector is a kept row (see :mod:`crosscam.gallery.rows`) under the inner
+The collection NAME holds the entries. Its vector is a kept row (see :mod:`crosscam.gallery.segments`) under the inner
 product and a flat index, so that any weights rank exactly. The collection NAME_about holds JSON values by key. Milvus
 has no missing values that every version compares alike, so numbers and texts stand for them.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from crosscam.losses.class_losses import center_loss, margin_logits, move_centers
 from crosscam.losses.pair_losses import (
     batch_hard_soft_margin,
     batch_hard_triplet,
@@ -14,9 +13,12 @@ from crosscam.losses.system_losses import (
     Loss,
     aligned_reid_loss,
     bnneck_loss,
+    center_loss,
     classification_loss,
     cross_entropy_sum,
+    margin_logits,
     mgn_loss,
+    move_centers,
     rrid_loss,
     soft_margin_loss,
     transreid_loss,

@@ -13,8 +13,8 @@ from typing import ClassVar, Literal, get_args
 from torch import Tensor
 
 from crosscam import losses
-from crosscam.losses.class_losses import Softmax
 from crosscam.losses.pair_losses import Pairs
+from crosscam.losses.system_losses import Softmax
 from crosscam.models.output import ReidOutput
 
 # What a batch-hard triplet loss with a soft margin is worth where all distances are equal.

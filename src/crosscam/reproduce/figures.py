@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from crosscam.data.augment import prepare
 from crosscam.data.loading import open_images
-from crosscam.data.records import ReidDataset, pids_of
+from crosscam.data.records import ReidDataset, pids_of, ranked
 from crosscam.data.samplers import in_order
-from crosscam.data.tracklets import ranked
 from crosscam.errors import ArgumentError
 from crosscam.experiments.scoring import Scored, TestImages
 from crosscam.explain.activation import PartFocus, activation_maps, part_focus, stripe_block

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.loading import open_images
-from crosscam.data.records import ReidDataset, Sample, pids_of
-from crosscam.data.tracklets import pooled, ranked
+from crosscam.data.records import ReidDataset, Sample, pids_of, pooled, ranked
 from crosscam.errors import DataError
 from crosscam.experiments.scoring import ranking_labels
 from crosscam.inference.describing import check_descriptors, extract, load_model

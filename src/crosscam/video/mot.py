@@ -19,7 +19,7 @@ from crosscam.errors import DataError
 from crosscam.gallery.entries import Where
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.journey_records import Journeys
+from crosscam.gallery.journeys import Journeys
 from crosscam.system.files import check_folder, write_atomically, write_text
 from crosscam.video.detections import NOTHING, Detections, Pixels, as_detections
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from crosscam.gallery import Entry
-from crosscam.gallery.journey_records import Journeys, Link, Person, TrackSeen
+from crosscam.gallery.journeys import Journeys, Link, Person, TrackSeen
 from crosscam.gallery.people import Decision
 from crosscam.web.api import ERRORS, JPEG, EntryId, refuse_unknown, service_of, who_of
 from crosscam.web.schemas import Number, Numbers, Out, Strict

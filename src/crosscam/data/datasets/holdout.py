@@ -8,8 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from crosscam.data.records import ReidDataset, Sample, unmatched_queries
-from crosscam.data.tracklets import RANKED_BY_TRACKLETS
+from crosscam.data.records import RANKED_BY_TRACKLETS, ReidDataset, Sample, unmatched_queries
 from crosscam.data.walk import natural_key, path_key
 from crosscam.errors import ArgumentError, DataError
 

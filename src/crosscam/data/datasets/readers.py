@@ -51,8 +51,7 @@ from crosscam.data.datasets.without_cameras import (
     read_p_dukemtmc,
 )
 from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
-from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
-from crosscam.data.tracklets import RANKED_BY_TRACKLETS
+from crosscam.data.records import DISTRACTOR_PID, RANKED_BY_TRACKLETS, ReidDataset, Sample
 from crosscam.data.walk import find_files
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import did_you_mean

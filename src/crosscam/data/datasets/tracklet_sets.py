@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from crosscam.data.datasets.holdout import across_two_cameras, shuffle_pids
 from crosscam.data.datasets.market1501 import note_junk, note_left_out, without_unnamed_people
 from crosscam.data.datasets.matlab import read_matlab
-from crosscam.data.records import ReidDataset, Sample
+from crosscam.data.records import ReidDataset, Sample, by_tracklets, spread_out
 from crosscam.data.text_files import read_lines
-from crosscam.data.tracklets import by_tracklets, spread_out
 from crosscam.data.walk import list_images, subfolders
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import parse_json

@@ -20,7 +20,7 @@ from crosscam.models.stripes import OnBackbone
 
 
 class CosineClassifier(nn.Module):
-    """Cosines of a feature with one direction for each class, for :func:`crosscam.losses.class_losses.margin_logits`.
+    """Cosines of a feature with one direction for each class, for :func:`crosscam.losses.system_losses.margin_logits`.
 
     Args:
         in_features: C.
@@ -40,7 +40,7 @@ class CosineClassifier(nn.Module):
 
 
 class Centers(nn.Module):
-    """One center for each class, which :func:`crosscam.losses.class_losses.move_centers` moves.
+    """One center for each class, which :func:`crosscam.losses.system_losses.move_centers` moves.
 
     Args:
         in_features: C.
