@@ -23,7 +23,7 @@ from crosscam.gallery.places import open_gallery
 from crosscam.metrics.identity import IdentityScores
 from crosscam.report.hits import when
 from crosscam.report.journey_report import write_journeys
-from crosscam.system.files import check_file, check_folder, write_atomically, write_text
+from crosscam.system.files import check_file, check_folder, write_atomically
 from crosscam.system.text import counted
 from crosscam.video.journey_truth import score_journeys
 from crosscam.video.mot import write_mot
@@ -134,8 +134,7 @@ class Link:
     def _write(self, gallery: Gallery, found: Journeys) -> None:
         """The files that are asked for."""
         if self.csv is not None:
-            text = found.to_csv()
-            write_atomically(self.csv, lambda path: write_text(path, text))
+            write_atomically(self.csv, found.to_csv())
         if self.report is not None:
             name = Path(self.gallery).name or self.gallery
             write_journeys(self.report, gallery, found, name)

@@ -9,7 +9,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from crosscam.cli.options import General, Unset
-from crosscam.video.person_detector import PERSON_DETECTOR, fetch_detector
+from crosscam.video.opening import PERSON_DETECTOR, fetch_detector
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,10 +100,7 @@ def search_photographs(
     """
     findings = examine_pictures(samples)
     place = out / GALLERY
-    if not place.exists():
-        create_gallery(str(place), extractor.layout, identify_model(source, extractor)).close()
-    with open_gallery(str(place), write=True) as gallery:
-        remember_source(gallery, source)
+    with gallery_of(source, extractor, place) as gallery:
         if calibration is not None:
             keep_from_elsewhere(gallery, calibration)
         filled = fill(
@@ -243,3 +240,12 @@ def similarity_spread(gallery: Gallery, ids: Sequence[int]) -> float:
     apart = camids[:, None] != camids[None] if len(set(camids.tolist())) > 1 else ~np.eye(len(some), dtype=bool)
     found = (rows @ rows.T)[apart]
     return float(found.std()) if found.size else 0.0
+
+
+def gallery_of(source: Path, extractor: Extractor, place: Path) -> Gallery:
+    """A gallery of a network, made where it is not there, and opened for writing."""
+    if not place.exists():
+        create_gallery(str(place), extractor.layout, identify_model(source, extractor)).close()
+    gallery = open_gallery(str(place), write=True)
+    remember_source(gallery, source)
+    return gallery

@@ -1,7 +1,7 @@
 """Market-1501, and every data set that copies its layout.
 
 ``bounding_box_train``, ``query`` and ``bounding_box_test`` hold images such as ``0002_c1s1_000451_03.jpg``:
-identity, camera, then anything. Identity -1 is junk, 0 a distractor.
+identity, camera, then anything. Identity -1 is junk, 0 a distractor. Below it what other readers take as well.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from crosscam.data.labels import LARGEST, read_label
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.data.walk import list_images
 from crosscam.errors import DataError
+from crosscam.system import needed
 
 SUBSET_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
@@ -159,3 +163,19 @@ def read_dukemtmc_reid(root: Path) -> ReidDataset:
         DataError: as :func:`read_market1501`.
     """
     return read_market1501(root, name="dukemtmc-reid")
+
+
+def read_matlab(path: Path, name: str, what: str | None = None) -> NDArray[np.generic]:
+    """The array of a name in a ``.mat`` file; messages call it ``what``.
+
+    Raises:
+        DataError: no scipy, no such file, or no such array in it.
+    """
+    matlab = needed("scipy.io", f"Reading {path} needs scipy: pip install 'crosscam[data]'.")
+    if not path.is_file():
+        raise DataError(f"No {path}. Unpack the data set again; see docs/datasets.md.")
+    try:
+        found: NDArray[np.generic] = np.asarray(matlab.loadmat(path)[name])
+    except Exception as error:  # scipy raises classes of its own
+        raise DataError(f"{path} does not hold {what or name} ({type(error).__name__}). Unpack it again.") from error
+    return found

@@ -8,10 +8,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from crosscam.data.datasets.camera_folders import has_camera_folders, has_pictures, read_camera_folders, read_pictures
+from crosscam.data.datasets.camera_folders import (
+    has_camera_folders,
+    has_identity_folders,
+    has_pictures,
+    read_camera_folders,
+    read_identity_folders,
+    read_pictures,
+)
 from crosscam.data.datasets.cuhk import is_cuhk01, is_cuhk02, is_cuhk_sysu, read_cuhk01, read_cuhk02, read_cuhk_sysu
 from crosscam.data.datasets.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
-from crosscam.data.datasets.identity_folders import has_identity_folders, read_identity_folders
 from crosscam.data.datasets.market1501 import (
     is_dukemtmc_reid,
     is_market_layout,

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from crosscam.data.datasets.holdout import shuffle_pids, two_camera_dataset
-from crosscam.data.datasets.market1501 import name_parser, read_named_images
-from crosscam.data.datasets.matlab import read_matlab
+from crosscam.data.datasets.market1501 import name_parser, read_matlab, read_named_images
 from crosscam.data.labels import LARGEST
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.errors import ArgumentError, DataError

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.data.datasets.holdout import across_two_cameras, shuffle_pids
-from crosscam.data.datasets.market1501 import note_junk, note_left_out, without_unnamed_people
-from crosscam.data.datasets.matlab import read_matlab
+from crosscam.data.datasets.market1501 import note_junk, note_left_out, read_matlab, without_unnamed_people
 from crosscam.data.records import ReidDataset, Sample, by_tracklets, spread_out
 from crosscam.data.text_files import read_lines
 from crosscam.data.walk import list_images, subfolders
