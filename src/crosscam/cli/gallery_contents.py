@@ -20,7 +20,7 @@ from crosscam.gallery.camera_names import camid_of, check_name
 from crosscam.gallery.entries import KEEP
 from crosscam.gallery.filling import fill, identify_model, keep_cameras_apart, keep_people_apart, remember_source
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.places import create_gallery, open_gallery
+from crosscam.gallery.local import create_gallery, open_gallery
 from crosscam.inference.extractor import Extractor
 from crosscam.system.text import counted, read_time
 

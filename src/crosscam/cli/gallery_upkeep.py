@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from crosscam.cli.gallery_options import Choosing, Place
 from crosscam.cli.options import General
 from crosscam.cli.show import print_plain, show_json, table
-from crosscam.gallery.places import open_gallery
+from crosscam.gallery.local import open_gallery
 from crosscam.report.hits import when
 from crosscam.system.files import check_file, check_folder
 

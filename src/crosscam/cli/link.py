@@ -18,8 +18,8 @@ from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import Journeys, in_percent, read_journeys
 from crosscam.gallery.judging import LinkOptions, read_transits
 from crosscam.gallery.link_runs import LinkRun, decide, link_gallery
+from crosscam.gallery.local import open_gallery
 from crosscam.gallery.people import People
-from crosscam.gallery.places import open_gallery
 from crosscam.metrics.identity import IdentityScores
 from crosscam.report.hits import when
 from crosscam.report.journey_report import write_journeys

@@ -18,7 +18,7 @@ from crosscam.cli.gallery_options import Time, extractor_of
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import SECONDS_BETWEEN_LINES, bars, say, show_json
 from crosscam.errors import ArgumentError, CrosscamError, DataError, StoppedError
-from crosscam.gallery.places import open_gallery
+from crosscam.gallery.local import open_gallery
 from crosscam.system.files import check_folder
 from crosscam.system.text import counted, read_time
 from crosscam.training.callbacks import stop_requests

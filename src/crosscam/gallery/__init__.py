@@ -23,7 +23,7 @@ from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import Journeys, read_journeys
 from crosscam.gallery.judging import LinkOptions
 from crosscam.gallery.link_runs import link_gallery
-from crosscam.gallery.places import create_gallery, open_gallery
+from crosscam.gallery.local import create_gallery, open_gallery
 from crosscam.gallery.searching import SearchOptions
 from crosscam.retrieval.contributions import PARTS, block_weights, parse_weights
 

@@ -289,7 +289,9 @@ def move_centers(centers: Tensor, features: Tensor, pids: Tensor, rate: float = 
     ``center -= rate * sum(center - feature) / (1 + count)``, over the ``count`` images of the class in the batch.
 
     Args:
-        centers, features, pids: see :func:`center_loss`.
+        centers: (K, C).
+        features: (B, C).
+        pids: (B,) class numbers, 0 to K-1.
         rate: alpha, 0 to 1.
     """
     sums = torch.zeros_like(centers).index_add_(0, pids, centers[pids] - features.to(centers.dtype))
