@@ -34,9 +34,8 @@ from crosscam.gallery import ModelIdentity, NewEntry, create_gallery, linking
 from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import read_journeys
-from crosscam.gallery.judging import LinkOptions
+from crosscam.gallery.judging import LinkOptions, learn_transits
 from crosscam.gallery.link_runs import link_gallery
-from crosscam.gallery.transits import learn_transits
 from crosscam.inference.extractor import Extractor
 from crosscam.metrics.identity import IdentityScores, identity_scores
 

@@ -23,7 +23,7 @@ import numpy as np
 import crosscam
 from crosscam.calibration.calibration import Calibration
 from crosscam.data.records import Sample
-from crosscam.experiments.photographs import CALIBRATION, similar_pairs
+from crosscam.experiments.photographs import CALIBRATION, all_pairs, first_of_either
 from crosscam.gallery import ModelIdentity, NewEntry, create_gallery
 from crosscam.report.pairs import STANDS_OUT, SimilarPair
 from crosscam.shipped import run_folder
@@ -40,7 +40,7 @@ def pairs_of(extractor: crosscam.Extractor, rows: Any, samples: Sequence[Sample]
         create_gallery(Path(place) / "g", extractor.layout, identity) as gallery,
     ):
         gallery.add(rows, [NewEntry(str(s.path), s.camid, s.pid) for s in samples], model=identity.fingerprint)
-        return similar_pairs(gallery, EVERY)
+        return first_of_either(all_pairs(gallery), EVERY)
 
 
 def right(pairs: Sequence[SimilarPair]) -> int:

@@ -32,12 +32,12 @@ from numpy.typing import NDArray
 from crosscam.data.images import decode_image
 from crosscam.errors import EngineError
 from crosscam.gallery.filling import identify_model
-from crosscam.gallery.places import create_gallery
+from crosscam.gallery.local import create_gallery
 from crosscam.inference.extractor import Extractor
 from crosscam.video.detections import Detections, as_detections, overlaps
 from crosscam.video.graphs import GraphDetector
 from crosscam.video.live import open_source
-from crosscam.video.person_detector import kept_detector
+from crosscam.video.opening import kept_detector
 from crosscam.video.tiles import Tiled
 from crosscam.video.tracks import WatchSettings
 from crosscam.video.watching import Watched, watch

@@ -19,7 +19,7 @@ from crosscam.adaptation.pseudo_labels import (
 from crosscam.adaptation.units import units_of
 from crosscam.data.records import Sample
 from crosscam.errors import DataError
-from crosscam.recipes.adapt_settings import Adapt
+from crosscam.recipes.choices import Adapt
 
 SETTINGS = Adapt(eps=0.6, min_images=2, k1=6, k2=2)
 PEOPLE, TRACKS, PICTURES = 6, 3, 4

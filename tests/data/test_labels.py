@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crosscam import evaluate_ranking
-from crosscam.data.datasets.identity_folders import read_identity_folders
+from crosscam.data.datasets.camera_folders import read_identity_folders
 from crosscam.data.datasets.market1501 import parse_market_name
 from crosscam.data.datasets.table import camids_by_rule, read_table
 from crosscam.data.labels import LARGEST, is_missing, numbered, read_label, whole_number, whole_numbers

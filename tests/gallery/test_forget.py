@@ -10,7 +10,7 @@ from small_gallery import LAYOUT, MODEL, Filled, all_bytes, files_with, filled
 
 from crosscam.errors import GalleryError
 from crosscam.gallery import Where, open_gallery
-from crosscam.gallery.rows import widen
+from crosscam.gallery.segments import widen
 from crosscam.gallery.store import Store
 
 F = MODEL.fingerprint

@@ -36,13 +36,11 @@ from crosscam.gallery import (
 from crosscam.gallery.calibrated import calibrate_answers
 from crosscam.gallery.entries import Entry
 from crosscam.gallery.fragments import Fragment
-from crosscam.gallery.journeys import decide
-from crosscam.gallery.judging import calibrated_judge, plain_judge
-from crosscam.gallery.link_runs import LinkRun
+from crosscam.gallery.judging import Transit, calibrated_judge, learn_transits, plain_judge, read_transits
+from crosscam.gallery.link_runs import LinkRun, decide
 from crosscam.gallery.linking import Linker, _exclude
-from crosscam.gallery.people_document import DOCUMENT, read_people
+from crosscam.gallery.people import DOCUMENT, read_people
 from crosscam.gallery.track_table import Tracks, span, tracks_of
-from crosscam.gallery.transits import Transit, learn_transits, read_transits
 from crosscam.metrics.identity import identity_scores
 from crosscam.models.output import Block, Layout
 from crosscam.shipped import run_folder
@@ -458,7 +456,7 @@ PROGRAM = f"""
 import sys
 sys.path.insert(0, {str(HERE)!r})
 from crosscam.gallery import open_gallery, link_gallery, read_journeys
-from crosscam.gallery.journeys import decide
+from crosscam.gallery.link_runs import decide
 with open_gallery(sys.argv[1], write=True) as gallery:
     link_gallery(gallery)
     print("linked", flush=True)

@@ -13,7 +13,8 @@ from small_gallery import LAYOUT, MODEL, filled, some_descriptors, some_entries
 
 from crosscam.calibration.calibration import Origin
 from crosscam.errors import GalleryBusyError, GalleryError, ModelMismatchError
-from crosscam.gallery import KEEP, NewEntry, Where, answers, create_gallery, open_gallery, segments
+from crosscam.gallery import KEEP, NewEntry, Where, create_gallery, open_gallery, segments
+from crosscam.gallery.answers import ANSWERS, Answer
 from crosscam.gallery.calibrated import calibrate_answers, calibration_of, keep_from_elsewhere
 from crosscam.gallery.local import LocalGallery
 from crosscam.models.output import Block
@@ -376,8 +377,8 @@ def test_answers_about_these_cameras_count_before_a_calibration_of_others(tmp_pa
     with LocalGallery.create(tmp_path / "g", LAYOUT, MODEL) as gallery:
         keep_from_elsewhere(gallery, other)
         assert calibration_of(gallery) == (other, "")
-        given = [answers.Answer(n, n + 1, d, d < 0.5, "local", "2026-11-29") for n, d in enumerate(distances)]
-        gallery.set_document(answers.DOCUMENT, answers.as_document(given))
+        given = [Answer(n, n + 1, d, d < 0.5, "local", "2026-11-29") for n, d in enumerate(distances)]
+        gallery.set_document(ANSWERS.document, ANSWERS.write(given))
         found, _ = calibration_of(gallery)
         assert found is not None
         assert found.origin.data == "answers about pairs of this gallery"

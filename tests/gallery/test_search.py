@@ -27,8 +27,8 @@ from small_gallery import (
 from crosscam.errors import ModelMismatchError
 from crosscam.gallery import NewEntry, SearchOptions, Where, block_weights, unit_mean
 from crosscam.gallery.local import LocalGallery
-from crosscam.gallery.rows import product_error, query_rows, widen
 from crosscam.gallery.searching import SearchChanges
+from crosscam.gallery.segments import product_error, query_rows, widen
 
 F = MODEL.fingerprint
 

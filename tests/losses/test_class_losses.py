@@ -12,7 +12,7 @@ import torch
 from crosscam.data.records import ReidDataset
 from crosscam.errors import RecipeError
 from crosscam.losses import bnneck_loss, center_loss, margin_logits, move_centers
-from crosscam.models.class_heads import CosineClassifier
+from crosscam.models.baselines.bot import CosineClassifier
 from crosscam.models.output import ReidOutput
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.checkpoint import load_weights

@@ -15,7 +15,6 @@ from crosscam.system.files import (
     folder_in_place,
     make_folder,
     write_atomically,
-    write_text,
 )
 
 
@@ -25,7 +24,7 @@ def full_disk() -> None:
 
 def test_a_failed_write_leaves_what_stood_there(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_atomically(path, lambda p: write_text(p, "old"))
+    write_atomically(path, "old")
 
     def write(temporary: Path) -> None:
         temporary.write_text("ne")
@@ -37,7 +36,7 @@ def test_a_failed_write_leaves_what_stood_there(tmp_path: Path) -> None:
         write_atomically(path, write, next_step="Call again.", error=DataError)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    write_atomically(path, lambda p: write_text(p, "new"))
+    write_atomically(path, "new")
     assert path.read_text() == "new"
 
 
@@ -57,7 +56,7 @@ def test_the_bytes_are_on_the_disk_before_they_take_their_place(
     sync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda handle: (done.append("fsync"), sync(handle)))
     monkeypatch.setattr(os, "replace", lambda a, b: (done.append("replace"), replace(a, b)))
-    write_atomically(tmp_path / "file", lambda p: write_text(p, "x"))
+    write_atomically(tmp_path / "file", "x")
     assert done == ["fsync", "replace", "fsync"]
 
 
@@ -70,7 +69,7 @@ def test_a_folder_that_cannot_be_flushed_is_no_error(tmp_path: Path, monkeypatch
         return opened(path, flags, *more)
 
     monkeypatch.setattr(os, "open", no_folders)  # as on Windows
-    write_atomically(tmp_path / "file", lambda p: write_text(p, "x"))
+    write_atomically(tmp_path / "file", "x")
     assert (tmp_path / "file").read_text() == "x"
 
 

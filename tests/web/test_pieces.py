@@ -15,16 +15,7 @@ from starlette.datastructures import QueryParams
 
 from crosscam.errors import WebError
 from crosscam.gallery import SearchOptions, open_gallery
-from crosscam.gallery.feedback import (
-    LIMIT,
-    Judgment,
-    as_document,
-    entry_of,
-    named,
-    read_judgments,
-    with_judgment,
-    without,
-)
+from crosscam.gallery.answers import JUDGMENTS, Judgment, about_known, entry_of, with_new
 from crosscam.report.hits import chance
 from crosscam.web import audit, views
 from crosscam.web.audit import AuditError, AuditLog
@@ -145,15 +136,16 @@ def test_the_same_pictures_have_the_same_key() -> None:
 
 def test_feedback_keeps_the_last_word() -> None:
     said = [Judgment("e1", 5, True, "a", "t0"), Judgment("p0", 5, False, "a", "t1")]
-    said = list(with_judgment(said, Judgment("e1", 5, False, "b", "t2")))
+    said = list(with_new(said, Judgment("e1", 5, False, "b", "t2")))
     assert {(j.query, j.same, j.who) for j in said} == {("p0", False, "a"), ("e1", False, "b")}
-    assert read_judgments(json.loads(json.dumps(as_document(said)))) == tuple(said)
-    assert with_judgment(said, said[0], clear=True) == (said[1],)
-    assert named(said) == {1, 5}
-    assert without(said, {1}) == (said[0],) if said[0].query == "p0" else (said[1],)
-    assert without(said, {5}) == ()
-    assert len(as_document(said * LIMIT)) == LIMIT
-    assert read_judgments(["x", {"query": 1}, None]) == read_judgments(None) == read_judgments({}) == ()
+    read, write = JUDGMENTS.read, JUDGMENTS.write
+    assert read(json.loads(json.dumps(write(said)))) == tuple(said)
+    assert with_new(said, said[0], clear=True) == (said[1],)
+    assert {n for j in said for n in j.named} == {1, 5}
+    assert about_known(said, {2, 5}.intersection) == (said[0],) if said[0].query == "p0" else (said[1],)
+    assert about_known(said, {1}.intersection) == ()
+    assert len(write(said * JUDGMENTS.limit)) == JUDGMENTS.limit
+    assert read(["x", {"query": 1}, None]) == read(None) == read({}) == ()
 
 
 def test_the_address_of_a_search(made: Path) -> None:

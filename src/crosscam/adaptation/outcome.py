@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from crosscam.data.records import ReidDataset
 from crosscam.data.text_files import read_text
 from crosscam.errors import DataError
 from crosscam.recipes.checkpoint import write_atomically
-from crosscam.system.files import write_text
 from crosscam.system.text import parse_json
 
 JSON, PAGE = "adapt.json", "adapt.md"
@@ -112,9 +110,8 @@ def data_of(dataset: ReidDataset) -> dict[str, Any]:
 
 def save_outcome(folder: Path, outcome: Outcome) -> None:
     """Write ``adapt.json`` and ``adapt.md``."""
-    text = json.dumps(asdict(outcome), indent=2) + "\n"
-    write_atomically(folder / JSON, partial(write_text, text=text))
-    write_atomically(folder / PAGE, partial(write_text, text=outcome.page()))
+    write_atomically(folder / JSON, json.dumps(asdict(outcome), indent=2) + "\n")
+    write_atomically(folder / PAGE, outcome.page())
 
 
 def known_before(folder: Path, source_fingerprint: str, data_fingerprint: str) -> Scores | None:

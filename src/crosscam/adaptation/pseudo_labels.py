@@ -17,7 +17,7 @@ from torch import Tensor
 
 from crosscam.adaptation.units import Ints, Units
 from crosscam.errors import ArgumentError, DataError, TrainingError
-from crosscam.recipes.adapt_settings import Adapt
+from crosscam.recipes.choices import Adapt
 from crosscam.retrieval.distances import Descriptors, distance_blocks
 from crosscam.retrieval.reranking import SparseRows, encode_neighborhoods, entries_of, nearest
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.data.records import Sample
-from crosscam.recipes.adapt_settings import Adapt
+from crosscam.recipes.choices import Adapt
 from crosscam.system.text import counted
 
 Ints = NDArray[np.int64]

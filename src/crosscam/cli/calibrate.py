@@ -24,7 +24,7 @@ from crosscam.gallery.filling import matching_extractor
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes.checkpoint import PROVENANCE
 from crosscam.shipped import run_folder
-from crosscam.system.files import check_file, write_atomically, write_text
+from crosscam.system.files import check_file, write_atomically
 from crosscam.system.locks import only_writer
 from crosscam.system.text import parse_json
 from crosscam.training.provenance import load_trained_on, overlap
@@ -98,7 +98,7 @@ class Calibrate:
             show_text(found.to_json())
         else:
             _show(found, names)
-        write_atomically(out, lambda path: write_text(path, found.to_json()))
+        write_atomically(out, found.to_json())
         if self.gallery is not None:
             with open_gallery(self.gallery, write=True) as gallery:
                 kept = of_gallery(found, names, gallery.camera_names())

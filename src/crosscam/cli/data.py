@@ -6,16 +6,15 @@ import dataclasses
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Unset
 from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
-from crosscam.data.datasets.distractors import with_distractors
 from crosscam.data.datasets.generalization import generalize
 from crosscam.data.datasets.holdout import holdout
-from crosscam.data.datasets.readers import READERS, join, recognize
+from crosscam.data.datasets.readers import READERS, join, recognize, with_distractors
 from crosscam.data.datasets.table import write_table
 from crosscam.data.doctor import as_text, examine_dataset
 from crosscam.data.records import ReidDataset
@@ -119,9 +118,8 @@ class Render:
                 as_frames=self.frames,
                 progress=counting(progress, "drawing frames"),
             )
-        tell_drawn(
-            self.general,
-            drawn,
+        self.general.tell(
+            as_json(drawn),
             f"Drew {drawn.people} people, {drawn.across} of them at more than one of the cameras "
             f"{', '.join(drawn.cameras)}: {drawn.frames:,} frames each, {drawn.boxes:,} boxes, in {self.out}.",
         )
@@ -141,9 +139,8 @@ class Render:
             )
         if self.sheet:
             contact_sheet(self.out, self.sheet)
-        tell_drawn(
-            self.general,
-            drawn,
+        self.general.tell(
+            as_json(drawn),
             f"Drew {drawn.train_ids} training and {drawn.test_ids} test identities at {drawn.cameras} cameras: "
             f"{drawn.train:,} training, {drawn.query:,} query and {drawn.gallery:,} gallery images in {self.out}.",
         )
@@ -153,12 +150,9 @@ def _given(value: Number | None, otherwise: Number) -> Number:
     return otherwise if value is None else value
 
 
-def tell_drawn(general: General, drawn: RenderSummary | VideoSummary, text: str) -> None:
-    """Say what was drawn, as JSON where that was asked for."""
-    if general.json:
-        show_json({k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(drawn).items()})
-    else:
-        say(text)
+def as_json(drawn: RenderSummary | VideoSummary) -> dict[str, Any]:
+    """What was drawn."""
+    return {k: str(v) if isinstance(v, Path) else v for k, v in dataclasses.asdict(drawn).items()}
 
 
 @dataclass(frozen=True, kw_only=True)

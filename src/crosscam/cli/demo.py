@@ -26,7 +26,7 @@ from crosscam.recipes.settings import with_settings
 from crosscam.report.pairs import LIKELY, LOOK_ALIKE
 from crosscam.shipped import run_folder
 from crosscam.system.distributed import num_processes
-from crosscam.system.files import check_folder, folder_in_place, write_atomically, write_text
+from crosscam.system.files import check_folder, folder_in_place, write_atomically
 from crosscam.system.locks import only_writer
 from crosscam.system.text import counted, parse_json, printable
 
@@ -226,4 +226,4 @@ def _refuse_another_source(out: Path, photos: Path, camids: str | None) -> None:
         if found != wanted:
             cameras = f" with --camids {rule}" if rule else ""
             raise DataError(f"{out} holds what was found in {folder}{cameras}. Choose another place with --out.")
-    write_atomically(source, lambda temporary: write_text(temporary, json.dumps(wanted) + "\n"))
+    write_atomically(source, json.dumps(wanted) + "\n")

@@ -11,8 +11,7 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, best_device, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json, table
-from crosscam.data.records import ReidDataset
-from crosscam.data.tracklets import by_tracklets
+from crosscam.data.records import ReidDataset, by_tracklets
 from crosscam.errors import ArgumentError
 from crosscam.experiments.experiment import save_scores, write_run_report
 from crosscam.experiments.scoring import AfterSearch, Scored, TestImages, check_scoring

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from crosscam.cli.gallery_options import Choosing, Place, Time, extractor_of, tell
+from crosscam.cli.gallery_options import Choosing, Place, Time, extractor_of
 from crosscam.cli.options import General, Reading, Unset, tell_note
-from crosscam.cli.show import bars, counting, say, show_json
+from crosscam.cli.show import bars, counting, say
 from crosscam.data.labels import read_label
 from crosscam.data.records import JUNK_PID, ReidDataset, Sample
 from crosscam.errors import CrosscamError
@@ -20,7 +20,7 @@ from crosscam.gallery.camera_names import camid_of, check_name
 from crosscam.gallery.entries import KEEP
 from crosscam.gallery.filling import fill, identify_model, keep_cameras_apart, keep_people_apart, remember_source
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.places import create_gallery, open_gallery
+from crosscam.gallery.local import create_gallery, open_gallery
 from crosscam.inference.extractor import Extractor
 from crosscam.system.text import counted, read_time
 
@@ -43,10 +43,10 @@ class Create:
         model = identify_model(self.run_folder, extractor)
         with create_gallery(self.gallery, extractor.layout, model) as made:
             remember_source(made, self.run_folder)
-        if self.general.json:
-            show_json({"gallery": self.gallery, "model": dataclasses.asdict(model), "dim": extractor.dim})
-        else:
-            say(f"{self.gallery} is ready for descriptors of {model.name} (fingerprint {model.fingerprint}).")
+        self.general.tell(
+            {"gallery": self.gallery, "model": dataclasses.asdict(model), "dim": extractor.dim},
+            f"{self.gallery} is ready for descriptors of {model.name} (fingerprint {model.fingerprint}).",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +110,12 @@ class Add:
             )
         for _, fault in added.damaged:
             say(f"left out: {fault}")
-        if self.general.json:
-            damaged = [{"path": str(path), "fault": fault} for path, fault in added.damaged]
-            show_json({"added": len(added.ids), "known": added.known, "damaged": damaged, "entries": total})
-        else:
-            say(
-                f"{len(added.ids):,} pictures added, {added.known:,} were there already, "
-                f"{len(added.damaged):,} could not be read; {total:,} entries now."
-            )
+        damaged = [{"path": str(path), "fault": fault} for path, fault in added.damaged]
+        self.general.tell(
+            {"added": len(added.ids), "known": added.known, "damaged": damaged, "entries": total},
+            f"{len(added.ids):,} pictures added, {added.known:,} were there already, "
+            f"{len(damaged):,} could not be read; {total:,} entries now.",
+        )
 
     def _camera_is_stated(self) -> bool:
         """Whether the user gave a camera's number for this gallery."""
@@ -193,7 +191,7 @@ class Update:
         named = f"{counted(len(self.name_cameras), 'camera')} named." if self.name_cameras else ""
         said = [f"{count:,} entries changed."] if changes else []
         value = {"updated": count} | ({"named": len(self.name_cameras)} if self.name_cameras else {})
-        tell(self.general, value, " ".join([*said, named]).strip())
+        self.general.tell(value, " ".join([*said, named]).strip())
 
 
 def _new_names(gallery: Gallery, given: Sequence[str]) -> dict[int, str | None]:
@@ -235,7 +233,7 @@ class Forget:
         with open_gallery(self.gallery, write=True) as gallery:
             count = gallery.forget(self.choosing.where(gallery))
             left = len(gallery)
-        tell(self.general, {"forgotten": count, "entries": left}, f"{count:,} entries forgotten; {left:,} are left.")
+        self.general.tell({"forgotten": count, "entries": left}, f"{count:,} entries forgotten; {left:,} are left.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,4 +253,4 @@ class Expire:
         with open_gallery(self.gallery, write=True) as gallery:
             count = gallery.expire(self.keep, by=self.by)
             left = len(gallery)
-        tell(self.general, {"forgotten": count, "entries": left}, f"{count:,} entries forgotten; {left:,} are left.")
+        self.general.tell({"forgotten": count, "entries": left}, f"{count:,} entries forgotten; {left:,} are left.")

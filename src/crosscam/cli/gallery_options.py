@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from crosscam.cli.options import General, Unset, best_device
-from crosscam.cli.show import say, show_json
+from crosscam.cli.options import Unset, best_device
 from crosscam.errors import GalleryError
 from crosscam.gallery.camera_names import camid_of
 from crosscam.gallery.entries import Where
@@ -80,11 +79,3 @@ def extractor_of(gallery: Gallery, place: str, given: Sequence[Path]) -> Extract
     if extractor is None:
         raise GalleryError(f"{place} needs its network, and {why}. Give the run folder, before the pictures.")
     return extractor
-
-
-def tell(general: General, value: dict[str, Any], text: str) -> None:
-    """Say what was done, as JSON where that was asked for."""
-    if general.json:
-        show_json(value)
-    else:
-        say(text)

@@ -21,7 +21,7 @@ from crosscam.gallery.calibrated import verdicts_of
 from crosscam.gallery.entries import EVERYTHING, Hit, Where, unit_mean
 from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.places import open_gallery
+from crosscam.gallery.local import open_gallery
 from crosscam.gallery.searching import SearchOptions
 from crosscam.report.hits import Likelihood, when, write_hits
 from crosscam.retrieval.contributions import block_weights, parse_weights

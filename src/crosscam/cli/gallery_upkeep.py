@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from crosscam.cli.gallery_options import Choosing, Place, tell
+from crosscam.cli.gallery_options import Choosing, Place
 from crosscam.cli.options import General
 from crosscam.cli.show import print_plain, show_json, table
-from crosscam.gallery.places import open_gallery
+from crosscam.gallery.local import open_gallery
 from crosscam.report.hits import when
 from crosscam.system.files import check_file, check_folder
 
@@ -29,7 +29,7 @@ class Compact:
         """Compact and count."""
         with open_gallery(self.gallery, write=True) as gallery:
             freed = gallery.compact()
-        tell(self.general, {"bytes": freed}, f"{freed / 1e6:,.1f} MB given back.")
+        self.general.tell({"bytes": freed}, f"{freed / 1e6:,.1f} MB given back.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ class Export:
         check_file(self.out)
         with open_gallery(self.gallery) as gallery:
             count = gallery.export(self.out, self.choosing.where(gallery))
-        tell(self.general, {"out": str(self.out), "entries": count}, f"{count:,} entries written to {self.out}.")
+        self.general.tell({"out": str(self.out), "entries": count}, f"{count:,} entries written to {self.out}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,4 +123,4 @@ class Backup:
         check_folder(self.out)
         with open_gallery(self.gallery) as gallery:
             count = gallery.backup(self.out)
-        tell(self.general, {"out": str(self.out), "entries": count}, f"{count:,} entries copied to {self.out}.")
+        self.general.tell({"out": str(self.out), "entries": count}, f"{count:,} entries copied to {self.out}.")

@@ -8,7 +8,6 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from crosscam.cli.options import General
-from crosscam.cli.show import say, show_json
 from crosscam.system.files import check_folder
 from crosscam.training.provenance import import_run
 
@@ -30,11 +29,8 @@ class ImportAuthors:
         """Read, convert, save."""
         check_folder(self.out)
         found = import_run(self.file, self.out)
-        if self.general.json:
-            show_json({"out": str(self.out), "backbone": found.backbone, "scales": found.scales, "ids": found.num_ids})
-        else:
-            scales = ", ".join(map(str, found.scales))
-            say(
-                f"Imported RRID into {self.out}: backbone {found.backbone}, stripes {scales}, "
-                f"{found.num_ids} identities."
-            )
+        scales = ", ".join(map(str, found.scales))
+        self.general.tell(
+            {"out": str(self.out), "backbone": found.backbone, "scales": found.scales, "ids": found.num_ids},
+            f"Imported RRID into {self.out}: backbone {found.backbone}, stripes {scales}, {found.num_ids} identities.",
+        )

@@ -143,10 +143,10 @@ class ImportNetwork:
                 f"--family {family} takes --out, the run folder to write, and neither --input nor --check."
             )
         import_torchreid(self.file, family, self.out)
-        if self.general.json:
-            show_json({"out": str(self.out), "family": family})
-        else:
-            say(f"Imported {family} into the run folder {self.out}; it takes pictures of 256 x 128.")
+        self.general.tell(
+            {"out": str(self.out), "family": family},
+            f"Imported {family} into the run folder {self.out}; it takes pictures of 256 x 128.",
+        )
 
 
 def _refuse_worse(checked: list[Agreement]) -> None:

@@ -15,17 +15,15 @@ from crosscam.cli.options import General, Unset
 from crosscam.cli.show import listing, say, show_json
 from crosscam.errors import ArgumentError
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.journey_records import Journeys
-from crosscam.gallery.journeys import decide, in_percent, read_journeys
-from crosscam.gallery.judging import LinkOptions
-from crosscam.gallery.link_runs import LinkRun, link_gallery
+from crosscam.gallery.journeys import Journeys, in_percent, read_journeys
+from crosscam.gallery.judging import LinkOptions, read_transits
+from crosscam.gallery.link_runs import LinkRun, decide, link_gallery
+from crosscam.gallery.local import open_gallery
 from crosscam.gallery.people import People
-from crosscam.gallery.places import open_gallery
-from crosscam.gallery.transits import read_transits
 from crosscam.metrics.identity import IdentityScores
 from crosscam.report.hits import when
 from crosscam.report.journey_report import write_journeys
-from crosscam.system.files import check_file, check_folder, write_atomically, write_text
+from crosscam.system.files import check_file, check_folder, write_atomically
 from crosscam.system.text import counted
 from crosscam.video.journey_truth import score_journeys
 from crosscam.video.mot import write_mot
@@ -136,8 +134,7 @@ class Link:
     def _write(self, gallery: Gallery, found: Journeys) -> None:
         """The files that are asked for."""
         if self.csv is not None:
-            text = found.to_csv()
-            write_atomically(self.csv, lambda path: write_text(path, text))
+            write_atomically(self.csv, found.to_csv())
         if self.report is not None:
             name = Path(self.gallery).name or self.gallery
             write_journeys(self.report, gallery, found, name)

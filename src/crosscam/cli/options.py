@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from tyro.conf import UseAppendAction, arg
 
-from crosscam.cli.show import say
+from crosscam.cli.show import say, show_json
 from crosscam.data.datasets.camera_folders import has_pictures, read_pictures
 from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.doctor import told
@@ -36,6 +36,13 @@ class General:
     """Print the result as one JSON document on standard output; remarks still go to standard error."""
     debug: bool = False
     """Show the whole traceback of an error."""
+
+    def tell(self, value: dict[str, Any], text: str) -> None:
+        """Say what was done, as JSON where that was asked for."""
+        if self.json:
+            show_json(value)
+        else:
+            say(text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from rich.progress import Progress
 from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Settings, Unset, best_device
-from crosscam.cli.show import OUT, bars, fitting, listing, say, show_json, show_text, training_listeners
+from crosscam.cli.show import OUT, bars, fitting, listing, say, show_text, training_listeners
 from crosscam.errors import DataError, RecipeError
 from crosscam.inference.describing import load_model
 from crosscam.recipes.checkpoint import load_recipe
@@ -133,10 +133,10 @@ class Reproduce:
             figures["figure6"] = figure_activation(relation, rest, study.dataset, listener=say)
         for name, figure in figures.items():
             figure.write(study.folder / "figures", name)
-        if self.general.json:
-            show_json({name: figure.data for name, figure in figures.items()})
-        else:
-            say(f"In {study.folder / 'figures'}: {', '.join(figures)}, each as .html, .png and .json.")
+        self.general.tell(
+            {name: figure.data for name, figure in figures.items()},
+            f"In {study.folder / 'figures'}: {', '.join(figures)}, each as .html, .png and .json.",
+        )
 
     def _strips(self, study: Study, title: str, rows: Sequence[str]) -> Figure:
         models = [_named_model(study, row) for row in rows]

@@ -12,7 +12,7 @@ from crosscam.cli.options import General, Unset, best_device
 from crosscam.cli.show import say
 from crosscam.errors import WebError
 from crosscam.gallery.filling import matching_extractor, recorded_extractor
-from crosscam.gallery.places import is_address, open_gallery
+from crosscam.gallery.local import is_address, open_gallery
 from crosscam.inference.extractor import Extractor
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import time as clock
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -19,9 +18,10 @@ from crosscam.cli.gallery_options import Time, extractor_of
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import SECONDS_BETWEEN_LINES, bars, say, show_json
 from crosscam.errors import ArgumentError, CrosscamError, DataError, StoppedError
-from crosscam.gallery.places import open_gallery
+from crosscam.gallery.local import open_gallery
 from crosscam.system.files import check_folder
 from crosscam.system.text import counted, read_time
+from crosscam.training.callbacks import stop_requests
 from crosscam.video.cameras import Camera, check_apart, folders_of, read_cameras
 from crosscam.video.decoding import Source, VideoFile
 from crosscam.video.live import FrameFolder, open_source
@@ -79,10 +79,10 @@ class Watch:
         settings = self._settings()
         check_folder(self.out)
         with ExitStack() as stack:
-            stop = Stop()
-            sources = self._sources(cameras, stop)
+            asked: list[Callable[[], bool]] = []
+            sources = self._sources(cameras, lambda: any(stop() for stop in asked))
             if any(source.live for source in sources):
-                stack.enter_context(stop.listening())
+                asked.append(stack.enter_context(stop_requests()))
             detector = open_detector(self.detector)
             if knows_frames(detector) and len(cameras) > 1:
                 raise ArgumentError(f"--detector {self.detector} holds the boxes of one video. Give one camera.")
@@ -132,7 +132,7 @@ class Watch:
         start = None if self.start is None else read_time(self.start, "--start")
         return (Camera(self.camera or "video", self.video, start, frame_rate=self.frame_rate),)
 
-    def _sources(self, cameras: Sequence[Camera], stop: Stop) -> list[Source]:
+    def _sources(self, cameras: Sequence[Camera], stop: Callable[[], bool]) -> list[Source]:
         """Their videos, opened."""
         sources = []
         for number, camera in enumerate(cameras, 1):
@@ -228,33 +228,6 @@ def in_words(watched: Watched, source: Source) -> str:
         f"{counted(watched.frames, 'frame')}, {watched.seconds:.1f} s: {counted(watched.tracks, 'track')} with "
         f"{counted(watched.crops, 'crop')} added{known}{left}{dropped}."
     )
-
-
-class Stop:
-    """Whether Ctrl-C, or a signal to end, has asked a live source to end; a second Ctrl-C stops at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-
-    def __call__(self) -> bool:
-        """Whether to end."""
-        return self._asked
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take the signals within a block."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(number, self._ask) for number in numbers]
-        try:
-            yield
-        finally:
-            for number, handler in zip(numbers, before, strict=True):
-                signal.signal(number, handler)
-
-    def _ask(self, *_: object) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
 
 
 class Telling:

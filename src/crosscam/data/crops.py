@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from crosscam.errors import ArgumentError, DataError
+from crosscam.system import needed
 from crosscam.system.text import is_unicode
 
 Color = Literal["rgb", "bgr"]
@@ -109,10 +110,7 @@ def video_frames(path: str | os.PathLike[str]) -> Iterator[NDArray[np.uint8]]:
     Raises:
         DataError: PyAV is not installed, no such file, or it holds no video that can be decoded.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise DataError("Reading a video needs PyAV: pip install 'crosscam[video]'.") from error
+    av = needed("av", "Reading a video needs PyAV: pip install 'crosscam[video]'.")
     if not Path(path).is_file():
         raise DataError(f"No video at {path}. Check the path.")
     try:

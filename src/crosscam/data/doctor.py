@@ -14,8 +14,7 @@ from crosscam.data import findings
 from crosscam.data.datasets.camera_folders import UNNAMED
 from crosscam.data.findings import Finding
 from crosscam.data.images import decode_image
-from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
-from crosscam.data.tracklets import num_tracklets, ranked
+from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample, num_tracklets, ranked
 from crosscam.errors import ImageError
 from crosscam.system.cores import available_cores
 from crosscam.system.progress import Progress

@@ -27,8 +27,7 @@ from crosscam.inference.engines.network_file import is_network_file
 from crosscam.inference.engines.registry import is_exported
 from crosscam.inference.imported import declaration_of
 from crosscam.recipes import checkpoint
-from crosscam.recipes.adapt_settings import Adapt
-from crosscam.recipes.choices import AdamW, Cosine
+from crosscam.recipes.choices import AdamW, Adapt, Cosine
 from crosscam.recipes.recipe import Distill, Recipe, Train, stages_of
 from crosscam.recipes.settings import with_settings
 from crosscam.recipes.values import flatten

@@ -9,12 +9,12 @@ from pathlib import Path
 from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.data.synthetic.videos import render_videos
+from crosscam.experiments.photographs import gallery_of
 from crosscam.explain.pair import explain_pair
 from crosscam.gallery.entries import Hit, Where
-from crosscam.gallery.filling import fill, identify_model, kept_name, make_thumbnail, remember_source
+from crosscam.gallery.filling import fill, kept_name, make_thumbnail
 from crosscam.gallery.journeys import read_journeys
 from crosscam.gallery.link_runs import link_gallery
-from crosscam.gallery.places import create_gallery, open_gallery
 from crosscam.gallery.questions import typical_pairs
 from crosscam.inference.extractor import Extractor
 from crosscam.metrics.identity import IdentityScores
@@ -71,10 +71,7 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
     """
     extractor = Extractor.load(run, engine="torch")
     place = run / GALLERY
-    if not place.exists():
-        create_gallery(str(place), extractor.layout, identify_model(run, extractor)).close()
-    with open_gallery(str(place), write=True) as gallery:
-        remember_source(gallery, run)
+    with gallery_of(run, extractor, place) as gallery:
         fill(gallery, extractor, [s for s in dataset.gallery if s.pid != JUNK_PID], spell_names=True)
         others = {(s.pid, s.camid) for s in dataset.gallery if s.pid != DISTRACTOR_PID}
         query = next(s for s in dataset.query if any(p == s.pid and c != s.camid for p, c in others))
@@ -111,10 +108,7 @@ def demonstrate_videos(run: Path) -> IdentityScores:
         with folder_in_place(videos) as part:
             render_videos(part, people=8, cameras=2, seconds=20, rate=5, as_frames=find_spec("av") is None)
     extractor = Extractor.load(run, engine="torch")
-    if not place.exists():
-        create_gallery(str(place), extractor.layout, identify_model(run, extractor)).close()
-    with open_gallery(str(place), write=True) as gallery:
-        remember_source(gallery, run)
+    with gallery_of(run, extractor, place) as gallery:
         for camera in read_cameras(videos / "cameras.toml"):
             boxes = open_detector(str(videos / camera.name / "gt" / "gt.txt"))
             source = open_source(camera.source)

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from crosscam.data.datasets.readers import read_dataset
-from crosscam.data.records import ReidDataset
-from crosscam.data.tracklets import ranked
+from crosscam.data.records import ReidDataset, ranked
 from crosscam.errors import CheckpointError
 from crosscam.experiments.scoring import Scored, TestImages
 from crosscam.inference.describing import describing_model
@@ -27,7 +26,7 @@ from crosscam.report.page import ReportContent, write_report
 from crosscam.report.strips import RankStrip, rank_strips
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.system.distributed import is_first_process
-from crosscam.system.files import check_folder, write_atomically, write_text
+from crosscam.system.files import check_folder, write_atomically
 from crosscam.training.callbacks import Listeners, read_history, training_reported
 from crosscam.training.provenance import Overlap, load_trained_on, training_data, versions
 from crosscam.training.provenance import overlap as find_overlap
@@ -157,8 +156,7 @@ def train(
 def save_scores(path: Path, scores: list[Scored], overlap: Overlap | None = None) -> None:
     """Write scores with their protocols as JSON, and with the tested people that were trained on, if they are known."""
     further = {} if overlap is None else overlap.to_dict()
-    text = json.dumps([s.to_dict() | further for s in scores], indent=2) + "\n"
-    write_atomically(path, lambda temporary: write_text(temporary, text))
+    write_atomically(path, json.dumps([s.to_dict() | further for s in scores], indent=2) + "\n")
 
 
 def write_run_report(

@@ -19,7 +19,7 @@ from crosscam.gallery.calibrated import keep_from_elsewhere
 from crosscam.gallery.entries import Entry, Hit
 from crosscam.gallery.filling import fill, identify_model, remember_source, small_jpeg
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.places import create_gallery, open_gallery
+from crosscam.gallery.local import create_gallery, open_gallery
 from crosscam.gallery.questions import SAME_IMAGE, nearest_images
 from crosscam.inference.extractor import Extractor
 from crosscam.report.pairs import SimilarPair, write_pairs
@@ -100,10 +100,7 @@ def search_photographs(
     """
     findings = examine_pictures(samples)
     place = out / GALLERY
-    if not place.exists():
-        create_gallery(str(place), extractor.layout, identify_model(source, extractor)).close()
-    with open_gallery(str(place), write=True) as gallery:
-        remember_source(gallery, source)
+    with gallery_of(source, extractor, place) as gallery:
         if calibration is not None:
             keep_from_elsewhere(gallery, calibration)
         filled = fill(
@@ -145,7 +142,7 @@ def _of_changed(changed: Sequence[Path]) -> tuple[Finding, ...]:
 def _most_similar(gallery: Gallery, most: int) -> tuple[list[SimilarPair], tuple[int, int]]:
     """The pairs that are shown, and how many that stand out, and others, are not."""
     every = all_pairs(gallery)
-    pairs = _first_of_either(every, most)
+    pairs = first_of_either(every, most)
     likely = [sum(pair.stands_out for pair in some) for some in (every, pairs)]
     return pairs, (likely[0] - likely[1], len(every) - likely[0] - len(pairs) + likely[1])
 
@@ -179,12 +176,8 @@ def all_pairs(gallery: Gallery) -> list[SimilarPair]:
     return pairs
 
 
-def similar_pairs(gallery: Gallery, most: int) -> list[SimilarPair]:
-    """As :func:`all_pairs`, but at most so many of either kind."""
-    return _first_of_either(all_pairs(gallery), most)
-
-
-def _first_of_either(pairs: Sequence[SimilarPair], most: int) -> list[SimilarPair]:
+def first_of_either(pairs: Sequence[SimilarPair], most: int) -> list[SimilarPair]:
+    """At most so many of either kind."""
     return [p for p in pairs if p.stands_out][:most] + [p for p in pairs if not p.stands_out][:most]
 
 
@@ -243,3 +236,12 @@ def similarity_spread(gallery: Gallery, ids: Sequence[int]) -> float:
     apart = camids[:, None] != camids[None] if len(set(camids.tolist())) > 1 else ~np.eye(len(some), dtype=bool)
     found = (rows @ rows.T)[apart]
     return float(found.std()) if found.size else 0.0
+
+
+def gallery_of(source: Path, extractor: Extractor, place: Path) -> Gallery:
+    """A gallery of a network, made where it is not there, and opened for writing."""
+    if not place.exists():
+        create_gallery(str(place), extractor.layout, identify_model(source, extractor)).close()
+    gallery = open_gallery(str(place), write=True)
+    remember_source(gallery, source)
+    return gallery

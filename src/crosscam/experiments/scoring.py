@@ -13,9 +13,8 @@ from torch import nn
 
 from crosscam.data.augment import resize
 from crosscam.data.loading import Images, embed, open_images
-from crosscam.data.records import ReidDataset, camids_of, pids_of, unmatched_queries
+from crosscam.data.records import ReidDataset, camids_of, pids_of, pooled, ranked, sets_of, unmatched_queries
 from crosscam.data.samplers import in_order
-from crosscam.data.tracklets import pooled, ranked, sets_of
 from crosscam.errors import ArgumentError, DataError
 from crosscam.inference.describing import check_descriptors, extract
 from crosscam.inference.imported import resize_of

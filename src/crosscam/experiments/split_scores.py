@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from crosscam.data.records import ReidDataset, Sample
-from crosscam.data.tracklets import ranked
+from crosscam.data.records import ReidDataset, Sample, ranked
 from crosscam.errors import DataError
 from crosscam.experiments.scoring import AfterSearch, Scored, TestImages
 

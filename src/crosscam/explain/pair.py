@@ -11,17 +11,81 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from crosscam.data.augment import prepare
 from crosscam.data.images import decode_image, resize_image
 from crosscam.errors import EngineError
 from crosscam.explain.activation import activation_maps, has_feature_map, place_contributions
-from crosscam.explain.silenced import lost_by_place
 from crosscam.inference.engines.imported_network import ImportedNetwork
+from crosscam.inference.engines.last_map import SplitNetwork
 from crosscam.inference.extractor import Extractor
 from crosscam.models.output import Block
 from crosscam.retrieval.contributions import block_weights, part_contributions
 from crosscam.retrieval.distances import pairwise_distances
+
+
+def lost_by_place(
+    network: SplitNetwork, planes: Tensor, *, flip: bool, reference: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """What each place of the last feature map adds to the output along v, by its sign.
+
+    A network from elsewhere gives no gradients, so each place of its last map A is silenced in turn. With b the output,
+    a place (y, x) counts as
+
+        M(y, x) = b(A) . v - b(A without the place) . v,        v = b, or the other picture's descriptor
+
+    where without means that all channels of the place are 0. Where only linear layers stand behind the map, as behind
+    an average of all places, this is gradient times activation, see :mod:`crosscam.explain.activation`.
+
+    Source: Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, who cover the picture.
+
+    Args:
+        network: cut at that map.
+        planes: (N, 3, height, width) uint8 RGB.
+        flip: b is the mean over the image and its mirror image; what the mirror image adds is turned back and added.
+        reference: (N, D) vectors v; without them, v is b itself.
+    Returns:
+        (N, H', W').
+    """
+    found = []
+    for number, image in enumerate(planes):
+        sides = [image, image.flip(2)] if flip else [image]
+        pairs = [_whole(network, side) for side in sides]
+        b = np.mean([row for _, row in pairs], axis=0)
+        v = b if reference is None else reference[number]
+        lost = [_lost(network, side, *pair, v) for side, pair in zip(sides, pairs, strict=True)]
+        found.append(lost[0] + lost[1][:, ::-1] if flip else lost[0])
+    return np.stack(found).astype(np.float32)
+
+
+def _whole(network: SplitNetwork, image: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The map and the output of one image; a batch of several holds it again and again."""
+    planes = image.expand(network.batch, -1, -1, -1).contiguous()
+    maps = network.front(planes)
+    return maps[0], network.rest(planes, maps)[0]
+
+
+def _lost(
+    network: SplitNetwork,
+    image: Tensor,
+    one: NDArray[np.float32],
+    row: NDArray[np.float32],
+    v: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """(H', W') (row - output without the place) . v."""
+    planes = image.expand(network.batch, -1, -1, -1).contiguous()
+    height, width = one.shape[:2] if network.channels_last else one.shape[1:]
+    places = [(y, x) for y in range(height) for x in range(width)]
+    rows = []
+    for start in range(0, len(places), network.batch):
+        maps = np.repeat(one[None], network.batch, axis=0)
+        for each, (y, x) in zip(maps, places[start : start + network.batch], strict=False):
+            each[(y, x) if network.channels_last else (slice(None), y, x)] = 0
+        rows.append(network.rest(planes, maps))
+    without = np.concatenate(rows)[: len(places)]
+    return np.asarray((row - without) @ v, np.float32).reshape(height, width)
+
 
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
 MapsOf = Literal["strength", "agreement"]
@@ -71,7 +135,7 @@ class PairExplanation:
         maps_of: what the maps show, see :func:`explain_pair`.
         query_maps, match_maps: (L, H', W') in [0, 1], one for each block; None for a model without a feature map.
         no_maps: why a network from elsewhere has no maps.
-        silenced: whether the maps are those of :mod:`crosscam.explain.silenced`, without gradients.
+        silenced: whether the maps are those of :mod:`crosscam.explain.pair`, without gradients.
     """
 
     query: str

@@ -20,11 +20,10 @@ from crosscam.gallery.entries import (
 )
 from crosscam.gallery.found import Hits, SearchResult
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.journey_records import Journeys
-from crosscam.gallery.journeys import read_journeys
+from crosscam.gallery.journeys import Journeys, read_journeys
 from crosscam.gallery.judging import LinkOptions
 from crosscam.gallery.link_runs import link_gallery
-from crosscam.gallery.places import create_gallery, open_gallery
+from crosscam.gallery.local import create_gallery, open_gallery
 from crosscam.gallery.searching import SearchOptions
 from crosscam.retrieval.contributions import PARTS, block_weights, parse_weights
 

@@ -22,7 +22,7 @@ from crosscam.calibration.fitting import log_likelihood_ratio
 from crosscam.calibration.pair_counts import BINS, WIDTH
 from crosscam.data.text_files import read_text
 from crosscam.errors import DataError
-from crosscam.gallery import answers
+from crosscam.gallery.answers import ANSWERS, Answer, still_needed
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.searching import SearchOptions
 from crosscam.shipped import SHIPPED, run_folder
@@ -151,8 +151,8 @@ def calibration_of(gallery: Gallery) -> tuple[Calibration | None, str]:
     kept, reason = _kept(gallery)
     if kept is not None and not is_from_elsewhere(gallery, kept):
         return kept, ""
-    found = answers.read_answers(gallery.document(answers.DOCUMENT))
-    if found and not any(answers.still_needed(found)):
+    found = ANSWERS.read(gallery.document(ANSWERS.document))
+    if found and not any(still_needed(found)):
         return _from_answers(found, gallery.model.fingerprint), ""
     return kept, reason
 
@@ -198,7 +198,7 @@ def of_gallery(calibration: Calibration, names: Mapping[int, str], known: Mappin
 
 
 @lru_cache(maxsize=8)
-def _from_answers(found: tuple[answers.Answer, ...], model: str) -> Calibration:
+def _from_answers(found: tuple[Answer, ...], model: str) -> Calibration:
     given = [(a.distance, a.same) for a in found if a.same is not None]
     images = {n for a in found if a.same is not None for n in (a.first, a.second)}
     digest = hashlib.sha256(repr([(a.first, a.second, a.same) for a in found]).encode()).hexdigest()

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.errors import ArgumentError, GalleryError
-from crosscam.gallery import answers, camera_names, feedback, people_document
+from crosscam.gallery import camera_names
 from crosscam.gallery.entries import Entry, ModelIdentity
-from crosscam.gallery.rows import entry_crc, value_crc
+from crosscam.gallery.people import PRUNED
+from crosscam.gallery.segments import entry_crc, value_crc
 from crosscam.models.output import Block, Layout
 from crosscam.system.text import parse_json
 
@@ -310,10 +311,10 @@ class Database:
 
     def drop_feedback(self) -> None:
         """Within a transaction: feedback, answers and journeys go with the entries that they name."""
-        for kept in (feedback, answers, people_document):
-            left = kept.pruned(self.document(kept.DOCUMENT, checked=False), self.slots)
+        for name, pruned in PRUNED.items():
+            left = pruned(self.document(name, checked=False), self.slots)
             if left is not None:
-                self.put_document(kept.DOCUMENT, left or None)
+                self.put_document(name, left or None)
 
     def vacuum(self) -> None:
         """Write the database anew from what is in it.

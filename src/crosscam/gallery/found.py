@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from crosscam.errors import CrosscamError, GalleryError
 from crosscam.gallery.entries import Entry, Hit, Where
+from crosscam.system import needed
 from crosscam.system.columns import Column, Columns, Tabular
 from crosscam.system.files import write_atomically
 from crosscam.system.locks import only_writer
@@ -148,11 +149,8 @@ def export_entries(gallery: Gallery, file: Path, where: Where) -> int:
 
 
 def _parquet(file: Path, dim: int, parts: Iterator[Part]) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise GalleryError(f"Writing {file.suffix} needs pyarrow: pip install 'crosscam[gallery]'.") from error
+    said = f"Writing {file.suffix} needs pyarrow: pip install 'crosscam[gallery]'."
+    pa, pq = (needed(name, said, GalleryError) for name in ("pyarrow", "pyarrow.parquet"))
     kinds = [("id", pa.int64()), ("path", pa.string()), ("pid", pa.int64()), ("camid", pa.int64())]
     kinds += [("camera", pa.string()), ("time", pa.float64()), ("track", pa.string()), ("added", pa.float64())]
     schema = pa.schema([*kinds, ("descriptor", pa.list_(pa.float32(), dim))])

@@ -28,8 +28,8 @@ from crosscam.gallery.entries import (
     refuse_new,
 )
 from crosscam.gallery.found import Hits, SearchResult, export_entries
-from crosscam.gallery.rows import Floats, Rows, check_descriptors
 from crosscam.gallery.searching import SearchChanges, SearchOptions, search_options
+from crosscam.gallery.segments import Floats, Rows, check_descriptors
 from crosscam.models.output import Layout
 from crosscam.system.text import read_span
 

@@ -1,21 +1,31 @@
-"""A run of linking: a gallery's tracks become people, and the result is kept with the gallery."""
+"""What changes who is who, kept with the gallery: a run of linking, which makes people of tracks, and decisions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from crosscam.errors import GalleryError
 from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere, shipped_calibration
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.judging import Judge, LinkOptions, calibrated_judge, plain_judge
+from crosscam.gallery.judging import Judge, LinkOptions, Transits, calibrated_judge, plain_judge
 from crosscam.gallery.linking import Linked, Linker
-from crosscam.gallery.people import Evidence, KeptTrack, Pair, People, renamed, without
-from crosscam.gallery.people_document import DOCUMENT, as_document, read_people
+from crosscam.gallery.people import (
+    DOCUMENT,
+    Evidence,
+    KeptTrack,
+    Pair,
+    People,
+    as_document,
+    read_people,
+    renamed,
+    without,
+)
 from crosscam.gallery.track_table import Tracks, tracks_of
-from crosscam.gallery.transits import Transits
 
 
 @dataclass(frozen=True)
@@ -165,3 +175,22 @@ def _evidence(people: People, linked: Linked, old: Sequence[Evidence]) -> tuple[
     for e in linked.proposals:
         kept[e.first, e.second] = e
     return tuple(sorted(kept.values(), key=lambda e: (-e.probability, e.first, e.second)))
+
+
+def decide(gallery: Gallery, change: Callable[[People, str, str], People], who: str) -> None:
+    """Change who is who, and keep it with the gallery.
+
+    Args:
+        gallery: opened for writing.
+        change: takes the people, who decides and when, and gives the people after it, such as
+            ``lambda people, who, when: people.merge(3, 5, who, when)``.
+        who: decides.
+    Raises:
+        ValueError: tracks or people that are not there.
+        GalleryError: no run of ``link`` has made people yet.
+    """
+    people = read_people(gallery.document(DOCUMENT))
+    if not people.tracks:
+        raise GalleryError("This gallery has no journeys yet. Make them with 'crosscam link GALLERY'.")
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    gallery.set_document(DOCUMENT, as_document(change(people, who, when)))

@@ -17,10 +17,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.gallery.judging import Judge, LinkOptions, Rows
+from crosscam.gallery.judging import Judge, LinkOptions, Rows, Transit, Transits, learn_transits
 from crosscam.gallery.people import Evidence, Pair
 from crosscam.gallery.track_table import Ints, Tracks
-from crosscam.gallery.transits import Transit, Transits, learn_transits
 
 ROWS_AT_ONCE = 1024
 # Pairs that are less probable than one in a thousand by their distance are not looked at again.

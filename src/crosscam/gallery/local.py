@@ -1,7 +1,8 @@
-"""A gallery in a folder of this machine."""
+"""A gallery in a folder of this machine; and galleries by place, a folder or the address of a Milvus database."""
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,11 +25,14 @@ from crosscam.gallery.entries import (
 )
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.maintenance import backup, verify
-from crosscam.gallery.rows import Rows, check_layout
 from crosscam.gallery.searching import Searcher, SearchOptions
+from crosscam.gallery.segments import Rows, check_layout
 from crosscam.gallery.snapshot import NONE
 from crosscam.gallery.store import SEGMENT_ROWS, TRIES, Store
 from crosscam.models.output import Layout
+
+Place = str | os.PathLike[str]
+SCHEMES = ("milvus://", "milvus+lite://", "http://", "https://")
 
 
 class LocalGallery(Gallery):
@@ -199,3 +203,44 @@ class LocalGallery(Gallery):
         """Keep a JSON value with the gallery."""
         self._store.must_write()
         writing.set_document(self._store, name, value)
+
+
+def create_gallery(place: Place, layout: Layout, model: ModelIdentity) -> Gallery:
+    """A new, empty gallery, opened for writing.
+
+    Args:
+        place: a folder that is empty or missing; or ``milvus://host:port/collection``, ``https://...`` or
+            ``milvus+lite://FILE.db``.
+        layout: the named blocks of the descriptors to come.
+        model: what makes them.
+    Raises:
+        GalleryError: the place is taken or cannot be written.
+        ValueError: a layout whose blocks do not cover the descriptor once.
+    """
+    if is_address(place):
+        from crosscam.gallery.milvus import MilvusGallery
+
+        return MilvusGallery.create(str(place), layout, model)
+    return LocalGallery.create(Path(place), layout, model)
+
+
+def open_gallery(place: Place, *, write: bool = False) -> Gallery:
+    """An existing gallery.
+
+    Args:
+        place: as for :func:`create_gallery`.
+        write: take the place of the one writer.
+    Raises:
+        GalleryBusyError: somebody else is writing it.
+        GalleryError: there is none, or it is damaged or of a later version.
+    """
+    if is_address(place):
+        from crosscam.gallery.milvus import MilvusGallery
+
+        return MilvusGallery.open(str(place), write=write)
+    return LocalGallery.open(Path(place), write=write)
+
+
+def is_address(place: Place) -> bool:
+    """Whether the place is a database's address."""
+    return isinstance(place, str) and place.startswith(SCHEMES)

@@ -16,8 +16,7 @@ import numpy as np
 from crosscam.errors import GalleryError
 from crosscam.gallery.database import CHECKED, DATABASE, FORMAT, Slot, about_crc, readable
 from crosscam.gallery.entries import Verified
-from crosscam.gallery.rows import LENGTH_TOLERANCE, Rows, entry_crc, row_sums, segment_sum, value_crc
-from crosscam.gallery.segments import ZEROS
+from crosscam.gallery.segments import LENGTH_TOLERANCE, ZEROS, Rows, entry_crc, row_sums, segment_sum, value_crc
 from crosscam.gallery.store import SEGMENTS, Store, WriterLock
 from crosscam.system.files import make_folder, sync_folder
 from crosscam.system.locks import only_writer

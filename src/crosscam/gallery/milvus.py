@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
-from crosscam.gallery import answers, camera_names, feedback, people_document
+from crosscam.gallery import camera_names
 from crosscam.gallery.entries import (
     EVERYTHING,
     Entry,
@@ -45,9 +45,10 @@ from crosscam.gallery.milvus_tables import (
     to_entry,
     to_record,
 )
-from crosscam.gallery.rows import LENGTH_TOLERANCE, Rows, check_layout, query_rows, widen
+from crosscam.gallery.people import PRUNED
 from crosscam.gallery.scan import Nearest, weighted_contributions
 from crosscam.gallery.searching import SearchOptions, Weights, reranked
+from crosscam.gallery.segments import LENGTH_TOLERANCE, Rows, check_layout, query_rows, widen
 from crosscam.models.output import Block, Layout
 from crosscam.retrieval.contributions import block_weights
 
@@ -208,10 +209,10 @@ class MilvusGallery(Gallery):
         for first in range(0, len(ids), AT_ONCE):
             self._client.delete(self._address.collection, ids=ids[first : first + AT_ONCE])
         if ids:
-            for kept in (feedback, answers, people_document):
-                left = kept.pruned(self.document(kept.DOCUMENT), lambda n: self.ids(Where(ids=tuple(n))))
+            for name, pruned in PRUNED.items():
+                left = pruned(self.document(name), lambda n: self.ids(Where(ids=tuple(n))))
                 if left is not None:
-                    self.set_document(kept.DOCUMENT, left or None)
+                    self.set_document(name, left or None)
             self._drop_unused_cameras()
             self.compact()
         return len(ids)

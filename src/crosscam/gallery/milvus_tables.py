@@ -1,6 +1,6 @@
 """How a gallery lies in a Milvus database: its address, its two collections, and filters in Milvus' words.
 
-The collection NAME holds the entries. Its vector is a kept row (see :mod:`crosscam.gallery.rows`) under the inner
+The collection NAME holds the entries. Its vector is a kept row (see :mod:`crosscam.gallery.segments`) under the inner
 product and a flat index, so that any weights rank exactly. The collection NAME_about holds JSON values by key. Milvus
 has no missing values that every version compares alike, so numbers and texts stand for them.
 """
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from crosscam.errors import GalleryError
 from crosscam.gallery.entries import Entry, NewEntry, Where
+from crosscam.system import needed
 from crosscam.system.files import make_folder
 from crosscam.system.text import parse_json
 
@@ -71,15 +72,12 @@ def connect(address: Address, token: str) -> Any:
     Raises:
         GalleryError: pymilvus is missing, or the database does not answer.
     """
-    try:
-        from pymilvus import MilvusClient, MilvusException
-    except ImportError as error:
-        raise GalleryError("A gallery in Milvus needs pymilvus: pip install 'crosscam[milvus]'.") from error
+    pymilvus = needed("pymilvus", "A gallery in Milvus needs pymilvus: pip install 'crosscam[milvus]'.", GalleryError)
     try:
         if "://" not in address.uri:
             make_folder(Path(address.uri).absolute().parent)
-        return MilvusClient(address.uri, token=token)
-    except (MilvusException, ConnectionError, OSError) as error:
+        return pymilvus.MilvusClient(address.uri, token=token)
+    except (pymilvus.MilvusException, ConnectionError, OSError) as error:
         raise GalleryError(
             f"{address.uri} does not answer: {error}. A Lite file serves one process at a time."
         ) from error

@@ -10,8 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from crosscam.explain.typical import TypicalPairs
-from crosscam.gallery import answers
-from crosscam.gallery.answers import Answer
+from crosscam.gallery.answers import ANSWERS, Answer
 from crosscam.gallery.entries import Entry, Hit, Where
 from crosscam.gallery.interface import Gallery
 from crosscam.retrieval.contributions import Array, part_contributions
@@ -159,7 +158,7 @@ def _same_pairs(gallery: Gallery, some: Sequence[Entry], across: bool) -> list[t
         for a, b in combinations(people, 2)
         if not (across and a.camid == b.camid)
     )
-    answered = answers.read_answers(gallery.document(answers.DOCUMENT))
+    answered = ANSWERS.read(gallery.document(ANSWERS.document))
     found = dict.fromkeys((a.first, a.second) for a in answered if a.same)
     for pair in labeled:
         if len(found) >= TYPICAL_PAIRS:

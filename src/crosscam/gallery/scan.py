@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.gallery.rows import Rows, product_error, query_rows
+from crosscam.gallery.segments import Rows, product_error, query_rows
 from crosscam.models.output import Layout
 from crosscam.retrieval.contributions import part_contributions
 from crosscam.system.cores import available_cores

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, GalleryBusyError, GalleryError
 from crosscam.gallery.entries import EVERYTHING, Hit, Where
-from crosscam.gallery.rows import Rows, widen
 from crosscam.gallery.scan import Chunk, Keys, Nearest, nearest, weighted_contributions
+from crosscam.gallery.segments import Rows, widen
 from crosscam.gallery.snapshot import NONE, Snapshot
 from crosscam.gallery.store import TRIES, Store
 from crosscam.models.output import Layout

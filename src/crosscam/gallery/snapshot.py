@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from crosscam.gallery.database import Database, readable
 from crosscam.gallery.entries import Where
-from crosscam.gallery.rows import Rows, Sums, row_sums, segment_sum
 from crosscam.gallery.scan import Chunk, Keys
-from crosscam.gallery.segments import SegmentFiles
+from crosscam.gallery.segments import Rows, SegmentFiles, Sums, row_sums, segment_sum
 
 NONE = np.iinfo(np.int64).min
 """Stands for a missing pid or track in the columns."""

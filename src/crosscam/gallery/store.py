@@ -17,8 +17,7 @@ from crosscam.data.labels import whole_number
 from crosscam.errors import GalleryBusyError, GalleryError
 from crosscam.gallery.database import DATABASE, Database, Slot
 from crosscam.gallery.entries import Entry, ModelIdentity
-from crosscam.gallery.rows import row_sums, segment_sum
-from crosscam.gallery.segments import SegmentFiles
+from crosscam.gallery.segments import SegmentFiles, row_sums, segment_sum
 from crosscam.gallery.snapshot import SegmentChecks, Snapshot, extend, load
 from crosscam.models.output import Layout
 from crosscam.system.files import make_folder, sync_folder

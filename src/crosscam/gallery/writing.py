@@ -19,7 +19,7 @@ from crosscam.errors import ArgumentError, GalleryError
 from crosscam.gallery import camera_names
 from crosscam.gallery.database import Slot
 from crosscam.gallery.entries import NewEntry, Where
-from crosscam.gallery.rows import Rows, entry_crc, row_sums, segment_sum, signed, widen
+from crosscam.gallery.segments import Rows, entry_crc, row_sums, segment_sum, signed, widen
 from crosscam.gallery.store import Store
 
 _INSERT = (

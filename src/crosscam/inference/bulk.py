@@ -31,8 +31,9 @@ from crosscam.data.text_files import harmless, path_in, read_lines
 from crosscam.errors import DataError, EngineError, ImageError
 from crosscam.inference.descriptor_files import NEXT_STEP, Entry, Part, PartsOnDisk, as_array, write_joined
 from crosscam.inference.extractor import Extractor
+from crosscam.system import needed
 from crosscam.system.distributed import ALONE, World
-from crosscam.system.files import Stamp, stamp_of, write_atomically, write_text
+from crosscam.system.files import Stamp, stamp_of, write_atomically
 from crosscam.system.progress import Progress
 from crosscam.system.text import parse_json
 
@@ -251,7 +252,7 @@ def _begin_or_check(folder: Path, job: Mapping[str, object]) -> None:
                 "another name for the result."
             ) from None
         shutil.rmtree(folder, ignore_errors=True)
-        write_atomically(folder / JOB, lambda path: write_text(path, json.dumps(job)), next_step=NEXT_STEP)
+        write_atomically(folder / JOB, json.dumps(job), next_step=NEXT_STEP)
         return
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / JOB} cannot be read ({error}). Remove {folder}, or choose another name.") from error
@@ -296,12 +297,8 @@ def run_on_ray(address: str, open_extractor: Callable[[], Extractor], expected: 
     Raises:
         EngineError: Ray is not installed, or no cluster answers.
     """
-    try:
-        import ray
-        from ray.util import ActorPool
-    except ImportError as error:
-        raise EngineError("Spreading over machines needs ray: pip install 'crosscam[ray]'.") from error
-
+    said = "Spreading over machines needs ray: pip install 'crosscam[ray]'."
+    ray, util = (needed(name, said, EngineError) for name in ("ray", "ray.util"))
     _check_answer(address)
 
     class Worker:
@@ -324,7 +321,7 @@ def run_on_ray(address: str, open_extractor: Callable[[], Extractor], expected: 
         remote: Any = ray.remote(num_cpus=max(1, cores), scheduling_strategy="SPREAD")(Worker)
         try:
             # The pool holds back jobs until a worker is free, so few results are under way at a time.
-            pool = ActorPool([remote.remote() for _ in machines])
+            pool = util.ActorPool([remote.remote() for _ in machines])
             yield from pool.map_unordered(lambda worker, job: worker.describe.remote(job), list(jobs))
         finally:
             ray.shutdown()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError, DataError
+from crosscam.system import needed
 from crosscam.system.files import GONE, Stamp, folder_in_place, stamp_of, write_atomically
 
 NEXT_STEP = "Free some space, and give the same command again: it goes on from there."
@@ -149,12 +150,9 @@ def _write_array(archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[in
 
 
 def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise DataError("Writing Parquet needs pyarrow: pip install 'crosscam[data]'; or give an .npz file.") from error
-    return pyarrow
+    said = "Writing Parquet needs pyarrow: pip install 'crosscam[data]'; or give an .npz file."
+    needed("pyarrow.parquet", said)
+    return needed("pyarrow", said)
 
 
 def _write_parquet(path: Path, pairs: Iterator[tuple[list[Entry], NDArray[np.float32]]], fingerprint: str) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from crosscam.errors import DataError
 from crosscam.inference.descriptor_files import UNKNOWN
+from crosscam.system import needed
 from crosscam.system.columns import Column, Columns, Tabular
 
 _COLUMNS = ("path", "pid", "camid", "time", "track", "camera")
@@ -125,10 +126,7 @@ def _values(array: NDArray[Any]) -> list[Any]:
 
 
 def _read_parquet(path: Path) -> Found:
-    try:
-        import pyarrow.dataset as dataset
-    except ImportError as error:
-        raise DataError("Reading Parquet needs pyarrow: pip install 'crosscam[data]'.") from error
+    dataset = needed("pyarrow.dataset", "Reading Parquet needs pyarrow: pip install 'crosscam[data]'.")
     table = dataset.dataset(path, format="parquet").to_table()
     lost = [name for name in ("path", "descriptor") if name not in table.column_names]
     if lost:

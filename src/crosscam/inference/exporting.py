@@ -12,8 +12,7 @@ import numpy as np
 
 from crosscam.data.images import resize_image
 from crosscam.data.pictures import Picture
-from crosscam.data.records import ReidDataset, camids_of, pids_of
-from crosscam.data.tracklets import pooled, ranked
+from crosscam.data.records import ReidDataset, camids_of, pids_of, pooled, ranked
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.inference.describing import check_descriptors
 from crosscam.inference.engines.base import Descriptors, Engine, ModelCard, Pixels, derived_fingerprint, seal

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from crosscam.losses.class_losses import center_loss, margin_logits, move_centers
-from crosscam.losses.pair_losses import circle_loss, weighted_triplet
+from crosscam.losses.pair_losses import (
+    batch_hard_soft_margin,
+    batch_hard_triplet,
+    circle_loss,
+    hard_pairs,
+    weighted_triplet,
+)
 from crosscam.losses.system_losses import (
     Loss,
     aligned_reid_loss,
     bnneck_loss,
+    center_loss,
     classification_loss,
     cross_entropy_sum,
+    margin_logits,
     mgn_loss,
+    move_centers,
     rrid_loss,
     soft_margin_loss,
     transreid_loss,
 )
-from crosscam.losses.triplet import batch_hard_soft_margin, batch_hard_triplet, hard_pairs
 
 __all__ = [
     "Loss",

@@ -1,4 +1,4 @@
-"""Losses of pairs that take the place of the batch-hard triplet loss: plain functions of embeddings and identities."""
+"""Losses of pairs and triplets: plain functions of embeddings and identities; batch-hard mining is equation (6)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,99 @@ from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
 from crosscam.errors import ArgumentError
-from crosscam.losses.triplet import batch_hard_soft_margin, batch_hard_triplet, euclidean_distances
+
+
+def batch_hard_triplet(embeddings: Tensor, pids: Tensor, margin: float) -> Tensor:
+    """Batch-hard triplet loss: for each anchor its farthest positive against its closest negative.
+
+    Source: Hermans et al. 2017; Park & Ham, AAAI 2020, eq. (6); ``differences.md`` row 9. Distances are Euclidean, not
+    squared, on features as they are; the anchor counts among its own positives; the mean over anchors is taken.
+    An anchor without negatives contributes nothing.
+
+    Args:
+        embeddings: (B, D), or (E, B, D) for E losses at once.
+        pids: (B,) identities.
+        margin: alpha.
+    Returns:
+        Scalar for (B, D); (E,) for (E, B, D).
+    Raises:
+        ValueError: fewer than two embeddings, or lengths that differ.
+    """
+    if embeddings.shape[-2] != len(pids) or len(pids) < 2:
+        raise ArgumentError(
+            f"{embeddings.shape[-2]} embeddings and {len(pids)} identities: expected equal numbers, at least 2."
+        )
+    hardest_positive, hardest_negative = _hardest(
+        embeddings if embeddings.dim() == 3 else embeddings.unsqueeze(0), pids
+    )
+    losses = torch.relu(hardest_positive - hardest_negative + margin).mean(dim=1)
+    return losses if embeddings.dim() == 3 else losses[0]
+
+
+def batch_hard_soft_margin(embeddings: Tensor, pids: Tensor) -> Tensor:
+    """Batch-hard triplet loss with a soft margin: ln(1 + exp(farthest positive - closest negative)).
+
+    Source: Hermans et al., "In defense of the triplet loss for person re-identification", 2017, eq. (5) and the text
+    on the soft margin. Distances and the choice of triplets are as in :func:`batch_hard_triplet`; the mean over anchors
+    is taken. An anchor without negatives contributes nothing.
+
+    Args:
+        embeddings: (B, D), as they are; not normalized.
+        pids: (B,) identities.
+    Returns:
+        Scalar.
+    Raises:
+        ValueError: fewer than two embeddings, or lengths that differ.
+    """
+    if embeddings.dim() != 2 or len(embeddings) != len(pids) or len(pids) < 2:
+        raise ArgumentError(
+            f"Embeddings of shape {tuple(embeddings.shape)}, {len(pids)} identities: expected (B, D) and B, at least 2."
+        )
+    hardest_positive, hardest_negative = _hardest(embeddings.unsqueeze(0), pids)
+    return softplus(hardest_positive - hardest_negative).mean()
+
+
+@torch.no_grad()
+def hard_pairs(embeddings: Tensor, pids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """For each anchor its farthest positive (itself among them) and its closest negative.
+
+    Args:
+        embeddings: (B, D).
+        pids: (B,) identities.
+    Returns:
+        Indices of the positives and of the negatives, (B,) each; and (B,) whether there is a negative at all.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        distances = torch.cdist(embeddings.float(), embeddings.float())
+    same = pids.unsqueeze(0) == pids.unsqueeze(1)
+    positive = distances.masked_fill(~same, -torch.inf).argmax(dim=1)
+    negative = distances.masked_fill(same, torch.inf).argmin(dim=1)
+    return positive, negative, ~same.all(dim=1)
+
+
+def _hardest(x: Tensor, pids: Tensor) -> tuple[Tensor, Tensor]:
+    """(E, B, D) -> distances to the farthest positive and the closest negative, (E, B) each."""
+    distances = euclidean_distances(x)
+    same = pids.unsqueeze(0) == pids.unsqueeze(1)
+    # max and min over a dimension, not amax and amin: on ties only one entry receives the gradient.
+    positive = distances.masked_fill(~same, -torch.inf).max(dim=2).values
+    return positive, distances.masked_fill(same, torch.inf).min(dim=2).values
+
+
+def euclidean_distances(x: Tensor) -> Tensor:
+    """(E, B, D) -> (E, B, B), or (B, D) -> (B, B): distances among the vectors of a batch, for losses."""
+    # Half precision would lose the differences of near vectors, and autocast would bring it back.
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        return _euclidean(x) if x.dim() == 3 else _euclidean(x.unsqueeze(0))[0]
+
+
+def _euclidean(x: Tensor) -> Tensor:
+    """(E, B, D) -> (E, B, B); the floor keeps the square root's gradient finite where vectors coincide."""
+    squares = x.square().sum(dim=2)
+    squared = torch.baddbmm(squares.unsqueeze(1) + squares.unsqueeze(2), x, x.transpose(1, 2), alpha=-2)
+    return squared.clamp(min=1e-12).sqrt()
+
 
 Pairs = Literal["batch-hard", "soft-margin", "weighted", "circle"]
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from crosscam.errors import ArgumentError, CrosscamError
+from crosscam.system import needed
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,8 @@ def identity_scores(
         ValueError: arrays that do not fit, or a negative weight.
         CrosscamError: scipy is missing.
     """
-    try:
-        from scipy.optimize import linear_sum_assignment
-    except ImportError as error:
-        raise CrosscamError("Identity scores need scipy: pip install 'crosscam[gallery]'.") from error
+    said = "Identity scores need scipy: pip install 'crosscam[gallery]'."
+    linear_sum_assignment = needed("scipy.optimize", said, CrosscamError).linear_sum_assignment
     who, guess = np.asarray(true, np.int64).ravel(), np.asarray(found, np.int64).ravel()
     counts = np.ones(len(who), np.int64) if weights is None else np.asarray(weights, np.int64).ravel()
     if not len(who) == len(guess) == len(counts) or (counts < 0).any() or missed < 0:

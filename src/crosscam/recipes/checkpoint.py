@@ -28,7 +28,6 @@ from crosscam.recipes.settings import recipe_from_json, recipe_to_json
 from crosscam.recipes.values import flatten
 from crosscam.shipped import SHIPPED, run_folder
 from crosscam.system import files
-from crosscam.system.files import write_text
 from crosscam.system.text import is_unicode, parse_json
 
 WEIGHTS = "weights.safetensors"
@@ -51,13 +50,12 @@ def save_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
 
 def save_recipe(folder: Path, recipe: Recipe) -> None:
     """Write the recipe as JSON."""
-    write_atomically(folder / RECIPE, lambda path: write_text(path, recipe_to_json(recipe)))
+    write_atomically(folder / RECIPE, recipe_to_json(recipe))
 
 
 def save_provenance(folder: Path, provenance: Mapping[str, Any]) -> None:
     """Write where the weights come from, as JSON."""
-    text = json.dumps(provenance, indent=2) + "\n"
-    write_atomically(folder / PROVENANCE, lambda path: write_text(path, text))
+    write_atomically(folder / PROVENANCE, json.dumps(provenance, indent=2) + "\n")
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:

@@ -1,19 +1,20 @@
-"""Losses, optimizers and schedules as recipes hold them: each a dataclass of its own, with the settings that it uses.
+"""Losses, optimizers, schedules and adaptation as recipes hold them: each a dataclass with the settings that it uses.
 
-A new one is a class here, and a line in the dictionary below its kind.
+A new loss, optimizer or schedule is a class here, and a name in the union below its kind.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import ClassVar, Literal, get_args
 
 from torch import Tensor
 
 from crosscam import losses
-from crosscam.losses.class_losses import Softmax
 from crosscam.losses.pair_losses import Pairs
+from crosscam.losses.system_losses import Softmax
 from crosscam.models.output import ReidOutput
 
 # What a batch-hard triplet loss with a soft margin is worth where all distances are equal.
@@ -21,7 +22,25 @@ LN_2 = math.log(2)
 
 
 @dataclass(frozen=True)
-class RRIDLoss:
+class _Loss:
+    """A loss; its fields, but for the name, are arguments of its function."""
+
+    function: ClassVar[Callable[..., losses.Loss]]
+
+    def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
+        """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
+        settings = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "name"}
+        return type(self).function(output, pids, **settings)
+
+    def collapsed_triplet(self, num_blocks: int) -> float | None:
+        """The triplet loss of a network to which all images are alike, here the margin; None without a triplet loss."""
+        del num_blocks
+        margin: float | None = getattr(self, "margin", None)
+        return margin
+
+
+@dataclass(frozen=True)
+class RRIDLoss(_Loss):
     """Equation (3); also the loss of Deep-Person.
 
     Attributes:
@@ -31,6 +50,7 @@ class RRIDLoss:
         triplet_on, pairs: see :func:`crosscam.losses.rrid_loss`.
     """
 
+    function = staticmethod(losses.rrid_loss)
     name: Literal["rrid"] = "rrid"
     margin: float = 1.2
     cross_entropy_weight: float = 2.0
@@ -38,52 +58,28 @@ class RRIDLoss:
     triplet_on: Literal["blocks", "descriptor"] = "blocks"
     pairs: Pairs = "batch-hard"
 
-    def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
-        """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
-        return losses.rrid_loss(
-            output,
-            pids,
-            self.margin,
-            self.cross_entropy_weight,
-            label_smoothing=self.label_smoothing,
-            triplet_on=self.triplet_on,
-            pairs=self.pairs,
-        )
-
     def collapsed_triplet(self, num_blocks: int) -> float | None:
-        """The triplet loss of a network to which all images are alike; None without a triplet loss."""
+        """As many as there are triplet losses; the circle loss of equal descriptors depends on the batch."""
         count = num_blocks if self.triplet_on == "blocks" else 1
-        # The circle loss of equal descriptors depends on the batch.
         least = {"batch-hard": self.margin, "soft-margin": LN_2, "weighted": LN_2, "circle": None}[self.pairs]
         return None if least is None else least * count
 
 
 @dataclass(frozen=True)
-class ClassificationLoss:
+class ClassificationLoss(_Loss):
     """Cross-entropy summed over the classifiers: PCB, HPM, SVDNet, HA-CNN, OSNet."""
 
+    function = staticmethod(losses.classification_loss)
     name: Literal["classification"] = "classification"
     label_smoothing: float = 0.0
 
-    def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
-        """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
-        return losses.classification_loss(output, pids, label_smoothing=self.label_smoothing)
-
-    def collapsed_triplet(self, num_blocks: int) -> float | None:
-        """None: it has no triplet loss."""
-        del num_blocks
-        return None
-
 
 @dataclass(frozen=True)
-class SoftMarginLoss:
+class SoftMarginLoss(_Loss):
     """TriNet's loss; it has no settings."""
 
+    function = staticmethod(losses.soft_margin_loss)
     name: Literal["soft-margin"] = "soft-margin"
-
-    def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
-        """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
-        return losses.soft_margin_loss(output, pids)
 
     def collapsed_triplet(self, num_blocks: int) -> float | None:
         """ln 2: the soft margin of two equal distances."""
@@ -92,28 +88,20 @@ class SoftMarginLoss:
 
 
 @dataclass(frozen=True)
-class MGNLoss:
+class MGNLoss(_Loss):
     """MGN's loss.
 
     Attributes:
-        margin: of the triplet loss of the global features.
+        margin: of the triplet loss, a mean over the global features.
     """
 
+    function = staticmethod(losses.mgn_loss)
     name: Literal["mgn"] = "mgn"
     margin: float = 1.2
 
-    def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
-        """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
-        return losses.mgn_loss(output, pids, self.margin)
-
-    def collapsed_triplet(self, num_blocks: int) -> float | None:
-        """The margin: the loss is a mean over the global features."""
-        del num_blocks
-        return self.margin
-
 
 @dataclass(frozen=True)
-class BNNeckLoss:
+class BNNeckLoss(_Loss):
     """The bag of tricks' loss; attributes as in :class:`RRIDLoss`.
 
     Attributes:
@@ -123,6 +111,7 @@ class BNNeckLoss:
         center_rate: how fast centers move, 0 to 1.
     """
 
+    function = staticmethod(losses.bnneck_loss)
     name: Literal["bnneck"] = "bnneck"
     margin: float = 0.3
     cross_entropy_weight: float = 1.0
@@ -133,41 +122,16 @@ class BNNeckLoss:
     center_weight: float = 0.0
     center_rate: float = 0.5
 
-    def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
-        """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
-        return losses.bnneck_loss(
-            output,
-            pids,
-            self.margin,
-            self.cross_entropy_weight,
-            label_smoothing=self.label_smoothing,
-            softmax=self.softmax,
-            softmax_scale=self.softmax_scale,
-            softmax_margin=self.softmax_margin,
-            center_weight=self.center_weight,
-            center_rate=self.center_rate,
-        )
-
-    def collapsed_triplet(self, num_blocks: int) -> float | None:
-        """The margin."""
-        del num_blocks
-        return self.margin
-
 
 @dataclass(frozen=True)
-class AlignedReIDLoss:
+class AlignedReIDLoss(_Loss):
     """AlignedReID++'s loss; attributes as in :class:`RRIDLoss`."""
 
+    function = staticmethod(losses.aligned_reid_loss)
     name: Literal["aligned-reid"] = "aligned-reid"
     margin: float = 0.3
     cross_entropy_weight: float = 1.0
     label_smoothing: float = 0.1
-
-    def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
-        """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
-        return losses.aligned_reid_loss(
-            output, pids, self.margin, self.cross_entropy_weight, label_smoothing=self.label_smoothing
-        )
 
     def collapsed_triplet(self, num_blocks: int) -> float | None:
         """Twice the margin: of the global features, and of the local ones."""
@@ -176,14 +140,11 @@ class AlignedReIDLoss:
 
 
 @dataclass(frozen=True)
-class TransReIDLoss:
+class TransReIDLoss(_Loss):
     """TransReID's loss; it has no settings."""
 
+    function = staticmethod(losses.transreid_loss)
     name: Literal["transreid"] = "transreid"
-
-    def compute(self, output: ReidOutput, pids: Tensor) -> losses.Loss:
-        """The loss of one batch; pids: (B,) class numbers, 0 to K-1."""
-        return losses.transreid_loss(output, pids)
 
     def collapsed_triplet(self, num_blocks: int) -> float | None:
         """ln 2, and once more for the mean over the groups."""
@@ -191,15 +152,7 @@ class TransReIDLoss:
 
 
 Loss = RRIDLoss | ClassificationLoss | SoftMarginLoss | MGNLoss | BNNeckLoss | AlignedReIDLoss | TransReIDLoss
-LOSSES: dict[str, type[Loss]] = {
-    "rrid": RRIDLoss,
-    "classification": ClassificationLoss,
-    "soft-margin": SoftMarginLoss,
-    "mgn": MGNLoss,
-    "bnneck": BNNeckLoss,
-    "aligned-reid": AlignedReIDLoss,
-    "transreid": TransReIDLoss,
-}
+LOSSES: dict[str, type[Loss]] = {kind.name: kind for kind in get_args(Loss)}
 
 
 @dataclass(frozen=True)
@@ -247,7 +200,7 @@ class AdamW:
 
 
 Optim = SGD | Adam | AdamW
-OPTIMIZERS: dict[str, type[Optim]] = {"sgd": SGD, "adam": Adam, "adamw": AdamW}
+OPTIMIZERS: dict[str, type[Optim]] = {kind.name: kind for kind in get_args(Optim)}
 
 
 @dataclass(frozen=True)
@@ -289,4 +242,54 @@ class Exponential:
 
 
 Schedule = Steps | Cosine | Exponential
-SCHEDULES: dict[str, type[Schedule]] = {"steps": Steps, "cosine": Cosine, "exponential": Exponential}
+SCHEDULES: dict[str, type[Schedule]] = {kind.name: kind for kind in get_args(Schedule)}
+
+
+@dataclass(frozen=True)
+class Adapt:
+    """Clusters in place of labels, renewed before each epoch, and the loss against their memory.
+
+    Sources: Dai et al., "Cluster Contrast for Unsupervised Person Re-Identification", ACCV 2022; Wang et al.,
+    "Camera-aware Proxies for Unsupervised Person Re-Identification", AAAI 2021.
+
+    Attributes:
+        eps: largest Jaccard distance of two pictures that DBSCAN calls neighbors, above 0 and below 1.
+        min_images: pictures in a neighborhood that begin a cluster, the picture itself counted; smaller clusters are
+            left out.
+        k1, k2: neighbors of the Jaccard distance, see :func:`crosscam.adaptation.pseudo_labels.near_pairs`.
+        temperature: of the contrast.
+        momentum: share of a proxy that each of its pictures leaves as it is.
+        cameras: whether each camera's pictures of a cluster have a proxy of their own; without effect where the data
+            tell fewer than two cameras.
+        inter_camera: weight of the term that pulls the proxies of a cluster together.
+        hard_proxies: proxies of other clusters in that term, the nearest.
+        tracks: whether the pictures of a track stay in one cluster.
+        apart: who is kept in different clusters: ``"auto"``: tracks of one camera that overlap in time, and pictures of
+            one camera and time where times tell single frames; ``"all"``: the same, however coarse the times look;
+            ``"none"``.
+    """
+
+    eps: float = 0.5
+    min_images: int = 4
+    k1: int = 20
+    k2: int = 6
+    temperature: float = 0.05
+    momentum: float = 0.2
+    cameras: bool = True
+    inter_camera: float = 0.5
+    hard_proxies: int = 50
+    tracks: bool = True
+    apart: Literal["auto", "all", "none"] = "auto"
+
+
+# Least and largest value, both allowed.
+ADAPT_RANGES: dict[str, tuple[float, float]] = {
+    "adapt.eps": (1e-3, 0.999),
+    "adapt.min_images": (2, math.inf),
+    "adapt.k1": (1, 1000),
+    "adapt.k2": (1, 1000),
+    "adapt.temperature": (1e-3, math.inf),
+    "adapt.momentum": (0, 1),
+    "adapt.inter_camera": (0, math.inf),
+    "adapt.hard_proxies": (1, math.inf),
+}

@@ -15,8 +15,17 @@ from crosscam.models.baselines.mgn import MGNModel
 from crosscam.models.baselines.trinet import TriNetModel
 from crosscam.models.rrid import RRIDModel
 from crosscam.models.systems import ModelSettings
-from crosscam.recipes.adapt_settings import ADAPT_RANGES, Adapt
-from crosscam.recipes.choices import SGD, ClassificationLoss, Loss, Optim, RRIDLoss, Schedule, Steps
+from crosscam.recipes.choices import (
+    ADAPT_RANGES,
+    SGD,
+    Adapt,
+    ClassificationLoss,
+    Loss,
+    Optim,
+    RRIDLoss,
+    Schedule,
+    Steps,
+)
 from crosscam.recipes.values import flatten, too_large
 
 Precision = Literal["fp32", "bf16", "auto"]

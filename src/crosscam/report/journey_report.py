@@ -9,7 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.journey_records import Journeys
+from crosscam.gallery.journeys import Journeys
 from crosscam.report.hits import picture_uri
 from crosscam.report.journey_view import camera_graph, person_view, proposal_view, ways_of
 from crosscam.report.shell import fragment, html_page, origin_html, write_page

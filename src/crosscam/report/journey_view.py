@@ -11,8 +11,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from crosscam.gallery.journey_records import Journeys, Link, Person, Proposal, TrackSeen
-from crosscam.gallery.journeys import in_percent
+from crosscam.gallery.journeys import Journeys, Link, Person, Proposal, TrackSeen, in_percent
 from crosscam.report.hits import when
 from crosscam.report.shell import fragment
 from crosscam.system.text import counted

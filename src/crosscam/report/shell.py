@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from crosscam.system.files import write_atomically, write_text
+from crosscam.system.files import write_atomically
 from crosscam.system.text import counted
 
 NOTHING = Markup("")
@@ -70,7 +70,7 @@ def write_page(path: Path, text: str) -> None:
         StorageError: the file cannot be written.
     """
     next_step = "Give a folder that can be written and has space left."
-    write_atomically(path, lambda temporary: write_text(temporary, text), next_step=next_step)
+    write_atomically(path, text, next_step=next_step)
 
 
 def _style(name: str) -> str:

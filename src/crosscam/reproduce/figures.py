@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from crosscam.data.augment import prepare
 from crosscam.data.loading import open_images
-from crosscam.data.records import ReidDataset, pids_of
+from crosscam.data.records import ReidDataset, pids_of, ranked
 from crosscam.data.samplers import in_order
-from crosscam.data.tracklets import ranked
 from crosscam.errors import ArgumentError
 from crosscam.experiments.scoring import Scored, TestImages
 from crosscam.explain.activation import PartFocus, activation_maps, part_focus, stripe_block
@@ -35,7 +34,7 @@ from crosscam.report.page import scores_html
 from crosscam.report.shell import fragment, html_page, origin_html, write_page
 from crosscam.report.strips import Kind, distinct_first, query_strip
 from crosscam.retrieval.distances import pairwise_distances
-from crosscam.system.files import write_atomically, write_text
+from crosscam.system.files import write_atomically
 from crosscam.training.provenance import versions
 
 Listener = Callable[[str], None]
@@ -73,8 +72,7 @@ class Figure:
         """
         write_page(folder / f"{name}.html", self.html)
         write_atomically(folder / f"{name}.png", lambda path: self.picture.save(path, "PNG", optimize=True))
-        text = json.dumps(self.data, indent=2) + "\n"
-        write_atomically(folder / f"{name}.json", lambda path: write_text(path, text))
+        write_atomically(folder / f"{name}.json", json.dumps(self.data, indent=2) + "\n")
 
 
 def figure_strips(

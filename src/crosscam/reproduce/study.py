@@ -31,7 +31,7 @@ from crosscam.models.systems import layout_of
 from crosscam.recipes.checkpoint import check_same_training, load_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.paper_rows import Row, Scale, check_overrides, recipe_of, skipped_overrides
-from crosscam.system.files import make_folder, write_atomically, write_text
+from crosscam.system.files import make_folder, write_atomically
 from crosscam.system.locks import held, only_writer
 from crosscam.system.text import parse_json
 from crosscam.training.callbacks import METRICS, Listeners, read_history
@@ -128,7 +128,7 @@ class Study:
             make_folder(folder)
             with held(folder / LOCK, wait=True, remove=True):
                 if not path.exists():
-                    write_atomically(path, lambda temporary: write_text(temporary, text))
+                    write_atomically(path, text)
         found = read_json(path)
         for name, value in json.loads(text).items():
             if found.get(name) != value:
@@ -268,8 +268,7 @@ def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrai
     arrays: dict[str, NDArray[Any]] = {f"ap/{name}": r.average_precision for name, r in results.items()}
     arrays |= {f"first/{name}": r.first_match for name, r in results.items()}
     write_atomically(folder / QUERIES, partial(save_arrays, arrays))
-    text = json.dumps(values, indent=2) + "\n"
-    write_atomically(folder / RESULT, lambda path: write_text(path, text))
+    write_atomically(folder / RESULT, json.dumps(values, indent=2) + "\n")
 
 
 def last_epoch(folder: Path) -> dict[str, float]:

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from markupsafe import Markup
@@ -14,7 +13,7 @@ from markupsafe import Markup
 from crosscam.data.text_files import harmless
 from crosscam.report.shell import NOTHING, fragment, html_page, origin_html, table_html
 from crosscam.reproduce.tables import Table
-from crosscam.system.files import write_atomically, write_text
+from crosscam.system.files import write_atomically
 
 
 def write_tables(
@@ -40,12 +39,8 @@ def write_tables(
         **{folder / f"{table.name}.csv": as_csv(table) for table in tables},
     }
     for path, text in texts.items():
-        write_atomically(path, partial(_write, text))
+        write_atomically(path, text)
     return list(texts)
-
-
-def _write(text: str, path: Path) -> None:
-    write_text(path, text)
 
 
 def as_markdown(tables: Sequence[Table], provenance: Mapping[str, str]) -> str:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.data.records import pids_of
-from crosscam.data.tracklets import ranked
+from crosscam.data.records import pids_of, ranked
 from crosscam.metrics.intervals import Interval, mean_interval, paired_difference
 from crosscam.recipes.choices import RRIDLoss
 from crosscam.reproduce import published

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.loading import open_images
-from crosscam.data.records import ReidDataset, Sample, pids_of
-from crosscam.data.tracklets import pooled, ranked
+from crosscam.data.records import ReidDataset, Sample, pids_of, pooled, ranked
 from crosscam.errors import DataError
 from crosscam.experiments.scoring import ranking_labels
 from crosscam.inference.describing import check_descriptors, extract, load_model
@@ -27,7 +26,7 @@ from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.paper_rows import Row
 from crosscam.reproduce.study import Study, read_arrays, read_json, save_arrays
 from crosscam.reproduce.tables import Table, Value, percent, spread
-from crosscam.system.files import write_atomically, write_text
+from crosscam.system.files import write_atomically
 from crosscam.system.locks import held
 
 HALVES = 10
@@ -97,8 +96,7 @@ def _examine_one(folder: Path, path: Path, exam: dict[str, list[ReidDataset]]) -
     arrays = {"ap": whole.average_precision, "first": whole.first_match}
     write_atomically(path.with_suffix(".npz"), partial(save_arrays, arrays))
     values = {name: [_scores(r) for r in results] for name, results in scores.items()}
-    text = json.dumps(values, indent=2) + "\n"
-    write_atomically(path, lambda temporary: write_text(temporary, text))
+    write_atomically(path, json.dumps(values, indent=2) + "\n")
 
 
 def _scores(result: RankingResult) -> dict[str, float]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from crosscam.errors import CrosscamError, DataError
+
 
 def lazily(room: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """``__getattr__`` and ``__dir__`` of a room.
@@ -22,3 +24,11 @@ def lazily(room: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], C
         return getattr(import_module(f"crosscam.{places[name]}"), name)
 
     return load, lambda: sorted(places)
+
+
+def needed(module: str, said: str, error: type[CrosscamError] = DataError) -> Any:
+    """An optional module, imported when it is needed; where its package is missing, ``error`` with what is said."""
+    try:
+        return import_module(module)
+    except ImportError as failure:
+        raise error(said) from failure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import CrosscamError
+from crosscam.system import needed
 from crosscam.system.text import printable
 
 Kind = Literal["int", "float", "text", "vector"]
@@ -59,11 +59,8 @@ class Tabular(ABC):
 
 
 def _library(name: Literal["pandas", "pyarrow"]) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        method = {"pandas": "to_pandas()", "pyarrow": "to_arrow()"}[name]
-        raise CrosscamError(f"{method} needs {name}, which is not installed: pip install {name}.") from error
+    method = {"pandas": "to_pandas()", "pyarrow": "to_arrow()"}[name]
+    return needed(name, f"{method} needs {name}, which is not installed: pip install {name}.", CrosscamError)
 
 
 def _for_pandas(pandas: Any, column: Column) -> Any:

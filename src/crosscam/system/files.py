@@ -44,7 +44,7 @@ def make_folder(folder: Path) -> None:
 
 def write_atomically(
     path: Path,
-    write: Callable[[Path], None],
+    write: Callable[[Path], None] | str,
     *,
     next_step: str = NEXT_STEP,
     error: type[CrosscamError] = StorageError,
@@ -55,7 +55,7 @@ def write_atomically(
 
     Args:
         path: the file.
-        write: fills the file whose path it is given.
+        write: fills the file whose path it is given; or its text, in UTF-8; file names in it need not be UTF-8.
         next_step: last sentence of the error: what the user can do.
         error: what is raised when the system refuses to write.
     Raises:
@@ -67,7 +67,10 @@ def write_atomically(
         # Some writers make files for their owner alone; ours are as readable as any new file of this user's.
         with open(temporary, "xb") as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
-        write(temporary)
+        if isinstance(write, str):
+            temporary.write_text(printable(write), encoding="utf-8")
+        else:
+            write(temporary)
         temporary.chmod(mode)
         with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
@@ -80,11 +83,6 @@ def write_atomically(
     finally:
         with suppress(OSError):
             temporary.unlink()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, for :func:`write_atomically`; file names in it need not be UTF-8."""
-    path.write_text(printable(text), encoding="utf-8")
 
 
 def copy_bytes(source: Path, target: Path) -> None:

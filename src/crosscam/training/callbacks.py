@@ -19,7 +19,7 @@ import torch
 from crosscam.errors import CheckpointError, TrainingError
 from crosscam.recipes.checkpoint import RESUME, write_atomically
 from crosscam.system.cores import time_got
-from crosscam.system.files import cannot_write, write_text
+from crosscam.system.files import cannot_write
 from crosscam.system.progress import Progress, bars
 from crosscam.system.text import is_unicode, parse_json, printable
 
@@ -166,8 +166,7 @@ class Logbook:
     def __init__(self, folder: Path, keep_epochs: int = 0) -> None:
         self.path = folder / METRICS
         kept = [r for r in read_history(folder) if r["epoch"] <= keep_epochs]
-        text = "".join(json.dumps(r) + "\n" for r in kept)
-        write_atomically(self.path, lambda path: write_text(path, text))
+        write_atomically(self.path, "".join(json.dumps(r) + "\n" for r in kept))
         self._board: Any = None
         # TensorBoard takes no path that is not UTF-8; all that it shows is in metrics.jsonl, too.
         if find_spec("tensorboard") and is_unicode(folder):

@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import RRID_F
 from crosscam.recipes.recipe import Recipe
 from crosscam.shipped import run_folder
-from crosscam.system.files import write_text
 from crosscam.system.locks import only_writer
 from crosscam.system.progress import Progress
 from crosscam.system.text import parse_json
@@ -247,8 +245,7 @@ def _write_trained_on(folder: Path, digests: Digests, people: int, images: int) 
         "digest": f"first {DIGEST_BYTES} bytes of the SHA-256 of each image file, sorted, in base64",
         "digests": base64.b64encode(rows[:, -DIGEST_BYTES:].tobytes()).decode("ascii"),
     }
-    text = json.dumps(value, indent=2) + "\n"
-    checkpoint.write_atomically(folder / TRAINED_ON, partial(write_text, text=text))
+    checkpoint.write_atomically(folder / TRAINED_ON, json.dumps(value, indent=2) + "\n")
 
 
 def load_trained_on(folder: Path) -> Digests | None:

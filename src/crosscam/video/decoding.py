@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from crosscam.data.crops import display_matrix, upright
 from crosscam.errors import DataError
+from crosscam.system import needed
 from crosscam.system.text import is_unicode, printable
 from crosscam.video.detections import Pixels
 
@@ -146,10 +147,7 @@ def opened_video(address: str, options: dict[str, str] | None = None, **how: Any
     Raises:
         DataError: PyAV is not installed, or this is not a video.
     """
-    try:
-        import av
-    except ImportError as error:
-        raise DataError("Reading a video needs PyAV: pip install 'crosscam[video]'.") from error
+    av = needed("av", "Reading a video needs PyAV: pip install 'crosscam[video]'.")
     shown = without_password(address)
     with ExitStack() as stack:
         try:

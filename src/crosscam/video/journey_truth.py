@@ -13,7 +13,7 @@ import numpy as np
 from crosscam.errors import ArgumentError, DataError
 from crosscam.gallery.fragments import Box, Fragment
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.journey_records import Journeys, TrackSeen
+from crosscam.gallery.journeys import Journeys, TrackSeen
 from crosscam.metrics.identity import IdentityScores, identity_scores
 from crosscam.video.cameras import read_cameras
 from crosscam.video.detections import Floats, overlaps

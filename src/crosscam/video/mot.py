@@ -10,7 +10,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,8 +18,8 @@ from crosscam.errors import DataError
 from crosscam.gallery.entries import Where
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.journey_records import Journeys
-from crosscam.system.files import check_folder, write_atomically, write_text
+from crosscam.gallery.journeys import Journeys
+from crosscam.system.files import check_folder, write_atomically
 from crosscam.video.detections import NOTHING, Detections, Pixels, as_detections
 
 
@@ -153,7 +152,7 @@ def write_mot(folder: Path, gallery: Gallery, found: Journeys) -> MotTexts:
     check_folder(folder)
     made = mot_texts(gallery, found)
     for name, text in made.texts.items():
-        write_atomically(folder / name, partial(write_text, text=text))
+        write_atomically(folder / name, text)
     return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError, EngineError
+from crosscam.system import needed
 from crosscam.video.detections import Detections, Floats, overlaps
 
 # Detections of at least this score begin tracks; those of at least LOW continue them.
@@ -140,13 +140,10 @@ class LibraryTracker:
     """
 
     def __init__(self, name: str, rate: float) -> None:
-        try:
-            supervision, trackers = (importlib.import_module(name) for name in ("supervision", "trackers"))
-        except ImportError as error:
-            raise EngineError(
-                f"--tracker {name} needs the package trackers: pip install 'crosscam[tracking]'. Or give --tracker "
-                "plain."
-            ) from error
+        said = (
+            f"--tracker {name} needs the package trackers: pip install 'crosscam[tracking]'. Or give --tracker plain."
+        )
+        supervision, trackers = (needed(module, said, EngineError) for module in ("supervision", "trackers"))
         self._new: Callable[..., Any] = supervision.Detections
         self._numbers: dict[int, tuple[Any, int]] = {}  # by identity, with the track, so that none is used again
         self._last = 0
@@ -228,8 +225,5 @@ def open_tracker(name: str, rate: float) -> tuple[Tracker, str]:
         return LibraryTracker(name, rate), name
     if name != "plain":
         raise ArgumentError(f"{name!r} is not a tracker. Known: auto, plain, bytetrack, ocsort.")
-    try:
-        import scipy.optimize  # noqa: F401
-    except ImportError as error:
-        raise EngineError("Tracking needs scipy: pip install 'crosscam[video]'.") from error
+    needed("scipy.optimize", "Tracking needs scipy: pip install 'crosscam[video]'.", EngineError)
     return PlainTracker(), name

@@ -107,41 +107,39 @@ def watch(
         GalleryError: the video was watched with other settings.
         DataError: nothing can be decoded.
     """
+    settings = settings or WatchSettings()
     if gallery is None and out is None:
         raise ArgumentError("Nothing would be kept. Give a gallery, or a folder for crops and boxes.")
     if gallery is not None and (extractor is None or not camera):
         raise ArgumentError("Tracks in a gallery need its network and the camera's name.")
-    settings = settings or WatchSettings()
     if settings.tiles is not None and knows_frames(detector):
         raise ArgumentError("Tiles are for a detector that looks at frames; this one has its boxes. Leave them out.")
     rates = [rate for rate in (settings.rate, source.rate) if rate]
     tracker, tracker_name = open_tracker(settings.tracker, min(rates, default=USUAL_RATE))
-    looking = detector if settings.tiles is None else Tiled(detector, *settings.tiles)
-    how = as_how(settings, identify_detector(detector), tracker_name) | ({} if zone is None else {"zones": str(zone)})
+    how = _how(source, detector, settings, tracker_name, zone)
+    watched, writer = Watched(total=source.total), None
+    if gallery is not None and extractor is not None and camera is not None:
+        writer = GalleryTracks(gallery, extractor, source, camera, start, how, again)
+        if writer.note:
+            note(writer.note)
+        if writer.complete and out is None:
+            watched.complete = True
+            return watched
+    exported = None if out is None else Exported(out)
+    journal = None if source.live or knows_frames(detector) else Journal(_journal_name(source, how))
+    run = _Run(source, detector, settings, zone, journal, writer, exported, watched, note, progress)
+    run.run(OpenTracks(tracker, settings))
+    return watched
+
+
+def _how(
+    source: Source, detector: Detector, settings: WatchSettings, tracker: str, zone: Zones | None
+) -> dict[str, object]:
+    """All that decides the tracks of a video."""
+    how = as_how(settings, identify_detector(detector), tracker) | ({} if zone is None else {"zones": str(zone)})
     if isinstance(source, FrameFolder) and source.given is not None:
         how |= {"frame-rate": source.given}
-    watched = Watched(total=source.total)
-    with ExitStack() as stack:
-        writer = None
-        if gallery is not None and extractor is not None and camera is not None:
-            writer = GalleryTracks(gallery, extractor, source, camera, start, how, again)
-            if writer.note:
-                note(writer.note)
-            if writer.complete and out is None:
-                watched.complete = True
-                return watched
-        exported = None if out is None else Exported(out)
-        if exported is not None:
-            stack.callback(exported.close)
-        journal = None
-        if not (source.live or knows_frames(detector)):
-            name = _journal_name(source, how)
-            journal = stack.enter_context(Journal(name))
-        run = _Run(source, looking, detector, settings, zone, journal, writer, exported, watched, note, progress)
-        run.run(OpenTracks(tracker, settings))
-        if journal is not None:
-            journal.remove()
-    return watched
+    return how
 
 
 def _journal_name(source: Source, how: dict[str, object]) -> str:
@@ -154,7 +152,6 @@ class _Run:
     """One pass over a video."""
 
     source: Source
-    looking: Detector
     detector: Detector
     settings: WatchSettings
     zone: Zones | None
@@ -167,8 +164,22 @@ class _Run:
     pending: list[tuple[Track, int | None]] = field(default_factory=list)
     told: int = 0
 
+    def __post_init__(self) -> None:
+        tiles = self.settings.tiles
+        self.looking = self.detector if tiles is None else Tiled(self.detector, *tiles)
+
     def run(self, tracks: OpenTracks) -> None:
-        """Take all frames."""
+        """Take all frames; what was detected is kept for another try unless it went to the end."""
+        with ExitStack() as stack:
+            if self.exported is not None:
+                stack.callback(self.exported.close)
+            if self.journal is not None:
+                stack.enter_context(self.journal)
+            self._watch(tracks)
+            if self.journal is not None:
+                self.journal.remove()
+
+    def _watch(self, tracks: OpenTracks) -> None:
         watched = self.watched
         first: float | None = None
         last = 0

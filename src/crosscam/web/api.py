@@ -10,10 +10,10 @@ from fastapi import APIRouter, Depends, File, Form, Path, Query, Request, Respon
 from crosscam.errors import WebError
 from crosscam.gallery import NewEntry, SearchOptions, Where
 from crosscam.gallery.calibrated import verdicts_of
+from crosscam.system.text import did_you_mean
 from crosscam.web import schemas as s
 from crosscam.web.forms import api_options
 from crosscam.web.service import MissingError, Service
-from crosscam.web.unknown_fields import refuse_unknown
 
 MEANINGS = {
     400: "Not a request that can be read.",
@@ -31,8 +31,42 @@ ERRORS: dict[int | str, dict[str, Any]] = {n: {"model": s.Error, "description": 
 JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}, "description": "The picture."}
 }
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 EntryId = Annotated[int, Path(ge=1, le=2**53 - 1, examples=[1])]
 Pictures = Annotated[list[UploadFile], File(description="One or several pictures of one person.")]
+
+
+async def refuse_unknown(request: Request) -> None:
+    """Refuse what the schema of the call does not name, which would do nothing; JSON bodies are refused by their own.
+
+    Raises:
+        WebError: an unknown query parameter or form field.
+    """
+    schema = request.app.openapi()
+    call = schema["paths"][request.scope["route"].path][request.method.lower()]
+    known = sorted(p["name"] for p in call.get("parameters", ()) if p["in"] == "query")
+    _refuse("query parameter", request.query_params.keys(), known)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in FORMS:
+        _refuse("form field", (await request.form()).keys(), _form_fields(schema, call))
+
+
+def _form_fields(schema: dict[str, Any], call: dict[str, Any]) -> list[str]:
+    content = call.get("requestBody", {}).get("content", {})
+    found: set[str] = set()
+    for kind in FORMS:
+        body = content.get(kind, {}).get("schema", {})
+        for reference in (body, *body.get("allOf", ())):
+            name = str(reference.get("$ref", "")).rpartition("/")[2]
+            found |= set(schema["components"]["schemas"].get(name, reference).get("properties", {}))
+    return sorted(found)
+
+
+def _refuse(kind: str, given: Any, known: list[str]) -> None:
+    strange = next((name for name in given if name not in known), None)
+    if strange is not None:
+        these = f"Known: {', '.join(known)}." if known else f"This call has no {kind}s."
+        raise WebError(f"Unknown {kind} {strange!r:.60}. {did_you_mean(strange, known)}{these}")
+
 
 router = APIRouter(prefix="/api/v1", responses=ERRORS, dependencies=[Depends(refuse_unknown)])
 

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from crosscam.errors import WebError
 from crosscam.gallery import Entry, Gallery, GalleryInfo
-from crosscam.gallery.answers import DOCUMENT, Answer, as_document, read_answers, still_needed, with_answer
+from crosscam.gallery.answers import ANSWERS, Answer, still_needed, with_new
 from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere
 from crosscam.gallery.questions import next_question, possible_questions
 from crosscam.web.audit import AuditLog
@@ -122,7 +122,7 @@ class Asking:
         self._audit.write(who, "answer", entries=[first, second], said=SAID[same])
         now = datetime.now(UTC).isoformat(timespec="seconds")
         new = Answer(first, second, asked.distance, same, who, now)
-        self._change(lambda kept: with_answer(kept, new))
+        self._change(lambda kept: with_new(kept, new))
 
     def take_back(self, who: str) -> None:
         """Forget the last answer."""
@@ -133,8 +133,9 @@ class Asking:
             self._change(lambda kept: tuple(answer for answer in kept if answer != last))
 
     def _answers(self) -> tuple[Answer, ...]:
-        return read_answers(self._gallery.document(DOCUMENT))
+        return ANSWERS.read(self._gallery.document(ANSWERS.document))
 
     def _change(self, change: Callable[[tuple[Answer, ...]], tuple[Answer, ...]]) -> None:
         with self._writing() as gallery:
-            gallery.set_document(DOCUMENT, as_document(change(read_answers(gallery.document(DOCUMENT)))) or None)
+            kept = change(ANSWERS.read(gallery.document(ANSWERS.document)))
+            gallery.set_document(ANSWERS.document, ANSWERS.write(kept) or None)

@@ -11,7 +11,7 @@ from typing import Literal
 from crosscam.errors import DataError, ImageError, WebError
 from crosscam.gallery import Entry, Gallery, Journeys, read_journeys
 from crosscam.gallery.fragments import Fragment
-from crosscam.gallery.journeys import decide
+from crosscam.gallery.link_runs import decide
 from crosscam.gallery.people import Decision, People
 from crosscam.video.footage import clip_of, frame_of, videos_of, with_box
 from crosscam.web.audit import AuditLog

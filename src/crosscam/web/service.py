@@ -30,17 +30,8 @@ from crosscam.gallery import (
     open_gallery,
     unit_mean,
 )
+from crosscam.gallery.answers import JUDGMENTS, Judgment, about_known, entry_of, with_new
 from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere, verdicts_of
-from crosscam.gallery.feedback import (
-    DOCUMENT,
-    Judgment,
-    as_document,
-    entry_of,
-    named,
-    read_judgments,
-    with_judgment,
-    without,
-)
 from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.questions import SAME_IMAGE, typical_pairs
 from crosscam.inference.extractor import Extractor
@@ -277,12 +268,12 @@ class Service:
 
     def judgments(self, query: str | None = None) -> tuple[Judgment, ...]:
         """What was said, of one query or of all; without entries that were forgotten."""
-        found = [j for j in read_judgments(self.gallery.document(DOCUMENT)) if query is None or j.query == query]
-        if not found:
-            return ()
-        all_named = named(found)
-        known = set(self.gallery.ids(Where(ids=tuple(sorted(all_named)))))
-        return without(found, all_named - known)
+        found = [j for j in self._judgments_in(self.gallery) if query is None or j.query == query]
+        return about_known(found, lambda n: self.gallery.ids(Where(ids=tuple(n)))) if found else ()
+
+    @staticmethod
+    def _judgments_in(gallery: Gallery) -> tuple[Judgment, ...]:
+        return JUDGMENTS.read(gallery.document(JUDGMENTS.document))
 
     def judge(self, query: Query, number: int, same: bool | None, who: str) -> tuple[Judgment, ...]:
         """Keep what somebody says of a match; None takes it back. Gives all answers to the query."""
@@ -294,8 +285,8 @@ class Service:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         new = Judgment(query.key, number, bool(same), who, now)
         with self._writing() as gallery:
-            kept = with_judgment(read_judgments(gallery.document(DOCUMENT)), new, clear=same is None)
-            gallery.set_document(DOCUMENT, as_document(kept))
+            kept = with_new(self._judgments_in(gallery), new, clear=same is None)
+            gallery.set_document(JUDGMENTS.document, JUDGMENTS.write(kept))
         return self.judgments(query.key)
 
     # Changes

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.datasets.clothes_changes import read_celeb_reid, read_last
-from crosscam.data.datasets.distractors import with_distractors
-from crosscam.data.datasets.readers import read_dataset, recognize
+from crosscam.data.datasets.readers import read_dataset, recognize, with_distractors
+from crosscam.data.datasets.without_cameras import read_celeb_reid, read_last
 from crosscam.data.doctor import OFFICIAL
 from crosscam.data.records import Sample, unmatched_queries
 from crosscam.errors import DataError

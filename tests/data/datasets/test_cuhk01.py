@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.datasets.cuhk01 import is_cuhk01, read_cuhk01
+from crosscam.data.datasets.cuhk import is_cuhk01, read_cuhk01
 from crosscam.errors import DataError
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.datasets.identity_folders import has_identity_folders, read_identity_folders
+from crosscam.data.datasets.camera_folders import has_identity_folders, read_identity_folders
 from crosscam.errors import DataError
 
 

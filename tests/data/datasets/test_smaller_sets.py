@@ -7,11 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crosscam.data.datasets.cuhk02 import read_cuhk02
-from crosscam.data.datasets.grid import PARTITIONS, read_grid
-from crosscam.data.datasets.occluded import read_occluded
-from crosscam.data.datasets.prid2011 import read_prid2011
+from crosscam.data.datasets.cuhk import read_cuhk02
 from crosscam.data.datasets.readers import read_dataset, recognize
+from crosscam.data.datasets.small_sets import GRID_PARTITIONS, read_grid, read_prid2011
+from crosscam.data.datasets.without_cameras import read_occluded
 from crosscam.data.records import Sample, unmatched_queries
 from crosscam.errors import DataError
 
@@ -67,7 +66,7 @@ def test_grid_follows_its_published_splits(tmp_path: Path) -> None:
     for place, people in enumerate(([1, 3], [2, 4])):
         fields = [("one", object), ("two", object), ("three", object)]
         splits[0, place] = np.array([(np.zeros(1), np.zeros(1), np.array([people]))], dtype=fields).reshape(1, 1)
-    scipy_io.savemat(tmp_path / PARTITIONS, {"trainIdxAll": splits})
+    scipy_io.savemat(tmp_path / GRID_PARTITIONS, {"trainIdxAll": splits})
     assert recognize(tmp_path) == ("grid", tmp_path)
     dataset = read_dataset(tmp_path, split=1)
     assert {s.pid for s in dataset.train} == {2, 4}
@@ -76,7 +75,7 @@ def test_grid_follows_its_published_splits(tmp_path: Path) -> None:
     assert [(s.pid, s.camid) for s in dataset.gallery] == [(0, 2), (1, 3), (3, 5)]
     with pytest.raises(ValueError, match="GRID has the splits 0 to 1"):
         read_grid(tmp_path, split=2)
-    (tmp_path / PARTITIONS).write_bytes(b"something else")
+    (tmp_path / GRID_PARTITIONS).write_bytes(b"something else")
     with pytest.raises(DataError, match=r"does not hold GRID's splits"):
         read_grid(tmp_path)
 

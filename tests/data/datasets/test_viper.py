@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.datasets.viper import is_viper, read_viper
+from crosscam.data.datasets.small_sets import is_viper, read_viper
 from crosscam.errors import DataError
 
 

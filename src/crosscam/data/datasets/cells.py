@@ -14,6 +14,7 @@ from typing import Any
 from crosscam.data.labels import LARGEST_FLOAT, largest_whole
 from crosscam.data.text_files import read_text, refuse_names
 from crosscam.errors import DataError
+from crosscam.system import needed
 
 LABELS = ("pid", "camid")
 
@@ -62,12 +63,8 @@ def write_cells(path: Path, suffix: str, columns: Mapping[str, list[object]]) ->
         DataError: Parquet without pyarrow, or with texts that are not UTF-8.
     """
     if suffix == ".parquet":
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise DataError(f"Writing {path} needs pyarrow: pip install 'crosscam[data]'.") from error
-        pyarrow.parquet.write_table(pyarrow.table(dict(columns)), path)
+        pyarrow, parquet = _pyarrow(f"Writing {path}")
+        parquet.write_table(pyarrow.table(dict(columns)), path)
         return
     # A carriage return in a name would end the row unless it is quoted.
     odd = any("\r" in cell for cells in columns.values() for cell in cells if isinstance(cell, str))
@@ -147,14 +144,15 @@ def _header(path: Path, names: Sequence[str]) -> list[str]:
     return header
 
 
+def _pyarrow(what: str) -> tuple[Any, Any]:
+    said = f"{what} needs pyarrow: pip install 'crosscam[data]'."
+    return needed("pyarrow", said), needed("pyarrow.parquet", said)
+
+
 def _read_parquet(path: Path, wanted: Collection[str]) -> Cells:
+    pyarrow, parquet = _pyarrow(f"Reading {path}")
     try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise DataError(f"Reading {path} needs pyarrow: pip install 'crosscam[data]'.") from error
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
+        file = parquet.ParquetFile(path)
         names = file.schema_arrow.names
         header = _header(path, names)
         chosen = [(key, name) for key, name in zip(header, names, strict=True) if key in wanted]

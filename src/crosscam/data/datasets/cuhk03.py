@@ -27,6 +27,7 @@ from crosscam.data.datasets.market1501 import is_market_layout, read_market1501,
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.data.walk import list_images
 from crosscam.errors import ArgumentError, DataError
+from crosscam.system import needed
 from crosscam.system.files import folder_in_place
 from crosscam.system.locks import only_writer
 
@@ -79,12 +80,9 @@ def read_config(path: Path) -> Config:
             f"No {path.name} in {path.parent}. The 767/700 split needs it beside {MAT_NAME}; "
             "protocol='cuhk03' does not."
         )
+    matlab = needed("scipy.io", f"Reading {path} needs scipy: pip install 'crosscam[data]'.")
     try:
-        import scipy.io
-    except ImportError as error:
-        raise DataError(f"Reading {path} needs scipy: pip install 'crosscam[data]'.") from error
-    try:
-        content = scipy.io.loadmat(path)
+        content = matlab.loadmat(path)
     except Exception as error:  # a damaged file makes the reader raise nearly anything
         raise DataError(f"{path} cannot be read as a MATLAB file: {error}.") from error
     missing = [name for name in _CONFIG_FIELDS if name not in content]
@@ -154,10 +152,7 @@ def _extract_pair(file: Any, mat: Path, pair: int, cell: Any, folder: Path) -> N
 
 
 def _open(mat: Path) -> Any:
-    try:
-        import h5py
-    except ImportError as error:
-        raise DataError(f"Reading {mat} needs h5py: pip install 'crosscam[data]'.") from error
+    h5py = needed("h5py", f"Reading {mat} needs h5py: pip install 'crosscam[data]'.")
     try:
         return h5py.File(mat, "r")
     except OSError as error:

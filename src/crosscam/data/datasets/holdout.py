@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from crosscam.data.records import ReidDataset, Sample, unmatched_queries
-from crosscam.data.tracklets import RANKED_BY_TRACKLETS
+from crosscam.data.records import RANKED_BY_TRACKLETS, ReidDataset, Sample, unmatched_queries
 from crosscam.data.walk import natural_key, path_key
 from crosscam.errors import ArgumentError, DataError
 
@@ -97,3 +97,43 @@ def _unmatched_note(dataset: ReidDataset) -> tuple[str, ...]:
     if not unmatched:
         return ()
     return (f"{unmatched:,} of {len(dataset.query):,} queries have no match from another camera and are not scored.",)
+
+
+def two_camera_dataset(
+    name: str, root: Path, samples: Sequence[Sample], num_test_ids: int, split: int, notes: Sequence[str]
+) -> ReidDataset:
+    """Test random identities across two cameras: camera 1 asks, camera 2 answers; the others train.
+
+    Args:
+        name: of the data set.
+        root: its folder.
+        samples: all images, cameras 1 and 2.
+        num_test_ids: how many identities are tested; all of them leave nothing to train.
+        split: seed, see :func:`shuffle_pids`.
+        notes: what the reader has to say; a note on the split is added.
+    Raises:
+        DataError: no images.
+    """
+    pids = {s.pid for s in samples}
+    if not pids:
+        raise DataError(f"No images of {name} in {root}. Unpack it again; see docs/datasets.md.")
+    test = set(shuffle_pids(pids, split)[:num_test_ids])
+    if num_test_ids < len(pids):
+        how = f"Split {split}: {len(pids) - len(test)} identities train, {len(test)} others are tested."
+    else:
+        how = f"All {len(test)} identities are tested, none trains."
+    return across_two_cameras(name, root, samples, test, (*notes, how))
+
+
+def across_two_cameras(
+    name: str, root: Path, samples: Sequence[Sample], test: set[int], notes: Sequence[str]
+) -> ReidDataset:
+    """Test these identities across two cameras: camera 1 asks, camera 2 answers; all others train."""
+    return ReidDataset(
+        name,
+        root,
+        train=tuple(s for s in samples if s.pid not in test),
+        query=tuple(s for s in samples if s.pid in test and s.camid == 1),
+        gallery=tuple(s for s in samples if s.pid in test and s.camid == 2),
+        notes=tuple(notes),
+    )

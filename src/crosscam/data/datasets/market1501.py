@@ -1,7 +1,7 @@
 """Market-1501, and every data set that copies its layout.
 
 ``bounding_box_train``, ``query`` and ``bounding_box_test`` hold images such as ``0002_c1s1_000451_03.jpg``:
-identity, camera, then anything. Identity -1 is junk, 0 a distractor.
+identity, camera, then anything. Identity -1 is junk, 0 a distractor. Below it what other readers take as well.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from crosscam.data.labels import read_label
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.data.labels import LARGEST, read_label
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.data.walk import list_images
 from crosscam.errors import DataError
+from crosscam.system import needed
 
 SUBSET_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
@@ -58,12 +62,28 @@ def _read_subset(folder: Path, notes: list[str]) -> tuple[Sample, ...]:
     return read_named_images(folder, parse_market_name, notes)
 
 
-def parse_market_name(name: str) -> tuple[int, int] | None:
-    """pid and camid of a file name such as ``0002_c1s1_000451_03.jpg``; None for other names."""
-    match = _NAME.match(name)
-    pid, camid = (read_label(match[1]), read_label(match[2])) if match else ("", "")
-    # More than 63 bits are the digits of a time or a hash: a name.
-    return (pid, camid) if isinstance(pid, int) and isinstance(camid, int) else None
+def name_parser(
+    pattern: re.Pattern[str], pids: range = range(-1, LARGEST + 1), camid: int = 0
+) -> Callable[[str], tuple[int, int] | None]:
+    """What finds pid and camid in a file name, or None in other names.
+
+    Args:
+        pattern: its first group is the identity, a second one the camera.
+        pids: numbers that an identity may have.
+        camid: the camera where the pattern has no second group.
+    """
+
+    def parse(name: str) -> tuple[int, int] | None:
+        match = pattern.match(name)
+        # More than 63 bits are the digits of a time or a hash: a name.
+        pid = read_label(match[1]) if match else ""
+        camera = read_label(match[2]) if match and pattern.groups > 1 else camid
+        return (pid, camera) if isinstance(pid, int) and pid in pids and isinstance(camera, int) else None
+
+    return parse
+
+
+parse_market_name = name_parser(_NAME)
 
 
 def read_named_images(
@@ -143,3 +163,19 @@ def read_dukemtmc_reid(root: Path) -> ReidDataset:
         DataError: as :func:`read_market1501`.
     """
     return read_market1501(root, name="dukemtmc-reid")
+
+
+def read_matlab(path: Path, name: str, what: str | None = None) -> NDArray[np.generic]:
+    """The array of a name in a ``.mat`` file; messages call it ``what``.
+
+    Raises:
+        DataError: no scipy, no such file, or no such array in it.
+    """
+    matlab = needed("scipy.io", f"Reading {path} needs scipy: pip install 'crosscam[data]'.")
+    if not path.is_file():
+        raise DataError(f"No {path}. Unpack the data set again; see docs/datasets.md.")
+    try:
+        found: NDArray[np.generic] = np.asarray(matlab.loadmat(path)[name])
+    except Exception as error:  # scipy raises classes of its own
+        raise DataError(f"{path} does not hold {what or name} ({type(error).__name__}). Unpack it again.") from error
+    return found

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from crosscam.data.datasets.camera_folders import has_camera_folders, has_pictures, read_camera_folders, read_pictures
-from crosscam.data.datasets.clothes_changes import is_celeb_reid, is_last, read_celeb_reid, read_last
-from crosscam.data.datasets.cuhk01 import is_cuhk01, read_cuhk01
-from crosscam.data.datasets.cuhk02 import is_cuhk02, read_cuhk02
+from crosscam.data.datasets.camera_folders import (
+    has_camera_folders,
+    has_identity_folders,
+    has_pictures,
+    read_camera_folders,
+    read_identity_folders,
+    read_pictures,
+)
+from crosscam.data.datasets.cuhk import is_cuhk01, is_cuhk02, is_cuhk_sysu, read_cuhk01, read_cuhk02, read_cuhk_sysu
 from crosscam.data.datasets.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
-from crosscam.data.datasets.cuhk_sysu import is_cuhk_sysu, read_cuhk_sysu
-from crosscam.data.datasets.distractors import with_distractors
-from crosscam.data.datasets.grid import is_grid, read_grid
-from crosscam.data.datasets.identity_folders import has_identity_folders, read_identity_folders
-from crosscam.data.datasets.ilids import is_ilids, read_ilids
 from crosscam.data.datasets.market1501 import (
     is_dukemtmc_reid,
     is_market_layout,
@@ -24,42 +25,42 @@ from crosscam.data.datasets.market1501 import (
     read_dukemtmc_reid,
     read_market1501,
 )
-from crosscam.data.datasets.mars import is_mars, read_mars
 from crosscam.data.datasets.msmt17 import is_msmt17, read_msmt17
-from crosscam.data.datasets.occluded import (
+from crosscam.data.datasets.small_sets import (
+    is_grid,
+    is_ilids,
+    is_prid2011,
+    is_viper,
+    read_grid,
+    read_ilids,
+    read_prid2011,
+    read_viper,
+)
+from crosscam.data.datasets.table import CamidRule, is_table, read_table
+from crosscam.data.datasets.tracklet_sets import (
+    is_ilids_vid,
+    is_mars,
+    is_prid2011_video,
+    read_ilids_vid,
+    read_mars,
+    read_prid2011_video,
+)
+from crosscam.data.datasets.without_cameras import (
+    is_celeb_reid,
+    is_last,
     is_occluded_reid,
     is_p_dukemtmc,
     is_partial_reid,
+    read_celeb_reid,
+    read_last,
     read_occluded,
     read_p_dukemtmc,
 )
-from crosscam.data.datasets.prid2011 import is_prid2011, read_prid2011
-from crosscam.data.datasets.sequences import (
-    is_ilids_vid,
-    is_prid2011_video,
-    read_ilids_vid,
-    read_prid2011_video,
-)
-from crosscam.data.datasets.table import CamidRule, is_table, read_table
-from crosscam.data.datasets.viper import is_viper, read_viper
 from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
-from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
-from crosscam.data.tracklets import RANKED_BY_TRACKLETS
+from crosscam.data.records import DISTRACTOR_PID, RANKED_BY_TRACKLETS, ReidDataset, Sample
 from crosscam.data.walk import find_files
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import did_you_mean
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """What a user may state about a data set; each reader takes some of it."""
-
-    split: int | None = None
-    protocol: str | None = None
-    camids: CamidRule = None
-    boxes: str | None = None
-    extract_to: Path | None = None
-    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,77 +70,41 @@ class Reader:
     Attributes:
         recognizes: whether a folder or file is of this kind.
         read: reads it.
-        takes: names of the options that ``read`` looks at; others are refused.
+        takes: names of the options that ``read`` has; others are refused.
     """
 
     recognizes: Callable[[Path], bool]
-    read: Callable[[Path, ReadOptions], ReidDataset]
-    takes: frozenset[str] = frozenset()
-
-
-def _read_cuhk03(path: Path, options: ReadOptions) -> ReidDataset:
-    return read_cuhk03(
-        path,
-        boxes=options.boxes,
-        protocol=options.protocol or "767/700",
-        split=options.split or 0,
-        extract_to=options.extract_to,
-    )
+    read: Callable[..., ReidDataset]
+    takes: tuple[str, ...] = ()
 
 
 # Special layouts stand before those that would also fit them.
 READERS: dict[str, Reader] = {
-    "cuhk03": Reader(is_cuhk03, _read_cuhk03, frozenset({"boxes", "protocol", "split", "extract_to"})),
-    "dukemtmc-reid": Reader(is_dukemtmc_reid, lambda root, _: read_dukemtmc_reid(root)),
-    "rendered": Reader(is_rendered, lambda root, _: read_market1501(root, name="rendered")),
-    "market1501": Reader(is_market_layout, lambda root, _: read_market1501(root)),
-    "msmt17": Reader(
-        is_msmt17, lambda root, o: read_msmt17(root, protocol=o.protocol or "train+val"), frozenset({"protocol"})
-    ),
-    "mars": Reader(
-        is_mars,
-        lambda root, o: read_mars(root, protocol=o.protocol or "official", frames=o.frames),
-        frozenset({"protocol", "frames"}),
-    ),
-    "ilids-vid": Reader(
-        is_ilids_vid,
-        lambda root, o: read_ilids_vid(root, split=o.split or 0, frames=o.frames),
-        frozenset({"split", "frames"}),
-    ),
-    "prid2011": Reader(is_prid2011, lambda root, o: read_prid2011(root, split=o.split or 0), frozenset({"split"})),
-    "prid2011-video": Reader(
-        is_prid2011_video,
-        lambda root, o: read_prid2011_video(root, split=o.split or 0, frames=o.frames),
-        frozenset({"split", "frames"}),
-    ),
-    "grid": Reader(is_grid, lambda root, o: read_grid(root, split=o.split or 0), frozenset({"split"})),
-    "ilids": Reader(is_ilids, lambda root, o: read_ilids(root, split=o.split or 0), frozenset({"split"})),
-    "cuhk-sysu": Reader(is_cuhk_sysu, lambda root, _: read_cuhk_sysu(root)),
-    "cuhk02": Reader(is_cuhk02, lambda root, _: read_cuhk02(root)),
-    "partial-reid": Reader(is_partial_reid, lambda root, _: read_occluded(root)),
-    "occluded-reid": Reader(is_occluded_reid, lambda root, _: read_occluded(root)),
-    "p-dukemtmc-reid": Reader(is_p_dukemtmc, lambda root, _: read_p_dukemtmc(root)),
-    "last": Reader(is_last, lambda root, o: read_last(root, protocol=o.protocol or "test"), frozenset({"protocol"})),
-    "celeb-reid": Reader(is_celeb_reid, lambda root, _: read_celeb_reid(root)),
-    "viper": Reader(
-        is_viper,
-        lambda root, o: read_viper(root, protocol=o.protocol or "316/316", split=o.split or 0),
-        frozenset({"protocol", "split"}),
-    ),
-    "cuhk01": Reader(
-        is_cuhk01,
-        lambda root, o: read_cuhk01(root, protocol=o.protocol or "485/486", split=o.split or 0),
-        frozenset({"protocol", "split"}),
-    ),
-    "cuhk03-pair": Reader(is_cuhk03_pair, lambda root, o: read_cuhk03_pair(root, boxes=o.boxes), frozenset({"boxes"})),
-    "table": Reader(is_table, lambda path, o: read_table(path, camids=o.camids), frozenset({"camids"})),
-    "folders": Reader(
-        has_identity_folders,
-        lambda root, o: read_identity_folders(root, camids=o.camids),
-        frozenset({"camids"}),
-    ),
-    "cameras": Reader(has_camera_folders, lambda root, _: read_camera_folders(root)),
-    "pictures": Reader(has_pictures, lambda root, o: read_pictures(root, camids=o.camids), frozenset({"camids"})),
+    "cuhk03": Reader(is_cuhk03, read_cuhk03, ("boxes", "protocol", "split", "extract_to")),
+    "dukemtmc-reid": Reader(is_dukemtmc_reid, read_dukemtmc_reid),
+    "rendered": Reader(is_rendered, partial(read_market1501, name="rendered")),
+    "market1501": Reader(is_market_layout, read_market1501),
+    "msmt17": Reader(is_msmt17, read_msmt17, ("protocol",)),
+    "mars": Reader(is_mars, read_mars, ("protocol", "frames")),
+    "ilids-vid": Reader(is_ilids_vid, read_ilids_vid, ("split", "frames")),
+    "prid2011": Reader(is_prid2011, read_prid2011, ("split",)),
+    "prid2011-video": Reader(is_prid2011_video, read_prid2011_video, ("split", "frames")),
+    "grid": Reader(is_grid, read_grid, ("split",)),
+    "ilids": Reader(is_ilids, read_ilids, ("split",)),
+    "cuhk-sysu": Reader(is_cuhk_sysu, read_cuhk_sysu),
+    "cuhk02": Reader(is_cuhk02, read_cuhk02),
+    "partial-reid": Reader(is_partial_reid, read_occluded),
+    "occluded-reid": Reader(is_occluded_reid, read_occluded),
+    "p-dukemtmc-reid": Reader(is_p_dukemtmc, read_p_dukemtmc),
+    "last": Reader(is_last, read_last, ("protocol",)),
+    "celeb-reid": Reader(is_celeb_reid, read_celeb_reid),
+    "viper": Reader(is_viper, read_viper, ("protocol", "split")),
+    "cuhk01": Reader(is_cuhk01, read_cuhk01, ("protocol", "split")),
+    "cuhk03-pair": Reader(is_cuhk03_pair, read_cuhk03_pair, ("boxes",)),
+    "table": Reader(is_table, read_table, ("camids",)),
+    "folders": Reader(has_identity_folders, read_identity_folders, ("camids",)),
+    "cameras": Reader(has_camera_folders, read_camera_folders),
+    "pictures": Reader(has_pictures, read_pictures, ("camids",)),
 }
 # Kinds that fit nearly everything come last; pictures without labels only by name.
 _LAST = ("folders", "cameras", "pictures")
@@ -206,30 +171,37 @@ def read_dataset(
     root = Path(os.path.abspath(Path(path).expanduser()))
     if not root.exists():
         raise DataError(f"No data set at {path}. Check the path; see docs/datasets.md.")
-    options = ReadOptions(split, protocol, camids, boxes, extract_to, frames)
+    options = {
+        "split": split,
+        "protocol": protocol,
+        "camids": camids,
+        "boxes": boxes,
+        "extract_to": extract_to,
+        "frames": frames,
+    }
     if kind is not None and kind not in READERS:
         raise ArgumentError(
             f"Unknown kind of data set {kind!r}. {did_you_mean(kind, READERS)}Expected one of {', '.join(READERS)}."
         )
     try:
-        dataset = _read(root, kind, options)
+        dataset = _read(root, kind, {name: value for name, value in options.items() if value is not None})
         return dataset if distractors is None else with_distractors(dataset, distractors)
     except OSError as error:
         place = root if error.filename is None else os.fsdecode(error.filename)
         raise DataError(f"{place} cannot be read: {error.strerror or error}. Check its permissions.") from error
 
 
-def _read(path: Path, kind: str | None, options: ReadOptions) -> ReidDataset:
+def _read(path: Path, kind: str | None, options: Mapping[str, object]) -> ReidDataset:
     found = recognize(path, kind)
     if found is None:
         _refuse_foreign(path)
         expected = kind or f"one of {', '.join(READERS)}"
         raise DataError(f"{path} is not a data set that crosscam knows. Expected {expected}; see docs/datasets.md.")
     kind, root = found
-    for option in fields(options):
-        if getattr(options, option.name) is not None and option.name not in READERS[kind].takes:
-            raise ArgumentError(f"{option.name} means nothing for {kind} ({root}). Leave it out.")
-    return READERS[kind].read(root, options)
+    for option in options:
+        if option not in READERS[kind].takes:
+            raise ArgumentError(f"{option} means nothing for {kind} ({root}). Leave it out.")
+    return READERS[kind].read(root, **options)
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -252,6 +224,32 @@ def _refuse_foreign(path: Path) -> None:
     told = [t.removeprefix("warning: ") for t in tell_left_out(found.others, 0) if t.startswith("warning: ")]
     if told and not found.pictures:
         raise DataError(f"No pictures in {path} or its folders. {' '.join(told)}")
+
+
+def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
+    """The data set with all images of a folder and its folders in the gallery, as identity 0; Market-1501's 500,000.
+
+    Raises:
+        DataError: no images there, some that the data set has already, or a ranking that draws one image of each
+            identity, where all distractors together would count as one.
+    """
+    if dataset.protocol == "cuhk03":
+        raise DataError(
+            f"{dataset.root} is ranked with one gallery image of each identity, and distractors would be one of them. "
+            "Leave --distractors out, or choose another --protocol."
+        )
+    if not folder.is_dir():
+        raise DataError(f"No folder {folder} with distractors. Check the path of --distractors.")
+    root = Path(os.path.abspath(folder))
+    paths = find_files(root).pictures
+    known = {s.path for samples in dataset.subsets.values() for s in samples}
+    if not paths or known & set(paths):
+        what = "images of the data set itself" if paths else "no images"
+        raise DataError(f"{folder} holds {what}. Expected a folder of other people's images, as distractors.")
+    added = tuple(Sample(path, DISTRACTOR_PID, 0) for path in paths)
+    note = f"{len(added):,} distractors of {folder} are in the gallery and match nobody."
+    gallery, notes = (*dataset.gallery, *added), (*dataset.notes, note)
+    return replace(dataset, name=f"{dataset.name}-distractors", gallery=gallery, notes=notes, distractors=root)
 
 
 def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:

@@ -20,7 +20,7 @@ from crosscam.data.synthetic.identities import MAX_IDS, SHARING_GROUP, Identity,
 from crosscam.data.synthetic.image import Track, draw_track
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.cores import available_cores
-from crosscam.system.files import make_folder, write_atomically, write_text
+from crosscam.system.files import make_folder, write_atomically
 from crosscam.system.locks import FOLDER_LOCK, only_writer
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
@@ -179,8 +179,7 @@ def _write_identities(
         "cameras": [asdict(camera) for camera in draw_cameras(cameras, seed)],
         "identities": rows,
     }
-    text = json.dumps(table, indent=1) + "\n"
-    write_atomically(out / IDENTITIES_FILE, lambda path: write_text(path, text), error=DataError)
+    write_atomically(out / IDENTITIES_FILE, json.dumps(table, indent=1) + "\n", error=DataError)
 
 
 def _summary(out: Path, people: tuple[Identity, ...], jobs: list[_Job], cameras: int) -> RenderSummary:

@@ -17,7 +17,8 @@ from crosscam.data.synthetic.film import SIZE, Film, Pixels
 from crosscam.data.synthetic.identities import MAX_IDS, draw_identities
 from crosscam.data.synthetic.walks import CAMERA_NAMES, plan_walks
 from crosscam.errors import ArgumentError, DataError
-from crosscam.system.files import make_folder, write_atomically, write_text
+from crosscam.system import needed
+from crosscam.system.files import make_folder, write_atomically
 from crosscam.system.locks import FOLDER_LOCK, only_writer
 
 CAMERAS_FILE = "cameras.toml"
@@ -102,10 +103,10 @@ def render_videos(
                 _write(out, CAMERA_NAMES[number], frames, rate, as_frames)
                 truth = film.truth
                 text = "".join(f"{box.row()}\n" for box in truth)
-                write_atomically(out / CAMERA_NAMES[number] / "gt" / "gt.txt", _writer(text), error=DataError)
+                write_atomically(out / CAMERA_NAMES[number] / "gt" / "gt.txt", text, error=DataError)
                 seen.append({box.pid for box in truth})
                 boxes += len(truth)
-            write_atomically(out / CAMERAS_FILE, _writer(_cameras_text(starts, rate, seed, as_frames)), error=DataError)
+            write_atomically(out / CAMERAS_FILE, _cameras_text(starts, rate, seed, as_frames), error=DataError)
         except OSError as error:
             raise DataError(f"Cannot write the drawn videos to {out}: {error.strerror or error}.") from error
     everybody = set().union(*seen)
@@ -135,10 +136,6 @@ def _cameras_text(starts: list[float], rate: float, seed: int, as_frames: bool) 
     return "\n".join(lines) + "\n"
 
 
-def _writer(text: str) -> Callable[[Path], None]:
-    return lambda path: write_text(path, text)
-
-
 def _counted(
     frames: Iterable[Pixels], progress: Callable[[int, int], None] | None, before: int, total: int
 ) -> Iterator[Pixels]:
@@ -159,13 +156,8 @@ def _write(out: Path, name: str, frames: Iterator[Pixels], rate: float, as_frame
 
 
 def _import_av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise DataError(
-            "Writing a video needs PyAV: pip install 'crosscam[video]'. --frames writes JPEG files without it."
-        ) from error
-    return av
+    said = "Writing a video needs PyAV: pip install 'crosscam[video]'. --frames writes JPEG files without it."
+    return needed("av", said)
 
 
 def write_video(path: Path, frames: Iterator[Pixels], rate: float) -> None:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from crosscam.errors import EngineError, StorageError
 from crosscam.inference.engines.base import Descriptors, Engine, Pixels, cache_folder
 from crosscam.inference.engines.onnx_engine import AGREEMENT, INT8_COSINE, MEASURED_IMAGES, neighbor_agreement
 from crosscam.inference.engines.registry import Network, candidates, check_name, is_int8, open_engine
-from crosscam.system.files import make_folder, write_atomically, write_text
+from crosscam.system.files import make_folder, write_atomically
 from crosscam.system.locks import held
 from crosscam.system.text import parse_json
 
@@ -135,14 +134,9 @@ def remember(network: Network, engine: str, found: Mapping[str, Measurement], *,
                 earlier = remembered(network)
                 if earlier is not None and not asked:
                     return earlier
-                text = json.dumps(_memory(path) | {_key(network): kept}, indent=1)
-                write_atomically(path, partial(_write, text))
+                write_atomically(path, json.dumps(_memory(path) | {_key(network): kept}, indent=1))
             return engine
     return engine
-
-
-def _write(text: str, path: Path) -> None:
-    write_text(path, text)
 
 
 def _memory_files(network: Network) -> list[Path]:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import read_text
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.inference.engines.network_runtimes import SUFFIXES
-from crosscam.system.files import write_atomically, write_text
+from crosscam.system.files import write_atomically
 from crosscam.system.text import parse_json
 
 DECLARATION = "network.json"
@@ -122,8 +121,7 @@ def write_declaration(declared: Declaration, version: str) -> Path:
         if other != declared.file.name:
             raise EngineError(f"{place} declares {other}. Give another folder with --out.")
     value = {"file": declared.file.name, "input": str(declared.takes), "output": declared.output}
-    text = json.dumps({**value, "sha256": declared.digest, "crosscam": version}, indent=2) + "\n"
-    write_atomically(place, partial(write_text, text=text))
+    write_atomically(place, json.dumps({**value, "sha256": declared.digest, "crosscam": version}, indent=2) + "\n")
     return place
 
 

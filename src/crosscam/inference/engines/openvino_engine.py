@@ -98,11 +98,6 @@ def read_openvino_card(path: Path) -> ModelCard:
     model = opened(path, lambda: core.read_model(os.fspath(path)))
     texts = {}
     if model.has_rt_info(["crosscam", "fingerprint"]):
-        names = card_names()
+        names = ("fingerprint", "layout", "recipe", "flip", "precision", "version", "checks")
         texts = {f"{PREFIX}{name}": str(model.get_rt_info(["crosscam", name]).astype(str)) for name in names}
     return card_from_texts(texts, str(path))
-
-
-def card_names() -> tuple[str, ...]:
-    """The parts of a card that :func:`card_from_texts` reads."""
-    return ("fingerprint", "layout", "recipe", "flip", "precision", "version", "checks")
