@@ -158,6 +158,18 @@ def test_update_forget_expire_compact(crosscam: Run, filled: Path) -> None:
     assert "Nothing to change" in crosscam("gallery update g --ids 1")[2]
 
 
+def test_a_misspelled_name_is_not_forgotten_in_silence(crosscam: Run, filled: Path) -> None:
+    total = as_json(crosscam("gallery info g --json"))["entries"]
+    assert as_json(crosscam("gallery update g --ids 1 2 --pid 77 --track t --json")) == {"updated": 2}
+    strange = {"--pids 77 76": "identity 76", "--tracks tt": "track 'tt'", "--ids 1 9999": "entry 9999"}
+    for option, name in strange.items():
+        status, out, err = crosscam(f"gallery forget g {option}")
+        assert (status, out, len(err.splitlines())) == (2, "", 1)
+        assert name in err
+    assert as_json(crosscam("gallery info g --json"))["entries"] == total
+    assert as_json(crosscam("gallery forget g --pids 77 --tracks t --json"))["forgotten"] == 2
+
+
 def test_info_verify_export_backup(crosscam: Run, filled: Path) -> None:
     status, out, _ = crosscam("gallery info g")
     assert status == 0

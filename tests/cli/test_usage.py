@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -16,9 +18,16 @@ from crosscam.cli import evaluate, recipes, train
 from crosscam.cli.commands import COMMANDS, Command, Group, called_by
 from crosscam.cli.parsing import UsageError, parse
 from crosscam.errors import ArgumentError, StoppedError
+from crosscam.recipes.catalogue import find_recipe
+from crosscam.recipes.settings import with_settings
 
 Run = Callable[[str], tuple[int, str, str]]
 
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [
+    DOCS.parent / "README.md",
+    *sorted(page for page in DOCS.glob("*.md") if page.stem not in ("command-line", "errors")),
+]
 LEAVES = [
     f"{name} {sub}" if sub else name
     for name, found in COMMANDS.items()
@@ -28,6 +37,19 @@ LEAVES = [
 
 def test_version(crosscam: Run) -> None:
     assert crosscam("--version") == (0, f"crosscam {package.__version__}\n", "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_commands_of_a_page_are_understood(page: Path) -> None:
+    """Those that stand in a line of their own, with the settings of trainings; nothing is run."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in re.findall(r"^ *(?:\$ )?(?:\.venv/bin/)?crosscam ([a-z-]+ [^\n]*[^.\n])$", text, re.MULTILINE):
+        words = shlex.split(line, comments=True)
+        if words[0] not in COMMANDS:
+            continue  # a sentence
+        command = parse(words)
+        if isinstance(command, train.Train):
+            with_settings(find_recipe(command.recipe), command.set, once=True)
 
 
 @pytest.mark.parametrize("command", ["", "data"])

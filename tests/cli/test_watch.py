@@ -118,6 +118,20 @@ def test_crops_without_a_gallery(crosscam: Run, yard: Path) -> None:
     assert (yard / "seen" / "tracks.txt").read_text().count("\n") == (yard / "det.txt").read_text().count("\n")
 
 
+def test_drawn_videos_are_watched_by_the_file_that_comes_with_them(crosscam: Run, yard: Path) -> None:
+    assert crosscam("data render drawn --video --ids 4 --seconds 2 --rate 5")[0] == 0
+    (yard / "find.py").write_text("import numpy as np\ndef people(frame):\n    return np.zeros((0, 4)), np.zeros(0)\n")
+    call = "watch drawn/cameras.toml --gallery g --detector find:people --json"
+    text = (yard / "drawn" / "cameras.toml").read_text()
+    (yard / "drawn" / "cameras.toml").write_text(text.replace("frame_rate = 5.0", "frame_rate = 4.0", 1))
+    status, _, err = crosscam(call)
+    assert (status, "A frame rate is for folders of frames." in err) == (2, True)
+    (yard / "drawn" / "cameras.toml").write_text(text)
+    status, out, err = crosscam(call)
+    assert status == 0, err
+    assert [found["frames"] for found in json.loads(out)] == [10, 10]
+
+
 def test_several_cameras_in_a_file(crosscam: Run, yard: Path) -> None:
     from drawn_video import walk, write_video
 

@@ -507,7 +507,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "15 people" in capsys.readouterr().err
     main(["link", place, "--undo", "--json"])
     assert '"unlinked": 0' in capsys.readouterr().out
+    table.write_text("\n".join(["camera,track,person,boxes", *rows, rows[0]]) + "\n", encoding="utf-8")
+    ways, strange = tmp_path / "ways.csv", tmp_path / "strange.csv"
+    ways.write_text("from,to,seconds\ngate,hall,5\ngate,hall,50\n", encoding="utf-8")
+    strange.write_text("from,to,seconds\nhal,gate,5\n", encoding="utf-8")
     for words, message in (
+        (["--show", "--again"], "--show links nothing, so --again would change nothing"),
+        (["--show", "--same", "0.5"], "--show links nothing, so --same would"),
+        (["--confirm", "1", "--transit", str(ways)], "--confirm links nothing, so --transit would"),
+        (["--transit", str(ways)], "ways.csv: line 3: this way is given twice. Expected"),
+        (["--transit", str(strange)], "yard. Expected from,to"),
+        (["--truth", str(table)], f"line {len(rows) + 2}: Expected a CSV table"),
         (["--merge", "1", "1"], "cannot be merged with itself"),
         (["--merge", "1", "2", "--undo"], "Give one at a time"),
         (["--undo", "--again"], "links nothing"),

@@ -110,8 +110,15 @@ class Link:
     def run(self) -> None:
         """Link or decide, and show."""
         decision = self.deciding.chosen()
-        if decision and (self.again or self.show):
-            raise ArgumentError(f"--{decision} links nothing. Leave --again and --show out.")
+        still = f"--{decision}" if decision else "--show" if self.show else None
+        idle = {"--show": decision and self.show, "--again": self.again, "--transit": self.transit}
+        idle |= {
+            f"--{each.name.replace('_', '-')}": getattr(self.options, each.name) != each.default
+            for each in dataclasses.fields(self.options)
+        }
+        ignored = next((name for name, given in idle.items() if given), None)
+        if still and ignored:
+            raise ArgumentError(f"{still} links nothing, so {ignored} would change nothing. Leave it out.")
         check_file(self.csv)
         check_file(self.report)
         check_folder(self.mot)

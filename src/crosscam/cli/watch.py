@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time as clock
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -143,7 +144,9 @@ class Watch:
                     raise
                 raise DataError(f"{self.video}, camera {number}: {error}") from error
         for camera, source in zip(cameras, sources, strict=True):
-            if camera.frame_rate is not None and not isinstance(source, FrameFolder):
+            rate = camera.frame_rate
+            same = isinstance(source, FrameFolder) or math.isclose(rate or 0, source.rate or 0, rel_tol=0.01)
+            if rate is not None and not same:
                 raise ArgumentError(
                     f"A frame rate is for folders of frames. {camera.source} tells the times of its frames."
                 )

@@ -228,9 +228,11 @@ def read_transits(file: Path, names: Mapping[int, str]) -> dict[tuple[int, int],
             spread = float(row.get("spread") or max(1.0, 0.3 * abs(seconds)))
             if not (math.isfinite(seconds) and 0 < spread < math.inf):
                 raise ArgumentError("expected a finite number of seconds and a spread above 0")
+            if way in found:
+                raise ArgumentError("this way is given twice")
         except (KeyError, TypeError, ValueError) as error:
             missing = [name for name in COLUMNS if name not in row]
-            said = f"no column {missing[0]}" if missing else f"line {number}: {error}"
+            said = f"no column {missing[0]}" if missing else f"line {number}: {str(error).rstrip('.')}"
             raise DataError(f"{file}: {said}. Expected from,to,seconds,spread, cameras by name or number.") from error
         found[way] = Transit(seconds, spread)
     if not found:

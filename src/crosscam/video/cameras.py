@@ -98,7 +98,8 @@ class Camera:
         source: video, folder of frames, address or device; a path counts from the file's folder.
         start: seconds of the Unix epoch at the first frame; None where it is not known.
         zones: where people count; None for the whole view.
-        frame_rate: frames a second of a folder of frames that does not tell it. Videos are read by their stamps.
+        frame_rate: frames a second of a folder of frames that does not tell it. A video's stamps tell its own, so
+            that another one is refused.
     """
 
     name: str

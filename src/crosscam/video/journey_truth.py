@@ -78,6 +78,8 @@ def read_table(file: Path) -> tuple[dict[tuple[str, str], str], dict[tuple[str, 
     for number, row in enumerate(rows, 2):
         try:
             key = row["camera"].strip(), row["track"].strip()
+            if key in who:
+                raise ArgumentError("a track that another line has")
             who[key], boxes[key] = row["person"].strip(), int(row.get("boxes") or 1)
             if boxes[key] < 0:
                 raise ArgumentError("a negative number of boxes")
