@@ -30,6 +30,8 @@ def test_export_and_extract_with_the_file(crosscam: Run, place: Path) -> None:
     with np.load(place / "a.npz") as a, np.load(place / "b.npz") as b:
         np.testing.assert_allclose(a["descriptors"], b["descriptors"], atol=1e-4)
         assert str(a["fingerprint"]) == str(b["fingerprint"]) == told["fingerprint"]
+    status, _, err = crosscam("evaluate run/model.onnx --data people")
+    assert (status, "run/model.onnx was exported by crosscam" in err) == (2, True)
 
 
 def test_export_to_openvino_without_the_mirror(crosscam: Run, place: Path) -> None:

@@ -108,10 +108,13 @@ def test_join(crosscam: Run, place: Path) -> None:
         assert len(both.subsets[subset]) == 2 * len(samples)
     ids = {s.pid for s in one.train if s.pid > 0}
     assert len({s.pid for s in both.train if s.pid > 0}) == 2 * len(ids)
-    assert json.loads(out)["out"] == "both.csv"
+    told = json.loads(out)
+    assert told["out"] == "both.csv"
     shutil.copytree(place / "people" / "query", place / "strangers")
-    status, _, err = crosscam("data join more.csv people others --distractors strangers")
+    status, out, err = crosscam("data join more.csv people others --distractors strangers --json")
     assert status == 0, err
+    ids = [row["ids"] for row in json.loads(out)["subsets"]]
+    assert ids == [row["ids"] for row in told["subsets"]], "distractors are no further person"
     added = len(list((place / "strangers").iterdir()))
     assert len(read_dataset(place / "more.csv").gallery) == len(both.gallery) + added
     assert crosscam("data holdout people cut.csv --distractors strangers --train-ids 2")[0] == 0

@@ -14,6 +14,7 @@ from crosscam.data.images import decode_image
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.records import ReidDataset
 from crosscam.errors import RecipeError, TrainingError
+from crosscam.inference.engines.network_file import declare, write_declaration
 from crosscam.inference.extractor import Extractor
 from crosscam.models.backbones.build import build_backbone
 from crosscam.recipes.checkpoint import load_weights
@@ -94,6 +95,11 @@ def test_a_file_of_a_teacher_is_opened_with_its_declared_input(rendered: ReidDat
         expected = torch.cat([network(takes.scaled(takes.sized(image))) for image in images])
     expected = nn.functional.normalize(expected, dim=1)
     assert (rows.float() - expected).abs().max() < 3e-3
+    write_declaration(declare(tmp_path / "t.xml", NetworkInput.parse("rgb 64x32 imagenet")), "0.2.0")
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(RecipeError, match=r"distill.input is .* takes .rgb 64x32 imagenet"):
+        teacher_rows(distill, paths, other)
     with pytest.raises(RecipeError, match=r"distill.teachers: No file .*gone\.xml"):
         teacher_rows(Distill(teachers=(str(tmp_path / "gone.xml"),), similarity=1.0), paths, tmp_path)
 

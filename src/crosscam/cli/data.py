@@ -267,7 +267,7 @@ class Join:
 def _write_and_count(dataset: ReidDataset, out: Path, as_json: bool) -> None:
     write_table(dataset, out)
     rows = [
-        (name, len({s.pid for s in samples}), len(samples), len({s.camid for s in samples}))
+        (name, len({s.pid for s in samples if s.pid > 0}), len(samples), len({s.camid for s in samples}))
         for name, samples in dataset.subsets.items()
     ]
     if as_json:

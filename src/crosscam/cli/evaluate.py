@@ -12,7 +12,7 @@ from tyro.conf import Positional
 from crosscam.cli.options import General, Reading, Unset, best_device, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json, table
 from crosscam.data.records import ReidDataset, by_tracklets
-from crosscam.errors import ArgumentError
+from crosscam.errors import ArgumentError, EngineError
 from crosscam.experiments.experiment import save_scores, write_run_report
 from crosscam.experiments.scoring import AfterSearch, Scored, TestImages, check_scoring
 from crosscam.experiments.split_scores import all_splits, mean_scores, score_splits
@@ -165,11 +165,16 @@ def _imported(source: Path) -> Imported | None:
     """The network from elsewhere that a path names; None for a run folder.
 
     Raises:
-        EngineError: a network's file of which nothing says what it takes.
+        EngineError: a network's file of which nothing says what it takes, or one that crosscam exported.
     """
     declared = declaration_of(source, None)
     if declared is not None:
         return open_declared(declared, device=best_device())
-    if source.is_file() and is_network_file(source) and not is_exported_by_crosscam(source):
-        raise undeclared(source)
+    if source.is_file() and is_network_file(source):
+        if not is_exported_by_crosscam(source):
+            raise undeclared(source)
+        raise EngineError(
+            f"{source} was exported by crosscam, and scores are measured with the network itself. Give the run folder "
+            "that it was made from."
+        )
     return None

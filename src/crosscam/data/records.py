@@ -81,7 +81,7 @@ class ReidDataset:
     def __repr__(self) -> str:
         """Counts in place of tens of thousands of samples."""
         parts = [
-            f"{name}: {len(samples):,} images of {len({s.pid for s in samples}):,} people"
+            f"{name}: {len(samples):,} images of {len({s.pid for s in samples if s.pid > 0}):,} people"
             for name, samples in self.subsets.items()
         ]
         return f"ReidDataset({self.name!r}, {', '.join(parts)})"

@@ -89,7 +89,13 @@ def _unit_rows(rows: NDArray[np.float32], teacher: str, paths: Sequence[Path]) -
 def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     """Descriptors of all pictures, batch by batch."""
     if is_network_file(Path(teacher)):
-        yield from _by_file(Path(teacher), _input_of(distill), paths)
+        takes, declared = _input_of(distill), find_declaration(Path(teacher))
+        if declared is not None and declared.takes != takes:
+            raise RecipeError(
+                f"distill.input is '{takes}', but network.json says that {teacher} takes '{declared.takes}'. "
+                f"Set distill.input='{declared.takes}', or declare the file anew by 'crosscam import-network'."
+            )
+        yield from _by_file(Path(teacher), takes, paths)
         return
     from crosscam.inference.extractor import Extractor
 
