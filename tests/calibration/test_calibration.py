@@ -161,6 +161,7 @@ def test_nothing_is_unsure_where_both_rates_can_be_had_at_once() -> None:
     easy = calibrate(*people(noise=0.01, distractors=0), ORIGIN, fmr=0.01, replicates=2)
     assert easy.pooled.same == easy.pooled.other
     assert Calibration.from_json(easy.to_json()) == easy
+    assert "'other' misses at most 5 % of equal ones" in easy.rests_on()
 
 
 def test_no_distance_is_certain() -> None:

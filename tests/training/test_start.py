@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_training import small_recipe, trained
 
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, RecipeError
+from crosscam.experiments.experiment import run_experiment, untrained_model
+from crosscam.experiments.scoring import TestImages
+from crosscam.inference.describing import load_model
 from crosscam.recipes.catalogue import find_recipe, random_start
-from crosscam.recipes.checkpoint import CLASSIFIERS, load_weights
+from crosscam.recipes.checkpoint import CLASSIFIERS, load_recipe, load_weights
 from crosscam.recipes.settings import with_settings
+from crosscam.training import trainer
+from crosscam.training.callbacks import Listeners
 from crosscam.training.run import RunState
 
 
@@ -59,6 +66,37 @@ def test_rrid_mini_is_fine_tuned_head_and_all(rendered: ReidDataset, tmp_path: P
     state.start()
     shipped = load_weights(Path("rrid-mini"))
     assert all(torch.equal(value, shipped[name]) for name, value in state.model.state_dict().items() if name in shipped)
+
+
+def test_network_before_training_is_the_one_it_started_from(rendered: ReidDataset, source: Path, tmp_path: Path):
+    """``run_experiment`` scores it beside the trained one; it is no random network then."""
+    recipe = small_recipe(f"train.start={source}", "train.epochs=1", "optim.lr_backbone=1e-9", "optim.lr_head=1e-9")
+    _, before, pixels = run_experiment(recipe, rendered, tmp_path / "run")
+    assert (before.name, pixels.name) == ("before training", "raw pixels")
+    expected = TestImages(rendered, recipe).score(load_model(source, load_recipe(source)))
+    assert before.result.mAP == expected.result.mAP
+    np.testing.assert_allclose(before.query, expected.query, atol=1e-6)
+    random = untrained_model(with_settings(recipe, ["train.start=none"]), 4)
+    assert not np.allclose(TestImages(rendered, recipe).score(random).query, expected.query, atol=0.1)
+
+
+def test_resumed_training_that_lost_its_start_is_scored_without_it(rendered: ReidDataset, source: Path, tmp_path: Path):
+    shutil.copytree(source, tmp_path / "source")
+    recipe, notes = small_recipe(f"train.start={tmp_path / 'source'}", "train.epochs=1"), list[str]()
+    run_experiment(recipe, rendered, tmp_path / "run")
+    shutil.rmtree(tmp_path / "source")
+    scores = run_experiment(recipe, rendered, tmp_path / "run", resume=True, listeners=Listeners(note=notes.append))
+    assert [score.name for score in scores] == ["trained", "raw pixels"]
+    assert any("before training is not scored" in note and "source" in note for note in notes)
+
+
+def test_missing_weights_are_refused_before_the_teachers_read(
+    rendered: ReidDataset, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trainer, "teacher_rows", lambda *_: pytest.fail("read"))
+    settings = [f"distill.teachers={source}", "distill.similarity=1", f"train.start={tmp_path / 'gone'}"]
+    with pytest.raises(CheckpointError, match="gone"):
+        run_experiment(small_recipe(*settings), rendered, tmp_path / "run")
 
 
 def test_start_and_pretrained_exclude_each_other():

@@ -145,12 +145,14 @@ class Calibration:
                 f"gallery: {self.pooled.genuine:,} say the same person, {self.pooled.impostor:,} two people. 'same' "
                 "is where nine in ten or more say the same person, 'other' where at most one in ten does."
             )
+        # Where both rates can be had at once nothing is unsure, and fewer are missed than was asked for.
+        at_most = "at most " if self.pooled.same == self.pooled.other else ""
         return (
             f"Rests on {self.pooled.genuine:,} pairs of one person and {self.pooled.impostor:,} pairs of two people "
             f"across cameras ({self.images:,} pictures of {self.people:,} people at {self.num_cameras} cameras) of "
             f"{self.origin.data}, data {self.origin.data_fingerprint}, with the model "
             f"{self.origin.model_fingerprint[:16]}; 'same' lets through {_percent(self.fmr)} of different people, "
-            f"'other' misses {_percent(self.fnmr)} of equal ones."
+            f"'other' misses {at_most}{_percent(self.fnmr)} of equal ones."
         )
 
     def percentages(self) -> str:

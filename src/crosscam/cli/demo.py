@@ -163,15 +163,15 @@ class Demo:
         recipe = with_settings(find_recipe("demo"), self.set, once=True)
         dataset = self._people(out)
         scores = run_shown(recipe, dataset, out, resume=True, json=self.general.json)
-        trained, untrained = scores[0].result.mAP, scores[1].result.mAP
+        trained, *before, pixels = (score.result.mAP for score in scores)
         shown = demonstrate(out, dataset)
         if self.general.json:
             return
+        went = f"went from {100 * before[0]:.1f} % to" if before else "is"
         say(
-            f"mAP went from {100 * untrained:.1f} % to {100 * trained:.1f} % on people that the network never saw. "
+            f"mAP {went} {100 * trained:.1f} % on people that the network never saw. "
             f"Open {out / REPORT} in a browser to see whom it finds."
         )
-        pixels = scores[2].result.mAP
         if trained <= pixels:
             say(
                 "warning: This training was too short to learn: raw pixels, without any network, get "

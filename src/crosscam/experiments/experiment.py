@@ -13,11 +13,13 @@ from torch import nn
 
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import ReidDataset, ranked
+from crosscam.errors import CheckpointError
 from crosscam.experiments.scoring import Scored, TestImages
 from crosscam.inference.describing import describing_model
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
-from crosscam.recipes.catalogue import build_model, find_recipe
+from crosscam.recipes.catalogue import find_recipe
+from crosscam.recipes.checkpoint import initial_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.report.page import ReportContent, write_report
@@ -32,12 +34,14 @@ from crosscam.training.trainer import Trainer
 
 SCORES = "scores.json"
 REPORT = "report.html"
+# The row of a network that began as another run's.
+BEFORE = "before training"
 
 
 def untrained_model(recipe: Recipe, num_ids: int) -> nn.Module:
     """The network as it was before its first step: the same seed gives the same weights."""
     torch.manual_seed(recipe.train.seed)
-    return build_model(recipe, num_ids).eval()
+    return initial_model(recipe, num_ids).eval()
 
 
 def run_experiment(
@@ -62,7 +66,8 @@ def run_experiment(
         show: gets the scores as soon as they are known, before they are written.
     Returns:
         Scores of the trained network, of the same network before training, and of raw pixels; empty without a test
-        split, and in all processes but the first. They are also in ``scores.json`` and ``report.html`` of the folder.
+        split, and in all processes but the first. The second is missing, with a note, where a resumed training no
+        longer finds what it began with. They are also in ``scores.json`` and ``report.html`` of the folder.
     Raises:
         BusyError: another process trains there.
         CrosscamError: as the parts raise it.
@@ -83,8 +88,7 @@ def run_experiment(
             return []
         # What is scored is built as from the folder, so that anyone who loads it gets these scores.
         trained = describing_model(recipe, trained.state_dict()).to(world.device)
-        untrained = untrained_model(recipe, len({s.pid for s in dataset.train})).to(world.device)
-        found = _beside_controls(test, trained, untrained)
+        found = _beside_controls(test, trained, _before(recipe, dataset, trainer.listeners))
         if show:
             show(found)
         if world.rank == 0:
@@ -94,10 +98,22 @@ def run_experiment(
         return found
 
 
-def _beside_controls(test: TestImages, trained: nn.Module, untrained: nn.Module) -> list[Scored]:
-    """Scores of the trained network, of the untrained one and of pixels; in the first process alone."""
-    scores = (test.score_together(trained), test.score_together(untrained, "untrained"), test.score_pixels_together())
-    return [score for score in scores if score is not None]
+def _before(recipe: Recipe, dataset: ReidDataset, listeners: Listeners) -> nn.Module | None:
+    """The network before training; None, with a note, if what it began with is gone since."""
+    try:
+        return untrained_model(recipe, len({s.pid for s in dataset.train}))
+    except CheckpointError as error:
+        listeners.tell(f"The network before training is not scored: {error}")
+        return None
+
+
+def _beside_controls(test: TestImages, trained: nn.Module, untrained: nn.Module | None) -> list[Scored]:
+    """Scores of the trained network, of the one before training, and of pixels; in the first process alone."""
+    scores = [test.score_together(trained)]
+    if untrained is not None:
+        name = "untrained" if test.recipe.train.start is None else BEFORE
+        scores.append(test.score_together(untrained.to(next(trained.parameters()).device), name))
+    return [score for score in (*scores, test.score_pixels_together()) if score is not None]
 
 
 def train(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from crosscam.data.text_files import read_text
 from crosscam.errors import CheckpointError, DataError, RecipeError, TrainingError
+from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_from_json, recipe_to_json
 from crosscam.recipes.values import flatten
@@ -175,6 +176,22 @@ def start_from(model: nn.Module, source: Path) -> None:
             f"of another shape (first: {other[0]}). Set model.* as {source / RECIPE} has them, or train.start=none."
         )
     model.load_state_dict(weights, strict=False)
+
+
+def initial_model(recipe: Recipe, num_ids: int) -> nn.Module:
+    """The network before its first step: random, with a pretrained backbone, or as ``train.start`` has it.
+
+    Args:
+        recipe: what is trained; torch's random state decides what is random.
+        num_ids: K, identities to classify.
+    Raises:
+        CheckpointError: weights that are not there, or do not fit.
+    """
+    start = recipe.train.start
+    model = build_model(recipe, num_ids, pretrained=start is None)
+    if start is not None:
+        start_from(model, Path(start))
+    return model
 
 
 def load_recipe(folder: Path) -> Recipe:

@@ -225,7 +225,7 @@ def trained_of(folder: Path, num_blocks: int) -> Trained:
     """
     recipe, last = load_recipe(folder), last_epoch(folder)
     backbone = getattr(recipe.model, "backbone", f"{recipe.model.system}'s own network")
-    first = getattr(recipe.model, "pretrained", None)
+    first = recipe.train.start or getattr(recipe.model, "pretrained", None)
     start = f"{backbone} from {f'weights of {first}' if first else 'random weights'}"
     expected = recipe.loss.collapsed_triplet(num_blocks)
     collapsed = expected is not None and abs(last["triplet"] - expected) <= COLLAPSE_SHARE * expected

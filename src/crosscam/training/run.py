@@ -87,11 +87,9 @@ class RunState:
 
     def build(self, *, pretrained: bool) -> nn.Module:
         """The network before its first step; without ``pretrained``, one that gets all its weights next."""
-        start = self.recipe.train.start
-        model = build_model(self.recipe, self.num_ids, pretrained=pretrained and start is None)
-        if pretrained and start is not None:
-            checkpoint.start_from(model, Path(start))
-        return model
+        if pretrained:
+            return checkpoint.initial_model(self.recipe, self.num_ids)
+        return build_model(self.recipe, self.num_ids, pretrained=False)
 
     def begin_phase(self) -> bool:
         """Prepare a system with stages for the epoch; whether what is trained may have changed."""

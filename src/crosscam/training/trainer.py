@@ -164,6 +164,8 @@ class Trainer(RunState):
             checkpoint.check_same_training(folder, recipe, self.dataset.fingerprint())
             return False
         if recipe.distill.teachers:
+            if state is None:
+                self.build(pretrained=True)  # weights that are missing are told of before minutes of reading
             self.taught = teacher_rows(recipe.distill, self._paths, folder, self.listeners.reading)
         self.start(pretrained=state is None, teacher_dims=[rows.shape[1] for rows in self.taught])
         if state is not None:
