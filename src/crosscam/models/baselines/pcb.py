@@ -136,18 +136,26 @@ class PCB(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.num_parts = num_parts
+        self._begin(backbone.out_channels)
         self.head = PartHead(
             num_parts, backbone.out_channels, dim, num_ids, shared_reduction=shared_reduction, dropout=dropout
         )
         self.layout = stripe_layout([(num_parts, i) for i in range(num_parts)], dim)
 
+    def _begin(self, in_features: int) -> None:
+        """Layers that draw their first weights before the head, so that a seed gives the same weights as ever."""
+
+    def pool(self, feature_map: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, P, C) parts."""
+        return pool_stripes(feature_map, self.num_parts, "avg")
+
     def forward(self, images: Tensor) -> ReidOutput:
         """(B, 3, H, W) normalized images, H divisible by 16 P -> embeddings and logits."""
-        output: ReidOutput = self.head(pool_stripes(self.backbone(images), self.num_parts, "avg"))
+        output: ReidOutput = self.head(self.pool(self.backbone(images)))
         return output
 
 
-class PCBRPP(nn.Module):
+class PCBRPP(PCB):
     """PCB with refined part pooling: each place of the map belongs to every part by some share.
 
     Source: Sun et al., ECCV 2018, "Refined part pooling" and Algorithm 1 (induced training). The part classifier, here
@@ -167,29 +175,14 @@ class PCBRPP(nn.Module):
     """
 
     refined: Tensor
+    stage: RppStage
 
-    def __init__(
-        self,
-        backbone: Backbone,
-        num_ids: int,
-        *,
-        num_parts: int = 6,
-        dim: int = 256,
-        shared_reduction: bool = True,
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.num_parts = num_parts
-        self.assignment = nn.Conv2d(backbone.out_channels, num_parts, 1)
+    def _begin(self, in_features: int) -> None:
+        self.assignment = nn.Conv2d(in_features, self.num_parts, 1)
         nn.init.normal_(self.assignment.weight, std=0.001)
         nn.init.zeros_(self.assignment.bias)  # type: ignore[arg-type]
-        self.head = PartHead(
-            num_parts, backbone.out_channels, dim, num_ids, shared_reduction=shared_reduction, dropout=dropout
-        )
         self.register_buffer("refined", torch.tensor(True))
-        self.stage: RppStage = "everything"
-        self.layout = stripe_layout([(num_parts, i) for i in range(num_parts)], dim)
+        self.stage = "everything"
 
     def begin_stage(self, stage: RppStage) -> None:
         """Set what is pooled and what is trained, by the steps of Algorithm 1.
@@ -225,14 +218,12 @@ class PCBRPP(nn.Module):
         """(B, C, H, W) -> (B, P, H, W): the share of each place that belongs to each part; sum over P is one."""
         return torch.softmax(self.assignment(feature_map), dim=1)
 
-    def forward(self, images: Tensor) -> ReidOutput:
-        """(B, 3, H, W) normalized images, H divisible by 16 P -> embeddings and logits."""
-        feature_map = self.backbone(images)
-        stripes = pool_stripes(feature_map, self.num_parts, "avg")
+    def pool(self, feature_map: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, P, C) parts, or stripes in the first stage."""
+        stripes = super().pool(feature_map)
         parts = refined_pool(feature_map, self.soft_assignment(feature_map))
         # A choice by value, not by a branch: reading the buffer would make a GPU wait.
-        output: ReidOutput = self.head(torch.where(self.refined, parts.to(stripes.dtype), stripes))
-        return output
+        return torch.where(self.refined, parts.to(stripes.dtype), stripes)
 
 
 @dataclass(frozen=True)
