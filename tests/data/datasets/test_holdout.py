@@ -73,6 +73,11 @@ def test_share_and_limits() -> None:
         holdout(dataset(1))
 
 
+def test_one_image_of_each_at_each_camera_leaves_no_gallery() -> None:
+    with pytest.raises(DataError, match=r"the gallery empty\. A hold-out needs identities with two images"):
+        holdout(dataset(4, images=1), num_train_ids=2)
+
+
 def test_notes_name_what_is_dropped_and_what_cannot_match() -> None:
     source = dataset(4, cameras=1)
     cut = holdout(source, num_train_ids=2)

@@ -53,7 +53,7 @@ def holdout(
         seed: None keeps the order of the numbers.
     Raises:
         ValueError: a count or share that leaves no identity on one side.
-        DataError: fewer than two training identities.
+        DataError: fewer than two training identities, or no image for the gallery.
     """
     pids = sorted({s.pid for s in dataset.train})
     if len(pids) < 2:
@@ -72,6 +72,11 @@ def holdout(
     order = pids if seed is None else shuffle_pids(pids, seed)
     kept = set(order[:num_train_ids])
     query, gallery = query_gallery_split(s for s in dataset.train if s.pid not in kept)
+    if not gallery:
+        raise DataError(
+            f"{dataset.root} has one image of each tested identity at each camera: all would be queries and the "
+            "gallery empty. A hold-out needs identities with two images or more at a camera."
+        )
     cut = replace(
         dataset,
         name=f"{dataset.name}-holdout",
