@@ -120,8 +120,10 @@ def test_crops_without_a_gallery(crosscam: Run, yard: Path) -> None:
 
 def test_drawn_videos_are_watched_by_the_file_that_comes_with_them(crosscam: Run, yard: Path) -> None:
     assert crosscam("data render drawn --video --ids 4 --seconds 2 --rate 5")[0] == 0
-    (yard / "find.py").write_text("import numpy as np\ndef people(frame):\n    return np.zeros((0, 4)), np.zeros(0)\n")
-    call = "watch drawn/cameras.toml --gallery g --detector find:people --json"
+    (yard / "nobody.py").write_text(
+        "import numpy as np\ndef people(frame):\n    return np.zeros((0, 4)), np.zeros(0)\n"
+    )
+    call = "watch drawn/cameras.toml --gallery g --detector nobody:people --json"
     text = (yard / "drawn" / "cameras.toml").read_text()
     (yard / "drawn" / "cameras.toml").write_text(text.replace("frame_rate = 5.0", "frame_rate = 4.0", 1))
     status, _, err = crosscam(call)

@@ -306,7 +306,7 @@ def test_weights_that_are_not_finite_are_never_saved(
         models.append(build_model(*arguments, **keywords))  # type: ignore[arg-type]
         return models[-1]
 
-    monkeypatch.setattr("crosscam.training.run.build_model", remember)
+    monkeypatch.setattr("crosscam.recipes.checkpoint.build_model", remember)
     with pytest.raises(TrainingError, match=r"backbone\.conv1\.weight are not finite after step 4"):
         train(small_recipe("train.checkpoint_steps=2"), rendered, tmp_path, listeners=Listeners(step=step))
     state = torch.load(tmp_path / checkpoint.STATE, weights_only=True)

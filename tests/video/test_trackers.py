@@ -111,7 +111,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         "supervision": types.SimpleNamespace(Detections=Given),
         "trackers": types.SimpleNamespace(ByteTrackTracker=Package, OCSORTTracker=Package),
     }
-    monkeypatch.setattr(tracking.importlib, "import_module", modules.__getitem__)
+    monkeypatch.setattr("crosscam.system.import_module", modules.__getitem__)
     return Package.made
 
 
