@@ -188,14 +188,18 @@ def test_a_live_source_is_watched_until_ctrl_c(crosscam: Run, yard: Path) -> Non
     from drawn_video import walk, write_video
 
     data = write_video(yard / "v.ts", walk(60, people=2)[0]).read_bytes()
-    Camera.frames = (data, 60 * 1500 / len(data))  # a minute
+    Camera.frames = (data, 20 * 1500 / len(data))  # twenty seconds
+    # Slower than the camera, and the one who ends it.
     (yard / "near.py").write_text(
-        "import numpy as np\ndef people(frame):\n    return np.array([[100, 30, 160, 150]]), np.array([0.9])\n"
+        "import os, signal, time\nimport numpy as np\ncalls = []\n"
+        "def people(frame):\n    calls.append(time.sleep(0.3))\n"
+        "    if len(calls) == 15:\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return np.array([[100, 30, 160, 150]]), np.array([0.9])\n"
     )
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Camera)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    timer = threading.Timer(20, os.kill, (os.getpid(), signal.SIGINT))
+    timer = threading.Timer(60, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     began = time.time()
     try:
