@@ -39,7 +39,7 @@ from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.judging import Transit, calibrated_judge, learn_transits, plain_judge, read_transits
 from crosscam.gallery.link_runs import LinkRun, decide
 from crosscam.gallery.linking import Linker, _exclude
-from crosscam.gallery.people import DOCUMENT, read_people
+from crosscam.gallery.people_document import DOCUMENT, read_people
 from crosscam.gallery.track_table import Tracks, span, tracks_of
 from crosscam.metrics.identity import identity_scores
 from crosscam.models.output import Block, Layout

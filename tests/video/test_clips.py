@@ -21,8 +21,9 @@ from starlette.testclient import TestClient
 from crosscam.errors import DataError
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.link_runs import link_gallery
-from crosscam.video import footage
-from crosscam.video.footage import WIDEST, clip_of, encode_clip
+from crosscam.video import encoded_clips, footage
+from crosscam.video.encoded_clips import WIDEST, encode_clip
+from crosscam.video.footage import clip_of
 from crosscam.video.live import open_source
 from crosscam.video.tracks import WatchSettings
 from crosscam.video.watching import watch
@@ -82,11 +83,11 @@ def test_what_browsers_do_not_play_is_encoded_anew(
     assert np.abs(frames[0].astype(int) - walkers[0][10]).mean() < 8
 
 
-@pytest.mark.parametrize("encoder", footage.ENCODERS)
+@pytest.mark.parametrize("encoder", encoded_clips.ENCODERS)
 def test_each_encoder_that_is_there_draws_a_clip(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if encoder not in av.codecs_available:
         pytest.skip(f"this build of FFmpeg has no {encoder}")
-    monkeypatch.setattr(footage, "ENCODERS", (encoder,))
+    monkeypatch.setattr(encoded_clips, "ENCODERS", (encoder,))
     pixels = np.full((32, 64, 3), 90, np.uint8)
     times, _, _ = frames_of(encode_clip([(k / 25, pixels) for k in range(4)], 10**6))
     np.testing.assert_allclose(times, np.arange(4) / 25, atol=1e-3)

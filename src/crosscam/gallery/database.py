@@ -18,7 +18,7 @@ from typing import Any
 from crosscam.errors import ArgumentError, GalleryError
 from crosscam.gallery import camera_names
 from crosscam.gallery.entries import Entry, ModelIdentity
-from crosscam.gallery.people import PRUNED
+from crosscam.gallery.people_document import PRUNED
 from crosscam.gallery.segments import entry_crc, value_crc
 from crosscam.models.output import Block, Layout
 from crosscam.system.text import parse_json

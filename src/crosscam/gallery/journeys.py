@@ -10,16 +10,8 @@ from dataclasses import dataclass
 from crosscam.data.text_files import harmless
 from crosscam.gallery.entries import Entry, Where
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.people import (
-    DOCUMENT,
-    Decision,
-    Evidence,
-    KeptTrack,
-    Pair,
-    People,
-    read_people,
-    without,
-)
+from crosscam.gallery.people import Decision, Evidence, KeptTrack, Pair, People, without
+from crosscam.gallery.people_document import DOCUMENT, read_people
 from crosscam.gallery.track_table import span, track_key
 from crosscam.system.columns import Column, Columns, Tabular
 

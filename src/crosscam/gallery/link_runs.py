@@ -14,17 +14,8 @@ from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere, shipp
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.judging import Judge, LinkOptions, Transits, calibrated_judge, plain_judge
 from crosscam.gallery.linking import Linked, Linker
-from crosscam.gallery.people import (
-    DOCUMENT,
-    Evidence,
-    KeptTrack,
-    Pair,
-    People,
-    as_document,
-    read_people,
-    renamed,
-    without,
-)
+from crosscam.gallery.people import Evidence, KeptTrack, Pair, People, renamed, without
+from crosscam.gallery.people_document import DOCUMENT, as_document, read_people
 from crosscam.gallery.track_table import Tracks, tracks_of
 
 

@@ -45,7 +45,7 @@ from crosscam.gallery.milvus_tables import (
     to_entry,
     to_record,
 )
-from crosscam.gallery.people import PRUNED
+from crosscam.gallery.people_document import PRUNED
 from crosscam.gallery.scan import Nearest, weighted_contributions
 from crosscam.gallery.searching import SearchOptions, Weights, reranked
 from crosscam.gallery.segments import LENGTH_TOLERANCE, Rows, check_layout, query_rows, widen
