@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crosscam.reproduce.study import Budget
+from crosscam.reproduce.paper_rows import Budget
 
 TINY = (
     "model.backbone=basic:stem=4,planes=4.4.8.8,out=4.4.8.8,depths=1.1.1.1",

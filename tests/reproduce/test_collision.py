@@ -10,7 +10,16 @@ from small_study import BUDGET
 from crosscam.data.records import pids_of
 from crosscam.metrics.intervals import Interval
 from crosscam.reproduce import collision
-from crosscam.reproduce.collision import DIALS, Collision, collision_charts, collision_tables, fill, measure, verdict
+from crosscam.reproduce.collision import (
+    DIALS,
+    Collision,
+    collision_charts,
+    collision_tables,
+    fill,
+    growth,
+    measure,
+    verdict,
+)
 from crosscam.reproduce.study import Study
 
 PLAN = Collision(12, 2, BUDGET)
@@ -40,7 +49,6 @@ def test_lines_and_gaps_are_means_over_the_queries_of_all_draws(
 ) -> None:
     monkeypatch.setattr(collision, "DIALS", tuple(studies))
     lines, gaps = measure(studies)
-    by_name = {line.name: line for line in lines}
 
     def mean(dial: float, row: str, names: list[str]) -> float:
         values = [
@@ -51,22 +59,22 @@ def test_lines_and_gaps_are_means_over_the_queries_of_all_draws(
     stripes = [f"p6.local{i}" for i in range(1, 7)]
     for k, dial in enumerate(studies):
         with_, without = mean(dial, "rm-gmp", stripes), mean(dial, "gmp", stripes)
-        assert by_name["one stripe, with RM"].values[k].value == pytest.approx(with_)
-        assert by_name["one stripe, without RM"].values[k].value == pytest.approx(without)
-        gap = next(g for g in gaps if g.name == "relation module, one stripe")
-        assert gap.values[k].value == pytest.approx(with_ - without)
-        assert by_name["GCP"].values[k].value == pytest.approx(mean(dial, "rrid-s", ["p6.global"]))
-        assert by_name["GAP"].values[k].value == pytest.approx(mean(dial, "rm-gap", ["p6.global"]))
+        assert lines["one stripe, with RM"][k].value == pytest.approx(with_)
+        assert lines["one stripe, without RM"][k].value == pytest.approx(without)
+        gap = gaps["relation module, one stripe"]
+        assert gap[k].value == pytest.approx(with_ - without)
+        assert lines["GCP"][k].value == pytest.approx(mean(dial, "rrid-s", ["p6.global"]))
+        assert lines["GAP"][k].value == pytest.approx(mean(dial, "rm-gap", ["p6.global"]))
 
 
 def test_growth_is_the_last_gap_less_the_first_with_both_errors() -> None:
-    gap = collision._Gap("a", (Interval(0.01, -0.02, 0.04), Interval(0.11, 0.07, 0.15)))
-    assert gap.growth.value == pytest.approx(0.10)
-    assert gap.growth.high - gap.growth.low == pytest.approx(2 * 0.05)
-    assert verdict(gap) == "grows"
-    assert verdict(collision._Gap("b", (Interval(0, 0, 0), Interval(0.1, 0.05, 0.15)))) == "grows"
-    assert verdict(collision._Gap("c", (Interval(0.1, 0.05, 0.15), Interval(0, 0, 0)))) == "shrinks"
-    assert verdict(collision._Gap("d", (Interval(0, -0.1, 0.1), Interval(0.1, 0.05, 0.15)))) != "grows"
+    grown = growth((Interval(0.01, -0.02, 0.04), Interval(0.11, 0.07, 0.15)))
+    assert grown.value == pytest.approx(0.10)
+    assert grown.high - grown.low == pytest.approx(2 * 0.05)
+    assert verdict(grown) == "grows"
+    assert verdict(growth((Interval(0, 0, 0), Interval(0.1, 0.05, 0.15)))) == "grows"
+    assert verdict(growth((Interval(0.1, 0.05, 0.15), Interval(0, 0, 0)))) == "shrinks"
+    assert verdict(growth((Interval(0, -0.1, 0.1), Interval(0.1, 0.05, 0.15)))) != "grows"
 
 
 def test_tables_and_charts_show_every_dial(studies: dict[float, list[Study]], monkeypatch: pytest.MonkeyPatch) -> None:

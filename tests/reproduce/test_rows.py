@@ -16,6 +16,7 @@ from crosscam.reproduce.paper_rows import (
     ROWS,
     TABLE1,
     TABLE2,
+    Budget,
     Row,
     check_overrides,
     recipe_of,
@@ -105,10 +106,10 @@ def test_the_printed_means_of_table_3_are_the_papers() -> None:
 
 @pytest.mark.parametrize("row", ROWS.values(), ids=lambda r: r.name)
 def test_every_row_has_a_small_recipe_with_the_same_budget(row: Row) -> None:
-    recipe = recipe_of(row, "small", 8, 3, ("optim.weight_decay=0.01",))
+    recipe = recipe_of(row, Budget("small", 8, ("optim.weight_decay=0.01",)), 3)
     assert (recipe.train.epochs, recipe.train.seed, recipe.optim.weight_decay) == (8, 3, 0.01)
     assert recipe.data.batch_ids * recipe.data.batch_images == 64
-    assert recipe_of(row, "paper", 8, 3, ()).train.epochs == row.recipe.train.epochs
+    assert recipe_of(row, Budget("paper", 8, ()), 3).train.epochs == row.recipe.train.epochs
 
 
 def test_the_classification_weighs_as_much_for_each_feature_in_every_row() -> None:
@@ -123,37 +124,40 @@ def test_the_classification_weighs_as_much_for_each_feature_in_every_row() -> No
 def test_overrides_that_need_each_other_count_in_any_order() -> None:
     overrides = ("schedule.warmup_start=0.3", "schedule.warmup_epochs=2", "model.whiten=false", "model.project=16")
     for given in (overrides, overrides[::-1]):
-        assert skipped_overrides(ROWS["rrid-s"], "paper", 8, given) == []
-        recipe = recipe_of(ROWS["rrid-s"], "paper", 8, 0, given)
+        assert skipped_overrides(ROWS["rrid-s"], Budget("paper", 8, given)) == []
+        recipe = recipe_of(ROWS["rrid-s"], Budget("paper", 8, given), 0)
         assert (recipe.schedule.warmup_start, recipe.schedule.warmup_epochs) == (0.3, 2.0)
-    assert skipped_overrides(ROWS["pcb"], "paper", 8, overrides) == ["model.whiten=false", "model.project=16"]
+    assert skipped_overrides(ROWS["pcb"], Budget("paper", 8, overrides)) == ["model.whiten=false", "model.project=16"]
 
 
 def test_frozen_stages_are_left_out_where_a_network_has_none() -> None:
-    assert [row.name for row in TABLE1 if skipped_overrides(row, "small", 8, ("train.frozen_stages=2",))] == [
+    assert [row.name for row in TABLE1 if skipped_overrides(row, Budget("small", 8, ("train.frozen_stages=2",)))] == [
         "hacnn",
     ]
 
 
 def test_an_override_that_a_system_lacks_is_left_out_and_told() -> None:
     overrides = ("model.pretrained=none", "loss.margin=0.7", "data.batch_ids=8")
-    assert skipped_overrides(ROWS["hacnn"], "small", 8, overrides) == ["model.pretrained=none", "loss.margin=0.7"]
-    assert skipped_overrides(ROWS["pcb"], "small", 8, overrides) == ["loss.margin=0.7"]
-    assert skipped_overrides(ROWS["rrid-s"], "small", 8, overrides) == []
-    recipe = recipe_of(ROWS["hacnn"], "small", 8, 0, overrides)
+    assert skipped_overrides(ROWS["hacnn"], Budget("small", 8, overrides)) == [
+        "model.pretrained=none",
+        "loss.margin=0.7",
+    ]
+    assert skipped_overrides(ROWS["pcb"], Budget("small", 8, overrides)) == ["loss.margin=0.7"]
+    assert skipped_overrides(ROWS["rrid-s"], Budget("small", 8, overrides)) == []
+    recipe = recipe_of(ROWS["hacnn"], Budget("small", 8, overrides), 0)
     assert recipe.data.batch_ids == 8
-    check_overrides(TABLE1, "small", 8, overrides)
+    check_overrides(TABLE1, Budget("small", 8, overrides))
 
 
 def test_all_rows_are_checked_before_one_is_trained() -> None:
     with pytest.raises(RecipeError, match=r"model\.paint=red changes nothing in any row"):
-        check_overrides(TABLE1, "small", 8, ("data.batch_ids=8", "model.paint=red"))
+        check_overrides(TABLE1, Budget("small", 8, ("data.batch_ids=8", "model.paint=red")))
     with pytest.raises(RecipeError, match=r"Row deep-person: .*model\.num_parts"):
-        check_overrides([ROWS["rrid-s"], ROWS["deep-person"]], "small", 8, ("model.num_parts=7",))
+        check_overrides([ROWS["rrid-s"], ROWS["deep-person"]], Budget("small", 8, ("model.num_parts=7",)))
 
 
 def test_another_optimiser_is_chosen_before_its_settings() -> None:
-    recipe = recipe_of(ROWS["rrid-s"], "small", 8, 0, ("optim.momentum=0.5", "optim.name=sgd"))
+    recipe = recipe_of(ROWS["rrid-s"], Budget("small", 8, ("optim.momentum=0.5", "optim.name=sgd")), 0)
     assert (recipe.optim.name, recipe.optim.momentum) == ("sgd", 0.5)
 
 

@@ -16,8 +16,8 @@ from crosscam.inference.describing import load_model
 from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce import study as module
-from crosscam.reproduce.paper_rows import ROWS
-from crosscam.reproduce.study import RESULT, WHOLE, Budget, Study, held
+from crosscam.reproduce.paper_rows import ROWS, Budget
+from crosscam.reproduce.study import RESULT, WHOLE, Study, held
 from crosscam.training.callbacks import Listeners, StepReport
 
 

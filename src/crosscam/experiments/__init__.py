@@ -23,10 +23,4 @@ __getattr__, __dir__ = lazily(
         "retrieval.reranking": "Reranking",
     },
 )
-__all__ = [
-    "Reranking",
-    "Scored",
-    "adapt",
-    "search_photographs",
-    "train",
-]
+__all__ = ["Reranking", "Scored", "adapt", "search_photographs", "train"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -42,11 +42,8 @@ AUGMENT = Augment(erase="correct", erase_probability=0.5, erase_area=(0.02, 0.4)
 
 
 def recipe_for(source: Path, settings: Sequence[str] = ()) -> Recipe:
-    """The recipe by which a network is adapted.
+    """The recipe by which a run folder or shipped network is adapted, with changes such as ``adapt.eps=0.4``.
 
-    Args:
-        source: run folder or shipped network.
-        settings: changes, such as ``adapt.eps=0.4``.
     Raises:
         TrainingError: a network that cannot be trained.
         CheckpointError: not a run folder.
@@ -86,35 +83,34 @@ def run_adaptation(
     resume: bool = False,
     listeners: Listeners | None = None,
 ) -> Outcome:
-    """Adapt a network, and tell what came of it; see :func:`adapt`.
+    """Adapt a network, and tell what came of it; see :func:`adapt` for arguments and errors.
 
     Args:
-        source: run folder or shipped network.
         recipe: of :func:`recipe_for`.
         dataset: its training pictures are learned; their identities are taken away first.
-        folder: the run folder to write.
-        labeled: its query and gallery are scored before and after; nothing is learned from them.
-        resume: go on with an interrupted adaptation.
-        listeners: told of the progress.
-    Raises:
-        CrosscamError: as the parts raise it.
     """
     check_clustering()
-    listeners = listeners or Listeners()
+    user = listeners or Listeners()
     model = load_model(source, recipe)
     if labeled is not None:
         check_scoring(recipe, labeled, model)
     origin = origin_of(source)
-    told = _Told(listeners)
     pictures = without_labels(dataset)
-    adapter = Adapter(source, origin, recipe, pictures, folder, resume=resume, listeners=told.listeners)
+
+    def keep_and_tell(record: Mapping[str, float]) -> None:
+        save()  # on the disk before the user is told of it
+        if user.epoch:
+            user.epoch(record)
+
+    kept_first = replace(user, epoch=keep_and_tell)
+    adapter = Adapter(source, origin, recipe, pictures, folder, resume=resume, listeners=kept_first)
     notes = [*adapter.units.notes, *_tested_too(pictures, labeled)]
     for note in notes:
-        listeners.tell(note)
+        user.tell(note)
     with adapter.joined() as world:
         if resume:
             _check_finished(folder, origin)
-        test = None if labeled is None else TestImages(labeled, recipe, listeners.reading, world)
+        test = None if labeled is None else TestImages(labeled, recipe, user.reading, world)
         kept = folder if resume else None
         before = None if test is None else _before(test, kept, origin, model.to(world.device))
 
@@ -125,7 +121,6 @@ def run_adaptation(
             save_outcome(folder, outcome)
             return outcome
 
-        told.save = save
         trained = adapter.fit()
         if test is None:
             return save()
@@ -140,34 +135,8 @@ def _before(test: TestImages, kept: Path | None, origin: Mapping[str, Any], mode
     return known or test.score(model, "before").to_dict()
 
 
-class _Told:
-    """Listeners by which what came of each epoch is on the disk before the user is told of it.
-
-    Args:
-        listeners: the user's.
-
-    Attributes:
-        save: writes it.
-        listeners: for the adaptation.
-    """
-
-    def __init__(self, listeners: Listeners) -> None:
-        self.save: Callable[[], object] = lambda: None
-        self._user = listeners
-        self.listeners = replace(listeners, epoch=self._epoch)
-
-    def _epoch(self, record: Mapping[str, float]) -> None:
-        self.save()
-        if self._user.epoch:
-            self._user.epoch(record)
-
-
 def origin_of(source: Path) -> dict[str, Any]:
-    """What provenance tells of the network that an adaptation starts from.
-
-    Raises:
-        CheckpointError: not a run folder.
-    """
+    """What provenance tells of the network that is adapted; CheckpointError if it is not a run folder."""
     return {
         "name": checkpoint.load_recipe(source).name,
         "folder": source.name,
@@ -242,13 +211,10 @@ def _read(path: Path) -> ReidDataset:
 
 
 def adapted_recipe(source: Recipe) -> Recipe:
-    """The recipe of an adaptation, before the user's settings.
+    """The recipe of an adaptation of a network of recipe ``source``, before the user's settings.
 
     The network, its input and its scoring are the source's. Most stages of the backbone are frozen: they are most of a
     step's time, and what they see is no camera's own. The rates are those that were measured (docs/adapt.md).
-
-    Args:
-        source: the recipe of the network to start from.
     """
     name = source.name.removesuffix(SUFFIX)
     return replace(

@@ -34,16 +34,7 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Demonstration:
-    """What was done.
-
-    Attributes:
-        gallery: folder of the gallery.
-        entries: in it.
-        query: who was searched for.
-        hits: what was found, nearest first.
-        hits_page: the hits with their pictures.
-        pair_page: why the nearest one is near.
-    """
+    """What was done: the gallery, who was searched for, what was found, nearest first, and both pages."""
 
     gallery: Path
     entries: int
@@ -61,13 +52,7 @@ class Demonstration:
 def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
     """Fill a gallery in the run folder with the gallery pictures, search it, and explain the nearest hit.
 
-    A second call adds nothing, and searches again.
-
-    Args:
-        run: run folder of the trained network.
-        dataset: its query gives the one to find, the first by name who is not alone.
-    Raises:
-        CrosscamError: as the parts raise it.
+    The query is the first by name who is not alone. A second call adds nothing, and searches again.
     """
     extractor = Extractor.load(run, engine="torch")
     place = run / GALLERY
@@ -93,15 +78,10 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
 
 
 def demonstrate_videos(run: Path) -> IdentityScores:
-    """Draw videos of two cameras, watch them, link their tracks to people, and compare with the truth.
+    """Draw videos of two cameras into the run folder, watch them, link tracks to people, and compare with the truth.
 
     The drawn boxes stand in for a detector. A second call goes on where one was ended, and scores again. Without PyAV
     the videos are folders of frames.
-
-    Args:
-        run: run folder of the trained network; videos and gallery are kept in it.
-    Raises:
-        CrosscamError: as the parts raise it.
     """
     videos, place = run / VIDEOS, run / TRACKS
     if not videos.exists():

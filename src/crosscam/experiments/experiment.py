@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,20 +55,16 @@ def run_experiment(
     provenance: Mapping[str, str] | None = None,
     show: Callable[[list[Scored]], None] | None = None,
 ) -> list[Scored]:
-    """Train, score and report.
+    """Train, score and report, as :func:`train` does.
 
     Args:
-        recipe: the experiment.
         dataset: train, query and gallery; without query and gallery nothing is scored.
-        folder: the run folder; see :func:`crosscam.training.trainer.train`.
-        resume: go on with an interrupted training.
         listeners: told of the progress.
         provenance: more lines for the report, for example the command.
         show: gets the scores as soon as they are known, before they are written.
     Returns:
-        Scores of the trained network, of the same network before training, and of raw pixels; empty without a test
-        split, and in all processes but the first. The second is missing, with a note, where a resumed training no
-        longer finds what it began with. They are also in ``scores.json`` and ``report.html`` of the folder.
+        As :func:`train`. The scores before training are missing, with a note, where a resumed training no longer finds
+            what it began with. They are also in ``scores.json`` and ``report.html`` of the folder.
     Raises:
         BusyError: another process trains there.
         CrosscamError: as the parts raise it.
@@ -172,10 +169,7 @@ def write_run_report(
     """The page of one run: scores, curves, and the rankings of the first row of ``scores``.
 
     Args:
-        path: the page.
-        recipe, dataset: what was trained, and what it was tested on.
-        scores: of the test.
-        folder: the run folder.
+        path, folder: the page, and the run folder.
         layout: of the descriptors.
         provenance: more lines, for example the command.
         overlap: the tested people that were trained on; looked up where it is not given.
@@ -210,13 +204,7 @@ def strips_of(dataset: ReidDataset, scored: Scored, layout: Layout) -> list[Rank
     shown = np.unique(np.concatenate((order[:64], order[-64:])))
     dataset = ranked(dataset)
     # Strips show few queries, so only their distances are computed.
-    chosen = ReidDataset(
-        dataset.name,
-        dataset.root,
-        query=tuple(dataset.query[i] for i in shown),
-        gallery=dataset.gallery,
-        protocol=dataset.protocol,
-    )
+    chosen = replace(dataset, query=tuple(dataset.query[i] for i in shown))
     query = scored.query[shown]
     distances = pairwise_distances(query, scored.gallery)
     return rank_strips(chosen, distances, ap[shown], query, scored.gallery, layout)

@@ -43,13 +43,11 @@ class Searched:
 
     Attributes:
         findings: what is wrong with the folder.
-        gallery: folder of the gallery.
-        entries: in it.
+        gallery, entries, cameras: folder of the gallery, and how many are in it.
         damaged: pictures that could not be read, with the reason.
         pairs: the most similar pairs, nearest first; those that stand out before the others.
         page: the pairs with their pictures.
         left_out: pairs that stand out, and others, that are not shown.
-        cameras: in the gallery.
     """
 
     findings: tuple[Finding, ...]
@@ -87,7 +85,6 @@ def search_photographs(
     Args:
         samples: the pictures; only their paths and cameras count.
         source: what the extractor was loaded from.
-        extractor: describes them.
         out: folder of the gallery and the page.
         shown: most pairs of either kind on the page.
         calibration: what the distances of this network mean, for a verdict beside each pair.
@@ -162,9 +159,7 @@ def all_pairs(gallery: Gallery) -> list[SimilarPair]:
     """Pairs of images that are each other's nearest at another camera: first those that stand out, nearest first.
 
     With one camera in the gallery, each other's nearest at all. Pairs of the same image (no distance) are left out.
-
-    Args:
-        gallery: of descriptors of length 1.
+    Descriptors have length 1.
     """
     entries = gallery.entries()
     across = len({entry.camid for entry in entries}) > 1
@@ -184,11 +179,7 @@ def first_of_either(pairs: Sequence[SimilarPair], most: int) -> list[SimilarPair
 def pair_of(gallery: Gallery, entry: Entry, across: bool, spread: float) -> SimilarPair | None:
     """The pair that an entry is in by :func:`all_pairs`, None where it is in none.
 
-    Args:
-        gallery: of descriptors of length 1.
-        entry: of the gallery.
-        across: whether the gallery has several cameras.
-        spread: of :func:`similarity_spread`.
+    ``across``: whether the gallery has several cameras; ``spread``: of :func:`similarity_spread`.
     """
     nearest = nearest_images(gallery, [entry], NEAREST, across=across)
     if entry.id in nearest:
@@ -212,9 +203,7 @@ def ahead_of_others(distances: Sequence[float]) -> float:
     """How far the nearest images are ahead of the next, in cosine similarity: the widest of the first three gaps.
 
     A person may have several images at the other camera, so the nearest alone need not be ahead of the second.
-
-    Args:
-        distances: of the nearest images, ascending; ``NEAREST`` of them, or the gap is 0: too few to judge.
+    ``distances`` ascend; with fewer than ``NEAREST`` the gap is 0: too few to judge.
     """
     if len(distances) < NEAREST:
         return 0.0
@@ -225,9 +214,7 @@ def ahead_of_others(distances: Sequence[float]) -> float:
 def similarity_spread(gallery: Gallery, ids: Sequence[int]) -> float:
     """Standard deviation of the cosine similarities of images of different cameras; of all images, with one camera.
 
-    Args:
-        gallery: of descriptors of length 1.
-        ids: all its entries; of many, some are taken.
+    ``ids`` are all entries; of many, some are taken.
     """
     chosen = np.random.default_rng(0).permutation(len(ids))[:SPREAD_IMAGES]
     some = gallery.get([ids[i] for i in np.sort(chosen)])

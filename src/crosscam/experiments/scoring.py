@@ -44,12 +44,10 @@ class Scored:
 
     Attributes:
         name: what was scored, for example ``"trained"``.
-        result: the scores.
         flip: whether mirror images counted.
         reranking: parameters of re-ranking, query expansion or distances of frames, or None.
         data_fingerprint: of what was ranked.
-        query: (Q, D) descriptors.
-        gallery: (G, D) descriptors.
+        query, gallery: (Q, D) and (G, D) descriptors.
         distance: ``"euclidean"``, of descriptors of length 1 or as they are (``evaluation.normalize``), or ``"own"``
             for a system that compares descriptors in a way of its own.
         unit: what one row of the descriptors stands for; a tracklet's is the mean of its frames.
@@ -125,14 +123,7 @@ def _check_test_split(dataset: ReidDataset) -> None:
 
 
 class How(TypedDict, total=False):
-    """How a model is scored, where that is not as its recipe says.
-
-    Attributes:
-        flip: whether mirror images count.
-        ap: ``"step"`` or ``"trapezoid"``.
-        reranking: None for none.
-        progress: called with (done, all) for each of the two subsets.
-    """
+    """How a model is scored, where that is not as its recipe says; ``progress`` gets (done, all) for each subset."""
 
     flip: bool | None
     ap: str | None
@@ -144,7 +135,6 @@ class TestImages:
     """Query and gallery images, decoded once for several scorings.
 
     Args:
-        dataset: what to rank.
         recipe: tells the input size.
         progress: called with (done, all) for each of the two subsets.
         world: processes that share the work; each decodes and describes a part of both subsets, in the batches that one

@@ -23,7 +23,9 @@ def all_splits(datasets: Sequence[ReidDataset]) -> ReidDataset:
     """
     if len(datasets) > 1 and len({d.fingerprint() for d in datasets}) == 1:
         raise DataError(f"All {len(datasets)} splits of {datasets[0].root} are the same. Leave --splits out.")
-    query, gallery = (_distinct([s for d in datasets for s in d.subsets[name]]) for name in ("query", "gallery"))
+    query, gallery = (
+        tuple(dict.fromkeys(s for d in datasets for s in d.subsets[name])) for name in ("query", "gallery")
+    )
     return replace(datasets[0], train=(), query=query, gallery=gallery)
 
 
@@ -33,10 +35,7 @@ def score_splits(
     """A ranking for each split out of descriptors of all: first the plain ones, then one list for each step.
 
     Args:
-        test: of :func:`all_splits`.
-        model: what described the images.
-        scored: all of them, described.
-        datasets: the splits.
+        test, scored: of :func:`all_splits`, described by ``model``.
         steps: re-ranking or expansion, each beside the plain ranking.
     """
     units = ranked(test.dataset)
@@ -78,7 +77,3 @@ def _of_these(rows: NDArray[np.float32], samples: Sequence[Sample], wanted: Sequ
 
 def _key(s: Sample) -> tuple[str, int, int, str | None]:
     return str(s.path), s.pid, s.camid, s.track
-
-
-def _distinct(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-    return tuple(dict.fromkeys(samples))

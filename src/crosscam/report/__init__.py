@@ -23,11 +23,4 @@ __getattr__, __dir__ = lazily(
         "report.strips": "RankStrip rank_strips",
     },
 )
-__all__ = [
-    "RankStrip",
-    "rank_strips",
-    "write_hits",
-    "write_pair_page",
-    "write_pairs",
-    "write_report",
-]
+__all__ = ["RankStrip", "rank_strips", "write_hits", "write_pair_page", "write_pairs", "write_report"]

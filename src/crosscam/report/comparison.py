@@ -27,13 +27,7 @@ REASONS = {
 
 @dataclass(frozen=True, eq=False)
 class QueryMap:
-    """An activation map over the query.
-
-    Attributes:
-        values: (H', W') in [0, 1].
-        rows: top and bottom edge of the part it belongs to, as fractions of the height.
-        num_stripes: the scale.
-    """
+    """An activation map over the query, (H', W') in [0, 1], of a part from ``rows[0]`` to ``rows[1]`` of the height."""
 
     values: NDArray[np.floating]
     rows: tuple[float, float]
@@ -99,13 +93,11 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def contact_picture(title: str, note: str, entries: Sequence[ComparedQuery]) -> Image.Image:
-    """All queries with the rows of their models, two queries side by side.
+    """All queries with the rows of their models, two queries side by side, as an RGB image on white.
 
     Args:
         title, note: lines above and below.
-        entries: the queries; all with the same models.
-    Returns:
-        An RGB image on white.
+        entries: all with the same models.
     Raises:
         ValueError: no query.
     """

@@ -19,10 +19,9 @@ MAX_MARKERS = 40
 
 @dataclass(frozen=True)
 class Series:
-    """One line: its legend text and its points. A value that is not finite breaks the line.
+    """One line: its legend text, its points, and for each the ends of its error bar, or none.
 
-    Attributes:
-        errors: for each point the ends of its error bar; empty for none.
+    A value that is not finite breaks the line.
     """
 
     name: str
@@ -59,19 +58,14 @@ def line_chart(
     whole_x: bool = True,
     show_last: bool = True,
 ) -> Markup:
-    """A figure with title, axes, one line per series, and a legend.
+    """A ``<figure>`` with title, axes, one line per series, and a legend.
 
     Args:
         series: the lines; those without a finite point are named in the legend as empty.
-        title: plain text, as are the two labels.
-        x_label: name of the horizontal axis.
-        y_label: name of the vertical axis.
-        x_range: fixed axis; by default from the least to the greatest x.
-        y_range: fixed axis; by default from zero (or the least value, if negative) to the greatest value.
+        title, x_label, y_label: plain text.
+        x_range, y_range: fixed axes; by default from the least x, or from zero or the least value, to the greatest.
         whole_x: ticks on whole numbers only, as for epochs and ranks.
         show_last: whether the legend gives the last value of each line.
-    Returns:
-        A ``<figure>``.
     Raises:
         ValueError: a series whose x and y differ in length.
     """
@@ -114,16 +108,10 @@ class _Axes:
 
     def drawn(self) -> dict[str, object]:
         """Edges of the drawing, and the place and the text of each tick."""
-        return {
-            "width": WIDTH,
-            "height": HEIGHT,
-            "left": LEFT,
-            "right": WIDTH - RIGHT,
-            "top": TOP,
-            "floor": HEIGHT - BOTTOM,
-            "x_ticks": [(self.place(tick, self.y_ticks[0])[0], _number(tick)) for tick in self.x_ticks],
-            "y_ticks": [(self.place(self.x_low, tick)[1], _number(tick)) for tick in self.y_ticks],
-        }
+        edges = {"left": LEFT, "right": WIDTH - RIGHT, "top": TOP, "floor": HEIGHT - BOTTOM}
+        x_ticks = [(self.place(tick, self.y_ticks[0])[0], _number(tick)) for tick in self.x_ticks]
+        y_ticks = [(self.place(self.x_low, tick)[1], _number(tick)) for tick in self.y_ticks]
+        return {"width": WIDTH, "height": HEIGHT, **edges, "x_ticks": x_ticks, "y_ticks": y_ticks}
 
 
 def _x_ticks(low: float, high: float, whole: bool) -> list[float]:

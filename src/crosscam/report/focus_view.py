@@ -17,15 +17,12 @@ from crosscam.report.shell import fragment
 
 @dataclass(frozen=True)
 class FocusRow:
-    """One line of the table.
+    """One line of the table: a model, or the difference of both; see :class:`crosscam.explain.activation.PartFocus`.
 
     Attributes:
-        name: of the model, or of the difference.
         stripes: the share of the relation's activation in each stripe.
         rest: the share in each stripe, of what lies outside the part; None at the part itself.
-        outside: the share outside the part.
-        outside_whole: the same for the whole block q.
-        unlikeness: see :class:`crosscam.explain.activation.PartFocus`.
+        outside, outside_whole: the share outside the part, and the same for the whole block q.
         num_images: what it rests on.
     """
 
@@ -46,8 +43,7 @@ def focus_rows(
     Images on which the relation of either model adds nothing at all, so that there is no share, are left out of all.
 
     Args:
-        names: of the models.
-        focus: what was measured of each, on the same images.
+        names, focus: of the models, measured on the same N images.
         pids: (N,) the persons on the images; whole persons are drawn by the bootstrap.
         seed: of the bootstrap.
     """
@@ -77,25 +73,13 @@ def focus_rows(
 
 
 def _row(name: str, found: dict[str, Interval], num_parts: int, num_images: int) -> FocusRow:
-    return FocusRow(
-        name,
-        tuple(found[f"stripe{j}"] for j in range(num_parts)),
-        tuple(found.get(f"rest{j}") for j in range(num_parts)),
-        found["outside"],
-        found["outside_whole"],
-        found["unlikeness"],
-        num_images,
-    )
+    stripes = tuple(found[f"stripe{j}"] for j in range(num_parts))
+    rest = tuple(found.get(f"rest{j}") for j in range(num_parts))
+    return FocusRow(name, stripes, rest, found["outside"], found["outside_whole"], found["unlikeness"], num_images)
 
 
 def focus_html(rows: Sequence[FocusRow], part: int, num_parts: int) -> Markup:
-    """Two tables and what they mean.
-
-    Args:
-        rows: from :func:`focus_rows`.
-        part: counted from 1.
-        num_parts: the scale.
-    """
+    """Two tables and what they mean; ``part`` counts from 1."""
     outside = [
         [row.name, _percent(row.outside), _percent(row.outside_whole), _plain(row.unlikeness), f"{row.num_images:,}"]
         for row in rows

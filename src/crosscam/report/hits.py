@@ -37,11 +37,7 @@ def write_hits(
     verdicts: Sequence[Likelihood] = (),
     pid: int | None = None,
 ) -> None:
-    """Write the page; arguments as for :func:`render_hits`.
-
-    Raises:
-        CrosscamError: the file cannot be written.
-    """
+    """Write the page of :func:`render_hits`; CrosscamError if that fails."""
     write_page(path, render_hits(queries, hits, thumbnails, layout, subtitle=subtitle, verdicts=verdicts, pid=pid))
 
 
@@ -66,7 +62,6 @@ def render_hits(
         thumbnails: JPEG pictures by the id of the entry, None where there is none.
         layout: blocks of the hits' contributions.
         subtitle: what was searched, in a sentence.
-        title: plain text.
         verdicts: one for each hit; none for no verdicts.
         judged: entries that somebody judged, by what was said; they are not among the hits.
         origin: how the page was made, by name.
@@ -80,16 +75,13 @@ def render_hits(
         | {"verdict": verdict, "chance": chance(probability), "right": is_right(pid, hit.entry.pid)}
         for n, (hit, (verdict, probability)) in enumerate(zip(hits, said, strict=True))
     ]
-    sections = {
-        "hits": ("Nearest first", fragment("hits.html", "tiles", tiles=tiles, height=SHOWN_HEIGHT, ranked=True))
-    }
+    shown = fragment("hits.html", "tiles", tiles=tiles, height=SHOWN_HEIGHT, ranked=True)
+    sections = {"hits": ("Nearest first", shown)}
     for name, entries in judged.items():
         if entries:
             tiles = [_tile(entry, name, thumbnails) for entry in entries]
-            sections[name.lower()] = (
-                name,
-                fragment("hits.html", "tiles", tiles=tiles, height=SHOWN_HEIGHT, ranked=False),
-            )
+            shown = fragment("hits.html", "tiles", tiles=tiles, height=SHOWN_HEIGHT, ranked=False)
+            sections[name.lower()] = (name, shown)
     if origin:
         sections["origin"] = ("Where this comes from", origin_html(origin))
     asked = fragment("hits.html", "asked", pictures=[picture_uri(data) for data in queries], height=SHOWN_HEIGHT)

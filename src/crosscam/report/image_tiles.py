@@ -51,8 +51,7 @@ def thumbnail(
 
     Args:
         image: (H, W, 3) RGB. Very wide or very narrow images are squeezed, so that rows keep their height.
-        shown_height: CSS pixels at which it will be shown.
-        stored_height: pixels that are kept at most.
+        shown_height, stored_height: in CSS pixels; in pixels, at most.
     """
     height, width = image.shape[:2]
     narrowest, widest = (w * shown_height // SHOWN_HEIGHT for w in WIDTHS)
@@ -106,8 +105,7 @@ def profile_bars(profile: BodyProfile, n: int, unit: float, shown_height: int = 
     """The body profile of one match: a bar per band at its height, and below it one for the whole image.
 
     Args:
-        profile: of several matches.
-        n: which of them.
+        profile, n: of several matches, and which of them.
         unit: squared distance of a bar of full length.
         shown_height: of the image beside it, in CSS pixels.
     """

@@ -19,15 +19,11 @@ PICTURES_AT_ONCE = 512
 
 
 def write_journeys(path: Path, gallery: Gallery, found: Journeys, name: str) -> None:
-    """Write the page.
+    """Write the page; StorageError if that fails.
 
     Args:
-        path: of the HTML file.
         gallery: opened; it has the small pictures.
-        found: its journeys.
         name: what the page calls the gallery; no path.
-    Raises:
-        StorageError: the file cannot be written.
     """
     write_page(path, render_journeys(found, pictures_of(gallery, found), name, gallery.model.name))
 
@@ -43,14 +39,7 @@ def pictures_of(gallery: Gallery, found: Journeys) -> dict[int, bytes]:
 
 
 def render_journeys(found: Journeys, pictures: Mapping[int, bytes], name: str, model: str) -> str:
-    """The page as text.
-
-    Args:
-        found: people and proposals.
-        pictures: JPEG pictures by entry; where there is none, an empty frame stands.
-        name: of the gallery.
-        model: name of its network.
-    """
+    """The page as text; ``pictures`` are JPEG by entry, an empty frame stands where there is none."""
     travelled = [person_view(found, person) for person in found.people if len(person.cameras) > 1]
     others = [person_view(found, person) for person in found.people if len(person.cameras) == 1]
     shown = {entry: picture_uri(pictures.get(entry)) for entry in _shown(found)}

@@ -229,10 +229,7 @@ def _short(name: str, most: int) -> str:
 
 
 def camera_graph(ways: Sequence[Way]) -> Markup:
-    """Cameras on a ring, an arrow for each way, wider the more often it was walked.
-
-    Empty without ways, and with too many cameras.
-    """
+    """Cameras on a ring, an arrow for each way, wider the more often it was walked; empty with too many cameras."""
     cameras = sorted({name for way in ways for name in (way.start, way.end)})
     if not ways or len(cameras) > MOST_CAMERAS:
         return Markup("")

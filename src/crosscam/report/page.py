@@ -37,7 +37,6 @@ class ScoreRow:
 
     Attributes:
         name: what was scored, for example ``"trained"``.
-        result: its scores.
         flip: whether descriptors are the mean over the image and its mirror image.
         reranking: the re-ranking and its parameters in words, or None.
         data_fingerprint: of the data set that was ranked.
@@ -55,10 +54,8 @@ class ReportContent:
     """All that a report shows; any part may be empty.
 
     Attributes:
-        title, subtitle: plain text.
         scores: the first row is the headline, the others stand beside it for comparison.
-        history: one mapping per epoch, as in ``metrics.jsonl``: ``epoch``, ``loss``, ``triplet``,
-            ``cross_entropy``, sometimes ``mAP`` and ``rank1`` (fractions), and more.
+        history: one mapping per epoch, as in ``metrics.jsonl``; scores are fractions.
         strips: from :func:`crosscam.report.strips.rank_strips`.
         provenance: recipe, commit, versions, command and the like, by name.
         notes: what the reader should know, one sentence each.
@@ -74,7 +71,7 @@ class ReportContent:
 
 
 def write_report(path: Path, content: ReportContent) -> None:
-    """Write the report; a report that was there is replaced only when the new one is complete.
+    """Write the report; one that was there is replaced only when the new one is complete.
 
     Raises:
         ImageError: an image of a strip that cannot be read.

@@ -52,11 +52,7 @@ def write_pair_page(
     provenance: Mapping[str, str] | None = None,
     typical: TypicalPairs | None = None,
 ) -> None:
-    """Write the page; arguments as for :func:`render_pair_page`.
-
-    Raises:
-        CrosscamError: the file cannot be written.
-    """
+    """Write the page of :func:`render_pair_page`; CrosscamError if that fails."""
     write_page(path, render_pair_page(pair, provenance or {}, typical))
 
 
@@ -64,7 +60,6 @@ def render_pair_page(pair: PairExplanation, provenance: Mapping[str, str], typic
     """The whole page as HTML text, with style and pictures inside it.
 
     Args:
-        pair: what is explained.
         provenance: how the page was made, by name.
         typical: pairs that tell which parts agree or differ beyond chance; without them, the parts' lengths tell.
     """

@@ -27,11 +27,9 @@ LIKELY, LOOK_ALIKE = "likely the same person", "look-alike"
 
 @dataclass(frozen=True, eq=False)
 class SimilarPair:
-    """Two pictures of a gallery.
+    """Two pictures of a gallery, the one that came first in front.
 
     Attributes:
-        first: the one that came first.
-        second: the other.
         distance: Euclidean distance of their descriptors.
         contributions: (L,) squared distance block by block.
         margin: how far the two are ahead of the next, in standard deviations of the similarities of all images; the
@@ -46,11 +44,7 @@ class SimilarPair:
 
     @property
     def stands_out(self) -> bool:
-        """Whether it is far enough ahead to be called likely.
-
-        The best of thousands of pairs look alike by chance, whatever the distance of one pair says. Only how far it is
-        ahead of its own rivals, among the same people at the same cameras, tells more.
-        """
+        """Whether it is far enough ahead of its rivals to be likely: the best of thousands are near by chance."""
         return self.margin >= STANDS_OUT
 
     @property
@@ -71,21 +65,16 @@ def write_pairs(
     left_out: tuple[int, int] = (0, 0),
     across: bool = True,
 ) -> None:
-    """Write the page.
+    """Write the page; CrosscamError if that fails.
 
     Args:
-        path: the HTML file.
         pairs: nearest first.
-        pictures: JPEG pictures, two for each pair in turn, None where there is none; they are shown small, and as large
-            as they are on a click.
+        pictures: JPEG pictures, two for each pair in turn, None where there is none.
         layout: blocks of the pairs' contributions.
         calibration: what the distance of a single pair means; None says nothing of it.
-        subtitle: what was compared, in a sentence.
-        notes: more sentences.
+        subtitle, notes: what was compared, in a sentence; more sentences.
         left_out: likely pairs and look-alikes that are not among ``pairs``.
         across: whether only different cameras were compared.
-    Raises:
-        CrosscamError: the file cannot be written.
     """
     profile = body_profile(np.array([p.contributions for p in pairs]).reshape(len(pairs), len(layout)), layout)
     tiles = [_tile(n, pair, pictures[2 * n : 2 * n + 2], profile) for n, pair in enumerate(pairs)]

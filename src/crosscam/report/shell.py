@@ -29,12 +29,12 @@ def html_page(
 
     Args:
         kind: what it is, in a word.
-        title, subtitle: plain text.
         sections: id to heading and content, in order; plain text is escaped, ``Markup`` is not.
         lead: below the title.
         styles: style sheets of this folder, beside ``style.css``.
     """
-    style = Markup("".join(_style(name) for name in ("style.css", *styles)))
+    folder = resources.files("crosscam.report")
+    style = Markup("".join(folder.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", *styles)))
     page = templates().get_template("page.html")
     return page.render(kind=kind, title=title, subtitle=subtitle, sections=sections, lead=lead, style=style)
 
@@ -64,14 +64,5 @@ def table_html(heads: Sequence[str], rows: Sequence[Sequence[str]], label: str) 
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write a page; one that was there is replaced only when the new one is complete.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
-    next_step = "Give a folder that can be written and has space left."
-    write_atomically(path, text, next_step=next_step)
-
-
-def _style(name: str) -> str:
-    return resources.files("crosscam.report").joinpath(name).read_text(encoding="utf-8")
+    """Write a page; one that was there is replaced only when the new one is complete. StorageError if that fails."""
+    write_atomically(path, text, next_step="Give a folder that can be written and has space left.")

@@ -22,10 +22,8 @@ class Match:
     """One gallery image in a query's ranking.
 
     Attributes:
-        sample: the gallery image.
         rank: its place, counted from 1 among the images that ranking keeps.
         distance: what it was ranked by.
-        correct: whether it shows the query's identity.
         contributions: (L,) squared Euclidean distance of the descriptors, block by block of the layout.
     """
 
@@ -42,9 +40,8 @@ class RankStrip:
 
     Attributes:
         kind: why the query was chosen.
-        query: the query image.
-        average_precision: of this query, a fraction.
-        matches: the first images of the ranking, nearest first.
+        average_precision: a fraction.
+        matches: nearest first.
         first_correct: the first right match where it comes after the last of ``matches``, else None.
         num_correct, num_ranked: right images, and all images, that ranking keeps for this query.
         layout: the blocks that the contributions stand for.
@@ -78,24 +75,20 @@ def rank_strips(
     num_easiest: int = 4,
     top: int = 10,
 ) -> list[RankStrip]:
-    """Strips of the hardest and the easiest queries, by average precision.
+    """Strips of the hardest queries, then of the easiest, by average precision; fewer where fewer queries were scored.
 
-    Each identity is shown once as long as there are others, so that one difficult person does not fill the page.
-    A query never appears twice. Gallery images are dropped as in :func:`crosscam.evaluate_ranking`: junk (pid -1),
-    and images of the query's identity *and* camera. Equal distances rank by gallery index.
+    Each identity is shown once as long as there are others, and a query never twice. Gallery images are dropped as in
+    :func:`crosscam.evaluate_ranking`: junk (pid -1), and images of the query's identity *and* camera. Equal distances
+    rank by gallery index.
 
     Args:
         dataset: its query and gallery give the Q rows and G columns.
         distances: (Q, G), smaller is closer.
         average_precision: (Q,); NaN marks a query that was not scored, which is never shown.
-        query_descriptors: (Q, D).
-        gallery_descriptors: (G, D).
+        query_descriptors, gallery_descriptors: (Q, D) and (G, D).
         layout: blocks of the descriptor.
-        num_hardest: most strips of hard queries.
-        num_easiest: most strips of easy queries.
+        num_hardest, num_easiest: most strips of either kind.
         top: images in a strip.
-    Returns:
-        Hardest first, then the easiest; fewer where fewer queries were scored.
     Raises:
         ValueError: arrays that do not fit the data set, or a negative count.
     """
@@ -111,14 +104,12 @@ def rank_strips(
     scored = np.flatnonzero(~np.isnan(average_precision))
     rising = scored[np.argsort(average_precision[scored], kind="stable")]
     falling = scored[np.argsort(-average_precision[scored], kind="stable")]
-    pids = pids_of(dataset.query)
+    pids, asked = pids_of(dataset.query), query_descriptors
     hardest = distinct_first(rising, pids, num_hardest, ())
     easiest = distinct_first(falling, pids, num_easiest, hardest)
     chosen: list[tuple[Kind, int]] = [*(("hardest", q) for q in hardest), *(("easiest", q) for q in easiest)]
     return [
-        query_strip(
-            dataset, q, kind, distances[q], average_precision[q], query_descriptors[q], gallery_descriptors, layout, top
-        )
+        query_strip(dataset, q, kind, distances[q], average_precision[q], asked[q], gallery_descriptors, layout, top)
         for kind, q in chosen
     ]
 
@@ -134,46 +125,12 @@ def query_strip(
     layout: Layout,
     top: int,
 ) -> RankStrip:
-    """The strip of one query, as :func:`rank_strips` makes it.
-
-    Args:
-        dataset: its query ``q`` is shown.
-        q: index of the query.
-        kind: why it was chosen.
-        distances: (G,) of this query.
-        average_precision: of this query.
-        query_descriptor: (D,).
-        gallery_descriptors: (G, D).
-        layout: blocks of the descriptor.
-        top: images in the strip.
-    """
-    matches, beyond, num_correct, num_ranked = _rank_one(
-        dataset, q, distances, query_descriptor, gallery_descriptors, layout, top
-    )
-    return RankStrip(kind, dataset.query[q], float(average_precision), matches, beyond, num_correct, num_ranked, layout)
-
-
-def kept_gallery(dataset: ReidDataset, query: Sample) -> NDArray[np.bool_]:
-    """(G,) which gallery images ranking keeps for this query."""
-    pids, camids = pids_of(dataset.gallery), camids_of(dataset.gallery)
-    kept: NDArray[np.bool_] = ((pids != query.pid) | (camids != query.camid)) & (pids != JUNK_PID)
-    return kept
-
-
-def _rank_one(
-    dataset: ReidDataset,
-    q: int,
-    distances: NDArray[np.floating],
-    query_descriptor: NDArray[np.floating],
-    gallery_descriptors: NDArray[np.floating],
-    layout: Layout,
-    top: int,
-) -> tuple[tuple[Match, ...], Match | None, int, int]:
-    """The first matches of a query, its first right match beyond them, and the counts of right and ranked images."""
-    query = dataset.query[q]
-    kept = np.flatnonzero(kept_gallery(dataset, query))
+    """The strip of query number ``q``, as :func:`rank_strips` makes it, from its (G,) distances and (D,) descriptor."""
+    query, pids = dataset.query[q], pids_of(dataset.gallery)
+    seen_again = (pids == query.pid) & (camids_of(dataset.gallery) == query.camid)
+    kept = np.flatnonzero(~seen_again & (pids != JUNK_PID))
     order = kept[np.argsort(distances[kept], kind="stable")]
-    correct = pids_of(dataset.gallery)[order] == query.pid
+    correct = pids[order] == query.pid
     right = np.flatnonzero(correct)
     shown = list(range(min(top, len(order))))
     beyond = bool(len(right)) and int(right[0]) >= top
@@ -181,17 +138,11 @@ def _rank_one(
         shown.append(int(right[0]))
     contributions = part_contributions(query_descriptor, gallery_descriptors[order[shown]], layout)
     matches = [
-        Match(
-            dataset.gallery[order[place]],
-            place + 1,
-            float(distances[order[place]]),
-            bool(correct[place]),
-            contributions[n],
-        )
-        for n, place in enumerate(shown)
+        Match(dataset.gallery[i], place + 1, float(distances[i]), bool(correct[place]), contributions[n])
+        for n, (place, i) in enumerate(zip(shown, order[shown], strict=True))
     ]
     last = matches.pop() if beyond else None
-    return tuple(matches), last, len(right), len(order)
+    return RankStrip(kind, query, float(average_precision), tuple(matches), last, len(right), len(order), layout)
 
 
 def distinct_first(order: Iterable[int], pids: NDArray[np.int64], count: int, taken: Iterable[int] = ()) -> list[int]:
@@ -209,12 +160,10 @@ def distinct_first(order: Iterable[int], pids: NDArray[np.int64], count: int, ta
 
 
 def _check_shape(name: str, array: NDArray[np.floating], shape: tuple[int, ...]) -> None:
-    """Refuse an array that does not fit the data set."""
     if array.shape != shape:
         raise ArgumentError(f"{name} must have shape {shape} for this data set, found {array.shape}.")
 
 
 def _check_rows(name: str, array: NDArray[np.floating], rows: int) -> None:
-    """Refuse descriptors that are not one row per image."""
     if array.ndim != 2 or len(array) != rows:
         raise ArgumentError(f"{name} must be ({rows}, D) for this data set, found shape {array.shape}.")

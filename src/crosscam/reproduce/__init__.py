@@ -17,9 +17,4 @@ __getattr__, __dir__ = lazily(
         "reproduce.study": "Study",
     },
 )
-__all__ = [
-    "NamedModel",
-    "Study",
-    "figure_activation",
-    "figure_strips",
-]
+__all__ = ["NamedModel", "Study", "figure_activation", "figure_strips"]

@@ -1,7 +1,6 @@
 """The paper's claim, tested on purpose: do the relation module and GCP help more, the more people share a garment?
 
-The paper argues that a part alone cannot tell people apart who are alike in that part, and that knowing the other parts
-mends it. Drawn people make this a dial: the share of them who wear exactly the same upper or lower garment as others.
+Drawn people make this a dial: the share of them who wear exactly the same upper or lower garment as others.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.metrics.intervals import Interval, mean_interval, paired_difference
 from crosscam.report.curves import Series, line_chart
 from crosscam.report.shell import fragment
-from crosscam.reproduce.paper_rows import ROWS
-from crosscam.reproduce.study import Budget, Study
+from crosscam.reproduce.paper_rows import ROWS, Budget
+from crosscam.reproduce.study import Study
 from crosscam.reproduce.tables import Table, Value, percent, signed
 from crosscam.system.files import folder_in_place, make_folder
 from crosscam.system.locks import held
@@ -56,11 +55,7 @@ class Collision:
 def fill(
     folder: Path, plan: Collision, listen: Callable[[str], Listeners | None] | None = None
 ) -> dict[float, list[Study]]:
-    """Draw, train and score what is missing.
-
-    Returns:
-        For each dial its studies, one a draw.
-    """
+    """Draw, train and score what is missing: for each dial its studies, one a draw."""
     studies: dict[float, list[Study]] = {dial: [] for dial in DIALS}
     for draw in range(plan.draws):
         for dial in DIALS:
@@ -111,32 +106,19 @@ def _feature(studies: Sequence[Study], row: str, names: Sequence[str]) -> _Featu
     return _Feature(np.concatenate(ap)[None], np.concatenate(pids))
 
 
-@dataclass(frozen=True)
-class _Line:
-    """One line of the table and of the plot: a feature at each dial."""
-
-    name: str
-    values: tuple[Interval, ...]
+Lines = dict[str, tuple[Interval, ...]]
 
 
-@dataclass(frozen=True)
-class _Gap:
-    """A difference of two lines at each dial, paired."""
-
-    name: str
-    values: tuple[Interval, ...]
-
-    @property
-    def growth(self) -> Interval:
-        """Gap at the last dial less that at the first; the two are of different people, so their errors add."""
-        first, last = self.values[0], self.values[-1]
-        error = 1.96 * math.hypot(*((v.high - v.low) / 3.92 for v in (first, last)))
-        value = last.value - first.value
-        return Interval(value, value - error, value + error)
+def growth(gaps: Sequence[Interval]) -> Interval:
+    """Gap at the last dial less that at the first; the two are of different people, so their errors add."""
+    first, last = gaps[0], gaps[-1]
+    error = 1.96 * math.hypot(*((v.high - v.low) / 3.92 for v in (first, last)))
+    value = last.value - first.value
+    return Interval(value, value - error, value + error)
 
 
-def measure(studies: dict[float, list[Study]]) -> tuple[list[_Line], list[_Gap]]:
-    """All lines and gaps of the study."""
+def measure(studies: dict[float, list[Study]]) -> tuple[Lines, Lines]:
+    """Scores of each feature at each dial, and the paired differences between features."""
     kinds = {"one stripe": STRIPES, "all stripes": ("all-local",)}
     wanted = {
         f"{kind}, {'with' if row == WITH else 'without'} RM": (row, names)
@@ -145,13 +127,13 @@ def measure(studies: dict[float, list[Study]]) -> tuple[list[_Line], list[_Gap]]
     }
     wanted |= {pooling: (row, ("p6.global",)) for row, pooling in POOLINGS.items()}
     found = {name: [_feature(studies[dial], row, names) for dial in DIALS] for name, (row, names) in wanted.items()}
-    lines = [_Line(name, tuple(mean_interval(f.ap, f.pids) for f in features)) for name, features in found.items()]
+    lines = {name: tuple(mean_interval(f.ap, f.pids) for f in features) for name, features in found.items()}
     pairs = {f"relation module, {kind}": (f"{kind}, with RM", f"{kind}, without RM") for kind in kinds}
     pairs |= {f"GCP against {other}": ("GCP", other) for other in ("GAP", "GMP", "GAP+GMP")}
-    gaps = [
-        _Gap(name, tuple(paired_difference(a.ap, b.ap, a.pids) for a, b in zip(found[x], found[y], strict=True)))
+    gaps = {
+        name: tuple(paired_difference(a.ap, b.ap, a.pids) for a, b in zip(found[x], found[y], strict=True))
         for name, (x, y) in pairs.items()
-    ]
+    }
     return lines, gaps
 
 
@@ -172,61 +154,44 @@ def collision_tables(studies: dict[float, list[Study]], plan: Collision) -> list
         "collision",
         "Shared garments: single features",
         ("feature", *(f"collide {dial}" for dial in dials)),
-        tuple((line.name, *(_value(v) for v in line.values)) for line in lines),
-        tuple({"feature": line.name, **_record(dials, line.values)} for line in lines),
+        tuple((name, *(_value(v) for v in values)) for name, values in lines.items()),
+        tuple({"feature": name, **_record(dials, values)} for name, values in lines.items()),
         notes,
     )
     return [_gap_table(gaps, dials), scores]
 
 
-def _gap_table(gaps: Sequence[_Gap], dials: Sequence[str]) -> Table:
+def _gap_table(gaps: Lines, dials: Sequence[str]) -> Table:
     """How the gaps grow from dial to dial."""
-    return Table(
-        "collision-gaps",
-        "Shared garments: what the relation module and GCP bring",
-        (
-            "difference of mAP",
-            *(f"collide {dial}" for dial in dials),
-            f"growth from {dials[0]} to {dials[-1]}",
-            "verdict",
-        ),
-        tuple((g.name, *(signed(v) for v in g.values), signed(g.growth), verdict(g)) for g in gaps),
-        tuple(
-            {
-                "difference": g.name,
-                "verdict": verdict(g),
-                **_record(dials, g.values),
-                "growth": g.growth.value,
-                "growth_low": g.growth.low,
-                "growth_high": g.growth.high,
-            }
-            for g in gaps
-        ),
-    )
+    growths = f"growth from {dials[0]} to {dials[-1]}"
+    heads = ("difference of mAP", *(f"collide {dial}" for dial in dials), growths, "verdict")
+    cells, records = [], []
+    for name, values in gaps.items():
+        grown = growth(values)
+        said = verdict(grown)
+        cells.append((name, *map(signed, values), signed(grown), said))
+        ends = {"growth": grown.value, "growth_low": grown.low, "growth_high": grown.high}
+        records.append({"difference": name, "verdict": said, **_record(dials, values), **ends})
+    title = "Shared garments: what the relation module and GCP bring"
+    return Table("collision-gaps", title, heads, tuple(cells), tuple(records))
 
 
-def verdict(gap: _Gap) -> str:
-    """Whether the gap grows with the dial, in words."""
-    growth = gap.growth
+def verdict(growth: Interval) -> str:
+    """Whether a gap grows with the dial, in words."""
     return "grows" if growth.low > 0 else "shrinks" if growth.high < 0 else "no change beyond chance"
 
 
 def collision_charts(studies: dict[float, list[Study]]) -> Markup:
     """The lines of both arguments with error bars, as HTML."""
-    lines, _ = measure(studies)
-    charts = []
+    lines = list(measure(studies)[0].items())
+    charts, shares = [], [100 * dial for dial in DIALS]
     for title, chosen in (
         ("Local features: without and with the relation module", lines[:4]),
         ("Global features by pooling", lines[4:]),
     ):
         series = [
-            Series(
-                line.name,
-                [100 * dial for dial in DIALS],
-                [100 * v.value for v in line.values],
-                [(100 * v.low, 100 * v.high) for v in line.values],
-            )
-            for line in chosen
+            Series(name, shares, [100 * v.value for v in values], [(100 * v.low, 100 * v.high) for v in values])
+            for name, values in chosen
         ]
         charts.append(line_chart(series, title=title, x_label="people who share a garment, %", y_label="mAP, %"))
     return fragment("report.html", "charts", charts=charts)

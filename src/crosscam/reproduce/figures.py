@@ -24,7 +24,7 @@ from crosscam.data.records import ReidDataset, pids_of, ranked
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError
 from crosscam.experiments.scoring import Scored, TestImages
-from crosscam.explain.activation import PartFocus, activation_maps, part_focus, stripe_block
+from crosscam.explain.activation import activation_maps, part_focus, stripe_block
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Recipe
 from crosscam.report.comparison import ComparedQuery, ModelRow, QueryMap, comparison_html, contact_picture
@@ -52,24 +52,14 @@ class NamedModel:
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """A finished figure.
-
-    Attributes:
-        html: a page that needs nothing but a browser.
-        picture: the same as one RGB image.
-        data: the numbers, JSON-ready.
-    """
+    """A finished figure: a self-contained page, the same as one RGB image, and the numbers, JSON-ready."""
 
     html: str
     picture: Image.Image
     data: dict[str, Any]
 
     def write(self, folder: Path, name: str) -> None:
-        """Write ``name.html``, ``name.png`` and ``name.json`` into a folder.
-
-        Raises:
-            CrosscamError: a file cannot be written.
-        """
+        """Write ``name.html``, ``name.png`` and ``name.json`` into a folder; CrosscamError if that fails."""
         write_page(folder / f"{name}.html", self.html)
         write_atomically(folder / f"{name}.png", lambda path: self.picture.save(path, "PNG", optimize=True))
         write_atomically(folder / f"{name}.json", json.dumps(self.data, indent=2) + "\n")
@@ -90,9 +80,8 @@ def figure_strips(
     Args:
         models: in the order of the rows.
         dataset: query and gallery.
-        queries: how many; see :func:`choose_queries`.
-        top: matches of each.
-        seed: of the random ones.
+        queries, seed: see :func:`choose_queries`.
+        top: matches of each query.
         title: of the page.
         listener: told what is going on.
     Raises:
@@ -130,13 +119,9 @@ def figure_activation(
     Args:
         one_vs_rest: a model with ``relation="one_vs_rest"``.
         rest_only: a model with ``relation="rest_only"``.
-        dataset: query and gallery.
         part: i, counted from 1 as in the paper.
         num_parts: the scale, one that both models have.
-        queries: how many to show; see :func:`choose_queries`.
-        top: matches of each.
-        seed: of the random ones, and of the bootstrap.
-        listener: told what is going on.
+        dataset, queries, top, seed, listener: see :func:`figure_strips`; the bootstrap takes the seed, too.
     Raises:
         DataError: no query or gallery, or an image that cannot be read.
         ValueError: a model without that relation or that part.
@@ -145,7 +130,11 @@ def figure_activation(
     blocks = [stripe_block(m.model, num_parts, part - 1) for m in models]
     scored = _score_all(models, dataset, listener)
     dataset = ranked(dataset)
-    focus = [_focus(named, dataset, num_parts, part, listener) for named in models]
+    focus = []
+    for named in models:
+        _tell(listener, f"looking where {named.name} looks")
+        batches, flip = _batches(named, dataset), named.recipe.evaluation.flip
+        focus.append(part_focus(named.model, batches, num_parts, part - 1, flip=flip))
     chosen = choose_queries(_precisions(scored), pids_of(dataset.query), queries, seed)
     entries = []
     for q, kind in chosen:
@@ -173,20 +162,12 @@ FOCUS_WORDS = (
 )
 
 
-def _focus(named: NamedModel, dataset: ReidDataset, num_parts: int, part: int, listener: Listener | None) -> PartFocus:
-    """Where a model's relation of one part looks, over all queries."""
-    _tell(listener, f"looking where {named.name} looks")
-    flip = named.recipe.evaluation.flip
-    return part_focus(named.model, _batches(named, dataset), num_parts, part - 1, flip=flip)
-
-
 def choose_queries(
     average_precision: NDArray[np.float64], pids: NDArray[np.int64], count: int, seed: int
 ) -> list[tuple[int, Kind]]:
-    """Queries to show: half of them where the models differ most, the others at random.
+    """Queries to show: half of them where the models differ most, whichever wins, the others at random.
 
-    The first half shows what the difference between the models looks like, whichever of them wins; the second what is
-    ordinary. Each identity comes once while there are others. Queries that were not scored are never shown.
+    Each identity comes once while there are others. Queries that were not scored are never shown.
 
     Args:
         average_precision: (M, Q) of each model; NaN marks a query that was not scored.

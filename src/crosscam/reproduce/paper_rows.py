@@ -21,14 +21,37 @@ Scale = Literal["paper", "small", "lite"]
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What every row of a study gets alike.
+
+    Attributes:
+        scale: ``"paper"``: the systems' own recipes; ``"small"``, and ``"lite"`` from ImageNet: the same systems at a
+            size that a CPU trains, see :func:`crosscam.recipes.baseline_recipes.scaled_down`.
+        epochs: of the small scales.
+        overrides: settings, ``name=value`` each, that are changed in every recipe that has them.
+    """
+
+    scale: Scale = "paper"
+    epochs: int = 10
+    overrides: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if self.scale == "paper":
+            size = "the systems' own recipes"
+        else:
+            network = "MobileNetV2 from ImageNet" if self.scale == "lite" else "half-width ResNet-18"
+            size = f"{network}, {self.epochs} epochs, one optimizer for all"
+        return f"{size}; {', '.join(self.overrides)}" if self.overrides else size
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of Table 1 or 2.
 
     Attributes:
-        name: of the row and of its folder; rows that stand in both tables have one name, and are trained once.
+        name: of the row and its folder; rows of one name stand in both tables and are trained once.
         label: as the table prints it.
-        recipe: at the paper's size.
-        dim: length of the descriptor at the paper's size, as the table prints it.
+        recipe, dim: at the paper's size; length of the descriptor as the table prints it.
         published: the paper's scores by data set; empty for a row that the paper does not have.
         marks: further columns, by their heads.
     """
@@ -43,13 +66,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Claim:
-    """A difference between two rows that the paper argues with, on Market-1501.
-
-    Attributes:
-        text: what is claimed to help.
-        better, worse: names of the rows.
-        mAP, rank1: the printed difference, in points of per cent.
-    """
+    """A gain of row ``better`` over row ``worse`` that the paper prints for Market-1501, in points of per cent."""
 
     text: str
     better: str
@@ -103,9 +120,8 @@ def _ablation(name: str, model: RRIDModel, dim: int) -> Row:
 def _equal_share(model: RRIDModel) -> float:
     """lambda for a row, such that the cross-entropy weighs as much for each feature of the descriptor as in RRID.
 
-    The authors' code has three classifiers for each feature of RRID (of q, of p and of r; of q0, of the maximum and of
-    the contrast), but one where a part of it is taken out, so that with one lambda for all a row without the relation
-    module would also be classified less.
+    RRID has three classifiers for each feature, a row without a part of it only one: with one lambda for all, it would
+    also be classified less.
     """
     features, classifiers = 0, 0
     for num_parts in model.scales:
@@ -159,42 +175,30 @@ CLAIMS = (
 ROWS: dict[str, Row] = {row.name: row for row in (*TABLE1, *TABLE2)}
 
 
-def recipe_of(row: Row, scale: Scale, epochs: int, seed: int, overrides: tuple[str, ...]) -> Recipe:
-    """The recipe that is trained for a row.
+def recipe_of(row: Row, budget: Budget, seed: int) -> Recipe:
+    """The recipe that is trained for a row; overrides that its system has no use for are left out.
 
-    Args:
-        row: one of ``ROWS``.
-        scale: ``"paper"``: the recipe as it is; ``"small"``, and ``"lite"`` from ImageNet: see
-            :func:`crosscam.recipes.baseline_recipes.scaled_down`.
-        epochs: of the small scales.
-        seed: of this training.
-        overrides: ``name=value`` each, applied last, to every row alike; those that change nothing in this row's system
-            are left out, see :func:`skipped_overrides`.
     Raises:
         RecipeError: an override that does not fit.
     """
-    recipe, _ = _overridden(row, scale, epochs, overrides)
+    recipe, _ = _overridden(row, budget)
     return with_settings(recipe, [f"train.seed={seed}"])
 
 
-def skipped_overrides(row: Row, scale: Scale, epochs: int, overrides: tuple[str, ...]) -> list[str]:
+def skipped_overrides(row: Row, budget: Budget) -> list[str]:
     """The overrides that a row's system has no use for."""
-    return _overridden(row, scale, epochs, overrides)[1]
+    return _overridden(row, budget)[1]
 
 
-def check_overrides(rows: Sequence[Row], scale: Scale, epochs: int, overrides: tuple[str, ...]) -> None:
-    """Whether every override fits every row that has the setting, and some row has it.
-
-    Raises:
-        RecipeError: it does not; the message names the row.
-    """
+def check_overrides(rows: Sequence[Row], budget: Budget) -> None:
+    """Refuse (RecipeError) an override that does not fit a row that has the setting, or that no row has."""
     skipped = []
     for row in rows:
         try:
-            skipped.append(set(skipped_overrides(row, scale, epochs, overrides)))
+            skipped.append(set(skipped_overrides(row, budget)))
         except RecipeError as error:
             raise RecipeError(f"Row {row.name}: {error}") from error
-    nowhere = [o for o in overrides if skipped and all(o in s for s in skipped)]
+    nowhere = [o for o in budget.overrides if skipped and all(o in s for s in skipped)]
     if nowhere:
         try:
             _ = with_settings(rows[0].recipe, [nowhere[0]])
@@ -206,12 +210,12 @@ def check_overrides(rows: Sequence[Row], scale: Scale, epochs: int, overrides: t
         raise RecipeError(f"--recipe-override {nowhere[0]} changes nothing in any row ({names}).{why}")
 
 
-def _overridden(row: Row, scale: Scale, epochs: int, overrides: tuple[str, ...]) -> tuple[Recipe, list[str]]:
-    recipe = row.recipe if scale == "paper" else scaled_down(row.recipe, epochs, imagenet=scale == "lite")
-    kept = list(overrides)
+def _overridden(row: Row, budget: Budget) -> tuple[Recipe, list[str]]:
+    scale, kept = budget.scale, list(budget.overrides)
+    recipe = row.recipe if scale == "paper" else scaled_down(row.recipe, budget.epochs, imagenet=scale == "lite")
     while True:
         # All at once: one override may be what gives another its effect.
         try:
-            return with_settings(recipe, kept, once=True), [o for o in overrides if o not in kept]
+            return with_settings(recipe, kept, once=True), [o for o in budget.overrides if o not in kept]
         except UnusedSettingError as error:
             kept = [o for o in kept if o.partition("=")[0] != error.setting]

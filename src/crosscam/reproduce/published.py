@@ -1,7 +1,6 @@
 """The numbers that the paper prints.
 
-Source: Park & Ham, "Relation Network for Person Re-identification", AAAI 2020: Tables 1 to 4, and the section
-"One-vs.-rest relation".
+Source: Park & Ham, "Relation Network for Person Re-identification", AAAI 2020: Tables 1 to 4, "One-vs.-rest relation".
 """
 
 from __future__ import annotations

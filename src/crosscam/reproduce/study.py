@@ -1,9 +1,8 @@
 """A study: a folder in which rows are trained and scored, seed by seed; what is there is never made again.
 
-``STUDY/study.json`` says on which data and at which scale; ``STUDY/ROW/seedN`` is an ordinary run folder with two files
-more: ``queries.npz`` (average precision and rank of the first match, query by query) and, last of all, ``result.json``.
-So a study that is stopped anywhere goes on where it was, and several processes may work on one: each row is held by a
-lock while it is made.
+``STUDY/study.json`` says on which data and at which scale; ``STUDY/ROW/seedN`` is an ordinary run folder with
+``queries.npz`` (average precision and rank of the first match, query by query) and, written last, ``result.json``. A
+study goes on where it was stopped, and several processes may work on one: a lock holds each row while it is made.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
 from crosscam.recipes.checkpoint import check_same_training, load_recipe
 from crosscam.recipes.recipe import Recipe
-from crosscam.reproduce.paper_rows import Row, Scale, check_overrides, recipe_of, skipped_overrides
+from crosscam.reproduce.paper_rows import Budget, Row, check_overrides, recipe_of
 from crosscam.system.files import make_folder, write_atomically
 from crosscam.system.locks import held, only_writer
 from crosscam.system.text import parse_json
@@ -43,37 +42,11 @@ COLLAPSE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Budget:
-    """What every row of a study gets alike.
-
-    Attributes:
-        scale: ``"paper"``: the systems' own recipes; ``"small"``: the same systems at a size that a CPU trains;
-            ``"lite"``: likewise, from ImageNet.
-        epochs: of the small scales.
-        overrides: settings that are changed in every recipe, ``name=value`` each.
-    """
-
-    scale: Scale = "paper"
-    epochs: int = 10
-    overrides: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        if self.scale == "paper":
-            size = "the systems' own recipes"
-        else:
-            network = "MobileNetV2 from ImageNet" if self.scale == "lite" else "half-width ResNet-18"
-            size = f"{network}, {self.epochs} epochs, one optimizer for all"
-        return f"{size}; {', '.join(self.overrides)}" if self.overrides else size
-
-
-@dataclass(frozen=True)
 class Trained:
     """What stands beside a published number.
 
     Attributes:
-        start: backbone and first weights.
-        size: height and width of the input.
-        steps: optimizer steps.
+        start, size, steps: backbone and first weights; height and width of the input; optimizer steps.
         collapsed: whether the last epoch's triplet loss is within a tenth of what it is where all images are alike.
     """
 
@@ -91,13 +64,9 @@ class RowResult:
     """One row, one seed, scored.
 
     Attributes:
-        row: name of the row.
-        seed: its seed.
         values: what ``result.json`` holds.
-        average_precision: (Q,) for each name: ``"whole"`` for the descriptor, and the names of
-            :func:`features_of`; NaN if skipped.
+        average_precision: (Q,) for each name: ``"whole"`` and those of :func:`features_of`; NaN if skipped.
         first_match: (Q,) likewise, rank of the first match, 0 if skipped.
-        trained: what the training was.
     """
 
     row: str
@@ -109,12 +78,8 @@ class RowResult:
 
 
 class Study:
-    """The folder of a study.
+    """The folder of a study, made where it is not there.
 
-    Args:
-        folder: where; it is made.
-        dataset: what is trained on and tested.
-        budget: what every row gets.
     Raises:
         CheckpointError: the folder holds a study of other data or another budget.
     """
@@ -137,37 +102,16 @@ class Study:
                     "Go on with the same settings, or choose another folder with --out."
                 )
 
-    def check(self, rows: Sequence[Row]) -> None:
-        """Whether the budget's overrides fit all rows, before one is trained.
-
-        Raises:
-            RecipeError: one does not.
-        """
-        check_overrides(rows, self.budget.scale, self.budget.epochs, self.budget.overrides)
-
-    def skipped(self, row: Row) -> list[str]:
-        """The budget's overrides that change nothing in a row's system."""
-        return skipped_overrides(row, self.budget.scale, self.budget.epochs, self.budget.overrides)
-
-    def recipe(self, row: Row, seed: int) -> Recipe:
-        """What is trained for a row."""
-        return recipe_of(row, self.budget.scale, self.budget.epochs, seed, self.budget.overrides)
-
     def run_folder(self, row: str, seed: int) -> Path:
         """The run folder of a row and seed."""
         return self.folder / row / f"seed{seed}"
 
     def fill(self, rows: Sequence[Row], seeds: int, listen: Callable[[str], Listeners | None] | None = None) -> None:
-        """Train and score what is missing, all rows of one seed before the next seed.
+        """Train and score what is missing, all rows of a seed before the next; ``listen`` makes listeners from a name.
 
         What another process is making is left to it, and waited for at the end.
-
-        Args:
-            rows: which.
-            seeds: how many; 0, 1, ...
-            listen: gives the listeners of a training, from its name.
         """
-        self.check(rows)
+        check_overrides(rows, self.budget)
         wanted = [(row, seed) for seed in range(seeds) for row in rows]
         busy = [(row, seed) for row, seed in wanted if not self._make(row, seed, listen, wait=False)]
         for row, seed in busy:
@@ -176,7 +120,7 @@ class Study:
     def _make(self, row: Row, seed: int, listen: Callable[[str], Listeners | None] | None, *, wait: bool) -> bool:
         """Make one result if it is not there; whether it is there now."""
         folder = self.run_folder(row.name, seed)
-        recipe = self.recipe(row, seed)
+        recipe = recipe_of(row, self.budget, seed)
         if (folder / RESULT).exists():
             check_same_training(folder, recipe, self.dataset.fingerprint())
             return True
@@ -217,12 +161,7 @@ class Study:
 
 
 def trained_of(folder: Path, num_blocks: int) -> Trained:
-    """What the training of a run folder was, from its recipe and history.
-
-    Args:
-        folder: the run folder.
-        num_blocks: of the descriptor.
-    """
+    """What the training of a run folder was, from its recipe and history; ``num_blocks`` of the descriptor."""
     recipe, last = load_recipe(folder), last_epoch(folder)
     backbone = getattr(recipe.model, "backbone", f"{recipe.model.system}'s own network")
     first = recipe.train.start or getattr(recipe.model, "pretrained", None)
@@ -235,11 +174,7 @@ def trained_of(folder: Path, num_blocks: int) -> Trained:
 def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrained: bool) -> None:
     """Score a trained run folder by its whole descriptor and by each block alone, and write it down.
 
-    Args:
-        folder: the run folder.
-        recipe: its recipe.
-        dataset: its query and gallery.
-        with_untrained: score the network before its first step, too.
+    ``with_untrained`` scores the network before its first step, too.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_model(folder, recipe).to(device)
@@ -272,11 +207,7 @@ def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrai
 
 
 def last_epoch(folder: Path) -> dict[str, float]:
-    """What a training wrote down of its last epoch.
-
-    Raises:
-        CheckpointError: nothing, or not all of it.
-    """
+    """What a training wrote down of its last epoch; CheckpointError if that is not all of it."""
     history = read_history(folder)
     if not history or not {"step", "triplet", "cpu_seconds"} <= set(history[-1]):
         raise CheckpointError(
@@ -313,11 +244,7 @@ def save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON document of a study.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
+    """A JSON document of a study; CheckpointError if it cannot be read."""
     try:
         values = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
@@ -330,11 +257,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_arrays(path: Path, result: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a study's .npz file, each compared with the archive's own checksum.
 
-    Args:
-        path: the file.
-        result: what to remove so that it is made again.
     Raises:
-        CheckpointError: it cannot be read.
+        CheckpointError: it cannot be read; ``result`` is what to remove so that it is made again.
     """
     try:
         with np.load(path) as arrays:

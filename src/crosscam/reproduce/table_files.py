@@ -19,16 +19,11 @@ from crosscam.system.files import write_atomically
 def write_tables(
     folder: Path, name: str, tables: Sequence[Table], provenance: Mapping[str, str], figures: Markup = NOTHING
 ) -> list[Path]:
-    """Write ``NAME.md``, ``NAME.json`` and ``NAME.html`` with all tables, and a CSV file for each table.
+    """Write ``NAME.md``, ``NAME.json`` and ``NAME.html`` with all tables, and a CSV file for each; returns the files.
 
     Args:
-        folder: where; it is made.
-        name: of the files.
-        tables: at least one.
         provenance: what made them, by name.
         figures: what the page shows above the tables.
-    Returns:
-        The files.
     Raises:
         StorageError: they cannot be written.
     """

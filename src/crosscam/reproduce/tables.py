@@ -12,7 +12,7 @@ from crosscam.data.records import pids_of, ranked
 from crosscam.metrics.intervals import Interval, mean_interval, paired_difference
 from crosscam.recipes.choices import RRIDLoss
 from crosscam.reproduce import published
-from crosscam.reproduce.paper_rows import CLAIMS, TABLE1, TABLE2, Row
+from crosscam.reproduce.paper_rows import CLAIMS, TABLE1, TABLE2, Row, skipped_overrides
 from crosscam.reproduce.published import Published, published_column
 from crosscam.reproduce.study import WHOLE, RowResult, Study
 
@@ -40,7 +40,7 @@ def notes_of(study: Study, rows: Sequence[Row]) -> tuple[str, ...]:
     notes += _trainings(study, rows)
     notes += _lambdas(rows)
     # Of rows that were trained: another one's system need not take these overrides at all.
-    skipped = {row.name: study.skipped(row) for row in rows if study.results(row.name)}
+    skipped = {row.name: skipped_overrides(row, study.budget) for row in rows if study.results(row.name)}
     if any(skipped.values()):
         stated = "; ".join(f"{name} without {', '.join(found)}" for name, found in skipped.items() if found)
         notes.append(f"Overrides that a row's system does not have were left out: {stated}.")
@@ -93,11 +93,9 @@ class Table:
     """A table twice: as it is read, and as values.
 
     Attributes:
-        name: for file names.
-        title: one line.
-        heads: of the columns.
+        name, title: for file names; one line.
         cells: one list a row, as texts.
-        records: one mapping a row, the same with plain values; scores are fractions.
+        records: the same rows as plain values; scores are fractions.
         notes: what a reader must know, one sentence each.
         expendable: heads of the columns that a narrow terminal may leave out, the first of them first.
     """
@@ -152,24 +150,12 @@ def score_table(study: Study, name: str, title: str, rows: Sequence[Row], agains
     base = _scores(study, reference) if reference else None
     column = published_column(study.dataset.name)
     marks = list(rows[0].marks)
-    heads = (
-        *(["method"] if not marks else ["row", *marks]),
-        "F-dim",
-        "published mAP",
-        "published rank-1",
-        "mAP",
-        "rank-1",
-        f"mAP against {against}",
-        "untrained mAP",
-        "seeds",
-        "input",
-        "numbers",
-        "CPU-min",
-    )
+    printed = (*(["row", *marks] if marks else ["method"]), "F-dim", "published mAP", "published rank-1")
+    measured = ("mAP", "rank-1", f"mAP against {against}", "untrained mAP", "seeds", "input", "numbers", "CPU-min")
     lines = [_score_line(study, row, base, against, column) for row in rows]
     cells, records = tuple(c for c, _ in lines), tuple(r for _, r in lines)
     expendable = ("numbers", "input", "CPU-min", *marks, "F-dim", "untrained mAP", "seeds")
-    return Table(name, title, heads, cells, records, notes_of(study, rows), expendable)
+    return Table(name, title, (*printed, *measured), cells, records, notes_of(study, rows), expendable)
 
 
 def _score_line(
@@ -225,10 +211,8 @@ def claims_table(study: Study) -> Table:
             for name in ("mAP", "rank1")
         )
         seeds, rows = f"{len(better)}, {len(worse)}", f"{claim.better} − {claim.worse}"
-        published_change = f"+{claim.mAP:.1f}", f"+{claim.rank1:.1f}"
-        cells.append(
-            (claim.text, rows, published_change[0], signed(precision), published_change[1], signed(rank1), seeds)
-        )
+        scores = f"+{claim.mAP:.1f}", signed(precision), f"+{claim.rank1:.1f}", signed(rank1)
+        cells.append((claim.text, rows, *scores, seeds))
         records.append(
             {
                 "claim": claim.text,

@@ -34,7 +34,7 @@ ALL, HALF = "all", "halves"
 
 
 def read_exam(path: Path) -> dict[str, list[ReidDataset]]:
-    """The rankings that an exam is made of: one under ``"all"`` and, for VIPeR, its ten halves under ``"halves"``.
+    """The rankings of an exam: one under ``"all"`` and, for VIPeR, its ten halves under ``"halves"``.
 
     Raises:
         DataError: no query or no gallery.
