@@ -39,7 +39,6 @@ class Adapt:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Cluster, learn, tell."""
         recipe = recipe_for(self.run_folder, self.set)
         out = self.out or Path("runs") / recipe.name
         check_folder(out)

@@ -59,7 +59,6 @@ class Calibrate:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Describe, count pairs, save."""
         out = self.out or output_of(self.run_folder, "calibration.json")
         check_file(out)
         if self.gallery is None:
@@ -76,7 +75,6 @@ class Calibrate:
             check_calibration(dataset.name, *labels, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
         except DataError as error:
             raise DataError(f"{error}{self._more_pictures()}") from error
-        out = self.out or output_of(self.run_folder, "calibration.json")
         with only_writer(out), bars(self.general.json) as progress:
             shared = overlap(
                 load_trained_on(self.run_folder),

@@ -17,13 +17,7 @@ class Runnable(Protocol):
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command is, and what it is for.
-
-    Attributes:
-        module: its file in this folder.
-        name: its class there, a frozen dataclass of options with a ``run`` method.
-        purpose: one sentence for the list of commands; the first paragraph of the class's docstring.
-    """
+    """Where a command is, and what it is for: its file here, its class there, and that docstring's first paragraph."""
 
     module: str
     name: str

@@ -29,7 +29,6 @@ class Completion:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Print the script."""
         with contextlib.suppress(SystemExit):
             tyro.cli(
                 _all_of(COMMANDS),

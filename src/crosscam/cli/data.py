@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from tyro.conf import Positional, arg
 
-from crosscam.cli.options import General, Reading, Unset
+from crosscam.cli.options import General, Reading, Unset, tell_notes
 from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
 from crosscam.data.datasets.generalization import generalize
 from crosscam.data.datasets.holdout import holdout
@@ -41,7 +41,6 @@ class Doctor:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Examine and show."""
         with bars(self.general.json) as progress:
             dataset = self.reading.read(self.path, pictures=True)
             found = examine_dataset(dataset, progress=counting(progress, "reading images"))
@@ -89,7 +88,6 @@ class Render:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Draw and show what was drawn."""
         self._refuse_what_means_nothing()
         check_folder(self.out)
         check_file(self.sheet)
@@ -176,14 +174,12 @@ class Holdout:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Cut, write and count."""
         check_file(self.out)
         dataset = replace(self.reading, distractors=None).read(self.path)
         cut = holdout(dataset, num_train_ids=self.train_ids, test_share=self.test_share, seed=self.seed)
         if self.reading.distractors is not None:
             cut = with_distractors(cut, self.reading.distractors)
-        for note in cut.notes:
-            say(f"note: {note}")
+        tell_notes(cut.notes)
         _write_and_count(cut, self.out, self.general.json)
 
 
@@ -207,7 +203,6 @@ class Join:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Join, write and count."""
         check_file(self.out)
         if (self.generalize is None) != (self.test is None):
             raise ArgumentError("--generalize names a protocol and --test what it tests. Give both, or neither.")
@@ -220,8 +215,7 @@ class Join:
         if self.reading.distractors is not None:
             # Once, whatever is joined.
             joined = with_distractors(joined, self.reading.distractors)
-        for note in joined.notes:
-            say(f"note: {note}")
+        tell_notes(joined.notes)
         if joined.tracklets:
             say("note: the table holds images and their tracks; 'crosscam evaluate --tracklets' ranks the tracks.")
         _write_and_count(joined, self.out, self.general.json)
@@ -236,32 +230,24 @@ class Join:
         return found
 
     def _read_all(self, reading: Reading) -> list[ReidDataset]:
-        """Each data set with those of the options that its kind has.
-
-        Raises:
-            ArgumentError: an option that none of them has.
-        """
-        options = [
-            name for name in ("protocol", "split", "camids", "boxes", "extract_to", "frames") if self._given(name)
-        ]
+        """Each data set with those of the options that its kind has; ArgumentError for an option that none has."""
+        names = ("protocol", "split", "camids", "boxes", "extract_to", "frames")
+        options = [name for name in names if getattr(reading, name) is not None]
         if len(self.paths) == 1 or not options:
             return [reading.read(path) for path in self.paths]
         found = [(path, recognize(path, reading.kind)) for path in self.paths]
         taken = {path: READERS[kind[0]].takes for path, kind in found if kind is not None}
         for name in options:
-            takers = [str(path) for path, names in taken.items() if name in names]
+            takers = [str(path) for path, own in taken.items() if name in own]
             if taken and not takers:
                 raise ArgumentError(f"{name} means nothing for any of these data sets. Leave it out.")
             if len(takers) < len(self.paths):
                 say(f"note: --{name.replace('_', '-')} counts for {', '.join(takers)} alone.")
         datasets = []
         for path in self.paths:
-            names = taken.get(path, frozenset(options))
-            datasets.append(replace(reading, **{n: None for n in options if n not in names}).read(path))
+            own = taken.get(path, frozenset(options))
+            datasets.append(replace(reading, **{n: None for n in options if n not in own}).read(path))
         return datasets
-
-    def _given(self, option: str) -> bool:
-        return getattr(self.reading, option) is not None
 
 
 def _write_and_count(dataset: ReidDataset, out: Path, as_json: bool) -> None:

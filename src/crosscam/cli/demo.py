@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from crosscam.calibration.calibration import Calibration
-from crosscam.cli.options import General, Settings, Unset, tell_note
+from crosscam.cli.options import General, Settings, Unset, tell_notes
 from crosscam.cli.show import bars, counting, listing, pasteable, say, show_json
 from crosscam.cli.train import run_shown
 from crosscam.data.datasets.camera_folders import find_pictures, tell_cameras
@@ -23,7 +23,6 @@ from crosscam.experiments.photographs import CALIBRATION, SHOWN, Searched, searc
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
-from crosscam.report.pairs import LIKELY, LOOK_ALIKE
 from crosscam.shipped import run_folder
 from crosscam.system.distributed import num_processes
 from crosscam.system.files import check_folder, folder_in_place, write_atomically
@@ -62,7 +61,6 @@ class Demo:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Show the whole way, on drawn people or on the user's own pictures."""
         if num_processes() > 1:
             raise CrosscamError(
                 "The demo works in one process. torchrun is for 'crosscam train', 'evaluate' and 'extract'."
@@ -127,12 +125,7 @@ class Demo:
         """What was found, whatever becomes of the page."""
         if self.general.json:
             nearest = [
-                {
-                    "first": p.first.path,
-                    "second": p.second.path,
-                    "distance": p.distance,
-                    "verdict": LIKELY if p.stands_out else LOOK_ALIKE,
-                }
+                {"first": p.first.path, "second": p.second.path, "distance": p.distance, "verdict": p.verdict}
                 for p in shown.pairs
             ]
             damaged = [{"path": str(path), "fault": fault} for path, fault in shown.damaged]
@@ -141,22 +134,16 @@ class Demo:
                 {"gallery": gallery, "entries": shown.entries, "damaged": damaged, "page": page, "pairs": nearest}
             )
             return
-        for note in notes:
-            tell_note(note)
+        tell_notes(notes)
         for finding in shown.findings:
             say(f"{finding.severity}: {finding.what} {' '.join(finding.examples)} {finding.cure}")
         across = " across cameras" if shown.cameras > 1 else ""
         say(f"{shown.gallery} holds {counted(shown.entries, 'picture')}. The most similar pairs{across}:")
         names = [
-            (
-                f"{p.distance:.3f}",
-                LIKELY if p.stands_out else LOOK_ALIKE,
-                Path(p.first.path).name,
-                Path(p.second.path).name,
-            )
-            for p in shown.pairs
+            (f"{p.distance:.3f}", p.verdict, Path(p.first.path).name, Path(p.second.path).name)
+            for p in shown.pairs[:SHOWN_PAIRS]
         ]
-        listing(("distance", "verdict", "picture", "other picture"), names[:SHOWN_PAIRS])
+        listing(("distance", "verdict", "picture", "other picture"), names)
 
     def _learn_drawn(self, out: Path) -> None:
         """Render, train, score, report."""
@@ -210,11 +197,7 @@ class Demo:
 
 
 def _refuse_another_source(out: Path, photos: Path, camids: str | None) -> None:
-    """Pairs of two folders do not mix, for camera 1 of one is not camera 1 of the other.
-
-    Raises:
-        DataError: ``out`` holds what was found in other pictures, or with other cameras.
-    """
+    """Refuse (DataError) a folder of other pictures or cameras: camera 1 of one is not camera 1 of the other."""
     source = out / SOURCE
     wanted = {"folder": printable(str(photos.resolve())), "camids": camids}
     if source.is_file():

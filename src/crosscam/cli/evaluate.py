@@ -79,7 +79,6 @@ class Evaluate:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Describe, rank, score."""
         if not self.rerank and (self.k1, self.k2, self.lambda_value) != (K1, K2, LAMBDA):
             raise ArgumentError("--k1, --k2 and --lambda-value are for re-ranking. Add --rerank, or leave them out.")
         if not self.expand and self.alpha != ALPHA:
@@ -162,11 +161,7 @@ class Evaluate:
 
 
 def _imported(source: Path) -> Imported | None:
-    """The network from elsewhere that a path names; None for a run folder.
-
-    Raises:
-        EngineError: a network's file of which nothing says what it takes, or one that crosscam exported.
-    """
+    """The network from elsewhere that a path names; None for a run folder, EngineError for a file that will not do."""
     declared = declaration_of(source, None)
     if declared is not None:
         return open_declared(declared, device=best_device())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,7 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from crosscam.cli.options import General, Unset, best_device
-from crosscam.cli.show import say, show_json, table
+from crosscam.cli.show import say, show_json, table, this_command
 from crosscam.explain.pair import PairExplanation, explain_pair
 from crosscam.explain.typical import block_words
 from crosscam.inference.extractor import Extractor
@@ -45,7 +43,6 @@ class Explain:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Explain and show."""
         weights = parse_weights(*self.weight)
         check_file(self.out)
         extractor = Extractor.load(self.run_folder, flip=not self.no_flip, device=best_device())
@@ -62,7 +59,7 @@ class Explain:
                 "query": str(self.query),
                 "match": str(self.match),
                 "mirror image": "counts" if pair.flip else "left out",
-                "command": shlex.join(["crosscam", *sys.argv[1:]]),
+                "command": this_command(),
                 **versions(),
             }
             write_pair_page(self.out, pair, provenance)

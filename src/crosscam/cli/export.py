@@ -48,7 +48,6 @@ class Export:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Write, compare, keep."""
         batch = self._batch()
         if not 0 <= self.max_drop <= 1:
             raise DataError(f"--max-drop is {self.max_drop}: expected a fraction of mAP, from 0 to 1.")

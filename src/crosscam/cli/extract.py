@@ -10,7 +10,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from crosscam.cli.options import General, Reading, Unset, best_device, tell_note
+from crosscam.cli.options import General, Reading, Unset, best_device, tell_notes
 from crosscam.cli.show import bars, counting, say, show_json
 from crosscam.data.datasets.camera_folders import find_pictures, tell_cameras
 from crosscam.data.datasets.cells import refuse_for_parquet
@@ -23,7 +23,7 @@ from crosscam.inference.descriptor_files import Entry, check_name
 from crosscam.inference.engines.onnx_engine import INT8_IMAGES
 from crosscam.inference.engines.registry import ENGINES, is_int8
 from crosscam.inference.extractor import Extractor
-from crosscam.system.distributed import is_first_process, joined_world
+from crosscam.system.distributed import joined_world
 from crosscam.system.files import check_file
 
 _ENGINE_HELP = (
@@ -59,7 +59,6 @@ class Extract:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Describe and save."""
         check_name(self.out)
         check_file(self.out)
         if self.part_size < 1:
@@ -99,9 +98,7 @@ class Extract:
             return self._placed([e.path for e in listed], []) if told else listed
         paths, notes = find_pictures(self.pictures)
         entries = self._placed(paths, notes)
-        if is_first_process():
-            for note in notes:
-                tell_note(note)
+        tell_notes(notes)
         return entries
 
     def _placed(self, paths: Sequence[Path], notes: list[str]) -> list[Entry]:
@@ -124,17 +121,9 @@ class Extract:
     def _tell(self, done: Summary, extractor: Extractor) -> None:
         total = done.described + len(done.failures)
         if self.general.json:
-            show_json(
-                {
-                    "out": str(self.out),
-                    "pictures": done.described,
-                    "numbers": extractor.dim,
-                    "failures": len(done.failures),
-                    "resumed": done.resumed,
-                    "engine": extractor.used,
-                    "fingerprint": extractor.fingerprint,
-                }
-            )
+            told = {"out": str(self.out), "pictures": done.described, "numbers": extractor.dim}
+            told |= {"failures": len(done.failures), "resumed": done.resumed}
+            show_json(told | {"engine": extractor.used, "fingerprint": extractor.fingerprint})
         elif not done.failures:
             earlier = f" ({done.resumed:,} by an earlier call)" if done.resumed else ""
             engine = f" by {extractor.used}" if extractor.used != "auto" else ""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from crosscam.cli.gallery_options import Choosing, Place, Time, extractor_of
-from crosscam.cli.options import General, Reading, Unset, tell_note
+from crosscam.cli.options import General, Reading, Unset, tell_notes
 from crosscam.cli.show import bars, counting, say
 from crosscam.data.labels import read_label
 from crosscam.data.records import JUNK_PID, ReidDataset, Sample
@@ -38,7 +38,6 @@ class Create:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Make it."""
         extractor = Extractor.load(self.run_folder, flip=not self.no_flip)
         model = identify_model(self.run_folder, extractor)
         with create_gallery(self.gallery, extractor.layout, model) as made:
@@ -74,7 +73,6 @@ class Add:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Read, describe, add."""
         if len(self.sources) not in (1, 2):
             raise CrosscamError(
                 f"Expected the pictures to add, found {len(self.sources)} paths. Give one source a call."
@@ -142,8 +140,7 @@ class Add:
         if self.subset != "gallery":
             raise CrosscamError(f"{path} is not a data set, so it has no subset {self.subset}. Leave --subset out.")
         pictures = self.reading.read_unlabeled(path)
-        for note in pictures.notes:
-            tell_note(note)
+        tell_notes(pictures.notes)
         return list(pictures.gallery)
 
 
@@ -168,7 +165,6 @@ class Update:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Change and count."""
         changes = any(value is not None for value in (self.pid, self.camera, self.time, self.track))
         if not changes and not self.name_cameras:
             raise CrosscamError("Nothing to change. Give --pid, --camera, --time, --track or --name-cameras.")
@@ -229,7 +225,6 @@ class Forget:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Forget and count."""
         with open_gallery(self.gallery, write=True) as gallery:
             where = self.choosing.where(gallery)
             _must_be_known(gallery, where)
@@ -264,7 +259,6 @@ class Expire:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Forget and count."""
         with open_gallery(self.gallery, write=True) as gallery:
             count = gallery.expire(self.keep, by=self.by)
             left = len(gallery)

@@ -68,11 +68,7 @@ def _camids(names: Mapping[int, str], wanted: tuple[str, ...] | None) -> tuple[i
 
 
 def extractor_of(gallery: Gallery, place: str, given: Sequence[Path]) -> Extractor:
-    """The gallery's network, from the run folder that was given, or from where it was when the gallery was made.
-
-    Raises:
-        GalleryError: no run folder was given, and the gallery's own is not there any more.
-    """
+    """The gallery's network, from the run folder that was given, or from where it was when the gallery was made."""
     if given:
         return matching_extractor(gallery, given[0], best_device())
     extractor, why = recorded_extractor(gallery, place, best_device())

@@ -57,7 +57,6 @@ class Search:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Describe, search, show."""
         given = [path for path in self.sources[:1] if not is_image_name(path.name)]
         pictures = self.sources[len(given) :]
         if not pictures:
@@ -118,9 +117,5 @@ class Search:
 
 def _as_json(hit: Hit, names: list[str]) -> dict[str, Any]:
     parts = dict(zip(names, hit.contributions.tolist(), strict=True))
-    return dataclasses.asdict(hit.entry) | {
-        "distance": hit.distance,
-        "reranked": hit.reranked,
-        "pooled": hit.pooled,
-        "contributions": parts,
-    }
+    found = {"distance": hit.distance, "reranked": hit.reranked, "pooled": hit.pooled, "contributions": parts}
+    return dataclasses.asdict(hit.entry) | found

@@ -26,7 +26,6 @@ class Compact:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Compact and count."""
         with open_gallery(self.gallery, write=True) as gallery:
             freed = gallery.compact()
         self.general.tell({"bytes": freed}, f"{freed / 1e6:,.1f} MB given back.")
@@ -41,7 +40,6 @@ class Info:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Look and show."""
         with open_gallery(self.gallery) as gallery:
             found = gallery.info()
         if self.general.json:
@@ -73,7 +71,6 @@ class Verify:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Read and tell."""
         with open_gallery(self.gallery) as gallery:
             found = gallery.verify()
         if self.general.json:
@@ -98,7 +95,6 @@ class Export:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Write and count."""
         check_file(self.out)
         with open_gallery(self.gallery) as gallery:
             count = gallery.export(self.out, self.choosing.where(gallery))
@@ -119,7 +115,6 @@ class Backup:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Copy and count."""
         check_folder(self.out)
         with open_gallery(self.gallery) as gallery:
             count = gallery.backup(self.out)

@@ -26,7 +26,6 @@ class ImportAuthors:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Read, convert, save."""
         check_folder(self.out)
         found = import_run(self.file, self.out)
         scales = ", ".join(map(str, found.scales))

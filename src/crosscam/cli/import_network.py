@@ -53,7 +53,6 @@ class ImportNetwork:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Open, check, write."""
         if self.out is not None:
             check_folder(self.out)
         if self.family in OSNETS:

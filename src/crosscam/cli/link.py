@@ -48,11 +48,7 @@ class Deciding:
     """Take the last decision back."""
 
     def chosen(self) -> str | None:
-        """The one decision that is given.
-
-        Raises:
-            ArgumentError: several.
-        """
+        """The one decision that is given; ArgumentError if there are several."""
         given = [each.name for each in dataclasses.fields(self) if getattr(self, each.name) not in (None, False)]
         if len(given) > 1:
             raise ArgumentError(f"--{given[0]} and --{given[1]} are two decisions. Give one at a time.")
@@ -108,7 +104,6 @@ class Link:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Link or decide, and show."""
         decision = self.deciding.chosen()
         still = f"--{decision}" if decision else "--show" if self.show else None
         idle = {"--show": decision and self.show, "--again": self.again, "--transit": self.transit}

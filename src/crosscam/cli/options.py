@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -70,12 +71,7 @@ class Reading:
     """Folder of images that are added to the gallery and match nobody, such as Market-1501's 500,000."""
 
     def read(self, path: Path, *, pictures: bool = False) -> ReidDataset:
-        """Read the data set at ``path``.
-
-        Args:
-            path: a folder or file.
-            pictures: a picture or folder of pictures that nobody has labeled will do, see :meth:`is_unlabeled`.
-        """
+        """The data set at ``path``; with ``pictures``, pictures that nobody labeled will do: :meth:`is_unlabeled`."""
         if pictures and self.is_unlabeled(path):
             return self.read_unlabeled(path)
         if self.camera is not None and self.camids is not None:
@@ -97,9 +93,7 @@ class Reading:
     def read_and_note(self, path: Path, *, pictures: bool = False) -> ReidDataset:
         """The same, and say what the reader left out or decided."""
         dataset = self.read(path, pictures=pictures)
-        if is_first_process():
-            for note in dataset.notes:
-                tell_note(note)
+        tell_notes(dataset.notes)
         return dataset
 
     def is_unlabeled(self, path: Path) -> bool:
@@ -116,11 +110,7 @@ class Reading:
         return found[0] == "cameras" or (found[0] == "folders" and self.camids is None)
 
     def refuse_for_pictures(self, path: Path, *names: str) -> None:
-        """Refuse options that mean nothing for pictures of nobody known, and ``names`` of others that do not.
-
-        Raises:
-            ArgumentError: one of them is given.
-        """
+        """Refuse (ArgumentError) options that mean nothing for pictures of nobody known, and ``names`` of others."""
         for name in (*names, "protocol", "split", "boxes", "extract_to", "frames", "distractors"):
             if getattr(self, name) is not None:
                 option = name.replace("_", "-")
@@ -141,9 +131,11 @@ def with_camera(dataset: ReidDataset, camera: str) -> ReidDataset:
     return replace(dataset, train=train, query=query, gallery=gallery)
 
 
-def tell_note(note: str) -> None:
-    """Say a note; one that begins with "warning: " as it is."""
-    say(told(note))
+def tell_notes(notes: Iterable[str]) -> None:
+    """Say each note, in the first process; one that begins with "warning: " as it is."""
+    if is_first_process():
+        for note in notes:
+            say(told(note))
 
 
 def best_device() -> str:

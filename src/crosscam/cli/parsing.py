@@ -39,12 +39,7 @@ class Takes(enum.Enum):
 
 
 def parse(arguments: Sequence[str]) -> Runnable:
-    """The command with its options.
-
-    Raises:
-        UsageError: an unknown command or option, a missing one, or a value that does not fit.
-        SystemExit: help was asked for and is printed.
-    """
+    """The command with its options; UsageError for what cannot be understood, SystemExit when help was printed."""
     words = list(arguments)
     names, found = called_by(words)
     left = words[len(names) :]
@@ -104,11 +99,6 @@ def _refuse_unknown_options(called: str, known: Mapping[str, _Option], words: Se
 
     An option that takes several values takes none as well, for the parser: ``--ids $IDS`` of a script in which IDS is
     empty would choose nothing, and ``--not-ids $KEPT`` everything.
-
-    Args:
-        called: the command.
-        known: its options by every name.
-        words: what follows the command.
     """
     given: set[str] = set()
     for word, following in itertools.zip_longest(words, words[1:]):

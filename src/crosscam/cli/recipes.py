@@ -30,7 +30,6 @@ class Recipes:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Show."""
         if self.name is None:
             if self.general.json:
                 show_json({r.name: r.description for r in RECIPES.values()})

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,15 +12,15 @@ from rich.progress import Progress
 from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Settings, Unset, best_device
-from crosscam.cli.show import OUT, bars, fitting, listing, say, show_text, training_listeners
+from crosscam.cli.show import bars, fitting, listing, print_plain, say, show_text, this_command, training_listeners
 from crosscam.errors import DataError, RecipeError
 from crosscam.inference.describing import load_model
 from crosscam.recipes.checkpoint import load_recipe
 from crosscam.report.shell import NOTHING
 from crosscam.reproduce.collision import Collision, collision_charts, collision_tables, fill
 from crosscam.reproduce.figures import Figure, NamedModel, figure_activation, figure_strips
-from crosscam.reproduce.paper_rows import ROWS, TABLE1, TABLE2, Row, Scale
-from crosscam.reproduce.study import Budget, Study
+from crosscam.reproduce.paper_rows import ROWS, TABLE1, TABLE2, Budget, Row, Scale
+from crosscam.reproduce.study import Study
 from crosscam.reproduce.table_files import as_json, write_tables
 from crosscam.reproduce.tables import Table, tables_of
 from crosscam.reproduce.transfer import examine, read_exam, transfer_table
@@ -87,7 +84,6 @@ class Reproduce:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Fill, then show."""
         if self.seeds < 1:
             raise RecipeError(f"--seeds {self.seeds}: expected at least 1.")
         self._refuse_what_means_nothing()
@@ -105,7 +101,7 @@ class Reproduce:
             return
         rows = self._rows(ROWS_OF[self.what])
         if not self.show:
-            with self._bars() as progress:
+            with bars(self.general.json) as progress:
                 study.fill(rows, self.seeds, self._listen(progress))
         if self.what.startswith("figure"):
             self._draw(study)
@@ -127,7 +123,10 @@ class Reproduce:
     def _draw(self, study: Study) -> None:
         if self.rows:
             raise RecipeError(f"{self.what} shows {', '.join(ROWS_OF[self.what])} together. Leave --rows out.")
-        figures = {name: self._strips(study, title, rows) for name, title, rows in STRIPS.get(self.what, ())}
+        figures: dict[str, Figure] = {}
+        for name, title, rows in STRIPS.get(self.what, ()):
+            models = [_named_model(study, row) for row in rows]
+            figures[name] = figure_strips(models, study.dataset, title=title, listener=say)
         if self.what == "figure6":
             relation, rest = (_named_model(study, row) for row in ROWS_OF["figure6"])
             figures["figure6"] = figure_activation(relation, rest, study.dataset, listener=say)
@@ -137,10 +136,6 @@ class Reproduce:
             {name: figure.data for name, figure in figures.items()},
             f"In {study.folder / 'figures'}: {', '.join(figures)}, each as .html, .png and .json.",
         )
-
-    def _strips(self, study: Study, title: str, rows: Sequence[str]) -> Figure:
-        models = [_named_model(study, row) for row in rows]
-        return figure_strips(models, study.dataset, title=title, listener=say)
 
     def _run_transfer(self, study: Study) -> None:
         if self.exam is None:
@@ -157,7 +152,7 @@ class Reproduce:
     def _run_collision(self) -> None:
         plan = Collision(self.ids, self.seeds, self._budget())
         out = self.out or COLLISION_OUT
-        with self._bars() as progress:
+        with bars(self.general.json) as progress:
             studies = fill(out, plan, self._listen(progress))
         self._show(out, collision_tables(studies, plan), collision_charts(studies))
 
@@ -170,9 +165,6 @@ class Reproduce:
             raise RecipeError(f"{self.what} has no row {unknown[0]!r}. Known: {', '.join(names)}.")
         return tuple(ROWS[name] for name in names if name in self.rows or not self.rows)
 
-    def _bars(self) -> AbstractContextManager[Progress]:
-        return bars(self.general.json)
-
     def _listen(self, progress: Progress) -> Callable[[str], Listeners]:
         def listen(name: str) -> Listeners:
             say(name)
@@ -181,7 +173,7 @@ class Reproduce:
         return listen
 
     def _show(self, out: Path, tables: Sequence[Table], figures: Markup = NOTHING) -> None:
-        provenance = _provenance()
+        provenance = {"command": this_command(), **versions()}
         name = tables[0].name
         write_tables(out / "tables", name, tables, provenance, figures)
         if self.general.json:
@@ -191,7 +183,7 @@ class Reproduce:
             heads, cells = fitting(shown.heads, shown.cells, shown.expendable)
             listing(heads, cells, shown.title, right=heads[1:])
             for note in shown.notes:
-                OUT.print(note, markup=False)
+                print_plain(note)
         say(f"Also in {out / 'tables'}: {name}.md, .csv, .json and .html.")
 
 
@@ -200,7 +192,3 @@ def _named_model(study: Study, row: str) -> NamedModel:
     folder = study.run_folder(row, 0)
     recipe = load_recipe(folder)
     return NamedModel(ROWS[row].label, load_model(folder, recipe).to(best_device()), recipe)
-
-
-def _provenance() -> Mapping[str, str]:
-    return {"command": shlex.join(["crosscam", *sys.argv[1:]]), **versions()}

@@ -51,7 +51,6 @@ class Serve:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Open, say where, serve until Ctrl-C."""
         try:
             from crosscam.web.server import run_server
         except ImportError as error:

@@ -95,11 +95,7 @@ def listing(
 ) -> None:
     """Print columns without a frame on standard output: no cell is ever cut or folded, however narrow the terminal.
 
-    Args:
-        columns: their names; the one that may be long, such as a path, stands last.
-        rows: a text for each column.
-        title: a line above them.
-        right: columns that are set to the right.
+    A column that may be long, such as a path, stands last; ``right`` are columns that are set to the right.
     """
     kept = _filled(columns, rows)
     lines = [[printable(line[place]).replace("\n", "\\n") for place in kept] for line in (columns, *rows)]
@@ -142,15 +138,14 @@ def score_table(scores: Sequence[Scored], title: str) -> None:
         )
     table(["%", "mAP", "rank-1", "rank-5", "rank-10", "mINP", "mirrored"], rows, title)
     first = scores[0]
-    OUT.print(
+    print_plain(
         f"{first.result.num_queries:,} queries counted, {first.result.num_skipped:,} without a match skipped; "
         f"{len(first.gallery):,} gallery {first.unit}s; {first.result.protocol} protocol, {first.result.ap}-wise AP; "
-        f"data {first.data_fingerprint}.",
-        markup=False,
+        f"data {first.data_fingerprint}."
     )
     for s in scores:
         if s.reranking:
-            OUT.print(f"{s.name}: {s.reranking}.", markup=False)
+            print_plain(f"{s.name}: {s.reranking}.")
 
 
 def pasteable(*words: object) -> str:
@@ -163,6 +158,11 @@ def pasteable(*words: object) -> str:
         same = found is not None and called.exists() and Path(found).samefile(called)
         program = ["crosscam" if same or called.stem != "crosscam" else str(called)]
     return shlex.join([*program, *map(str, words)])
+
+
+def this_command() -> str:
+    """The command that runs, for what tells where it comes from."""
+    return shlex.join(["crosscam", *sys.argv[1:]])
 
 
 class _Lines(Progress):
@@ -198,13 +198,8 @@ def bars(quiet: bool = False) -> Iterator[Progress]:
     if not quiet and not ERR.is_terminal:
         yield _Lines()
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
+    what, note = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), note)
     with Progress(*columns, console=ERR, transient=True, disable=quiet) as progress:
         yield progress
 

@@ -51,8 +51,7 @@ _failures: list[OSError] = []
 def drop_output(failure: OSError) -> None:
     """Drop what standard output does not take, and go on: files that are still to be written do not depend on it.
 
-    Args:
-        failure: a reader that is gone, as after ``| head``, is nobody's loss; a full disk is told at the end.
+    A reader that is gone, as after ``| head``, is nobody's loss; a full disk is told at the end.
     """
     if not isinstance(failure, BrokenPipeError):
         _failures.append(failure)
@@ -60,11 +59,7 @@ def drop_output(failure: OSError) -> None:
 
 
 def flush_output() -> None:
-    """Write what standard output still holds.
-
-    Raises:
-        OSError: it did not take all that was shown, since the disk under it is full.
-    """
+    """Write what standard output still holds; OSError if it did not take all that was shown, since the disk is full."""
     try:
         sys.stdout.flush()
     except OSError as failure:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Settings, Unset
-from crosscam.cli.show import bars, say, score_table, show_json, training_listeners
+from crosscam.cli.show import bars, say, score_table, show_json, this_command, training_listeners
 from crosscam.data.records import ReidDataset
 from crosscam.experiments.experiment import REPORT, run_experiment
 from crosscam.experiments.scoring import Scored
@@ -42,7 +40,6 @@ class Train:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Train, score, report."""
         recipe = with_settings(find_recipe(self.recipe), self.set, once=True)
         out = self.out or Path("runs") / recipe.name
         check_folder(out)
@@ -60,7 +57,7 @@ def run_shown(recipe: Recipe, dataset: ReidDataset, out: Path, *, resume: bool, 
     first = is_first_process()
     with bars(json or not first) as progress:
         listeners = training_listeners(progress, json or not first)
-        command = {"command": shlex.join(["crosscam", *sys.argv[1:]])}
+        command = {"command": this_command()}
 
         def show(scores: list[Scored]) -> None:
             if json and first:

@@ -75,7 +75,6 @@ class Watch:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        """Watch and count."""
         cameras = self._cameras()
         settings = self._settings()
         check_folder(self.out)
