@@ -37,8 +37,7 @@ class AuthorsModel:
         model: the network with the file's weights, in evaluation mode.
         backbone: its backbone's name, for :func:`build_backbone`.
         scales: stripes of each branch that the file holds, in the descriptor's order.
-        dim: c.
-        num_ids: K of its classifiers; 0 without any.
+        dim, num_ids: c, and K of its classifiers; 0 without any.
     """
 
     model: RRID
@@ -50,13 +49,7 @@ class AuthorsModel:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where one of our tensors comes from.
-
-    Attributes:
-        keys: the authors' names, in the order of the parts.
-        shape: of each of their tensors.
-        join: makes our tensor of theirs.
-    """
+    """Where one of our tensors comes from: their names by part, their shape, and how to join them."""
 
     keys: tuple[str, ...]
     shape: tuple[int, ...]
@@ -64,12 +57,10 @@ class _Source:
 
 
 def read_authors_checkpoint(path: Path) -> dict[str, Array]:
-    """The authors' names and arrays in a file, without running anything in it.
+    """The authors' names, without ``module.``, and read-only arrays in a file, without running anything in it.
 
     Args:
         path: a whole pickled module, as the authors save it, or a plain state dictionary.
-    Returns:
-        Name, without ``module.``, to read-only array.
     Raises:
         CheckpointError: no such file, damaged, or a pickle that asks to call something.
     """
@@ -100,8 +91,6 @@ def load_authors_state(model: RRID, state: Mapping[str, Array | Tensor]) -> None
 def import_authors(path: Path) -> AuthorsModel:
     """Build the network that an authors' checkpoint describes; all sizes are read from its shapes.
 
-    Args:
-        path: see :func:`read_authors_checkpoint`.
     Raises:
         CheckpointError: see :func:`read_authors_checkpoint`; or not a checkpoint of the authors' RRID.
     """

@@ -71,17 +71,14 @@ Layout = tuple[Block, ...]
 
 
 def describe(model: nn.Module, images: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
-    """Descriptors of a batch: the mean over the image and its mirror image, then L2-normalized.
+    """(B, D) float32 descriptors of a batch: the mean over the image and its mirror image, then L2-normalized.
 
     Source: ``differences.md`` row 23.
 
     Args:
         model: in evaluation mode.
         images: (B, 3, H, W) normalized images.
-        flip: whether the mirror image counts.
-        unit: whether they are scaled to length 1.
-    Returns:
-        (B, D) float32.
+        flip, unit: whether the mirror image counts, and whether they are scaled to length 1.
     """
     images = images.contiguous(memory_format=torch.channels_last)
     descriptor: Tensor = model(images).descriptor

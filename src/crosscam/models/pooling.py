@@ -89,8 +89,7 @@ class GlobalContrastivePooling(nn.Module):
     Source: Park & Ham, AAAI 2020, eq. (2) and Fig. 2(b).
 
     Args:
-        in_features: C of the map.
-        dim: c of the projected features.
+        in_features, dim: C of the map, and c of the projected features.
         contrast: see :func:`contrastive_feature`.
         gamma_init, activation: see :class:`PartUnits`.
     """

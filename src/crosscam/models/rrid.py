@@ -41,14 +41,11 @@ class BlockProjection(nn.Module):
     The descriptor is scaled to length 1 first. Whitened blocks are uncorrelated and of equal variance; others are
     turned and cut alone: distances stay what they were, as nearly as so many numbers can keep them. No gradient reaches
     these weights: :meth:`fit` finds them, from the descriptors of training images. Until then they take the first
-    numbers of each block.
-    Source: PCA whitening of descriptors (Jégou & Chum, ECCV 2012), block by block; without whitening the truncated
-    singular value decomposition (Eckart & Young 1936).
+    numbers of each block. Source: PCA whitening of descriptors (Jégou & Chum, ECCV 2012), block by block; without
+    whitening the truncated singular value decomposition (Eckart & Young 1936).
 
     Args:
-        num_blocks: L.
-        in_features: c.
-        out_features: length of each block afterwards, at most c.
+        num_blocks, in_features, out_features: L, c, and the length of each block afterwards, at most c.
         whiten: whether :meth:`fit` takes the mean out and makes all directions equally long.
     """
 
@@ -72,10 +69,9 @@ class BlockProjection(nn.Module):
 
     @torch.no_grad()
     def fit(self, descriptors: Tensor) -> None:
-        """Find each block's strongest directions over these images.
+        """Find each block's strongest directions over N >= 2 images.
 
-        Args:
-            descriptors: (N, L c), of length 1, as the network gives them before this projection; N >= 2.
+        ``descriptors`` are (N, L c), of length 1, as the network gives them before this projection.
         """
         blocks = descriptors.double().view(len(descriptors), *self.linear.weight.shape[:2]).transpose(0, 1)
         mean = blocks.mean(dim=1, keepdim=True) * self.whiten
@@ -136,11 +132,7 @@ class RRIDModel:
     contrast_pooling: LocalPooling = "max"
 
     def check(self, height: int, width: int) -> None:
-        """Whether these settings work together and on images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
+        """Refuse (ValueError) settings that do not work together or on images of this size, and name one to change."""
         check_backbone(self.backbone, self.last_stride)
         if not self.scales or min(self.scales) < 2 or len(set(self.scales)) < len(self.scales):
             raise ArgumentError(
@@ -193,14 +185,7 @@ class ScaleOutput:
 
 
 class ScaleBranch(nn.Module):
-    """Stripes of one scale: local relational features, a global feature, and their classifiers.
-
-    Args:
-        num_parts: P, number of stripes.
-        in_features: C of the feature map.
-        num_ids: K; 0 for no classifiers.
-        settings: of the network.
-    """
+    """Stripes of one scale, P of them: local relational features, a global feature, and their classifiers."""
 
     def __init__(self, num_parts: int, in_features: int, num_ids: int, settings: RRIDModel) -> None:
         super().__init__()
@@ -256,11 +241,6 @@ def _logits(classifiers: nn.ModuleList, features: Sequence[Tensor | None]) -> li
 
 class RRID(nn.Module):
     """The paper's network. ``model(images)`` gives a :class:`ReidOutput`.
-
-    Args:
-        backbone: from images to the feature map.
-        num_ids: K, identities to classify; 0 for a network that only describes.
-        settings: all that is not the backbone's.
 
     Attributes:
         layout: the descriptor's blocks; local features of all scales, then the global ones (``differences.md`` row 24).

@@ -50,14 +50,9 @@ def pool_stripes(feature_map: Tensor, num_parts: int, pooling: LocalPooling = "m
 
 
 def merge_stripes(stripes: Tensor, num_parts: int, pooling: LocalPooling = "max") -> Tensor:
-    """Stripes of a coarser scale out of those of a finer one, without the map.
+    """(B, F, C) stripes as :func:`pool_stripes` gave them -> (B, P, C) of a coarser scale, as if pooled from the map.
 
-    Args:
-        stripes: (B, F, C) as :func:`pool_stripes` gave them, F a multiple of ``num_parts``.
-        num_parts: P of the coarser scale.
-        pooling: as the stripes were pooled.
-    Returns:
-        (B, P, C), as if pooled from the map.
+    F is a multiple of ``num_parts``; ``pooling`` is as the stripes were pooled.
     """
     b, fine, c = stripes.shape
     if fine == num_parts:
@@ -68,16 +63,9 @@ def merge_stripes(stripes: Tensor, num_parts: int, pooling: LocalPooling = "max"
 
 
 def check_stripes(height: int, width: int, num_parts: int, last_stride: int, setting: str) -> None:
-    """Whether images of a size give a ResNet's map that can be cut into equal stripes.
+    """Refuse (ValueError) images, in pixels, whose map at that last stride cannot be cut into P equal stripes.
 
-    Args:
-        height: of the images, in pixels.
-        width: of the images, in pixels.
-        num_parts: P.
-        last_stride: of the backbone.
-        setting: what else could be changed, for the message.
-    Raises:
-        ValueError: they do not.
+    ``setting`` is what else could be changed, for the message.
     """
     if num_parts < 1:
         raise ArgumentError(f"{setting}={num_parts}: expected at least 1 stripe.")
@@ -94,11 +82,8 @@ def check_stripes(height: int, width: int, num_parts: int, last_stride: int, set
 class PartLinear(nn.Module):
     """P linear layers, one per part, that share nothing.
 
-    Args:
-        num_parts: P.
-        in_features, out_features: sizes of each layer.
-        std: standard deviation of normal weights with zero bias; None for PyTorch's default,
-            uniform within 1 / sqrt(in_features) for weights and biases.
+    ``std`` is that of normal weights with zero bias; None for PyTorch's default, uniform within 1 / sqrt(in_features)
+    for weights and biases.
     """
 
     def __init__(self, num_parts: int, in_features: int, out_features: int, std: float | None = None) -> None:
@@ -125,10 +110,9 @@ class PartUnits(nn.Module):
     Source: Park & Ham, AAAI 2020, text above eq. (1); ``differences.md`` rows 1 to 3.
 
     Args:
-        num_parts: P.
         in_features, out_features: C and c.
-        gamma_init: initial scale of the batch normalization: ``"ones"``, or ``"uniform"`` in (0, 1) as PyTorch
-            did until version 1.1.
+        gamma_init: initial scale of the batch normalization: ``"ones"``, or ``"uniform"`` in (0, 1) as PyTorch did
+            until version 1.1.
         activation: ``"none"`` leaves the ReLU out; then the output can be negative.
     """
 
@@ -155,11 +139,7 @@ class PartUnits(nn.Module):
 
 
 class SingleUnit(PartUnits):
-    """One such unit: (B, in_features) -> (B, out_features).
-
-    Args:
-        in_features, out_features, gamma_init, activation: see :class:`PartUnits`.
-    """
+    """One such unit: (B, in_features) -> (B, out_features)."""
 
     def __init__(
         self,
@@ -171,13 +151,22 @@ class SingleUnit(PartUnits):
         super().__init__(1, in_features, out_features, gamma_init, activation)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, in_features) -> (B, out_features)."""
         return super().forward(features.unsqueeze(1)).squeeze(1)
 
 
 def part_classifiers(num_parts: int, in_features: int, num_ids: int) -> PartLinear:
     """P classifiers, one per part: (B, P, c) -> (B, P, K) logits; normal weights of std 0.001, zero bias."""
     return PartLinear(num_parts, in_features, num_ids, std=0.001)
+
+
+def feature_classifiers(count: int, in_features: int, num_ids: int, *, bias: bool = False) -> nn.ModuleList:
+    """Classifiers (B, C) -> (B, K) that start near zero (normal weights of std 0.001, zero bias); none for K = 0."""
+    classifiers = [nn.Linear(in_features, num_ids, bias=bias) for _ in range(count if num_ids else 0)]
+    for classifier in classifiers:
+        nn.init.normal_(classifier.weight, std=0.001)
+        if bias:
+            nn.init.zeros_(classifier.bias)
+    return nn.ModuleList(classifiers)
 
 
 @dataclass(frozen=True)
@@ -198,11 +187,7 @@ class OnBackbone:
     pretrained: str | None = None
 
     def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
+        """Refuse (ValueError) settings that do not go with images of this size; the message names one to change."""
         check_backbone(self.backbone, self.last_stride)
         cut = 1 if self.cut_by == "last_stride" else getattr(self, self.cut_by)
         for num_parts in cut if isinstance(cut, tuple) else (cut,):

@@ -32,7 +32,11 @@ class ModelSettings(Protocol):
         """Raise ValueError if the settings do not work together, or on images of this size."""
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> nn.Module:
-        """The network: ``model(images)`` gives a ReidOutput, ``model.layout`` its blocks."""
+        """The network: ``model(images)`` gives a ReidOutput, ``model.layout`` its blocks.
+
+        ``num_ids`` is K, the identities to classify; with 0 the network only describes. Without ``pretrained`` it
+        starts from random weights, whatever the settings say.
+        """
 
 
 SYSTEMS: dict[str, type[ModelSettings]] = {

@@ -28,12 +28,10 @@ _LEGACY_PROTOCOL = 1001
 
 
 def read_tensors(path: Path) -> dict[str, Array]:
-    """The named tensors of a file that ``torch.save`` wrote, without running anything in it.
+    """The named, read-only tensors of a file that ``torch.save`` wrote, without running anything in it.
 
     Args:
         path: a whole pickled module, a dictionary of tensors, or one under the key ``state_dict``.
-    Returns:
-        Names as in ``module.state_dict()``; read-only arrays of the file's types.
     Raises:
         CheckpointError: no such file, damaged, of another kind, or a pickle that asks to call something.
     """

@@ -54,9 +54,7 @@ def build_backbone(name: str, last_stride: int = 1, pretrained: str | None = Non
 def num_stages(name: str, *, shared: bool = False) -> int:
     """How many stages a backbone has, without building it.
 
-    Args:
-        name: see :func:`build_backbone`.
-        shared: count those alone that lie before the first block at 1/16 of the image's size, for MGN.
+    ``shared`` counts those alone that lie before the first block at 1/16 of the image's size, for MGN.
     """
     if name in VITS:
         return 1 + VITS[name].depth
@@ -68,11 +66,7 @@ def num_stages(name: str, *, shared: bool = False) -> int:
 
 
 def check_backbone(name: str, last_stride: int) -> None:
-    """Whether a recipe's ``model.backbone`` and ``model.last_stride`` exist.
-
-    Raises:
-        ValueError: they do not.
-    """
+    """Refuse (ValueError) a recipe's ``model.backbone`` and ``model.last_stride`` that do not exist."""
     if name in VITS and last_stride != 1:
         raise ArgumentError(
             f"model.backbone: {name} has one size throughout, not a last stride of {last_stride}. Take a convolutional "

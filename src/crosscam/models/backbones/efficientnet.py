@@ -76,9 +76,8 @@ class MBConv(nn.Module):
 class EfficientNetLite0(Backbone):
     """The convolutional part of EfficientNet-Lite0.
 
-    Args:
-        last_stride: stride of the stage of 192 channels; 2 as published.
-        head: whether the last 1x1 convolution, to 1,280 channels, is kept; without it the map has 320.
+    ``last_stride`` of the stage of 192 channels is 2 as published. Without ``head``, the last 1x1 convolution to 1,280
+    channels, the map has 320.
     """
 
     def __init__(self, last_stride: int = 1, *, head: bool = True) -> None:

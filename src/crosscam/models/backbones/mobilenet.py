@@ -40,9 +40,8 @@ class InvertedResidual(nn.Module):
 class MobileNetV2(Backbone):
     """The convolutional part of MobileNetV2.
 
-    Args:
-        last_stride: stride of the stage of 160 channels; 2 in its paper.
-        head: whether the last 1x1 convolution, to 1,280 channels, is kept; without it the map has 320.
+    ``last_stride`` of the stage of 160 channels is 2 in its paper. Without ``head``, the last 1x1 convolution to 1,280
+    channels, the map has 320.
     """
 
     def __init__(self, last_stride: int = 1, *, head: bool = True) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, group_norm
 
-from crosscam.models.backbones.feature_map import Backbone, conv_unit
+from crosscam.models.backbones.feature_map import Backbone, conv_unit, init_convolutions
 
 Instance = Literal["inside", "after"]
 
@@ -30,12 +30,10 @@ class OmniScaleBlock(nn.Module):
     """A residual block of T streams; stream t has t lite convolutions, and so sees 2t + 1 places across.
 
     Source: Zhou et al. 2019, eqs. (1) to (3) and Fig. 4(b): y = ReLU(x + expand(sum_t G(x_t) * x_t)), with x_t the t-th
-    stream of the narrowed x. No two streams share layers; they share the gate G, an :class:`AggregationGate` unless
-    another is given.
+    stream of the narrowed x. The streams share the gate G alone, an :class:`AggregationGate` unless another is given.
 
     Args:
         in_channels, out_channels: C and C'.
-        gate: see above.
         instance: where an instance normalization stands: ``"inside"``, in place of the batch normalization before the
             sum (OSNet-AIN, Zhou et al., TPAMI 2021, Fig. 5), ``"after"`` the sum (OSNet-IBN), or nowhere.
     """
@@ -137,11 +135,7 @@ class LinearContextGate(nn.Module):
 
 
 class OSNetLCT(Backbone):
-    """Images -> feature map at 1/16 of their size, 512 channels; 1.9 M parameters.
-
-    Args:
-        last_stride: 2 halves the map once more, by average pooling.
-    """
+    """Images -> feature map at 1/16 of their size, 512 channels; 1.9 M parameters. Last stride 2 halves it again."""
 
     def __init__(self, last_stride: int = 1) -> None:
         super().__init__()
@@ -158,9 +152,7 @@ class OSNetLCT(Backbone):
             blocks += [OmniScaleBlock(before, after), OmniScaleBlock(after, after, LinearContextGate(after // 4))]
             blocks += [conv_unit(after, after, 1), nn.AvgPool2d(2)]
         self.blocks = nn.Sequential(*(blocks if last_stride == 2 else blocks[:-1]))
-        for m in self.modules():
-            if isinstance(m, nn.Conv2d):
-                nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+        init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) normalized images -> (B, 512, H/16, W/16) feature map."""

@@ -30,15 +30,7 @@ IMAGENET_URLS = {
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """ImageNet weights that an installed package holds.
-
-    Attributes:
-        package: its name for pip.
-        version: the one that was looked at.
-        file: the file's place in the package.
-        sha256: the file's digest.
-        install: what to type.
-    """
+    """ImageNet weights that an installed package holds: the file's place in it, its digest, and how to install it."""
 
     package: str
     version: str
@@ -75,10 +67,9 @@ _RENAMED = ((".IN.", ".instance."), (".BN.", ".batch."))
 
 
 def load_pretrained(backbone: Backbone, name: str, source: str) -> None:
-    """Fill a backbone with trained weights.
+    """Fill a backbone, in place, with trained weights.
 
     Args:
-        backbone: what to fill, in place.
         name: the backbone's name, for the messages and for where its ImageNet weights are.
         source: ``"imagenet"`` for the weights in an installed package, ``"download"`` to fetch torchvision's (needs the
             network), a run folder or the name of a network that comes with crosscam, or a ``.pth``, ``.pth.tar`` or
@@ -108,10 +99,9 @@ def load_pretrained(backbone: Backbone, name: str, source: str) -> None:
 
 
 def _own_part(state: Mapping[str, Tensor], own: Mapping[str, Tensor], refused: Sequence[str]) -> dict[str, Tensor]:
-    """The tensors below the backbone's modules, by the backbone's names.
+    """The tensors below the backbone's modules, by its names; what stands beside them is of another network part.
 
-    What stands beside those modules is another part of the file's network, and left out. What stands in them stays, be
-    it known or not, and so does a stage more (``layer9``).
+    What stands in them stays, be it known or not, and so does a stage more (``layer9``).
     """
     for theirs, ours in _RENAMED:
         state = {k.replace(theirs, ours): v for k, v in state.items()}

@@ -1,9 +1,8 @@
 """Residual networks: from images to a feature map, with torchvision's parameter names.
 
-Source: He et al., CVPR 2016; the stride of a bottleneck stands on its 3x3 convolution ("v1.5"), as in torchvision.
-With instance normalization: Pan et al., ECCV 2018 (IBN-a).
-The stride of the last stage is 1 (Park & Ham, AAAI 2020, "Part-level features"), so a map has 1/16 of the image's
-height and width.
+Source: He et al., CVPR 2016; the stride of a bottleneck stands on its 3x3 convolution ("v1.5"), as in torchvision. With
+instance normalization: Pan et al., ECCV 2018 (IBN-a). The stride of the last stage is 1 (Park & Ham, AAAI 2020,
+"Part-level features"), so a map has 1/16 of the image's height and width.
 """
 
 from __future__ import annotations
@@ -32,10 +31,8 @@ class ResNetShape:
 
     Attributes:
         block: ``"basic"`` (two 3x3 convolutions) or ``"bottleneck"`` (1x1, 3x3, 1x1).
-        depths: blocks in each of the four stages.
+        depths, planes, out: blocks, channels inside the blocks, and channels that come out, of each of the four stages.
         stem: channels of the first convolution.
-        planes: channels inside the blocks of each stage.
-        out: channels that each stage gives.
         instance: whether half of the channels behind each block's first convolution are normalized image by image, in
             all stages but the last: what depends on a camera's light and colors fades.
     """
@@ -59,10 +56,7 @@ class ResNetShape:
 
 
 class InstanceBatchNorm(nn.Module):
-    """Instance normalization of the first half of the channels, batch normalization of the others.
-
-    Source: Pan et al., ECCV 2018, IBN-a.
-    """
+    """Instance normalization of the first half of the channels, batch normalization of the others (IBN-a)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -126,15 +120,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(Backbone):
-    """The convolutional part of a ResNet.
-
-    Args:
-        shape: its sizes.
-        last_stride: stride of the fourth stage.
-
-    Attributes:
-        out_channels: C of the feature map.
-    """
+    """The convolutional part of a ResNet; ``last_stride`` is that of the fourth stage."""
 
     def __init__(self, shape: ResNetShape, last_stride: int = 1) -> None:
         super().__init__()
@@ -218,11 +204,9 @@ _SPELLED = re.compile(
 
 
 def resnet_shape(name: str) -> ResNetShape | None:
-    """The sizes behind a ResNet's name, for example
-    ``"resnet50"`` or ``"bottleneck:stem=4,planes=2.2.2.2,out=8.8.8.2048,depths=1.1.1.1"``; None for other names.
+    """The sizes behind a ResNet's name; None for other names, ValueError for a size of zero.
 
-    Raises:
-        ValueError: a size of zero.
+    For example ``"resnet50"`` or ``"bottleneck:stem=4,planes=2.2.2.2,out=8.8.8.2048,depths=1.1.1.1"``.
     """
     if name in RESNETS:
         return RESNETS[name]

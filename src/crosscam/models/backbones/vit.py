@@ -24,13 +24,7 @@ GRID = 14
 
 @dataclass(frozen=True)
 class ViTShape:
-    """Sizes of a vision transformer.
-
-    Attributes:
-        dim: length of a token.
-        depth: number of blocks.
-        heads: of the attention.
-    """
+    """Sizes of a vision transformer: length of a token, number of blocks, heads of the attention."""
 
     dim: int
     depth: int
@@ -79,10 +73,7 @@ class MLP(nn.Module):
 class TransformerBlock(nn.Module):
     """Attention and MLP, each after a layer norm and beside a skip.
 
-    Args:
-        dim: C.
-        heads: of the attention.
-        drop_path: probability that an image skips a branch in training (stochastic depth, Huang et al., ECCV 2016).
+    ``drop_path``: probability that an image skips a branch in training (stochastic depth, Huang et al., ECCV 2016).
     """
 
     def __init__(self, dim: int, heads: int, drop_path: float = 0.0) -> None:
@@ -122,12 +113,8 @@ class VisionTransformer(Backbone):
     """A vision transformer without its classifier.
 
     Args:
-        shape: its sizes.
         stride: from patch to patch, in pixels; 16 for patches side by side.
         drop_path: largest probability of stochastic depth; it rises linearly from 0 at the first block.
-
-    Attributes:
-        out_channels: C, the length of a token.
     """
 
     refused = ("register_tokens", "dist_token")
@@ -171,23 +158,14 @@ class VisionTransformer(Backbone):
         return [[self.patch_embed], *([block] for block in self.blocks)]
 
     def parted(self) -> NoReturn:
-        """A transformer has no block at which MGN could part it.
-
-        Raises:
-            ValueError: always.
-        """
+        """A transformer has no block at which MGN could part it: always a ValueError."""
         raise ArgumentError("A vision transformer cannot be parted for MGN. Take a convolutional backbone.")
 
     def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of a published file, by this network's names and sizes.
+        """Weights of a published file, by this network's names and sizes; CheckpointError if positions are no square.
 
-        Positions of another image size and patches of another size are resized, and LayerScale (DINOv2) becomes part
-        of the layer before it.
-
-        Args:
-            state: named tensors, prefixes already taken off.
-        Raises:
-            CheckpointError: positions that are not a square.
+        Positions of another image size and patches of another size are resized, and LayerScale (DINOv2) becomes part of
+        the layer before it.
         """
         found = dict(state)
         if "pos_embed" in found:
@@ -205,14 +183,7 @@ class VisionTransformer(Backbone):
 
 
 def resize_positions(positions: Tensor, rows: int, columns: int) -> Tensor:
-    """Position embeddings of a square map, stretched to another map (bicubic).
-
-    Args:
-        positions: (1, 1 + G x G, C), the class token's first.
-        rows, columns: of the map that is wanted.
-    Returns:
-        (1, 1 + rows x columns, C)
-    """
+    """(1, 1 + G x G, C) position embeddings, class token first -> (1, 1 + rows x columns, C), stretched (bicubic)."""
     grid = math.isqrt(int(positions.shape[1]) - 1)
     if (rows, columns) == (grid, grid):
         return positions
@@ -232,15 +203,9 @@ def _square_positions(positions: Tensor) -> Tensor:
 
 
 def resize_patches(kernel: Tensor, size: int) -> Tensor:
-    """Weights of a patch embedding for larger patches: an enlarged patch (bilinear) gives the same token.
+    """(C, 3, P, P) weights of a patch embedding -> (C, 3, size, size): an enlarged patch (bilinear) gives one token.
 
     Source: Beyer et al., "FlexiViT", CVPR 2023, section 3.4 (PI-resize).
-
-    Args:
-        kernel: (C, 3, P, P)
-        size: of the patches that are wanted, at least P.
-    Returns:
-        (C, 3, size, size)
     """
     old = kernel.shape[-1]
     basis = torch.eye(old * old, dtype=torch.float64).reshape(old * old, 1, old, old)

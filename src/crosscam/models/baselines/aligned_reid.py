@@ -32,10 +32,7 @@ class AlignedReID(nn.Module):
     ``extras["local"]`` are the local features, (B, P, d), each of length 1, top to bottom.
 
     Args:
-        backbone: from images to the feature map.
-        num_ids: K; 0 for a network that only describes.
-        num_parts: P, stripes.
-        local_dim: d, length of a stripe's feature.
+        num_parts, local_dim: P stripes, and d, length of a stripe's feature.
         keep_local: append the stripes of the feature map, P times C numbers, to the descriptor, for
             :func:`aligned_distances`; the authors' test compares these, and not the projected ones of the training. By
             default the local branch serves the training alone and the descriptor is the global feature (C numbers).
@@ -84,15 +81,10 @@ def aligned_layout(global_dim: int, num_parts: int, local_dim: int) -> Layout:
 
 
 def shortest_path(costs: Tensor) -> Tensor:
-    """Cost of the cheapest way from the first stripes of two people to their last, one step down or right at a time.
+    """(..., P, R) costs, not negative -> (...) of the cheapest way from first stripes to last, down or right by one.
 
     Source: Luo et al. 2019, the recursion of S_{i,j}; the costs of both ends are counted. A way has P + R - 1 places,
     so a person's distance to itself is not 0.
-
-    Args:
-        costs: (..., P, R), not negative; any number of pairs, computed at once.
-    Returns:
-        (...).
     """
     first, *rest = costs.unbind(dim=-2)
     reached = list(first.cumsum(dim=-1).unbind(dim=-1))
@@ -107,13 +99,8 @@ def shortest_path(costs: Tensor) -> Tensor:
 def part_costs(x: Tensor, y: Tensor) -> Tensor:
     """Cost of matching each stripe of one person with each of another: (e^d - 1) / (e^d + 1), d their distance.
 
-    Source: Luo et al. 2019, the elementwise distance of the local features.
-
-    Args:
-        x: (..., P, d) local features.
-        y: (..., R, d), the same number of people.
-    Returns:
-        (..., P, R) in [0, 1), float32 at least.
+    (..., P, d) and (..., R, d) local features of as many people -> (..., P, R) in [0, 1), float32 at least. Source: Luo
+    et al. 2019, the elementwise distance of the local features.
     """
     # Half precision would lose the differences of near vectors, and autocast would bring it back.
     with torch.autocast(x.device.type, enabled=False):
@@ -128,11 +115,8 @@ def part_costs(x: Tensor, y: Tensor) -> Tensor:
 def local_distances(query: Tensor, gallery: Tensor) -> Tensor:
     """Shortest-path distance of every query to every gallery image, in blocks of bounded memory.
 
-    Args:
-        query: (Q, P, d) local features of length 1.
-        gallery: (G, R, d); moved to the query's device.
-    Returns:
-        (Q, G) float32 on the query's device.
+    (Q, P, d) and (G, R, d) local features of length 1 -> (Q, G) float32 on the query's device.
+
     Raises:
         ValueError: shapes that do not fit.
     """
@@ -152,10 +136,7 @@ def local_distances(query: Tensor, gallery: Tensor) -> Tensor:
 
 
 def _all_costs(query: Tensor, gallery: Tensor) -> Tensor:
-    """(B, P, d) and (G, R, d) -> (B, G, P, R) costs of all pairs.
-
-    In memory the pairs come last, so that each step of the shortest path reads one stretch of it.
-    """
+    """(B, P, d) and (G, R, d) -> (B, G, P, R) costs of all pairs, last in memory: each step reads one stretch."""
     (b, p, d), (g, r, _) = query.shape, gallery.shape
     x, y = query.transpose(0, 1).reshape(p * b, d), gallery.transpose(0, 1).reshape(r * g, d)
     costs: Tensor = part_costs(x, y).view(p, b, r, g).permute(1, 3, 0, 2)
@@ -164,19 +145,13 @@ def _all_costs(query: Tensor, gallery: Tensor) -> Tensor:
 
 @torch.no_grad()
 def aligned_distances(query: Tensor, gallery: Tensor, layout: Layout) -> Tensor:
-    """Global and local distance together, for a model with ``keep_local``.
+    """Global and local distance together, for a model with ``keep_local``: (Q, D) and (G, D) -> (Q, G) float32.
 
     Source: the authors' test with both branches: squared Euclidean distance of the global features, each of length 1,
     plus the shortest-path distance of the local ones.
 
-    Args:
-        query: (Q, D) descriptors.
-        gallery: (G, D).
-        layout: the model's; one global block, then local ones of equal length.
-    Returns:
-        (Q, G) float32.
     Raises:
-        ValueError: a layout without local blocks, or descriptors that do not fit it.
+        ValueError: a layout without local blocks of equal length, or descriptors that do not fit it.
     """
     first, *local = layout
     if not local or any(block.kind != "local" or block.dim != local[0].dim for block in local):
@@ -196,11 +171,7 @@ def aligned_distances(query: Tensor, gallery: Tensor, layout: Layout) -> Tensor:
 
 @dataclass(frozen=True)
 class AlignedReIDModel(OnBackbone):
-    """What builds :class:`AlignedReID`; the defaults are the authors'.
-
-    Attributes:
-        num_parts, local_dim, keep_local: see :class:`AlignedReID`.
-    """
+    """What builds :class:`AlignedReID`; see there. The defaults are the authors'."""
 
     cut_by: ClassVar[str] = "num_parts"
     system: Literal["aligned-reid"] = "aligned-reid"
@@ -214,7 +185,6 @@ class AlignedReIDModel(OnBackbone):
         return aligned_distances(query, gallery, layout) if self.keep_local else None
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> AlignedReID:
-        """The network for K identities; 0 for a network that only describes."""
         backbone = self.own_backbone(pretrained)
         return AlignedReID(
             backbone, num_ids, num_parts=self.num_parts, local_dim=self.local_dim, keep_local=self.keep_local

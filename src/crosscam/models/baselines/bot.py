@@ -16,16 +16,11 @@ from torch.nn.functional import normalize
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.pooling import pool_map
-from crosscam.models.stripes import OnBackbone
+from crosscam.models.stripes import OnBackbone, feature_classifiers
 
 
 class CosineClassifier(nn.Module):
-    """Cosines of a feature with one direction for each class, for :func:`crosscam.losses.system_losses.margin_logits`.
-
-    Args:
-        in_features: C.
-        num_ids: K.
-    """
+    """Cosines of a feature with one direction a class, for :func:`crosscam.losses.system_losses.margin_logits`."""
 
     def __init__(self, in_features: int, num_ids: int) -> None:
         super().__init__()
@@ -40,15 +35,7 @@ class CosineClassifier(nn.Module):
 
 
 class Centers(nn.Module):
-    """One center for each class, which :func:`crosscam.losses.system_losses.move_centers` moves.
-
-    Args:
-        in_features: C.
-        num_ids: K.
-
-    Attributes:
-        centers: (K, C), zeros at first.
-    """
+    """(K, C) centers, zeros at first, which :func:`crosscam.losses.system_losses.move_centers` moves."""
 
     centers: Tensor
 
@@ -67,8 +54,6 @@ class BoT(nn.Module):
     classifier (without bias) and the descriptor take the one after it. The neck scales, but does not shift.
 
     Args:
-        backbone: from images to the feature map.
-        num_ids: K, identities to classify; 0 for a network that only describes.
         classifier: ``"linear"``, or ``"cosine"`` for losses with margins on cosines.
         centers: whether it holds a center of each identity, before the neck, for center loss.
 
@@ -84,16 +69,12 @@ class BoT(nn.Module):
         width = backbone.out_channels
         self.neck = nn.BatchNorm1d(width)
         self.neck.bias.requires_grad_(False)
-        heads = range(1 if num_ids else 0)
-        self.id_classifiers = nn.ModuleList(
-            CosineClassifier(width, num_ids) if classifier == "cosine" else nn.Linear(width, num_ids, bias=False)
-            for _ in heads
-        )
-        for head in self.id_classifiers:
-            if isinstance(head, nn.Linear):
-                nn.init.normal_(head.weight, std=0.001)
+        if classifier == "cosine":
+            self.id_classifiers = nn.ModuleList([CosineClassifier(width, num_ids)] if num_ids else [])
+        else:
+            self.id_classifiers = feature_classifiers(1, width, num_ids)
         # By its name it is left out, as classifiers are, where the network only describes.
-        self.center_classifiers = nn.ModuleList(Centers(width, num_ids) for _ in heads if centers)
+        self.center_classifiers = nn.ModuleList([Centers(width, num_ids)] if num_ids and centers else [])
         self.layout = (Block("global", 0, width, 1, "global", (0.0, 1.0)),)
 
     def forward(self, images: Tensor) -> ReidOutput:
@@ -109,11 +90,9 @@ class BoT(nn.Module):
 
 @dataclass(frozen=True)
 class BoTModel(OnBackbone):
-    """The choices of :class:`BoT`.
+    """The choices of :class:`BoT`; a last stride of 1 is one of the tricks.
 
-    Attributes:
-        last_stride: stride of its last stage; 1 is one of the tricks.
-        classifier, centers: see :class:`BoT`; for ``loss.softmax`` and ``loss.center_weight``.
+    ``classifier`` and ``centers`` are for ``loss.softmax`` and ``loss.center_weight``.
     """
 
     system: Literal["bot"] = "bot"
@@ -121,5 +100,4 @@ class BoTModel(OnBackbone):
     centers: bool = False
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> BoT:
-        """The network for ``num_ids`` identities."""
         return BoT(self.own_backbone(pretrained), num_ids, self.classifier, self.centers)

@@ -21,20 +21,15 @@ from crosscam.models.stripes import OnBackbone, PartUnits, part_classifiers, poo
 
 
 class DeepPerson(nn.Module):
-    """Three branches on one map. ``model(images)`` gives a :class:`ReidOutput`.
+    """Three branches on one map. ``model(images)`` gives a :class:`ReidOutput` with the one block ``"global"``.
 
     The ranking branch is the pooled map itself: the descriptor (C numbers), and what the triplet loss sees. The global
     and the part branch only serve identification; their logits come in this order.
 
     Args:
-        backbone: from images to the feature map.
-        num_ids: K; 0 for a network that only describes, which has the ranking branch alone.
         num_parts: P, steps of the sequence.
         hidden: numbers that each direction of each layer of the LSTM gives.
         dim: length of the features that are classified.
-
-    Attributes:
-        layout: the one block ``"global"``.
     """
 
     def __init__(
@@ -89,12 +84,7 @@ class PartBranch(nn.Module):
 
 
 class BodyLSTM(nn.Module):
-    """Each part with what stands above and below it: one bidirectional LSTM layer, its directions joined linearly.
-
-    Args:
-        in_features: numbers for each part.
-        hidden: numbers of each direction, and of the result.
-    """
+    """Each part with what stands above and below it: one bidirectional LSTM layer, its directions joined linearly."""
 
     def __init__(self, in_features: int, hidden: int) -> None:
         super().__init__()
@@ -110,11 +100,7 @@ class BodyLSTM(nn.Module):
 
 @dataclass(frozen=True)
 class DeepPersonModel(OnBackbone):
-    """What builds :class:`DeepPerson`; the defaults are the authors'.
-
-    Attributes:
-        num_parts, hidden, dim: see :class:`DeepPerson`.
-    """
+    """What builds :class:`DeepPerson`; see there. The defaults are the authors'."""
 
     cut_by: ClassVar[str] = "num_parts"
     system: Literal["deep-person"] = "deep-person"
@@ -124,6 +110,5 @@ class DeepPersonModel(OnBackbone):
     dim: int = 2048
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> DeepPerson:
-        """The network for K identities; 0 for a network that only describes."""
         backbone = self.own_backbone(pretrained)
         return DeepPerson(backbone, num_ids, num_parts=self.num_parts, hidden=self.hidden, dim=self.dim)

@@ -37,7 +37,6 @@ class HACNN(nn.Module):
     2.92 M parameters without classifiers; the paper counts 2.7 M and does not list them.
 
     Args:
-        num_ids: K; 0 for a network that only describes.
         channels: of each level; multiples of 16.
         num_regions: T, hard regions of each level; at first strips of 1/T of the height.
         region: height and width to which the first level's regions are brought; the later ones follow by halves.
@@ -106,14 +105,9 @@ class HarmoniousLevel(nn.Module):
         self.local = InceptionB(in_channels, out_channels)
 
     def forward(self, x: Tensor, regions: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """One level.
+        """(B, C, H, W) map -> (B, C', H/2, W/2) attended map and (B, T, C', h/2, w/2) regions.
 
-        Args:
-            x: (B, C, H, W) map of the level before.
-            regions: (B, T, C, h, w) of the level before; None at the first.
-            size: h and w of the first level's regions.
-        Returns:
-            (B, C', H/2, W/2) attended map and (B, T, C', h/2, w/2) regions.
+        ``regions`` are the (B, T, C, h, w) of the level before, None at the first, which takes h and w from ``size``.
         """
         y = self.inception(x)
         size = size if regions is None else (regions.shape[3], regions.shape[4])
@@ -171,17 +165,10 @@ class HardAttention(nn.Module):
 
 
 def crop_regions(feature_map: Tensor, centers: Tensor, size: tuple[int, int]) -> Tensor:
-    """Regions of a map by bilinear sampling, through which gradients reach their centers.
+    """(B, C, H, W) map and (B, T, 2) centers -> (B, T, C, h, w) regions by bilinear sampling, float32 at least.
 
-    Source: Li et al. 2018, section 3.1 (II). Each of T regions has the whole width and 1/T of the height; outside the
-    map is zero.
-
-    Args:
-        feature_map: (B, C, H, W).
-        centers: (B, T, 2) from :class:`HardAttention`.
-        size: h and w of the result.
-    Returns:
-        (B, T, C, h, w), float32 at least.
+    Gradients reach the centers. Source: Li et al. 2018, section 3.1 (II). Each of T regions has the whole width and 1/T
+    of the height; outside the map is zero.
     """
     # Numbers, not parts of a traced graph: the number of images alone is left open.
     t, c = int(centers.shape[1]), int(feature_map.shape[1])
@@ -253,15 +240,10 @@ class HACNNModel:
     dim: int = 512
 
     def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
+        """Refuse (ValueError) images that are too small."""
         if min(height, width) < 16:
             raise ArgumentError(f"Images of {height} x {width} are too small for HA-CNN. Take at least 16 x 16.")
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> HACNN:
-        """The network for K identities; 0 for a network that only describes."""
         del pretrained  # There are no ImageNet weights for it.
         return HACNN(num_ids, channels=self.channels, num_regions=self.num_regions, region=self.region, dim=self.dim)

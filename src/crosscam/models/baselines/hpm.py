@@ -15,21 +15,13 @@ from crosscam.errors import ArgumentError
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.baselines.pcb import reduction_unit, stripe_layout
 from crosscam.models.output import ReidOutput
-from crosscam.models.stripes import OnBackbone, pool_stripes
+from crosscam.models.stripes import OnBackbone, feature_classifiers, pool_stripes
 
 
 def pyramid_pool(feature_map: Tensor, scales: tuple[int, ...]) -> Tensor:
-    """Average plus maximum of every stripe of every scale.
+    """(B, C, H, W) -> (B, sum of the scales, C): average plus maximum of every stripe, scale by scale, top to bottom.
 
-    Source: Fu et al., AAAI 2019, "Horizontal pyramid pooling".
-
-    Args:
-        feature_map: (B, C, H, W), H divisible by each scale.
-        scales: numbers of stripes.
-    Returns:
-        (B, sum of the scales, C), scale by scale, each top to bottom.
-    Raises:
-        ValueError: stripes that do not tile the map.
+    Source: Fu et al., AAAI 2019, "Horizontal pyramid pooling". ValueError for stripes that do not tile the map.
     """
     pooled = [pool_stripes(feature_map, n, "avg") + pool_stripes(feature_map, n, "max") for n in scales]
     return torch.cat(pooled, dim=1)
@@ -43,13 +35,8 @@ class HPM(nn.Module):
     paper's.
 
     Args:
-        backbone: from images to the feature map.
-        num_ids: K, identities to classify; 0 for a network that only describes.
-        scales: numbers of stripes, in the order of the descriptor.
+        scales: numbers of stripes, in the order of the descriptor; the one stripe of scale 1 is a global block.
         dim: length of each reduced part.
-
-    Attributes:
-        layout: the descriptor's blocks, scale by scale; the one stripe of scale 1 is a global block.
 
     Raises:
         ValueError: no scales, one twice, or one below 1.
@@ -65,11 +52,7 @@ class HPM(nn.Module):
         self.scales = scales
         num_parts = sum(scales)
         self.reductions = nn.ModuleList(reduction_unit(backbone.out_channels, dim) for _ in range(num_parts))
-        self.part_classifiers = nn.ModuleList(
-            nn.Linear(dim, num_ids, bias=False) for _ in range(num_parts if num_ids else 0)
-        )
-        for classifier in self.part_classifiers:
-            nn.init.normal_(classifier.weight, std=0.001)  # type: ignore[arg-type]
+        self.part_classifiers = feature_classifiers(num_parts, dim, num_ids)
         self.layout = stripe_layout([(n, None if n == 1 else i) for n in scales for i in range(n)], dim)
 
     def forward(self, images: Tensor) -> ReidOutput:
@@ -83,11 +66,7 @@ class HPM(nn.Module):
 
 @dataclass(frozen=True)
 class HPMModel(OnBackbone):
-    """The choices of :class:`HPM`.
-
-    Attributes:
-        scales, dim: see :class:`HPM`.
-    """
+    """The choices of :class:`HPM`."""
 
     cut_by: ClassVar[str] = "scales"
     system: Literal["hpm"] = "hpm"
@@ -95,6 +74,4 @@ class HPMModel(OnBackbone):
     dim: int = 256
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> HPM:
-        """The network for ``num_ids`` identities."""
-        backbone = self.own_backbone(pretrained)
-        return HPM(backbone, num_ids, scales=self.scales, dim=self.dim)
+        return HPM(self.own_backbone(pretrained), num_ids, scales=self.scales, dim=self.dim)

@@ -19,7 +19,7 @@ from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.baselines.pcb import reduction_unit, stripe_layout
 from crosscam.models.output import ReidOutput
 from crosscam.models.pooling import pool_map
-from crosscam.models.stripes import check_stripes, pool_stripes
+from crosscam.models.stripes import check_stripes, feature_classifiers, pool_stripes
 
 GlobalClassifiers = Literal["pooled", "reduced"]
 
@@ -32,10 +32,8 @@ class BranchedBackbone(nn.Module):
 
     Args:
         backbone: a backbone whose last stride is 2; its layers are taken over, and copied for each branch.
-        num_branches: how many.
 
     Attributes:
-        out_channels: C of the maps.
         stages: those of the backbone before the branches part.
 
     Raises:
@@ -71,17 +69,14 @@ class MGN(nn.Module):
 
     Source: Wang et al., ACM Multimedia 2018, Fig. 3 and Table 1. All pooling is by the maximum. The embeddings are the
     reduced features; the global ones come first, and are those that the triplet loss sees. In the paper the identities
-    are told from the global features before their reduction, and from the stripes after it, by classifiers without
-    bias (section on the loss functions). The widely used public code (seathiefwang/MGN-pytorch) tells them from the
-    reduced features, with bias: ``global_classifiers="reduced", classifier_bias=True``.
+    are told from the global features before their reduction, and from the stripes after it, by classifiers without bias
+    (section on the loss functions). The widely used public code (seathiefwang/MGN-pytorch) tells them from the reduced
+    features, with bias: ``global_classifiers="reduced", classifier_bias=True``.
 
     Args:
-        backbone: from images to the feature map; its last stride must be 2.
-        num_ids: K, identities to classify; 0 for a network that only describes.
+        backbone: its last stride must be 2.
         scales: stripes of each branch; a branch of 1 has the global feature alone. The first keeps the stride.
         dim: length of each reduced feature.
-        global_classifiers: see above.
-        classifier_bias: see above.
 
     Attributes:
         backbone: a :class:`BranchedBackbone`, from images to one map a branch.
@@ -114,8 +109,8 @@ class MGN(nn.Module):
         self.global_reductions = nn.ModuleList(_reduction(channels, dim) for _ in scales)
         self.part_reductions = nn.ModuleList(_reduction(channels, dim) for _ in range(num_stripes))
         width = channels if self.classifies_pooled else dim
-        self.global_classifiers = _classifiers(len(scales), width, num_ids, classifier_bias)
-        self.part_classifiers = _classifiers(num_stripes, dim, num_ids, classifier_bias)
+        self.global_classifiers = feature_classifiers(len(scales), width, num_ids, bias=classifier_bias)
+        self.part_classifiers = feature_classifiers(num_stripes, dim, num_ids, bias=classifier_bias)
         slots: list[tuple[int, int | None]] = [(n, None) for n in scales]
         self.layout = stripe_layout(slots + [(n, i) for n in scales if n > 1 for i in range(n)], dim)
 
@@ -142,23 +137,12 @@ def _reduction(in_features: int, dim: int) -> nn.Sequential:
     return unit
 
 
-def _classifiers(count: int, in_features: int, num_ids: int, bias: bool) -> nn.ModuleList:
-    classifiers = [nn.Linear(in_features, num_ids, bias=bias) for _ in range(count if num_ids else 0)]
-    for classifier in classifiers:
-        nn.init.normal_(classifier.weight, std=0.001)
-        if bias:
-            nn.init.zeros_(classifier.bias)
-    return nn.ModuleList(classifiers)
-
-
 @dataclass(frozen=True)
 class MGNModel:
     """The choices of :class:`MGN`. The last stride is 2 in the first branch and 1 in the others.
 
     Attributes:
-        backbone: its name.
         pretrained: a file of ImageNet weights, ``"download"``, or None for random weights; all branches start from it.
-        scales, dim, global_classifiers, classifier_bias: see :class:`MGN`.
     """
 
     system: Literal["mgn"] = "mgn"
@@ -170,18 +154,13 @@ class MGNModel:
     classifier_bias: bool = False
 
     def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
+        """Refuse (ValueError) images of a size that the stripes do not divide, or an unknown backbone."""
         check_backbone(self.backbone, last_stride=2)
         check_stripes(height, width, 2, 1, "model.scales")
         for num_parts in self.scales:
             check_stripes(height, width, num_parts, 1, "model.scales")
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> MGN:
-        """The network for ``num_ids`` identities."""
         backbone = build_backbone(self.backbone, 2, self.pretrained if pretrained else None)
         return MGN(
             backbone,

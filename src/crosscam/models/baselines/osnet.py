@@ -15,7 +15,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
-from crosscam.models.backbones.feature_map import STRIDE, conv_unit
+from crosscam.models.backbones.feature_map import STRIDE, conv_unit, init_convolutions
 from crosscam.models.backbones.omni_scale import CHANNELS, Instance, OmniScaleBlock
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.pooling import pool_map
@@ -38,16 +38,11 @@ class OSNet(nn.Module):
     Source: Zhou et al. 2019, Table 1; 2.2 M parameters without classifier.
 
     Args:
-        num_ids: K; 0 for a network that only describes.
         channels: of the first convolution and of each stage.
         dim: length of the descriptor.
         norm: ``"batch"``; ``"ibn"`` and ``"ain"`` have instance normalizations, for cameras that were not trained on
             (Zhou et al., "Learning generalisable omni-scale representations for person re-identification", TPAMI 2021;
             places as in the authors' ``osnet_ibn_x1_0`` and ``osnet_ain_x1_0``).
-
-    Attributes:
-        backbone: from (B, 3, H, W) images to the (B, C, H/16, W/16) feature map.
-        layout: one global block.
     """
 
     def __init__(
@@ -76,16 +71,10 @@ def omni_scale_stages(channels: tuple[int, ...], norm: Norm = "batch") -> nn.Seq
         first[1] = nn.InstanceNorm2d(channels[0], affine=True)
     layers: list[nn.Module] = [first, nn.MaxPool2d(3, 2, 1)]
     for (before, after), instance in zip(pairwise(channels), _INSTANCE[norm], strict=True):
-        layers += [
-            OmniScaleBlock(before, after, instance=instance[0]),
-            OmniScaleBlock(after, after, instance=instance[1]),
-            conv_unit(after, after, 1),
-        ]
-        layers.append(nn.AvgPool2d(2))
+        layers += [OmniScaleBlock(before, after, instance=instance[0])]
+        layers += [OmniScaleBlock(after, after, instance=instance[1]), conv_unit(after, after, 1), nn.AvgPool2d(2)]
     stages = nn.Sequential(*layers[:-1])
-    for module in stages.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    init_convolutions(stages)
     return stages
 
 
@@ -93,9 +82,7 @@ def omni_scale_stages(channels: tuple[int, ...], norm: Norm = "batch") -> nn.Seq
 class OSNetModel:
     """What builds :class:`OSNet`. It has no ResNet and starts from random weights.
 
-    Attributes:
-        width: multiplier of all channels but the descriptor's: 1, 0.75, 0.5 or 0.25.
-        norm: see :class:`OSNet`.
+    ``width`` multiplies all channels but the descriptor's: 1, 0.75, 0.5 or 0.25.
     """
 
     system: Literal["osnet"] = "osnet"
@@ -103,11 +90,7 @@ class OSNetModel:
     norm: Norm = "batch"
 
     def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
+        """Refuse (ValueError) another width, or images that do not give a whole map."""
         if self.width not in WIDTHS:
             raise ArgumentError(f"model.width={self.width}: expected one of {', '.join(map(str, WIDTHS))}.")
         if min(height, width) < STRIDE or height % STRIDE or width % STRIDE:
@@ -117,6 +100,5 @@ class OSNetModel:
             )
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> OSNet:
-        """The network for K identities; 0 for a network that only describes."""
         del pretrained  # ImageNet weights are not read.
         return OSNet(num_ids, channels=tuple(int(c * self.width) for c in CHANNELS), norm=self.norm)

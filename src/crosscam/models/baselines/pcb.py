@@ -32,13 +32,7 @@ def reduction_unit(in_features: int, dim: int) -> nn.Sequential:
 
 
 def stripe_layout(slots: Sequence[tuple[int, int | None]], dim: int) -> Layout:
-    """Blocks of equal length.
-
-    Args:
-        slots: for each block the number of stripes of its scale, and which of them it is (0 is the top one);
-            None for the whole image.
-        dim: length of each block.
-    """
+    """Blocks of length ``dim``, one a slot: stripes of its scale, and which of them, None for the whole image."""
     blocks: list[Block] = []
     for k, (parts, stripe) in enumerate(slots):
         start, stop = k * dim, (k + 1) * dim
@@ -69,15 +63,9 @@ def refined_pool(feature_map: Tensor, assignment: Tensor) -> Tensor:
 
 
 class PartHead(nn.Module):
-    """Pooled parts to the reduced features h_i, and a classifier for each; the classifiers share nothing.
+    """P pooled parts to the reduced features h_i, and a classifier for each; the classifiers share nothing.
 
-    Args:
-        num_parts: P.
-        in_features: C of the pooled parts.
-        dim: c, length of each h_i.
-        num_ids: K; 0 for no classifiers.
-        shared_reduction: one reduction for all parts, or one for each.
-        dropout: share of the pooled features that is dropped in training.
+    ``shared_reduction``: one reduction for all parts, or one for each; see :class:`PCB`.
     """
 
     def __init__(
@@ -112,10 +100,7 @@ class PCB(nn.Module):
     implementations take one for each.
 
     Args:
-        backbone: from images to the feature map.
-        num_ids: K, identities to classify; 0 for a network that only describes.
-        num_parts: P, stripes.
-        dim: c, length of each reduced part.
+        num_parts, dim: P stripes, and c, length of each reduced part.
         shared_reduction: one 1x1 convolution for all stripes (the first author's code) or one for each.
         dropout: on the pooled stripes in training; 0.5 in the first author's code, the paper is silent.
 
@@ -160,14 +145,10 @@ class PCBRPP(PCB):
 
     Source: Sun et al., ECCV 2018, "Refined part pooling" and Algorithm 1 (induced training). The part classifier, here
     ``assignment``, is a linear layer and a softmax over the parts at every place. Its weights start near zero, so that
-    every place belongs to all parts alike. Names of ``backbone`` and ``head`` are those of :class:`PCB`: its weights
-    load.
+    every place belongs to all parts alike. Weights of a :class:`PCB` load.
 
     Training has three stages, see :meth:`begin_stage`. Which pooling is in use is kept with the weights (``refined``),
     so a run that stopped in the first stage describes as it was trained.
-
-    Args:
-        As for :class:`PCB`.
 
     Attributes:
         stage: the current stage; ``"everything"`` for a new model.
@@ -228,11 +209,9 @@ class PCBRPP(PCB):
 
 @dataclass(frozen=True)
 class PCBModel(OnBackbone):
-    """The choices of :class:`PCB` and :class:`PCBRPP`.
+    """The choices of :class:`PCB` and, if ``refined``, :class:`PCBRPP`.
 
     Attributes:
-        num_parts, dim, shared_reduction, dropout: see :class:`PCB`.
-        refined: refined part pooling.
         stripe_epochs, assignment_epochs: with ``refined``, epochs of the first two stages; the rest trains everything.
     """
 
@@ -259,7 +238,6 @@ class PCBModel(OnBackbone):
                 model.begin_stage("everything")
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> PCB | PCBRPP:
-        """The network for ``num_ids`` identities."""
         backbone = self.own_backbone(pretrained)
         return (PCBRPP if self.refined else PCB)(
             backbone,

@@ -27,17 +27,12 @@ Phase = Literal["base", "restraint", "relaxation"]
 class SVDNet(nn.Module):
     """Global average, Eigenlayer, classifier. ``model(images)`` gives a :class:`ReidOutput`.
 
-    The Eigenlayer's output is the descriptor. The authors' ResNet-50 gives 1,024 numbers; Table 1 of Park & Ham,
-    AAAI 2020, lists 2,048, which is the default.
+    The Eigenlayer's output is the descriptor, one block ``"global"``. The authors' ResNet-50 gives 1,024 numbers; Table
+    1 of Park & Ham, AAAI 2020, lists 2,048, which is the default.
 
     Args:
-        backbone: from images to the feature map.
-        num_ids: K; 0 for a network that only describes.
         dim: outputs of the Eigenlayer, at most the map's channels: more vectors than dimensions cannot be orthogonal.
         dropout: share of the Eigenlayer's outputs that the classifier does not see in training.
-
-    Attributes:
-        layout: the one block ``"global"``.
 
     Raises:
         ValueError: ``dim`` above the map's channels.
@@ -84,13 +79,9 @@ class SVDNet(nn.Module):
 def decorrelated(weights: Tensor) -> Tensor:
     """U S of the decomposition W = U S V^T, with columns placed and signed as in W.
 
-    Source: Sun et al. 2017, section 3: x^T U S has the same distances as x^T W. The columns' order and signs are
-    free; as in the authors' code each column of W, in turn, is replaced by the one left that is nearest in direction.
-
-    Args:
-        weights: W, (C, D), weight vectors as columns, D <= C.
-    Returns:
-        (C, D), columns orthogonal; of the type of ``weights``, computed in float64.
+    (C, D) weight vectors as columns, D <= C -> the same shape and type, columns orthogonal; computed in float64.
+    Source: Sun et al. 2017, section 3: x^T U S has the same distances as x^T W. The columns' order and signs are free;
+    as in the authors' code each column of W, in turn, is replaced by the one left that is nearest in direction.
     """
     w = weights.double()
     u, s, _ = torch.linalg.svd(w, full_matrices=False)
@@ -109,18 +100,13 @@ def decorrelated(weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RestraintRelaxation:
-    """Restraint and relaxation iteration, by epochs.
+    """Restraint and relaxation iteration, in epochs.
 
-    First all is trained. Then, again and again: decorrelate, train with a fixed Eigenlayer, train all.
+    ``base`` epochs train all. Then, again and again: decorrelate, ``restraint`` epochs with a fixed Eigenlayer,
+    ``relaxation`` epochs of all.
 
     The authors' code for ResNet-50: 25,000 steps, then 7 times 8,000 and 8,000. In batches of 32 from Market-1501 that
     is about 60, 20 and 20 epochs.
-
-    Attributes:
-        base: epochs before the first decomposition.
-        restraint: epochs with a fixed Eigenlayer.
-        relaxation: epochs in which all is trained.
-        iterations: how often.
     """
 
     base: int = 60
@@ -154,15 +140,10 @@ class RestraintRelaxation:
 
 
 def begin_epoch(model: SVDNet, plan: RestraintRelaxation, epoch: int, *, resumed: bool = False) -> Phase:
-    """Bring the Eigenlayer into the state that an epoch asks for. Call it before each epoch, before any wrapping.
+    """Bring the Eigenlayer into the state that an epoch, counted from 1, asks for, and give its phase.
 
-    Args:
-        model: the network, changed in place.
-        plan: its iteration.
-        epoch: counted from 1.
-        resumed: the epoch goes on from a checkpoint within it; the weights were decorrelated before.
-    Returns:
-        The epoch's phase.
+    Call it before each epoch, before any wrapping. ``resumed``: the epoch goes on from a checkpoint within it; the
+    weights were decorrelated before.
     """
     phase = plan.phase(epoch)
     if plan.decorrelates(epoch) and not resumed:
@@ -173,12 +154,7 @@ def begin_epoch(model: SVDNet, plan: RestraintRelaxation, epoch: int, *, resumed
 
 @dataclass(frozen=True)
 class SVDNetModel(OnBackbone):
-    """What builds :class:`SVDNet`.
-
-    Attributes:
-        dim, dropout: see :class:`SVDNet`.
-        plan: its training; the recipe's epochs should be ``plan.epochs``.
-    """
+    """What builds :class:`SVDNet`, and ``plan``, its training; the recipe's epochs should be ``plan.epochs``."""
 
     system: Literal["svdnet"] = "svdnet"
     last_stride: int = 2
@@ -192,6 +168,4 @@ class SVDNetModel(OnBackbone):
             begin_epoch(model, self.plan, epoch, resumed=resumed)
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> SVDNet:
-        """The network for K identities; 0 for a network that only describes."""
-        backbone = self.own_backbone(pretrained)
-        return SVDNet(backbone, num_ids, dim=self.dim, dropout=self.dropout)
+        return SVDNet(self.own_backbone(pretrained), num_ids, dim=self.dim, dropout=self.dropout)

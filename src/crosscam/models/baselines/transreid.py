@@ -17,6 +17,7 @@ from crosscam.errors import ArgumentError
 from crosscam.models.backbones.pretrained import load_pretrained
 from crosscam.models.backbones.vit import PATCH, VITS, VisionTransformer
 from crosscam.models.output import Block, ReidOutput
+from crosscam.models.stripes import feature_classifiers
 
 
 class TransReID(nn.Module):
@@ -29,7 +30,6 @@ class TransReID(nn.Module):
 
     Args:
         backbone: a vision transformer of at least two blocks.
-        num_ids: K, identities to classify; 0 for a network that only describes.
         groups: of shuffled patches; 0 for the baseline without the jigsaw branch.
         shift: by how many patches they are shifted.
 
@@ -44,13 +44,9 @@ class TransReID(nn.Module):
         width = backbone.out_channels
         self.jigsaw = nn.Sequential(deepcopy(backbone.blocks[-1]), deepcopy(backbone.norm)) if groups else nn.Identity()
         self.necks = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(1 + groups))
-        self.id_classifiers = nn.ModuleList(
-            nn.Linear(width, num_ids, bias=False) for _ in range(1 + groups if num_ids else 0)
-        )
+        self.id_classifiers = feature_classifiers(1 + groups, width, num_ids)
         for neck in self.necks:
             neck.bias.requires_grad_(False)
-        for classifier in self.id_classifiers:
-            nn.init.normal_(classifier.weight, std=0.001)  # type: ignore[arg-type]
         names = ["global", *(f"jigsaw{i + 1}" for i in range(groups))]
         self.layout = tuple(
             Block(name, i * width, (i + 1) * width, 1, "global", (0.0, 1.0)) for i, name in enumerate(names)
@@ -89,11 +85,9 @@ class TransReIDModel:
     """The choices of :class:`TransReID`.
 
     Attributes:
-        backbone: ``vit-base-16``, ``vit-small-16``, ...
         pretrained: a file of weights with timm's names, or None for random weights.
         stride: from patch to patch, in pixels: 16, or 12 for patches that overlap.
         drop_path: largest probability of stochastic depth.
-        groups, shift: see :class:`TransReID`.
     """
 
     system: Literal["transreid"] = "transreid"
@@ -105,11 +99,7 @@ class TransReIDModel:
     shift: int = 5
 
     def check(self, height: int, width: int) -> None:
-        """Whether these settings go with images of this size.
-
-        Raises:
-            ValueError: they do not; the message names the setting to change.
-        """
+        """Refuse (ValueError) settings that do not go with images of this size; the message names one to change."""
         if self.backbone not in VITS:
             raise ArgumentError(f"model.backbone={self.backbone}: expected one of {', '.join(VITS)}.")
         if not 1 <= self.stride <= PATCH:
@@ -126,7 +116,6 @@ class TransReIDModel:
             )
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> TransReID:
-        """The network for ``num_ids`` identities."""
         backbone = VisionTransformer(VITS[self.backbone], self.stride, self.drop_path)
         if pretrained and self.pretrained is not None:
             load_pretrained(backbone, self.backbone, self.pretrained)

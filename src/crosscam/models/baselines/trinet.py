@@ -20,16 +20,8 @@ class TriNet(nn.Module):
     """Global average pooling, 1,024 units with batch normalization and ReLU, then 128 numbers. No classifier.
 
     Source: Hermans et al. 2017, "Network architectures" (TriNet). The first layer has no bias, its normalization takes
-    its place; the second starts orthogonal. Both are as in the authors' code; the paper is silent. The embedding is not
-    normalized.
-
-    Args:
-        backbone: from images to the feature map.
-        hidden: units of the first layer.
-        dim: D, length of the embedding.
-
-    Attributes:
-        layout: one global block.
+    its place; the second starts orthogonal. Both are as in the authors' code; the paper is silent. The embedding, D =
+    ``dim`` numbers in one global block, is not normalized.
     """
 
     def __init__(self, backbone: Backbone, *, hidden: int = 1024, dim: int = 128) -> None:
@@ -50,12 +42,7 @@ class TriNet(nn.Module):
 
 @dataclass(frozen=True)
 class TriNetModel(OnBackbone):
-    """The choices of :class:`TriNet`.
-
-    Attributes:
-        last_stride: stride of its last stage; 2, the plain ResNet of the paper.
-        hidden, dim: see :class:`TriNet`.
-    """
+    """The choices of :class:`TriNet`; a last stride of 2 is the plain ResNet of the paper."""
 
     system: Literal["trinet"] = "trinet"
     last_stride: int = 2
@@ -63,6 +50,4 @@ class TriNetModel(OnBackbone):
     dim: int = 128
 
     def build(self, num_ids: int, *, pretrained: bool = True) -> TriNet:  # noqa: ARG002 - all systems are built alike; TriNet has no classifier.
-        """The network; the number of identities does not change it."""
-        backbone = self.own_backbone(pretrained)
-        return TriNet(backbone, hidden=self.hidden, dim=self.dim)
+        return TriNet(self.own_backbone(pretrained), hidden=self.hidden, dim=self.dim)
