@@ -1,4 +1,8 @@
-"""Losses of pairs and triplets: plain functions of embeddings and identities; batch-hard mining is equation (6)."""
+"""Losses of pairs and triplets: plain functions of embeddings and identities; batch-hard mining is equation (6).
+
+``embeddings`` are (B, D), as they are and not normalized; ``pids`` are (B,) identities. Each loss is a scalar, the mean
+over anchors, and raises ValueError for fewer than two embeddings, or lengths that differ.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +17,17 @@ from crosscam.errors import ArgumentError
 
 
 def batch_hard_triplet(embeddings: Tensor, pids: Tensor, margin: float) -> Tensor:
-    """Batch-hard triplet loss: for each anchor its farthest positive against its closest negative.
+    """Batch-hard triplet loss: for each anchor its farthest positive against its closest negative, and a margin alpha.
 
     Source: Hermans et al. 2017; Park & Ham, AAAI 2020, eq. (6); ``differences.md`` row 9. Distances are Euclidean, not
-    squared, on features as they are; the anchor counts among its own positives; the mean over anchors is taken.
-    An anchor without negatives contributes nothing.
-
-    Args:
-        embeddings: (B, D), or (E, B, D) for E losses at once.
-        pids: (B,) identities.
-        margin: alpha.
-    Returns:
-        Scalar for (B, D); (E,) for (E, B, D).
-    Raises:
-        ValueError: fewer than two embeddings, or lengths that differ.
+    squared, on features as they are; the anchor counts among its own positives; the mean over anchors is taken. An
+    anchor without negatives contributes nothing. Embeddings (E, B, D) give E losses at once, (E,).
     """
     if embeddings.shape[-2] != len(pids) or len(pids) < 2:
         raise ArgumentError(
             f"{embeddings.shape[-2]} embeddings and {len(pids)} identities: expected equal numbers, at least 2."
         )
-    hardest_positive, hardest_negative = _hardest(
-        embeddings if embeddings.dim() == 3 else embeddings.unsqueeze(0), pids
-    )
+    hardest_positive, hardest_negative = _hardest(embeddings.reshape(-1, *embeddings.shape[-2:]), pids)
     losses = torch.relu(hardest_positive - hardest_negative + margin).mean(dim=1)
     return losses if embeddings.dim() == 3 else losses[0]
 
@@ -42,22 +35,11 @@ def batch_hard_triplet(embeddings: Tensor, pids: Tensor, margin: float) -> Tenso
 def batch_hard_soft_margin(embeddings: Tensor, pids: Tensor) -> Tensor:
     """Batch-hard triplet loss with a soft margin: ln(1 + exp(farthest positive - closest negative)).
 
-    Source: Hermans et al., "In defense of the triplet loss for person re-identification", 2017, eq. (5) and the text
-    on the soft margin. Distances and the choice of triplets are as in :func:`batch_hard_triplet`; the mean over anchors
-    is taken. An anchor without negatives contributes nothing.
-
-    Args:
-        embeddings: (B, D), as they are; not normalized.
-        pids: (B,) identities.
-    Returns:
-        Scalar.
-    Raises:
-        ValueError: fewer than two embeddings, or lengths that differ.
+    Source: Hermans et al., "In defense of the triplet loss for person re-identification", 2017, eq. (5) and the text on
+    the soft margin. Distances and the choice of triplets are as in :func:`batch_hard_triplet`. An anchor without
+    negatives contributes nothing.
     """
-    if embeddings.dim() != 2 or len(embeddings) != len(pids) or len(pids) < 2:
-        raise ArgumentError(
-            f"Embeddings of shape {tuple(embeddings.shape)}, {len(pids)} identities: expected (B, D) and B, at least 2."
-        )
+    _check(embeddings, pids)
     hardest_positive, hardest_negative = _hardest(embeddings.unsqueeze(0), pids)
     return softplus(hardest_positive - hardest_negative).mean()
 
@@ -66,9 +48,6 @@ def batch_hard_soft_margin(embeddings: Tensor, pids: Tensor) -> Tensor:
 def hard_pairs(embeddings: Tensor, pids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For each anchor its farthest positive (itself among them) and its closest negative.
 
-    Args:
-        embeddings: (B, D).
-        pids: (B,) identities.
     Returns:
         Indices of the positives and of the negatives, (B,) each; and (B,) whether there is a negative at all.
     """
@@ -93,7 +72,7 @@ def euclidean_distances(x: Tensor) -> Tensor:
     """(E, B, D) -> (E, B, B), or (B, D) -> (B, B): distances among the vectors of a batch, for losses."""
     # Half precision would lose the differences of near vectors, and autocast would bring it back.
     with torch.autocast(x.device.type, enabled=False):
-        x = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        x = _wide(x)
         return _euclidean(x) if x.dim() == 3 else _euclidean(x.unsqueeze(0))[0]
 
 
@@ -113,14 +92,6 @@ def weighted_triplet(embeddings: Tensor, pids: Tensor) -> Tensor:
     Source: Ye et al., "Deep learning for person re-identification: a survey and outlook", PAMI 2021, equation (7)
     (weighted regularization triplet). Positives are weighed by the softmax of their distances, negatives by that of
     their negative distances. An anchor without another image of its identity, or without negatives, adds nothing.
-
-    Args:
-        embeddings: (B, D), as they are; not normalized.
-        pids: (B,) identities.
-    Returns:
-        Scalar, the mean over anchors.
-    Raises:
-        ValueError: fewer than two embeddings, or lengths that differ.
     """
     positive, negative = _masks(embeddings, pids)
     distances = euclidean_distances(embeddings)
@@ -131,20 +102,11 @@ def weighted_triplet(embeddings: Tensor, pids: Tensor) -> Tensor:
 
 
 def circle_loss(embeddings: Tensor, pids: Tensor, margin: float = 0.25, scale: float = 64.0) -> Tensor:
-    """Circle loss: similarities of pairs, each weighed by how far it is from its optimum.
+    """Circle loss: cosine similarities of pairs, each weighed by how far it is from its optimum.
 
     Source: Sun et al., "Circle loss: a unified perspective of pair similarity optimization", CVPR 2020, equations (6)
-    to (8), for each anchor over all its pairs in the batch. An anchor without both kinds of pairs adds nothing.
-
-    Args:
-        embeddings: (B, D); their cosine similarities count.
-        pids: (B,) identities.
-        margin: m.
-        scale: gamma.
-    Returns:
-        Scalar, the mean over anchors.
-    Raises:
-        ValueError: fewer than two embeddings, or lengths that differ.
+    to (8) with margin m and scale gamma, for each anchor over all its pairs in the batch. An anchor without both kinds
+    of pairs adds nothing.
     """
     positive, negative = _masks(embeddings, pids)
     with torch.autocast(embeddings.device.type, enabled=False):
@@ -161,12 +123,16 @@ def circle_loss(embeddings: Tensor, pids: Tensor, margin: float = 0.25, scale: f
     return softplus((nearness + farness).masked_fill(~counted, -torch.inf)).mean()
 
 
-def _masks(embeddings: Tensor, pids: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, B): pairs of one identity without the anchor itself, and pairs of two."""
+def _check(embeddings: Tensor, pids: Tensor) -> None:
     if embeddings.dim() != 2 or len(embeddings) != len(pids) or len(pids) < 2:
         raise ArgumentError(
             f"Embeddings of shape {tuple(embeddings.shape)}, {len(pids)} identities: expected (B, D) and B, at least 2."
         )
+
+
+def _masks(embeddings: Tensor, pids: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, B): pairs of one identity without the anchor itself, and pairs of two."""
+    _check(embeddings, pids)
     same = pids.unsqueeze(0) == pids.unsqueeze(1)
     return same & ~torch.eye(len(pids), dtype=torch.bool, device=pids.device), ~same
 

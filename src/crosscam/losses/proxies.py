@@ -2,6 +2,9 @@
 
 Sources: Dai et al., "Cluster Contrast for Unsupervised Person Re-Identification", ACCV 2022; Wang et al., "Camera-aware
 Proxies for Unsupervised Person Re-Identification", AAAI 2021.
+
+``features`` are (B, D) and ``memory`` is (M, D), all of length 1; ``targets`` are (B,), the proxy of each image;
+``cameras`` and ``clusters`` are (M,), those of each proxy; ``temperature`` is tau.
 """
 
 from __future__ import annotations
@@ -12,14 +15,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 
 def cluster_contrast(features: Tensor, memory: Tensor, targets: Tensor, temperature: float = 0.05) -> Tensor:
-    """InfoNCE: each image against all proxies; Dai et al., eq. (2). Mean over the images.
-
-    Args:
-        features: (B, D) of length 1.
-        memory: (M, D) proxies of length 1.
-        targets: (B,) proxy of each image.
-        temperature: tau.
-    """
+    """InfoNCE: each image against all proxies; Dai et al., eq. (2). Mean over the images."""
     return cross_entropy(features @ memory.T / temperature, targets)
 
 
@@ -29,10 +25,6 @@ def intra_camera(
     """Each image against the proxies of its own camera; Wang et al., eq. (4).
 
     A mean over the images of each camera, summed over the cameras of the batch, as in the authors' code.
-
-    Args:
-        features, memory, targets, temperature: see :func:`cluster_contrast`.
-        cameras: (M,) camera of each proxy.
     """
     own = cameras[targets]
     elsewhere = cameras[None] != own[:, None]
@@ -49,15 +41,10 @@ def inter_camera(
     temperature: float = 0.05,
     hard: int = 50,
 ) -> Tensor:
-    """Each image against the proxies of its cluster and the nearest of other clusters; Wang et al., eq. (6).
+    """Each image against the proxies of its cluster and at most ``hard`` of other clusters, the nearest; Wang, eq. (6).
 
     The proxies of the image's cluster share the target evenly, its own camera's among them. Summed over cameras as
     :func:`intra_camera` is.
-
-    Args:
-        features, memory, targets, cameras, temperature: see :func:`intra_camera`.
-        clusters: (M,) cluster of each proxy.
-        hard: proxies of other clusters, at most.
     """
     similar = features @ memory.T / temperature
     same = clusters[None] == clusters[targets][:, None]
@@ -78,12 +65,6 @@ def update_memory(memory: Tensor, features: Tensor, targets: Tensor, momentum: f
     """Move proxies toward the images of a batch, one image after the other, in place; Dai et al., eq. (3).
 
     ``proxy = momentum * proxy + (1 - momentum) * feature``, scaled to length 1.
-
-    Args:
-        memory: (M, D) proxies of length 1.
-        features: (B, D) of length 1.
-        targets: (B,) proxy of each image.
-        momentum: share of what was there.
     """
     for feature, target in zip(features, targets.tolist(), strict=True):
         memory[target] = normalize(momentum * memory[target] + (1 - momentum) * feature, dim=0)

@@ -1,6 +1,7 @@
 """The loss of each system: plain functions of a model's output and identities, equations (3) to (6).
 
-Below them losses of classes: ArcFace's and CosFace's margins on cosines, and center loss.
+``output`` is what the model gave for B images; ``pids`` are (B,) class numbers, 0 to K-1. Below them losses of classes:
+ArcFace's and CosFace's margins on cosines, and center loss.
 """
 
 from __future__ import annotations
@@ -21,12 +22,7 @@ from crosscam.models.output import ReidOutput
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss and its terms, scalars.
-
-    Attributes:
-        total: what is minimised.
-        triplet, cross_entropy: the terms, before weighting.
-    """
+    """A loss, its ``total`` to be minimised, and its terms before weighting; scalars."""
 
     total: Tensor
     triplet: Tensor
@@ -38,7 +34,6 @@ def cross_entropy_sum(logits: tuple[Tensor, ...], pids: Tensor, label_smoothing:
 
     Args:
         logits: (B, K) for each classifier; none gives zero.
-        pids: (B,) class numbers, 0 to K-1.
         label_smoothing: share of the target spread over all classes.
     """
     if not logits:
@@ -62,8 +57,6 @@ def rrid_loss(
     """L = L_triplet + lambda L_ce, equation (3).
 
     Args:
-        output: what the model gave for B images.
-        pids: (B,) class numbers, 0 to K-1.
         margin: alpha; 1.2 in the authors' code.
         cross_entropy_weight: lambda; 2 in the paper.
         label_smoothing: see :func:`cross_entropy_sum`.
@@ -101,13 +94,7 @@ def soft_margin_loss(output: ReidOutput, pids: Tensor) -> Loss:
 
 
 def classification_loss(output: ReidOutput, pids: Tensor, *, label_smoothing: float = 0.0) -> Loss:
-    """Cross-entropy summed over the classifiers, and nothing else: the loss of PCB and HPM.
-
-    Args:
-        output: what the model gave for B images.
-        pids: (B,) class numbers, 0 to K-1.
-        label_smoothing: see :func:`cross_entropy_sum`.
-    """
+    """Cross-entropy summed over the classifiers, and nothing else: the loss of PCB and HPM."""
     ce = cross_entropy_sum(output.logits, pids, label_smoothing)
     return Loss(ce, torch.zeros((), device=ce.device), ce)
 
@@ -115,14 +102,9 @@ def classification_loss(output: ReidOutput, pids: Tensor, *, label_smoothing: fl
 def mgn_loss(output: ReidOutput, pids: Tensor, margin: float = 1.2, *, num_globals: int = 3) -> Loss:
     """MGN's loss: mean triplet loss of the global features plus mean cross-entropy of all classifiers.
 
-    Source: Wang et al., ACM Multimedia 2018, "Loss functions". The paper is silent about how the terms are weighed;
-    means of each kind, added, as in the public code.
-
-    Args:
-        output: what the model gave for B images; its global features are the first embeddings.
-        pids: (B,) class numbers, 0 to K-1.
-        margin: 1.2 in the paper.
-        num_globals: how many embeddings enter the triplet loss.
+    Source: Wang et al., ACM Multimedia 2018, "Loss functions"; the margin is 1.2 there. The paper is silent about how
+    the terms are weighed; means of each kind, added, as in the public code. The first ``num_globals`` embeddings are
+    the global features.
     """
     embeddings = output.embeddings[:num_globals]
     triplet = _triplet_sum(embeddings, pids, margin) / len(embeddings)
@@ -146,19 +128,13 @@ def bnneck_loss(
 ) -> Loss:
     """The bag of tricks' loss: triplet loss before the neck, smoothed cross-entropy after it.
 
-    Source: Luo et al., CVPR Workshops 2019, "BNNeck", "Label smoothing" and "Center loss".
+    Source: Luo et al., CVPR Workshops 2019, "BNNeck", "Label smoothing" and "Center loss", with margin 0.3, weight 1
+    and smoothing 0.1. The output has the extra ``"before_neck"``, (B, C).
 
     Args:
-        output: what the model gave for B images; its extra ``"before_neck"`` is (B, C).
-        pids: (B,) class numbers, 0 to K-1.
-        margin: 0.3 in the paper.
-        cross_entropy_weight: 1 in the paper.
-        label_smoothing: 0.1 in the paper; see :func:`cross_entropy_sum`.
-        softmax: see :func:`crosscam.losses.system_losses.margin_logits`.
-        softmax_scale: s there.
-        softmax_margin: m there.
+        softmax, softmax_scale, softmax_margin: see :func:`margin_logits`.
         center_weight: of the center loss before the neck, 0.0005 in the paper; 0 for none.
-        center_rate: see :func:`crosscam.losses.system_losses.move_centers`.
+        center_rate: see :func:`move_centers`.
     Raises:
         ValueError: an output without that extra, or without centers.
     """
@@ -184,9 +160,6 @@ def transreid_loss(output: ReidOutput, pids: Tensor) -> Loss:
 
     Source: He et al., ICCV 2021, equation (5): the loss of the global feature plus the mean of those of the groups.
 
-    Args:
-        output: what :class:`crosscam.models.baselines.transreid.TransReID` gave for B images.
-        pids: (B,) class numbers, 0 to K-1.
     Raises:
         ValueError: an output without the extra ``"before_necks"``, or see :func:`batch_hard_soft_margin`.
     """
@@ -212,12 +185,6 @@ def aligned_reid_loss(
 
     Source: Luo et al. 2019; the pairs are mined by the global distance. An anchor without negatives adds nothing.
 
-    Args:
-        output: what :class:`AlignedReID` gave for B images.
-        pids: (B,) class numbers, 0 to K-1.
-        margin: of both triplet losses.
-        cross_entropy_weight: of L_id.
-        label_smoothing: see :func:`cross_entropy_sum`.
     Raises:
         ValueError: an output without local features, or see :func:`batch_hard_triplet`.
     """
@@ -238,18 +205,14 @@ Softmax = Literal["plain", "arcface", "cosface"]
 
 
 def margin_logits(cosines: Tensor, pids: Tensor, kind: Softmax, scale: float = 30.0, margin: float = 0.35) -> Tensor:
-    """Cosines with each image's own class made harder by a margin, times a scale: what cross-entropy then takes.
+    """Cosines with each image's own class made harder by a margin m, times a scale s: what cross-entropy then takes.
 
-    Sources: Deng et al., "ArcFace", CVPR 2019, equation (3): the cosine of the angle plus the margin, and where that
-    would pass a half-turn, the cosine less ``margin * sin(margin)``, as in the authors' code; Wang et al., "CosFace",
-    CVPR 2018, equation (4): the cosine less the margin.
+    Sources: Deng et al., "ArcFace", CVPR 2019, equation (3): the cosine of the angle plus the margin (0.5 radians
+    there), and where that would pass a half-turn, the cosine less ``margin * sin(margin)``, as in the authors' code;
+    Wang et al., "CosFace", CVPR 2018, equation (4): the cosine less the margin (0.35 there).
 
     Args:
         cosines: (B, K) of each image with each class; the logits themselves for ``"plain"``, which changes nothing.
-        pids: (B,) class numbers, 0 to K-1.
-        kind: whose margin.
-        scale: s.
-        margin: m; 0.5 radians in ArcFace's paper, 0.35 in CosFace's.
     Returns:
         (B, K).
     Raises:
@@ -270,29 +233,19 @@ def margin_logits(cosines: Tensor, pids: Tensor, kind: Softmax, scale: float = 3
 
 
 def center_loss(features: Tensor, centers: Tensor, pids: Tensor) -> Tensor:
-    """Half the squared distance of each feature from the center of its class; the mean over the images.
+    """Half the squared distance of each feature (B, C) from the center of its class (K, C); the mean over the images.
 
     Source: Wen et al., "A discriminative feature learning approach for deep face recognition", ECCV 2016, equation (2).
-
-    Args:
-        features: (B, C).
-        centers: (K, C); no gradient reaches them, :func:`move_centers` does.
-        pids: (B,) class numbers, 0 to K-1.
+    No gradient reaches the centers, :func:`move_centers` does.
     """
     return (features.float() - centers[pids].float()).square().sum(dim=1).mean() / 2
 
 
 @torch.no_grad()
 def move_centers(centers: Tensor, features: Tensor, pids: Tensor, rate: float = 0.5) -> None:
-    """Move the centers of the batch's classes toward its features, in place; equation (4) of the same paper.
+    """Move the (K, C) centers of the batch's classes toward its (B, C) features, in place; eq. (4) of the same paper.
 
     ``center -= rate * sum(center - feature) / (1 + count)``, over the ``count`` images of the class in the batch.
-
-    Args:
-        centers: (K, C).
-        features: (B, C).
-        pids: (B,) class numbers, 0 to K-1.
-        rate: alpha, 0 to 1.
     """
     sums = torch.zeros_like(centers).index_add_(0, pids, centers[pids] - features.to(centers.dtype))
     counts = torch.bincount(pids, minlength=len(centers))

@@ -39,12 +39,7 @@ LEAST_ROWS = 256
 
 @dataclass(frozen=True, eq=False)
 class _Gallery:
-    """Descriptors that are read in blocks.
-
-    Attributes:
-        source: (G, D) array, memory-mapped or not, or tensor.
-        center: (D,) taken off every block, on the queries' device.
-    """
+    """(G, D) descriptors that are read in blocks, memory-mapped or not; ``center``, (D,), is taken off every block."""
 
     source: Descriptors
     center: Tensor
@@ -93,7 +88,6 @@ def places_by_blocks(query: Descriptors, gallery: Descriptors, matches: Matches)
         query: (Q, D) array or tensor, on any device; distances are computed there, and counted on the CPU.
         gallery: (G, D) array, memory-mapped (``numpy.load(file, mmap_mode="r")``) or not, or tensor. Any floating type;
             what is narrower than float32 is widened block by block.
-        matches: of all queries.
     Raises:
         ValueError: descriptors that do not fit each other or are not finite.
     """

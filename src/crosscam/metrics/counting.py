@@ -23,14 +23,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Checked labels.
-
-    Attributes:
-        query_pids: (Q,) int64.
-        gallery_pids: (G,) int64.
-        query_camids: (Q,) int64.
-        gallery_camids: (G,) int64.
-    """
+    """Checked labels, int64: (Q,) of the queries and (G,) of the gallery."""
 
     query_pids: Ints
     gallery_pids: Ints
@@ -163,16 +156,11 @@ class Places:
 
 
 def count_closer(distances: Floats, matches: Matches, first_query: int = 0) -> Places:
-    """The places of the matches of a block of queries.
-
-    Equal distances are ranked by gallery index, as a stable sort does.
+    """The places of the matches of a block of queries; equal distances rank by gallery index, as in a stable sort.
 
     Args:
-        distances: (B, G) rows of the queries ``first_query`` to ``first_query + B - 1``; float32 or float64, C order.
+        distances: (B, G) rows of the queries from ``first_query`` on; float32 or float64, C order.
         matches: of all queries.
-        first_query: the query of the first row.
-    Returns:
-        The places of these queries' matches alone.
     Raises:
         ValueError: a distance is NaN.
     """
@@ -214,10 +202,7 @@ def add_strangers(distances: Floats, offsets: Ints, places: Ints, limits: Floats
 
 
 def _add_places(values: Floats, limits: Floats, places: Ints, counts: Ints) -> None:
-    """Add to (2, M) ``counts`` how many of the (S,) values come before each limit, and how many not after it.
-
-    Of values equal to the limit, the first ``places[m]`` come before it.
-    """
+    """Add to (2, M) ``counts`` how many (S,) values come before each limit (``places[m]`` of ties), or not after."""
     for m, limit in enumerate(limits):
         not_after = np.count_nonzero(values <= limit)
         counts[0, m] += not_after - np.count_nonzero(values[places[m] :] == limit)
@@ -226,12 +211,8 @@ def _add_places(values: Floats, limits: Floats, places: Ints, counts: Ints) -> N
 
 def join_places(parts: list[Places]) -> Places:
     """The places of consecutive blocks as one."""
-    return Places(
-        others_before=np.concatenate([p.others_before for p in parts]),
-        others_not_after=np.concatenate([p.others_not_after for p in parts]),
-        matches_before=np.concatenate([p.matches_before for p in parts]),
-        matches_not_after=np.concatenate([p.matches_not_after for p in parts]),
-    )
+    names = ("others_before", "others_not_after", "matches_before", "matches_not_after")
+    return Places(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def raise_if_nan(distances: Floats, first_query: int = 0) -> None:

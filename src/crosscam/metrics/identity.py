@@ -41,8 +41,7 @@ def identity_scores(
     """Compare people that were found with true ones, over all cameras.
 
     Args:
-        true: (T,) true person of each track; below 0 where the person is not known.
-        found: (T,) found person of each track.
+        true, found: (T,) true person of each track, below 0 where it is not known, and found person.
         weights: (T,) detections in each track; 1 by default.
         missed: true detections in no track.
     Raises:

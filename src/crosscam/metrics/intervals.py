@@ -31,17 +31,7 @@ class Interval:
 def mean_interval(
     values: Values, pids: NDArray[np.int64], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
-    """Interval of a mean over queries, for example of mAP.
-
-    Args:
-        values: (S, Q), one row for each training; NaN for a query that is not counted, in all rows alike.
-        pids: (Q,) identities of the queries.
-        level: coverage.
-        resamples: draws.
-        seed: of the draws.
-    Raises:
-        ValueError: shapes that do not fit, or no counted query.
-    """
+    """Interval of a mean over queries, for example of mAP; see :func:`paired_difference`."""
     return paired_difference(values, np.zeros_like(values[:1]), pids, level=level, resamples=resamples, seed=seed)
 
 
@@ -57,12 +47,10 @@ def paired_difference(
     """Interval of mean(a) - mean(b) over the same queries.
 
     Args:
-        a: (S, Q), one row for each training; NaN for a query that is not counted.
-        b: (T, Q), likewise; NaN at the same queries, or nowhere.
+        a, b: (S, Q) and (T, Q), one row for each training; NaN for a query that is not counted, at the same queries or
+            nowhere in b.
         pids: (Q,) identities of the queries.
-        level: coverage.
-        resamples: draws.
-        seed: of the draws.
+        level, resamples, seed: coverage, number of draws, and their seed.
     Raises:
         ValueError: shapes that do not fit, or no counted query.
     """
@@ -75,7 +63,10 @@ def paired_difference(
     if not counted.any():
         raise ArgumentError("No query is counted, so there is no mean.")
     _, identity = np.unique(pids[counted], return_inverse=True)
-    sums_a, sums_b, counts = (_per_identity(x[:, counted], identity) for x in (a, b, np.ones((1, len(pids)))))
+    # (S, I) sums over each identity's queries.
+    sums_a, sums_b, counts = (
+        np.stack([np.bincount(identity, weights=row) for row in x[:, counted]]) for x in (a, b, np.ones((1, len(pids))))
+    )
     rng = np.random.default_rng(seed)
     num_ids = len(counts[0])
     draws = rng.multinomial(num_ids, np.full(num_ids, 1 / num_ids), size=resamples).astype(np.float64)
@@ -84,11 +75,6 @@ def paired_difference(
     low, high = np.quantile(differences, ((1 - level) / 2, (1 + level) / 2))
     value = float(a[:, counted].mean() - b[:, counted].mean())
     return Interval(value, float(low), float(high))
-
-
-def _per_identity(values: Values, identity: NDArray[np.int64]) -> Values:
-    """(S, Q) -> (S, I) sums over each identity's queries."""
-    return np.stack([np.bincount(identity, weights=row) for row in values])
 
 
 def _drawn_mean(draws: Values, sums: Values, rng: np.random.Generator) -> Values:

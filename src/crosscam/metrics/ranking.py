@@ -95,11 +95,7 @@ class RankingResult(Tabular):
         return self.cmc_at(10)
 
     def cmc_at(self, rank: int) -> float:
-        """CMC at a rank, counted from 1.
-
-        Raises:
-            ValueError: the curve does not reach the rank.
-        """
+        """CMC at a rank, counted from 1; ValueError if the curve does not reach it."""
         if not 1 <= rank <= len(self.cmc):
             raise ArgumentError(f"Rank {rank} is not in the CMC, which has ranks 1 to {len(self.cmc)}; raise max_rank.")
         return float(self.cmc[rank - 1])
@@ -133,8 +129,8 @@ def evaluate_ranking(
     """Score the rankings that a distance matrix gives. Exact; no row is sorted.
 
     A query's ranking is the gallery without junk (pid -1) and without images of the query's pid *and* camid.
-    Distractors (pid 0) stay and match no query. Equal distances rank by gallery index; ``ap="step"`` counts a group
-    of equal distances as one step instead, as scikit-learn does. Queries without a match are skipped and counted.
+    Distractors (pid 0) stay and match no query. Equal distances rank by gallery index; ``ap="step"`` counts a group of
+    equal distances as one step instead, as scikit-learn does. Queries without a match are skipped and counted.
 
     The protocols differ in the CMC alone; mAP and mINP are the same under all of them:
 
@@ -145,10 +141,8 @@ def evaluate_ranking(
 
     Args:
         distances: (Q, G), smaller is closer; array or tensor on any device. Infinite is allowed, NaN is not.
-        query_pids: (Q,) integers.
-        gallery_pids: (G,) integers.
-        query_camids: (Q,) integers.
-        gallery_camids: (G,) integers.
+        query_pids: (Q,) integers, as ``query_camids``.
+        gallery_pids: (G,) integers, as ``gallery_camids``.
         ap: "step" averages the precision at each match; "trapezoid" averages it with the precision just before the
             match, as the Market-1501 toolkit does.
         protocol: see above.
@@ -180,21 +174,14 @@ def evaluate_descriptors(
 ) -> RankingResult:
     """Score the rankings by Euclidean distance, holding neither the distances nor, if it is a file, the gallery.
 
-    Equal to :func:`evaluate_ranking` of :func:`crosscam.retrieval.pairwise_distances`. The gallery is read once, in
-    blocks, where the images of the queries' identities are few beside it (up to some hundred million pairs; else a few
-    times). Under ``protocol="cuhk03"`` it is held as a whole.
+    Equal to :func:`evaluate_ranking` of :func:`crosscam.retrieval.pairwise_distances`; other arguments are as there.
+    The gallery is read once, in blocks, where the images of the queries' identities are few beside it (up to some
+    hundred million pairs; else a few times). Under ``protocol="cuhk03"`` it is held as a whole.
 
     Args:
         query_descriptors: (Q, D) array or tensor, on any device, where the distances are computed.
         gallery_descriptors: (G, D) array or tensor; ``numpy.load(file, mmap_mode="r")`` does for a file, and float16
             takes half the place.
-        query_pids: (Q,) integers.
-        gallery_pids: (G,) integers.
-        query_camids: (Q,) integers.
-        gallery_camids: (G,) integers.
-        ap: as in :func:`evaluate_ranking`.
-        protocol: as there.
-        max_rank: length R of the CMC.
     Raises:
         ValueError: as there, and for descriptors that do not fit each other or are not finite.
     """
@@ -202,9 +189,7 @@ def evaluate_descriptors(
     labels = check_labels(shape, query_pids, gallery_pids, query_camids, gallery_camids)
     if protocol == "cuhk03":  # its expectation needs whole rows
         return _evaluate(distance_blocks(query_descriptors, gallery_descriptors), labels, ap, protocol, max_rank)
-    _check_variant(ap, protocol, max_rank)
-    matches = find_matches(labels)
-    _raise_if_all_skipped(matches)
+    matches = _checked_matches(labels, ap, protocol, max_rank)
     places = places_by_blocks(query_descriptors, gallery_descriptors, matches)
     return _score(places, matches, None, ap, protocol, max_rank)
 
@@ -217,9 +202,7 @@ def _evaluate(
     max_rank: int,
 ) -> RankingResult:
     """Count block by block, then score the matches' places."""
-    _check_variant(ap, protocol, max_rank)
-    matches = find_matches(labels)
-    _raise_if_all_skipped(matches)
+    matches = _checked_matches(labels, ap, protocol, max_rank)
     parts = []
     single_shot = np.zeros(max_rank)
     for first, block in blocks:
@@ -230,12 +213,22 @@ def _evaluate(
     return _score(join_places(parts), matches, single_shot, ap, protocol, max_rank)
 
 
-def _check_variant(ap: AveragePrecision, protocol: RankingProtocol, max_rank: int) -> None:
+def _checked_matches(labels: Labels, ap: AveragePrecision, protocol: RankingProtocol, max_rank: int) -> Matches:
+    """The matches of all queries; ValueError for an unknown variant, or where every query would be skipped."""
     for name, value, allowed in (("ap", ap, AveragePrecision), ("protocol", protocol, RankingProtocol)):
         if value not in get_args(allowed):
             raise ArgumentError(f"{name} is {value!r}. Expected one of {', '.join(get_args(allowed))}.")
     if max_rank < 1:
         raise ArgumentError(f"max_rank is {max_rank}. Expected at least 1.")
+    matches = find_matches(labels)
+    if not len(matches.columns):
+        same_camera = np.count_nonzero(np.diff(matches.same_offsets))
+        raise ArgumentError(
+            f"Every query was skipped: none of the {len(matches.per_query)} queries has a gallery image of its pid "
+            f"from another camera ({same_camera} have one from their own camera). Check pids and camids of query and "
+            "gallery."
+        )
+    return matches
 
 
 def _score(
@@ -272,11 +265,8 @@ def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats]
         distances = distances.detach()
         if distances.device.type == "cpu" and distances.dtype.itemsize >= 4:
             distances = distances.numpy()
-    if (
-        isinstance(distances, np.ndarray)
-        and distances.flags.c_contiguous
-        and distances.dtype in (np.float32, np.float64)
-    ):
+    whole = isinstance(distances, np.ndarray) and distances.flags.c_contiguous
+    if whole and distances.dtype in (np.float32, np.float64):
         yield 0, distances
         return
     for first in range(0, len(distances), ROWS_AT_A_TIME):
@@ -286,13 +276,3 @@ def _row_blocks(distances: Tensor | NDArray[Any]) -> Iterator[tuple[int, Floats]
         # float16 fits float32 exactly; of the rest only float64 holds every value.
         dtype = np.float32 if block.dtype in (np.float16, np.float32) else np.float64
         yield first, np.ascontiguousarray(block, dtype=dtype)
-
-
-def _raise_if_all_skipped(matches: Matches) -> None:
-    if len(matches.columns):
-        return
-    same_camera = np.count_nonzero(np.diff(matches.same_offsets))
-    raise ArgumentError(
-        f"Every query was skipped: none of the {len(matches.per_query)} queries has a gallery image of its pid from "
-        f"another camera ({same_camera} have one from their own camera). Check pids and camids of query and gallery."
-    )

@@ -21,18 +21,10 @@ from crosscam.metrics.counting import Floats, Ints, Labels, Matches, check_label
 def expected_single_shot(
     distances: Floats, labels: Labels, matches: Matches, first_query: int, max_rank: int
 ) -> NDArray[np.float64]:
-    """Sum over a block's queries of the expected single-gallery-shot CMC.
+    """(R,) float64 sum over a block's queries of the expected single-gallery-shot CMC.
 
-    Gallery images of the query's camera, and junk, are left out. All distractors count as one identity.
-
-    Args:
-        distances: (B, G) rows of the queries from ``first_query`` on; equal distances rank by gallery index.
-        labels: of all queries and gallery images.
-        matches: of all queries.
-        first_query: the query of the first row.
-        max_rank: length R of the CMC.
-    Returns:
-        (R,) float64.
+    Gallery images of the query's camera, and junk, are left out. All distractors count as one identity. ``distances``
+    are (B, G) rows of the queries from ``first_query`` on; equal ones rank by gallery index.
     """
     identities, identity_of = np.unique(labels.gallery_pids, return_inverse=True)
     total = np.zeros(max_rank)
@@ -58,23 +50,16 @@ def sampled_single_shot_cmc(
     seed: int = 0,
     max_rank: int = 50,
 ) -> NDArray[np.float64]:
-    """The single-gallery-shot CMC by random draws, as it was first computed.
+    """(R,) float64 single-gallery-shot CMC by random draws, as it was first computed.
 
     ``evaluate_ranking(..., protocol="cuhk03")`` is what this approaches with more repeats. The numbers drawn are
-    numpy's legacy ones, in the order of the older tools (query, repeat, identity by its best place), so that a
-    figure of theirs can be had again with its seed.
+    numpy's legacy ones, in the order of the older tools (query, repeat, identity by its best place), so that a figure
+    of theirs can be had again with its seed.
 
     Args:
         distances: (Q, G), smaller is closer; equal distances rank by gallery index.
-        query_pids: (Q,) integers.
-        gallery_pids: (G,) integers.
-        query_camids: (Q,) integers.
-        gallery_camids: (G,) integers.
         repeats: draws per query.
         seed: of the draws.
-        max_rank: length R of the CMC.
-    Returns:
-        (R,) float64.
     Raises:
         ValueError: as :func:`crosscam.evaluate_ranking` does.
     """
