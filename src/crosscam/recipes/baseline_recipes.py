@@ -87,11 +87,7 @@ MGN = Recipe(
 BOT = Recipe(
     name="bot",
     description="Bag of tricks (Luo et al. 2019): a plain ResNet-50 with a normalization neck; 2,048 numbers.",
-    data=Data(
-        height=256,
-        sampler="identities",
-        augment=BOT_AUGMENT,
-    ),
+    data=Data(height=256, sampler="identities", augment=BOT_AUGMENT),
     model=BoTModel(),
     loss=BNNeckLoss(margin=0.3, cross_entropy_weight=1.0, label_smoothing=0.1),
     optim=Adam(lr_backbone=3.5e-4, lr_head=3.5e-4),
@@ -202,10 +198,8 @@ def scaled_down(recipe: Recipe, epochs: int, *, imagenet: bool = False) -> Recip
 
     The backbone is a half-width ResNet-18 from random weights or, with ``imagenet``, a MobileNetV2 from ImageNet whose
     first three stages stay as they are. HA-CNN and OSNet, which have a network of their own, get half of its channels,
-    TransReID a small transformer, and all three start from random weights.
-
-    Stripes that 128 rows cannot hold (six) ask for 192 rows; the loss stays the system's own, and so does the kind of
-    its batches.
+    TransReID a small transformer, and all three start from random weights. Stripes that 128 rows cannot hold (six) ask
+    for 192 rows; the loss and the kind of batches stay the system's own.
     """
     model: Any = recipe.model
     model = replace(model, **_SMALL.get(recipe.name, {}))

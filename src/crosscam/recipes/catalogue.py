@@ -11,12 +11,7 @@ from crosscam.errors import RecipeError
 from crosscam.models.backbones.pretrained import IMAGENET_PACKAGES
 from crosscam.models.rrid import RRIDModel
 from crosscam.recipes.baseline_recipes import SYSTEM_RECIPES
-from crosscam.recipes.choices import (
-    AdamW,
-    Cosine,
-    RRIDLoss,
-    Steps,
-)
+from crosscam.recipes.choices import AdamW, Cosine, RRIDLoss, Steps
 from crosscam.recipes.recipe import Data, Evaluation, Recipe, Train
 from crosscam.system.text import did_you_mean
 
@@ -214,11 +209,7 @@ def random_start(recipe: Recipe) -> str | None:
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name.
-
-    Raises:
-        RecipeError: there is none; the nearest name is given.
-    """
+    """The recipe of that name; RecipeError with the nearest name if there is none."""
     if name in RECIPES:
         return RECIPES[name]
     raise RecipeError(f"No recipe {name!r}. {did_you_mean(name, RECIPES)}Known: {', '.join(RECIPES)}.")

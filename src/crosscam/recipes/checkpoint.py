@@ -108,11 +108,7 @@ def _write_state(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_weights(folder: Path) -> dict[str, Tensor]:
-    """Read ``weights.safetensors`` of a run folder, or of a shipped network.
-
-    Raises:
-        CheckpointError: it is missing or damaged.
-    """
+    """Read ``weights.safetensors`` of a run folder or shipped network; CheckpointError if it is missing or damaged."""
     path = run_folder(folder) / WEIGHTS
     if not path.is_file():
         raise CheckpointError(f"No {WEIGHTS} in {folder}. {_EXPECTED}")
@@ -137,13 +133,8 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def load_weights_into(model: nn.Module, folder: Path, recipe: Recipe, leave_out: str | None = None) -> None:
-    """Fill a model with the weights of a run folder.
+    """Fill a model, in place, with the weights of a run folder, but for those with ``leave_out`` in their name.
 
-    Args:
-        model: what to fill, in place.
-        folder: the run folder.
-        recipe: its recipe, for the message.
-        leave_out: weights with this in their name are not wanted.
     Raises:
         CheckpointError: missing or damaged, or of another network.
     """
@@ -159,11 +150,8 @@ def load_weights_into(model: nn.Module, folder: Path, recipe: Recipe, leave_out:
 
 
 def start_from(model: nn.Module, source: Path) -> None:
-    """Fill a model with the weights of another run but for its classifiers, which stay as they are.
+    """Fill a model, in place, with the weights of another run or shipped network, but for its own classifiers.
 
-    Args:
-        model: what to fill, in place.
-        source: run folder, or shipped network.
     Raises:
         CheckpointError: missing or damaged, or of another network.
     """
@@ -179,11 +167,8 @@ def start_from(model: nn.Module, source: Path) -> None:
 
 
 def initial_model(recipe: Recipe, num_ids: int) -> nn.Module:
-    """The network before its first step: random, with a pretrained backbone, or as ``train.start`` has it.
+    """The network before its first step: random (torch's state), with a pretrained backbone, or from ``train.start``.
 
-    Args:
-        recipe: what is trained; torch's random state decides what is random.
-        num_ids: K, identities to classify.
     Raises:
         CheckpointError: weights that are not there, or do not fit.
     """
@@ -195,11 +180,7 @@ def initial_model(recipe: Recipe, num_ids: int) -> nn.Module:
 
 
 def load_recipe(folder: Path) -> Recipe:
-    """Read ``recipe.json`` of a run folder, or of a shipped network.
-
-    Raises:
-        CheckpointError: it is missing or not a recipe.
-    """
+    """Read ``recipe.json`` of a run folder or shipped network; CheckpointError if it is missing or not a recipe."""
     path = run_folder(folder) / RECIPE
     if not path.is_file():
         raise CheckpointError(f"No {RECIPE} in {folder}. {_EXPECTED}")
@@ -210,11 +191,7 @@ def load_recipe(folder: Path) -> Recipe:
 
 
 def check_free(folder: Path) -> None:
-    """Refuse a folder for a new training that would overwrite something.
-
-    Raises:
-        CheckpointError: it holds a training, or weights.
-    """
+    """Refuse (CheckpointError) a folder for a new training that holds a training, or weights."""
     found = [name for name in (RECIPE, WEIGHTS, STATE) if (folder / name).exists()]
     if found:
         raise CheckpointError(
@@ -251,11 +228,7 @@ def load_state(folder: Path, recipe: Recipe, data_fingerprint: str) -> dict[str,
 
 
 def check_same_training(folder: Path, recipe: Recipe, data_fingerprint: str) -> None:
-    """Whether a finished run folder is of this recipe and this data.
-
-    Raises:
-        CheckpointError: it is not, or its files cannot be read.
-    """
+    """Refuse (CheckpointError) a finished run folder of another recipe or other data, or one that cannot be read."""
     try:
         provenance = parse_json(read_text(folder / PROVENANCE))
         data = provenance["data"]["fingerprint"]

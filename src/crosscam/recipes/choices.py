@@ -41,14 +41,7 @@ class _Loss:
 
 @dataclass(frozen=True)
 class RRIDLoss(_Loss):
-    """Equation (3); also the loss of Deep-Person.
-
-    Attributes:
-        margin: alpha of the triplet loss.
-        cross_entropy_weight: lambda.
-        label_smoothing: share of the target that is spread over all classes.
-        triplet_on, pairs: see :func:`crosscam.losses.rrid_loss`.
-    """
+    """Equation (3), see :func:`crosscam.losses.rrid_loss`; also the loss of Deep-Person."""
 
     function = staticmethod(losses.rrid_loss)
     name: Literal["rrid"] = "rrid"
@@ -89,11 +82,7 @@ class SoftMarginLoss(_Loss):
 
 @dataclass(frozen=True)
 class MGNLoss(_Loss):
-    """MGN's loss.
-
-    Attributes:
-        margin: of the triplet loss, a mean over the global features.
-    """
+    """MGN's loss; the margin is of the triplet loss, a mean over the global features."""
 
     function = staticmethod(losses.mgn_loss)
     name: Literal["mgn"] = "mgn"
@@ -102,13 +91,9 @@ class MGNLoss(_Loss):
 
 @dataclass(frozen=True)
 class BNNeckLoss(_Loss):
-    """The bag of tricks' loss; attributes as in :class:`RRIDLoss`.
+    """The bag of tricks' loss, see :func:`crosscam.losses.bnneck_loss`.
 
-    Attributes:
-        softmax: ``"plain"``; ``"arcface"`` or ``"cosface"``, with ``model.classifier=cosine``.
-        softmax_scale, softmax_margin: s and m of these two.
-        center_weight: of the center loss, with ``model.centers=true``; 0 for none.
-        center_rate: how fast centers move, 0 to 1.
+    ``"arcface"`` and ``"cosface"`` go with ``model.classifier=cosine``, a center weight with ``model.centers=true``.
     """
 
     function = staticmethod(losses.bnneck_loss)
@@ -160,8 +145,7 @@ class SGD:
     """Stochastic gradient descent.
 
     Attributes:
-        lr_backbone: learning rate of the backbone.
-        lr_head: learning rate of everything else.
+        lr_backbone, lr_head: learning rate of the backbone, and of everything else.
         weight_decay: on all parameters, as in the authors' code.
         clip_norm: largest norm of the gradient; None for no limit.
     """
@@ -205,11 +189,9 @@ OPTIMIZERS: dict[str, type[Optim]] = {kind.name: kind for kind in get_args(Optim
 
 @dataclass(frozen=True)
 class Steps:
-    """The learning rate times ``gamma`` at the start of each milestone.
+    """The learning rate times ``gamma`` at the start of each milestone, a 1-based epoch.
 
-    Attributes:
-        milestones: 1-based epochs.
-        warmup_epochs: linear rise from ``warmup_start`` at the beginning; 0 for none.
+    It rises linearly from ``warmup_start`` for the first ``warmup_epochs``; 0 for none.
     """
 
     name: Literal["steps"] = "steps"
@@ -231,8 +213,7 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Exponential:
-    """The learning rate as it is for ``constant_epochs``, then down to ``floor`` by a constant factor; see
-    :class:`Steps` for the warm-up."""
+    """The learning rate as it is for ``constant_epochs``, then to ``floor`` by a constant factor; see Steps."""
 
     name: Literal["exponential"] = "exponential"
     constant_epochs: int = 0

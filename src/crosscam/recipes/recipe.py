@@ -179,7 +179,6 @@ class Recipe:
             raise RecipeError(f"train.frozen_stages={frozen}: the backbone of {self.model.system} has {stages} stages.")
 
     def _check_loss(self) -> None:
-        """Whether the model gives what the loss takes."""
         needed = {"bnneck": "bot", "aligned-reid": "aligned-reid", "transreid": "transreid"}.get(
             self.loss.name, self.model.system
         )
@@ -202,7 +201,6 @@ class Recipe:
             )
 
     def _check_class_heads(self) -> None:
-        """Whether margins have cosines, and center loss has centers; and neither is kept for nothing."""
         softmax, weight = getattr(self.loss, "softmax", "plain"), getattr(self.loss, "center_weight", 0.0)
         classifier, centers = getattr(self.model, "classifier", "linear"), getattr(self.model, "centers", False)
         if (softmax != "plain") != (classifier == "cosine"):
@@ -264,43 +262,25 @@ class Recipe:
             raise RecipeError(f"data.augment.erase_area={least},{most}: expected two rising shares between 0 and 1.")
 
 
+_SHARES = (
+    *(f"data.augment.{name}" for name in ("flip", "erase_probability", "shift", "jitter", "tint", "gray")),
+    *(f"data.augment.{name}" for name in ("gray_patch", "blur", "background")),
+    *("data.small_until", "loss.center_rate", "schedule.gamma", "schedule.warmup_start", "schedule.floor"),
+)
+_NOT_NEGATIVE = (
+    *("data.augment.shift_pixels", "loss.margin", "loss.cross_entropy_weight", "loss.center_weight"),
+    *("distill.similarity", "distill.mapping", "distill.unlabeled_images", "optim.weight_decay"),
+    *("schedule.warmup_epochs", "schedule.constant_epochs", "train.seed", "train.frozen_stages"),
+    *("train.swa_epochs", "train.checkpoint_steps", "evaluation.every"),
+)
+_AT_LEAST_ONE = ("data.batch_images", "train.epochs", "train.accumulate", "evaluation.batch_size")
 _RANGES: dict[str, tuple[float, float]] = {
-    "data.augment.flip": (0, 1),
-    "data.augment.erase_probability": (0, 1),
-    "data.augment.shift": (0, 1),
-    "data.augment.shift_pixels": (0, math.inf),
-    "data.augment.jitter": (0, 1),
-    "data.augment.tint": (0, 1),
-    "data.augment.gray": (0, 1),
-    "data.augment.gray_patch": (0, 1),
-    "data.augment.blur": (0, 1),
-    "data.augment.background": (0, 1),
-    "data.small_until": (0, 1),
+    **dict.fromkeys(_SHARES, (0, 1)),
+    **dict.fromkeys(_NOT_NEGATIVE, (0, math.inf)),
+    **dict.fromkeys(_AT_LEAST_ONE, (1, math.inf)),
     # A triplet needs two identities in a batch.
     "data.batch_ids": (2, math.inf),
-    "data.batch_images": (1, math.inf),
-    "loss.margin": (0, math.inf),
-    "loss.cross_entropy_weight": (0, math.inf),
     "loss.softmax_margin": (0, 1.5),
-    "loss.center_weight": (0, math.inf),
-    "loss.center_rate": (0, 1),
-    "distill.similarity": (0, math.inf),
-    "distill.mapping": (0, math.inf),
-    "distill.unlabeled_images": (0, math.inf),
-    "optim.weight_decay": (0, math.inf),
-    "schedule.gamma": (0, 1),
-    "schedule.warmup_epochs": (0, math.inf),
-    "schedule.warmup_start": (0, 1),
-    "schedule.floor": (0, 1),
-    "schedule.constant_epochs": (0, math.inf),
-    "train.epochs": (1, math.inf),
-    "train.seed": (0, math.inf),
-    "train.frozen_stages": (0, math.inf),
-    "train.accumulate": (1, math.inf),
-    "train.swa_epochs": (0, math.inf),
-    "train.checkpoint_steps": (0, math.inf),
-    "evaluation.every": (0, math.inf),
-    "evaluation.batch_size": (1, math.inf),
     **ADAPT_RANGES,
 }
 _POSITIVE = ("optim.lr_backbone", "optim.lr_head", "optim.clip_norm", "loss.softmax_scale")

@@ -111,11 +111,7 @@ def _idle_adaptation(recipe: Recipe) -> dict[str, str]:
 
 
 class UnusedSettingError(RecipeError):
-    """A setting that a recipe does not have, or that changes nothing in it.
-
-    Attributes:
-        setting: its dotted name.
-    """
+    """A setting, by its dotted name, that a recipe does not have, or that changes nothing in it."""
 
     def __init__(self, message: str, setting: str) -> None:
         super().__init__(message)

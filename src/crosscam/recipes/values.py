@@ -63,11 +63,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def too_large(settings: Mapping[str, Any]) -> str | None:
-    """One sentence on the first setting that is absurdly large; None if all fit.
-
-    Args:
-        settings: all settings of a recipe by dotted name.
-    """
+    """One sentence on the first of all settings, by dotted name, that is absurdly large; None if all fit."""
     for name, value in settings.items():
         most = next(limit for start, limit in _MOST.items() if name.startswith(start))
         for number in _sizes(name, value):
@@ -78,9 +74,7 @@ def too_large(settings: Mapping[str, Any]) -> str | None:
         {"evaluation.batch_size": settings["evaluation.batch_size"]},
     ):
         sizes = batch | {name: settings[name] for name in ("data.height", "data.width")}
-        pixels = 1
-        for value in sizes.values():
-            pixels *= value
+        pixels = math.prod(sizes.values())
         if pixels > MOST_BATCH_PIXELS:
             stated = ", ".join(f"{name}={value}" for name, value in sizes.items())
             return f"{stated}: a batch of {pixels:,} pixels. Expected at most {MOST_BATCH_PIXELS:,}; lower one of them."
@@ -188,14 +182,11 @@ def _typed_dataclass(kind: Any, value: Any, name: str) -> Any:
     unknown = sorted(set(value) - set(hints))
     if unknown:
         raise RecipeError(f"Unknown setting {f'{name}.{unknown[0]}'.lstrip('.')}. Was it written by a newer version?")
-    missing = [f.name for f in dataclasses.fields(kind) if _is_required(f) and f.name not in value]
+    absent = [f for f in dataclasses.fields(kind) if f.name not in value]
+    missing = [f.name for f in absent if f.default is f.default_factory is dataclasses.MISSING]
     if missing:
         raise RecipeError(f"The setting {f'{name}.{missing[0]}'.lstrip('.')} is missing.")
     return kind(**{k: typed(hints[k], v, f"{name}.{k}".lstrip(".")) for k, v in value.items()})
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def field_names(kind: Any) -> set[str]:
