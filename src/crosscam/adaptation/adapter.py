@@ -40,8 +40,7 @@ class Adapter(Trainer):
     """A training that starts from a trained network and learns pictures without labels.
 
     Args:
-        source: run folder or shipped network to start from.
-        origin: what provenance tells of the source.
+        source, origin: run folder or shipped network to start from, and what provenance tells of it.
         recipe, dataset, folder, resume, listeners: see :class:`Trainer`; the recipe has ``adapt``, and the identities
             of the data set are not looked at.
 
@@ -96,11 +95,7 @@ class Adapter(Trainer):
         return len(np.unique(self.cameras)) > 1
 
     def first_labels(self) -> Ints:
-        """(N,) -1: no picture is in a cluster.
-
-        Raises:
-            DataError: too few pictures for two clusters.
-        """
+        """(N,) -1: no picture is in a cluster; DataError if there are too few for two clusters."""
         count, least = len(self.dataset.train), self.settings.min_images
         if count < 2 * least:
             raise DataError(
@@ -229,11 +224,7 @@ class Adapter(Trainer):
 
 
 def check_same_source(folder: Path, begun: str, origin: Mapping[str, Any]) -> None:
-    """Refuse to go on with an adaptation of another network.
-
-    Raises:
-        CheckpointError: the fingerprint that it began with is not that of ``origin``.
-    """
+    """Refuse (CheckpointError) to go on with an adaptation that began with another network than that of ``origin``."""
     if begun != origin[FINGERPRINT]:
         raise CheckpointError(
             f"{folder} holds an adaptation of other weights (fingerprint {begun}, now {origin[FINGERPRINT]}). "

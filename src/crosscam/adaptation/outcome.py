@@ -23,8 +23,7 @@ class Outcome:
     """What an adaptation did so far.
 
     Attributes:
-        source: what it started from, as provenance tells it.
-        data: what it learned from.
+        source, data: what it started from, as provenance tells it, and what it learned from.
         settings: all of them, by dotted name.
         notes: what was decided about the data.
         epochs: a record of each, as in ``metrics.jsonl``, with the clusters it was learned from.

@@ -29,11 +29,7 @@ MOST_PAIRS = 1000
 
 
 def check_clustering() -> None:
-    """Refuse to begin without the library that clusters.
-
-    Raises:
-        TrainingError: it is not installed.
-    """
+    """Refuse (TrainingError) to begin without the library that clusters."""
     if find_spec("sklearn") is None or find_spec("scipy") is None:
         raise TrainingError("Adapting without labels needs scikit-learn: pip install 'crosscam[adapt]'.")
 
@@ -42,12 +38,7 @@ def cluster(descriptors: Rows, units: Units, settings: Adapt) -> Ints:
     """(N,) cluster of each picture, numbered from 0 by the first pictures; -1 for pictures in none.
 
     A track is clustered as one picture that counts as often as it has pictures. Units that are known to be two people
-    have no edge, and where others join them into one cluster, it is split.
-
-    Args:
-        descriptors: (N, D) of length 1.
-        units: of the pictures.
-        settings: of the clusters.
+    have no edge, and where others join them into one cluster, it is split. ``descriptors``: (N, D) of length 1.
     """
     from scipy.sparse import csr_matrix
     from sklearn.cluster import DBSCAN
@@ -126,11 +117,7 @@ def _numbered(labels: Ints, least: int) -> Ints:
 
 
 def check_clusters(labels: Ints, settings: Adapt) -> None:
-    """Refuse clusters that nothing can be learned from.
-
-    Raises:
-        DataError: there is none, or only one.
-    """
+    """Refuse (DataError) clusters that nothing can be learned from: none, or only one."""
     if not (labels >= 0).any():
         raise DataError(
             f"No cluster among {len(labels):,} pictures: nowhere are adapt.min_images={settings.min_images} of them "
@@ -151,8 +138,8 @@ class Clusters:
         clusters: how many.
         unclustered: share of the pictures that are in none.
         mean_size: pictures of a cluster.
-        agreement: adjusted Rand index with the last epoch's clusters, over pictures that are clustered in both; None in
-            the first epoch.
+        agreement: adjusted Rand index with the last epoch's clusters, over pictures that are in both; None in the
+            first.
         silhouette: of tracks by their pictures' descriptors, -1 to 1; None without two tracks of two pictures.
     """
 
@@ -168,14 +155,7 @@ class Clusters:
 
 
 def measure(labels: Ints, before: Ints, descriptors: Rows, units: Units) -> Clusters:
-    """What clusters are like.
-
-    Args:
-        labels: (N,) of this epoch.
-        before: (N,) of the last one; all -1 in the first.
-        descriptors: (N, D) of length 1.
-        units: of the pictures.
-    """
+    """What clusters are like: (N,) labels of this epoch and the one before (-1 in the first), (N, D) descriptors."""
     from sklearn.metrics import adjusted_rand_score
 
     count, clustered = int(labels.max(initial=-1)) + 1, labels >= 0

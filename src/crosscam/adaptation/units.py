@@ -49,10 +49,7 @@ class Units:
         return bool(np.isfinite(self.spans).any()) or any(self.frames)
 
     def apart(self, first: Ints, second: Ints) -> NDArray[np.bool_]:
-        """(P,) whether the units of each pair are known to be two people.
-
-        Tracks of one camera that overlap in time are, and pictures of one frame.
-        """
+        """(P,) whether each pair is two people: tracks of one camera that overlap in time, or pictures of one frame."""
         one_camera = (self.camids[first] == self.camids[second]) & (self.camids[first] >= 0) & (first != second)
         a, b = self.spans[first], self.spans[second]
         found: NDArray[np.bool_] = one_camera & (np.maximum(a[:, 0], b[:, 0]) < np.minimum(a[:, 1], b[:, 1]))
@@ -62,12 +59,7 @@ class Units:
 
 
 def units_of(samples: Sequence[Sample], settings: Adapt) -> Units:
-    """The units of a data set's pictures; their identities are not looked at.
-
-    Args:
-        samples: N pictures.
-        settings: whether tracks count, and who is kept apart.
-    """
+    """The units of a data set's pictures; identities are not looked at. Settings tell what tracks and times do."""
     members: dict[tuple[int, str] | int, list[int]] = defaultdict(list)
     for place, sample in enumerate(samples):
         tracked = settings.tracks and sample.track is not None

@@ -17,10 +17,4 @@ __getattr__, __dir__ = lazily(
         "calibration.fitting": "calibrate check_calibration",
     },
 )
-__all__ = [
-    "Calibration",
-    "Origin",
-    "Thresholds",
-    "calibrate",
-    "check_calibration",
-]
+__all__ = ["Calibration", "Origin", "Thresholds", "calibrate", "check_calibration"]

@@ -25,9 +25,7 @@ FORMAT = 1
 class Thresholds:
     """Closer than ``same`` is the same person, ``other`` and farther is somebody else, between them it is unsure.
 
-    Attributes:
-        same, other: distances, same <= other.
-        genuine, impostor: pairs that they rest on.
+    ``genuine`` and ``impostor`` are the pairs that the two distances rest on.
     """
 
     same: float
@@ -46,14 +44,7 @@ class CameraThresholds:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a calibration was made with.
-
-    Attributes:
-        data: name of the labeled data set.
-        data_fingerprint: of its paths, identities and cameras.
-        model_fingerprint: of the network whose distances these are.
-        flip: whether mirror images counted.
-    """
+    """What a calibration was made with: the labeled data, the network whose distances these are, and mirror images."""
 
     data: str
     data_fingerprint: str
@@ -66,7 +57,6 @@ class Calibration:
     """What distances mean, for one network.
 
     Attributes:
-        origin: data and model.
         fmr: wanted share of impostor pairs that are called "same".
         fnmr: wanted share of genuine pairs that are called "other".
         prior: share of genuine pairs that :meth:`probability` takes for granted before it looks.
@@ -124,8 +114,8 @@ class Calibration:
 
         Args:
             distance: between two descriptors of length 1.
-            prior: share of genuine pairs among the pairs that are looked at; this calibration's own by default. In a
-                gallery of N pictures of which m show the person it is m / N.
+            prior: share of genuine pairs among those that are looked at, this calibration's by default; m / N in a
+                gallery of N pictures of which m show the person.
         Raises:
             ValueError: a prior that is not between 0 and 1.
         """
@@ -167,14 +157,7 @@ class Calibration:
 
     @classmethod
     def from_json(cls, text: str, name: str = "calibration.json") -> Calibration:
-        """Read what :meth:`to_json` wrote.
-
-        Args:
-            text: JSON.
-            name: what to call the file in an error.
-        Raises:
-            DataError: something else, or of another version.
-        """
+        """Read what :meth:`to_json` wrote; DataError, with this name of the file, for anything else."""
         try:
             found = parse_json(text)
             if found.pop("format") != FORMAT:

@@ -1,8 +1,8 @@
-"""Which distance is the same person? Thresholds, probabilities and open-set figures from labeled pictures.
+"""Thresholds, probabilities and open-set figures from labeled pictures: which distance is the same person?
 
 The pairs that count are those across different cameras: a person with himself (genuine), and two different people
-(impostor). Pictures of one person at one camera are left out, as in rankings. Two people at one camera are closer than
-two people at two cameras, for they share the background; they give thresholds of their own.
+(impostor). Pairs of one person at one camera are left out, as in rankings. Two people at one camera share the
+background and are closer; they give thresholds of their own.
 """
 
 from __future__ import annotations
@@ -65,17 +65,7 @@ def pictures_to_calibrate(dataset: ReidDataset, trained_on: str | None = None) -
 
 
 def check_calibration(name: str, pids: ArrayLike, camids: ArrayLike, *, fmr: float, fnmr: float, prior: float) -> None:
-    """Refuse, before a picture is described, what :func:`calibrate` cannot learn from.
-
-    Args:
-        name: of the data, for messages.
-        pids: (N,) integers; -1 is junk and left out, 0 a distractor.
-        camids: (N,) integers.
-        fmr, fnmr, prior: as there.
-    Raises:
-        ValueError: a rate or prior not between 0 and 1, or arrays that do not fit.
-        DataError: too few pairs for the wanted rates.
-    """
+    """Refuse, before a picture is described, what :func:`calibrate` cannot learn from; arguments, errors as there."""
     for what, value in (("fmr", fmr), ("fnmr", fnmr), ("prior", prior)):
         if not 0 < value < 1:
             raise ArgumentError(f"{what} is {value}. Expected a number between 0 and 1.")
@@ -115,9 +105,7 @@ def calibrate(
         pids: (N,) integers; -1 is junk and left out, 0 a distractor.
         camids: (N,) integers.
         origin: data and model.
-        fmr: wanted share of impostor pairs called "same".
-        fnmr: wanted share of genuine pairs called "other".
-        prior: see :meth:`Calibration.probability`.
+        fmr, fnmr, prior: see :class:`Calibration`.
         replicates: bootstrap samples behind each interval.
     Raises:
         ValueError: a rate or prior not between 0 and 1, or arrays that do not fit.
@@ -253,12 +241,9 @@ def _camera_thresholds(counts: PairCounts, fmr: float, fnmr: float, pooled: Thre
 def log_likelihood_ratio(genuine: Ints, impostor: Ints) -> tuple[Floats, Floats]:
     """log P(distance | same person) - log P(distance | two people), which never rises with the distance.
 
-    An isotonic fit (pool adjacent violators) over the bins. Half a pair is added to either kind in each step of the
-    fit, so that no distance is certain: a step with none of 1,000 pairs does not say "impossible".
+    An isotonic fit (pool adjacent violators) over (BINS,) counts. Half a pair is added to either kind in each step of
+    the fit, so that no distance is certain: a step with none of 1,000 pairs does not say "impossible".
 
-    Args:
-        genuine: (BINS,) counts.
-        impostor: (BINS,) counts.
     Returns:
         (S,) ascending distances, the mean of each step; and (S,) ratios between which to interpolate.
     Raises:

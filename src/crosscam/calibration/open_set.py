@@ -25,13 +25,11 @@ DET_POINTS_PER_DECADE = 16
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What is missed at one false-match rate. Rates are fractions.
+    """What is missed at one wanted false-match rate ``fmr``. Rates are fractions, None where it cannot be resolved.
 
     Attributes:
-        fmr: the wanted false-match rate.
-        threshold: distance below which two pictures match; None where the rate cannot be resolved.
-        fnmr: share of the genuine pairs that is missed there; None likewise.
-        low, high: 95 % interval of ``fnmr`` over people; None likewise.
+        threshold: distance below which two pictures match.
+        fnmr: share of the genuine pairs that is missed there; ``low`` to ``high`` is its 95 % interval over people.
         note: why there is no figure, or an empty text.
     """
 
@@ -58,11 +56,7 @@ def pairs_needed(rate: float) -> int:
 
 
 def edge_at_fmr(impostor: Ints, fmr: float) -> int:
-    """The farthest edge of a bin below which at most the share ``fmr`` of the impostor pairs lies.
-
-    Args:
-        impostor: (BINS,) counts; the edge k is the distance ``k * WIDTH``.
-    """
+    """The farthest edge below which at most the share ``fmr`` of (BINS,) impostor counts lies; edge k is k * WIDTH."""
     total = int(impostor.sum())
     # A rate such as 0.1 is not exact in binary: without the slack, 10 of 100 pairs could count as too many.
     return int(np.searchsorted(np.cumsum(impostor), fmr * total * (1 + 1e-12), side="right"))
@@ -103,8 +97,7 @@ def _intervals(
 ) -> list[tuple[float, float]]:
     """95 % percentile intervals of FNMR: people are drawn with replacement, and the threshold is set anew each time.
 
-    A person drawn twice counts twice in genuine pairs, and in impostor pairs with everybody else; the two copies are
-    not compared with each other. Distractors are drawn among themselves.
+    A person drawn twice counts twice, and the two copies are not compared. Distractors are drawn among themselves.
     """
     random = np.random.default_rng(0)
     per_identity = data.per_identity
@@ -129,10 +122,7 @@ def _drawn(random: np.random.Generator, count: int) -> NDArray[np.float64]:
 def impostor_pairs(per_identity: Ints, num_people: int, weight: NDArray[np.float64]) -> float:
     """Pairs of two people across cameras, where identity i stands ``weight[i]`` times; two distractors are no pair.
 
-    Args:
-        per_identity: (K, C) images.
-        num_people: identities that are people; they stand first.
-        weight: (K,).
+    ``per_identity`` has (K, C) images, the ``num_people`` identities that are people first.
     """
 
     def across(counts: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

@@ -1,8 +1,7 @@
 """How many pairs of the same and of different people lie at each distance, counted without keeping the pairs.
 
-Distances of unit vectors lie in [0, 2]. They are counted in 16,384 bins whose width is a power of two, so that no
-rounding moves a distance into another bin: every count below an edge of a bin is exact. Memory is that of the
-histograms and of one block of distances, whatever the number of pairs.
+Distances of unit vectors lie in [0, 2]. The 16,384 bins have a power of two as width, so that no rounding moves a
+distance into another bin: every count below an edge is exact. Memory is the histograms and one block of distances.
 """
 
 from __future__ import annotations
@@ -35,11 +34,9 @@ class PairCounts:
         genuine: pairs of one person at two cameras.
         impostor: pairs of two people at two cameras.
         within: pairs of two people at one camera.
-        by_cameras: (genuine, impostor) for each pair of cameras that was asked for; the smaller camera stands first.
-            At one camera alone there are no genuine pairs: such images are of one walk past the camera.
-        identity: (E,) index of a person, with ``bin`` and ``count``: the genuine pairs of each person.
-        bin: (E,) bin of the entry.
-        count: (E,) pairs in it.
+        by_cameras: (genuine, impostor) for each pair of cameras that was asked for; the smaller camera stands first. At
+            one camera alone there are no genuine pairs: such images are of one walk past the camera.
+        identity, bin, count: (E,) the genuine pairs of each person, by bin.
     """
 
     genuine: Ints
@@ -82,8 +79,7 @@ def labeled(descriptors: NDArray[np.float32], pids: ArrayLike, camids: ArrayLike
 
     Args:
         descriptors: (N, D), each row of length 1.
-        pids: (N,) integers; two distractors (pid 0) may be one person or two, so they are never compared.
-        camids: (N,) integers.
+        pids, camids: (N,) integers; two distractors (pid 0) may be one person or two, so they are never compared.
     Raises:
         ValueError: lengths that differ, labels that are not integers, or rows that are not of length 1.
     """
@@ -107,13 +103,9 @@ def labeled(descriptors: NDArray[np.float32], pids: ArrayLike, camids: ArrayLike
 
 
 def count_pairs(data: Labeled, cameras: list[Cameras]) -> PairCounts:
-    """Count every unordered pair once.
+    """Count every unordered pair once, without a person with himself at one camera and without two distractors.
 
-    Left out: a person with himself at one camera, as rankings do, and two distractors.
-
-    Args:
-        data: from :func:`labeled`.
-        cameras: pairs of indices into ``data.camids``, the smaller first, that get histograms of their own.
+    ``cameras`` are pairs of indices into ``data.camids``, the smaller first, that get histograms of their own.
     """
     # Groups of bins: across cameras genuine 0 and impostor 1, within a camera 2, left out 3; then two for each pair.
     num_cameras = len(data.camids)
@@ -130,7 +122,8 @@ def count_pairs(data: Labeled, cameras: list[Cameras]) -> PairCounts:
         key = (2 * group[chosen] + (block.kind[chosen] != GENUINE)) * BINS + block.bin[chosen]
         single += np.bincount(key, minlength=single.size).reshape(single.shape)
         genuine = block.kind == GENUINE
-        entries.append(_merged(data.identities[block.first[genuine]] * BINS + block.bin[genuine]))
+        keys = data.identities[block.first[genuine]] * BINS + block.bin[genuine]
+        entries.append(np.stack(np.unique(keys, return_counts=True)))
         if len(entries) > 64:
             entries = [_joined(entries)]
     keys, count = _joined(entries)
@@ -146,13 +139,7 @@ GENUINE, IMPOSTOR, WITHIN, LEFT_OUT = range(4)
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Some pairs: all (P,) arrays.
-
-    Attributes:
-        first, second: index of either image.
-        kind: GENUINE, IMPOSTOR, WITHIN (two people at one camera) or LEFT_OUT.
-        bin: bin of the distance.
-    """
+    """Some pairs, all (P,): index of either image; GENUINE, IMPOSTOR, WITHIN or LEFT_OUT; bin of the distance."""
 
     first: Ints
     second: Ints
@@ -179,13 +166,8 @@ def _blocks(data: Labeled) -> Iterator[Block]:
         first = last
 
 
-def _merged(keys: Ints) -> Ints:
-    """(2, E) distinct keys and how often each stands there."""
-    return np.stack(np.unique(keys, return_counts=True))
-
-
 def _joined(entries: list[Ints]) -> Ints:
-    """The same for several such lists."""
+    """(2, E) distinct keys and how often each stands there, of several such lists."""
     keys, count = np.concatenate(entries, axis=1)
     distinct, place = np.unique(keys, return_inverse=True)
     return np.stack([distinct, np.bincount(place, weights=count, minlength=len(distinct)).astype(np.int64)])
@@ -195,10 +177,7 @@ def _joined(entries: list[Ints]) -> Ints:
 class Tail:
     """The closest impostor pairs across cameras, for resampling; all (P,), sorted by bin.
 
-    Attributes:
-        first, second: identity of either image.
-        bin: bin of the distance.
-        weight: pairs that an entry stands for; 1 where all pairs of its distance are kept.
+    ``first`` and ``second`` are identities; ``weight`` is the pairs that an entry stands for, 1 where all are kept.
     """
 
     first: Ints

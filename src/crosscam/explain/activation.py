@@ -46,8 +46,7 @@ Maps = tuple[Tensor, ...]
 
 
 def has_feature_map(model: nn.Module) -> bool:
-    """Whether :func:`place_contributions` can serve a model: it pools the map of a ``backbone``, as all but HA-CNN and
-    TransReID do."""
+    """Whether a model pools the map of a ``backbone``, for :func:`place_contributions`; HA-CNN and TransReID do not."""
     return isinstance(getattr(model, "backbone", None), nn.Module) and not isinstance(model, TransReID)
 
 
@@ -113,25 +112,16 @@ def place_contributions(
 
 
 def activation_maps(contributions: Tensor) -> Tensor:
-    """(..., H', W') contributions -> the same shape in [0, 1]: negative ones are 0, the largest of each map is 1.
-
-    A map without a positive place stays 0.
-    """
+    """(..., H', W') contributions -> the same shape in [0, 1]: negative ones are 0, the largest of a map is 1."""
     positive = contributions.clamp(min=0)
     largest = positive.amax(dim=(-2, -1), keepdim=True)
     return positive / torch.where(largest > 0, largest, torch.ones_like(largest))
 
 
 def stripe_shares(contributions: Tensor, num_parts: int) -> Tensor:
-    """How much of a map's positive mass lies in each of P horizontal stripes.
+    """(..., H', W') -> (..., P): how much of a map's positive mass lies in each of P horizontal stripes, top to bottom.
 
-    Args:
-        contributions: (..., H', W'), H' divisible by P; what is negative counts as 0.
-        num_parts: P.
-    Returns:
-        (..., P), top to bottom, sum 1; NaN for a map without a positive place.
-    Raises:
-        ValueError: the stripes do not tile the map.
+    The sum is 1; NaN for a map without a positive place. ValueError if the stripes do not tile the map.
     """
     height = contributions.shape[-2]
     if height % num_parts:
@@ -252,13 +242,11 @@ class PartFocus:
 def part_focus(
     model: nn.Module, batches: Iterable[Tensor], num_parts: int, part: int, *, flip: bool = True
 ) -> PartFocus:
-    """Measure where the relation of one part looks.
+    """Measure where the relation of one part of P, counted from 0, looks.
 
     Args:
         model: an RRID with relation, in evaluation mode.
         batches: (B, 3, H, W) normalized images.
-        num_parts: P, the scale.
-        part: i, counted from 0.
         flip: whether mirror images count, as in descriptors.
     Raises:
         ValueError: the model has no such part, or no relation.
@@ -292,11 +280,7 @@ def part_focus(
 
 
 def stripe_block(model: nn.Module, num_parts: int, part: int) -> Block:
-    """The block of one stripe, counted from 0, of a model's layout.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """The block of one stripe, counted from 0, of a model's layout; ValueError if there is none."""
     stripes = [b for b in layout_of(model) if b.kind == "local" and b.num_parts == num_parts]
     if not 0 <= part < len(stripes):
         raise ArgumentError(f"The descriptor has no stripe {part + 1} of {num_parts}.")

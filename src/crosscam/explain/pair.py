@@ -28,7 +28,7 @@ from crosscam.retrieval.distances import pairwise_distances
 def lost_by_place(
     network: SplitNetwork, planes: Tensor, *, flip: bool, reference: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """What each place of the last feature map adds to the output along v, by its sign.
+    """(N, H', W') what each place of the last feature map adds to the output along v, by its sign.
 
     A network from elsewhere gives no gradients, so each place of its last map A is silenced in turn. With b the output,
     a place (y, x) counts as
@@ -45,8 +45,6 @@ def lost_by_place(
         planes: (N, 3, height, width) uint8 RGB.
         flip: b is the mean over the image and its mirror image; what the mirror image adds is turned back and added.
         reference: (N, D) vectors v; without them, v is b itself.
-    Returns:
-        (N, H', W').
     """
     found = []
     for number, image in enumerate(planes):
@@ -96,7 +94,6 @@ class BlockShare:
     """What one block of the descriptor adds to the squared distance.
 
     Attributes:
-        block: its name, scale, kind and rows.
         weight: by which its squared distance is multiplied; 1 unless the caller said otherwise.
         squared_distance: its addend, weight included.
         share: of the sum of all blocks, a fraction; 0 where the two descriptors are equal.

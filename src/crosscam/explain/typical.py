@@ -36,8 +36,7 @@ class TypicalPairs:
     """Squared distances of typical pairs, block by block.
 
     Attributes:
-        other: (N, L) of pairs that nearly all show two people.
-        same: (M, L) of pairs of one person; M is 0 where none are known.
+        other, same: (N, L) of pairs that nearly all show two people, and (M, L) of pairs of one person, perhaps none.
         origin: what the pairs are, as the end of a sentence.
     """
 
@@ -69,10 +68,7 @@ def _band_names(edges: Array) -> tuple[str, ...]:
 def beyond_chance(contributions: Array, layout: Layout, typical: TypicalPairs) -> str:
     """Which parts of a pair agree and differ more than in typical pairs; empty where there are too few of these.
 
-    Args:
-        contributions: (L,) squared distance of each block.
-        layout: L blocks.
-        typical: with the same weights.
+    ``contributions`` are (L,), the squared distance of each block; the typical ones have the same weights.
     """
     if len(typical.other) < ENOUGH:
         return ""
@@ -92,10 +88,7 @@ def beyond_chance(contributions: Array, layout: Layout, typical: TypicalPairs) -
 def beyond_length(contributions: Array, lengths: Array, layout: Layout) -> str:
     """Which parts have less and more of the squared distance than their share of the descriptors' squared lengths.
 
-    Args:
-        contributions: (L,) squared distance of each block.
-        lengths: (L,) squared length of each block, the mean of both descriptors.
-        layout: L blocks.
+    ``contributions`` and ``lengths`` are (L,), of each block; lengths are the mean of both descriptors.
     """
     total, length = float(contributions.sum()), float(lengths.sum())
     if not total or not length:

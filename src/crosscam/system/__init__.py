@@ -10,12 +10,7 @@ from crosscam.errors import CrosscamError, DataError
 
 
 def lazily(room: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a room.
-
-    Args:
-        room: the package's ``__name__``.
-        names: for each module below crosscam its public names, with spaces between.
-    """
+    """``__getattr__`` and ``__dir__`` of a room: by module below crosscam, its public names, with spaces between."""
     places = {name: module for module, text in names.items() for name in text.split()}
 
     def load(name: str) -> Any:

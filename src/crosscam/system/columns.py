@@ -19,12 +19,7 @@ Kind = Literal["int", "float", "text", "vector"]
 
 @dataclass(frozen=True)
 class Column:
-    """Values of one kind; None where one is not known.
-
-    Attributes:
-        kind: ``"vector"`` for an (N, D) array.
-        values: N of them.
-    """
+    """N values of one kind, (N, D) for ``"vector"``; None where one is not known."""
 
     kind: Kind
     values: Sequence[Any] | NDArray[Any]

@@ -22,10 +22,7 @@ def available_cores() -> int:
 
 
 def time_got() -> tuple[float, float] | None:
-    """Seconds that all threads of this process ran, and seconds that they were ready and had to wait for a core.
-
-    None where the system does not tell (only Linux does).
-    """
+    """Seconds that all threads of this process ran, and waited for a core; None where the system is not Linux."""
     ran = waited = 0
     try:
         for thread in os.listdir("/proc/self/task"):

@@ -31,11 +31,9 @@ SIGNS_OF_LOSS = ("gloo", "nccl", "connection closed", "connection reset", "broke
 
 @dataclass(frozen=True)
 class Split:
-    """How a batch is divided among processes.
+    """How a batch is divided: images of each process, in order, and this one's place among them.
 
-    Attributes:
-        counts: images of each process, in the order of the batch. One count alone: every process takes all of it.
-        place: of this process among them.
+    One count alone: every process takes all of the batch.
     """
 
     counts: tuple[int, ...]
@@ -60,13 +58,7 @@ class Split:
 
 @dataclass(frozen=True)
 class World:
-    """This process among all.
-
-    Attributes:
-        rank: 0 to size - 1; rank 0 writes.
-        size: number of processes.
-        device: where this one computes.
-    """
+    """This process among all: its rank (rank 0 writes), their number, and the device where this one computes."""
 
     rank: int
     size: int
@@ -75,8 +67,7 @@ class World:
     def split(self, images: int, group: int) -> Split:
         """How a batch is divided: whole groups of K images, so that no identity is torn apart.
 
-        A batch that is too small for that, as the last one of an epoch can be, is computed by every process in full:
-        their gradients are equal, and the mean of them is right.
+        A batch that is too small for that, as the last one of an epoch can be, is computed by every process in full.
         """
         groups = images // group
         if groups < self.size or images < 2 * self.size:
@@ -133,12 +124,7 @@ class World:
                 dist.broadcast(tensor, 0)
 
     def collect(self, rows: NDArray[np.float32], split: Split) -> NDArray[np.float32] | None:
-        """The rows of all processes in their order, in the first one; None in the others. All of them must ask.
-
-        Args:
-            rows: (n, D) of this process.
-            split: who has how many rows.
-        """
+        """The (n, D) rows of all processes in their order, in the first one; None in the others. All must ask."""
         if self.size == 1:
             return rows
         if self.rank:

@@ -1,9 +1,8 @@
 """Files and folders that are whole or not there: made beside their place, flushed to disk, and moved into it.
 
-Places that a command will write to are tried before its work (:func:`check_file`, :func:`check_folder`).
-
-The name of an unfinished one is drawn at random, so that two writers never share one. What a kill leaves of them is
-removed by :func:`clear_unfinished`, which the holder of the place's lock may call.
+Places that a command will write to are tried before its work (:func:`check_file`, :func:`check_folder`). The name of an
+unfinished one is drawn at random, so that two writers never share one. What a kill leaves of them is removed by
+:func:`clear_unfinished`, which the holder of the place's lock may call.
 """
 
 from __future__ import annotations
@@ -26,11 +25,7 @@ _UNFINISHED = re.compile(r"(.+)\.[0-9a-f]{12}\.tmp", re.DOTALL)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are not there; at any depth, which ``Path.mkdir`` does not.
-
-    Raises:
-        OSError: it is a file, or cannot be made.
-    """
+    """Make a folder and those above it, at any depth, which ``Path.mkdir`` does not; OSError if that fails."""
     with suppress(FileNotFoundError, NotADirectoryError):
         os.stat(folder)  # before anything is made: the whole name may be too long
     missing = []
@@ -54,10 +49,8 @@ def write_atomically(
     A kill at any instant leaves what stood at ``path`` before, or the whole new file.
 
     Args:
-        path: the file.
         write: fills the file whose path it is given; or its text, in UTF-8; file names in it need not be UTF-8.
         next_step: last sentence of the error: what the user can do.
-        error: what is raised when the system refuses to write.
     Raises:
         StorageError: or ``error``: the disk is full or cannot be written; what stood at ``path`` is untouched.
     """
@@ -98,12 +91,7 @@ def folder_in_place(
 ) -> Iterator[Path]:
     """A new folder to fill, moved to ``folder`` when the block ends well and removed when it does not.
 
-    Args:
-        folder: where it goes; it must not exist, or be empty.
-        next_step: see :func:`write_atomically`.
-        error: see :func:`write_atomically`.
-    Raises:
-        StorageError: or ``error``: it cannot be moved there.
+    ``folder`` must not exist, or be empty; StorageError or ``error`` if it cannot be moved there.
     """
     unfinished = unfinished_name(folder)
     try:
@@ -120,12 +108,7 @@ def folder_in_place(
 
 
 def clear_unfinished(place: Path, *, folder: bool = False) -> None:
-    """Remove what killed writers left. Only the holder of the place's lock may call this.
-
-    Args:
-        place: a file; or a folder, all files in which may have been in work.
-        folder: whether it is a folder.
-    """
+    """Remove what killed writers left of a file, or in a ``folder``. Only the holder of its lock may call this."""
     for left in (place if folder else place.parent).iterdir():
         match = _UNFINISHED.fullmatch(left.name)
         if match is None or not (folder or match[1] == place.name):
@@ -186,13 +169,7 @@ _BLOCK = b"\0" * 4096
 
 
 def check_file(path: Path | None) -> None:
-    """Refuse the name of a file that could not be written; nothing is left behind.
-
-    Args:
-        path: the file that will be written; None for none.
-    Raises:
-        DataError: it is a folder or a device, its name is too long, or its folder cannot be made or written.
-    """
+    """Refuse (DataError) the name of a file that could not be written; nothing is left behind. None for no file."""
     if path is None:
         return
     try:
@@ -205,13 +182,7 @@ def check_file(path: Path | None) -> None:
 
 
 def check_folder(path: Path | None) -> None:
-    """Refuse the name of a folder that could not be made or written in; nothing is left behind.
-
-    Args:
-        path: the folder that files will be written to; None for none.
-    Raises:
-        DataError: it is a file, or it cannot be made or written.
-    """
+    """Refuse (DataError) the name of a folder that could not be made or written in; nothing is left behind."""
     if path is None:
         return
     try:

@@ -25,29 +25,21 @@ _UNKNOWN, _SIGNED = "another process", "process "
 
 
 class Lock:
-    """A lock on one lock file. Two of them exclude each other within one process as well.
-
-    Args:
-        file: the lock file; its folder must exist.
-    """
+    """A lock on one lock file in a folder that exists. Two of them exclude each other within one process as well."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self._lock = FileLock(file, thread_local=False)
 
     def take(self, *, wait: bool = False) -> bool:
-        """Take the lock; False if somebody else holds it.
-
-        Args:
-            wait: until it is free.
-        Raises:
-            OSError: the lock file cannot be written.
-        """
+        """Take the lock; False if somebody else holds it and it does not ``wait``. OSError if it cannot be written."""
         try:
             self._lock.acquire(timeout=-1 if wait else 0)
         except Timeout:
             return False
-        self._sign()
+        if self._is_ours():
+            with suppress(OSError):  # Windows lets nobody write a locked file.
+                self._write(f"{_SIGNED}{os.getpid()} on {socket.gethostname()}")
         return True
 
     def holder(self) -> str:
@@ -59,11 +51,7 @@ class Lock:
         return text if text.startswith(_SIGNED) and "\n" not in text else _UNKNOWN
 
     def release(self, *, remove: bool = False) -> None:
-        """Let the next one in.
-
-        Args:
-            remove: the lock file, too; a waiting process sees that it holds a removed one, and tries again.
-        """
+        """Let the next one in, and ``remove`` the lock file; a waiting process sees that it was removed."""
         if self._is_ours():
             with suppress(OSError):
                 if remove:
@@ -71,11 +59,6 @@ class Lock:
                 else:
                     self._write("")
         self._lock.release()
-
-    def _sign(self) -> None:
-        if self._is_ours():
-            with suppress(OSError):  # Windows lets nobody write a locked file.
-                self._write(f"{_SIGNED}{os.getpid()} on {socket.gethostname()}")
 
     def _write(self, text: str) -> None:
         with open(self.file, "r+b") as file:
@@ -92,13 +75,10 @@ class Lock:
 
 @contextmanager
 def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
-    """Keep every other crosscam process from writing to a place, for the time of the block.
+    """Keep every other crosscam process from writing to a file, or ``folder`` (made then), for the time of the block.
 
     What killed writers left unfinished there is removed first. A block within a block of the same place is the same.
 
-    Args:
-        place: a file that is written, or a folder.
-        folder: whether it is a folder; it is made then.
     Raises:
         BusyError: another process writes there; the message says which.
         StorageError: nothing can be written there.
@@ -130,13 +110,7 @@ def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
 
 @contextmanager
 def held(file: Path, *, wait: bool, remove: bool = False) -> Iterator[bool]:
-    """Hold a lock file for the time of the block; False if another process holds it.
-
-    Args:
-        file: the lock file.
-        wait: until it is free.
-        remove: the lock file at the end.
-    """
+    """Hold a lock file for the time of the block; False if another process holds it and it does not ``wait``."""
     lock = Lock(file)
     if not lock.take(wait=wait):
         yield False

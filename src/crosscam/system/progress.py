@@ -16,13 +16,10 @@ ProgressOption = Progress | bool | None
 
 @contextmanager
 def reported(progress: ProgressOption, what: str) -> Iterator[Progress | None]:
-    """What tells of the progress within the block; None for silence.
+    """What tells of the progress within the block; None for silence. ``what`` stands beside the bar.
 
-    Args:
-        progress: True for a bar, False or None for none, or a function.
-        what: beside the bar.
     Raises:
-        ArgumentError: something else.
+        ArgumentError: not True, False, None or a function.
     """
     if progress is None or progress is False:
         yield None

@@ -69,11 +69,7 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}")
 
 
 def read_span(text: str) -> float:
-    """``"30d"`` or ``"1h30m"`` in seconds.
-
-    Raises:
-        ValueError: not numbers with units.
-    """
+    """``"30d"`` or ``"1h30m"`` in seconds; ValueError for anything but numbers with units."""
     match = _SPAN.fullmatch(text)
     if not match:
         raise ArgumentError(
@@ -103,8 +99,7 @@ def read_time(text: str, option: str, *, end: bool = False, now: float | None = 
     """A time that a user gives: seconds, a date, or how long ago it was, such as ``2h``.
 
     Args:
-        text: what was given.
-        option: where, for the message.
+        option: where it was given, for the message.
         end: as in :func:`read_date`.
         now: what ``2h`` counts back from, seconds of the Unix epoch; the present by default.
     Raises:
