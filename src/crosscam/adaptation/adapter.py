@@ -116,12 +116,7 @@ class Adapter(Trainer):
         return False
 
     def renew_labels(self, images: Images) -> None:
-        """Cluster all pictures as the network sees them now, and begin the memory anew; once in an epoch.
-
-        Raises:
-            DataError: no cluster, or one.
-            TrainingError: several processes.
-        """
+        """Cluster all pictures as the network sees them, and begin the memory anew; once in an epoch, or DataError."""
         if self.world.size > 1:
             raise TrainingError("Several processes cannot adapt together. Adapt in one process.")
         if self._clustered == self.epoch or self.epoch > self.recipe.train.epochs:
@@ -199,11 +194,7 @@ class Adapter(Trainer):
         return {KEY: {"labels": labels, "memory": self.memory.cpu(), "record": record, FINGERPRINT: source}}
 
     def restore_further(self, state: Mapping[str, Any]) -> None:
-        """Take up the clusters of the state; at the end of an epoch they are the last ones.
-
-        Raises:
-            CheckpointError: the adaptation began with another network.
-        """
+        """Take up the clusters of the state; CheckpointError if the adaptation began with another network."""
         kept = state[KEY]
         check_same_source(self.folder, kept[FINGERPRINT], self.origin)
         self._clustered = self.epoch if self.batch else self.epoch - 1

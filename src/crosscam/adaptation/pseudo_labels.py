@@ -77,10 +77,7 @@ def _without(pairs: SparseRows, units: Units) -> SparseRows:
 
 
 def _split(labels: Ints, rows: Rows, units: Units) -> Ints:
-    """The clusters, those with units that are two people in several; each unit goes where it fits best.
-
-    The largest units of a cluster choose first; one that may go nowhere begins a new part.
-    """
+    """The clusters, those with units that are two people in several; large units first, each where it fits best."""
     result, number = np.full_like(labels, -1), 0
     for label in range(int(labels.max(initial=-1)) + 1):
         members = np.flatnonzero(labels == label)

@@ -187,10 +187,7 @@ class Tail:
 
 
 def closest_impostors(data: Labeled, counts: PairCounts, share: float, limit: int = 500_000) -> Tail:
-    """The closest ``share`` of the impostor pairs across cameras.
-
-    Up to ``limit`` of them are all kept; of those farther away, ``limit`` are drawn, and weighted for it.
-    """
+    """The closest ``share`` of the impostor pairs across cameras: ``limit`` all kept, ``limit`` drawn of the rest."""
     below = np.cumsum(counts.impostor)
     far = int(np.searchsorted(below, share * below[-1])) + 1
     near = min(int(np.searchsorted(below, limit, side="right")), far)

@@ -146,7 +146,6 @@ class Demo:
         listing(("distance", "verdict", "picture", "other picture"), names)
 
     def _learn_drawn(self, out: Path) -> None:
-        """Render, train, score, report."""
         recipe = with_settings(find_recipe("demo"), self.set, once=True)
         dataset = self._people(out)
         scores = run_shown(recipe, dataset, out, resume=True, json=self.general.json)

@@ -68,7 +68,6 @@ class Explain:
 
 
 def _show(pair: PairExplanation) -> None:
-    """The addends as a table, and the sum below it."""
     rows = [
         (
             block_words(part.block),

@@ -134,7 +134,6 @@ class Link:
             _show(found, run, scores, names)
 
     def _write(self, gallery: Gallery, found: Journeys) -> None:
-        """The files that are asked for."""
         if self.csv is not None:
             write_atomically(self.csv, found.to_csv())
         if self.report is not None:

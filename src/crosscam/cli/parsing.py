@@ -141,7 +141,6 @@ def _meant(option: str, known: Iterable[str]) -> str:
 
 
 def _setting_like(option: str) -> str:
-    """The hint at a recipe's setting of the option's name."""
     from crosscam.recipes.catalogue import RECIPES
     from crosscam.recipes.settings import setting_names
 

@@ -47,7 +47,6 @@ class Recipes:
 
 
 def _show_cost(recipe: Recipe, images: int) -> None:
-    """What the training takes."""
     if images < 1:
         raise RecipeError(f"--images {images}: expected at least 1.")
     from crosscam.training.cost import cost_of, speed

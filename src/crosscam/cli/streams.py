@@ -49,10 +49,7 @@ _failures: list[OSError] = []
 
 
 def drop_output(failure: OSError) -> None:
-    """Drop what standard output does not take, and go on: files that are still to be written do not depend on it.
-
-    A reader that is gone, as after ``| head``, is nobody's loss; a full disk is told at the end.
-    """
+    """Drop what standard output does not take, and go on; a full disk is told at the end, unlike a reader's leave."""
     if not isinstance(failure, BrokenPipeError):
         _failures.append(failure)
     forget_output()

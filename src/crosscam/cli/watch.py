@@ -115,7 +115,6 @@ class Watch:
         self._show(watched, sources)
 
     def _cameras(self) -> tuple[Camera, ...]:
-        """What is to be watched."""
         if self.gallery is None and self.out is None:
             raise ArgumentError("Nothing says where the people go. Give --gallery GALLERY, or --out FOLDER.")
         if self.gallery is None and (self.again or self.network is not None):
@@ -133,7 +132,6 @@ class Watch:
         return (Camera(self.camera or "video", self.video, start, frame_rate=self.frame_rate),)
 
     def _sources(self, cameras: Sequence[Camera], stop: Callable[[], bool]) -> list[Source]:
-        """Their videos, opened."""
         sources = []
         for number, camera in enumerate(cameras, 1):
             try:

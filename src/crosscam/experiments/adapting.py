@@ -58,11 +58,7 @@ def recipe_for(source: Path, settings: Sequence[str] = ()) -> Recipe:
 
 
 def without_labels(dataset: ReidDataset) -> ReidDataset:
-    """The pictures to learn from, every identity taken away: the training subset, or all of an unlabeled folder.
-
-    Raises:
-        DataError: there are none.
-    """
+    """The pictures to learn from, without identities: the training subset, or all of an unlabeled folder."""
     # A folder of pictures without names is all gallery; a test split is never learned from.
     chosen = dataset.train or (dataset.gallery if not dataset.query else ())
     if not chosen:

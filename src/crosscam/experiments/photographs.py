@@ -177,10 +177,7 @@ def first_of_either(pairs: Sequence[SimilarPair], most: int) -> list[SimilarPair
 
 
 def pair_of(gallery: Gallery, entry: Entry, across: bool, spread: float) -> SimilarPair | None:
-    """The pair that an entry is in by :func:`all_pairs`, None where it is in none.
-
-    ``across``: whether the gallery has several cameras; ``spread``: of :func:`similarity_spread`.
-    """
+    """The pair that an entry is in by :func:`all_pairs`, or None; ``spread`` is of :func:`similarity_spread`."""
     nearest = nearest_images(gallery, [entry], NEAREST, across=across)
     if entry.id in nearest:
         nearest |= nearest_images(gallery, [nearest[entry.id][0].entry], NEAREST, across=across)
@@ -212,10 +209,7 @@ def ahead_of_others(distances: Sequence[float]) -> float:
 
 
 def similarity_spread(gallery: Gallery, ids: Sequence[int]) -> float:
-    """Standard deviation of the cosine similarities of images of different cameras; of all images, with one camera.
-
-    ``ids`` are all entries; of many, some are taken.
-    """
+    """Standard deviation of cosine similarities of (some) images of different cameras; of all, with one camera."""
     chosen = np.random.default_rng(0).permutation(len(ids))[:SPREAD_IMAGES]
     some = gallery.get([ids[i] for i in np.sort(chosen)])
     rows = gallery.descriptors([entry.id for entry in some])

@@ -222,11 +222,7 @@ class TestImages:
         return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, distance, self._unit)
 
     def reranked(self, scored: Scored, reranking: AfterSearch) -> Scored:
-        """The same descriptors scored again after re-ranking, with expanded queries, or by distances of frames.
-
-        Raises:
-            DataError: the system has a distance of its own, or no tracklets are ranked by their frames.
-        """
+        """The same descriptors scored after re-ranking, with expanded queries, or by distances of frames."""
         if scored.distance != "euclidean":
             raise _no_reranking(self.recipe)
         ap = scored.result.ap

@@ -16,11 +16,7 @@ from crosscam.experiments.scoring import AfterSearch, Scored, TestImages
 
 
 def all_splits(datasets: Sequence[ReidDataset]) -> ReidDataset:
-    """One data set with the queries of all splits, and their gallery images, each once.
-
-    Raises:
-        DataError: splits without a difference, of which a mean would say nothing.
-    """
+    """One data set with the queries of all splits and their gallery images, each once; DataError if all are one."""
     if len(datasets) > 1 and len({d.fingerprint() for d in datasets}) == 1:
         raise DataError(f"All {len(datasets)} splits of {datasets[0].root} are the same. Leave --splits out.")
     query, gallery = (
@@ -70,7 +66,6 @@ def mean_scores(scores: Sequence[Scored]) -> dict[str, tuple[float, float]]:
 
 
 def _of_these(rows: NDArray[np.float32], samples: Sequence[Sample], wanted: Sequence[Sample]) -> NDArray[np.float32]:
-    """The rows of some of the samples."""
     place = {_key(s): number for number, s in enumerate(samples)}
     return rows[[place[_key(s)] for s in wanted]]
 

@@ -52,11 +52,7 @@ def has_feature_map(model: nn.Module) -> bool:
 
 @torch.no_grad()
 def feature_maps(model: nn.Module, images: Tensor, *, flip: bool = True) -> Tensor | Maps:
-    """What the backbone gives: (N, C, H', W') of the images and, with ``flip``, then of their mirror images.
-
-    Raises:
-        ValueError: the model pools no feature map.
-    """
+    """(N, C, H', W') of the images and, with ``flip``, then of their mirror images; ValueError if there is no map."""
     if not has_feature_map(model):
         raise ArgumentError(f"{type(model).__name__} pools no feature map of a backbone, so there is none to look at.")
     found: Tensor | Maps = model.backbone(_seen(images, flip))  # type: ignore[operator]
@@ -133,11 +129,7 @@ def stripe_shares(contributions: Tensor, num_parts: int) -> Tensor:
 
 
 def relation_output(model: nn.Module, feature_map: Tensor, num_parts: int) -> RelationOutput:
-    """Local features of one scale of RRID, from its feature map (B, C, H', W').
-
-    Raises:
-        ValueError: the model has no relation of that scale.
-    """
+    """Local features of one scale of RRID from its map (B, C, H', W'); ValueError if it has no such relation."""
     branches = list(model.branches) if isinstance(model, RRID) else []
     for branch in branches:
         if isinstance(branch, ScaleBranch) and branch.num_parts == num_parts:
@@ -171,7 +163,6 @@ def _block_features(
 
 
 def _residual(found: RelationOutput, block: Block) -> Tensor:
-    """R_p of one stripe."""
     assert found.added is not None
     return found.added[:, round(block.rows[0] * block.num_parts)]
 

@@ -66,10 +66,7 @@ def _band_names(edges: Array) -> tuple[str, ...]:
 
 
 def beyond_chance(contributions: Array, layout: Layout, typical: TypicalPairs) -> str:
-    """Which parts of a pair agree and differ more than in typical pairs; empty where there are too few of these.
-
-    ``contributions`` are (L,), the squared distance of each block; the typical ones have the same weights.
-    """
+    """Which parts of (L,) squared distances agree and differ more than in typical pairs; empty if there are too few."""
     if len(typical.other) < ENOUGH:
         return ""
     names, (values,) = part_distances(contributions[None], layout)
@@ -86,10 +83,7 @@ def beyond_chance(contributions: Array, layout: Layout, typical: TypicalPairs) -
 
 
 def beyond_length(contributions: Array, lengths: Array, layout: Layout) -> str:
-    """Which parts have less and more of the squared distance than their share of the descriptors' squared lengths.
-
-    ``contributions`` and ``lengths`` are (L,), of each block; lengths are the mean of both descriptors.
-    """
+    """Which parts have less and more of (L,) squared distances than their share of the (L,) squared mean lengths."""
     total, length = float(contributions.sum()), float(lengths.sum())
     if not total or not length:
         return "The two descriptors are equal: all parts agree."

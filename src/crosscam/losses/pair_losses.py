@@ -46,11 +46,7 @@ def batch_hard_soft_margin(embeddings: Tensor, pids: Tensor) -> Tensor:
 
 @torch.no_grad()
 def hard_pairs(embeddings: Tensor, pids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """For each anchor its farthest positive (itself among them) and its closest negative.
-
-    Returns:
-        Indices of the positives and of the negatives, (B,) each; and (B,) whether there is a negative at all.
-    """
+    """(B,) indices of each anchor's farthest positive (or itself) and closest negative; (B,) if there is a negative."""
     with torch.autocast(embeddings.device.type, enabled=False):
         distances = torch.cdist(embeddings.float(), embeddings.float())
     same = pids.unsqueeze(0) == pids.unsqueeze(1)

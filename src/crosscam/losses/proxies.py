@@ -22,10 +22,7 @@ def cluster_contrast(features: Tensor, memory: Tensor, targets: Tensor, temperat
 def intra_camera(
     features: Tensor, memory: Tensor, targets: Tensor, cameras: Tensor, temperature: float = 0.05
 ) -> Tensor:
-    """Each image against the proxies of its own camera; Wang et al., eq. (4).
-
-    A mean over the images of each camera, summed over the cameras of the batch, as in the authors' code.
-    """
+    """Each image against its own camera's proxies; means by camera, summed as in the code; Wang et al., eq. (4)."""
     own = cameras[targets]
     elsewhere = cameras[None] != own[:, None]
     similar = (features @ memory.T / temperature).masked_fill(elsewhere, -torch.inf)

@@ -30,12 +30,7 @@ class Loss:
 
 
 def cross_entropy_sum(logits: tuple[Tensor, ...], pids: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy, mean over images, summed over classifiers (eq. 4; ``differences.md`` row 8).
-
-    Args:
-        logits: (B, K) for each classifier; none gives zero.
-        label_smoothing: share of the target spread over all classes.
-    """
+    """Cross-entropy of (B, K) logits, mean over images, summed over classifiers (eq. 4; ``differences.md`` row 8)."""
     if not logits:
         return torch.zeros((), device=pids.device)
     stacked = torch.stack(logits).float() if logits[0].dtype != torch.float64 else torch.stack(logits)

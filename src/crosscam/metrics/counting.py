@@ -38,11 +38,7 @@ def check_labels(
     query_camids: ArrayLike | Tensor,
     gallery_camids: ArrayLike | Tensor,
 ) -> Labels:
-    """The labels of a (Q, G) ``shape`` as int64 arrays.
-
-    Raises:
-        ValueError: no query, no gallery image, a length that differs, or labels that are no whole numbers.
-    """
+    """The labels of a (Q, G) ``shape`` as int64 arrays; ValueError for none, another length, or no whole numbers."""
     if shape[1] == 0:
         raise ArgumentError("The gallery is empty. Expected at least one gallery image to rank.")
     if shape[0] == 0:

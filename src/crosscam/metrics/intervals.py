@@ -63,10 +63,7 @@ def paired_difference(
     if not counted.any():
         raise ArgumentError("No query is counted, so there is no mean.")
     _, identity = np.unique(pids[counted], return_inverse=True)
-    # (S, I) sums over each identity's queries.
-    sums_a, sums_b, counts = (
-        np.stack([np.bincount(identity, weights=row) for row in x[:, counted]]) for x in (a, b, np.ones((1, len(pids))))
-    )
+    sums_a, sums_b, counts = (_per_identity(x[:, counted], identity) for x in (a, b, np.ones((1, len(pids)))))
     rng = np.random.default_rng(seed)
     num_ids = len(counts[0])
     draws = rng.multinomial(num_ids, np.full(num_ids, 1 / num_ids), size=resamples).astype(np.float64)
@@ -75,6 +72,11 @@ def paired_difference(
     low, high = np.quantile(differences, ((1 - level) / 2, (1 + level) / 2))
     value = float(a[:, counted].mean() - b[:, counted].mean())
     return Interval(value, float(low), float(high))
+
+
+def _per_identity(values: Values, identity: NDArray[np.int64]) -> Values:
+    """(S, Q) -> (S, I) sums over each identity's queries."""
+    return np.stack([np.bincount(identity, weights=row) for row in values])
 
 
 def _drawn_mean(draws: Values, sums: Values, rng: np.random.Generator) -> Values:

@@ -201,7 +201,6 @@ def _evaluate(
     protocol: RankingProtocol,
     max_rank: int,
 ) -> RankingResult:
-    """Count block by block, then score the matches' places."""
     matches = _checked_matches(labels, ap, protocol, max_rank)
     parts = []
     single_shot = np.zeros(max_rank)

@@ -89,11 +89,7 @@ def load_authors_state(model: RRID, state: Mapping[str, Array | Tensor]) -> None
 
 
 def import_authors(path: Path) -> AuthorsModel:
-    """Build the network that an authors' checkpoint describes; all sizes are read from its shapes.
-
-    Raises:
-        CheckpointError: see :func:`read_authors_checkpoint`; or not a checkpoint of the authors' RRID.
-    """
+    """The network that an authors' checkpoint describes, all sizes from its shapes; CheckpointError if it is none."""
     state = read_authors_checkpoint(path)
     try:
         shape = _backbone_shape(state)
@@ -128,7 +124,14 @@ def _load(model: RRID, state: Mapping[str, Array | Tensor], *, assign: bool) -> 
     arrays = {key: _tensor(state[key]) for key in wanted if key in state}
     wrong = [key for key, array in arrays.items() if tuple(array.shape) != wanted[key]]
     if missing or unknown or wrong:
-        raise CheckpointError(_misfit(missing, unknown, wrong, wanted, arrays))
+        if missing:
+            first = f"{show(missing[0])} is missing"
+        elif unknown:
+            first = f"{show(unknown[0])} is unknown"
+        else:
+            first = f"{show(wrong[0])} is {tuple(arrays[wrong[0]].shape)}, expected {wanted[wrong[0]]}"
+        counts = f"{len(missing)} names missing, {len(unknown)} unknown, {len(wrong)} of another shape"
+        raise CheckpointError(f"{counts} (first: {first})")
     own = model.state_dict()
     filled = {}
     for name, source in sources.items():
@@ -136,23 +139,6 @@ def _load(model: RRID, state: Mapping[str, Array | Tensor], *, assign: bool) -> 
         # A copy, so that the file's read-only bytes are let go.
         filled[name] = source.join(parts).to(dtype=own[name].dtype, copy=True).contiguous()
     model.load_state_dict(filled, assign=assign)
-
-
-def _misfit(
-    missing: list[str],
-    unknown: list[str],
-    wrong: list[str],
-    wanted: Mapping[str, tuple[int, ...]],
-    arrays: Mapping[str, Tensor],
-) -> str:
-    if missing:
-        first = f"{show(missing[0])} is missing"
-    elif unknown:
-        first = f"{show(unknown[0])} is unknown"
-    else:
-        key = wrong[0]
-        first = f"{show(key)} is {tuple(arrays[key].shape)}, expected {wanted[key]}"
-    return f"{len(missing)} names missing, {len(unknown)} unknown, {len(wrong)} of another shape (first: {first})"
 
 
 def _sources(model: RRID) -> dict[str, _Source]:

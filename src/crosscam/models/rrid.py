@@ -69,10 +69,7 @@ class BlockProjection(nn.Module):
 
     @torch.no_grad()
     def fit(self, descriptors: Tensor) -> None:
-        """Find each block's strongest directions over N >= 2 images.
-
-        ``descriptors`` are (N, L c), of length 1, as the network gives them before this projection.
-        """
+        """Find each block's strongest directions over N >= 2 descriptors (N, L c) of length 1, not yet projected."""
         blocks = descriptors.double().view(len(descriptors), *self.linear.weight.shape[:2]).transpose(0, 1)
         mean = blocks.mean(dim=1, keepdim=True) * self.whiten
         centered = blocks - mean

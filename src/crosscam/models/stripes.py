@@ -63,10 +63,7 @@ def merge_stripes(stripes: Tensor, num_parts: int, pooling: LocalPooling = "max"
 
 
 def check_stripes(height: int, width: int, num_parts: int, last_stride: int, setting: str) -> None:
-    """Refuse (ValueError) images, in pixels, whose map at that last stride cannot be cut into P equal stripes.
-
-    ``setting`` is what else could be changed, for the message.
-    """
+    """Refuse (ValueError) images, in pixels, whose map cannot be cut into P stripes; ``setting`` could be changed."""
     if num_parts < 1:
         raise ArgumentError(f"{setting}={num_parts}: expected at least 1 stripe.")
     stride = STRIDE * last_stride

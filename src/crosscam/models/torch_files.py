@@ -94,7 +94,6 @@ def _read_zip(data: bytes) -> dict[str, tuple[StoredTensor, Array]]:
 
 
 def _open_archive(archive: zipfile.ZipFile, size: int) -> tuple[str, bytes]:
-    """The folder inside the archive, and its pickle."""
     members = {info.filename: info for info in archive.infolist()}
     if any(i.compress_type != zipfile.ZIP_STORED for i in members.values()):
         raise RefusedError("is a compressed archive, which torch.save does not write")
@@ -131,7 +130,6 @@ def _resolve(tensor: StoredTensor, storage: Array) -> Array:
 
 
 def _named_tensors(root: object) -> dict[str, StoredTensor]:
-    """The state dictionary of a module or of a dictionary of tensors."""
     if isinstance(root, dict):
         inner = root.get("state_dict", root)
         if isinstance(inner, dict) and inner and all(isinstance(v, StoredTensor) for v in inner.values()):

@@ -133,11 +133,7 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def load_weights_into(model: nn.Module, folder: Path, recipe: Recipe, leave_out: str | None = None) -> None:
-    """Fill a model, in place, with the weights of a run folder, but for those with ``leave_out`` in their name.
-
-    Raises:
-        CheckpointError: missing or damaged, or of another network.
-    """
+    """Fill a model with a run folder's weights, but for names with ``leave_out``; CheckpointError if they don't fit."""
     weights = {k: v for k, v in load_weights(folder).items() if leave_out is None or leave_out not in k}
     try:
         model.load_state_dict(weights)
@@ -150,11 +146,7 @@ def load_weights_into(model: nn.Module, folder: Path, recipe: Recipe, leave_out:
 
 
 def start_from(model: nn.Module, source: Path) -> None:
-    """Fill a model, in place, with the weights of another run or shipped network, but for its own classifiers.
-
-    Raises:
-        CheckpointError: missing or damaged, or of another network.
-    """
+    """Fill a model with another network's weights, but for its own classifiers; CheckpointError if they do not fit."""
     weights = {name: value for name, value in load_weights(source).items() if CLASSIFIERS not in name}
     own = {name: value for name, value in model.state_dict().items() if CLASSIFIERS not in name}
     other = sorted(own.keys() ^ weights.keys()) or [k for k, v in own.items() if v.shape != weights[k].shape]
@@ -167,11 +159,7 @@ def start_from(model: nn.Module, source: Path) -> None:
 
 
 def initial_model(recipe: Recipe, num_ids: int) -> nn.Module:
-    """The network before its first step: random (torch's state), with a pretrained backbone, or from ``train.start``.
-
-    Raises:
-        CheckpointError: weights that are not there, or do not fit.
-    """
+    """The network before its first step: random, with a pretrained backbone, or from ``train.start``."""
     start = recipe.train.start
     model = build_model(recipe, num_ids, pretrained=start is None)
     if start is not None:
@@ -200,11 +188,7 @@ def check_free(folder: Path) -> None:
 
 
 def load_state(folder: Path, recipe: Recipe, data_fingerprint: str) -> dict[str, Any] | None:
-    """Read ``state.pt`` of an interrupted training; None if there is none yet.
-
-    Raises:
-        CheckpointError: it is damaged, or belongs to another recipe or other data.
-    """
+    """``state.pt`` of an interrupted training, or None; CheckpointError if it is damaged or of another training."""
     path = folder / STATE
     if not path.is_file():
         return None

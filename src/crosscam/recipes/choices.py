@@ -189,10 +189,7 @@ OPTIMIZERS: dict[str, type[Optim]] = {kind.name: kind for kind in get_args(Optim
 
 @dataclass(frozen=True)
 class Steps:
-    """The learning rate times ``gamma`` at the start of each milestone, a 1-based epoch.
-
-    It rises linearly from ``warmup_start`` for the first ``warmup_epochs``; 0 for none.
-    """
+    """The learning rate times ``gamma`` from each milestone (1-based epochs), after a rise from ``warmup_start``."""
 
     name: Literal["steps"] = "steps"
     milestones: tuple[int, ...] = (40, 60)

@@ -124,11 +124,7 @@ def recipe_to_json(recipe: Recipe) -> str:
 
 
 def recipe_from_json(text: str) -> Recipe:
-    """The recipe that :func:`recipe_to_json` wrote.
-
-    Raises:
-        RecipeError: not JSON, an unknown setting, or a value of the wrong type.
-    """
+    """The recipe that :func:`recipe_to_json` wrote; RecipeError for no JSON, an unknown setting, or a wrong value."""
     try:
         values = parse_json(text)
     except ValueError as error:

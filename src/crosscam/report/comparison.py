@@ -70,7 +70,6 @@ def row_facts(row: ModelRow) -> tuple[str, str]:
 
 
 def _shown(row: ModelRow) -> dict[str, object]:
-    """What the page shows of a model."""
     tiles = [match_tile(match) for match in row.strip.matches]
     shown: dict[str, object] = {"name": row.name, "facts": row_facts(row), "tiles": tiles, "map": row.query_map}
     if row.query_map is None:

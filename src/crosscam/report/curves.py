@@ -31,11 +31,7 @@ class Series:
 
 
 def nice_ticks(low: float, high: float, target: int = 5) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) that enclose ``low`` and ``high``.
-
-    Raises:
-        ValueError: ``low`` is above ``high`` or one of them is not finite.
-    """
+    """Round numbers (1, 2 or 5 times a power of ten apart) that enclose finite ``low`` <= ``high``, or ValueError."""
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise ArgumentError(f"Ticks need finite low <= high, found {low} and {high}.")
     if low == high:
@@ -160,7 +156,6 @@ def _summary(title: str, series: Sequence[Series]) -> str:
 
 
 def _number(value: float) -> str:
-    """A tick: as few digits as it needs."""
     return f"{value:,.0f}" if value == round(value) else f"{value:g}"
 
 

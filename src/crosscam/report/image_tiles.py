@@ -134,7 +134,6 @@ def _share(value: float, total: float) -> str:
 
 
 def _table(shown: Sequence[Match], profile: BodyProfile) -> tuple[list[str], list[list[str]]]:
-    """The bars as numbers: heads and rows."""
     count = profile.bands.shape[1]
     heads = ["rank", "d", *(f"rows {k + 1}/{count}" for k in range(count)), "whole"]
     rows = []

@@ -65,7 +65,6 @@ def render_journeys(found: Journeys, pictures: Mapping[int, bytes], name: str, m
 
 
 def _shown(found: Journeys) -> list[int]:
-    """The entries whose pictures the page shows."""
     return [entry for person in found.people for step in person_view(found, person).steps for entry in step.shown]
 
 

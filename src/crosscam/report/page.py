@@ -71,12 +71,7 @@ class ReportContent:
 
 
 def write_report(path: Path, content: ReportContent) -> None:
-    """Write the report; one that was there is replaced only when the new one is complete.
-
-    Raises:
-        ImageError: an image of a strip that cannot be read.
-        CrosscamError: the file cannot be written.
-    """
+    """Write the report, whole or not at all; ImageError or CrosscamError if an image or the file stands in the way."""
     write_page(path, render_report(content))
 
 
@@ -101,7 +96,6 @@ def _percent(value: float) -> str:
 
 
 def _headline(scores: Sequence[ScoreRow]) -> Markup:
-    """The key scores in large type, with the other rows beside them as bars."""
     if not scores:
         return Markup("")
     cards = []
@@ -179,7 +173,6 @@ def _series(history: Sequence[Mapping[str, float]], key: str, name: str, factor:
 
 
 def _curves(history: Sequence[Mapping[str, float]], scores: Sequence[ScoreRow]) -> Markup:
-    """Loss, mAP and CMC side by side, and the history as a table, folded away."""
     charts = [*_history_charts(history), *_cmc_chart(scores)]
     if not charts:
         return _empty("Nothing was trained or scored.")
@@ -190,7 +183,6 @@ def _curves(history: Sequence[Mapping[str, float]], scores: Sequence[ScoreRow]) 
 
 
 def _history_charts(history: Sequence[Mapping[str, float]]) -> list[Markup]:
-    """Losses, and scores in per cent, over the epochs."""
     if not history:
         return []
     keys = (("loss", "loss"), ("triplet", "triplet"), ("cross_entropy", "cross-entropy"))
@@ -205,7 +197,6 @@ def _history_charts(history: Sequence[Mapping[str, float]]) -> list[Markup]:
 
 
 def _cmc_chart(scores: Sequence[ScoreRow]) -> list[Markup]:
-    """The curve of each row that has one."""
     cmc = [
         Series(row.name, list(range(1, count + 1)), [100.0 * float(v) for v in row.result.cmc[:count]])
         for row in scores
@@ -218,7 +209,6 @@ def _cmc_chart(scores: Sequence[ScoreRow]) -> list[Markup]:
 
 
 def _rankings(strips: Sequence[RankStrip]) -> Markup:
-    """The guide, then the strips of either kind."""
     if not strips:
         return _empty("No rankings were kept for this report.")
     kinds = (

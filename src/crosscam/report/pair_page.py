@@ -89,7 +89,6 @@ def parts_sentence(pair: PairExplanation, typical: TypicalPairs | None = None) -
 
 
 def _headline(pair: PairExplanation) -> list[dict[str, object]]:
-    """Distance, sum and the block that adds most."""
     most = max(pair.blocks, key=lambda share: share.squared_distance)
     whole = f"the sum of {counted(len(pair.blocks), 'block')}"
     cards = (
@@ -101,7 +100,6 @@ def _headline(pair: PairExplanation) -> list[dict[str, object]]:
 
 
 def _parts(pair: PairExplanation) -> Markup:
-    """One drawing for each scale."""
     images = (("query", pair.query_image), ("match", pair.match_image))
     pictures = [(name, *thumbnail(image, SHOWN_HEIGHT, STORED_HEIGHT)) for name, image in images]
     unit = max(share.squared_distance for share in pair.blocks) or 1.0
@@ -154,7 +152,6 @@ def _bar(share: BlockShare, unit: float, middle: float) -> dict[str, object]:
 
 
 def _maps(pair: PairExplanation) -> Markup:
-    """For each block both pictures under their maps."""
     blocks = []
     if pair.query_maps is not None and pair.match_maps is not None:
         for share, query, match in zip(pair.blocks, pair.query_maps, pair.match_maps, strict=True):
@@ -169,7 +166,6 @@ def _maps(pair: PairExplanation) -> Markup:
 
 
 def _numbers(pair: PairExplanation) -> Markup:
-    """All addends, their sum, and how far it is from the distance that ranks."""
     weighted = any(share.weight != 1 for share in pair.blocks)
     heads = ["block", "name", "rows", "stripes", *(["weight"] if weighted else []), "squared distance", "share"]
     rows = [

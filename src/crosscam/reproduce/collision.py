@@ -162,7 +162,6 @@ def collision_tables(studies: dict[float, list[Study]], plan: Collision) -> list
 
 
 def _gap_table(gaps: Lines, dials: Sequence[str]) -> Table:
-    """How the gaps grow from dial to dial."""
     growths = f"growth from {dials[0]} to {dials[-1]}"
     heads = ("difference of mAP", *(f"collide {dial}" for dial in dials), growths, "verdict")
     cells, records = [], []

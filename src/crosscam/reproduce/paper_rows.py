@@ -176,11 +176,7 @@ ROWS: dict[str, Row] = {row.name: row for row in (*TABLE1, *TABLE2)}
 
 
 def recipe_of(row: Row, budget: Budget, seed: int) -> Recipe:
-    """The recipe that is trained for a row; overrides that its system has no use for are left out.
-
-    Raises:
-        RecipeError: an override that does not fit.
-    """
+    """The recipe of a row, without overrides that its system has no use for; RecipeError for one that does not fit."""
     recipe, _ = _overridden(row, budget)
     return with_settings(recipe, [f"train.seed={seed}"])
 

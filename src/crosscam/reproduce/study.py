@@ -78,11 +78,7 @@ class RowResult:
 
 
 class Study:
-    """The folder of a study, made where it is not there.
-
-    Raises:
-        CheckpointError: the folder holds a study of other data or another budget.
-    """
+    """The folder of a study, made where it is not there; CheckpointError if it is of other data or another budget."""
 
     def __init__(self, folder: Path, dataset: ReidDataset, budget: Budget) -> None:
         self.folder, self.dataset, self.budget = folder, dataset, budget
@@ -172,10 +168,7 @@ def trained_of(folder: Path, num_blocks: int) -> Trained:
 
 
 def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrained: bool) -> None:
-    """Score a trained run folder by its whole descriptor and by each block alone, and write it down.
-
-    ``with_untrained`` scores the network before its first step, too.
-    """
+    """Score a trained run folder by its whole descriptor and each block alone, and perhaps the untrained network."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = load_model(folder, recipe).to(device)
     layout = layout_of(model)
@@ -255,11 +248,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_arrays(path: Path, result: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a study's .npz file, each compared with the archive's own checksum.
-
-    Raises:
-        CheckpointError: it cannot be read; ``result`` is what to remove so that it is made again.
-    """
+    """The arrays of a study's .npz file, compared with its checksums; CheckpointError tells to remove ``result``."""
     try:
         with np.load(path) as arrays:
             return {name: arrays[name] for name in arrays.files}

@@ -213,19 +213,10 @@ def claims_table(study: Study) -> Table:
         seeds, rows = f"{len(better)}, {len(worse)}", f"{claim.better} − {claim.worse}"
         scores = f"+{claim.mAP:.1f}", signed(precision), f"+{claim.rank1:.1f}", signed(rank1)
         cells.append((claim.text, rows, *scores, seeds))
-        records.append(
-            {
-                "claim": claim.text,
-                "better": claim.better,
-                "worse": claim.worse,
-                "published_mAP": claim.mAP / 100,
-                "published_rank1": claim.rank1 / 100,
-                "seeds_better": len(better),
-                "seeds_worse": len(worse),
-                **_change("mAP_change", precision),
-                **_change("rank1_change", rank1),
-            }
-        )
+        record: dict[str, Value] = {"claim": claim.text, "better": claim.better, "worse": claim.worse}
+        record |= {"published_mAP": claim.mAP / 100, "published_rank1": claim.rank1 / 100}
+        record |= {"seeds_better": len(better), "seeds_worse": len(worse)}
+        records.append(record | _change("mAP_change", precision) | _change("rank1_change", rank1))
     return Table("claims", "What the paper says helps", heads, tuple(cells), tuple(records))
 
 
@@ -245,14 +236,9 @@ def table3(study: Study) -> Table:
         b = _scores(study, without, feature) if without else None
         change = a.minus(b, "mAP") if a and b else None
         cells.append((str(region), _pair(before), _pair(after), _both(b), _both(a), signed(change)))
-        records.append(
-            {"region": region}
-            | {f"published_without_{k}": v for k, v in _plain(before).items()}
-            | {f"published_with_{k}": v for k, v in _plain(after).items()}
-            | {f"without_{k}": v for k, v in (_own(b) if b else {}).items()}
-            | {f"with_{k}": v for k, v in (_own(a) if a else {}).items()}
-            | _change("mAP_change", change)
-        )
+        record = {"region": region} | _printed(before, "published_without_") | _printed(after, "published_with_")
+        record |= _own(b, "without_") | _own(a, "with_") | _change("mAP_change", change)
+        records.append(record)
     rows = [row for row in TABLE2 if row.name in (WITHOUT_RELATION, WITH_RELATION)]
     notes = (
         "mAP / rank-1 in per cent; region 1 is the top sixth of the image.",
@@ -276,11 +262,8 @@ def table4(study: Study) -> Table:
         change = scores.minus(base, "mAP") if scores and base and row != "rrid-s" else None
         own = [spread(*scores.mean(n)) for n in ("mAP", "rank1")] if scores else ["–", "–"]
         cells.append((pooling, *_printed_cells(printed), *own, signed(change) if change else "", str(len(results))))
-        records.append(
-            {"row": row, "pooling": pooling, **_printed(printed), "seeds": len(results)}
-            | (_own(scores) if scores else {})
-            | _change("mAP_change", change)
-        )
+        record = {"row": row, "pooling": pooling, **_printed(printed), "seeds": len(results)}
+        records.append(record | _own(scores) | _change("mAP_change", change))
     rows = [row for row in TABLE2 if row.name in names]
     notes = ("The 256 numbers of the global feature alone, from the rows with relation module.", *notes_of(study, rows))
     return Table("table4", "Table 4: single global features", heads, tuple(cells), tuple(records), notes)
@@ -296,26 +279,23 @@ def tables_of(study: Study, what: str) -> list[Table]:
     return [table3(study) if what == "table3" else table4(study)]
 
 
-def _printed(p: Published | None) -> dict[str, Value]:
-    return {f"published_{k}": v for k, v in _plain(p).items()} if p else {}
-
-
-def _plain(p: Published) -> dict[str, Value]:
-    return {"mAP": round(p.mAP / 100, 4), "rank1": round(p.rank1 / 100, 4)}
+def _printed(p: Published | None, prefix: str = "published_") -> dict[str, Value]:
+    return {f"{prefix}mAP": round(p.mAP / 100, 4), f"{prefix}rank1": round(p.rank1 / 100, 4)} if p else {}
 
 
 def _printed_cells(p: Published | None) -> tuple[str, str]:
     return (f"{p.mAP:.1f}", f"{p.rank1:.1f}") if p else ("–", "–")
 
 
-def _own(scores: _Scores) -> dict[str, Value]:
+def _own(scores: _Scores | None, prefix: str = "") -> dict[str, Value]:
     record: dict[str, Value] = {}
+    if scores is None:
+        return record
     for name in ("mAP", "rank1"):
-        mean, spread = scores.mean(name)
-        interval = scores.interval(name)
+        (mean, spread), interval = scores.mean(name), scores.interval(name)
         record |= {name: mean, f"{name}_sd": None if np.isnan(spread) else spread}
         record |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return record
+    return {f"{prefix}{name}": value for name, value in record.items()}
 
 
 def _change(name: str, change: Interval | None) -> dict[str, Value]:

@@ -34,11 +34,7 @@ ALL, HALF = "all", "halves"
 
 
 def read_exam(path: Path) -> dict[str, list[ReidDataset]]:
-    """The rankings of an exam: one under ``"all"`` and, for VIPeR, its ten halves under ``"halves"``.
-
-    Raises:
-        DataError: no query or no gallery.
-    """
+    """The rankings of an exam: one under ``"all"`` and, for VIPeR, ten under ``"halves"``; DataError for none."""
     found = recognize(path)
     if found and found[0] == "viper":
         halves = [read_dataset(path, split=split) for split in range(HALVES)]

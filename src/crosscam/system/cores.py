@@ -38,11 +38,7 @@ def time_got() -> tuple[float, float] | None:
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory in the process; whether the system agreed (only glibc can).
-
-    By default glibc hands large buffers back at every step and asks for them again. It is asked to serve them from the
-    heap and never to trim that.
-    """
+    """Let glibc keep freed memory, which it hands back at every step by default; whether it agreed (others cannot)."""
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -31,10 +31,7 @@ SIGNS_OF_LOSS = ("gloo", "nccl", "connection closed", "connection reset", "broke
 
 @dataclass(frozen=True)
 class Split:
-    """How a batch is divided: images of each process, in order, and this one's place among them.
-
-    One count alone: every process takes all of the batch.
-    """
+    """How a batch is divided: images of each process, and this one's place; one count alone is all of it for each."""
 
     counts: tuple[int, ...]
     place: int = 0

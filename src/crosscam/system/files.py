@@ -89,10 +89,7 @@ def copy_bytes(source: Path, target: Path) -> None:
 def folder_in_place(
     folder: Path, *, next_step: str = NEXT_STEP, error: type[CrosscamError] = StorageError
 ) -> Iterator[Path]:
-    """A new folder to fill, moved to ``folder`` when the block ends well and removed when it does not.
-
-    ``folder`` must not exist, or be empty; StorageError or ``error`` if it cannot be moved there.
-    """
+    """A folder to fill, moved to ``folder`` (missing or empty) if the block ends well, else removed."""
     unfinished = unfinished_name(folder)
     try:
         make_folder(unfinished)

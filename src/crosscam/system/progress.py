@@ -16,11 +16,7 @@ ProgressOption = Progress | bool | None
 
 @contextmanager
 def reported(progress: ProgressOption, what: str) -> Iterator[Progress | None]:
-    """What tells of the progress within the block; None for silence. ``what`` stands beside the bar.
-
-    Raises:
-        ArgumentError: not True, False, None or a function.
-    """
+    """What tells of the progress of ``what`` within the block; None for silence, ArgumentError for another option."""
     if progress is None or progress is False:
         yield None
     elif progress is True:

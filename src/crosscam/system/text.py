@@ -17,12 +17,7 @@ from crosscam.errors import ArgumentError
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text.
-
-    Raises:
-        ValueError: it is not JSON; also where lists are nested so deep that Python gives up, and numbers have thousands
-            of digits.
-    """
+    """The value of a JSON text; ValueError if it is none, is nested too deep, or has numbers of thousands of digits."""
     try:
         return json.loads(text)
     except RecursionError as error:

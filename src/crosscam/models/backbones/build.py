@@ -52,10 +52,7 @@ def build_backbone(name: str, last_stride: int = 1, pretrained: str | None = Non
 
 @cache
 def num_stages(name: str, *, shared: bool = False) -> int:
-    """How many stages a backbone has, without building it.
-
-    ``shared`` counts those alone that lie before the first block at 1/16 of the image's size, for MGN.
-    """
+    """How many stages a backbone has; with ``shared``, only those before its first block at 1/16 of the size (MGN)."""
     if name in VITS:
         return 1 + VITS[name].depth
     if name == "osnet-lct":

@@ -204,10 +204,7 @@ _SPELLED = re.compile(
 
 
 def resnet_shape(name: str) -> ResNetShape | None:
-    """The sizes behind a ResNet's name; None for other names, ValueError for a size of zero.
-
-    For example ``"resnet50"`` or ``"bottleneck:stem=4,planes=2.2.2.2,out=8.8.8.2048,depths=1.1.1.1"``.
-    """
+    """The sizes behind a name such as ``"bottleneck:stem=4,planes=2.2.2.2,out=8.8.8.2048,depths=1.1.1.1"``, or None."""
     if name in RESNETS:
         return RESNETS[name]
     spelled = _SPELLED.fullmatch(name)

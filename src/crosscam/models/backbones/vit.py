@@ -71,10 +71,7 @@ class MLP(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention and MLP, each after a layer norm and beside a skip.
-
-    ``drop_path``: probability that an image skips a branch in training (stochastic depth, Huang et al., ECCV 2016).
-    """
+    """Attention and MLP after layer norms, beside skips; ``drop_path``: stochastic depth, Huang et al., ECCV 2016."""
 
     def __init__(self, dim: int, heads: int, drop_path: float = 0.0) -> None:
         super().__init__()

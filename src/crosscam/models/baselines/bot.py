@@ -90,10 +90,7 @@ class BoT(nn.Module):
 
 @dataclass(frozen=True)
 class BoTModel(OnBackbone):
-    """The choices of :class:`BoT`; a last stride of 1 is one of the tricks.
-
-    ``classifier`` and ``centers`` are for ``loss.softmax`` and ``loss.center_weight``.
-    """
+    """The choices of :class:`BoT`; a last stride of 1 is one of the tricks."""
 
     system: Literal["bot"] = "bot"
     classifier: Classifier = "linear"

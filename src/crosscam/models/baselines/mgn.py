@@ -139,11 +139,7 @@ def _reduction(in_features: int, dim: int) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class MGNModel:
-    """The choices of :class:`MGN`. The last stride is 2 in the first branch and 1 in the others.
-
-    Attributes:
-        pretrained: a file of ImageNet weights, ``"download"``, or None for random weights; all branches start from it.
-    """
+    """The choices of :class:`MGN`. The last stride is 2 in the first branch and 1 in the others."""
 
     system: Literal["mgn"] = "mgn"
     backbone: str = "resnet50"

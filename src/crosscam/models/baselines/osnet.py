@@ -80,10 +80,7 @@ def omni_scale_stages(channels: tuple[int, ...], norm: Norm = "batch") -> nn.Seq
 
 @dataclass(frozen=True)
 class OSNetModel:
-    """What builds :class:`OSNet`. It has no ResNet and starts from random weights.
-
-    ``width`` multiplies all channels but the descriptor's: 1, 0.75, 0.5 or 0.25.
-    """
+    """What builds :class:`OSNet`, from random weights; ``width`` multiplies all channels but the descriptor's."""
 
     system: Literal["osnet"] = "osnet"
     width: float = 1.0

@@ -63,10 +63,7 @@ def refined_pool(feature_map: Tensor, assignment: Tensor) -> Tensor:
 
 
 class PartHead(nn.Module):
-    """P pooled parts to the reduced features h_i, and a classifier for each; the classifiers share nothing.
-
-    ``shared_reduction``: one reduction for all parts, or one for each; see :class:`PCB`.
-    """
+    """P pooled parts to the reduced features h_i, and a classifier for each; the classifiers share nothing. See PCB."""
 
     def __init__(
         self, num_parts: int, in_features: int, dim: int, num_ids: int, *, shared_reduction: bool, dropout: float
