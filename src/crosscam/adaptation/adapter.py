@@ -41,18 +41,13 @@ class Adapter(Trainer):
 
     Args:
         source, origin: run folder or shipped network to start from, and what provenance tells of it.
-        recipe, dataset, folder, resume, listeners: see :class:`Trainer`; the recipe has ``adapt``, and the identities
-            of the data set are not looked at.
+        recipe: with ``adapt``, or ArgumentError; other arguments as of :class:`Trainer`, identities are not looked at.
 
     Attributes:
-        units: what tracks and times tell of the pictures.
+        units: what tracks and times tell of the pictures; too few are a DataError.
         clusters: of this epoch.
         proxies: (N,) proxy of each picture, -1 for none.
         memory: (M, D) proxies, each of length 1.
-
-    Raises:
-        ArgumentError: a recipe without settings of adaptation.
-        DataError: too few pictures.
     """
 
     terms = ("loss", "inter_camera", "contrast")

@@ -112,12 +112,8 @@ class Calibration:
     def probability(self, distance: float, prior: float | None = None) -> float:
         """How probable it is that two pictures at this distance show one person; never rises with the distance.
 
-        Args:
-            distance: between two descriptors of length 1.
-            prior: share of genuine pairs among those that are looked at, this calibration's by default; m / N in a
-                gallery of N pictures of which m show the person.
-        Raises:
-            ValueError: a prior that is not between 0 and 1.
+        ``prior`` is the share of genuine pairs among those that are looked at, between 0 and 1 (else ValueError) and
+        this calibration's by default; m / N in a gallery of N pictures of which m show the person.
         """
         prior = self.prior if prior is None else prior
         if not 0 < prior < 1:

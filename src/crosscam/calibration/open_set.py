@@ -27,10 +27,8 @@ DET_POINTS_PER_DECADE = 16
 class OperatingPoint:
     """What is missed at one wanted false-match rate ``fmr``. Rates are fractions, None where it cannot be resolved.
 
-    Attributes:
-        threshold: distance below which two pictures match.
-        fnmr: share of the genuine pairs that is missed there; ``low`` to ``high`` is its 95 % interval over people.
-        note: why there is no figure, or an empty text.
+    Below the distance ``threshold`` two pictures match; ``fnmr``, of 95 % interval ``low`` to ``high`` over people, is
+    the share of genuine pairs that is missed there; ``note`` tells why there is no figure.
     """
 
     fmr: float

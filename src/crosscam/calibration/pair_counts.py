@@ -75,13 +75,9 @@ class Labeled:
 
 
 def labeled(descriptors: NDArray[np.float32], pids: ArrayLike, camids: ArrayLike) -> Labeled:
-    """Leave junk (pid -1) out, and number the rest.
+    """(N, D) descriptors, (N,) pids and camids without junk (pid -1), numbered; ValueError if they do not fit.
 
-    Args:
-        descriptors: (N, D), each row of length 1.
-        pids, camids: (N,) integers; two distractors (pid 0) may be one person or two, so they are never compared.
-    Raises:
-        ValueError: lengths that differ, labels that are not integers, or rows that are not of length 1.
+    Two distractors (pid 0) may be one person or two, so they are never compared.
     """
     x = np.ascontiguousarray(descriptors, dtype=np.float32)
     if x.ndim != 2:

@@ -44,10 +44,7 @@ AUGMENT = Augment(erase="correct", erase_probability=0.5, erase_area=(0.02, 0.4)
 def recipe_for(source: Path, settings: Sequence[str] = ()) -> Recipe:
     """The recipe by which a run folder or shipped network is adapted, with changes such as ``adapt.eps=0.4``.
 
-    Raises:
-        TrainingError: a network that cannot be trained.
-        CheckpointError: not a run folder.
-        RecipeError: no such setting.
+    TrainingError: a network that cannot be trained; CheckpointError: no run folder; RecipeError: no such setting.
     """
     if is_network_file(source) or is_exported(source) or declaration_of(source, None) is not None:
         raise TrainingError(

@@ -57,17 +57,10 @@ def run_experiment(
 ) -> list[Scored]:
     """Train, score and report, as :func:`train` does.
 
-    Args:
-        dataset: train, query and gallery; without query and gallery nothing is scored.
-        listeners: told of the progress.
-        provenance: more lines for the report, for example the command.
-        show: gets the scores as soon as they are known, before they are written.
-    Returns:
-        As :func:`train`. The scores before training are missing, with a note, where a resumed training no longer finds
-            what it began with. They are also in ``scores.json`` and ``report.html`` of the folder.
-    Raises:
-        BusyError: another process trains there.
-        CrosscamError: as the parts raise it.
+    Without query and gallery nothing is scored. ``show`` gets the scores as soon as they are known, before they are
+    written to ``scores.json`` and ``report.html``, to which ``provenance`` adds lines. Scores before training are
+    missing, with a note, where a resumed training no longer finds what it began with. BusyError: another process trains
+    there.
     """
     trainer = Trainer(recipe, dataset, folder, resume=resume, listeners=listeners)
     with trainer.joined() as world:

@@ -233,14 +233,9 @@ class PartFocus:
 def part_focus(
     model: nn.Module, batches: Iterable[Tensor], num_parts: int, part: int, *, flip: bool = True
 ) -> PartFocus:
-    """Measure where the relation of one part of P, counted from 0, looks.
+    """Measure where the relation of one part of P, counted from 0, looks on (B, 3, H, W) normalized images.
 
-    Args:
-        model: an RRID with relation, in evaluation mode.
-        batches: (B, 3, H, W) normalized images.
-        flip: whether mirror images count, as in descriptors.
-    Raises:
-        ValueError: the model has no such part, or no relation.
+    ``model`` is an RRID in evaluation mode; ValueError if it has no such part, or no relation.
     """
     block = stripe_block(model, num_parts, part)
     places, whole, unlike = [], [], []

@@ -153,10 +153,8 @@ def bnneck_loss(
 def transreid_loss(output: ReidOutput, pids: Tensor) -> Loss:
     """TransReID's loss: soft-margin triplets before the necks, cross-entropy after them.
 
-    Source: He et al., ICCV 2021, equation (5): the loss of the global feature plus the mean of those of the groups.
-
-    Raises:
-        ValueError: an output without the extra ``"before_necks"``, or see :func:`batch_hard_soft_margin`.
+    Source: He et al., ICCV 2021, equation (5): the loss of the global feature plus the mean of those of the groups. An
+    output without the extra ``"before_necks"`` is a ValueError.
     """
     if "before_necks" not in output.extras:
         raise ArgumentError("The output has no extra 'before_necks'. Expected the output of TransReID.")
@@ -178,10 +176,8 @@ def aligned_reid_loss(
 ) -> Loss:
     """L = L_id + L_triplet of the global features + L_triplet of the local ones, for the same hard pairs.
 
-    Source: Luo et al. 2019; the pairs are mined by the global distance. An anchor without negatives adds nothing.
-
-    Raises:
-        ValueError: an output without local features, or see :func:`batch_hard_triplet`.
+    Source: Luo et al. 2019; the pairs are mined by the global distance. An anchor without negatives adds nothing. An
+    output without local features is a ValueError.
     """
     if "local" not in output.extras:
         raise ArgumentError("The output has no extras['local']. Expected the output of AlignedReID.")

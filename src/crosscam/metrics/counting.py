@@ -154,11 +154,7 @@ class Places:
 def count_closer(distances: Floats, matches: Matches, first_query: int = 0) -> Places:
     """The places of the matches of a block of queries; equal distances rank by gallery index, as in a stable sort.
 
-    Args:
-        distances: (B, G) rows of the queries from ``first_query`` on; float32 or float64, C order.
-        matches: of all queries.
-    Raises:
-        ValueError: a distance is NaN.
+    ``distances``: (B, G) rows of the queries from ``first_query`` on, float32 or float64, C order; ValueError for NaN.
     """
     last_query = first_query + len(distances)
     offsets = matches.offsets[first_query : last_query + 1]

@@ -31,13 +31,9 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class AuthorsModel:
-    """A network that was rebuilt from an authors' checkpoint.
+    """A network that was rebuilt from an authors' checkpoint, in evaluation mode, and what it is made of.
 
-    Attributes:
-        model: the network with the file's weights, in evaluation mode.
-        backbone: its backbone's name, for :func:`build_backbone`.
-        scales: stripes of each branch that the file holds, in the descriptor's order.
-        dim, num_ids: c, and K of its classifiers; 0 without any.
+    ``scales`` are the stripes of each branch in the descriptor's order, ``num_ids`` is 0 without classifiers.
     """
 
     model: RRID
@@ -59,10 +55,8 @@ class _Source:
 def read_authors_checkpoint(path: Path) -> dict[str, Array]:
     """The authors' names, without ``module.``, and read-only arrays in a file, without running anything in it.
 
-    Args:
-        path: a whole pickled module, as the authors save it, or a plain state dictionary.
-    Raises:
-        CheckpointError: no such file, damaged, or a pickle that asks to call something.
+    The file holds a whole pickled module, as the authors save it, or a plain state dictionary. CheckpointError: no such
+    file, damaged, or a pickle that asks to call something.
     """
     return _without_prefix(read_tensors(path))
 

@@ -239,11 +239,8 @@ def _logits(classifiers: nn.ModuleList, features: Sequence[Tensor | None]) -> li
 class RRID(nn.Module):
     """The paper's network. ``model(images)`` gives a :class:`ReidOutput`.
 
-    Attributes:
-        layout: the descriptor's blocks; local features of all scales, then the global ones (``differences.md`` row 24).
-
-    Raises:
-        ValueError: a setting that is not one of its choices, or nothing left to describe.
+    ``layout``: local features of all scales, then the global ones (``differences.md`` row 24). A setting that is not
+    one of its choices, or nothing left to describe, is a ValueError.
     """
 
     def __init__(self, backbone: Backbone, num_ids: int, settings: RRIDModel = RRIDModel()) -> None:

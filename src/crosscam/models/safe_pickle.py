@@ -66,12 +66,10 @@ class StoredTensor:
 
 
 def load_pickle(stream: io.BytesIO) -> tuple[object, dict[str, Storage]]:
-    """Read one pickle from the stream's position on, with names, instances and tensors as inert data.
+    """What one pickle from the stream's position on holds, and every storage that it mentions, by key.
 
-    Returns:
-        What it holds, and every storage it mentions, by key. The stream stands behind the pickle.
-    Raises:
-        RefusedError: damaged, an instruction that ``torch.save`` does not write, or a call that is not allowed.
+    Names, instances and tensors are inert data. The stream then stands behind the pickle. RefusedError: damaged, an
+    instruction that ``torch.save`` does not write, or a call that is not allowed.
     """
     machine = _Machine()
     try:

@@ -30,10 +30,8 @@ _LEGACY_PROTOCOL = 1001
 def read_tensors(path: Path) -> dict[str, Array]:
     """The named, read-only tensors of a file that ``torch.save`` wrote, without running anything in it.
 
-    Args:
-        path: a whole pickled module, a dictionary of tensors, or one under the key ``state_dict``.
-    Raises:
-        CheckpointError: no such file, damaged, of another kind, or a pickle that asks to call something.
+    It holds a whole pickled module, a dictionary of tensors, or one under the key ``state_dict``. CheckpointError: no
+    such file, damaged, of another kind, or a pickle that asks to call something.
     """
     try:
         size = path.stat().st_size

@@ -94,11 +94,7 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 def contact_picture(title: str, note: str, entries: Sequence[ComparedQuery]) -> Image.Image:
     """All queries with the rows of their models, two queries side by side, as an RGB image on white.
 
-    Args:
-        title, note: lines above and below.
-        entries: all with the same models.
-    Raises:
-        ValueError: no query.
+    ``title`` and ``note`` stand above and below; without a query it is a ValueError.
     """
     if not entries:
         raise ArgumentError("There is no query to draw.")

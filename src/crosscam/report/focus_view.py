@@ -38,14 +38,10 @@ class FocusRow:
 def focus_rows(
     names: Sequence[str], focus: Sequence[PartFocus], pids: NDArray[np.int64], seed: int = 0
 ) -> list[FocusRow]:
-    """A line for each of two models, and one for the first less the second on the same images.
+    """A line for each of two models, and one for the first less the second on the same N images.
 
     Images on which the relation of either model adds nothing at all, so that there is no share, are left out of all.
-
-    Args:
-        names, focus: of the models, measured on the same N images.
-        pids: (N,) the persons on the images; whole persons are drawn by the bootstrap.
-        seed: of the bootstrap.
+    The bootstrap draws whole persons by their (N,) ``pids``.
     """
     counted = ~np.logical_or.reduce([np.isnan(f.outside) for f in focus])
     people, part = pids[counted], focus[0].part

@@ -102,12 +102,9 @@ def _picture(sample: Sample, alt: str) -> dict[str, object]:
 
 
 def profile_bars(profile: BodyProfile, n: int, unit: float, shown_height: int = SHOWN_HEIGHT) -> Markup:
-    """The body profile of one match: a bar per band at its height, and below it one for the whole image.
+    """The body profile of match ``n``: a bar per band at its height, and below it one for the whole image.
 
-    Args:
-        profile, n: of several matches, and which of them.
-        unit: squared distance of a bar of full length.
-        shown_height: of the image beside it, in CSS pixels.
+    ``unit``: squared distance of a bar of full length; ``shown_height``: of the image beside it, in CSS pixels.
     """
     values, whole = profile.bands[n], float(profile.whole[n])
     total = float(values.sum()) + whole

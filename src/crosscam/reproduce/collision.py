@@ -39,13 +39,7 @@ PID_STEP = 100_000
 
 @dataclass(frozen=True)
 class Collision:
-    """What is drawn and trained.
-
-    Attributes:
-        ids: identities of each drawn data set, a third of them for testing.
-        draws: data sets drawn at each dial, and trainings of each row: one a draw.
-        budget: of every training.
-    """
+    """What is drawn and trained: identities of each data set, a third for testing; draws at each dial; the budget."""
 
     ids: int
     draws: int

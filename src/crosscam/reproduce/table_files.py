@@ -21,11 +21,7 @@ def write_tables(
 ) -> list[Path]:
     """Write ``NAME.md``, ``NAME.json`` and ``NAME.html`` with all tables, and a CSV file for each; returns the files.
 
-    Args:
-        provenance: what made them, by name.
-        figures: what the page shows above the tables.
-    Raises:
-        StorageError: they cannot be written.
+    ``provenance`` is what made them, by name; ``figures`` stand above the tables. StorageError if that fails.
     """
     texts = {
         folder / f"{name}.md": as_markdown(tables, provenance),

@@ -236,7 +236,8 @@ def table3(study: Study) -> Table:
         b = _scores(study, without, feature) if without else None
         change = a.minus(b, "mAP") if a and b else None
         cells.append((str(region), _pair(before), _pair(after), _both(b), _both(a), signed(change)))
-        record = {"region": region} | _printed(before, "published_without_") | _printed(after, "published_with_")
+        record: dict[str, Value] = {"region": region}
+        record |= _printed(before, "published_without_") | _printed(after, "published_with_")
         record |= _own(b, "without_") | _own(a, "with_") | _change("mAP_change", change)
         records.append(record)
     rows = [row for row in TABLE2 if row.name in (WITHOUT_RELATION, WITH_RELATION)]
@@ -262,7 +263,7 @@ def table4(study: Study) -> Table:
         change = scores.minus(base, "mAP") if scores and base and row != "rrid-s" else None
         own = [spread(*scores.mean(n)) for n in ("mAP", "rank1")] if scores else ["–", "–"]
         cells.append((pooling, *_printed_cells(printed), *own, signed(change) if change else "", str(len(results))))
-        record = {"row": row, "pooling": pooling, **_printed(printed), "seeds": len(results)}
+        record: dict[str, Value] = {"row": row, "pooling": pooling, **_printed(printed), "seeds": len(results)}
         records.append(record | _own(scores) | _change("mAP_change", change))
     rows = [row for row in TABLE2 if row.name in names]
     notes = ("The 256 numbers of the global feature alone, from the rows with relation module.", *notes_of(study, rows))

@@ -76,11 +76,8 @@ def read_span(text: str) -> float:
 def read_date(text: str, *, end: bool = False) -> float:
     """An ISO 8601 date, or date and time, in seconds of the Unix epoch; UTC where it says no other offset.
 
-    Args:
-        text: for example ``2026-11-24``, ``2026-11-24 08:30`` or ``2026-11-24T08:30:00+01:00``.
-        end: a date without a time of day is the last instant of that day, instead of the first.
-    Raises:
-        ValueError: another form, or no such day.
+    For example ``2026-11-24``, ``2026-11-24 08:30`` or ``2026-11-24T08:30:00+01:00``; with ``end`` a date alone is the
+    last instant of that day instead of the first. ValueError: another form, or no such day.
     """
     word = text.strip()
     moment = datetime.fromisoformat(word[:-1] + "+00:00" if word[-1:] in ("Z", "z") else word)
@@ -91,14 +88,12 @@ def read_date(text: str, *, end: bool = False) -> float:
 
 
 def read_time(text: str, option: str, *, end: bool = False, now: float | None = None) -> float:
-    """A time that a user gives: seconds, a date, or how long ago it was, such as ``2h``.
+    """A time that a user gives: seconds, a date, or how long ago it was, such as ``2h``; else a ValueError.
 
     Args:
         option: where it was given, for the message.
         end: as in :func:`read_date`.
         now: what ``2h`` counts back from, seconds of the Unix epoch; the present by default.
-    Raises:
-        ValueError: none of these.
     """
     # A whole day may be written as one number, 20261124, but so may seconds: a number is seconds.
     with suppress(ValueError):

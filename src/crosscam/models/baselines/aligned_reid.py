@@ -113,12 +113,9 @@ def part_costs(x: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def local_distances(query: Tensor, gallery: Tensor) -> Tensor:
-    """Shortest-path distance of every query to every gallery image, in blocks of bounded memory.
+    """(Q, P, d) and (G, R, d) local features of length 1 -> (Q, G) float32 shortest-path distances, on queries' device.
 
-    (Q, P, d) and (G, R, d) local features of length 1 -> (Q, G) float32 on the query's device.
-
-    Raises:
-        ValueError: shapes that do not fit.
+    Memory is bounded by blocks. Shapes that do not fit are a ValueError.
     """
     if query.dim() != 3 or gallery.dim() != 3 or query.shape[2] != gallery.shape[2]:
         raise ArgumentError(
@@ -148,10 +145,7 @@ def aligned_distances(query: Tensor, gallery: Tensor, layout: Layout) -> Tensor:
     """Global and local distance together, for a model with ``keep_local``: (Q, D) and (G, D) -> (Q, G) float32.
 
     Source: the authors' test with both branches: squared Euclidean distance of the global features, each of length 1,
-    plus the shortest-path distance of the local ones.
-
-    Raises:
-        ValueError: a layout without local blocks of equal length, or descriptors that do not fit it.
+    plus the shortest-path distance of the local ones. A layout without local blocks of equal length is a ValueError.
     """
     first, *local = layout
     if not local or any(block.kind != "local" or block.dim != local[0].dim for block in local):

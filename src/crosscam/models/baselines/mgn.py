@@ -28,16 +28,8 @@ class BranchedBackbone(nn.Module):
     """A backbone that parts into branches after its first block at 1/16 of the image's size (ResNet's ``conv4_1``).
 
     Source: Wang et al., ACM Multimedia 2018, Table 1. The branches start with the same weights. The first keeps the
-    stride of the last stage, the others have none, so that their maps are twice as high and wide.
-
-    Args:
-        backbone: a backbone whose last stride is 2; its layers are taken over, and copied for each branch.
-
-    Attributes:
-        stages: those of the backbone before the branches part.
-
-    Raises:
-        ValueError: the last stride is not 2.
+    stride of the last stage, 2 (else ValueError), the others have none, so that their maps are twice as high and wide.
+    Layers of ``backbone`` are taken over; ``stages`` are those before the branches part.
     """
 
     def __init__(self, backbone: Backbone, num_branches: int) -> None:

@@ -103,10 +103,8 @@ class RestraintRelaxation:
     """Restraint and relaxation iteration, in epochs.
 
     ``base`` epochs train all. Then, again and again: decorrelate, ``restraint`` epochs with a fixed Eigenlayer,
-    ``relaxation`` epochs of all.
-
-    The authors' code for ResNet-50: 25,000 steps, then 7 times 8,000 and 8,000. In batches of 32 from Market-1501 that
-    is about 60, 20 and 20 epochs.
+    ``relaxation`` epochs of all. The authors' code for ResNet-50: 25,000 steps, then 7 times 8,000 and 8,000; in
+    batches of 32 from Market-1501 about 60, 20 and 20 epochs.
     """
 
     base: int = 60

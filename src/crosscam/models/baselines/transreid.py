@@ -82,12 +82,10 @@ class TransReID(nn.Module):
 
 @dataclass(frozen=True)
 class TransReIDModel:
-    """The choices of :class:`TransReID`.
+    """The choices of :class:`TransReID`; ``pretrained`` weights have timm's names.
 
-    Attributes:
-        pretrained: a file of weights with timm's names, or None for random weights.
-        stride: from patch to patch, in pixels: 16, or 12 for patches that overlap.
-        drop_path: largest probability of stochastic depth.
+    ``stride`` from patch to patch is 16 pixels, or 12 for patches that overlap; ``drop_path`` the most stochastic
+    depth.
     """
 
     system: Literal["transreid"] = "transreid"
