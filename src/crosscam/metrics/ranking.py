@@ -141,8 +141,10 @@ def evaluate_ranking(
 
     Args:
         distances: (Q, G), smaller is closer; array or tensor on any device. Infinite is allowed, NaN is not.
-        query_pids: (Q,) integers, as ``query_camids``.
-        gallery_pids: (G,) integers, as ``gallery_camids``.
+        query_pids: (Q,) integers.
+        gallery_pids: (G,) integers.
+        query_camids: (Q,) integers.
+        gallery_camids: (G,) integers.
         ap: "step" averages the precision at each match; "trapezoid" averages it with the precision just before the
             match, as the Market-1501 toolkit does.
         protocol: see above.

@@ -138,7 +138,7 @@ def _load(model: RRID, state: Mapping[str, Array | Tensor], *, assign: bool) -> 
 def _sources(model: RRID) -> dict[str, _Source]:
     """For each tensor of the model's state: where it stands in the authors' state."""
     sources = {
-        f"backbone.{name}": _Source((f"base.{name}",), tuple(tensor.shape), _only)
+        f"backbone.{name}": _Source((f"base.{name}",), tuple(tensor.shape), lambda tensors: tensors[0])
         for name, tensor in model.backbone.state_dict().items()
     }
     for k, (num_parts, branch) in enumerate(zip(model.scales, model.branches, strict=True)):
@@ -186,7 +186,7 @@ def _unit_sources(unit: str, names: list[str], own: Mapping[str, Tensor]) -> Ite
     for statistic in ("weight", "bias", "running_mean", "running_var"):
         yield f"{unit}.norm.{statistic}", _Source(tuple(f"{name}.1.{statistic}" for name in names), (dim,), torch.cat)
     counters = tuple(f"{name}.1.num_batches_tracked" for name in names)
-    yield f"{unit}.norm.num_batches_tracked", _Source(counters, (), _largest)
+    yield f"{unit}.norm.num_batches_tracked", _Source(counters, (), lambda tensors: torch.stack(tensors).max())
 
 
 def _linear_sources(
@@ -196,14 +196,6 @@ def _linear_sources(
     _, inputs, outputs = own[f"{ours}.weight"].shape
     yield f"{ours}.weight", _Source(tuple(f"{n}.weight" for n in names), (outputs, inputs, *kernel), _transposed)
     yield f"{ours}.bias", _Source(tuple(f"{n}.bias" for n in names), (outputs,), torch.stack)
-
-
-def _only(tensors: list[Tensor]) -> Tensor:
-    return tensors[0]
-
-
-def _largest(tensors: list[Tensor]) -> Tensor:
-    return torch.stack(tensors).max()
 
 
 def _transposed(tensors: list[Tensor]) -> Tensor:
