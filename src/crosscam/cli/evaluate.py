@@ -96,11 +96,7 @@ class Evaluate:
         out = self.out or output_of(self.run_folder, f"scores-{dataset.name}.json")
         for place in (out, self.report):
             check_file(place)
-        with (
-            joined_world() as world,
-            world.only_writer(out),
-            bars(self.general.json or world.rank > 0) as progress,
-        ):
+        with joined_world() as world, world.only_writer(out), bars(self.general.json or world.rank > 0) as progress:
             model = imported.network if imported else load_model(self.run_folder, recipe).to(world.device)
             for split in datasets:
                 check_scoring(recipe, split, model, *steps)

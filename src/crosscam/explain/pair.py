@@ -65,11 +65,7 @@ def _whole(network: SplitNetwork, image: Tensor) -> tuple[NDArray[np.float32], N
 
 
 def _lost(
-    network: SplitNetwork,
-    image: Tensor,
-    one: NDArray[np.float32],
-    row: NDArray[np.float32],
-    v: NDArray[np.float32],
+    network: SplitNetwork, image: Tensor, one: NDArray[np.float32], row: NDArray[np.float32], v: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """(H', W') (row - output without the place) . v."""
     planes = image.expand(network.batch, -1, -1, -1).contiguous()

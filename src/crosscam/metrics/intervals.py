@@ -36,13 +36,7 @@ def mean_interval(
 
 
 def paired_difference(
-    a: Values,
-    b: Values,
-    pids: NDArray[np.int64],
-    *,
-    level: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    a: Values, b: Values, pids: NDArray[np.int64], *, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Interval:
     """Interval of mean(a) - mean(b) over the same queries.
 

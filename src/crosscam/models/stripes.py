@@ -139,11 +139,7 @@ class SingleUnit(PartUnits):
     """One such unit: (B, in_features) -> (B, out_features)."""
 
     def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        gamma_init: GammaInit = "ones",
-        activation: Activation = "relu",
+        self, in_features: int, out_features: int, gamma_init: GammaInit = "ones", activation: Activation = "relu"
     ) -> None:
         super().__init__(1, in_features, out_features, gamma_init, activation)
 

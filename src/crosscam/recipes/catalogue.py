@@ -15,10 +15,7 @@ from crosscam.recipes.choices import AdamW, Cosine, RRIDLoss, Steps
 from crosscam.recipes.recipe import Data, Evaluation, Recipe, Train
 from crosscam.system.text import did_you_mean
 
-RRID_F = Recipe(
-    name="rrid-f",
-    description="RRID at three scales (3,840 numbers), as the authors' code trains it.",
-)
+RRID_F = Recipe(name="rrid-f", description="RRID at three scales (3,840 numbers), as the authors' code trains it.")
 RRID_S = replace(
     RRID_F,
     name="rrid-s",

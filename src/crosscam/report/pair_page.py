@@ -47,10 +47,7 @@ READING = (
 
 
 def write_pair_page(
-    path: Path,
-    pair: PairExplanation,
-    provenance: Mapping[str, str] | None = None,
-    typical: TypicalPairs | None = None,
+    path: Path, pair: PairExplanation, provenance: Mapping[str, str] | None = None, typical: TypicalPairs | None = None
 ) -> None:
     """Write the page of :func:`render_pair_page`; CrosscamError if that fails."""
     write_page(path, render_pair_page(pair, provenance or {}, typical))
