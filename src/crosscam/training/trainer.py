@@ -163,11 +163,12 @@ class Trainer(RunState):
         if self.resume and state is None and (folder / checkpoint.PROVENANCE).exists():
             checkpoint.check_same_training(folder, recipe, self.dataset.fingerprint())
             return False
+        # Before the teachers read the pictures: weights that are missing are told of at once.
+        self.start(pretrained=state is None)
         if recipe.distill.teachers:
-            if state is None:
-                self.build(pretrained=True)  # weights that are missing are told of before minutes of reading
-            self.taught = teacher_rows(recipe.distill, self._paths, folder, self.listeners.reading)
-        self.start(pretrained=state is None, teacher_dims=[rows.shape[1] for rows in self.taught])
+            with torch.random.fork_rng([]):  # opening a teacher draws numbers; kept descriptors do not
+                self.taught = teacher_rows(recipe.distill, self._paths, folder, self.listeners.reading)
+            self.follow_teachers([rows.shape[1] for rows in self.taught])
         if state is not None:
             self.listeners.tell(self.restore(state))
         if not world.same((self.epoch, self.batch, self.steps)):
