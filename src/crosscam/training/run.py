@@ -108,7 +108,7 @@ class RunState:
 
     def save_origin(self, further: Sequence[Path]) -> None:
         """Write whom the training learns from; ``further`` images have no labels."""
-        save_trained_on(self.folder, self.dataset, further)
+        save_trained_on(self.folder, self.dataset, further, checkpoint.trained_start(self.recipe))
 
     def provenance(self, record: Mapping[str, float]) -> dict[str, Any]:
         """Where the weights come from, after the epoch of ``record``."""
