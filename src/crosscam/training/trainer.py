@@ -208,16 +208,17 @@ class Trainer(RunState):
     def _train_epoch(self, images: Images, stop: Callable[[], bool]) -> None:
         """What is left of the current epoch; saves in between as the recipe says, and when asked to stop."""
         recipe, world = self.recipe, self.world
-        # Before the wrapping, which must know what is trained.
-        if self.begin_phase() or self._network is None:
+        begun = self.begin_phase()
+        self.model.train()
+        freeze_stages(self.model, recipe)
+        # Behind these: the wrapping must know what is trained.
+        if begun or self._network is None:
             self._network = DistributedDataParallel(self.model) if world.size > 1 else self.model
         batches = planned_batches(recipe, self.labels, len(self.unlabeled), self.epoch, world)
         if not batches:
             raise DataError(
                 f"{self.dataset.root} has too few images for one batch. Set data.batch_ids or data.batch_images lower."
             )
-        self._network.train()
-        freeze_stages(self.model, recipe)
         began = last = time.perf_counter()
         seen = 0
         left = batches[self.batch :]
