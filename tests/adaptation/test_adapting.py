@@ -15,7 +15,7 @@ from PIL import Image
 import crosscam
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.errors import CheckpointError, TrainingError
-from crosscam.experiments.adapting import recipe_for, run_adaptation, without_labels
+from crosscam.experiments.adapting import _read, recipe_for, run_adaptation, without_labels
 from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.settings import with_settings
@@ -95,6 +95,17 @@ def test_it_writes_an_ordinary_run(rendered: ReidDataset, source: Path, whole: P
     provenance = json.loads((whole / "provenance.json").read_text())
     assert provenance["data"]["train_ids"] == 0
     assert provenance["adapted_from"]["name"] == "tiny"
+
+
+def test_folders_of_a_folder_of_pictures_are_cameras(tmp_path: Path) -> None:
+    for name in ("yard/1.png", "yard/2.png", "door/monday/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 8)).save(tmp_path / name)
+    assert [(s.path.name, s.camera) for s in without_labels(_read(tmp_path)).train] == [
+        ("1.png", "door"),
+        ("1.png", "yard"),
+        ("2.png", "yard"),
+    ]
 
 
 def test_labels_are_never_read(rendered: ReidDataset, source: Path, whole: Path, tmp_path: Path) -> None:

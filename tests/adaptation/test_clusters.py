@@ -97,6 +97,16 @@ def test_tracks_that_end_and_begin_in_one_coarse_second_may_be_one_person() -> N
     assert apart.tolist() == [False, False, True]
 
 
+def test_a_track_of_one_picture_within_another_track_is_somebody_else() -> None:
+    times = {"long": (1.0, 2.0, 3.0), "within": (2.5,), "at its end": (3.0,), "later": (3.5,)}
+    samples = [sample(k, 1, t, track) for track, some in times.items() for k, t in enumerate(some)]
+    units = units_of(samples, Adapt(apart="none"))
+    assert not units.keeps_apart
+    units = units_of(samples, SETTINGS)
+    assert units.apart(np.zeros(3, np.int64), np.arange(1, 4)).tolist() == [True, True, False]
+    assert units.apart(np.arange(1, 4), np.zeros(3, np.int64)).tolist() == [True, True, False]
+
+
 def test_of_a_cluster_that_is_split_the_largest_units_choose_first_and_all_take_the_best_part() -> None:
     seen = [sample(2 + k, 2, 1.1 + k, "long") for k in range(5)]
     units = units_of([sample(0, 1, 0.5), sample(1, 1, 0.5), *seen, sample(7, 3)], SETTINGS)

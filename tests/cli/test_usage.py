@@ -81,6 +81,8 @@ def test_help_explains_every_option(command: str, crosscam: Run) -> None:
         ("train --recipe rrid-s --data x", "No option --recipe in 'crosscam train'."),
         ("data render x --epochs 3", "No option --epochs in 'crosscam data render'. 'crosscam data render --help'"),
         ("demo --ids", "Missing value for argument '--ids'"),
+        ("gallery search g a.jpg --limit 0", "--limit is 0. Expected 1 or more."),
+        ("gallery search g a.jpg --rerank=-1", "--rerank is -1. Expected 0 or more."),
         ("demo --ids 3.5", "Error parsing --ids: expected a whole number, found '3.5'."),
         ("data render x --collide much", "Error parsing --collide: expected a number, found 'much'."),
         ("evaluate r --data x --ap best", "Expected one of ('recipe', 'step', 'trapezoid')."),

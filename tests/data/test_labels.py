@@ -52,7 +52,7 @@ def test_junk_and_distractors_beside_names() -> None:
     assert numbered(["zoe", "-1", "0", "ann", "-1.0", "7"], "identities", notes) == [3, -1, 0, 2, -1, 1]
     assert "7 = 1, ann = 2, zoe = 3" in notes[-1]
     # A camera 0 is a camera; a negative one is unknown.
-    assert numbered(["door", "0", "-1"], "cameras", []) == [2, 1, -1]
+    assert numbered(["door", "0", "-1", "7"], "cameras", []) == [8, 0, -1, 7]
 
 
 def test_spellings_of_one_number_are_one_with_or_without_names() -> None:
@@ -81,8 +81,10 @@ def test_numbers_that_lost_their_meaning_are_refused(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", ["9" * 19, "18446744073709551615", "9" * 5000, "1.5", "1e5", "0x10"])
 def test_other_numbers_are_names(cell: str) -> None:
-    assert numbered(["3", cell], "cameras", notes := []) == ([2, 1] if cell in ("1.5", "1e5", "0x10") else [1, 2])
+    assert numbered(["3", cell], "identities", notes := []) == ([2, 1] if cell in ("1.5", "1e5", "0x10") else [1, 2])
     assert "have names and were numbered" in notes[0]
+    assert numbered(["3", cell], "cameras", notes := []) == [3, 4]
+    assert notes == [f"1 cameras have names: {cell}."]
 
 
 def test_the_range_of_64_bits_is_kept_whole() -> None:
@@ -187,7 +189,7 @@ def test_parquet_labels_of_every_type(tmp_path: Path) -> None:
     whole = [(3, 1), (-1, 2), (0, 3)]
     assert read([3.0, -1.0, 0.0], pyarrow.array([1, 2, 3], pyarrow.uint64())) == whole
     assert read(["3", "-1.0", "00"], pyarrow.array(["1", "2", "3"]).dictionary_encode()) == whole
-    assert read([3, -1, 0], pyarrow.array([7, 2**63, 2**64 - 1], pyarrow.uint64())) == whole
+    assert read([3, -1, 0], pyarrow.array([7, 2**63, 2**64 - 1], pyarrow.uint64())) == [(3, 7), (-1, 8), (0, 9)]
     with pytest.raises(DataError, match="row 3: no pid"):
         read([3.0, -1.0, None], [1, 2, 3])
     parquet.write_table(pyarrow.table({"path": ["a.jpg"], "Pid": [1], "pid": [2]}), tmp_path / "t.parquet")
@@ -230,7 +232,7 @@ def test_a_folder_0_that_is_trained_on_is_a_person(tmp_path: Path) -> None:
 
 def test_cameras_stated_by_the_user() -> None:
     paths = [Path("a_c18446744073709551616.jpg"), Path("b_c2.jpg")]
-    assert camids_by_rule(paths, "_c([0-9]+)", Path("."), notes := []) == [2, 1]
+    assert camids_by_rule(paths, "_c([0-9]+)", Path("."), notes := []) == [3, 2]
     assert len(notes) == 1
     assert camids_by_rule(paths, np.int64(3), Path("."), []) == [3, 3]  # type: ignore[arg-type]
     assert camids_by_rule(paths, "3.0", Path("."), []) == [3, 3]

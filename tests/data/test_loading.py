@@ -12,8 +12,9 @@ from PIL import Image
 
 from crosscam.data import loading
 from crosscam.data.images import decode_image, resize_image
-from crosscam.data.loading import ImageFiles, Images, ImagesInMemory, embed, open_images, read_ahead
+from crosscam.data.loading import Cache, ImageFiles, Images, ImagesInMemory, embed, open_images, read_ahead
 from crosscam.data.records import ReidDataset
+from crosscam.data.resizing import resize_bytes
 from crosscam.data.samplers import in_order
 from crosscam.errors import DataError
 
@@ -71,6 +72,19 @@ def test_images_are_kept_small_only_where_all_are_small_and_alike(
     assert found.shape == (3, *kept, 3)
     for path, image in zip(paths, found, strict=True):
         assert np.array_equal(image.numpy(), resize_image(decode_image(path), *kept))
+
+
+@pytest.mark.parametrize("cache", ["memory", "stream"])
+def test_a_larger_image_among_many_small_ones_is_not_shrunk_to_their_size(tmp_path: Path, cache: Cache) -> None:
+    # A sample of the files does not see it.
+    paths = write_images(tmp_path, [(8, 4)] + [(32, 16)] + [(8, 4)] * 68)
+    images = open_images(paths, 32, 16, cache)
+    order = [np.array([0, 1, 2]), np.array([3, 4])]
+    mixed, small = (resize_bytes(batch, 32, 16) for batch in images.batches(order))
+    for index, image in zip([0, 1, 2, 3, 4], [*mixed, *small], strict=True):
+        assert np.array_equal(image.numpy(), resize_image(decode_image(paths[index]), 32, 16)), index
+    if isinstance(images, ImageFiles):
+        assert next(images.batches(order[1:])).shape == (2, 8, 4, 3), "small ones are enlarged on the device"
 
 
 def test_images_that_take_too_much_memory_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,11 @@ from small_study import BUDGET
 
 from crosscam.data.records import ReidDataset
 from crosscam.errors import DataError
-from crosscam.experiments.scoring import ranking_labels
+from crosscam.experiments.scoring import TestImages, ranking_labels
+from crosscam.inference.describing import load_model
 from crosscam.inference.extractor import Extractor
 from crosscam.metrics.ranking import evaluate_descriptors
+from crosscam.recipes.checkpoint import RECIPE, load_recipe
 from crosscam.reproduce.paper_rows import ROWS
 from crosscam.reproduce.study import Study
 from crosscam.reproduce.transfer import ALL, HALF, examine, read_exam, transfer_table
@@ -76,6 +78,19 @@ def test_any_data_set_with_a_test_split_will_do(study: Study, rendered: ReidData
     assert [r["row"] for r in table.records] == ["gmp"]
     # The exam is the study's own test here, so its score must come out again.
     assert table.records[0]["mAP"] == pytest.approx(np.mean([r.values["mAP"] for r in study.results("gmp")]))
+
+
+def test_networks_are_scored_as_their_recipes_say(study: Study, rendered: ReidDataset) -> None:
+    folder, exam = study.run_folder("gmp", 0), read_exam(rendered.root)
+    changed = json.loads((folder / RECIPE).read_text())
+    changed["evaluation"]["normalize"] = False
+    (folder / RECIPE).write_text(json.dumps(changed))
+    examine(study, [ROWS["gmp"]], exam, lambda _: None)
+    recipe = load_recipe(folder)
+    scored = TestImages(exam[ALL][0], recipe).score(load_model(folder, recipe))
+    assert scored.distance == "euclidean, lengths kept"
+    (path,) = folder.glob("exam-*.json")
+    assert json.loads(path.read_text())[ALL][0]["mAP"] == scored.result.mAP
 
 
 def test_an_exam_without_queries_is_refused(rendered: ReidDataset, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from crosscam.recipes.recipe import Distill
 from crosscam.training import teachers
 from crosscam.training.callbacks import read_history
 from crosscam.training.teachers import KEPT, Distiller, similarity_loss, teacher_rows
-from crosscam.training.trainer import train
+from crosscam.training.trainer import Trainer, train
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +174,18 @@ def test_frozen_stages_keep_weights_and_statistics(rendered: ReidDataset, tmp_pa
     assert not torch.equal(before["backbone.layer2.0.conv1.weight"], after["backbone.layer2.0.conv1.weight"])
     with pytest.raises(RecipeError, match="of rrid has 5 stages"):
         train(small_recipe("train.frozen_stages=6"), rendered, tmp_path / "more")
+
+
+def test_teachers_that_draw_numbers_leave_the_student_alone(
+    teacher: Path, rendered: ReidDataset, tmp_path: Path, monkeypatch
+):
+    folders = tmp_path / "read", tmp_path / "kept"
+    trained(student(teacher, "train.epochs=1"), rendered, folders[0])
+    folders[1].mkdir()
+    shutil.copy(folders[0] / KEPT, folders[1])
+    built: list[bool] = []
+    build = Trainer.build
+    monkeypatch.setattr(Trainer, "build", lambda run, **how: (built.append(how["pretrained"]), build(run, **how))[1])
+    trained(student(teacher, "train.epochs=1"), rendered, folders[1])
+    assert same_weights(*map(load_weights, folders))
+    assert built == [True]

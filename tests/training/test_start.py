@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from crosscam.recipes.checkpoint import CLASSIFIERS, load_recipe, load_weights
 from crosscam.recipes.settings import with_settings
 from crosscam.training import trainer
 from crosscam.training.callbacks import Listeners
+from crosscam.training.provenance import TRAINED_ON, digests_of, load_trained_on
 from crosscam.training.run import RunState
 
 
@@ -88,6 +90,34 @@ def test_resumed_training_that_lost_its_start_is_scored_without_it(rendered: Rei
     scores = run_experiment(recipe, rendered, tmp_path / "run", resume=True, listeners=Listeners(note=notes.append))
     assert [score.name for score in scores] == ["trained", "raw pixels"]
     assert any("before training is not scored" in note and "source" in note for note in notes)
+
+
+@pytest.mark.parametrize("setting", ["train.start", "model.pretrained"])
+def test_people_of_the_network_it_began_with_are_known(
+    setting: str, rendered: ReidDataset, source: Path, tmp_path: Path
+):
+    start, folder, theirs = tmp_path / "source", tmp_path / "run", load_trained_on(source)
+    shutil.copytree(source, start)
+    folder.mkdir()
+    some = replace(rendered, train=(*rendered.train[:4], rendered.query[0]))
+    run = RunState(small_recipe(f"{setting}={start}", "data.batch_ids=2"), some, folder)
+    run.save_origin(())
+    known = load_trained_on(folder)
+    assert np.array_equal(known, np.union1d(theirs, digests_of([rendered.query[0].path])))
+    shutil.rmtree(start)
+    run.save_origin(())
+    assert np.array_equal(load_trained_on(folder), known), "goes on without the source"
+    (folder / TRAINED_ON).unlink()
+    shutil.copytree(source, start, ignore=shutil.ignore_patterns(TRAINED_ON))
+    run.save_origin(())
+    assert load_trained_on(folder) is None, "nobody knows"
+
+
+def test_backbone_of_a_file_brings_nobody(rendered: ReidDataset, source: Path, tmp_path: Path):
+    some = replace(rendered, train=(rendered.train[0], rendered.train[-1]))
+    file = source / "weights.safetensors"
+    RunState(small_recipe(f"model.pretrained={file}", "data.batch_ids=2"), some, tmp_path).save_origin(())
+    assert np.array_equal(load_trained_on(tmp_path), np.unique(digests_of([s.path for s in some.train])))
 
 
 def test_missing_weights_are_refused_before_the_teachers_read(

@@ -46,6 +46,7 @@ TOGETHER = (
     "train.sync_batch_norm=true",
     "train.accumulate=2",
     "train.checkpoint_steps=1",
+    "train.frozen_stages=1",
     "data.sampler=anchors",
     "data.batch_ids=5",
     "data.augment.jitter=0.2",

@@ -26,7 +26,7 @@ from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.training.callbacks import Listeners
-from crosscam.training.provenance import save_adapted_on
+from crosscam.training.provenance import save_trained_on
 from crosscam.training.trainer import Trainer
 
 KEY = "adaptation"
@@ -201,7 +201,7 @@ class Adapter(Trainer):
     def save_origin(self, further: Any) -> None:
         """The pictures of the source and of the adaptation."""
         del further
-        save_adapted_on(self.folder, self.source, self.dataset)
+        save_trained_on(self.folder, self.dataset, source=self.source)
 
     def provenance(self, record: Mapping[str, float]) -> dict[str, Any]:
         """As of a training, with the network that it started from; no identities were learned."""

@@ -52,7 +52,8 @@ class Units:
         """(P,) whether each pair is two people: tracks of one camera that overlap in time, or pictures of one frame."""
         one_camera = (self.camids[first] == self.camids[second]) & (self.camids[first] >= 0) & (first != second)
         a, b = self.spans[first], self.spans[second]
-        found: NDArray[np.bool_] = one_camera & (np.maximum(a[:, 0], b[:, 0]) < np.minimum(a[:, 1], b[:, 1]))
+        # Also where one is a single time within the other.
+        found: NDArray[np.bool_] = one_camera & (a[:, 0] < b[:, 1]) & (b[:, 0] < a[:, 1])
         for pair in np.flatnonzero(one_camera & ~found):
             found[pair] = not self.frames[first[pair]].isdisjoint(self.frames[second[pair]])
         return found

@@ -16,7 +16,7 @@ from crosscam.cli.options import General, Unset
 from crosscam.cli.show import listing, say, show_json
 from crosscam.data.images import decode_image
 from crosscam.data.walk import is_image_name
-from crosscam.errors import CrosscamError
+from crosscam.errors import ArgumentError, CrosscamError
 from crosscam.gallery.calibrated import verdicts_of
 from crosscam.gallery.entries import EVERYTHING, Hit, Where, unit_mean
 from crosscam.gallery.filling import make_thumbnail
@@ -37,6 +37,11 @@ class Ranking(SearchOptions):
     k: Annotated[int, arg(name="limit", aliases=("--k",))] = 20
     """Hits to show; fewer only where the conditions leave fewer."""
     rerank_first: Annotated[int, arg(name="rerank")] = 0
+
+    def __post_init__(self) -> None:
+        for option, value, least in (("--limit", self.k, 1), ("--rerank", self.rerank_first, 0)):
+            if value < least:
+                raise ArgumentError(f"{option} is {value}. Expected {least} or more.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -189,6 +189,8 @@ def _as_sentence(box: str) -> str:
     head = [line.strip() for line in message if _indent(line) - margin < 4]
     names = [line.strip() for line in message if 4 <= _indent(line) - margin < 8]
     sentence = " ".join([*head, ", ".join(names)]).strip().rstrip(".")
+    # Of several options together, a group that the user does not know.
+    sentence = re.sub(r"^Error parsing (?!-)\S+: ", "", sentence)
     sentence = re.sub(r"invalid literal for int\(\) with base 10: (.*)", r"expected a whole number, found \1", sentence)
     sentence = re.sub(r"could not convert string to float: (.*)", r"expected a number, found \1", sentence)
     return f"{sentence}."

@@ -87,10 +87,10 @@ def numbered(
     notes: list[str],
     where: Callable[[int], str] = lambda place: f"value {place + 1}",
 ) -> list[int]:
-    """Numbers of identities or cameras: whole numbers as they are; with names among them, all are numbered from 1.
+    """Numbers of identities or cameras: whole numbers as they are, names in natural order, with a note.
 
-    The numbers that have a meaning keep it beside names: identities -1 (junk) and 0 (distractor), and negative cameras
-    (unknown). Names are numbered in natural order, with a note. Two spellings of one number are one label, with a note.
+    With names among them, all identities but -1 (junk) and 0 (distractor) are numbered from 1. Cameras with numbers
+    keep these, as a gallery does, and names get the next ones. Two spellings of one number are one label, with a note.
 
     Args:
         values: cells or names.
@@ -104,13 +104,14 @@ def numbered(
     _note_spellings(values, labels, what, notes)
     if all(isinstance(label, int) for label in labels):
         return [int(label) for label in labels]
-    least = 1 if what == "identities" else 0
-    kept = {label for label in labels if isinstance(label, int) and label < least}
+    kept = {label for label in labels if isinstance(label, int) and (label < 1 or what == "cameras")}
     names = sorted(set(labels) - kept, key=lambda label: natural_key(str(label)))
-    number: dict[int | str, int] = {int(label): int(label) for label in kept}
-    number |= {name: i for i, name in enumerate(names, start=1)}
-    shown = ", ".join(f"{name} = {number[name]}" for name in names[:5])
-    notes.append(f"{len(names):,} {what} have names and were numbered: {shown}{', ...' if len(names) > 5 else ''}.")
+    number: dict[int | str, int] = {label: label for label in kept}
+    number |= {name: i for i, name in enumerate(names, start=max((0, *kept)) + 1)}
+    # Cameras keep their names, by which a gallery gives them numbers of its own.
+    shown = ", ".join(f"{name} = {number[name]}" if what == "identities" else str(name) for name in names[:5])
+    were = " and were numbered" if what == "identities" else ""
+    notes.append(f"{len(names):,} {what} have names{were}: {shown}{', ...' if len(names) > 5 else ''}.")
     return [number[label] for label in labels]
 
 

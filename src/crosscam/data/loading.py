@@ -100,25 +100,38 @@ class ImageFiles(Dataset[Tensor]):
 
     Args:
         paths: the files.
-        height, width: size in pixels at which all images are kept; larger and smaller ones are resized.
+        height, width: size in pixels to which images are resized.
         resize: how.
+        keep: (height, width) of images that stay as they are, where all of a batch have this size; the device enlarges
+            them. None for no size.
     """
 
-    def __init__(self, paths: Sequence[Path], height: int, width: int, resize: Resize = "bilinear") -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        height: int,
+        width: int,
+        resize: Resize = "bilinear",
+        keep: tuple[int, int] | None = None,
+    ) -> None:
         self.paths = list(paths)
-        self.height, self.width, self.resize = height, width, resize
+        self.height, self.width, self.resize, self.keep = height, width, resize, keep
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Tensor:
-        """(height, width, 3) uint8 image."""
-        return torch.from_numpy(self._resized(decode_image(self.paths[index])))
+        """(height, width, 3) uint8 image; of the size to keep, if it has that."""
+        image = decode_image(self.paths[index])
+        return torch.from_numpy(image if image.shape[:2] == self.keep else self._resized(image))
 
     def read(self, indices: Sequence[int]) -> Tensor:
         """(B, height, width, 3) uint8 images; those of one size are resized together, where it costs less."""
         images = [decode_image(self.paths[i]) for i in indices]
-        if len({image.shape for image in images}) == 1:
+        shapes = {image.shape[:2] for image in images}
+        if shapes == {self.keep}:
+            return torch.from_numpy(np.stack(images))
+        if len(shapes) == 1:
             return resize_bytes(torch.from_numpy(np.stack(images)), self.height, self.width, self.resize)
         return torch.from_numpy(np.stack([self._resized(image) for image in images]))
 
@@ -160,16 +173,23 @@ class ImagesInMemory:
     """All images of a list of files, decoded once.
 
     Attributes:
-        images: (N, height, width, 3) uint8.
+        images: (N, height, width, 3) uint8, at the size that the files keep, if there is one.
+        alike: whether all files have that size; else the images are not to be used.
     """
 
     def __init__(self, files: ImageFiles, progress: Progress | None = None) -> None:
-        self.images = torch.empty((len(files), files.height, files.width, 3), dtype=torch.uint8)
+        size = files.keep or (files.height, files.width)
+        self.images = torch.empty((len(files), *size, 3), dtype=torch.uint8)
+        self.alike = True
         failures: dict[int, str] = {}
 
         def read(index: int) -> None:
             try:
-                self.images[index] = files[index]
+                image = files[index]
+                if image.shape[:2] == size:
+                    self.images[index] = image
+                else:
+                    self.alike = False
             except ImageError as error:
                 failures[index] = str(error)
 
@@ -207,7 +227,7 @@ def open_images(
     """Images of a data set, in memory if they fit.
 
     Files that all have one size not above the wanted one are kept at that size (Market-1501: 128 x 64) and enlarged
-    later on the device, where it costs less; all others are resized here.
+    later on the device, where it costs less; all others are resized here. A stream decides batch by batch.
 
     Args:
         paths: image files.
@@ -221,17 +241,21 @@ def open_images(
     """
     if not paths:
         raise DataError("No images to read: the subset is empty.")
-    if resize == "bilinear":
-        height, width = _kept_size(paths, height, width)
-    files = ImageFiles(paths[rows], height, width, resize)
-    needed = len(files) * height * width * 3
-    if cache == "stream" or (cache == "auto" and needed > MEMORY_SHARE * _free_memory()):
-        return files
-    return ImagesInMemory(files, progress)
+    small = _small_size(paths, height, width) if resize == "bilinear" else None
+    for keep in dict.fromkeys((small, None)):
+        files = ImageFiles(paths[rows], height, width, resize, keep)
+        kept_height, kept_width = keep or (height, width)
+        needed = len(files) * kept_height * kept_width * 3
+        if cache == "stream" or (cache == "auto" and needed > MEMORY_SHARE * _free_memory()):
+            return files
+        images = ImagesInMemory(files, progress)
+        if images.alike:
+            break
+    return images
 
 
-def _kept_size(paths: Sequence[Path], height: int, width: int) -> tuple[int, int]:
-    """The files' own size if a sample of them agrees on one within the wanted size, else the wanted size."""
+def _small_size(paths: Sequence[Path], height: int, width: int) -> tuple[int, int] | None:
+    """The size of the files if a sample of them agrees on one within the wanted size; another file may have another."""
     sizes = set()
     for path in paths[:: max(1, len(paths) // 32)]:
         # What cannot be read is reported by the reading itself, which counts all of it.
@@ -241,7 +265,7 @@ def _kept_size(paths: Sequence[Path], height: int, width: int) -> tuple[int, int
         h, w = sizes.pop()
         if h <= height and w <= width:
             return int(h), int(w)
-    return height, width
+    return None
 
 
 def _free_memory() -> int:

@@ -198,8 +198,9 @@ def adapt(
 
 
 def _read(path: Path) -> ReidDataset:
-    """A dataset, or a folder of pictures of which nothing says who is on them."""
-    unlabeled = path.exists() and recognize(path) is None and has_pictures(path)
+    """A dataset, or a folder of pictures of which nothing says who is on them; folders in it are cameras."""
+    found = recognize(path) if path.exists() else None
+    unlabeled = has_pictures(path) if found is None else found[0] in ("folders", "cameras")
     return read_pictures(path) if unlabeled else read_dataset(path)
 
 

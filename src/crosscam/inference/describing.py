@@ -22,6 +22,9 @@ from crosscam.recipes.checkpoint import CLASSIFIERS, load_weights_into
 from crosscam.recipes.recipe import Recipe
 from crosscam.system.progress import Progress
 
+# Images that tell a block's covariance well enough: dozens for each of its numbers.
+FIT_IMAGES = 8192
+
 
 @torch.inference_mode()
 def extract(
@@ -59,6 +62,21 @@ def extract(
         return describe(model, prepared(pixels), flip=flip, unit=unit).cpu().numpy()
 
     return embed(images.batches(in_order(len(images), batch_size)), of_batch, len(images), progress)
+
+
+@torch.no_grad()
+def training_descriptors(model: nn.Module, recipe: Recipe, images: Images) -> Tensor:
+    """(N, D) descriptors of at most ``FIT_IMAGES`` images, chosen by the recipe's seed; mirror images do not count."""
+    chosen = np.random.default_rng([recipe.train.seed, len(images)]).permutation(len(images))[:FIT_IMAGES]
+    data, size = recipe.data, recipe.evaluation.batch_size
+    order = [np.sort(chosen)[i : i + size] for i in range(0, len(chosen), size)]
+    device = next(model.parameters()).device
+    model.eval()
+
+    def of_batch(pixels: Tensor, _: int) -> NDArray[np.float32]:
+        return describe(model, prepare(pixels.to(device), data.height, data.width), flip=False).cpu().numpy()
+
+    return torch.from_numpy(embed(images.batches(order), of_batch)).to(device)
 
 
 def check_descriptors(rows: NDArray[np.float32], names: Sequence[object], first: int = 0) -> None:

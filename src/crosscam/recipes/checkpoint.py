@@ -167,6 +167,20 @@ def initial_model(recipe: Recipe, num_ids: int) -> nn.Module:
     return model
 
 
+def trained_start(recipe: Recipe) -> Path | None:
+    """The run folder or shipped network with whose weights, or with whose backbone, a training begins.
+
+    None where it begins with none: with random weights, or with a backbone that a file or a package holds.
+    """
+    if recipe.train.start is not None:
+        return Path(recipe.train.start)
+    body = getattr(recipe.model, "pretrained", None)
+    # Not whether it is a folder: one that is gone when a training goes on was one.
+    if body is None or body in ("imagenet", "download") or run_folder(Path(body)).is_file():
+        return None
+    return Path(body)
+
+
 def load_recipe(folder: Path) -> Recipe:
     """Read ``recipe.json`` of a run folder or shipped network; CheckpointError if it is missing or not a recipe."""
     path = run_folder(folder) / RECIPE

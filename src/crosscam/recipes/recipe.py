@@ -123,9 +123,10 @@ class Evaluation:
     """How the result is scored.
 
     Attributes:
-        flip: mean over the image and its mirror image.
+        flip: mean over the image and its mirror image. As the next, it counts for scores alone: what is extracted,
+            searched, calibrated and exported has the mirror image, unless ``--no-flip`` is given there.
         normalize: whether descriptors are scaled to length 1 before they are ranked; TriNet's paper ranks them as they
-            are. It counts for scores alone: what is searched and exported always has length 1.
+            are. What is searched and exported always has length 1.
         ap: ``"step"`` or ``"trapezoid"``.
         every: also score after every so many epochs; 0 for the end only.
         batch_size: images at once.

@@ -12,16 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from crosscam.data.datasets.readers import read_dataset, recognize
-from crosscam.data.loading import open_images
-from crosscam.data.records import ReidDataset, Sample, pids_of, pooled, ranked
+from crosscam.data.records import ReidDataset, pids_of, ranked
 from crosscam.errors import DataError
-from crosscam.experiments.scoring import ranking_labels
-from crosscam.inference.describing import check_descriptors, extract, load_model
+from crosscam.experiments.scoring import TestImages
+from crosscam.experiments.split_scores import all_splits, score_splits
+from crosscam.inference.describing import load_model
 from crosscam.metrics.intervals import mean_interval
-from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
+from crosscam.metrics.ranking import RankingResult
 from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.paper_rows import Row
 from crosscam.reproduce.study import Study, read_arrays, read_json, save_arrays
@@ -65,29 +64,10 @@ def _path(folder: Path, exam: dict[str, list[ReidDataset]]) -> Path:
 def _examine_one(folder: Path, path: Path, exam: dict[str, list[ReidDataset]]) -> None:
     recipe = load_recipe(folder)
     model = load_model(folder, recipe).to("cuda" if torch.cuda.is_available() else "cpu")
-    paths = sorted({s.path for datasets in exam.values() for d in datasets for s in (*d.query, *d.gallery)})
-    data = recipe.data
-    images = open_images(paths, data.height, data.width)
-    rows = extract(model, images, data.height, data.width, flip=recipe.evaluation.flip)
-    check_descriptors(rows, paths)
-    index = {p: i for i, p in enumerate(paths)}
-
-    def describe(dataset: ReidDataset, samples: Sequence[Sample]) -> NDArray[np.float32]:
-        return pooled(dataset, samples, rows[[index[s.path] for s in samples]])
-
-    scores = {
-        name: [
-            evaluate_descriptors(
-                describe(d, d.query),
-                describe(d, d.gallery),
-                *ranking_labels(d),
-                ap=recipe.evaluation.ap,
-                protocol=d.protocol,
-            )
-            for d in datasets
-        ]
-        for name, datasets in exam.items()
-    }
+    datasets = [dataset for some in exam.values() for dataset in some]
+    test = TestImages(all_splits(datasets), recipe)
+    found = iter(score_splits(test, model, test.score(model), datasets, ()))
+    scores = {name: [next(found).result for _ in some] for name, some in exam.items()}
     whole = scores[ALL][0]
     arrays = {"ap": whole.average_precision, "first": whole.first_match}
     write_atomically(path.with_suffix(".npz"), partial(save_arrays, arrays))

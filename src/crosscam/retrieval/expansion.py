@@ -81,6 +81,8 @@ def expand_queries(
 def check_expansion(num_gallery: int, k: int, alpha: float) -> None:
     """Raise ValueError if a gallery of this size does not allow these settings."""
     if not 1 <= k <= num_gallery:
-        raise ArgumentError(f"k={k}: expected from 1 to the number of gallery images, {num_gallery:,}.")
+        raise ArgumentError(
+            f"Query expansion: k={k}: expected from 1 to the number of gallery images, {num_gallery:,}."
+        )
     if not alpha >= 0:
-        raise ArgumentError(f"alpha={alpha}: expected at least 0.")
+        raise ArgumentError(f"Query expansion: alpha={alpha}: expected at least 0.")

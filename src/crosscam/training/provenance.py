@@ -203,29 +203,38 @@ def _digest(path: Path) -> int:
         return _UNREADABLE
 
 
-def save_trained_on(folder: Path, dataset: ReidDataset, further: Sequence[Path] = ()) -> None:
+def save_trained_on(
+    folder: Path, dataset: ReidDataset, further: Sequence[Path] = (), source: Path | None = None
+) -> None:
     """Write whom a training learns from, beside its weights.
 
     Args:
         folder: the run folder.
-        dataset: its ``train`` subset is learned.
+        dataset: its ``train`` subset is learned; identities below 1 are of nobody known.
         further: images without labels that are learned, too.
+        source: run folder or shipped network that the training begins with, whose images count, too; where these are
+            not known, nothing is written.
     Raises:
         DataError: an image that cannot be read.
         TrainingError: the file cannot be written.
     """
-    paths = [*(s.path for s in dataset.train), *further]
-    _write_trained_on(folder, _readable_digests(paths), len({s.pid for s in dataset.train}), len(paths))
-
-
-def save_adapted_on(folder: Path, source: Path, dataset: ReidDataset) -> None:
-    """As :func:`save_trained_on` for an adaptation, with the images of its source; nothing if those are not known."""
-    known = load_trained_on(source)
-    if known is None:
+    known = None if source is None else load_trained_on(source)
+    if source is not None and known is None:
         return
-    digests = np.union1d(known, _readable_digests([s.path for s in dataset.train]))
-    people = parse_json(read_text(run_folder(source) / TRAINED_ON)).get("people", 0)
-    _write_trained_on(folder, digests, people, len(digests))
+    digests = _readable_digests([*(s.path for s in dataset.train), *further])
+    people, images = len({s.pid for s in dataset.train if s.pid > DISTRACTOR_PID}), len(digests)
+    if source is not None and known is not None:
+        digests = np.union1d(digests, known)
+        people += parse_json(read_text(run_folder(source) / TRAINED_ON)).get("people", 0)
+        images = len(digests)
+    rows = np.unique(digests).astype(">u8").view(np.uint8).reshape(-1, 8)
+    value = {
+        "people": people,
+        "images": images,
+        "digest": f"first {DIGEST_BYTES} bytes of the SHA-256 of each image file, sorted, in base64",
+        "digests": base64.b64encode(rows[:, -DIGEST_BYTES:].tobytes()).decode("ascii"),
+    }
+    checkpoint.write_atomically(folder / TRAINED_ON, json.dumps(value, indent=2) + "\n")
 
 
 def _readable_digests(paths: Sequence[Path]) -> Digests:
@@ -235,17 +244,6 @@ def _readable_digests(paths: Sequence[Path]) -> Digests:
     if len(lost):
         raise DataError(f"{paths[lost[0]]} cannot be read. 'crosscam data doctor' lists all that a data set has.")
     return digests
-
-
-def _write_trained_on(folder: Path, digests: Digests, people: int, images: int) -> None:
-    rows = np.unique(digests).astype(">u8").view(np.uint8).reshape(-1, 8)
-    value = {
-        "people": people,
-        "images": images,
-        "digest": f"first {DIGEST_BYTES} bytes of the SHA-256 of each image file, sorted, in base64",
-        "digests": base64.b64encode(rows[:, -DIGEST_BYTES:].tobytes()).decode("ascii"),
-    }
-    checkpoint.write_atomically(folder / TRAINED_ON, json.dumps(value, indent=2) + "\n")
 
 
 def load_trained_on(folder: Path) -> Digests | None:

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from crosscam.data.augment import prepare
-from crosscam.data.loading import Images, embed
+from crosscam.data.loading import Images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import TrainingError
+from crosscam.inference.describing import training_descriptors
 from crosscam.losses.system_losses import Loss
-from crosscam.models.output import ReidOutput, describe
+from crosscam.models.output import ReidOutput
 from crosscam.models.rrid import RRID
 from crosscam.models.systems import begin_epoch
 from crosscam.recipes import checkpoint
@@ -31,9 +31,6 @@ from crosscam.system.distributed import ALONE
 from crosscam.training.plan import build_optimizer, checked_labels
 from crosscam.training.provenance import provenance_of, save_trained_on
 from crosscam.training.teachers import Distiller, build_distiller
-
-# Images that tell a block's covariance well enough: dozens for each of its numbers.
-FIT_IMAGES = 8192
 
 
 class RunState:
@@ -111,7 +108,7 @@ class RunState:
 
     def save_origin(self, further: Sequence[Path]) -> None:
         """Write whom the training learns from; ``further`` images have no labels."""
-        save_trained_on(self.folder, self.dataset, further)
+        save_trained_on(self.folder, self.dataset, further, checkpoint.trained_start(self.recipe))
 
     def provenance(self, record: Mapping[str, float]) -> dict[str, Any]:
         """Where the weights come from, after the epoch of ``record``."""
@@ -128,12 +125,11 @@ class RunState:
     def restore_further(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`further_state` gave."""
 
-    def start(self, *, pretrained: bool = True, teacher_dims: Sequence[int] = ()) -> None:
+    def start(self, *, pretrained: bool = True) -> None:
         """Build the network as it is before its first step; the seed alone decides the weights.
 
         Args:
             pretrained: False for a run that is restored next.
-            teacher_dims: length of each teacher's descriptors; their maps are trained at the rate of the head.
         """
         recipe, device = self.recipe, self.world.device
         torch.manual_seed(recipe.train.seed)
@@ -143,14 +139,20 @@ class RunState:
         if recipe.train.ema:
             self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.optimizer = build_optimizer(self.model, recipe.optim)
-        if teacher_dims:
-            self.distiller = build_distiller(recipe.distill, self.model, teacher_dims).to(device)
-            if recipe.distill.mapping:
-                maps, rate = list(self.distiller.parameters()), recipe.optim.lr_head
-                self.optimizer.add_param_group({"params": maps, "lr": rate, "base_lr": rate})
         precision = recipe.train.precision
         self.bf16 = precision == "bf16" or (precision == "auto" and chip_has_bf16(device))
         self._cpu_seconds = -time.process_time()
+
+    def follow_teachers(self, dims: Sequence[int]) -> None:
+        """Add the losses of teachers, behind :meth:`start`; their maps are trained at the rate of the head.
+
+        Args:
+            dims: length of each teacher's descriptors.
+        """
+        distill, rate = self.recipe.distill, self.recipe.optim.lr_head
+        self.distiller = build_distiller(distill, self.model, dims).to(self.world.device)
+        if distill.mapping:
+            self.optimizer.add_param_group({"params": [*self.distiller.parameters()], "lr": rate, "base_lr": rate})
 
     def restore(self, state: Mapping[str, Any]) -> str:
         """Go to where ``state`` was taken; a sentence about the number of threads it goes on with."""
@@ -284,18 +286,3 @@ class RunState:
                     f"The {name} loss is {value} at epoch {self.epoch}, batch {self.batch + 1} (step {self.steps + 1})."
                     " Lower optim.lr_backbone and optim.lr_head, or use train.precision=fp32."
                 )
-
-
-@torch.no_grad()
-def training_descriptors(model: nn.Module, recipe: Recipe, images: Images) -> Tensor:
-    """(N, D) descriptors of at most ``FIT_IMAGES`` images, chosen by the recipe's seed; mirror images do not count."""
-    chosen = np.random.default_rng([recipe.train.seed, len(images)]).permutation(len(images))[:FIT_IMAGES]
-    data, size = recipe.data, recipe.evaluation.batch_size
-    order = [np.sort(chosen)[i : i + size] for i in range(0, len(chosen), size)]
-    device = next(model.parameters()).device
-    model.eval()
-
-    def of_batch(pixels: Tensor, _: int) -> NDArray[np.float32]:
-        return describe(model, prepare(pixels.to(device), data.height, data.width), flip=False).cpu().numpy()
-
-    return torch.from_numpy(embed(images.batches(order), of_batch)).to(device)

@@ -163,11 +163,12 @@ class Trainer(RunState):
         if self.resume and state is None and (folder / checkpoint.PROVENANCE).exists():
             checkpoint.check_same_training(folder, recipe, self.dataset.fingerprint())
             return False
+        # Before the teachers read the pictures: weights that are missing are told of at once.
+        self.start(pretrained=state is None)
         if recipe.distill.teachers:
-            if state is None:
-                self.build(pretrained=True)  # weights that are missing are told of before minutes of reading
-            self.taught = teacher_rows(recipe.distill, self._paths, folder, self.listeners.reading)
-        self.start(pretrained=state is None, teacher_dims=[rows.shape[1] for rows in self.taught])
+            with torch.random.fork_rng([]):  # opening a teacher draws numbers; kept descriptors do not
+                self.taught = teacher_rows(recipe.distill, self._paths, folder, self.listeners.reading)
+            self.follow_teachers([rows.shape[1] for rows in self.taught])
         if state is not None:
             self.listeners.tell(self.restore(state))
         if not world.same((self.epoch, self.batch, self.steps)):
@@ -207,16 +208,17 @@ class Trainer(RunState):
     def _train_epoch(self, images: Images, stop: Callable[[], bool]) -> None:
         """What is left of the current epoch; saves in between as the recipe says, and when asked to stop."""
         recipe, world = self.recipe, self.world
-        # Before the wrapping, which must know what is trained.
-        if self.begin_phase() or self._network is None:
+        begun = self.begin_phase()
+        self.model.train()
+        freeze_stages(self.model, recipe)
+        # Behind these: the wrapping must know what is trained.
+        if begun or self._network is None:
             self._network = DistributedDataParallel(self.model) if world.size > 1 else self.model
         batches = planned_batches(recipe, self.labels, len(self.unlabeled), self.epoch, world)
         if not batches:
             raise DataError(
                 f"{self.dataset.root} has too few images for one batch. Set data.batch_ids or data.batch_images lower."
             )
-        self._network.train()
-        freeze_stages(self.model, recipe)
         began = last = time.perf_counter()
         seen = 0
         left = batches[self.batch :]

@@ -13,8 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from crosscam.data.augment import prepare
 from crosscam.data.loading import Images
+from crosscam.inference.describing import FIT_IMAGES
 from crosscam.training.plan import freeze_stages
-from crosscam.training.run import FIT_IMAGES, RunState
+from crosscam.training.run import RunState
 
 
 def average_epoch(run: RunState, images: Images) -> None:

@@ -134,8 +134,8 @@ def tell_cameras(
     names = camera_folders(paths, folder)
     camids, called = _numbers(names)
     if len(called) + len(set(camids) - set(called)) > 1:
-        listed = sorted({camid: called.get(camid) for camid in camids}.items())
-        shown = _some(str(camid) if name is None else f"{camid} {name}" for camid, name in listed)
+        # By name alone: a gallery has numbers of its own for them.
+        shown = _some(called.get(camid, str(camid)) for camid in sorted(set(camids)))
         notes.append(f"Each folder is a camera: {shown}.")
     else:
         notes.append(

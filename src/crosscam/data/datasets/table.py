@@ -117,7 +117,7 @@ def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: l
     Args:
         paths: the images.
         where: what lacks the cameras, for the message.
-        notes: gets a sentence where cameras have names and were numbered.
+        notes: gets a sentence where cameras have names.
         rule: a number if one camera took all images, or a regular expression whose one group finds the camera in the
             file name; with a slash in it, in the path below ``where``, which begins with a slash.
     Raises:
