@@ -161,13 +161,50 @@ def test_update_forget_expire_compact(crosscam: Run, filled: Path) -> None:
 def test_a_misspelled_name_is_not_forgotten_in_silence(crosscam: Run, filled: Path) -> None:
     total = as_json(crosscam("gallery info g --json"))["entries"]
     assert as_json(crosscam("gallery update g --ids 1 2 --pid 77 --track t --json")) == {"updated": 2}
-    strange = {"--pids 77 76": "identity 76", "--tracks tt": "track 'tt'", "--ids 1 9999": "entry 9999"}
+    strange = {
+        "--pids 77 76": "identity 76",
+        "--tracks tt": "track 'tt'",
+        "--ids 1 9999": "entry 9999",
+        "--cameras 99": "camera number 99",
+        "--cameras 1 --not-pids 76": "identity 76",
+        "--time-to 2d": "No entry has a time",
+    }
     for option, name in strange.items():
         status, out, err = crosscam(f"gallery forget g {option}")
         assert (status, out, len(err.splitlines())) == (2, "", 1)
         assert name in err
     assert as_json(crosscam("gallery info g --json"))["entries"] == total
     assert as_json(crosscam("gallery forget g --pids 77 --tracks t --json"))["forgotten"] == 2
+
+
+def test_a_search_and_an_export_tell_of_conditions_that_no_entry_has(crosscam: Run, filled: Path) -> None:
+    query = read_dataset(filled / "people").query[0].path
+    for option, told in (
+        ("--time-from 2026-11-24", "No entry has a time"),
+        ("--tracks tt", "No entry has the track 'tt'."),
+        ("--cameras 1 99", "No entry has the camera number 99."),
+        ("--not-pids 7777", "No entry has the identity 7777."),
+    ):
+        for command in (f"gallery search g run {query}", "gallery export g e.npz"):
+            status, _, err = crosscam(f"{command} {option}")
+            assert (status, err.count(f"note: {told}")) == (0, 1), err
+    assert "note: No" not in crosscam(f"gallery search g run {query} --cameras 1")[2]
+
+
+def test_times_of_a_video_are_not_taken_for_dates(crosscam: Run, filled: Path) -> None:
+    told = crosscam("gallery expire g --by time --keep 30d")[2]
+    assert "entries have no time and never expire by it." in told
+    assert crosscam("gallery update g --ids 1 2 --time 4.5")[0] == 0
+    for command in ("expire g --by time --keep 30d", "forget g --time-to 2026-11-24"):
+        status, _, err = crosscam(f"gallery {command}")
+        assert (status, len(err.splitlines())) == (2, 1)
+    assert "note: No entry has a date" in crosscam("gallery export g e.npz --time-to 2026-11-24")[2]
+    assert crosscam("gallery update g --ids 1 --time 2026-11-24")[0] == 0
+    for command in ("expire g --by time --keep 1s", "forget g --time-to 2026-11-25"):
+        status, _, err = crosscam(f"gallery {command}")
+        assert (status, "1 entry has a time that is not a date, such as entry 2" in err) == (2, True), err
+    assert as_json(crosscam("gallery forget g --time-from 2026-11-23 --time-to 2026-11-25 --json"))["forgotten"] == 1
+    assert as_json(crosscam("gallery forget g --time-to 5 --json"))["forgotten"] == 1
 
 
 def test_info_verify_export_backup(crosscam: Run, filled: Path) -> None:

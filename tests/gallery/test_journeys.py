@@ -503,6 +503,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "16 people" in said.err
     assert "gate" in said.out
     assert len((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()) == len(rows) + 1
+    assert "note: " not in said.err
+    lost = [*rows[:-2], "roof,1,p99,3", "roof,2,,3"]
+    table.write_text("\n".join(["camera,track,person,boxes", *lost]) + "\n", encoding="utf-8")
+    main(["link", place, "--show", "--truth", str(table)])
+    said = capsys.readouterr()
+    assert "the truth does not know 2 tracks of these" in said.err
+    assert "the truth has 1 track that no journey has" in said.err
+    assert "17 true people, 16 found" in said.err
     main(["link", place, "--merge", "1", "2"])
     assert "15 people" in capsys.readouterr().err
     main(["link", place, "--undo", "--json"])
@@ -531,6 +539,13 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         told = capsys.readouterr().err
         assert message in told
         assert len(told.strip().splitlines()) == 1
+    other = create_gallery(tmp_path / "new", LAYOUT, MODEL)
+    other.add(looks(1, 0), [NewEntry("a.jpg", 0, track="a")], model=MODEL.fingerprint)
+    other.close()
+    with pytest.raises(SystemExit):
+        main(["link", str(tmp_path / "new"), "--truth", str(table)])
+    with open_gallery(tmp_path / "new") as other:
+        assert read_journeys(other).unlinked == 1, "a truth that cannot be read is told before anything is linked"
 
 
 # Against the truth of videos
@@ -564,7 +579,9 @@ def test_the_truth_of_watched_videos(tmp_path: Path) -> None:
     assert scores.idf1 == pytest.approx(2 * 64 / (80 + 64))
     assert (scores.idp, scores.link_recall, scores.people) == (1.0, 1.0, 4)
     gallery.update([1], path="gate.mp4#t=2.000&xywh=500,52,40,100&frame=4&seen=-1.5,2.000")
-    assert score_journeys(gallery, found, folder).idp < 1
+    scores = score_journeys(gallery, found, folder)
+    assert scores.idp < 1
+    assert (scores.people, scores.strange, scores.absent) == (4, 0, 1)
     (folder / "hall" / "gt" / "gt.txt").unlink()
     with pytest.raises(DataError, match=r"gt.txt cannot be read"):
         score_journeys(gallery, found, folder)

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from small_gallery import LAYOUT, MODEL, filled, some_descriptors, some_entries
 
 from crosscam.calibration.calibration import Origin
 from crosscam.errors import GalleryBusyError, GalleryError, ModelMismatchError
-from crosscam.gallery import KEEP, NewEntry, Where, create_gallery, open_gallery, segments
+from crosscam.gallery import KEEP, NewEntry, Where, create_gallery, maintenance, open_gallery, segments
 from crosscam.gallery.answers import ANSWERS, Answer
 from crosscam.gallery.calibrated import calibrate_answers, calibration_of, keep_from_elsewhere
 from crosscam.gallery.local import LocalGallery
@@ -382,3 +383,25 @@ def test_answers_about_these_cameras_count_before_a_calibration_of_others(tmp_pa
         found, _ = calibration_of(gallery)
         assert found is not None
         assert found.origin.data == "answers about pairs of this gallery"
+
+
+def test_a_folder_that_cannot_be_written_is_copied_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, _ = filled(tmp_path / "g")
+    access, copy = os.access, maintenance._copy
+
+    def copy_while_another_user_adds(*arguments: Any) -> None:
+        writer.add(some_descriptors(1), some_entries(1), model=F)
+        copy(*arguments)
+
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path / "g" and access(path, mode))
+    with open_gallery(tmp_path / "g") as reader:
+        assert reader.backup(tmp_path / "copy") == 120
+        monkeypatch.setattr(maintenance, "_copy", copy_while_another_user_adds)
+        with pytest.raises(GalleryBusyError, match="was changed while it was copied"):
+            reader.backup(tmp_path / "other")
+    writer.close()
+    assert not (tmp_path / "other").exists()
+    with open_gallery(tmp_path / "copy") as copied:
+        assert (len(copied), copied.verify().sound) == (120, True)

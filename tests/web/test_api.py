@@ -18,6 +18,7 @@ from crosscam.web.guard import COOKIE
 from crosscam.web.service import Service
 
 API = "/api/v1"
+HTML = {"accept": "text/html"}
 
 
 def upload(data: bytes, name: str = "a.jpg") -> dict[str, Any]:
@@ -129,9 +130,21 @@ def test_add_browse_update_forget(client: TestClient, picture: bytes, service: S
     one_line(client.get(f"{API}/entries/{number}"), 404)
     one_line(client.get(f"{API}/entries/{number}/thumbnail"), 404)
     assert "Say what to forget" in one_line(client.post(f"{API}/forget", json={}), 422)
+    strange = ({"ids": [2, 999]}, {"pids": [77]}, {"cameras": [2, 9]}, {"cameras": [9]})
+    for where in strange:
+        assert "Nothing was forgotten" in one_line(client.post(f"{API}/forget", json=where), 404)
+    client.patch(f"{API}/entries/1", json={"time": 4.5})
+    assert "not a date" in one_line(client.post(f"{API}/expire", json={"keep": "1d", "by": "time"}), 409)
+    assert "not a date" in one_line(client.post(f"{API}/forget", json={"time_to": 1.8e9}), 409)
+    client.patch(f"{API}/entries/1", json={"time": None})
     assert client.post(f"{API}/expire", json={"keep": "30d"}).json() == {"entries": 0}
-    assert client.post(f"{API}/expire", json={"keep": "1d", "by": "time"}).json() == {"entries": 60}
-    assert len(service.gallery) == 0
+    assert client.post(f"{API}/expire", json={"keep": "1d", "by": "time"}).json() == {"entries": 59}
+    assert len(service.gallery) == 1
+    found = client.post(f"{API}/search", data={"query": "e1", "time_from": 5, "cameras": "1"}).json()
+    assert (found["hits"], found["note"]) == ([], "No entry has a time, so none is within any span of time.")
+    page = client.get("/search", params={"q": "e1", "first": 200, "scope": "all"}, headers=HTML).text
+    assert "No entry fits these filters" in page
+    assert "No entry has a time" in page
 
 
 def test_search_reads_what_another_program_added(client: TestClient, place: Path, service: Service) -> None:

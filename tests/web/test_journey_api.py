@@ -76,12 +76,15 @@ def test_decisions_and_undo(client: TestClient, linked: Path) -> None:  # noqa: 
     [
         ({"said": "dance"}, 422, "said"),
         ({"said": "merge", "person": 1}, 422, "Say which other person"),
-        ({"said": "confirm", "other": 1}, 422, "Say which"),
+        ({"said": "confirm"}, 422, "Say which"),
         ({"said": "merge", "person": 1, "other": 9999}, 422, "no person 9999"),
         ({"said": "split"}, 422, "No track is"),
         ({"said": "split", "tracks": [9999]}, 422, "begins with entry 9999"),
         ({"said": "undo"}, 422, "no decision to undo"),
         ({"said": "undo", "more": 1}, 422, "more"),
+        ({"said": "undo", "person": 1}, 422, "'undo' takes no other field, so 'person' would do nothing"),
+        ({"said": "confirm", "person": 1, "other": 2}, 422, "'confirm' takes 'person', so 'other' would do nothing"),
+        ({"said": "split", "person": 1, "tracks": [1]}, 422, "'person' would do nothing"),
     ],
 )
 def test_what_cannot_be_decided_is_one_line(

@@ -15,9 +15,10 @@ from crosscam.cli.options import General, Reading, Unset, tell_notes
 from crosscam.cli.show import bars, counting, say
 from crosscam.data.labels import read_label
 from crosscam.data.records import JUNK_PID, ReidDataset, Sample
-from crosscam.errors import CrosscamError, GalleryError
+from crosscam.errors import CrosscamError
 from crosscam.gallery.camera_names import camid_of, check_name
-from crosscam.gallery.entries import KEEP, Where
+from crosscam.gallery.conditions import refuse_unknown, without_time
+from crosscam.gallery.entries import KEEP
 from crosscam.gallery.filling import fill, identify_model, keep_cameras_apart, keep_people_apart, remember_source
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import create_gallery, open_gallery
@@ -227,23 +228,10 @@ class Forget:
     def run(self) -> None:
         with open_gallery(self.gallery, write=True) as gallery:
             where = self.choosing.where(gallery)
-            _must_be_known(gallery, where)
+            refuse_unknown(gallery, where)
             count = gallery.forget(where)
             left = len(gallery)
         self.general.tell({"forgotten": count, "entries": left}, f"{count:,} entries forgotten; {left:,} are left.")
-
-
-def _must_be_known(gallery: Gallery, where: Where) -> None:
-    """Refuse a misspelled entry, identity or track, which would seem to be forgotten and be there still."""
-    gallery.get(where.ids or ())
-    named = [(f"identity {pid}", Where(pids=(pid,))) for pid in where.pids or ()]
-    named += [(f"track {track!r}", Where(tracks=(track,))) for track in where.tracks or ()]
-    for name, alone in named:
-        if not gallery.ids(alone):
-            raise GalleryError(
-                f"No entry of {gallery.place} has {name}, so nothing was forgotten. Check it; entries without a name "
-                "go by --ids, which a search shows."
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,4 +250,6 @@ class Expire:
         with open_gallery(self.gallery, write=True) as gallery:
             count = gallery.expire(self.keep, by=self.by)
             left = len(gallery)
-        self.general.tell({"forgotten": count, "entries": left}, f"{count:,} entries forgotten; {left:,} are left.")
+            note = without_time(gallery) if self.by == "time" else ""
+        said = f"{count:,} entries forgotten; {left:,} are left.{note}"
+        self.general.tell({"forgotten": count, "entries": left}, said)

@@ -18,6 +18,7 @@ from crosscam.data.images import decode_image
 from crosscam.data.walk import is_image_name
 from crosscam.errors import ArgumentError, CrosscamError
 from crosscam.gallery.calibrated import verdicts_of
+from crosscam.gallery.conditions import unknown_in
 from crosscam.gallery.entries import EVERYTHING, Hit, Where, unit_mean
 from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.interface import Gallery
@@ -82,6 +83,9 @@ class Search:
                     (calibration.verdict(hit.distance, None, hit.entry.camid), calibration.probability(hit.distance))
                     for hit in hits
                 ]
+            note = unknown_in(gallery, options.where)
+            if note:
+                say(f"note: {note}")
             self._show(gallery, hits, [verdict for verdict, _ in verdicts], rests_on)
             if self.html:
                 ids = [hit.entry.id for hit in hits]

@@ -11,7 +11,8 @@ from tyro.conf import Positional
 
 from crosscam.cli.gallery_options import Choosing, Place
 from crosscam.cli.options import General
-from crosscam.cli.show import print_plain, show_json, table
+from crosscam.cli.show import print_plain, say, show_json, table
+from crosscam.gallery.conditions import unknown_in
 from crosscam.gallery.local import open_gallery
 from crosscam.report.hits import when
 from crosscam.system.files import check_file, check_folder
@@ -97,7 +98,11 @@ class Export:
     def run(self) -> None:
         check_file(self.out)
         with open_gallery(self.gallery) as gallery:
-            count = gallery.export(self.out, self.choosing.where(gallery))
+            where = self.choosing.where(gallery)
+            note = unknown_in(gallery, where)
+            if note:
+                say(f"note: {note}")
+            count = gallery.export(self.out, where)
         self.general.tell({"out": str(self.out), "entries": count}, f"{count:,} entries written to {self.out}.")
 
 

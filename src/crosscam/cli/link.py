@@ -20,12 +20,11 @@ from crosscam.gallery.judging import LinkOptions, read_transits
 from crosscam.gallery.link_runs import LinkRun, decide, link_gallery
 from crosscam.gallery.local import open_gallery
 from crosscam.gallery.people import People
-from crosscam.metrics.identity import IdentityScores
 from crosscam.report.hits import when
 from crosscam.report.journey_report import write_journeys
 from crosscam.system.files import check_file, check_folder, write_atomically
 from crosscam.system.text import counted
-from crosscam.video.journey_truth import score_journeys
+from crosscam.video.journey_truth import JourneyScores, check_truth, score_journeys
 from crosscam.video.mot import write_mot
 
 BY = "command line"
@@ -117,6 +116,8 @@ class Link:
         check_file(self.csv)
         check_file(self.report)
         check_folder(self.mot)
+        if self.truth is not None:
+            check_truth(self.truth)
         run: LinkRun | None = None
         with open_gallery(self.gallery, write=not self.show) as gallery:
             if decision:
@@ -149,7 +150,7 @@ class Link:
             say(f"{boxes} in {files} written to {self.mot}.{left}")
 
 
-def _show(found: Journeys, run: LinkRun | None, scores: IdentityScores | None, names: Mapping[int, str]) -> None:
+def _show(found: Journeys, run: LinkRun | None, scores: JourneyScores | None, names: Mapping[int, str]) -> None:
     rows = []
     for person in found.people:
         for track, link in zip(person.tracks, person.links, strict=True):
@@ -182,9 +183,15 @@ def _show(found: Journeys, run: LinkRun | None, scores: IdentityScores | None, n
             f"precision {scores.link_precision:.1%}, recall {scores.link_recall:.1%}; {scores.people} true people, "
             f"{scores.found} found."
         )
+        if scores.strange:
+            strange = counted(scores.strange, "track")
+            say(f"note: the truth does not know {strange} of these: each counts as somebody who is not there.")
+        if scores.absent:
+            absent = counted(scores.absent, "track")
+            say(f"note: the truth has {absent} that no journey has: boxes count as missed, links not at all.")
 
 
-def _as_json(found: Journeys, run: LinkRun | None, scores: IdentityScores | None) -> dict[str, Any]:
+def _as_json(found: Journeys, run: LinkRun | None, scores: JourneyScores | None) -> dict[str, Any]:
     result = {
         "people": [dataclasses.asdict(person) for person in found.people],
         "proposals": [dataclasses.asdict(proposal) for proposal in found.proposals],

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError, ModelMismatchError
+from crosscam.gallery.conditions import refuse_undated
 from crosscam.gallery.entries import (
     EVERYTHING,
     KEEP,
@@ -237,12 +238,15 @@ class Gallery(ABC):
             Entries forgotten.
         Raises:
             ValueError: not a number and a unit, or an unknown way to count.
+            GalleryError: by times that are not dates.
         """
         before = (clock.time() if now is None else now) - read_span(keep)
         if by not in ("added", "time"):
             raise ArgumentError(f"by is {by!r}. Expected 'added' or 'time'.")
         if by == "time":
-            return self.forget(Where(time_to=math.nextafter(before, -math.inf)))
+            where = Where(time_to=math.nextafter(before, -math.inf))
+            refuse_undated(self, where)
+            return self.forget(where)
         return self.forget(Where(added_before=before))
 
     @abstractmethod

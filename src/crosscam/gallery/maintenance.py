@@ -13,7 +13,7 @@ from typing import IO
 
 import numpy as np
 
-from crosscam.errors import GalleryError
+from crosscam.errors import GalleryBusyError, GalleryError
 from crosscam.gallery.database import CHECKED, DATABASE, FORMAT, Slot, about_crc, readable
 from crosscam.gallery.entries import Verified
 from crosscam.gallery.segments import LENGTH_TOLERANCE, ZEROS, Rows, entry_crc, row_sums, segment_sum, value_crc
@@ -135,7 +135,9 @@ def backup(store: Store, folder: Path) -> int:
 def _backup(store: Store, folder: Path) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise GalleryError(f"{folder} is taken. Choose an empty or missing folder for the copy.")
-    guard = None if store.writable else WriterLock(store.folder)
+    # In a folder that this user cannot write no lock can be taken; what somebody else writes meanwhile is noticed.
+    locked = store.writable or not os.access(store.folder, os.W_OK)
+    guard = None if locked else WriterLock(store.folder)
     existed = folder.exists()
     try:
         with store.turn():
@@ -157,7 +159,7 @@ def _copy_all(store: Store, folder: Path) -> int:
         problems = list(database_problems(store))
     for problem in problems:
         raise GalleryError(_refusal(store, problem))
-    slots = all_slots(store)
+    slots, generation = all_slots(store), store.generation()
     make_folder(folder / SEGMENTS)
     for number, (rows, thumbs) in store.database.segments().items():
         mine = [slot for slot in slots if slot[1] == number]
@@ -175,6 +177,9 @@ def _copy_all(store: Store, folder: Path) -> int:
         target.execute("PRAGMA journal_mode=WAL").fetchone()
         target.execute("DELETE FROM wipes")
         (count,) = target.execute("SELECT count(*) FROM entries").fetchone()
+        (copied,) = target.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
+    if (count, int(copied)) != (len(slots), generation):
+        raise GalleryBusyError(f"{store.folder} was changed while it was copied. Try again when nobody writes it.")
     with open(part, "rb+") as written:
         os.fsync(written.fileno())
     part.rename(folder / DATABASE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,30 @@ LEAST_OVERLAP = 0.5
 NOBODY = -1
 
 
-def score_journeys(gallery: Gallery, found: Journeys, truth: Path) -> IdentityScores:
+@dataclass(frozen=True)
+class JourneyScores(IdentityScores):
+    """Identity scores, and where journeys and truth are not about the same tracks.
+
+    Attributes:
+        strange: tracks of the journeys that the truth does not know; each counts as somebody who is not there.
+        absent: tracks with a person, of videos each person at a camera, that no journey has; their boxes count as
+            missed, and their links for nothing.
+    """
+
+    strange: int = 0
+    absent: int = 0
+
+
+def check_truth(truth: Path) -> None:
+    """Refuse a truth that cannot be read, before tracks are linked.
+
+    Raises:
+        DataError: another form.
+    """
+    _ = read_videos(truth) if truth.is_dir() else read_table(truth)
+
+
+def score_journeys(gallery: Gallery, found: Journeys, truth: Path) -> JourneyScores:
     """Compare journeys with the truth, over all cameras, weighted by boxes.
 
     Args:
@@ -40,16 +63,23 @@ def score_journeys(gallery: Gallery, found: Journeys, truth: Path) -> IdentitySc
     tracks = [(person.number, track) for person in found.people for track in person.tracks]
     seen = [track for _, track in tracks]
     known = _from_videos(gallery, seen, truth) if truth.is_dir() else _from_table(seen, truth)
-    return identity_scores(known.who, [number for number, _ in tracks], known.boxes, missed=known.missed)
+    scores = identity_scores(known.who, [number for number, _ in tracks], known.boxes, missed=known.missed)
+    return JourneyScores(**asdict(scores) | {"people": known.people}, strange=known.strange, absent=known.absent)
 
 
 @dataclass(frozen=True)
 class Known:
-    """True person and number of boxes of each track, and true boxes that are in no track."""
+    """True person and number of boxes of each track; true boxes that are in no track, and people with a box.
+
+    ``strange`` and ``absent`` are those of :class:`JourneyScores`.
+    """
 
     who: list[int]
     boxes: list[int]
     missed: int
+    people: int
+    strange: int
+    absent: int
 
 
 def _from_table(tracks: list[TrackSeen], file: Path) -> Known:
@@ -58,8 +88,15 @@ def _from_table(tracks: list[TrackSeen], file: Path) -> Known:
     if not set(keys) & who.keys():
         raise DataError(f"{file} names no track of this gallery. Expected camera and track as the gallery has them.")
     numbers = {name: number for number, name in enumerate(sorted(set(who.values()) - {""}))}
-    missed = sum(boxes[key] for key in who.keys() - set(keys) if who[key])
-    return Known([numbers.get(who.get(key, ""), NOBODY) for key in keys], [boxes.get(key, 1) for key in keys], missed)
+    absent = [key for key in who.keys() - set(keys) if who[key]]
+    return Known(
+        [numbers.get(who.get(key, ""), NOBODY) for key in keys],
+        [boxes.get(key, 1) for key in keys],
+        missed=sum(boxes[key] for key in absent),
+        people=len(numbers),
+        strange=sum(key not in who for key in keys),
+        absent=len(absent),
+    )
 
 
 def read_table(file: Path) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], int]]:
@@ -107,8 +144,16 @@ def _from_videos(gallery: Gallery, tracks: list[TrackSeen], folder: Path) -> Kno
         covered |= {(track.camera, person, frame) for frame in mine}
     if all(person == NOBODY for person in who):
         raise DataError(f"{folder} has no boxes where the tracks of this gallery are. {VIDEOS}.")
-    total = sum(len(people) for camera in cameras.values() for people in camera.boxes.values())
-    return Known(who, boxes, total - len(covered))
+    true = {(name, pid, frame) for name, each in cameras.items() for frame, some in each.boxes.items() for pid in some}
+    walks = {(name, pid) for name, pid, _ in true}
+    return Known(
+        who,
+        boxes,
+        missed=len(true - covered),
+        people=len({pid for _, pid in walks}),
+        strange=sum(track.camera not in cameras for track in tracks),
+        absent=len(walks - {(name, pid) for name, pid, _ in covered}),
+    )
 
 
 def _person_of(gallery: Gallery, track: TrackSeen, camera: TrueCamera | None) -> tuple[int, set[int]]:

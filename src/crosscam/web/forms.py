@@ -109,8 +109,8 @@ class SearchForm:
         where = Where(
             camids=self.cameras or None,
             not_camids=(camid,) if camid is not None and self.only_elsewhere(camid) else None,
-            time_from=low + span * self.first / TIME_STEPS if info.times and self.first > 0 else None,
-            time_to=low + span * self.last / TIME_STEPS if info.times and self.last < TIME_STEPS else None,
+            time_from=low + span * self.first / TIME_STEPS if self.first > 0 else None,
+            time_to=low + span * self.last / TIME_STEPS if self.last < TIME_STEPS else None,
         )
         weights = {name: value for name, value in self.weights if value != 1}
         ticked = {name: value for box in self.ticked for name, value in BOXES[box][1].items()}

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 
+from crosscam.errors import WebError
 from crosscam.gallery import Entry
 from crosscam.gallery.journeys import Journeys, Link, Person, TrackSeen
 from crosscam.gallery.people import Decision
@@ -134,6 +135,10 @@ class JourneysOut(BaseModel):
         )
 
 
+# What a decision is about, by field; more would be a wish that is not met.
+ABOUT = {"confirm": ("person",), "split": ("tracks",), "merge": ("person", "other"), "apart": ("person", "other")}
+
+
 class DecideIn(Strict):
     """A decision: ``confirm`` takes a person, ``merge`` and ``apart`` two, ``split`` tracks, named by ``first``.
 
@@ -144,6 +149,18 @@ class DecideIn(Strict):
     person: Number | None = None
     other: Number | None = None
     tracks: Numbers | None = None
+
+    def check(self) -> None:
+        """Refuse what the decision is not about.
+
+        Raises:
+            WebError: a field that would do nothing.
+        """
+        about = ABOUT.get(self.said, ())
+        for name in ("person", "other", "tracks"):
+            if getattr(self, name) is not None and name not in about:
+                takes = " and ".join(repr(each) for each in about) or "no other field"
+                raise WebError(f"{self.said!r} takes {takes}, so {name!r} would do nothing. Leave it out.")
 
     def people(self) -> tuple[int, ...]:
         """The people that are named."""
@@ -201,6 +218,7 @@ def journey(request: Request, person: Annotated[int, Path(ge=1, le=2**53 - 1, ex
 @router.post("/journeys/decide")
 def decide(request: Request, decision: DecideIn) -> DecidedOut:
     """Confirm, split, merge or keep apart, or take the last decision back; it overrules what was computed."""
+    decision.check()
     book = service_of(request).journeys
     before = book.read()
     book.decide(decision.said, decision.people(), tuple(decision.tracks or ()), who_of(request))

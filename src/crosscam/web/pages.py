@@ -20,6 +20,7 @@ from crosscam.explain.typical import block_words
 from crosscam.gallery import Entry, SearchOptions, Where
 from crosscam.gallery.answers import ENOUGH
 from crosscam.gallery.calibrated import is_from_elsewhere, verdicts_of
+from crosscam.gallery.conditions import without_time
 from crosscam.report.hits import chance
 from crosscam.report.shell import templates
 from crosscam.retrieval.contributions import body_profile
@@ -267,7 +268,9 @@ def expire(
 ) -> Response:
     """Forget what is old."""
     count = service_of(request).expire(f"{days}d", by, who_of(request))
-    return page(request, "done.html", title="Expired", message=f"{count:,} entries older than {days} days are gone.")
+    note = without_time(service_of(request).gallery) if by == "time" else ""
+    message = f"{count:,} entries older than {days} days are gone.{note}"
+    return page(request, "done.html", title="Expired", message=message)
 
 
 @router.get("/calibration")

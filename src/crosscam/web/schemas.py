@@ -81,13 +81,17 @@ class HitOut(Out):
 
 
 class SearchOut(Out):
-    """The hits, nearest first, and the key under which feedback and explanations know the query."""
+    """The hits, nearest first, and the key under which feedback and explanations know the query.
+
+    ``note`` tells of a camera or a time that was asked for and no entry has; empty where there is nothing.
+    """
 
     query: str
     hits: list[HitOut]
     more: bool
     confirmed: list[int]
     rejected: list[int]
+    note: str
     rests_on: str
     prior: float | None
     seconds: float

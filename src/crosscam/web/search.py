@@ -175,6 +175,7 @@ class Found:
         more: whether there may be further hits.
         confirmed: entries that somebody confirmed; they were searched with as well and are not among the hits.
         rejected: entries that somebody rejected; they are not among the hits.
+        note: what the search asked for and no entry has; empty where there is nothing.
         rests_on: what the verdicts rest on, or why there are none.
         prior: what the probabilities take for granted; None without any.
         percentages: the same in a sentence; empty without any.
@@ -188,6 +189,7 @@ class Found:
     more: bool
     confirmed: tuple[Entry, ...]
     rejected: tuple[Entry, ...]
+    note: str
     rests_on: str
     prior: float | None
     percentages: str

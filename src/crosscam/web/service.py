@@ -32,6 +32,7 @@ from crosscam.gallery import (
 )
 from crosscam.gallery.answers import JUDGMENTS, Judgment, about_known, entry_of, with_new
 from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere, verdicts_of
+from crosscam.gallery.conditions import refuse_undated, unknown_in
 from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.questions import SAME_IMAGE, typical_pairs
 from crosscam.inference.extractor import Extractor
@@ -227,6 +228,7 @@ class Service:
             more=len(hits) > start + options.k,
             confirmed=tuple(self.gallery.get(confirmed)),
             rejected=tuple(self.gallery.get(rejected)),
+            note=unknown_in(self.gallery, options.where),
             rests_on=rests_on,
             prior=calibration.prior if calibration else None,
             percentages=calibration.percentages() if calibration else "",
@@ -316,9 +318,14 @@ class Service:
 
         Raises:
             WebError: no condition.
+            MissingError: a condition that names what no entry has.
         """
         if where.everything:
             raise WebError("Say what to forget: entries, people, cameras or a time span. Nothing was forgotten.")
+        unknown = unknown_in(self.gallery, where)
+        if unknown:
+            raise MissingError(f"{unknown} Nothing was forgotten.")
+        refuse_undated(self.gallery, where)
         asked = {name: value for name, value in vars_of(where).items() if value is not None}
         self.audit.write(who, "forget", where=asked)
         with self._writing() as gallery:
