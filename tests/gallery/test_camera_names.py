@@ -101,9 +101,9 @@ def test_a_name_that_is_replaced_leaves_no_byte(tmp_path: Path) -> None:
         for names, told in (
             ({9: "Yard"}, "no entries of camera 9"),
             ({7: "Hall"}, "Cameras 2 and 7 would both be called 'Hall'"),
-            ({7: "3"}, "is a number and no name"),
-            ({7: " "}, "is no name of a camera"),
-            ({7: "nan"}, "is no name of a camera"),
+            ({7: "3"}, "is a number, not a camera name"),
+            ({7: " "}, "is not a valid camera name"),
+            ({7: "nan"}, "is not a valid camera name"),
         ):
             with pytest.raises(ValueError, match=told):
                 gallery.name_cameras(names)  # type: ignore[arg-type]
@@ -115,7 +115,7 @@ def test_what_new_entries_may_call_a_camera(tmp_path: Path) -> None:
         for entry, told in (
             (NewEntry("x.jpg", 1, camera=NORTH), "Camera 1 is called 'Kamera Süd' in this gallery"),
             (NewEntry("x.jpg", 5, camera=NORTH), "Cameras 2 and 5 would both be called"),
-            (NewEntry("x.jpg", 5, camera="12"), "is a number and no name"),
+            (NewEntry("x.jpg", 5, camera="12"), "is a number, not a camera name"),
             (NewEntry("x.jpg", 5, camera="a\0"), "UTF-8 without NUL"),
         ):
             with pytest.raises(ValueError, match=told):

@@ -24,7 +24,7 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 def _for(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
     if 0x2500 <= code <= 0x257F:
         return _PLAIN.get(character, "+")

@@ -122,7 +122,7 @@ def label_names(values: Sequence[str], numbers: Sequence[int]) -> dict[int, str]
 
 
 def are_named(values: Iterable[str]) -> bool:
-    """Whether :func:`numbered` numbers these identities or cameras itself: some are no whole numbers."""
+    """Whether :func:`numbered` numbers these identities or cameras itself: some are not whole numbers."""
     return any(isinstance(read_label(value), str) for value in set(values))
 
 

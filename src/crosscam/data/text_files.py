@@ -49,7 +49,7 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} begins as {encoding} but is not: {error.reason}. Save it as UTF-8.") from error
     if "\0" in text:
         raise DataError(
-            f"{path} holds zero bytes: it is no text, or UTF-16 without a byte order mark. Save it as UTF-8."
+            f"{path} holds zero bytes: it is not text, or it is UTF-16 without a byte order mark. Save it as UTF-8."
         )
     return text
 

@@ -70,13 +70,13 @@ def check_name(name: str) -> None:
         ValueError: it is empty, too long, or a number, which stands for the camera of that number.
     """
     if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
-        raise ArgumentError(f"{name!r} is no name of a camera. Expected a text of 1 to {LONGEST_NAME} characters.")
+        raise ArgumentError(f"{name!r} is not a valid camera name. Expected a text of 1 to {LONGEST_NAME} characters.")
     try:
         number = isinstance(read_label(name), int)
     except ArgumentError as error:  # "nan", "null"
-        raise ArgumentError(f"{name!r} is no name of a camera: {error}.") from error
+        raise ArgumentError(f"{name!r} is not a valid camera name: {error}.") from error
     if number:
-        raise ArgumentError(f"{name!r} is a number and no name of a camera. Give it as the camera's number.")
+        raise ArgumentError(f"{name!r} is a number, not a camera name. Give it as the camera's number.")
 
 
 def camid_of(names: Mapping[int, str], wanted: str) -> int:
@@ -91,7 +91,7 @@ def camid_of(names: Mapping[int, str], wanted: str) -> int:
     try:
         label = read_label(wanted)
     except ArgumentError as error:
-        raise ArgumentError(f"{wanted!r} is no camera: {error}.") from error
+        raise ArgumentError(f"{wanted!r} is not a valid camera: {error}.") from error
     if isinstance(label, int):
         return label
     known = sorted(names.values())

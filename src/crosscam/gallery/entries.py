@@ -300,7 +300,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_text(value: str) -> bool:
-    """Whether SQLite keeps it as it is; names of files that are no UTF-8 come as surrogates."""
+    """Whether SQLite keeps it as it is; file names that are not UTF-8 come as surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:

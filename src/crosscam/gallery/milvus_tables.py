@@ -56,7 +56,7 @@ class Address:
         parts = urlsplit(place)
         collection = parts.path.strip("/")
         if not parts.netloc or not collection.isidentifier():
-            raise GalleryError(f"{place} is no address of a gallery. Expected milvus://HOST:PORT/COLLECTION.")
+            raise GalleryError(f"{place} is not a valid gallery address. Expected milvus://HOST:PORT/COLLECTION.")
         scheme = "http" if parts.scheme == "milvus" else parts.scheme
         return Address(f"{scheme}://{parts.netloc}", collection)
 

@@ -68,7 +68,7 @@ class Connections:
         self._waiting.pop(connection, None)
 
     def leave(self, connection: LimitedProtocol) -> None:
-        """The connection is no more."""
+        """The connection is closed."""
         self.work(connection)
         self._count[connection.address] -= 1
         if self._count[connection.address] <= 0:

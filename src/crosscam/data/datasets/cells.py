@@ -28,7 +28,7 @@ class Cells:
         columns: the cells of each column that was wanted, by its name in small letters; spaces as they are.
         lines: where each row begins: the file's line, or the row of a Parquet file; both from 1.
         unused: names of the other columns.
-        comments: lines that begin with #, and are no rows.
+        comments: lines that begin with #; they are not rows.
     """
 
     path: Path

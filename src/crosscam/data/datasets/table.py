@@ -58,7 +58,7 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
     if cells.unused:
         notes.append(f"Columns not used: {', '.join(cells.unused)}.")
     if cells.comments:
-        notes.append(f"Lines that begin with # and are no rows: {cells.comments:,}.")
+        notes.append(f"Lines that begin with # (not rows): {cells.comments:,}.")
     paths = [_image_path(cells, row, value) for row, value in enumerate(columns["path"])]
     pids = numbered(columns["pid"], "identities", notes, cells.where)
     camids_found, cameras = _camids(cells, paths, camids, notes)

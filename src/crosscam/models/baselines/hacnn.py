@@ -46,7 +46,7 @@ class HACNN(nn.Module):
         layout: blocks ``"global"`` and ``"regions"``. Regions may lie anywhere, so both stand for the whole image.
 
     Raises:
-        ValueError: channels that are no multiples of 16, or no region.
+        ValueError: channels that are not multiples of 16, or no region.
     """
 
     def __init__(
