@@ -50,7 +50,7 @@ RECIPES = {"large": ("rrid-f", "ResNet-50"), "small": ("rrid-s-scratch", "ResNet
 
 
 def pictures(dataset: ReidDataset | None, count: int, size: tuple[int, int]) -> Pixels:
-    """Photographs of the training subset, evenly spread, or soft noise where there is no data set."""
+    """Photographs of the training subset, evenly spread, or soft noise where there is no dataset."""
     if dataset is None:
         return drawn_noise(count, size)
     step = max(1, len(dataset.train) // count)
@@ -153,7 +153,7 @@ def speeds(network: Network, pixels: Pixels, rounds: int, compiled: bool) -> dic
 
 
 def scores(network: Network, extractor: Extractor, dataset: ReidDataset) -> list[dict[str, Any]]:
-    """mAP and rank-1 of every engine on a data set, one pass for each image."""
+    """mAP and rank-1 of every engine on a dataset, one pass for each image."""
     rows: list[dict[str, Any]] = []
     plain, expected = None, np.empty(0)
     decoded = [extractor.decoded([s.path for s in samples]) for samples in (dataset.query, dataset.gallery)]
@@ -194,7 +194,7 @@ def main() -> None:
     """Measure, print, write JSON; a part that is not measured keeps what the file holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, help="trained run folder")
-    parser.add_argument("--data", type=Path, help="its data set")
+    parser.add_argument("--data", type=Path, help="its dataset")
     parser.add_argument("--only", choices=("large", "small", "scores"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--compiled", action="store_true", help="torch-compiled, too; compiling takes minutes")

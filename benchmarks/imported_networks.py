@@ -68,7 +68,7 @@ def pictures(data: Path) -> list[list[tuple[Path, int, int]]]:
 def reported(file: Path, name: str) -> tuple[float, float]:
     """mAP and rank-1 that crosscam wrote."""
     rows = json.loads(file.read_text(encoding="utf-8"))
-    # Of several networks and data sets in networks.json, this one on Market-1501.
+    # Of several networks and datasets in networks.json, this one on Market-1501.
     row = next(r for r in rows if r.get("model", name) == name and r.get("data", "market1501") == "market1501")
     return row["mAP"], row["rank1"]
 

@@ -150,7 +150,7 @@ def without_simplejpeg(paths: Sequence[Path]) -> Tensor:
 
 
 def from_memory(paths: Sequence[Path], size: tuple[int, int]) -> Chain:
-    """Every epoch but the first, where the data set fits into memory."""
+    """Every epoch but the first, where the dataset fits into memory."""
     images = ImagesInMemory(ImageFiles(paths, *size))
     place = {path: number for number, path in enumerate(paths)}
 

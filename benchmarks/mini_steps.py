@@ -2,7 +2,7 @@
 
     python benchmarks/mini_steps.py TRAIN EXAM [--runs FOLDER] [--only STEP ...]
 
-Trains the steps that have no run folder yet (TRAIN: a data set of two cameras or more), and scores each on EXAM, whose
+Trains the steps that have no run folder yet (TRAIN: a dataset of two cameras or more), and scores each on EXAM, whose
 people and cameras are not in TRAIN: the descriptor as it is, with its blocks whitened, and with its blocks whitened to
 512 numbers in all. VIPeR is not for this: whoever chooses by it cannot be examined by it. Writes
 ``benchmarks/results/mini_steps.json`` and prints a line for each step.

@@ -1,7 +1,7 @@
 """Networks of any origin on one test: ``python benchmarks/networks.py DATA --model NAME|RUN|FILE ... [--plain]``.
 
 For the official Market-1501 (3,368 queries against 19,732 images, single-query protocol), VIPeR (all 632 people,
-camera A against camera B), and any other data set with a query and a gallery. A file (ONNX, OpenVINO) needs its
+camera A against camera B), and any other dataset with a query and a gallery. A file (ONNX, OpenVINO) needs its
 ``network.json``, as ``crosscam import-network`` writes it. ``--plain`` leaves the mirror pass out, for half the time.
 Prints the scores with 95 % intervals over the tested people, and writes ``benchmarks/results/networks.json``; rows of
 other calls stay.

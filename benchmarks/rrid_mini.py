@@ -1,13 +1,13 @@
 """What the networks that come with the package are worth: scores, size, speed.
 
-    python benchmarks/rrid_mini.py data/VIPeR [more data sets] [--again RUN ...] [--peers FOLDER] [--note TEXT]
+    python benchmarks/rrid_mini.py data/VIPeR [more datasets] [--again RUN ...] [--peers FOLDER] [--note TEXT]
 
-Every data set is scored on its query and gallery; VIPeR on all 632 people, camera A against camera B, and once more on
+Every dataset is scored on its query and gallery; VIPeR on all 632 people, camera A against camera B, and once more on
 every second of them, the half that no recipe was tuned by. With ``--peers`` the folder of OpenVINO's
 person-reidentification-retail networks, each as ``NAME/NAME.xml``, is scored on the same images, and with ``--again``
 run folders of the same recipe and other seeds. Without ``--peers`` the rows of these networks stay as an earlier call
 measured them, where the images are the same. Intervals are 95 %, by bootstrap over the tested identities. Speed, and
-scores by every engine, are of the last data set's images; int8 is calibrated on those of the one before it. The other
+scores by every engine, are of the last dataset's images; int8 is calibrated on those of the one before it. The other
 networks of the package are timed beside. Writes ``benchmarks/results/rrid_mini.json``, or ``--out FILE`` for another
 ``--model``; each call adds to its ``looks``: how often an exam was looked at.
 """
@@ -51,7 +51,7 @@ Row = dict[str, Any]
 
 
 def read_exams(path: Path) -> list[ReidDataset]:
-    """All people of VIPeR, and every second of them; any other data set as it is."""
+    """All people of VIPeR, and every second of them; any other dataset as it is."""
     found = recognize(path)
     if not found or found[0] != "viper":
         return [read_dataset(path)]
@@ -93,7 +93,7 @@ def own_scores(name: str, extractor: Extractor, again: Sequence[Path], dataset: 
 
 
 def described(extractor: Extractor, dataset: ReidDataset) -> RankingResult:
-    """The ranking of a data set's query and gallery by one network."""
+    """The ranking of a dataset's query and gallery by one network."""
     query, gallery = (extractor([s.path for s in samples]) for samples in (dataset.query, dataset.gallery))
     return evaluate_descriptors(query, gallery, *ranking_labels(dataset))
 

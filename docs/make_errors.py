@@ -53,7 +53,7 @@ class Case:
 
     Attributes:
         title: what it is, in a few words.
-        command: what is typed; the working folder holds a data set ``people`` and a run folder ``run``.
+        command: what is typed; the working folder holds a dataset ``people`` and a run folder ``run``.
         prepare: makes what is wrong in the working folder.
         extra: more of the command that the page leaves out.
         during: what goes on while the command runs.
@@ -67,7 +67,7 @@ class Case:
 
 
 def make_base(folder: Path) -> None:
-    """A small drawn data set and a run folder, which the cases copy and spoil."""
+    """A small drawn dataset and a run folder, which the cases copy and spoil."""
     render_dataset(folder / "people", ids=8, cameras=2, images=2, collide=0, seed=1, test_share=0.5, processes=1)
     run(f"train demo --data people --out run {TINY}", folder)
 
@@ -107,7 +107,7 @@ def provoke(case: Case, folder: Path) -> tuple[int, str]:
 
 
 def train_with(name: str, spoil: Callable[[Path], None]) -> Callable[[], None]:
-    """A copy of the data set in which the first training image is spoiled."""
+    """A copy of the dataset in which the first training image is spoiled."""
 
     def prepare() -> None:
         shutil.copytree("people", name)
@@ -150,7 +150,7 @@ def vanish(path: Path) -> None:
 
 
 def only_training(name: str, keep: Callable[[str], bool]) -> Callable[[], None]:
-    """A data set of those training images whose names are kept."""
+    """A dataset of those training images whose names are kept."""
 
     def prepare() -> None:
         shutil.copytree("people/bounding_box_train", f"{name}/bounding_box_train")
@@ -162,7 +162,7 @@ def only_training(name: str, keep: Callable[[str], bool]) -> Callable[[], None]:
 
 
 def trained_on_all() -> None:
-    """A data set without query and gallery, and a network trained on it."""
+    """A dataset without query and gallery, and a network trained on it."""
     only_training("seen", lambda _: True)()
     run(f"train demo --data seen --out seen-run {TINY}", Path.cwd())
 
@@ -173,7 +173,7 @@ def first_id(name: str) -> bool:
 
 
 def empty_folder(name: str, subset: str) -> Callable[[], None]:
-    """A copy of the data set in which one folder is empty."""
+    """A copy of the dataset in which one folder is empty."""
 
     def prepare() -> None:
         shutil.copytree("people", name)
@@ -191,7 +191,7 @@ def identity_folders() -> None:
 
 
 def two_data_sets() -> None:
-    """A folder with two data sets."""
+    """A folder with two datasets."""
     shutil.copytree("people", "sets/a")
     shutil.copytree("people", "sets/b")
 
@@ -272,10 +272,10 @@ def empty_gallery() -> None:
 
 
 SECTIONS: dict[str, list[Case]] = {
-    "Data sets": [
+    "Datasets": [
         Case("A folder that is not there", "data doctor nowhere"),
-        Case("A folder that is not a data set", "data doctor empty", lambda: os.mkdir("empty")),
-        Case("Several data sets", "data doctor sets", two_data_sets),
+        Case("A folder that is not a dataset", "data doctor empty", lambda: os.mkdir("empty")),
+        Case("Several datasets", "data doctor sets", two_data_sets),
         Case("An empty training split", "train rrid-s --data blank", empty_folder("blank", "bounding_box_train")),
         Case("An empty query", "evaluate run --data unasked", empty_folder("unasked", "query")),
         Case("No camera numbers in folders", "train rrid-s --data own", identity_folders),

@@ -19,7 +19,7 @@ settings.load_profile("busy")
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> ReidDataset:
-    """A tiny data set of drawn people, made once: 24 identities, 3 cameras, 2 images of each. Leave its files alone."""
+    """A tiny dataset of drawn people, made once: 24 identities, 3 cameras, 2 images of each. Leave its files alone."""
     root: Path = tmp_path_factory.mktemp("rendered") / "people"
     render_dataset(root, ids=24, cameras=3, images=2, collide=0.25, seed=0, processes=1)
     return read_dataset(root)

@@ -57,7 +57,7 @@ def test_it_says_whom_it_was_trained_on(name: str) -> None:
     assert (record["people"], record["images"]) == (data["train_ids"], images)
     known = load_trained_on(Path(name))
     assert known is not None
-    # The same photograph can be in a data set twice.
+    # The same photograph can be in a dataset twice.
     assert 0.97 * images <= len(known) <= images
 
 

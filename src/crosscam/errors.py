@@ -15,7 +15,7 @@ class ArgumentError(CrosscamError, ValueError):
 
 
 class DataError(CrosscamError):
-    """A data set, table or folder that is not as expected."""
+    """A dataset, table or folder that is not as expected."""
 
 
 class ImageError(DataError):

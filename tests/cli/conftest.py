@@ -1,4 +1,4 @@
-"""Commands run in this process, in a folder of their own, on a tiny drawn data set and a tiny network."""
+"""Commands run in this process, in a folder of their own, on a tiny drawn dataset and a tiny network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def make_command_line() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def base(make_errors: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the data set ``people`` and the run folder ``run``; leave its files alone."""
+    """A folder with the dataset ``people`` and the run folder ``run``; leave its files alone."""
     folder = tmp_path_factory.mktemp("base")
     make_errors.make_base(folder)
     return folder
@@ -47,7 +47,7 @@ def base(make_errors: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture
 def place(base: Path, tmp_path: Path) -> Path:
-    """A working folder with a data set ``people`` and a run folder ``run`` of its own."""
+    """A working folder with a dataset ``people`` and a run folder ``run`` of its own."""
     shutil.copytree(base, tmp_path, dirs_exist_ok=True)
     return tmp_path
 

@@ -16,9 +16,9 @@ Found = dict[str, tuple[int, str]]
 
 # For each case: what, where, and the next step.
 EXPECTED = {
-    "A folder that is not there": ("No data set at nowhere", "Check the path"),
-    "A folder that is not a data set": ("empty is not a data set", "Expected one of", "docs/datasets.md"),
-    "Several data sets": ("sets holds several data sets: a, b", "Give the path of one"),
+    "A folder that is not there": ("No dataset at nowhere", "Check the path"),
+    "A folder that is not a dataset": ("empty is not a dataset", "Expected one of", "docs/datasets.md"),
+    "Several datasets": ("sets holds several datasets: a, b", "Give the path of one"),
     "An empty training split": ("training subset of blank is empty", "crosscam data doctor"),
     "An empty query": ("query of unasked is empty", "crosscam data holdout"),
     "No camera numbers in folders": ("own does not say which camera", "--camids"),
@@ -132,7 +132,7 @@ def test_the_doctor_finds_each_damaged_image(name: str, make_errors: ModuleType,
 def test_debug_shows_where(crosscam: Run) -> None:
     from crosscam.errors import DataError
 
-    with pytest.raises(DataError, match="No data set at nowhere"):
+    with pytest.raises(DataError, match="No dataset at nowhere"):
         crosscam("data doctor nowhere --debug")
 
 

@@ -95,7 +95,7 @@ def test_train_without_a_test_split_says_that_nothing_is_scored(crosscam: Run, p
     status, out, err = crosscam(f"train demo --data people --out new {tiny}")
     assert status == 0
     assert out == ""
-    assert "It is not scored: the data set has no query and gallery." in err
+    assert "It is not scored: the dataset has no query and gallery." in err
 
 
 def test_resume_goes_on(crosscam: Run, place: Path, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:

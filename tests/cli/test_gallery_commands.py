@@ -19,7 +19,7 @@ Run = Callable[[str], tuple[int, str, str]]
 
 @pytest.fixture
 def filled(crosscam: Run, place: Path) -> Path:
-    """A working folder with a gallery ``g`` of the drawn data set."""
+    """A working folder with a gallery ``g`` of the drawn dataset."""
     assert crosscam("gallery create g run")[0] == 0
     status, _, err = crosscam("gallery add g run people")
     assert status == 0, err
@@ -251,7 +251,7 @@ def test_another_model_is_refused(crosscam: Run, filled: Path, tiny: str) -> Non
 
 
 def named_table(place: Path, file: str, names: str, first: int = 0) -> list[str]:
-    """A table of pictures of the data set, one for each letter, which is its identity's name."""
+    """A table of pictures of the dataset, one for each letter, which is its identity's name."""
     pictures = sorted((place / "people" / "bounding_box_train").glob("*.jpg"))[first : first + len(names)]
     rows = [f"{picture},{name},1,gallery" for picture, name in zip(pictures, names, strict=True)]
     (place / file).write_text("\n".join(("path,pid,camid,split", *rows)) + "\n")

@@ -112,14 +112,14 @@ def test_killed_anywhere_it_ends_with_the_same_table(place: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("table1", "table1 needs a data set"),
+        ("table1", "table1 needs a dataset"),
         ("table1 --data people --rows gmp", "has no row 'gmp'. Known: svdnet"),
         ("table1 --data people --seeds 0", "--seeds 0: expected at least 1"),
-        ("transfer --data people", "transfer needs another data set"),
+        ("transfer --data people", "transfer needs another dataset"),
         ("transfer --data people --exam people --out empty", "holds no finished network"),
         ("collision --show", "--show means nothing for collision"),
         ("table2 --data people --exam people", "--exam means nothing for table2"),
-        ("table1 --data nowhere", "No data set at nowhere"),
+        ("table1 --data nowhere", "No dataset at nowhere"),
         (f"table3 --data people --rows gmp {TINY} --recipe-override train.epoch=1", "Did you mean train.epochs?"),
         ("table9", "table9"),
     ],

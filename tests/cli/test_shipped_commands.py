@@ -1,4 +1,4 @@
-"""The network that comes with the package, and several data sets as one, from the command line."""
+"""The network that comes with the package, and several datasets as one, from the command line."""
 
 from __future__ import annotations
 
@@ -120,12 +120,12 @@ def test_join(crosscam: Run, place: Path) -> None:
     assert crosscam("data holdout people cut.csv --distractors strangers --train-ids 2")[0] == 0
     assert sum(s.pid == 0 for s in read_dataset(place / "cut.csv").gallery) == added
     status, _, err = crosscam("gallery add g strangers --frames 2")
-    assert (status, "--frames is for data sets, and strangers is read as plain pictures" in err) == (2, True)
+    assert (status, "--frames is for datasets, and strangers is read as plain pictures" in err) == (2, True)
     status, _, err = crosscam("extract run strangers x.npz --kind market1501")
-    assert (status, "--kind is for data sets" in err) == (2, True)
+    assert (status, "--kind is for datasets" in err) == (2, True)
     status, _, err = crosscam("data join twice.csv people people")
     assert status == 2
-    assert "is in data sets 1 and 2" in err
+    assert "is in datasets 1 and 2" in err
     status, _, _ = crosscam("data join alone.csv people")
     assert status == 0
     assert len(read_dataset(place / "alone.csv").train) == len(one.train)

@@ -1,4 +1,4 @@
-"""Images of a data set: the same batches from memory and from disk, and clear words about what cannot be read."""
+"""Images of a dataset: the same batches from memory and from disk, and clear words about what cannot be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One experiment from start to end on a tiny data set."""
+"""One experiment from start to end on a tiny dataset."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_training_by_a_function_is_the_same_experiment(
         train(small_recipe(), rendered, tmp_path / "run", progress=False)
     with pytest.raises(RecipeError, match="No recipe 'dem'"):
         train("dem", rendered, tmp_path / "other", progress=False)
-    with pytest.raises(DataError, match="No data set at"):
+    with pytest.raises(DataError, match="No dataset at"):
         train("demo", tmp_path / "gone", tmp_path / "other", progress=False)
 
 

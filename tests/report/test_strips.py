@@ -21,7 +21,7 @@ def samples(name: str, pids, camids) -> tuple[Sample, ...]:
 
 @pytest.fixture
 def ranked():
-    """A data set with junk, distractors, same-camera images and tied distances, and its scores."""
+    """A dataset with junk, distractors, same-camera images and tied distances, and its scores."""
     rng = np.random.default_rng(5)
     query = samples("q", np.repeat(np.arange(1, 9), 2), np.tile([1, 2], 8))
     gallery = samples("g", rng.integers(-1, 9, 60), rng.integers(1, 4, 60))

@@ -33,7 +33,7 @@ SETTINGS = [
 
 
 def small_recipe(*settings: str) -> Recipe:
-    """About ten steps an epoch on the rendered data set."""
+    """About ten steps an epoch on the rendered dataset."""
     return with_settings(find_recipe("demo"), [*SETTINGS, *settings])
 
 

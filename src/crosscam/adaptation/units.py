@@ -60,7 +60,7 @@ class Units:
 
 
 def units_of(samples: Sequence[Sample], settings: Adapt) -> Units:
-    """The units of a data set's pictures; identities are not looked at. Settings tell what tracks and times do."""
+    """The units of a dataset's pictures; identities are not looked at. Settings tell what tracks and times do."""
     members: dict[tuple[int, str] | int, list[int]] = defaultdict(list)
     for place, sample in enumerate(samples):
         tracked = settings.tracks and sample.track is not None

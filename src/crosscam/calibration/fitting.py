@@ -44,11 +44,11 @@ Floats = NDArray[np.float64]
 
 
 def pictures_to_calibrate(dataset: ReidDataset, trained_on: str | None = None) -> tuple[tuple[Sample, ...], str]:
-    """The pictures of a data set that may calibrate, each once and without junk; and in words which they are.
+    """The pictures of a dataset that may calibrate, each once and without junk; and in words which they are.
 
     Args:
         dataset: its query and gallery; without them, all its pictures.
-        trained_on: fingerprint of the data set that the network was trained on, if known.
+        trained_on: fingerprint of the dataset that the network was trained on, if known.
     Raises:
         DataError: the network was trained on these very pictures, which would make it look better than it is.
     """

@@ -28,7 +28,7 @@ class Adapt:
     data: Path
     """Folder or table of pictures; cameras, tracks and times count, identities are not looked at."""
     labeled: Unset[Path] = None
-    """Data set whose query and gallery are scored before and after; nothing is learned from them."""
+    """Dataset whose query and gallery are scored before and after; nothing is learned from them."""
     out: Unset[Path] = None
     """Run folder to write; runs/NAME-adapted by default."""
     set: Settings = ()
@@ -45,7 +45,7 @@ class Adapt:
         dataset = self.reading.read_and_note(self.data, pictures=True)
         labeled = None
         if self.labeled is not None:
-            # The options of reading are the data's; a labeled data set elsewhere is recognized.
+            # The options of reading are the data's; a labeled dataset elsewhere is recognized.
             same = self.labeled.absolute() == self.data.absolute()
             labeled = (self.reading if same else Reading()).read(self.labeled)
         with bars(self.general.json) as progress:

@@ -30,7 +30,7 @@ from crosscam.system.text import parse_json
 from crosscam.training.provenance import load_trained_on, overlap
 
 SHOWN_CAMERA_PAIRS = 12
-# The protocol of data sets that can be tested as a whole.
+# The protocol of datasets that can be tested as a whole.
 EVERYBODY = "all"
 
 
@@ -105,7 +105,7 @@ class Calibrate:
             say(f"Written to {out}{f' and kept with {self.gallery}' if self.gallery else ''}.")
 
     def _more_pictures(self) -> str:
-        """The hint that a protocol with everybody tested is enough, where the data set has one; else nothing."""
+        """The hint that a protocol with everybody tested is enough, where the dataset has one; else nothing."""
         if self.reading.protocol is not None:
             return ""
         with suppress(CrosscamError):

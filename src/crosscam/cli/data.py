@@ -35,7 +35,7 @@ class Doctor:
     """
 
     path: Positional[Path]
-    """Folder or table of the data set, or a folder of pictures that nobody has labeled, perhaps one for each
+    """Folder or table of the dataset, or a folder of pictures that nobody has labeled, perhaps one for each
     camera."""
     reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)
@@ -62,7 +62,7 @@ class Render:
     out: Positional[Path]
     """Folder to write; empty or missing."""
     ids: Annotated[int | None, arg(help_behavior_hint="(default: 300; of a video 8)")] = None
-    """Identities; of a data set, a part of them is for testing."""
+    """Identities; of a dataset, a part of them is for testing."""
     cameras: Annotated[int | None, arg(help_behavior_hint="(default: 4; of a video 2)")] = None
     """Cameras."""
     images: Annotated[int | None, arg(help_behavior_hint="(default: 4)")] = None
@@ -161,7 +161,7 @@ class Holdout:
     """
 
     path: Positional[Path]
-    """Folder or table of the data set."""
+    """Folder or table of the dataset."""
     out: Positional[Path]
     """Table to write: .csv, .tsv or .parquet. It names the images where they lie; nothing is copied."""
     train_ids: Unset[int] = None
@@ -194,11 +194,11 @@ class Join:
     out: Positional[Path]
     """Table to write: .csv, .tsv or .parquet. It names the images where they lie; nothing is copied."""
     paths: Positional[tuple[Path, ...]]
-    """Folders or tables of the data sets."""
+    """Folders or tables of the datasets."""
     generalize: Unset[str] = None
     """Protocol of domain generalization: dimn, m3l, protocol-1, protocol-2 or protocol-3; see docs/datasets.md."""
     test: Unset[str] = None
-    """With --generalize: kind of the data set that is tested, such as market1501; the others train."""
+    """With --generalize: kind of the dataset that is tested, such as market1501; the others train."""
     reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)
 
@@ -225,12 +225,12 @@ class Join:
         for path, dataset in zip(self.paths, datasets, strict=True):
             kind = recognize(path, self.reading.kind)
             if kind is None or kind[0] in found:
-                raise ArgumentError(f"{path} is another {kind and kind[0]}. Give one data set of each kind.")
+                raise ArgumentError(f"{path} is another {kind and kind[0]}. Give one dataset of each kind.")
             found[kind[0]] = dataset
         return found
 
     def _read_all(self, reading: Reading) -> list[ReidDataset]:
-        """Each data set with those of the options that its kind has; ArgumentError for an option that none has."""
+        """Each dataset with those of the options that its kind has; ArgumentError for an option that none has."""
         names = ("protocol", "split", "camids", "boxes", "extract_to", "frames")
         options = [name for name in names if getattr(reading, name) is not None]
         if len(self.paths) == 1 or not options:
@@ -240,7 +240,7 @@ class Join:
         for name in options:
             takers = [str(path) for path, own in taken.items() if name in own]
             if taken and not takers:
-                raise ArgumentError(f"{name} means nothing for any of these data sets. Leave it out.")
+                raise ArgumentError(f"{name} means nothing for any of these datasets. Leave it out.")
             if len(takers) < len(self.paths):
                 say(f"note: --{name.replace('_', '-')} counts for {', '.join(takers)} alone.")
         datasets = []

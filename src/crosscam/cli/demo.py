@@ -178,7 +178,7 @@ class Demo:
         )
 
     def _people(self, out: Path) -> ReidDataset:
-        """The drawn data set; half a one, left by a kill, is drawn again."""
+        """The drawn dataset; half a one, left by a kill, is drawn again."""
         data = out / "people"
         if not data.exists():
             with folder_in_place(data) as part, bars(self.general.json) as progress:

@@ -44,7 +44,7 @@ class Evaluate:
     run_folder: Positional[Path]
     """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
     data: Path
-    """Folder or table of the data set."""
+    """Folder or table of the dataset."""
     rerank: bool = False
     """Also re-rank by k-reciprocal neighbors."""
     k1: int = K1
@@ -66,7 +66,7 @@ class Evaluate:
     set_distance: Unset[Literal["minimum", "mean"]] = None
     """Tracklets: also rank by the smallest, or by the mean, distance of their frames."""
     tracklets: bool = False
-    """Rank the tracks of a table in place of images, each by the mean of its descriptors; data sets of tracklets, such
+    """Rank the tracks of a table in place of images, each by the mean of its descriptors; datasets of tracklets, such
     as MARS, are ranked so without it."""
     no_flip: bool = False
     """Leave mirror images out: half the work for a somewhat lower score."""
@@ -117,7 +117,7 @@ class Evaluate:
             write_run_report(self.report, recipe, dataset, scores, self.run_folder, layout, overlap=shared)
 
     def _read(self) -> list[ReidDataset]:
-        """The data set, or each of its splits."""
+        """The dataset, or each of its splits."""
         if self.splits < 1:
             raise ArgumentError(f"--splits {self.splits}: expected at least 1.")
         if self.splits > 1 and (self.reading.split is not None or self.report):

@@ -33,13 +33,13 @@ class Export:
     out: Unset[Path] = None
     """File to write; RUN-FOLDER/model.onnx or model.xml by default, model-int8 with --int8."""
     int8: bool = False
-    """Convolutions in 8 bits, with ranges from pictures of --calibration or of the data set's training subset."""
+    """Convolutions in 8 bits, with ranges from pictures of --calibration or of the dataset's training subset."""
     batch: str = "dynamic"
     """Images that the file takes at once: a number, or dynamic for any."""
     no_flip: bool = False
     """Leave mirror images out: half the work for a somewhat worse descriptor."""
     data: Unset[Path] = None
-    """Data set on whose query and gallery the change of mAP is measured."""
+    """Dataset on whose query and gallery the change of mAP is measured."""
     calibration: Unset[Path] = None
     """Folder of pictures for --int8."""
     max_drop: float = MOST_LOST_MAP

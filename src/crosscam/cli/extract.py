@@ -45,9 +45,9 @@ class Extract:
     pictures: Positional[Path]
     """A picture; a folder, searched with all its folders; a .txt file with a path in each line; or a table."""
     out: Positional[Path]
-    """The .npz or .parquet file to write, or a new folder for a Parquet data set."""
+    """The .npz or .parquet file to write, or a new folder for a Parquet dataset."""
     dataset: bool = False
-    """PICTURES is a data set: all its subsets are described, with pid, camid, time and track."""
+    """PICTURES is a dataset: all its subsets are described, with pid, camid, time and track."""
     no_flip: bool = False
     """Leave mirror images out: half the work for a somewhat worse descriptor."""
     engine: Annotated[str, arg(help=_ENGINE_HELP)] = "auto"

@@ -59,11 +59,11 @@ class Add:
     gallery: Place
     """The gallery."""
     sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] PATH", help_behavior_hint="")]
-    """PATH is the folder or table of a data set; or a picture or a folder of pictures that nobody has labeled,
+    """PATH is the folder or table of a dataset; or a picture or a folder of pictures that nobody has labeled,
     perhaps a folder for each camera. RUN-FOLDER is the gallery's model, if it is not where it was when the gallery was
     made."""
     subset: Literal["train", "query", "gallery", "all"] = "gallery"
-    """Which subset of the data set."""
+    """Which subset of the dataset."""
     unlabelled: bool = False
     """Nobody knows who is on the pictures, whatever the folders are called."""
     no_thumbnails: bool = False
@@ -122,7 +122,7 @@ class Add:
         return self.reading.camera is not None or (rule is not None and rule.strip().lstrip("+-").isdecimal())
 
     def _samples(self, path: Path) -> tuple[ReidDataset | None, list[Sample]]:
-        """The pictures, and the data set that names who is on them."""
+        """The pictures, and the dataset that names who is on them."""
         if self.unlabelled or self.reading.is_unlabeled(path):
             return None, self._unlabelled(path)
         dataset = self.reading.read_and_note(path)
@@ -139,7 +139,7 @@ class Add:
 
     def _unlabelled(self, path: Path) -> list[Sample]:
         if self.subset != "gallery":
-            raise CrosscamError(f"{path} is not a data set, so it has no subset {self.subset}. Leave --subset out.")
+            raise CrosscamError(f"{path} is not a dataset, so it has no subset {self.subset}. Leave --subset out.")
         pictures = self.reading.read_unlabeled(path)
         tell_notes(pictures.notes)
         return list(pictures.gallery)

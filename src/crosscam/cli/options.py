@@ -48,10 +48,10 @@ class General:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How the data set is read, where its folder does not say it; see docs/datasets.md."""
+    """How the dataset is read, where its folder does not say it; see docs/datasets.md."""
 
     kind: Unset[str] = None
-    """Kind of the data set, if it is not recognized: market1501, cuhk03, table, folders, ..."""
+    """Kind of the dataset, if it is not recognized: market1501, cuhk03, table, folders, ..."""
     protocol: Unset[str] = None
     """Published protocol, where there are several."""
     split: Unset[int] = None
@@ -66,12 +66,12 @@ class Reading:
     extract_to: Unset[Path] = None
     """CUHK03's cuhk-03.mat: folder for its images; beside the file by default."""
     frames: Unset[int] = None
-    """Data sets of tracklets: read at most so many frames of each, evenly spread."""
+    """Datasets of tracklets: read at most so many frames of each, evenly spread."""
     distractors: Unset[Path] = None
     """Folder of images that are added to the gallery and match nobody, such as Market-1501's 500,000."""
 
     def read(self, path: Path, *, pictures: bool = False) -> ReidDataset:
-        """The data set at ``path``; with ``pictures``, pictures that nobody labeled will do: :meth:`is_unlabeled`."""
+        """The dataset at ``path``; with ``pictures``, pictures that nobody labeled will do: :meth:`is_unlabeled`."""
         if pictures and self.is_unlabeled(path):
             return self.read_unlabeled(path)
         if self.camera is not None and self.camids is not None:
@@ -114,7 +114,7 @@ class Reading:
         for name in (*names, "protocol", "split", "boxes", "extract_to", "frames", "distractors"):
             if getattr(self, name) is not None:
                 option = name.replace("_", "-")
-                raise ArgumentError(f"--{option} is for data sets, and {path} is read as plain pictures. Leave it out.")
+                raise ArgumentError(f"--{option} is for datasets, and {path} is read as plain pictures. Leave it out.")
 
     def read_unlabeled(self, path: Path) -> ReidDataset:
         """Pictures of which nothing says who is on them; with a hint where their folders might."""

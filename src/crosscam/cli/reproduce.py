@@ -54,15 +54,15 @@ class Reproduce:
     """Make one of the paper's tables or figures.
 
     A second call only fills gaps; the same command in several terminals shares the work. transfer scores the
-    networks of a study on another data set (--exam); collision draws people who share garments.
+    networks of a study on another dataset (--exam); collision draws people who share garments.
     """
 
     what: Positional[What]
     """Table or figure."""
     data: Unset[Path] = None
-    """Folder or table of the data set (not for collision)."""
+    """Folder or table of the dataset (not for collision)."""
     out: Unset[Path] = None
-    """Folder of the study; runs/study-DATASET by default. All tables and figures of one data set share it."""
+    """Folder of the study; runs/study-DATASET by default. All tables and figures of one dataset share it."""
     rows: Annotated[tuple[str, ...], arg(metavar="ROW ...", help_behavior_hint="(all by default)")] = ()
     """Train only these rows; the table shows all that is there."""
     seeds: int = 1
@@ -77,7 +77,7 @@ class Reproduce:
     show: bool = False
     """Train nothing; print what is there."""
     exam: Unset[Path] = None
-    """transfer: the other data set."""
+    """transfer: the other dataset."""
     ids: int = 360
     """collision: people at each dial; a third of them is tested."""
     reading: Reading = field(default_factory=Reading)
@@ -92,7 +92,7 @@ class Reproduce:
             self._run_collision()
             return
         if self.data is None:
-            raise DataError(f"{self.what} needs a data set. Give its folder or table with --data.")
+            raise DataError(f"{self.what} needs a dataset. Give its folder or table with --data.")
         dataset = self.reading.read_and_note(self.data)
         out = self.out or Path("runs") / f"study-{dataset.name}"
         study = Study(out, dataset, self._budget())
@@ -139,7 +139,7 @@ class Reproduce:
 
     def _run_transfer(self, study: Study) -> None:
         if self.exam is None:
-            raise DataError("transfer needs another data set. Give its folder or table with --exam.")
+            raise DataError("transfer needs another dataset. Give its folder or table with --exam.")
         exam = read_exam(self.exam)
         rows = self._rows(tuple(ROWS))
         trained = [row for row in rows if study.results(row.name)]

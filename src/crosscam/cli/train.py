@@ -29,7 +29,7 @@ class Train:
     recipe: Positional[str]
     """Name of the recipe, as 'crosscam recipes' lists them."""
     data: Path
-    """Folder or table of the data set."""
+    """Folder or table of the dataset."""
     out: Unset[Path] = None
     """Run folder; runs/RECIPE by default."""
     set: Settings = ()
@@ -48,7 +48,7 @@ class Train:
         if not is_first_process():
             return
         if not scores:
-            say(f"The network is in {out}. It is not scored: the data set has no query and gallery.")
+            say(f"The network is in {out}. It is not scored: the dataset has no query and gallery.")
         elif not self.general.json:
             say(f"The network and {REPORT} are in {out}.")
 

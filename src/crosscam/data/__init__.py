@@ -1,4 +1,4 @@
-"""Data sets: people, cameras and files; reading, checking, splitting and drawing them."""
+"""Datasets: people, cameras and files; reading, checking, splitting and drawing them."""
 
 from __future__ import annotations
 

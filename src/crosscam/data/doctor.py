@@ -1,4 +1,4 @@
-"""Examine a data set: what it is, how it compares with the published counts, and what is wrong with it."""
+"""Examine a dataset: what it is, how it compares with the published counts, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class SubsetCounts:
 
 @dataclass(frozen=True)
 class Examination:
-    """What :func:`examine_dataset` found; ``kind`` is the data set's name."""
+    """What :func:`examine_dataset` found; ``kind`` is the dataset's name."""
 
     kind: str
     root: Path
@@ -137,7 +137,7 @@ class Examination:
 
 
 def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -> Examination:
-    """Decode every image of a data set, and report.
+    """Decode every image of a dataset, and report.
 
     Args:
         dataset: what :func:`crosscam.data.datasets.readers.read_dataset` gave.
@@ -181,7 +181,7 @@ def _of_pictures(dataset: ReidDataset, opened: _Opened) -> tuple[Finding, ...]:
 def table_rows(examination: Examination) -> list[tuple[str, ...]]:
     """Header and rows of ``subset | # ids | # images | # cameras``, published counts in brackets.
 
-    Data sets of tracklets have a further column with their number.
+    Datasets of tracklets have a further column with their number.
     """
     tracklets = any(row.found.tracklets is not None for row in examination.subsets)
     header = ("subset", "# ids", "# images", "# cameras", *(("# tracklets",) if tracklets else ()))
@@ -241,7 +241,7 @@ def _count(name: str, samples: tuple[Sample, ...], official: Counts | None, trac
 
 @dataclass(frozen=True)
 class _Opened:
-    """The files of a data set by path: digest of their bytes, faults, and height and width in pixels."""
+    """The files of a dataset by path: digest of their bytes, faults, and height and width in pixels."""
 
     digests: dict[Path, bytes]
     faults: dict[Path, str]
@@ -280,5 +280,5 @@ def _other_counts(rows: tuple[SubsetCounts, ...]) -> list[Finding]:
     if not other:
         return []
     what = f"Other counts than published in: {', '.join(other)}."
-    cure = "Unpack it again, unless it is a part or another data set in this layout."
+    cure = "Unpack it again, unless it is a part or another dataset in this layout."
     return [Finding("other_counts", "info", len(other), what, (), cure)]

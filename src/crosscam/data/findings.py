@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: one function for each trouble, with its cure."""
+"""What can be wrong with a dataset: one function for each trouble, with its cure."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ _DUPLICATES: dict[str, tuple[Severity, str, str]] = {
 def duplicates(dataset: ReidDataset, digests: dict[Path, bytes]) -> list[Finding]:
     """Groups of images with the same bytes, sorted by the worst that is true of each group.
 
-    A query's tracklet may stand in the gallery too, by its data set's protocol; its files count once.
+    A query's tracklet may stand in the gallery too, by its dataset's protocol; its files count once.
     """
     groups: dict[bytes, list[tuple[str, Sample]]] = defaultdict(list)
     asked = {s.path for s in dataset.query}

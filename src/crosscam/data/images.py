@@ -96,7 +96,7 @@ def decode_image(
 
 def _no_file(path: Path) -> str:
     if not path.exists():
-        return f"No image at {path}. Check the path, or whether the data set is unpacked completely."
+        return f"No image at {path}. Check the path, or whether the dataset is unpacked completely."
     return f"{path} is {'a folder' if path.is_dir() else 'a device or a pipe'}. Expected an image file."
 
 

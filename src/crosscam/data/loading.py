@@ -1,4 +1,4 @@
-"""Images of a data set as uint8 batches: decoded once into memory when they fit, else streamed from disk; and embedded.
+"""Images of a dataset as uint8 batches: decoded once into memory when they fit, else streamed from disk; and embedded.
 
 What cannot be read stops the reading, with the number of bad files and the first of them: nothing is left out silently.
 """
@@ -29,7 +29,7 @@ MEMORY_SHARE = 0.5
 # Items that are read one after another: threads would take longer to start than this, and a tracker asks for few people
 # at every frame.
 FEW = 8
-DOCTOR_HINT = "'crosscam data doctor' lists all that a data set has."
+DOCTOR_HINT = "'crosscam data doctor' lists all that a dataset has."
 
 
 S = TypeVar("S")
@@ -224,7 +224,7 @@ def open_images(
     rows: slice = slice(None),
     resize: Resize = "bilinear",
 ) -> Images:
-    """Images of a data set, in memory if they fit.
+    """Images of a dataset, in memory if they fit.
 
     Files that all have one size not above the wanted one are kept at that size (Market-1501: 128 x 64) and enlarged
     later on the device, where it costs less; all others are resized here. A stream decides batch by batch.

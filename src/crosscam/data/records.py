@@ -1,4 +1,4 @@
-"""What a re-identification data set is: images with an identity and a camera, in three subsets.
+"""What a re-identification dataset is: images with an identity and a camera, in three subsets.
 
 The frames of one person at one camera may be a tracklet, which is ranked as one.
 """
@@ -32,8 +32,8 @@ class Sample:
         path: the image file.
         pid: identity; -1 is junk (ignored by ranking), 0 a distractor (matches no query).
         camid: camera.
-        time: seconds, from any fixed origin; None where the data set has no times.
-        track: name of the tracklet; None where the data set has none.
+        time: seconds, from any fixed origin; None where the dataset has no times.
+        track: name of the tracklet; None where the dataset has none.
         camera: name of the camera; None where it has a number only.
     """
 
@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class ReidDataset:
-    """A data set as every part of crosscam reads it.
+    """A dataset as every part of crosscam reads it.
 
     Samples stand in sorted order, so that labels and batches are the same in every process.
 
@@ -137,7 +137,7 @@ RANKED_BY_TRACKLETS = "Tracklets are ranked"
 
 
 def by_tracklets(dataset: ReidDataset) -> ReidDataset:
-    """The same data set with its tracklets ranked in place of its images, and a note on it.
+    """The same dataset with its tracklets ranked in place of its images, and a note on it.
 
     Raises:
         DataError: no query or gallery image belongs to a track.
@@ -155,7 +155,7 @@ def by_tracklets(dataset: ReidDataset) -> ReidDataset:
 
 
 def ranked(dataset: ReidDataset) -> ReidDataset:
-    """The data set with one query or gallery sample for each row that is ranked: of a tracklet, its first frame."""
+    """The dataset with one query or gallery sample for each row that is ranked: of a tracklet, its first frame."""
     if not dataset.tracklets:
         return dataset
     query, gallery = (tuple(s[p[0]] for p in _places(s)) for s in (dataset.query, dataset.gallery))

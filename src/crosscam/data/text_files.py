@@ -96,7 +96,7 @@ def refuse_names(names: Iterable[str | Path], what: str, instead: str) -> None:
 
 # Of other alphabets, spreadsheets take the wide forms for the same signs.
 # Texts in tables that people open with a spreadsheet, which runs what looks like a formula. For exports and reports;
-# tables of data sets are read by programs, and keep their cells as they are.
+# tables of datasets are read by programs, and keep their cells as they are.
 _SIGNS = "=+\\-@\uff1d\uff0b\uff0d\uff20"
 _FORMULA = re.compile(rf"[\s\x00-\x1f\u200b-\u200f\ufeff\"']*[{_SIGNS};|%\t\r\n]")
 # Where the system's separator is a semicolon or a tab, a cell ends there, and the next one begins.

@@ -26,7 +26,7 @@ def natural_key(text: str) -> NaturalKey:
 
 
 def path_key(path: Path) -> NaturalKey:
-    """The order in which all samples of a data set stand: natural, by path."""
+    """The order in which all samples of a dataset stand: natural, by path."""
     return natural_key(path.as_posix())
 
 

@@ -1,4 +1,4 @@
-"""One scoring for each random split of a data set; every image is described once."""
+"""One scoring for each random split of a dataset; every image is described once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crosscam.experiments.scoring import AfterSearch, Scored, TestImages
 
 
 def all_splits(datasets: Sequence[ReidDataset]) -> ReidDataset:
-    """One data set with the queries of all splits and their gallery images, each once; DataError if all are one."""
+    """One dataset with the queries of all splits and their gallery images, each once; DataError if all are one."""
     if len(datasets) > 1 and len({d.fingerprint() for d in datasets}) == 1:
         raise DataError(f"All {len(datasets)} splits of {datasets[0].root} are the same. Leave --splits out.")
     query, gallery = (

@@ -279,9 +279,9 @@ def keep_cameras_apart(gallery: Gallery, samples: Sequence[Sample]) -> None:
 def keep_people_apart(gallery: Gallery, dataset: ReidDataset, samples: Sequence[Sample]) -> None:
     """Refuse pictures whose identity has the number of somebody else in the gallery, as far as that can be told.
 
-    Whole numbers of two data sets are taken as they are: they name the same people. Names have no number of their own:
-    each data set numbers them from 1. So where either side's identities were numbered by crosscam, a number may come
-    again only for the pictures of this data set that the gallery has already. The gallery keeps no names for that,
+    Whole numbers of two datasets are taken as they are: they name the same people. Names have no number of their own:
+    each dataset numbers them from 1. So where either side's identities were numbered by crosscam, a number may come
+    again only for the pictures of this dataset that the gallery has already. The gallery keeps no names for that,
     which ``forget`` would have to find.
 
     Args:

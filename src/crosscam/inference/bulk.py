@@ -65,7 +65,7 @@ class Summary:
 
 
 def entries_of(dataset: ReidDataset) -> list[Entry]:
-    """All images of a data set: training, query, gallery."""
+    """All images of a dataset: training, query, gallery."""
     return [
         Entry(s.path, None if dataset.name == UNNAMED else s.pid, s.camid, s.time, s.track, s.camera)
         for samples in dataset.subsets.values()
@@ -151,7 +151,7 @@ def describe_stream(
 
     Args:
         entries: the pictures with what is known of them.
-        out: .npz, .parquet, or a new folder for a Parquet data set of one file for each part.
+        out: .npz, .parquet, or a new folder for a Parquet dataset of one file for each part.
         fingerprint: of the model; it is saved with the descriptors.
         run: describes parts, in any order: here (:func:`run_here`) or on other machines.
         part_size: pictures of a part; a kill loses at most the parts in work.

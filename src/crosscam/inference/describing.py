@@ -1,4 +1,4 @@
-"""Descriptors of a data set's images by the network itself, and networks that only describe."""
+"""Descriptors of a dataset's images by the network itself, and networks that only describe."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def check_name(out: Path) -> None:
     if out.suffix not in (".npz", ".parquet", "") or out.is_dir():
         raise DataError(
             f"{out} cannot be written. Expected the name of a file that ends in .npz or .parquet, or of a new folder "
-            "for a Parquet data set."
+            "for a Parquet dataset."
         )
     if is_folder and out.exists():
         raise DataError(f"{out} exists and is a file. Give the name of a new folder, or of an .npz or .parquet file.")

@@ -56,7 +56,7 @@ def export_model(
         int8: round convolutions to 8 bits.
         batch: images that the file takes at once; None for any number.
         dataset: pictures to compare on: the change of mAP is measured on its query and gallery.
-        int8_images: pictures that int8 ranges are taken from; by default some of the data set's training subset.
+        int8_images: pictures that int8 ranges are taken from; by default some of the dataset's training subset.
         most_lost: mAP that int8 may cost, as a fraction.
         compared: called with what was measured before anything is refused or written, so that it can be shown.
         calibration: the old name of ``int8_images``.
@@ -65,7 +65,7 @@ def export_model(
     Raises:
         EngineError: the file does not give what the network gives, a package is missing, or the network cannot be
             written; nothing is written then.
-        DataError: int8 without pictures, or a data set whose pictures cannot be read.
+        DataError: int8 without pictures, or a dataset whose pictures cannot be read.
         BusyError: another process writes the file.
         ValueError: a file of another ending.
     """
@@ -121,7 +121,7 @@ def _int8_images(dataset: ReidDataset | None, given: Sequence[Picture] | None) -
     found: Sequence[Picture] = given if given is not None else [s.path for s in dataset.train] if dataset else []
     if not found:
         raise DataError(
-            "int8 takes its ranges from pictures, and there are none. Give a data set with a training subset (--data), "
+            "int8 takes its ranges from pictures, and there are none. Give a dataset with a training subset (--data), "
             "or a folder of pictures (--calibration)."
         )
     step = max(1, len(found) // INT8_IMAGES)
@@ -129,7 +129,7 @@ def _int8_images(dataset: ReidDataset | None, given: Sequence[Picture] | None) -
 
 
 def _checks(extractor: Extractor, engine: Engine, dataset: ReidDataset | None) -> dict[str, Any]:
-    """How a file compares with the network: cosines, neighbors and, with a data set, mAP."""
+    """How a file compares with the network: cosines, neighbors and, with a dataset, mAP."""
     reference = open_engine("torch", Network(extractor.model, extractor.card))
     if dataset is None or not (dataset.query and dataset.gallery):
         pixels = drawn_noise(CHECKED_PICTURES, extractor.card.size)

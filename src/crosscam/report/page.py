@@ -39,7 +39,7 @@ class ScoreRow:
         name: what was scored, for example ``"trained"``.
         flip: whether descriptors are the mean over the image and its mirror image.
         reranking: the re-ranking and its parameters in words, or None.
-        data_fingerprint: of the data set that was ranked.
+        data_fingerprint: of the dataset that was ranked.
     """
 
     name: str

@@ -90,7 +90,7 @@ def rank_strips(
         num_hardest, num_easiest: most strips of either kind.
         top: images in a strip.
     Raises:
-        ValueError: arrays that do not fit the data set, or a negative count.
+        ValueError: arrays that do not fit the dataset, or a negative count.
     """
     num_query, num_gallery = len(dataset.query), len(dataset.gallery)
     _check_shape("distances", distances, (num_query, num_gallery))
@@ -161,9 +161,9 @@ def distinct_first(order: Iterable[int], pids: NDArray[np.int64], count: int, ta
 
 def _check_shape(name: str, array: NDArray[np.floating], shape: tuple[int, ...]) -> None:
     if array.shape != shape:
-        raise ArgumentError(f"{name} must have shape {shape} for this data set, found {array.shape}.")
+        raise ArgumentError(f"{name} must have shape {shape} for this dataset, found {array.shape}.")
 
 
 def _check_rows(name: str, array: NDArray[np.floating], rows: int) -> None:
     if array.ndim != 2 or len(array) != rows:
-        raise ArgumentError(f"{name} must be ({rows}, D) for this data set, found shape {array.shape}.")
+        raise ArgumentError(f"{name} must be ({rows}, D) for this dataset, found shape {array.shape}.")

@@ -39,7 +39,7 @@ PID_STEP = 100_000
 
 @dataclass(frozen=True)
 class Collision:
-    """What is drawn and trained: identities of each data set, a third for testing; draws at each dial; the budget."""
+    """What is drawn and trained: identities of each dataset, a third for testing; draws at each dial; the budget."""
 
     ids: int
     draws: int
@@ -61,7 +61,7 @@ def fill(
 
 
 def _people(place: Path, plan: Collision, dial: float, draw: int) -> Path:
-    """The drawn data set; half a one, left by a kill, is drawn again."""
+    """The drawn dataset; half a one, left by a kill, is drawn again."""
     data = place / "people"
     make_folder(place)
     # Another process of the same study draws the same people: they are waited for.

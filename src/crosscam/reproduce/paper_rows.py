@@ -52,7 +52,7 @@ class Row:
         name: of the row and its folder; rows of one name stand in both tables and are trained once.
         label: as the table prints it.
         recipe, dim: at the paper's size; length of the descriptor as the table prints it.
-        published: the paper's scores by data set; empty for a row that the paper does not have.
+        published: the paper's scores by dataset; empty for a row that the paper does not have.
         marks: further columns, by their heads.
     """
 

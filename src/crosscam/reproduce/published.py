@@ -20,7 +20,7 @@ class Published:
     rank1: float
 
 
-# The columns of Tables 1 and 2; the names are those of crosscam's data sets.
+# The columns of Tables 1 and 2; the names are those of crosscam's datasets.
 MARKET, LABELED, DETECTED, DUKE = "market1501", "cuhk03-labeled", "cuhk03-detected", "dukemtmc-reid"
 COLUMNS = (MARKET, LABELED, DETECTED, DUKE)
 Scores = Mapping[str, Published]
@@ -46,12 +46,12 @@ TABLE1: dict[str, Scores] = {
 
 
 def published_column(data: str) -> str:
-    """The column of the paper that a data set's scores stand beside; Market-1501's for data that it does not have."""
+    """The column of the paper that a dataset's scores stand beside; Market-1501's for data that it does not have."""
     return data if data in COLUMNS else MARKET
 
 
 def beside(dataset: ReidDataset) -> str | None:
-    """One sentence with the published scores on a data set, if its test split is whole; None otherwise."""
+    """One sentence with the published scores on a dataset, if its test split is whole; None otherwise."""
     official = OFFICIAL.get(dataset.name)
     column = {name: scores[dataset.name] for name, scores in TABLE1.items() if dataset.name in scores}
     if official is None or not column:

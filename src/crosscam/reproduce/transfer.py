@@ -1,4 +1,4 @@
-"""Networks of a study on people and cameras of another data set, which they never saw.
+"""Networks of a study on people and cameras of another dataset, which they never saw.
 
 VIPeR is scored in both of its ways: all 632 identities at once, and the mean over its ten random halves of 316.
 """
@@ -80,7 +80,7 @@ def _scores(result: RankingResult) -> dict[str, float]:
 
 
 def transfer_table(study: Study, rows: Sequence[Row], exam: dict[str, list[ReidDataset]]) -> Table:
-    """One line a row: its scores on the other data set, mean over the seeds."""
+    """One line a row: its scores on the other dataset, mean over the seeds."""
     whole = exam[ALL][0]
     heads = ["row", "mAP", "rank-1", "rank-1, 95 % interval", "rank-5", "rank-10"]
     heads += [f"mAP, {HALVES} halves", f"rank-1, {HALVES} halves"] if HALF in exam else []

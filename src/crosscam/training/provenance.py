@@ -242,7 +242,7 @@ def _readable_digests(paths: Sequence[Path]) -> Digests:
     digests = digests_of(paths)
     lost = np.flatnonzero(digests == _UNREADABLE)
     if len(lost):
-        raise DataError(f"{paths[lost[0]]} cannot be read. 'crosscam data doctor' lists all that a data set has.")
+        raise DataError(f"{paths[lost[0]]} cannot be read. 'crosscam data doctor' lists all that a dataset has.")
     return digests
 
 
@@ -268,9 +268,9 @@ def load_trained_on(folder: Path) -> Digests | None:
 
 
 def overlap(known: Digests | None, dataset: ReidDataset, progress: Progress | None = None) -> Overlap:
-    """Which tested people of a data set a network was trained on.
+    """Which tested people of a dataset a network was trained on.
 
-    A person whose other images are in the data set's training subset is recognized by these, too.
+    A person whose other images are in the dataset's training subset is recognized by these, too.
 
     Args:
         known: from :func:`load_trained_on`.

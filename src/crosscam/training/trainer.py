@@ -50,7 +50,7 @@ def train(
     evaluate: Evaluate | None = None,
     listeners: Listeners | None = None,
 ) -> nn.Module:
-    """Train a recipe on a data set's training images; the result is on the disk and returned.
+    """Train a recipe on a dataset's training images; the result is on the disk and returned.
 
     Args:
         recipe: the experiment.

@@ -1,4 +1,4 @@
-"""Which camera took a picture, and data sets by camera."""
+"""Which camera took a picture, and datasets by camera."""
 
 from __future__ import annotations
 

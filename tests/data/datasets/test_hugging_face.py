@@ -45,7 +45,7 @@ def rows_of(columns: Mapping[str, list[Any]]) -> Rows:
 
 
 def told(dataset: ReidDataset) -> dict[str, list[tuple[object, ...]]]:
-    """All that a data set says, with the images' bytes in place of their paths."""
+    """All that a dataset says, with the images' bytes in place of their paths."""
     return {
         name: sorted((s.path.read_bytes(), s.pid, s.camid, s.time, s.track, s.camera) for s in subset)
         for name, subset in dataset.subsets.items()

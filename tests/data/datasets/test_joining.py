@@ -72,9 +72,9 @@ def test_a_joined_table_reads_back(tmp_path: Path) -> None:
 
 def test_what_cannot_be_joined_is_refused() -> None:
     first = made("first", (3, 7))
-    with pytest.raises(DataError, match="at least two data sets, found 1"):
+    with pytest.raises(DataError, match="at least two datasets, found 1"):
         join([first])
-    with pytest.raises(DataError, match=r"3_1\.jpg is in data sets 1 and 2"):
+    with pytest.raises(DataError, match=r"3_1\.jpg is in datasets 1 and 2"):
         join([first, first])
     with pytest.raises(DataError, match="different protocols"):
         join([first, replace(made("second", (1, 2)), protocol="cuhk03")])

@@ -110,20 +110,20 @@ def test_fingerprint_of_a_copy(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"No data set at .*none"):
+    with pytest.raises(DataError, match=r"No dataset at .*none"):
         read_dataset(tmp_path / "none")
-    with pytest.raises(DataError, match="not a data set that crosscam knows"):
+    with pytest.raises(DataError, match="not a dataset that crosscam knows"):
         read_dataset(tmp_path)
     touch(tmp_path, "notes.txt")
-    with pytest.raises(DataError, match="not a data set that crosscam knows"):
+    with pytest.raises(DataError, match="not a dataset that crosscam knows"):
         read_dataset(tmp_path / "notes.txt")
-    with pytest.raises(ValueError, match="Unknown kind of data set 'market'"):
+    with pytest.raises(ValueError, match="Unknown kind of dataset 'market'"):
         read_dataset(tmp_path, kind="market")
     touch(tmp_path / "a", *MARKET)
     with pytest.raises(DataError, match="Expected viper"):
         read_dataset(tmp_path, kind="viper")
     touch(tmp_path / "b", *LAYOUTS["viper"])
-    with pytest.raises(DataError, match="several data sets: a, b"):
+    with pytest.raises(DataError, match="several datasets: a, b"):
         read_dataset(tmp_path)
     assert read_dataset(tmp_path, kind="viper").name == "viper"
 

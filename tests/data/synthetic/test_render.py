@@ -15,7 +15,7 @@ from crosscam.errors import DataError, StorageError
 
 
 def render(out: Path, **changes: float | int | None) -> RenderSummary:
-    """Render a small data set; the named arguments differ from the usual ones."""
+    """Render a small dataset; the named arguments differ from the usual ones."""
     arguments = {"ids": 10, "cameras": 3, "images": 3, "collide": 0.5, "seed": 4, "processes": 1} | changes
     return render_dataset(out, **arguments)  # type: ignore[arg-type]
 

@@ -1,1 +1,1 @@
-"""Readers of data sets, one file each, and own data as tables and folders."""
+"""Readers of datasets, one file each, and own data as tables and folders."""

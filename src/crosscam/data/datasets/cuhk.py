@@ -113,7 +113,7 @@ def is_cuhk_sysu(root: Path) -> bool:
 def read_cuhk_sysu(root: Path) -> ReidDataset:
     """Read the people of CUHK-SYSU (Xiao et al., CVPR 2017), cut out as fast-reid's users share them.
 
-    The data set tells no cameras, so all images are camera 1's, and nothing is tested.
+    The dataset tells no cameras, so all images are camera 1's, and nothing is tested.
 
     Args:
         root: the folder of ``cropped_images``.

@@ -1,4 +1,4 @@
-"""The literature's protocols of domain generalization: train on several data sets, test on one that none of them is."""
+"""The literature's protocols of domain generalization: train on several datasets, test on one that none of them is."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Generalization:
 
     Attributes:
         paper: who published it.
-        kinds: data sets that train, as the readers name them; without the tested one, where it is among them.
-        tested: data sets of which one is tested; several in turn.
+        kinds: datasets that train, as the readers name them; without the tested one, where it is among them.
+        tested: datasets of which one is tested; several in turn.
         whole: whether query and gallery of the sources train too.
     """
 
@@ -42,15 +42,15 @@ PROTOCOLS: dict[str, Generalization] = {
 
 
 def generalize(name: str, test: str, datasets: Mapping[str, ReidDataset]) -> ReidDataset:
-    """The training and the test of a protocol as one data set; its identities and cameras are numbered anew.
+    """The training and the test of a protocol as one dataset; its identities and cameras are numbered anew.
 
     Args:
         name: of the protocol.
-        test: kind of the tested data set.
+        test: kind of the tested dataset.
         datasets: by their kinds; all that the protocol names, the tested one among them.
     Raises:
-        ArgumentError: no such protocol, or one that does not test this data set.
-        DataError: data sets that are missing, or that the protocol does not name.
+        ArgumentError: no such protocol, or one that does not test this dataset.
+        DataError: datasets that are missing, or that the protocol does not name.
     """
     protocol = _protocol(name, test)
     sources = [kind for kind in protocol.kinds if kind != test]
@@ -75,9 +75,9 @@ def _protocol(name: str, test: str) -> Generalization:
 
 
 def _source(dataset: ReidDataset, whole: bool) -> ReidDataset:
-    """What trains of a data set, in the ranking protocol that all have; single-shot tests do not matter here."""
+    """What trains of a dataset, in the ranking protocol that all have; single-shot tests do not matter here."""
     tested: Sequence[Sample] = (*dataset.query, *dataset.gallery) if whole else ()
     train = dict.fromkeys((*dataset.train, *(s for s in tested if s.pid > DISTRACTOR_PID)))
     if not train:
-        raise DataError(f"{dataset.root} has no training images. Leave it out, or give the whole data set.")
+        raise DataError(f"{dataset.root} has no training images. Leave it out, or give the whole dataset.")
     return replace(dataset, train=tuple(train), query=(), gallery=(), protocol="market1501")

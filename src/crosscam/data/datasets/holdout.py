@@ -44,7 +44,7 @@ def holdout(
     """Cut query and gallery out of the training identities.
 
     The identities are sorted by number, or shuffled by ``seed``; the first ones stay for training, the rest
-    are tested. The data set's own query and gallery are dropped, with a note.
+    are tested. The dataset's own query and gallery are dropped, with a note.
 
     Args:
         dataset: only its ``train`` is used.
@@ -91,7 +91,7 @@ def holdout(
         notes.append("The hold-out ranks images; 'crosscam evaluate --tracklets' ranks its tracks.")
     if dataset.query or dataset.gallery:
         notes.append(
-            f"The data set's own {len(dataset.query):,} query and {len(dataset.gallery):,} gallery images are not used."
+            f"The dataset's own {len(dataset.query):,} query and {len(dataset.gallery):,} gallery images are not used."
         )
     told = [note for note in dataset.notes if not note.startswith(RANKED_BY_TRACKLETS)]
     return replace(cut, notes=(*told, *notes, *_unmatched_note(cut)))
@@ -110,7 +110,7 @@ def two_camera_dataset(
     """Test random identities across two cameras: camera 1 asks, camera 2 answers; the others train.
 
     Args:
-        name: of the data set.
+        name: of the dataset.
         root: its folder.
         samples: all images, cameras 1 and 2.
         num_test_ids: how many identities are tested; all of them leave nothing to train.

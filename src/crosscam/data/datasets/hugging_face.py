@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face's library ``datasets``: out as a ``DatasetDict``, in as image files and a table."""
+"""Datasets of Hugging Face's library ``datasets``: out as a ``DatasetDict``, in as image files and a table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def to_hugging_face(dataset: ReidDataset) -> Any:
     """A ``datasets.DatasetDict`` of the images, split into train, query and gallery as far as these hold any.
 
     Columns: ``image`` (an ``Image`` feature), ``pid``, ``camid``, ``time``, ``track`` and ``camera`` where some image
-    has one, ``protocol`` where it is not the usual one, and ``path``, which counts from the data set's folder. Images
+    has one, ``protocol`` where it is not the usual one, and ``path``, which counts from the dataset's folder. Images
     stay where they are until the result is saved: ``save_to_disk`` and ``push_to_hub`` copy their bytes unchanged.
 
     Raises:
@@ -83,7 +83,7 @@ def columns_of(dataset: ReidDataset) -> dict[str, dict[str, list[Any]]]:
 def from_hugging_face(source: Any, folder: Path | str, *, camids: CamidRule = None) -> ReidDataset:
     """Write the images of a Hugging Face dataset to a folder, with a table, and read it.
 
-    ``folder/images.csv`` is from then on a data set for every command. The images' bytes are written unchanged, by
+    ``folder/images.csv`` is from then on a dataset for every command. The images' bytes are written unchanged, by
     their ``path`` where it is a relative one, else as ``SPLIT/000000.jpg`` in the order of the rows.
 
     Args:

@@ -1,4 +1,4 @@
-"""Market-1501, and every data set that copies its layout.
+"""Market-1501, and every dataset that copies its layout.
 
 ``bounding_box_train``, ``query`` and ``bounding_box_test`` hold images such as ``0002_c1s1_000451_03.jpg``:
 identity, camera, then anything. Identity -1 is junk, 0 a distractor. Below it what other readers take as well.
@@ -173,7 +173,7 @@ def read_matlab(path: Path, name: str, what: str | None = None) -> NDArray[np.ge
     """
     matlab = needed("scipy.io", f"Reading {path} needs scipy: pip install 'crosscam[data]'.")
     if not path.is_file():
-        raise DataError(f"No {path}. Unpack the data set again; see docs/datasets.md.")
+        raise DataError(f"No {path}. Unpack the dataset again; see docs/datasets.md.")
     try:
         found: NDArray[np.generic] = np.asarray(matlab.loadmat(path)[name])
     except Exception as error:  # scipy raises classes of its own

@@ -1,4 +1,4 @@
-"""Recognize a data set on disk and read it; several data sets as one."""
+"""Recognize a dataset on disk and read it; several datasets as one."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ from crosscam.system.text import did_you_mean
 
 @dataclass(frozen=True)
 class Reader:
-    """One kind of data set.
+    """One kind of dataset.
 
     Attributes:
         recognizes: whether a folder or file is of this kind.
@@ -111,13 +111,13 @@ _LAST = ("folders", "cameras", "pictures")
 
 
 def recognize(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
-    """Kind of a data set and the folder or file it stands in: ``path`` itself or one folder below.
+    """Kind of a dataset and the folder or file it stands in: ``path`` itself or one folder below.
 
     Args:
         path: a folder or file.
         kind: the only kind to look for; None looks for all.
     Raises:
-        DataError: several data sets stand below ``path``.
+        DataError: several datasets stand below ``path``.
     """
     layouts = [name for name in READERS if name not in _LAST] if kind is None else [kind]
     found = _first_fit(path, layouts)
@@ -127,7 +127,7 @@ def recognize(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
     below = [(found, child) for child in children if (found := _first_fit(child, layouts)) is not None]
     if len(below) > 1:
         names = ", ".join(child.name for _, child in below)
-        raise DataError(f"{path} holds several data sets: {names}. Give the path of one, or --kind pictures.")
+        raise DataError(f"{path} holds several datasets: {names}. Give the path of one, or --kind pictures.")
     if below:
         return below[0]
     last = _first_fit(path, ("folders", "cameras")) if kind is None else None
@@ -150,18 +150,18 @@ def read_dataset(
     frames: int | None = None,
     distractors: Path | None = None,
 ) -> ReidDataset:
-    """Read a data set, whatever it is.
+    """Read a dataset, whatever it is.
 
     Args:
         path: the unpacked folder, its parent, or a table.
         kind: one of ``READERS``; None recognizes it.
-        split: which of the random or numbered splits, for data sets that have several; the first by default.
-        protocol: which of the published protocols, for data sets that have several.
+        split: which of the random or numbered splits, for datasets that have several; the first by default.
+        protocol: which of the published protocols, for datasets that have several.
         camids: the camera, for own data that does not say it: a number for all images, or a regular
             expression with one group over the file name.
         boxes: ``"labeled"`` or ``"detected"``, for CUHK03.
         extract_to: folder for the images of CUHK03's raw file; beside it by default.
-        frames: at most so many frames of each tracklet, evenly spread, for data sets of tracklets; all by default.
+        frames: at most so many frames of each tracklet, evenly spread, for datasets of tracklets; all by default.
         distractors: a folder of images of strangers, which are added to the gallery and match nobody.
     Raises:
         DataError: nothing there, of no known kind, or not as its kind should be.
@@ -170,7 +170,7 @@ def read_dataset(
     # Absolute and without "..": samples stay valid after a change of the working folder.
     root = Path(os.path.abspath(Path(path).expanduser()))
     if not root.exists():
-        raise DataError(f"No data set at {path}. Check the path; see docs/datasets.md.")
+        raise DataError(f"No dataset at {path}. Check the path; see docs/datasets.md.")
     options = {
         "split": split,
         "protocol": protocol,
@@ -181,7 +181,7 @@ def read_dataset(
     }
     if kind is not None and kind not in READERS:
         raise ArgumentError(
-            f"Unknown kind of data set {kind!r}. {did_you_mean(kind, READERS)}Expected one of {', '.join(READERS)}."
+            f"Unknown kind of dataset {kind!r}. {did_you_mean(kind, READERS)}Expected one of {', '.join(READERS)}."
         )
     try:
         dataset = _read(root, kind, {name: value for name, value in options.items() if value is not None})
@@ -196,7 +196,7 @@ def _read(path: Path, kind: str | None, options: Mapping[str, object]) -> ReidDa
     if found is None:
         _refuse_foreign(path)
         expected = kind or f"one of {', '.join(READERS)}"
-        raise DataError(f"{path} is not a data set that crosscam knows. Expected {expected}; see docs/datasets.md.")
+        raise DataError(f"{path} is not a dataset that crosscam knows. Expected {expected}; see docs/datasets.md.")
     kind, root = found
     for option in options:
         if option not in READERS[kind].takes:
@@ -218,7 +218,7 @@ def _refuse_foreign(path: Path) -> None:
     if (path / "dataset_dict.json").is_file() or (path / "dataset_info.json").is_file():
         raise DataError(
             f"{path} was saved by Hugging Face's datasets. Read it once in Python: "
-            "crosscam.data.from_hugging_face(path, folder); folder/images.csv is then a data set."
+            "crosscam.data.from_hugging_face(path, folder); folder/images.csv is then a dataset."
         )
     found = find_files(path)
     told = [t.removeprefix("warning: ") for t in tell_left_out(found.others, 0) if t.startswith("warning: ")]
@@ -227,10 +227,10 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
-    """The data set with all images of a folder and its folders in the gallery, as identity 0; Market-1501's 500,000.
+    """The dataset with all images of a folder and its folders in the gallery, as identity 0; Market-1501's 500,000.
 
     Raises:
-        DataError: no images there, some that the data set has already, or a ranking that draws one image of each
+        DataError: no images there, some that the dataset has already, or a ranking that draws one image of each
             identity, where all distractors together would count as one.
     """
     if dataset.protocol == "cuhk03":
@@ -244,7 +244,7 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
     paths = find_files(root).pictures
     known = {s.path for samples in dataset.subsets.values() for s in samples}
     if not paths or known & set(paths):
-        what = "images of the data set itself" if paths else "no images"
+        what = "images of the dataset itself" if paths else "no images"
         raise DataError(f"{folder} holds {what}. Expected a folder of other people's images, as distractors.")
     added = tuple(Sample(path, DISTRACTOR_PID, 0) for path in paths)
     note = f"{len(added):,} distractors of {folder} are in the gallery and match nobody."
@@ -253,22 +253,22 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
 
 
 def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
-    """Put data sets side by side for one training.
+    """Put datasets side by side for one training.
 
-    Identities and cameras are numbered anew, data set after data set, in the order of their old numbers; junk,
-    distractors and unknown cameras (negative ones) keep theirs. A track's name gets the data set's place in front.
+    Identities and cameras are numbered anew, dataset after dataset, in the order of their old numbers; junk,
+    distractors and unknown cameras (negative ones) keep theirs. A track's name gets the dataset's place in front.
 
     Args:
         datasets: two or more.
         name: of the result.
     Raises:
-        DataError: fewer than two data sets, an image that is in two of them, or two ranking protocols.
+        DataError: fewer than two datasets, an image that is in two of them, or two ranking protocols.
     """
     if len(datasets) < 2:
-        raise DataError(f"Joining takes at least two data sets, found {len(datasets)}.")
+        raise DataError(f"Joining takes at least two datasets, found {len(datasets)}.")
     protocols = sorted({d.protocol for d in datasets})
     if len(protocols) > 1:
-        raise DataError(f"The data sets are ranked by different protocols ({', '.join(protocols)}). Join alike ones.")
+        raise DataError(f"The datasets are ranked by different protocols ({', '.join(protocols)}). Join alike ones.")
     tracklets = {d.tracklets for d in datasets if d.query or d.gallery} == {True}
     subsets: dict[str, list[Sample]] = {"train": [], "query": [], "gallery": []}
     notes: list[str] = []
@@ -278,7 +278,7 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
         for subset, samples in dataset.subsets.items():
             for s in samples:
                 if owners.setdefault(s.path, number) != number:
-                    raise DataError(f"{s.path} is in data sets {owners[s.path]} and {number}. Join distinct ones.")
+                    raise DataError(f"{s.path} is in datasets {owners[s.path]} and {number}. Join distinct ones.")
                 track = None if s.track is None else f"{number}.{s.track}"
                 pid, camid = pids.get(s.pid, s.pid), camids.get(s.camid, s.camid)
                 subsets[subset].append(replace(s, pid=pid, camid=camid, track=track))
@@ -295,7 +295,7 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
 
 
 def _numbers(dataset: ReidDataset, first_pid: int, first_camid: int) -> tuple[dict[int, int], dict[int, int]]:
-    """New numbers of a data set's identities and cameras, from the given ones on."""
+    """New numbers of a dataset's identities and cameras, from the given ones on."""
     samples = [s for subset in dataset.subsets.values() for s in subset]
     pids = sorted({s.pid for s in samples if s.pid > DISTRACTOR_PID})
     camids = sorted({s.camid for s in samples if s.camid >= 0})

@@ -1,4 +1,4 @@
-"""VIPeR, PRID 2011, QMUL i-LIDS and QMUL GRID: the four small data sets that are tested over several splits."""
+"""VIPeR, PRID 2011, QMUL i-LIDS and QMUL GRID: the four small datasets that are tested over several splits."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def read_ilids(root: Path, *, split: int = 0) -> ReidDataset:
     Raises:
         DataError: fewer than two people with two images.
     """
-    notes = ["Camera 1 stands for queries and camera 2 for the gallery; the data set does not tell cameras."]
+    notes = ["Camera 1 stands for queries and camera 2 for the gallery; the dataset does not tell cameras."]
     images: dict[int, list[Sample]] = defaultdict(list)
     for s in read_named_images(_ilids_folder(root) or root, _ilids_name, notes):
         images[s.pid].append(s)

@@ -77,7 +77,7 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
 
 
 def write_table(dataset: ReidDataset, path: Path) -> None:
-    """Save a data set as a table that :func:`read_table` reads back with the same samples.
+    """Save a dataset as a table that :func:`read_table` reads back with the same samples.
 
     Image paths are written relative to the table's folder. A kill at any instant leaves no half a table.
 

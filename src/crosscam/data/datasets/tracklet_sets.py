@@ -1,4 +1,4 @@
-"""Data sets of tracklets: MARS, iLIDS-VID and PRID 2011's multi-shot part.
+"""Datasets of tracklets: MARS, iLIDS-VID and PRID 2011's multi-shot part.
 
 MARS has Market-1501's people, cut out of two lists of frames by the files of the folder ``info``. The other two have a
 folder of frames for each person at each of two cameras.

@@ -1,4 +1,4 @@
-"""Data sets whose images tell no cameras: people in other clothes (LaST, Celeb-reID), and people half hidden.
+"""Datasets whose images tell no cameras: people in other clothes (LaST, Celeb-reID), and people half hidden.
 
 Occluded-REID, Partial-REID and P-DukeMTMC-reID ask with people who are hidden or cut off in part; whole ones answer.
 """
@@ -15,7 +15,7 @@ from crosscam.data.walk import find_files, list_images
 from crosscam.errors import ArgumentError, DataError
 
 LAST_PROTOCOLS = ("test", "val")
-NO_CAMERAS = "Camera 1 stands for the queries and camera 2 for the gallery; the data set does not tell cameras."
+NO_CAMERAS = "Camera 1 stands for the queries and camera 2 for the gallery; the dataset does not tell cameras."
 
 WHOLE, OCCLUDED, PARTIAL = "whole_body_images", "occluded_body_images", "partial_body_images"
 
@@ -95,9 +95,7 @@ def _read_identities(folder: Path, camid: int, name: re.Pattern[str], notes: lis
         else:
             samples.append(Sample(path, *parsed))
     if not samples:
-        raise DataError(
-            f"No images named IDENTITY_NUMBER in {folder}. Unpack the data set again; see docs/datasets.md."
-        )
+        raise DataError(f"No images named IDENTITY_NUMBER in {folder}. Unpack the dataset again; see docs/datasets.md.")
     note_left_out(folder.name, "images whose names give no identity", strangers, notes)
     return tuple(samples)
 

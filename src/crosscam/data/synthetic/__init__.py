@@ -1,1 +1,1 @@
-"""Drawn pedestrians: the data set that needs no download."""
+"""Drawn pedestrians: the dataset that needs no download."""

@@ -69,7 +69,7 @@ class Camera:
 
 @lru_cache(maxsize=4)
 def draw_cameras(count: int, seed: int) -> tuple[Camera, ...]:
-    """Draw the cameras of a data set; neighbours differ most in viewpoint, light and colour cast."""
+    """Draw the cameras of a dataset; neighbours differ most in viewpoint, light and colour cast."""
     rng = random.Random(f"crosscam/{seed}/cameras")
     start, cast = rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.0, 2.0 * math.pi)
     cameras = []

@@ -1,4 +1,4 @@
-"""Render a multi-camera data set of drawn pedestrians, for tests and demonstrations; and a contact sheet of it."""
+"""Render a multi-camera dataset of drawn pedestrians, for tests and demonstrations; and a contact sheet of it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RenderSummary:
     """What :func:`render_dataset` wrote: the folder and how many of each.
 
     Attributes:
-        out: the data set's folder.
+        out: the dataset's folder.
         train_ids, test_ids, cameras: how many.
         train, query, gallery: images; the gallery counts its distractors and junk.
         distractors, junk: images of pid 0 and pid -1 in the gallery.
@@ -81,7 +81,7 @@ def render_dataset(
     processes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RenderSummary:
-    """Draw a data set in Market-1501's layout.
+    """Draw a dataset in Market-1501's layout.
 
     The bytes depend on the arguments alone, not on the number of processes: every image has its own random
     stream, derived from the seed, the identity, the camera and the image's index.
@@ -117,7 +117,7 @@ def render_dataset(
             _write_identities(out, people, jobs, collide, seed, cameras)
             _run(out, people, jobs, cameras, seed, processes or available_cores(), progress)
         except OSError as error:
-            raise DataError(f"Cannot write the rendered data set to {out}: {error.strerror or error}.") from error
+            raise DataError(f"Cannot write the rendered dataset to {out}: {error.strerror or error}.") from error
     return _summary(out, people, jobs, cameras)
 
 
@@ -253,7 +253,7 @@ GAP, MARGIN = 2, 34
 def contact_sheet(
     dataset_folder: Path, out_png: Path, *, identities: int = 10, images_per_camera: int = 2
 ) -> tuple[int, ...]:
-    """Write one PNG with the first identities of a data set in Market-1501 layout.
+    """Write one PNG with the first identities of a dataset in Market-1501 layout.
 
     Rows are identities, by pid; columns are cameras, each with its first images by name. A camera that an identity
     never passed stays white.

@@ -127,7 +127,7 @@ class Identity:
 def draw_identities(
     ids: int, test_share: float, collide: float, seed: int, group: int = SHARING_GROUP
 ) -> tuple[Identity, ...]:
-    """Draw everybody of a data set.
+    """Draw everybody of a dataset.
 
     Args:
         ids: number of identities, 4 to ``MAX_IDS``.
@@ -171,7 +171,7 @@ def scaled(colour: Rgb, factor: float) -> Rgb:
 
 
 def draw_stranger(rng: random.Random) -> Identity:
-    """One passer-by who is nobody of the data set (pid 0); the clothes may resemble anybody's."""
+    """One passer-by who is nobody of the dataset (pid 0); the clothes may resemble anybody's."""
     colours = list(COLORS)
     upper = Garment(rng.choice(("tee", "shirt", "jacket")), "plain", rng.choice(colours))
     second = rng.choice([c for c in colours if c != upper.colour])

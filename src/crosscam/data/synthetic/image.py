@@ -1,4 +1,4 @@
-"""One image of the data set: a person composed with scene, passers-by and occluders, seen by a camera."""
+"""One image of the dataset: a person composed with scene, passers-by and occluders, seen by a camera."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SHADOW = 24
 
 @dataclass(frozen=True, slots=True)
 class _Studio:
-    """What all images of one data set are drawn with; made once in each process."""
+    """What all images of one dataset are drawn with; made once in each process."""
 
     cameras: tuple[Camera, ...]
     sensors: tuple[Sensor, ...]
@@ -72,7 +72,7 @@ class Track:
     """What the images of one identity at one camera have in common: successive views of one passage.
 
     Attributes:
-        name: unique in the data set; all random streams of the track derive from the seed and this name.
+        name: unique in the dataset; all random streams of the track derive from the seed and this name.
         camid: the camera, 1 or more.
         person: who; None for a crop of the empty scene.
         missed: whether the detector missed the person by far, as in junk images.
@@ -90,8 +90,8 @@ def draw_track(track: Track, indices: range, cameras: int, seed: int) -> Iterato
     Args:
         track: who is seen by which camera.
         indices: which images; the same index gives the same image.
-        cameras: how many cameras the data set has.
-        seed: of the data set.
+        cameras: how many cameras the dataset has.
+        seed: of the dataset.
     """
     studio = _studio(cameras, seed)
     camera, place = studio.cameras[track.camid - 1], track.camid - 1
