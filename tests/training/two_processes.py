@@ -46,7 +46,6 @@ TOGETHER = (
     "train.sync_batch_norm=true",
     "train.accumulate=2",
     "train.checkpoint_steps=1",
-    "train.frozen_stages=1",
     "data.sampler=anchors",
     "data.batch_ids=5",
     "data.augment.jitter=0.2",
@@ -122,7 +121,7 @@ def look(dataset: ReidDataset, place: Path, world: World) -> dict[str, Any]:
     tail: list[float] = []
     train(recipe, part, place / "one", resume=True, listeners=Listeners(step=lambda r: tail.append(r.loss)))
     found["tail"] = tail
-    own = small_recipe("train.ema=0.9", "train.epochs=1")
+    own = small_recipe("train.ema=0.9", "train.epochs=1", "train.frozen_stages=1")
     found["own"] = digest_of(train(own, part, place / "own").state_dict())
     described(dataset, place / "shared.npz", world)
     return found
