@@ -182,6 +182,7 @@ def test_a_search_and_an_export_tell_of_conditions_that_no_entry_has(crosscam: R
     for option, told in (
         ("--time-from 2026-11-24", "No entry has a time"),
         ("--tracks tt", "No entry has the track 'tt'."),
+        ("--time-from 9 --time-to 8", "No time is from 9 to 8 s, which is earlier."),
         ("--cameras 1 99", "No entry has the camera number 99."),
         ("--not-pids 7777", "No entry has the identity 7777."),
     ):

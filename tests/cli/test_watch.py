@@ -86,6 +86,7 @@ def test_a_video_is_watched_once(crosscam: Run, yard: Path) -> None:
         (f"{CALL} --tiles 3x2", "Tiles are for a detector that looks at frames"),
         (CALL.replace("walk.mp4", "rtsp://127.0.0.1:9/x"), "rtsp://127.0.0.1:9/x is live"),
         ("watch walk.mp4 --out seen --detector det.txt --again", "--again is for a gallery"),
+        ("watch rtsp://127.0.0.1:9/x --camera c --gallery g --detector det.txt --again", "--again is for videos"),
         ("watch walk.mp4 --out seen --detector det.txt --network run", "--network is for a gallery"),
         (f"{CALL} --crops 0", "crops must be from 1 to 100, got 0."),
         (f"{CALL} --network rrid-mini", "was built with"),

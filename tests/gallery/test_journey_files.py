@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_journeys import LAYOUT, MODEL, START, looks
 
@@ -12,7 +13,7 @@ from crosscam.cli.main import main
 from crosscam.gallery import Gallery, Journeys, NewEntry, create_gallery, link_gallery, open_gallery, read_journeys
 from crosscam.gallery.fragments import Fragment
 from crosscam.report.journey_report import render_journeys
-from crosscam.report.journey_view import Way, camera_graph, ways_of
+from crosscam.report.journey_view import Way, camera_graph, clock_of, person_view, ways_of
 from crosscam.video.mot import mot_texts, read_mot
 
 CAMERAS = ("gate", "hall/<b>")
@@ -110,6 +111,24 @@ def test_names_that_cannot_be_written_are_told(
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
     with open_gallery(str(linked[0])) as gallery:
         assert read_journeys(gallery) == linked[1]
+
+
+def test_times_from_the_first_frame_are_not_called_days(tmp_path: Path) -> None:
+    gallery, (face,) = create_gallery(tmp_path / "g", LAYOUT, MODEL), looks(0, 7)
+    entries = [NewEntry(f"{t}.jpg", 0, time=t, track="a", camera="gate") for t in (4.25, 9.5)]
+    gallery.add(np.stack([face, face]), entries, model=MODEL.fingerprint)
+    link_gallery(gallery)
+    found = read_journeys(gallery)
+    view = person_view(found, found.people[0])
+    assert (view.facts, view.steps[0].times) == ("1 track at gate", "4.2 s to 9.5 s")
+    assert Way("gate", "hall", 2, 5.0, 4.25, 4.25).when == "4.2 s"
+    gallery.update([1], time=START)
+    gallery.update([2], time=START + 86_400.0)
+    found = read_journeys(gallery)
+    view = person_view(found, found.people[0])
+    assert (view.facts, view.steps[0].times) == ("1 track at gate", "2023-11-14 22:13:20 to 2023-11-15 22:13:20")
+    assert clock_of(START) == "22:13:20"
+    gallery.close()
 
 
 def test_ways_between_cameras_are_drawn_and_told(linked: tuple[Path, Journeys]) -> None:

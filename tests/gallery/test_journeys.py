@@ -43,6 +43,7 @@ from crosscam.gallery.people_document import DOCUMENT, read_people
 from crosscam.gallery.track_table import Tracks, span, tracks_of
 from crosscam.metrics.identity import identity_scores
 from crosscam.models.output import Block, Layout
+from crosscam.report.journey_view import ways_of
 from crosscam.shipped import run_folder
 from crosscam.video.journey_truth import score_journeys
 
@@ -382,19 +383,20 @@ def test_transits_are_learned_and_read(tmp_path: Path) -> None:
     assert learned[1, 2].weight(10.0, 1000.0) > 5 > -2.4 < learned[1, 2].weight(90.0, 1000.0) < 0
     file = tmp_path / "ways.csv"
     file.write_text("from,to,seconds,spread\ngate,2,12,3\nhall,gate,8,\n", encoding="utf-8")
-    assert read_transits(file, {1: "gate", 2: "hall"}) == {(1, 2): Transit(12, 3), (2, 1): Transit(8, 2.4)}
+    assert read_transits(file, {1: "gate", 2: "hall"}, (1, 2)) == {(1, 2): Transit(12, 3), (2, 1): Transit(8, 2.4)}
     for text, said in (
         ("from,to\n1,2\n", "no column seconds"),
         ("from,to,seconds\n1,nowhere,3\n", "line 2: No camera is called 'nowhere'"),
         ("from,to,seconds\n1,2,soon\n", "line 2"),
         ("from,to,seconds,spread\n1,2,3,0\n", "spread above 0"),
         ("from,to,seconds\n", "no rows"),
+        ("from,to,seconds\n1,22,3\n", "line 2: no entry of the gallery is of camera 22"),
     ):
         file.write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=said):
-            read_transits(file, {1: "gate"})
+            read_transits(file, {1: "gate"}, (1, 2))
     with pytest.raises(DataError, match="cannot be read"):
-        read_transits(tmp_path / "none.csv", {})
+        read_transits(tmp_path / "none.csv", {}, ())
 
 
 def test_sparse_pairs_give_what_all_pairs_give(tmp_path: Path) -> None:
@@ -488,6 +490,33 @@ def test_a_kill_loses_no_decision(tmp_path: Path, lines: int) -> None:
         link_gallery(after)
 
 
+def test_dates_and_times_of_a_video_are_two_clocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two cameras with dates, and a third whose video has no start."""
+    gallery, truth = made(tmp_path / "g")
+    late = [entry for entry in gallery.entries() if entry.camera == "yard"]
+    for entry in late:
+        assert entry.time is not None
+        gallery.update([entry.id], time=entry.time - START)
+    run = link_gallery(gallery)
+    found = read_journeys(gallery)
+    yard = late[0].camid
+    assert run.transits
+    assert all(yard not in way for way in run.transits)
+    assert truth.scores(found).link_precision == 1
+    assert any(len(set(person.cameras) - {"yard"}) < len(person.cameras) > 1 for person in found.people)
+    assert all("yard" not in (way.start, way.end) and way.seconds < 60 for way in ways_of(found.people))
+    linker = Linker(
+        tracks_of(gallery),
+        plain_judge(tracks_of(gallery), LinkOptions()),
+        LinkOptions(),
+        persons=np.zeros(len(tracks_of(gallery)), np.int64),
+    )
+    assert linker._span < 200
+    gallery.close()
+    main(["link", str(tmp_path / "g"), "--show"])
+    assert "note: the times of yard count from the first frame" in capsys.readouterr().err
+
+
 # The command
 
 
@@ -510,7 +539,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr()
     assert "the truth does not know 2 tracks of these" in said.err
     assert "the truth has 1 track that no journey has" in said.err
-    assert "17 true people, 16 found" in said.err
+    assert f"{len({row.split(',')[2] for row in lost} - {''})} true people, 16 found" in said.err
     main(["link", place, "--merge", "1", "2"])
     assert "15 people" in capsys.readouterr().err
     main(["link", place, "--undo", "--json"])
@@ -540,10 +569,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert message in told
         assert len(told.strip().splitlines()) == 1
     other = create_gallery(tmp_path / "new", LAYOUT, MODEL)
-    other.add(looks(1, 0), [NewEntry("a.jpg", 0, track="a")], model=MODEL.fingerprint)
+    other.add(looks(0, 0), [NewEntry("a.jpg", 0, track="a")], model=MODEL.fingerprint)
     other.close()
     with pytest.raises(SystemExit):
         main(["link", str(tmp_path / "new"), "--truth", str(table)])
+    table.write_text("camera,track,person\n0,a,1\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main(["link", str(tmp_path / "new"), "--show", "--truth", str(table)])
+    assert "no journeys to compare" in capsys.readouterr().err
     with open_gallery(tmp_path / "new") as other:
         assert read_journeys(other).unlinked == 1, "a truth that cannot be read is told before anything is linked"
 

@@ -113,8 +113,17 @@ def test_the_times_of_a_folder(tmp_path: Path) -> None:
     assert seconds_of(clock) == [0, 0.04, 0.16, 0.36], "names in milliseconds"
     assert open_source(str(clock)).notes == []
     assert "--frame-rate" in open_source(str(tmp_path / "gaps")).notes[0]
+    assert open_source(str(clock)).begun == 1.7e9  # type: ignore[attr-defined]
     with pytest.raises(ArgumentError, match="frame rate is 0"):
         open_source(str(clock), frame_rate=0)
+    with pytest.raises(ArgumentError, match="names of its frames are times, so a frame rate of 10 does not count"):
+        open_source(str(clock), frame_rate=10)
+    padded = pictures(tmp_path / "padded", [f"{k:010}.png" for k in range(3)])
+    assert seconds_of(padded, 10) == [0, 0.1, 0.2], "a counter of ten digits is not a time of 1970"
+    (padded / "seqinfo.ini").write_text("[Sequence]\nframeRate=5\n")
+    assert seconds_of(padded) == seconds_of(padded, 5) == [0, 0.2, 0.4]
+    with pytest.raises(ArgumentError, match=r"seqinfo.ini says 5 a second"):
+        open_source(str(padded), frame_rate=10)
 
 
 def test_a_folder_of_videos_is_told_so(tmp_path: Path) -> None:

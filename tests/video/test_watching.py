@@ -214,6 +214,10 @@ def test_boxes_of_another_video_are_told_of(walkers: Walkers, tmp_path: Path) ->
         det.write_text(f"{frame},-1,100,30,50,110,1\n")
         with pytest.raises(DataError, match=f"line 1: frame {frame}. Frames of a MOT det.txt count from 1"):
             open_detector(str(det))
+    for box in ("9,9,-5,20", "9,9,5,inf", "nan,9,5,20"):
+        det.write_text(f"1,-1,{box},1\n")
+        with pytest.raises(DataError, match="line 1: a box of"):
+            open_detector(str(det))
 
 
 def test_files_instead_of_a_gallery(video: Path, walkers: Walkers, tmp_path: Path) -> None:
@@ -224,7 +228,12 @@ def test_files_instead_of_a_gallery(video: Path, walkers: Walkers, tmp_path: Pat
     assert {line.split(",")[1] for line in lines} == {"1", "2", "3"}
     reasons = (tmp_path / "out" / "crops.csv").read_text()
     assert "whole, alone, 1" in reasons
-    assert len(list((tmp_path / "out" / "crops").iterdir())) == found.crops
+    crops = tmp_path / "out" / "crops"
+    assert len(list(crops.iterdir())) == found.crops
+    (crops / "mine.jpg").touch()
+    settings = WatchSettings(tracker="plain", crops=1)
+    fewer = watch(open_source(str(video)), Boxes(walkers[1]), out=tmp_path / "out", settings=settings)
+    assert len(list(crops.iterdir())) == fewer.crops + 1 < found.crops, "crops of the time before are gone"
     with pytest.raises(ArgumentError, match="Nothing would be kept"):
         watch(open_source(str(video)), Boxes(walkers[1]))
 

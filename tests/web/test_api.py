@@ -245,6 +245,10 @@ def test_searches_that_cannot_be(client: TestClient, data: dict[str, Any], words
         ("/search", {"query": "e1", "k": "3"}, "Unknown form field 'k'. Known: cameras, limit, parts, picture"),
         ("/search?limit=3", {"query": "e1"}, "Unknown query parameter 'limit'. This call has no query parameters."),
         ("/entries?camids=2", None, "Unknown query parameter 'camids'. Did you mean camid?"),
+        ("/search", {"query": "e1", "cameras": ""}, "The form field 'cameras' is empty."),
+        ("/search", {"query": "e1", "cameras": ["1", "2"]}, "The form field 'cameras' is given twice."),
+        ("/entries?camid=1&camid=2", None, "The query parameter 'camid' is given twice."),
+        ("/entries?track=", None, "The query parameter 'track' is empty."),
         ("/journeys?limits=2", None, "Unknown query parameter 'limits'. Did you mean limit?"),
     ],
 )

@@ -16,14 +16,14 @@ from crosscam.cli.show import listing, say, show_json
 from crosscam.errors import ArgumentError
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import Journeys, in_percent, read_journeys
-from crosscam.gallery.judging import LinkOptions, read_transits
+from crosscam.gallery.judging import LinkOptions, Transits, read_transits
 from crosscam.gallery.link_runs import LinkRun, decide, link_gallery
 from crosscam.gallery.local import open_gallery
 from crosscam.gallery.people import People
 from crosscam.report.hits import when
 from crosscam.report.journey_report import write_journeys
 from crosscam.system.files import check_file, check_folder, write_atomically
-from crosscam.system.text import counted
+from crosscam.system.text import FIRST_DATE, counted
 from crosscam.video.journey_truth import JourneyScores, check_truth, score_journeys
 from crosscam.video.mot import write_mot
 
@@ -123,12 +123,13 @@ class Link:
             if decision:
                 decide(gallery, self.deciding.change, BY)
             elif not self.show:
-                transits = None if self.transit is None else read_transits(self.transit, gallery.camera_names())
+                transits = None if self.transit is None else _read_ways(self.transit, gallery)
                 run = link_gallery(gallery, self.options, transits=transits, again=self.again)
             found = read_journeys(gallery)
             names = gallery.camera_names()
             scores = None if self.truth is None else score_journeys(gallery, found, self.truth)
             self._write(gallery, found)
+        _tell_of_clocks(found)
         if self.general.json:
             show_json(_as_json(found, run, scores))
         else:
@@ -148,6 +149,21 @@ class Link:
             )
             boxes, files = counted(made.boxes, "box", "boxes"), counted(len(made.texts), "file")
             say(f"{boxes} in {files} written to {self.mot}.{left}")
+
+
+def _tell_of_clocks(found: Journeys) -> None:
+    """Say where times of several cameras have no date, so that they are compared as if all videos began together."""
+    timed = [(t.camera, t.start) for person in found.people for t in person.tracks if t.start is not None]
+    undated = sorted({camera for camera, start in timed if start < FIRST_DATE})
+    if undated and len({camera for camera, _ in timed}) > 1:
+        say(
+            f"note: the times of {', '.join(undated)} count from the first frame of each video, as if all had begun at "
+            "the same moment, and are not compared with dates. 'crosscam watch --start' says when a video began."
+        )
+
+
+def _read_ways(file: Path, gallery: Gallery) -> Transits:
+    return read_transits(file, gallery.camera_names(), {camid for camid, _ in gallery.info().cameras})
 
 
 def _show(found: Journeys, run: LinkRun | None, scores: JourneyScores | None, names: Mapping[int, str]) -> None:

@@ -129,7 +129,8 @@ class Watch:
         if self.gallery is not None and not (self.camera or "").strip():
             raise ArgumentError("Nothing says which camera filmed this. Give --camera NAME.")
         start = None if self.start is None else read_time(self.start, "--start")
-        return (Camera(self.camera or "video", self.video, start, frame_rate=self.frame_rate),)
+        name = (self.camera or "video").strip()
+        return (Camera(name, self.video, start, frame_rate=self.frame_rate),)
 
     def _sources(self, cameras: Sequence[Camera], stop: Callable[[], bool]) -> list[Source]:
         sources = []
@@ -149,6 +150,8 @@ class Watch:
                 )
             if camera.start is not None and source.live:
                 raise ArgumentError(f"{camera.source} is live: its frames have the time of the clock. Give no start.")
+        if self.again and all(source.live for source in sources):
+            raise ArgumentError("--again is for videos: a live source gives new tracks each time. Leave it out.")
         if self.gallery is not None:
             check_apart(cameras, sources)
         return sources
@@ -177,7 +180,7 @@ class Watch:
 
 def note_start(camera: Camera, source: Source) -> None:
     """Say that times are not dates, where nothing says when the video was filmed."""
-    if camera.start is not None or source.live:
+    if camera.start is not None or source.live or (isinstance(source, FrameFolder) and source.begun is not None):
         return
     made = source.made if isinstance(source, VideoFile) else None
     hint = f" Its header says {made}; if that is right: --start {made}" if made else ""

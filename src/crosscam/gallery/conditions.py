@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from crosscam.errors import GalleryError
-from crosscam.gallery.entries import EVERYTHING, FIRST_DATE, Where
-from crosscam.system.text import counted
+from crosscam.gallery.entries import Where
+from crosscam.system.text import FIRST_DATE, counted
 
 if TYPE_CHECKING:
     from crosscam.gallery.interface import Gallery
@@ -27,9 +27,12 @@ def unknown_in(gallery: Gallery, where: Where) -> str:
     for name, noun in NOUNS.items():
         values = (*(getattr(where, name) or ()), *(getattr(where, f"not_{name}") or ()))
         for value in dict.fromkeys(values):
-            if not gallery.ids(replace(EVERYTHING, **{name: (value,)})):
+            alone: dict[str, Any] = {name: (value,)}
+            if not gallery.ids(Where(**alone)):
                 return f"No entry has the {noun} {value!r}."
     times = [time for time in (where.time_from, where.time_to) if time is not None]
+    if len(times) == 2 and times[0] > times[1]:
+        return f"No time is from {times[0]:.15g} to {times[1]:.15g} s, which is earlier."
     if times and len(gallery):
         if not gallery.ids(Where(time_from=ANY_TIME)):
             return "No entry has a time, so none is within any span of time."
@@ -62,7 +65,7 @@ def refuse_undated(gallery: Gallery, where: Where) -> None:
     Raises:
         GalleryError: the condition ends at a date and chooses entries with such times.
     """
-    if where.time_to is None or where.time_to < FIRST_DATE:
+    if where.time_to is None or where.time_to < FIRST_DATE or (where.time_from or 0.0) >= FIRST_DATE:
         return
     undated = gallery.ids(replace(where, time_to=math.nextafter(FIRST_DATE, -math.inf)))
     if undated:

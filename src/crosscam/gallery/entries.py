@@ -24,9 +24,6 @@ class Keep:
         return "KEEP"
 
 
-# Seconds from this on are dates: seconds from the first frame of a video stay below ten years.
-FIRST_DATE = 3e8
-
 KEEP: Final = Keep()
 """Leave a field as it is; None would clear it."""
 

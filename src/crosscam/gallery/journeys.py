@@ -14,6 +14,7 @@ from crosscam.gallery.people import Decision, Evidence, KeptTrack, Pair, People,
 from crosscam.gallery.people_document import DOCUMENT, read_people
 from crosscam.gallery.track_table import span, track_key
 from crosscam.system.columns import Column, Columns, Tabular
+from crosscam.system.text import on_one_clock
 
 
 @dataclass(frozen=True)
@@ -262,6 +263,13 @@ def _unlinked(gallery: Gallery, people: People) -> int:
     if tracks:
         tracks -= {track_key(entry) for entry in gallery.get([t.entries[0] for t in people.tracks.values()])}
     return len(tracks)
+
+
+def seconds_between(one: TrackSeen, other: TrackSeen) -> float | None:
+    """From the end of a track to the beginning of the next; None where they have no times of one clock."""
+    if one.end is None or other.start is None or not on_one_clock(one.end, other.start):
+        return None
+    return other.start - one.end
 
 
 def reasons_of(e: Evidence, seen: dict[int, TrackSeen]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,12 +205,13 @@ def learn_transits(gaps: Iterable[tuple[int, int, float]], *, both: bool = True)
     return found
 
 
-def read_transits(file: Path, names: Mapping[int, str]) -> dict[tuple[int, int], Transit]:
+def read_transits(file: Path, names: Mapping[int, str], cameras: Container[int]) -> dict[tuple[int, int], Transit]:
     """Ways from a table with the columns from, to, seconds and, where it is known, spread.
 
     Args:
         file: CSV; cameras by name or number. A way holds in its direction alone.
         names: of the gallery's cameras.
+        cameras: numbers of the cameras that have entries.
     Raises:
         DataError: no such file, or a row that cannot be read.
     """
@@ -224,6 +225,9 @@ def read_transits(file: Path, names: Mapping[int, str]) -> dict[tuple[int, int],
     for number, row in enumerate(rows, 2):
         try:
             way = camid_of(names, (row["from"] or "").strip()), camid_of(names, (row["to"] or "").strip())
+            strange = next((camid for camid in way if camid not in cameras), None)
+            if strange is not None:
+                raise ArgumentError(f"no entry of the gallery is of camera {strange}")
             seconds = float(row["seconds"])
             spread = float(row.get("spread") or max(1.0, 0.3 * abs(seconds)))
             if not (math.isfinite(seconds) and 0 < spread < math.inf):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from crosscam.gallery.judging import Judge, LinkOptions, Rows, Transit, Transits, learn_transits
 from crosscam.gallery.people import Evidence, Pair
 from crosscam.gallery.track_table import Ints, Tracks
+from crosscam.system.text import FIRST_DATE, on_one_clock
 
 ROWS_AT_ONCE = 1024
 # Pairs that are less probable than one in a thousand by their distance are not looked at again.
@@ -110,6 +111,8 @@ class Linker:
         self._transits: Transits = {}
         times = np.concatenate([tracks.starts, tracks.ends])
         times = times[np.isfinite(times)]
+        # Where there are dates, times that count from the first frame of a video are not on their clock.
+        times = times[times >= FIRST_DATE] if (times >= FIRST_DATE).any() else times
         self._span = float(np.ptp(times)) if len(times) else 0.0
         counts = dict(zip(*np.unique(tracks.camids, return_counts=True), strict=True))
         self._log_count = {int(camid): math.log(count) for camid, count in counts.items()}
@@ -222,7 +225,11 @@ class Linker:
             for b in others:
                 first, second = (a, b) if (starts[a], a) <= (starts[b], b) else (b, a)
                 gap = float(starts[second] - ends[first])
-                if not math.isnan(gap) and (best is None or (abs(gap), first, second) < best[:3]):
+                if (
+                    on_one_clock(starts[first], ends[second])
+                    and not math.isnan(gap)
+                    and (best is None or (abs(gap), first, second) < best[:3])
+                ):
                     best = (abs(gap), first, second, gap)
         if best is None:
             return min(some[0], others[0]), max(some[0], others[0]), None
@@ -283,7 +290,7 @@ class Linker:
         starts, ends, camids = self._tracks.starts, self._tracks.ends, self._tracks.camids
         in_time = sorted((m for m in members if self._tracks.timed[m]), key=lambda m: (starts[m], m))
         for a, b in pairwise(in_time):
-            if camids[a] != camids[b]:
+            if camids[a] != camids[b] and on_one_clock(starts[a], starts[b]):
                 yield int(camids[a]), int(camids[b]), float(starts[b] - ends[a])
 
     # Agglomeration

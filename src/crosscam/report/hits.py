@@ -13,11 +13,12 @@ from markupsafe import Markup
 
 from crosscam.calibration.calibration import Verdict
 from crosscam.data.records import JUNK_PID
-from crosscam.gallery.entries import FIRST_DATE, Entry, Hit
+from crosscam.gallery.entries import Entry, Hit
 from crosscam.models.output import Layout
 from crosscam.report.image_tiles import SHOWN_HEIGHT, profile_bars
 from crosscam.report.shell import fragment, html_page, origin_html, write_page
 from crosscam.retrieval.contributions import body_profile
+from crosscam.system.text import FIRST_DATE
 
 Likelihood = tuple[Verdict | None, float | None]
 """Same, unsure or other, and the probability of the same person; None where nothing tells."""

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from crosscam.gallery.journeys import Journeys, Link, Person, Proposal, TrackSeen, in_percent
+from crosscam.gallery.journeys import Journeys, Link, Person, Proposal, TrackSeen, in_percent, seconds_between
 from crosscam.report.hits import when
 from crosscam.report.shell import fragment
 from crosscam.system.text import counted
@@ -85,8 +85,8 @@ def person_view(found: Journeys, person: Person) -> PersonView:
     """A person of the journeys as pages show it."""
     dated = several_days(person)
     start = person.tracks[0].start
-    day = "" if start is None or dated else f", {when(start).partition(' ')[0]}"
-    facts = f"{counted(len(person.tracks), 'track')} at {', '.join(person.cameras)}{day}"
+    day = "" if start is None or dated else day_of(start)
+    facts = f"{counted(len(person.tracks), 'track')} at {', '.join(person.cameras)}" + f", {day}" * bool(day)
     steps = tuple(
         StepView(track, link, times_of(track, dated), gap_before(person, place))
         for place, (track, link) in enumerate(zip(person.tracks, person.links, strict=True))
@@ -136,8 +136,8 @@ class Way:
     @property
     def when(self) -> str:
         """When the way was walked, in words; dates are told where they differ."""
-        days = {when(t).partition(" ")[0] for t in (self.first, self.last)}
-        first, last = (clock_of(t, len(days) > 1) for t in (self.first, self.last))
+        dated = day_of(self.first) != day_of(self.last)
+        first, last = (clock_of(t, dated) for t in (self.first, self.last))
         return first if first == last else f"{first} to {last}"
 
 
@@ -147,8 +147,9 @@ def ways_of(people: Iterable[Person]) -> list[Way]:
     left: dict[tuple[str, str], list[float]] = defaultdict(list)
     for person in people:
         for one, other in pairwise(person.tracks):
-            if one.camera != other.camera and one.end is not None and other.start is not None:
-                gaps[one.camera, other.camera].append(other.start - one.end)
+            gap = seconds_between(one, other)
+            if one.camera != other.camera and gap is not None and one.end is not None:
+                gaps[one.camera, other.camera].append(gap)
                 left[one.camera, other.camera].append(one.end)
     found = [
         Way(*way, len(some), statistics.median(some), min(left[way]), max(left[way])) for way, some in gaps.items()
@@ -160,10 +161,9 @@ def gap_before(person: Person, place: int) -> str:
     """The time between a track and the one before it, in words; empty for the first, and without times."""
     if not place:
         return ""
-    before, track = person.tracks[place - 1], person.tracks[place]
-    if before.end is None or track.start is None:
+    gap = seconds_between(person.tracks[place - 1], person.tracks[place])
+    if gap is None:
         return ""
-    gap = track.start - before.end
     return f"{duration(gap)} later" if gap >= 0 else f"{duration(-gap)} before that ended"
 
 
@@ -177,20 +177,27 @@ def duration(seconds: float) -> str:
 def clock_of(seconds: float | None, dated: bool = False) -> str:
     """The time of day of a date, or a duration; with the date where that is needed."""
     text = when(seconds).removesuffix(" UTC")
-    return text if dated else text.partition(" ")[2] or text
+    return text if dated else text.removeprefix(day_of(seconds)).strip()
+
+
+def day_of(seconds: float | None) -> str:
+    """The date of a time; empty where it counts from the first frame of a video."""
+    text = when(seconds)
+    return text.partition(" ")[0] if text.endswith(" UTC") else ""
 
 
 def times_of(track: TrackSeen, dated: bool = False) -> str:
     """From when to when a track was seen."""
     if track.start is None:
         return "no time"
-    first, last = clock_of(track.start, dated), clock_of(track.end)
+    overnight = day_of(track.start) != day_of(track.end)
+    first, last = clock_of(track.start, dated), clock_of(track.end, overnight)
     return first if clock_of(track.start) == last else f"{first} to {last}"
 
 
 def several_days(person: Person) -> bool:
     """Whether times of day alone would mix up days."""
-    days = {when(t.start).partition(" ")[0] for t in person.tracks if t.start is not None}
+    days = {day_of(time) for t in person.tracks for time in (t.start, t.end) if time is not None}
     return len(days) > 1
 
 

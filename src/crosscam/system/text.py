@@ -57,10 +57,17 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 
 # The times that a date can tell: of the years 1 to 9999.
 FIRST, LAST = -62_135_596_800, 253_402_300_800
+# Seconds from this on are dates: seconds from the first frame of a video stay below ten years.
+FIRST_DATE = 3e8
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SPAN = re.compile(r"\s*((?:[0-9]+(?:\.[0-9]+)?\s*[smhdw]\s*)+)")
 _PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw])")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}")
+
+
+def on_one_clock(one: float, other: float) -> bool:
+    """Whether two times can be compared: both are dates, or both count from the first frame of a video."""
+    return (one >= FIRST_DATE) == (other >= FIRST_DATE)
 
 
 def read_span(text: str) -> float:
@@ -87,6 +94,13 @@ def read_date(text: str, *, end: bool = False) -> float:
     return moment.timestamp()
 
 
+def _is_date(text: str) -> bool:
+    try:
+        return 1900 <= datetime.fromisoformat(text).year < 2100
+    except ValueError:
+        return False
+
+
 def read_time(text: str, option: str, *, end: bool = False, now: float | None = None) -> float:
     """A time that a user gives: seconds, a date, or how long ago it was, such as ``2h``; else a ValueError.
 
@@ -95,7 +109,11 @@ def read_time(text: str, option: str, *, end: bool = False, now: float | None = 
         end: as in :func:`read_date`.
         now: what ``2h`` counts back from, seconds of the Unix epoch; the present by default.
     """
-    # A whole day may be written as one number, 20261124, but so may seconds: a number is seconds.
+    # A number is seconds, but nobody means the 23rd of August 1970 by 20261124.
+    word = text.strip()
+    if len(word) == 8 and word.isdecimal() and _is_date(word):
+        day = f"{word[:4]}-{word[4:6]}-{word[6:]}"
+        raise ArgumentError(f"{option}: {word} may be a date or seconds. Write {day}, or {word}.0 for seconds.")
     with suppress(ValueError):
         seconds = float(text)
         if FIRST <= seconds < LAST:

@@ -143,7 +143,7 @@ def _camera(table: Any, where: str, path: Path) -> Camera:
     rate = table.get("frame_rate")
     if rate is not None and (isinstance(rate, bool) or not (isinstance(rate, int | float) and 0 < rate < 1000)):
         raise ArgumentError(f"{where}: frame_rate is {rate!r}. Expected frames a second.")
-    return Camera(name, there, _start(table.get("start"), where), read_zones(table.get("zones"), where), rate)
+    return Camera(name.strip(), there, _start(table.get("start"), where), read_zones(table.get("zones"), where), rate)
 
 
 def _start(value: Any, where: str) -> float | None:

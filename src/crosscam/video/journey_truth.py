@@ -61,6 +61,8 @@ def score_journeys(gallery: Gallery, found: Journeys, truth: Path) -> JourneySco
         CrosscamError: scipy is missing.
     """
     tracks = [(person.number, track) for person in found.people for track in person.tracks]
+    if not tracks:
+        raise DataError("The gallery has no journeys to compare with the truth. Make them with 'crosscam link'.")
     seen = [track for _, track in tracks]
     known = _from_videos(gallery, seen, truth) if truth.is_dir() else _from_table(seen, truth)
     scores = identity_scores(known.who, [number for number, _ in tracks], known.boxes, missed=known.missed)

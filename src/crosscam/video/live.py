@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import math
 import os
 import threading
 import time as clock
@@ -14,7 +15,7 @@ from pathlib import Path
 from crosscam.data.images import decode_image
 from crosscam.data.walk import IMAGE_SUFFIXES, natural_key
 from crosscam.errors import ArgumentError, DataError, ImageError
-from crosscam.system.text import printable
+from crosscam.system.text import FIRST_DATE, printable
 from crosscam.video.decoding import (
     USUAL_RATE,
     Due,
@@ -37,7 +38,8 @@ class FrameFolder:
     """A folder of pictures as a video, such as ``img1`` of MOT Challenge or the folder around it; see :class:`Source`.
 
     Where all names are numbers, they number the frames, counted from 1 as in MOT's text files; names of 10, 13, 16 or
-    19 digits are times: seconds, milliseconds, microseconds or nanoseconds of the Unix epoch.
+    19 digits are times, seconds, milliseconds, microseconds or nanoseconds of the Unix epoch, unless they would be of
+    the 1970s, as counters that are padded with zeros.
 
     Args:
         path: the folder.
@@ -45,7 +47,10 @@ class FrameFolder:
 
     Raises:
         DataError: the folder holds no pictures.
-        ArgumentError: a rate that is not one.
+        ArgumentError: a rate that is not one, or another than names or seqinfo.ini tell.
+
+    Attributes:
+        begun: seconds of the Unix epoch at the first frame; None where the names do not tell.
     """
 
     path: Path
@@ -68,11 +73,14 @@ class FrameFolder:
         self.name = printable(os.path.abspath(self.path))
         self.key = _digest_of_folder(self.files)
         self.total = len(self.files)
-        self._numbers, self._clock = _numbers_of(self.files)
+        self._numbers, self._clock, self.begun = _numbers_of(self.files)
         found = _frame_rate(folder)
         videos = _videos_in(folder)
         if videos:
             self.notes.append(f"{self.path.name} holds videos beside frames, such as {videos[0]}: they do not count.")
+        if self.rate is not None and (self._clock or not math.isclose(found or self.rate, self.rate, rel_tol=0.01)):
+            tells = "the names of its frames are times" if self._clock else f"its seqinfo.ini says {found:g} a second"
+            raise ArgumentError(f"{self.path}: {tells}, so a frame rate of {self.rate:g} does not count. Leave it out.")
         self.given = self.rate if self._clock is None and found is None else None
         self.rate = found or self.rate or USUAL_RATE
         if self._clock is None and found is None and self.given is None:
@@ -112,18 +120,19 @@ class FrameFolder:
         return (number - self._numbers[0]) / (self.rate or USUAL_RATE)
 
 
-def _numbers_of(files: list[Path]) -> tuple[list[int], list[float] | None]:
-    """The number of each frame, from 0; and its time from the first one, where names tell it."""
+def _numbers_of(files: list[Path]) -> tuple[list[int], list[float] | None, float | None]:
+    """The number of each frame, from 0; its time from the first one, and the time of that, where names tell them."""
     stems = [path.stem for path in files]
     if not all(stem.isascii() and stem.isdecimal() for stem in stems):
-        return list(range(len(stems))), None
+        return list(range(len(stems))), None, None
     named = [int(stem) for stem in stems]
     if len({len(stem) for stem in stems}) == 1 and len(stems[0]) in CLOCKS and len(set(named)) == len(named):
         scale = 10 ** (len(stems[0]) - CLOCKS[0])
-        return list(range(len(stems))), [(number - named[0]) / scale for number in named]
+        if named[0] / scale >= FIRST_DATE:
+            return list(range(len(stems))), [(number - named[0]) / scale for number in named], named[0] / scale
     if min(named) < 1 or len(set(named)) < len(named):
-        return list(range(len(stems))), None
-    return [number - 1 for number in named], None
+        return list(range(len(stems))), None, None
+    return [number - 1 for number in named], None, None
 
 
 def _videos_in(folder: Path) -> list[str]:

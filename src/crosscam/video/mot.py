@@ -80,6 +80,11 @@ def read_mot(path: Path) -> dict[int, Detections]:
             ) from error
         if not (math.isfinite(frame) and frame >= 1 and frame == int(frame)):
             raise DataError(f"{path}, line {number}: frame {frame:g}. Frames of a MOT det.txt count from 1.")
+        if not (math.isfinite(left + top) and 0 <= width < math.inf and 0 <= height < math.inf):
+            raise DataError(
+                f"{path}, line {number}: a box of {width:g} x {height:g} at {left:g}, {top:g}. Expected left, top, "
+                "width, height in pixels."
+            )
         score = more[0] if more and more[0] >= 0 else 1.0
         rows.setdefault(int(frame), []).append((left, top, left + width, top + height, min(score, 1.0)))
     return {frame: as_detections(np.array(found)) for frame, found in rows.items()}

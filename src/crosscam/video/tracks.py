@@ -163,6 +163,9 @@ class Exported:
         self._files = ExitStack()
         try:
             make_folder(folder / "crops")
+            if (folder / "crops.csv").is_file():  # an earlier video's crops are in no table any more
+                for old in (folder / "crops").glob("[0-9][0-9][0-9][0-9]*_[0-9]*.jpg"):
+                    old.unlink()
             self._mot, table = (
                 self._files.enter_context(path.open("w", encoding="utf-8", newline=""))
                 for path in (folder / "tracks.txt", folder / "crops.csv")

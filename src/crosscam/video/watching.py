@@ -94,7 +94,8 @@ def watch(
         gallery: opened for writing; None to write to ``out`` alone.
         extractor: of the gallery's network.
         camera: name of the camera, or its number as text.
-        start: seconds of the Unix epoch at the first frame; without it, times count from the first frame.
+        start: seconds of the Unix epoch at the first frame; without it, and where names of frames do not tell it,
+            times count from the first frame.
         settings: how crops are chosen.
         zone: the people outside do not count.
         out: folder for crops, reasons and boxes; see :mod:`crosscam.video.tracks`.
@@ -108,6 +109,7 @@ def watch(
         DataError: nothing can be decoded.
     """
     settings = settings or WatchSettings()
+    start = source.begun if start is None and isinstance(source, FrameFolder) else start
     if gallery is None and out is None:
         raise ArgumentError("Nothing would be kept. Give a gallery, or a folder for crops and boxes.")
     if gallery is not None and (extractor is None or not camera):

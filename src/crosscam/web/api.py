@@ -40,14 +40,14 @@ async def refuse_unknown(request: Request) -> None:
     """Refuse what the schema of the call does not name, which would do nothing; JSON bodies are refused by their own.
 
     Raises:
-        WebError: an unknown query parameter or form field.
+        WebError: an unknown query parameter or form field, or one that is empty or given twice.
     """
     schema = request.app.openapi()
     call = schema["paths"][request.scope["route"].path][request.method.lower()]
     known = sorted(p["name"] for p in call.get("parameters", ()) if p["in"] == "query")
-    _refuse("query parameter", request.query_params.keys(), known)
+    _refuse("query parameter", request.query_params.multi_items(), known)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() in FORMS:
-        _refuse("form field", (await request.form()).keys(), _form_fields(schema, call))
+        _refuse("form field", (await request.form()).multi_items(), _form_fields(schema, call))
 
 
 def _form_fields(schema: dict[str, Any], call: dict[str, Any]) -> list[str]:
@@ -61,11 +61,17 @@ def _form_fields(schema: dict[str, Any], call: dict[str, Any]) -> list[str]:
     return sorted(found)
 
 
-def _refuse(kind: str, given: Any, known: list[str]) -> None:
-    strange = next((name for name in given if name not in known), None)
-    if strange is not None:
-        these = f"Known: {', '.join(known)}." if known else f"This call has no {kind}s."
-        raise WebError(f"Unknown {kind} {strange!r:.60}. {did_you_mean(strange, known)}{these}")
+def _refuse(kind: str, given: list[tuple[str, Any]], known: list[str]) -> None:
+    seen: set[str] = set()
+    for name, value in given:
+        if name not in known:
+            these = f"Known: {', '.join(known)}." if known else f"This call has no {kind}s."
+            raise WebError(f"Unknown {kind} {name!r:.60}. {did_you_mean(name, known)}{these}")
+        if value == "":
+            raise WebError(f"The {kind} {name!r} is empty. Give a value, or leave it out.")
+        if name in seen and isinstance(value, str):  # there may be several files
+            raise WebError(f"The {kind} {name!r} is given twice. Give it once.")
+        seen.add(name)
 
 
 router = APIRouter(prefix="/api/v1", responses=ERRORS, dependencies=[Depends(refuse_unknown)])

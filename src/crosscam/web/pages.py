@@ -208,7 +208,7 @@ def entries(
         entries=found[: 2 * PAGE_SIZE],
         more=len(found) > 2 * PAGE_SIZE,
         turn=turn,
-        camid=camid,
+        camera=None if camid is None else service.info().camera_label(camid),
         track=track,
         address=address,
     )

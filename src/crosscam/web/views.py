@@ -20,12 +20,12 @@ from crosscam.data.text_files import harmless
 from crosscam.errors import EngineError
 from crosscam.explain.pair import explain_pair
 from crosscam.gallery import Entry, block_weights
-from crosscam.gallery.entries import FIRST_DATE
 from crosscam.models.output import Layout
 from crosscam.report.curves import Series, line_chart
 from crosscam.report.hits import render_hits, when
 from crosscam.report.image_tiles import profile_bars, with_heat
 from crosscam.retrieval.contributions import body_profile
+from crosscam.system.text import FIRST_DATE
 from crosscam.web.search import Found, Query, name_of
 from crosscam.web.service import Service
 
