@@ -49,7 +49,7 @@ _failures: list[OSError] = []
 
 
 def drop_output(failure: OSError) -> None:
-    """Drop what standard output does not take, and go on: a reader that left (``| head``) is fine, a full disk is told at the end."""
+    """Drop what standard output does not take, and go on; a full disk is told at the end, a closed reader is not."""
     if not isinstance(failure, BrokenPipeError):
         _failures.append(failure)
     forget_output()
