@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint docs wheel bench clean
+.PHONY: help setup demo test lint coverage docs wheel bench clean
 
 help:
 	@echo "make demo    draw people, train a network on them, score it, write a page of rankings"
 	@echo "make test    run the tests"
 	@echo "make lint    check style and types"
+	@echo "make coverage  run the tests, and tell which lines they do not reach"
 	@echo "make docs    build the documentation as a site"
 	@echo "make wheel   build dist/crosscam-*.whl"
 	@echo "make bench   time the hot paths (needs a quiet machine)"
@@ -30,6 +31,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto
+
+coverage: setup
+	$(BIN)/python -m pip install --quiet "pytest-cov>=7" "coverage>=7.10"
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term
 
 lint: setup
 	$(BIN)/ruff check .
