@@ -28,17 +28,22 @@ def unknown_in(gallery: Gallery, where: Where) -> str:
         values = (*(getattr(where, name) or ()), *(getattr(where, f"not_{name}") or ()))
         for value in dict.fromkeys(values):
             alone: dict[str, Any] = {name: (value,)}
-            if not gallery.ids(Where(**alone)):
+            if not _any_entry(gallery, Where(**alone)):
                 return f"No entry has the {noun} {value!r}."
     times = [time for time in (where.time_from, where.time_to) if time is not None]
     if len(times) == 2 and times[0] > times[1]:
         return f"No time is from {times[0]:.15g} to {times[1]:.15g} s, which is earlier."
     if times and len(gallery):
-        if not gallery.ids(Where(time_from=ANY_TIME)):
+        if not _any_entry(gallery, Where(time_from=ANY_TIME)):
             return "No entry has a time, so none is within any span of time."
-        if max(times) >= FIRST_DATE and not gallery.ids(Where(time_from=FIRST_DATE)):
+        if max(times) >= FIRST_DATE and not _any_entry(gallery, Where(time_from=FIRST_DATE)):
             return "No entry has a date: their times count from the first frame of a video."
     return ""
+
+
+def _any_entry(gallery: Gallery, where: Where) -> bool:
+    # One entry is enough: a large gallery may have a million of that camera.
+    return bool(gallery.entries(where, limit=1))
 
 
 def without_time(gallery: Gallery) -> str:
