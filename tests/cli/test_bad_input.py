@@ -62,7 +62,7 @@ EXPECTED = {
     "A folder that is taken by something else": ("people is taken", "empty or missing folder"),
     "Nothing that says whom to forget": ("Nothing says what to forget", "Give a condition"),
     "A time span that is none": ("'soon'", "such as 30d"),
-    "An address without a collection": ("no address of a gallery", "milvus://HOST:PORT/COLLECTION"),
+    "An address without a collection": ("not a valid gallery address", "milvus://HOST:PORT/COLLECTION"),
     "Too few labeled pictures": ("48 pairs of different people", "expected 30,000", "Give --fmr 0.63"),
     "Pictures that the network was trained on": ("trained on seen", "crosscam data holdout"),
     "Nothing to serve": ("No gallery at nowhere",),

@@ -236,7 +236,7 @@ def test_what_is_refused(crosscam: Run, filled: Path) -> None:
         ("gallery search g run", "No picture to search for"),
         ("gallery expire g --keep soon", "is not a time span"),
         ("gallery add g run people --camids 3", "camids means nothing"),
-        ("gallery info milvus://nowhere", "no address of a gallery"),
+        ("gallery info milvus://nowhere", "not a valid gallery address"),
     ):
         status, _, err = crosscam(command)
         assert (status, told in err) == (2, True), err

@@ -115,7 +115,7 @@ def test_lines_that_begin_with_a_mark_are_told_of(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("# by hand\npath,pid,camid\na.jpg,1,1\n#b.jpg,2,1\n# the end\n")
     dataset = read_table(tmp_path / "t.csv")
     assert [s.path.name for s in dataset.train] == ["#b.jpg", "a.jpg"]
-    assert any("no rows: 2" in note for note in dataset.notes)
+    assert any("(not rows): 2" in note for note in dataset.notes)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file names are Unicode there")

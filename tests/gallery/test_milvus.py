@@ -36,7 +36,7 @@ def test_addresses() -> None:
     assert Address.parse("https://db/people") == Address("https://db", "people")
     assert Address.parse("milvus+lite://a/b.db") == Address("a/b.db", "crosscam")
     for wrong in ("milvus://db:19530", "milvus:///people", "https://db/a b"):
-        with pytest.raises(GalleryError, match="no address of a gallery"):
+        with pytest.raises(GalleryError, match="not a valid gallery address"):
             Address.parse(wrong)
 
 

@@ -127,7 +127,7 @@ def bnneck_loss(
     and smoothing 0.1. The output has the extra ``"before_neck"``, (B, C).
 
     Args:
-        softmax, softmax_scale, softmax_margin: see :func:`margin_logits`.
+        softmax: with ``softmax_scale`` and ``softmax_margin`` as of :func:`margin_logits`.
         center_weight: of the center loss before the neck, 0.0005 in the paper; 0 for none.
         center_rate: see :func:`move_centers`.
     Raises:
