@@ -20,8 +20,8 @@ from crosscam.report.hits import chance
 from crosscam.web import audit, views
 from crosscam.web.audit import AuditError, AuditLog
 from crosscam.web.forms import read_form
+from crosscam.web.remembered import State
 from crosscam.web.search import Query, QueryStore, key_of
-from crosscam.web.service import State
 
 
 def test_audit_lines_are_whole_whoever_writes(tmp_path: Path) -> None:

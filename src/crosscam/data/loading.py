@@ -174,7 +174,7 @@ class ImagesInMemory:
 
     Attributes:
         images: (N, height, width, 3) uint8, at the size that the files keep, if there is one.
-        alike: whether all files have that size; else the images are not to be used.
+        alike: whether all files have that size; else reading ended early, and the images are not to be used.
     """
 
     def __init__(self, files: ImageFiles, progress: Progress | None = None) -> None:
@@ -195,6 +195,8 @@ class ImagesInMemory:
 
         done = 0
         for some in read_ahead(range(len(files)), read, 256):
+            if not self.alike:
+                return
             done += len(some)
             if progress:
                 progress(done, len(files))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Generic, TypeVar
 
 from crosscam.errors import WebError
 from crosscam.gallery import Entry, Gallery, GalleryInfo
@@ -15,37 +13,14 @@ from crosscam.gallery.answers import ANSWERS, Answer, still_needed, with_new
 from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere
 from crosscam.gallery.questions import next_question, possible_questions
 from crosscam.web.audit import AuditLog
+from crosscam.web.remembered import Remembered
 
-T = TypeVar("T")
 SAID = {None: "unsure", True: "same", False: "other"}
 
 
 def has_several_cameras(info: GalleryInfo) -> bool:
     """Whether matches are looked for at other cameras."""
     return len(info.cameras) > 1
-
-
-class Remembered(Generic[T]):
-    """A value that is worked out again when entries come or go.
-
-    Args:
-        info: the gallery's state.
-        work_out: gives the value.
-    """
-
-    def __init__(self, info: Callable[[], GalleryInfo], work_out: Callable[[], T]) -> None:
-        self._info, self._work_out = info, work_out
-        self._kept: tuple[object, T] | None = None
-        self._lock = threading.Lock()
-
-    def get(self) -> T:
-        """The value for the entries of now."""
-        with self._lock:
-            info = self._info()
-            state = (info.entries, info.wiped, info.added, info.cameras)
-            if self._kept is None or self._kept[0] != state:
-                self._kept = (state, self._work_out())
-            return self._kept[1]
 
 
 @dataclass(frozen=True)

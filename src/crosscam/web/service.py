@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -37,14 +37,14 @@ from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.questions import SAME_IMAGE, typical_pairs
 from crosscam.inference.extractor import Extractor
 from crosscam.report.pairs import SimilarPair
-from crosscam.web.asking import Asking, Remembered, has_several_cameras
+from crosscam.web.asking import Asking, has_several_cameras
 from crosscam.web.audit import AuditLog
 from crosscam.web.decoder import Decoders
 from crosscam.web.journey_book import JourneyBook, WatchedVideos
+from crosscam.web.remembered import Remembered, State
 from crosscam.web.search import Found, Known, Query, QueryStore, asked_for, judged, key_of, preview, vars_of
 from crosscam.web.server_settings import Limits
 
-FRESH_SECONDS = 3.0
 # Copies of an uploaded image that are recognized in the gallery.
 OWN_COPIES = 5
 
@@ -354,45 +354,3 @@ class Service:
     def _writing(self) -> Iterator[Gallery]:
         with self._writing_lock, open_gallery(self.place, write=True) as gallery:
             yield gallery
-
-
-class State:
-    """What ``gallery.info()`` said last; where that is old, it is asked again in the background.
-
-    Args:
-        gallery: opened for reading.
-        clock: seconds, for tests.
-    """
-
-    def __init__(self, gallery: Gallery, clock: Callable[[], float] = time.monotonic) -> None:
-        self._gallery, self._clock = gallery, clock
-        self._known: tuple[float, GalleryInfo] | None = None
-        self._asking: threading.Thread | None = None
-        self._lock = threading.Lock()
-
-    def info(self) -> GalleryInfo:
-        """The last known state; the first time, and after :meth:`changed`, the present one."""
-        with self._lock:
-            if self._known is None:
-                self._known = (self._clock(), self._gallery.info())
-            elif self._clock() - self._known[0] > FRESH_SECONDS and not (self._asking and self._asking.is_alive()):
-                self._asking = threading.Thread(target=self._ask, daemon=True)
-                self._asking.start()
-            return self._known[1]
-
-    def _ask(self) -> None:
-        found = self._gallery.info()
-        with self._lock:
-            # A change in the meantime has made the answer old before it was there.
-            if self._known is not None:
-                self._known = (self._clock(), found)
-
-    def changed(self) -> None:
-        """Forget what is known, because it is so no longer."""
-        with self._lock:
-            self._known = None
-
-    def close(self) -> None:
-        """Wait until all requests to the gallery are done."""
-        if self._asking:
-            self._asking.join()
