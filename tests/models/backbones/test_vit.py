@@ -35,6 +35,93 @@ def test_tokens_are_those_of_timm() -> None:
     assert (found - expected[:, 1:]).abs().max() <= 1e-5 * expected.abs().max()
 
 
+class PublishedClip(nn.Module):
+    """CLIP's image tower with its published names, on torch's own attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, DIM, 16, 16, bias=False)
+        self.class_embedding = nn.Parameter(torch.zeros(DIM))
+        self.positional_embedding = nn.Parameter(torch.zeros(1 + 14 * 14, DIM))
+        self.ln_pre, self.ln_post = nn.LayerNorm(DIM), nn.LayerNorm(DIM)
+        self.proj = nn.Parameter(torch.zeros(DIM, 3))
+        self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList(self.block() for _ in range(DEPTH))})
+
+    @staticmethod
+    def block() -> nn.ModuleDict:
+        mlp = nn.ModuleDict({"c_fc": nn.Linear(DIM, 4 * DIM), "c_proj": nn.Linear(4 * DIM, DIM)})
+        attention = nn.MultiheadAttention(DIM, HEADS, batch_first=True)
+        return nn.ModuleDict({"attn": attention, "ln_1": nn.LayerNorm(DIM), "mlp": mlp, "ln_2": nn.LayerNorm(DIM)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.conv1(x).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.class_embedding.expand(len(x), 1, -1), patches], dim=1)
+        tokens = self.ln_pre(tokens + self.positional_embedding)
+        for block in self.transformer["resblocks"]:
+            y = block["ln_1"](tokens)
+            tokens = tokens + block["attn"](y, y, y, need_weights=False)[0]
+            y = block["mlp"]["c_fc"](block["ln_2"](tokens))
+            tokens = tokens + block["mlp"]["c_proj"](y * torch.sigmoid(1.702 * y))
+        return self.ln_post(tokens)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("front", ["visual.", "image_encoder."])
+def test_clip_files_give_the_tokens_of_clip(front: str, tmp_path: Path) -> None:
+    clip = PublishedClip().eval()
+    for tensor in clip.state_dict().values():
+        tensor.copy_(torch.randn_like(tensor) * 0.3)
+    state = {front + k: v.half() for k, v in clip.state_dict().items()}
+    for tensor, half in zip(clip.state_dict().values(), state.values(), strict=True):
+        tensor.copy_(half)
+    text = {"transformer.resblocks.0.ln_1.weight": torch.zeros(7), "logit_scale": torch.zeros(())}
+    torch.save(text | state, tmp_path / "clip.pth")
+    model = VisionTransformer(replace(SMALL, clip=True)).eval()
+    load_pretrained(model, "vit-base-16-clip", str(tmp_path / "clip.pth"))
+    expected = clip(images())[:, 1:]
+    assert (model(images()).flatten(2).transpose(1, 2) - expected).abs().max() <= 1e-5 * expected.abs().max()
+    # The same weights by timm's names, from another tool.
+    torch.save(model.state_dict(), tmp_path / "timm.pth")
+    again = VisionTransformer(replace(SMALL, clip=True)).eval()
+    load_pretrained(again, "vit-base-16-clip", str(tmp_path / "timm.pth"))
+    assert torch.equal(again(images()), model(images()))
+
+
+@torch.no_grad()
+def test_files_of_luperson_with_a_convolutional_stem(tmp_path: Path) -> None:
+    shape = replace(SMALL, grid=(16, 8), stem=True)
+    model = VisionTransformer(shape).eval()
+    for tensor in model.state_dict().values():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand_like(tensor) + 0.1)
+    theirs = {k.replace(".instance.", ".IN.").replace(".batch.", ".BN."): v for k, v in model.state_dict().items()}
+    state = {f"module.backbone.{k}": v for k, v in theirs.items()} | {"module.head.mlp.0.weight": torch.zeros(2, 2)}
+    torch.save({"student": {}, "teacher": state, "epoch": 99}, tmp_path / "lup.pth")
+    again = VisionTransformer(shape).eval()
+    load_pretrained(again, "vit-small-16-ics", str(tmp_path / "lup.pth"))
+    x = torch.randn(2, 3, 256, 128)
+    tokens, rows, columns = again.embed(x)
+    assert (rows, columns) == (16, 8)
+    stem = model.patch_embed.conv
+    half = [*nn.functional.conv2d(x, stem[0].weight, stride=2, padding=3).split(32, dim=1)]
+    half[0] = nn.functional.instance_norm(half[0], weight=stem[1].instance.weight, bias=stem[1].instance.bias)
+    half[1] = stem[1].batch(half[1])
+    proj = model.patch_embed.proj
+    patches = nn.functional.conv2d(stem[3:](torch.cat(half, 1).relu()), proj.weight, proj.bias, stride=8)
+    # Positions of 256 x 128 pixels are taken as they are.
+    torch.testing.assert_close(tokens[:, 1:], patches.flatten(2).transpose(1, 2) + model.pos_embed[:, 1:])
+
+
+def test_positions_twice_as_high_as_wide_are_stretched(tmp_path: Path) -> None:
+    ramp = torch.arange(16.0).repeat_interleave(8).reshape(1, 128, 1).expand(1, 128, DIM)
+    torch.save(published(pos_embed=torch.cat([torch.zeros(1, 1, DIM), ramp], dim=1)), tmp_path / "person.pth")
+    model = VisionTransformer(SMALL)
+    load_pretrained(model, "vit", str(tmp_path / "person.pth"))
+    rows = model.pos_embed[0, 1:, 0].reshape(14, 14)
+    assert torch.allclose(rows, rows[:, :1].expand(14, 14), atol=1e-5)
+    assert (rows[1:, 0] > rows[:-1, 0]).all()
+
+
 @pytest.mark.parametrize("name", VITS)
 def test_maps_have_a_sixteenth_of_the_images_size(name: str) -> None:
     with torch.device("meta"):
@@ -47,7 +134,7 @@ def test_maps_have_a_sixteenth_of_the_images_size(name: str) -> None:
 def test_positions_of_a_linear_ramp_stay_a_linear_ramp() -> None:
     ramp = torch.arange(14.0).repeat_interleave(14).reshape(1, 196, 1)
     positions = torch.cat([torch.full((1, 1, 1), 7.0), ramp], dim=1)
-    resized = resize_positions(positions, 28, 7)
+    resized = resize_positions(positions, (14, 14), (28, 7))
     assert resized[0, 0, 0] == 7
     rows = resized[0, 1:, 0].reshape(28, 7)
     assert torch.allclose(rows, rows[:, :1].expand(28, 7))
@@ -109,6 +196,8 @@ def test_settings_that_do_not_work_together_are_refused() -> None:
         with_settings(find_recipe("transreid"), ["model.backbone=resnet50"])
     with pytest.raises(RecipeError, match=r"model.stride=17: expected from 1 to 16"):
         with_settings(find_recipe("transreid"), ["model.stride=17"])
+    with pytest.raises(RecipeError, match=r"model.stride=11: vit-base-16-ics cuts its patches from a map of half"):
+        with_settings(find_recipe("transreid"), ["model.stride=11", "model.backbone=vit-base-16-ics"])
     recipe = with_settings(find_recipe("rrid-s"), ["model.backbone=vit-nano-16"])
     assert recipe.model.build(3).eval()(torch.zeros(1, 3, 384, 128)).descriptor.shape == (1, 1792)
 

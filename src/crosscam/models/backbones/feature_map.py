@@ -35,6 +35,10 @@ class Backbone(nn.Module, ABC):
     def parted(self) -> tuple[nn.Sequential, nn.Sequential]:
         """The same layers in two: up to the first block at 1/16 of the image's size, and the rest (for MGN)."""
 
+    def renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A published file with this network's names, whatever stands in front of them; as it is for most."""
+        return dict(state)
+
     def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The weights of a published file, by this network's names and sizes; as they are for most."""
         return dict(state)

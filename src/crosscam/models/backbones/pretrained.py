@@ -60,8 +60,8 @@ IMAGENET_PACKAGES = {
     "mobilenet-v2": _MOBILENET,
     "mobilenet-v2-trunk": _MOBILENET,
 }
-# Files wrap their tensors in a dictionary under one of these names.
-_WRAPPERS = ("state_dict", "model", "net", "model_state_dict")
+# Files wrap their tensors in a dictionary under one of these names; DINO's training keeps a student and a teacher.
+_WRAPPERS = ("state_dict", "model", "net", "model_state_dict", "teacher")
 # fast-reid's names for the two halves of an IBN layer.
 _RENAMED = ((".IN.", ".instance."), (".BN.", ".batch."))
 
@@ -87,7 +87,7 @@ def load_pretrained(backbone: Backbone, name: str, source: str) -> None:
         folder = run_folder(Path(source))
         state = _read_state(folder / "weights.safetensors" if folder.is_dir() else Path(source))
     own = backbone.state_dict()
-    state = backbone.from_published(_own_part(state, own, backbone.refused))
+    state = backbone.from_published(_own_part(backbone.renamed(state), own, backbone.refused))
     missing = sorted(k for k in own if k not in state and not k.endswith("num_batches_tracked"))
     wrong = sorted(k for k in state if k not in own or own[k].shape != state[k].shape)
     if missing or wrong:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from crosscam.errors import ArgumentError
 from crosscam.models.backbones.pretrained import load_pretrained
-from crosscam.models.backbones.vit import PATCH, VITS, VisionTransformer
+from crosscam.models.backbones.vit import PATCH, STEM_STRIDE, VITS, VisionTransformer
 from crosscam.models.output import Block, ReidOutput
 from crosscam.models.stripes import feature_classifiers
 
@@ -102,6 +102,11 @@ class TransReIDModel:
             raise ArgumentError(f"model.backbone={self.backbone}: expected one of {', '.join(VITS)}.")
         if not 1 <= self.stride <= PATCH:
             raise ArgumentError(f"model.stride={self.stride}: expected from 1 to {PATCH}.")
+        if VITS[self.backbone].stem and self.stride % STEM_STRIDE:
+            raise ArgumentError(
+                f"model.stride={self.stride}: {self.backbone} cuts its patches from a map of half the image's size. "
+                "Give an even stride."
+            )
         if not 0 <= self.drop_path < 1:
             raise ArgumentError(f"model.drop_path={self.drop_path}: expected from 0 to below 1.")
         if self.shift < 0:
