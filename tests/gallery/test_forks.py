@@ -15,7 +15,7 @@ import pytest
 from small_gallery import MODEL, filled
 
 from crosscam.errors import GalleryBusyError
-from crosscam.gallery import Where, open_gallery
+from crosscam.gallery import Where, open_gallery, store
 
 F = MODEL.fingerprint
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -40,7 +40,8 @@ def in_a_child(act: Callable[[], str]) -> str:
     return said
 
 
-def test_a_writer_stays_with_the_process_that_opened_it(tmp_path: Path) -> None:
+def test_a_writer_stays_with_the_process_that_opened_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PATIENCE", 0.0)
     gallery, data = filled(tmp_path / "g")
     for act in (
         lambda: str(len(gallery)),

@@ -14,7 +14,7 @@ from small_gallery import LAYOUT, MODEL, filled, some_descriptors, some_entries
 
 from crosscam.calibration.calibration import Origin
 from crosscam.errors import GalleryBusyError, GalleryError, ModelMismatchError
-from crosscam.gallery import KEEP, NewEntry, Where, create_gallery, maintenance, open_gallery, segments
+from crosscam.gallery import KEEP, NewEntry, Where, create_gallery, maintenance, open_gallery, segments, store
 from crosscam.gallery.answers import ANSWERS, Answer
 from crosscam.gallery.calibrated import calibrate_answers, calibration_of, keep_from_elsewhere
 from crosscam.gallery.local import LocalGallery
@@ -69,7 +69,8 @@ def test_a_reader_sees_what_was_acknowledged(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_one_writer(tmp_path: Path) -> None:
+def test_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PATIENCE", 0.0)
     writer, _ = filled(tmp_path / "g")
     with pytest.raises(GalleryBusyError, match=f"is being written by process {os.getpid()} on "):
         open_gallery(tmp_path / "g", write=True)

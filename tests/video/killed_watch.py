@@ -13,7 +13,7 @@ import scipy.optimize  # noqa: F401 - before the forks, for it takes longer than
 from drawn_video import Boxes, MeanColors
 
 from crosscam.gallery import open_gallery
-from crosscam.video import gallery_tracks, watching
+from crosscam.video import watch_record, watching
 from crosscam.video.live import open_source
 from crosscam.video.tracks import WatchSettings
 
@@ -30,19 +30,19 @@ def die(where: str, after: int) -> None:
         if counted > after:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    detect, remember = watching._Run._detect, gallery_tracks.GalleryTracks._remember
+    detect, remember = watching._Run._detect, watch_record.WatchRecord.remember
 
     def detect_and_count(self: Any, frame: Any) -> Any:
         count("frame")
         return detect(self, frame)
 
-    def remember_and_count(self: Any, frame: Any) -> None:
+    def remember_and_count(self: Any, writer: Any, frame: Any) -> None:
         count("added")
-        remember(self, frame)
+        remember(self, writer, frame)
         count("remembered")
 
     watching._Run._detect = detect_and_count  # type: ignore[method-assign]
-    gallery_tracks.GalleryTracks._remember = remember_and_count  # type: ignore[method-assign]
+    watch_record.WatchRecord.remember = remember_and_count  # type: ignore[method-assign]
 
 
 def main(video: str, truth: Any, instants: list[tuple[Path, str, int]]) -> None:
@@ -53,7 +53,7 @@ def main(video: str, truth: Any, instants: list[tuple[Path, str, int]]) -> None:
         if child == 0:
             die(where, after)
             extractor: Any = MeanColors()
-            with open_gallery(place, write=True) as gallery:
+            with open_gallery(place) as gallery:
                 watching.watch(open_source(video), Boxes(truth), gallery=gallery, extractor=extractor, **GIVEN)
             os._exit(0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 from drawn_video import APART, HEIGHT, RATE, SPEED, WIDTH, Boxes, MeanColors, new_gallery, walk, write_video
 from numpy.typing import NDArray
 
-from crosscam.errors import ArgumentError, DataError, GalleryError
+from crosscam.errors import ArgumentError, DataError, GalleryBusyError, GalleryError
 from crosscam.gallery import Where, open_gallery
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
@@ -161,6 +163,62 @@ def test_what_was_forgotten_does_not_come_back(video: Path, walkers: Walkers, tm
         assert not names & {e.track for e in gallery.entries()}
         watched(video, walkers[1], gallery, again=True)
         assert len({e.track for e in gallery.entries()}) == 3
+
+
+def test_others_write_the_gallery_while_a_video_is_watched(video: Path, walkers: Walkers, tmp_path: Path) -> None:
+    """Two videos at once, each track once; the same one is refused, and so is the same live source."""
+    other = write_video(tmp_path / "other.mp4", walkers[0][:70])
+    said: list[str] = []
+
+    def beside(found: Watched) -> None:
+        if found.frames == 40:
+            with open_gallery(tmp_path / "g") as mine:
+                with pytest.raises(GalleryBusyError) as refused:
+                    watched(video, walkers[1], mine, camera="other")
+                said.append(str(refused.value))
+                assert watched(other, walkers[1], mine, camera="other").tracks == 3
+                mine_names = {e.track for e in mine.entries()}
+            with open_gallery(tmp_path / "g", write=True) as writer:
+                assert writer.forget(Where(tracks=(max(map(str, mine_names)),))) > 0
+
+    new_gallery(tmp_path / "g").close()
+    with open_gallery(tmp_path / "g") as gallery:
+        assert watched(video, walkers[1], gallery, progress=beside).tracks == 3
+        assert sorted(Counter(e.camid for e in {e.track: e for e in gallery.entries()}.values()).items()) == [
+            (1, 2),
+            (2, 3),
+        ]
+        assert gallery.camera_names() == {1: "other", 2: "Kamera Süd"}
+        assert watched(video, walkers[1], gallery).complete
+        assert watched(other, walkers[1], gallery, camera="other").complete
+    assert said == [
+        f"{video} is being watched into {tmp_path / 'g'} by process {os.getpid()} on "
+        f"{socket.gethostname()}. Wait until it is done."
+    ]
+    assert list((tmp_path / "g").glob("watch-*")) == []
+
+
+def test_tracks_wait_while_another_program_writes(
+    video: Path, walkers: Walkers, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(watching, "TRACKS_AT_ONCE", 1)
+    notes: list[str] = []
+    new_gallery(tmp_path / "g").close()
+    with ExitStack() as others:
+
+        def hold(found: Watched) -> None:
+            if found.frames == 40:
+                others.enter_context(open_gallery(tmp_path / "g", write=True))
+
+        monkeypatch.setattr(watching.clock, "sleep", lambda _: others.close())
+        with open_gallery(tmp_path / "g") as gallery:
+            found = watched(video, walkers[1], gallery, progress=hold, note=notes.append)
+            assert found.crops == len(gallery) > 0
+            assert {len(p) for p in people_of(gallery, walkers[1]).values()} == {1}
+            assert watched(video, walkers[1], gallery).complete
+    assert len(notes) == 1
+    assert f"is being written by process {os.getpid()} on " in notes[0]
+    assert notes[0].endswith(": tracks wait until that is done.")
 
 
 def test_the_same_video_in_another_way_is_refused(video: Path, walkers: Walkers, tmp_path: Path) -> None:

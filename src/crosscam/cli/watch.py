@@ -86,7 +86,7 @@ class Watch:
             detector = open_detector(self.detector)
             if knows_frames(detector) and len(cameras) > 1:
                 raise ArgumentError(f"--detector {self.detector} holds the boxes of one video. Give one camera.")
-            gallery = None if self.gallery is None else stack.enter_context(open_gallery(self.gallery, write=True))
+            gallery = None if self.gallery is None else stack.enter_context(open_gallery(self.gallery))
             extractor = None
             if gallery is not None and self.gallery is not None:
                 extractor = extractor_of(gallery, self.gallery, [] if self.network is None else [self.network])

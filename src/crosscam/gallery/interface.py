@@ -81,6 +81,11 @@ class Gallery(ABC):
                 f"these descriptors are of {fingerprint}. Describe the pictures with that model, or make a new gallery."
             )
 
+    @property
+    @abstractmethod
+    def writable(self) -> bool:
+        """Whether it was opened for writing."""
+
     @abstractmethod
     def _must_write(self) -> None:
         """Refuse a change to a gallery that was opened for reading."""

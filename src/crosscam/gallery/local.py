@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ class LocalGallery(Gallery):
         return cls.open(folder, write=True)
 
     @classmethod
-    def open(cls, folder: Path, *, write: bool = False) -> LocalGallery:
-        """An existing gallery."""
-        return cls(Store(folder, write=write))
+    def open(cls, folder: Path, *, write: bool = False, patience: float | None = None) -> LocalGallery:
+        """An existing gallery; a writer waits ``patience`` seconds for another one, else a few."""
+        return cls(Store(folder, write=write, patience=patience))
 
     def __len__(self) -> int:
         return len(self._store.snapshot())
@@ -71,6 +72,11 @@ class LocalGallery(Gallery):
     def close(self) -> None:
         """Give back files and locks."""
         self._store.close()
+
+    @property
+    def writable(self) -> bool:
+        """Whether it was opened for writing."""
+        return self._store.writable
 
     def _must_write(self) -> None:
         self._store.must_write()
@@ -229,7 +235,7 @@ def open_gallery(place: Place, *, write: bool = False) -> Gallery:
 
     Args:
         place: as for :func:`create_gallery`.
-        write: take the place of the one writer.
+        write: take the place of the one writer; another one is given a few seconds to end.
     Raises:
         GalleryBusyError: somebody else is writing it.
         GalleryError: there is none, or it is damaged or of a later version.
@@ -239,6 +245,29 @@ def open_gallery(place: Place, *, write: bool = False) -> Gallery:
 
         return MilvusGallery.open(str(place), write=write)
     return LocalGallery.open(Path(place), write=write)
+
+
+@contextmanager
+def opened_for_writing(gallery: Gallery, *, patience: float | None = None) -> Iterator[Gallery]:
+    """A gallery that can be changed: itself; or its place, opened for this block, where it was opened for reading.
+
+    What the block acknowledges, the gallery itself sees at its next call.
+
+    Args:
+        gallery: opened.
+        patience: seconds to wait for another writer of a folder; None for a few.
+    Raises:
+        GalleryBusyError: somebody else is writing it.
+    """
+    if gallery.writable:
+        yield gallery
+        return
+    if is_address(gallery.place):
+        opened = open_gallery(gallery.place, write=True)
+    else:
+        opened = LocalGallery.open(Path(gallery.place), write=True, patience=patience)
+    with opened as writer:
+        yield writer
 
 
 def is_address(place: Place) -> bool:

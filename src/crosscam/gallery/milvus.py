@@ -118,6 +118,11 @@ class MilvusGallery(Gallery):
         self._client.close()
         self._client = None
 
+    @property
+    def writable(self) -> bool:
+        """Whether it was opened for writing."""
+        return self._write
+
     def _add(self, rows: Rows, entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None]) -> list[int]:
         """Acknowledged when Milvus has them. Where a later thousand fails, the earlier are removed."""
         named = self.camera_names()

@@ -30,6 +30,8 @@ TRIES = 20
 FORMER_INDEX = "lists.npz"
 
 LOCK = "writer.lock"
+# Seconds that a writer waits for another one: most writers, such as a watch, need a moment.
+PATIENCE = 5.0
 
 
 class Store:
@@ -43,7 +45,7 @@ class Store:
         writable: whether this is the writer.
     """
 
-    def __init__(self, folder: Path, *, write: bool) -> None:
+    def __init__(self, folder: Path, *, write: bool, patience: float | None = None) -> None:
         if not (folder / DATABASE).is_file():
             raise GalleryError(f"No gallery at {folder}. Make one with 'crosscam gallery create', or check the path.")
         self.folder = folder
@@ -52,7 +54,7 @@ class Store:
         self._lock = threading.RLock()
         self._closed = False
         self._forked = False
-        self._writer = WriterLock(folder) if write else None
+        self._writer = WriterLock(folder, patience) if write else None
         try:
             self.database = Database(folder / DATABASE, write=write)
             try:
@@ -315,13 +317,13 @@ class WriterLock:
     """Held from its making to :meth:`release`. Two writers in one process exclude each other as well.
 
     Raises:
-        GalleryBusyError: somebody else holds it; the message says who.
+        GalleryBusyError: somebody else holds it for longer than ``patience`` seconds; the message says who.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, patience: float | None = None) -> None:
         self._lock = Lock(folder / LOCK)
         try:
-            taken = self._lock.take()
+            taken = self._lock.take(wait=PATIENCE if patience is None else patience)
         except OSError as error:
             raise GalleryError(
                 f"{folder} cannot be written: {error.strerror or error}. Check who may write there."

@@ -6,6 +6,7 @@ it is let go of; one that a kill left is free.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -31,10 +32,10 @@ class Lock:
         self.file = file
         self._lock = FileLock(file, thread_local=False)
 
-    def take(self, *, wait: bool = False) -> bool:
-        """Take the lock; False if somebody else holds it and it does not ``wait``. OSError if it cannot be written."""
+    def take(self, *, wait: float = 0.0) -> bool:
+        """Take the lock; False if somebody else holds it for ``wait`` seconds. OSError if it cannot be written."""
         try:
-            self._lock.acquire(timeout=-1 if wait else 0)
+            self._lock.acquire(timeout=-1 if math.isinf(wait) else wait)
         except Timeout:
             return False
         if self._is_ours():
@@ -112,7 +113,7 @@ def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
 def held(file: Path, *, wait: bool, remove: bool = False) -> Iterator[bool]:
     """Hold a lock file for the time of the block; False if another process holds it and it does not ``wait``."""
     lock = Lock(file)
-    if not lock.take(wait=wait):
+    if not lock.take(wait=math.inf if wait else 0.0):
         yield False
         return
     try:

@@ -21,8 +21,8 @@ from crosscam.gallery.interface import Gallery
 from crosscam.video.decoding import Pictures, VideoFile, decoded, digest_of_file, opened_video
 from crosscam.video.detections import Pixels
 from crosscam.video.encoded_clips import encode_clip
-from crosscam.video.gallery_tracks import DOCUMENT
 from crosscam.video.live import FrameFolder
+from crosscam.video.watch_record import DOCUMENT
 
 # Fragments tell times to the millisecond.
 EXACT = 0.0006

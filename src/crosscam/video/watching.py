@@ -16,7 +16,7 @@ from crosscam.system.text import counted
 from crosscam.video.cameras import Zones
 from crosscam.video.decoding import USUAL_RATE, Frame, Source
 from crosscam.video.detections import Detections, Detector, as_detections
-from crosscam.video.gallery_tracks import GalleryTracks, as_how
+from crosscam.video.gallery_tracks import GalleryTracks
 from crosscam.video.journal import Journal
 from crosscam.video.live import FrameFolder
 from crosscam.video.mot import MotDetections
@@ -24,10 +24,13 @@ from crosscam.video.opening import identify_detector, knows_frames
 from crosscam.video.tiles import Tiled
 from crosscam.video.tracking import open_tracker
 from crosscam.video.tracks import Exported, OpenTracks, Track, WatchSettings
+from crosscam.video.watch_record import as_how, watching_alone
 
 # Ended tracks are described and added together: this many, or after so many seconds.
 TRACKS_AT_ONCE = 32
 SECONDS_AT_ONCE = 10.0
+# Seconds between two tries at the end, while another program writes the gallery.
+SECONDS_BETWEEN_TRIES = 2.0
 
 
 @dataclass
@@ -91,7 +94,8 @@ def watch(
     Args:
         source: of :func:`crosscam.video.live.open_source`.
         detector: see :mod:`crosscam.video.detections`.
-        gallery: opened for writing; None to write to ``out`` alone.
+        gallery: opened for reading, so that other programs can write it meanwhile, or for writing; None to write to
+            ``out`` alone.
         extractor: of the gallery's network.
         camera: name of the camera, or its number as text.
         start: seconds of the Unix epoch at the first frame; without it, and where names of frames do not tell it,
@@ -106,6 +110,7 @@ def watch(
         ArgumentError: neither a gallery nor a folder, a gallery without its network or camera, or tiles for a detector
             that has its boxes.
         GalleryError: the video was watched with other settings.
+        GalleryBusyError: another call watches the same into the gallery, or another program writes it.
         DataError: nothing can be decoded.
     """
     settings = settings or WatchSettings()
@@ -120,17 +125,19 @@ def watch(
     tracker, tracker_name = open_tracker(settings.tracker, min(rates, default=USUAL_RATE))
     how = _how(source, detector, settings, tracker_name, zone)
     watched, writer = Watched(total=source.total), None
-    if gallery is not None and extractor is not None and camera is not None:
-        writer = GalleryTracks(gallery, extractor, source, camera, start, how, again)
-        if writer.note:
-            note(writer.note)
-        if writer.complete and out is None:
-            watched.complete = True
-            return watched
-    exported = None if out is None else Exported(out)
-    journal = None if source.live or knows_frames(detector) else Journal(_journal_name(source, how))
-    run = _Run(source, detector, settings, zone, journal, writer, exported, watched, note, progress)
-    run.run(OpenTracks(tracker, settings))
+    with ExitStack() as stack:
+        if gallery is not None and extractor is not None and camera is not None:
+            stack.enter_context(watching_alone(gallery, source))
+            writer = GalleryTracks(gallery, extractor, source, camera, start, how, again)
+            if writer.record.note:
+                note(writer.record.note)
+            if writer.record.complete and out is None:
+                watched.complete = True
+                return watched
+        exported = None if out is None else Exported(out)
+        journal = None if source.live or knows_frames(detector) else Journal(_journal_name(source, how))
+        run = _Run(source, detector, settings, zone, journal, writer, exported, watched, note, progress)
+        run.run(OpenTracks(tracker, settings))
     return watched
 
 
@@ -165,6 +172,7 @@ class _Run:
     progress: Callable[[Watched], object]
     pending: list[tuple[Track, int | None]] = field(default_factory=list)
     told: int = 0
+    waited: int = 0
 
     def __post_init__(self) -> None:
         tiles = self.settings.tiles
@@ -262,12 +270,25 @@ class _Run:
                     self.exported.add(track)
         if self.writer is not None:
             known = self.writer.add(self.pending, frame, watched.stage)
+            self._wait(self.writer, frame)
             watched.crops = self.writer.crops
         else:
             watched.crops += sum(len(track.crops) for track, _ in self.pending)
         watched.known += known
         watched.tracks += len(self.pending) - known
         self.pending.clear()
+
+    def _wait(self, writer: GalleryTracks, frame: int | None) -> None:
+        """Where another program writes the gallery, tracks wait for the next time, or, at the end, for that program."""
+        while True:
+            self.waited = self.waited + 1 if writer.waiting else 0
+            if self.waited == 2:  # a moment is nothing to tell of
+                self.note(f"{writer.waiting.partition('. ')[0]}: tracks wait until that is done.")
+            if not writer.waiting or frame is not None:
+                return
+            with self.watched.stage("write"):
+                clock.sleep(SECONDS_BETWEEN_TRIES)
+                writer.write(frame)
 
     def _tell(self) -> None:
         for text in self.source.notes[self.told :]:

@@ -1,0 +1,192 @@
+"""How far each video was watched into a gallery, and how; and one call at a time that watches it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from crosscam.errors import GalleryBusyError, GalleryError
+from crosscam.gallery.entries import Where
+from crosscam.gallery.interface import Gallery
+from crosscam.gallery.local import is_address
+from crosscam.inference.engines.base import cache_folder
+from crosscam.system.files import make_folder
+from crosscam.system.locks import Lock
+from crosscam.video.decoding import Source
+
+# The document that says how far each video was watched, by its key, and how.
+DOCUMENT = "watched"
+
+
+class WatchRecord:
+    """What a gallery keeps of the watching of one video; of a live source, nothing.
+
+    Args:
+        gallery: opened; a change needs the same one, opened for writing.
+        source: the video.
+        how: what decides the tracks, in words by name; ``camera`` and ``start`` among them.
+
+    Attributes:
+        done: number of the last frame whose ended tracks were written or left out; -1 before.
+        complete: whether the video was watched to its end.
+        note: what a user should know before the watching begins; empty where there is nothing.
+    """
+
+    def __init__(self, gallery: Gallery, source: Source, how: Mapping[str, Any]) -> None:
+        self._gallery, self._source, self._how = gallery, source, dict(how)
+        self.done, self.complete, self.note = -1, False, ""
+
+    def begin(self, writer: Gallery, again: bool) -> None:
+        """Read what an earlier call has kept.
+
+        Args:
+            writer: the gallery, opened for writing.
+            again: forget the tracks that it has of this video, and of a shorter one that lay there, by its start.
+        Raises:
+            GalleryError: the video was watched in another way.
+        """
+        if again:
+            self._forget(writer, (self._source.key, *(self._earlier() if self._how["start"] is not None else ())))
+        record = self._read()
+        self.note = "" if record else self._note_earlier()
+        self.done, self.complete = record.get("frame", -1), record.get("complete", False)
+        if record and record["how"] != self._how:
+            raise GalleryError(_difference(self._source.name, record["how"], self._how))
+        if record and record.get("source") != self._source.name:
+            # Moved since, or watched by a version that did not keep it: frames are looked up there.
+            self._keep(writer, {**record, "source": self._source.name})
+
+    def has_passed(self, ended: int | None) -> bool:
+        """Whether a track that was over at a frame was written, or left out, by an earlier call."""
+        return self.complete or (ended is not None and ended <= self.done)
+
+    def is_news(self, frame: int | None) -> bool:
+        """Whether a frame, or the end (None), is further than the gallery knows."""
+        return not (self._source.live or self.complete or (frame is not None and frame <= self.done))
+
+    def remember(self, writer: Gallery, frame: int | None) -> None:
+        """Keep that the video was watched up to a frame, or to its end (None)."""
+        if not self.is_news(frame):
+            return
+        done, complete = self.done if frame is None else frame, frame is None
+        self._keep(writer, {"how": self._how, "frame": done, "complete": complete, "source": self._source.name})
+        self.done, self.complete = done, complete
+
+    def _read(self) -> dict[str, Any]:
+        if self._source.live:
+            return {}
+        found = self._gallery.document(DOCUMENT)
+        record = found.get(self._source.key) if isinstance(found, dict) else None
+        return record if isinstance(record, dict) else {}
+
+    def _keep(self, writer: Gallery, record: dict[str, Any]) -> None:
+        found = writer.document(DOCUMENT)
+        known = found if isinstance(found, dict) else {}
+        writer.set_document(DOCUMENT, {**known, self._source.key: record})
+
+    def _earlier(self) -> list[str]:
+        """Keys of other content that was watched at this place, for this camera and start: perhaps less of the same."""
+        found = self._gallery.document(DOCUMENT)
+        if self._source.live or not isinstance(found, dict):
+            return []
+        here = self._source.name, self._how["camera"], self._how["start"]
+        return [
+            key
+            for key, record in found.items()
+            if key != self._source.key
+            and (record.get("source"), record["how"].get("camera"), record["how"].get("start")) == here
+        ]
+
+    def _note_earlier(self) -> str:
+        """What to say of the tracks of other content at this place."""
+        names = self._tracks_of(self._earlier())
+        if not names:
+            return ""
+        known = "--again forgets both." if self._how["start"] is not None else "Forget these tracks, or give --start."
+        return (
+            f"{self._source.name} had other content when it was watched before, and {len(names):,} tracks of that, "
+            f"such as {names[0]}, stay. If it is more of the same recording, people are there twice now. {known}"
+        )
+
+    def _tracks_of(self, keys: Sequence[str]) -> list[str]:
+        """The names of the tracks of videos."""
+        prefixes = tuple(f"{key}-" for key in keys)
+        if not prefixes:
+            return []
+        return sorted({e.track for e in self._gallery.entries() if e.track and e.track.startswith(prefixes)})
+
+    def _forget(self, writer: Gallery, keys: Sequence[str]) -> None:
+        """Forget the tracks of videos, and that they were watched."""
+        if self._source.live:
+            return
+        names = self._tracks_of(keys)
+        if names:
+            writer.forget(Where(tracks=tuple(names)))
+        found = writer.document(DOCUMENT)
+        if isinstance(found, dict) and set(keys) & found.keys():
+            left = {key: record for key, record in found.items() if key not in keys}
+            writer.set_document(DOCUMENT, left or None)
+
+
+@contextmanager
+def watching_alone(gallery: Gallery, source: Source) -> Iterator[None]:
+    """Keep other calls from watching the same video or camera into the same gallery: its people would be there twice.
+
+    Raises:
+        GalleryBusyError: another call does; the message says which.
+        GalleryError: nothing can be written there.
+    """
+    what = hashlib.sha256((source.name if source.live else source.key).encode()).hexdigest()[:16]
+    place = Path(gallery.place)
+    if is_address(gallery.place):
+        place = cache_folder() / "watch"
+        what = hashlib.sha256(f"{gallery.place} {what}".encode()).hexdigest()[:16]
+    try:
+        make_folder(place)
+        lock = Lock(place / f"watch-{what}.lock")
+        taken = lock.take()
+    except OSError as error:
+        raise GalleryError(
+            f"{place} cannot be written: {error.strerror or error}. Check who may write there."
+        ) from error
+    if not taken:
+        raise GalleryBusyError(
+            f"{source.name} is being watched into {gallery.place} by {lock.holder()}. Wait until it is done."
+        )
+    try:
+        yield
+    finally:
+        lock.release(remove=True)
+
+
+def _difference(video: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    name = next(n for n in {**before, **now} if before.get(n) != now.get(n))
+    values = [_date(how.get(name)) if name == "start" else how.get(name) for how in (before, now)]
+    return (
+        f"{video} was watched with {name.replace('_', ' ')} {values[0]}, and now it is {values[1]}: its "
+        "tracks would mix. Give the same, or --again to forget its tracks and watch it anew."
+    )
+
+
+def _date(seconds: float | None) -> str:
+    try:
+        return "not given" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+    except (OverflowError, OSError, ValueError):
+        return str(seconds)
+
+
+def as_how(settings: Any, detector: str, tracker: str) -> dict[str, Any]:
+    """What decides the tracks of a video, as a gallery keeps it (JSON)."""
+    kept = dataclasses.asdict(settings)
+    tiles = kept.pop("tiles")
+    return {
+        **kept,
+        "tiles": None if tiles is None else f"{tiles[0]}x{tiles[1]}",
+        "detector": detector,
+        "tracker": tracker,
+    }
