@@ -70,6 +70,19 @@ def test_a_video_is_watched_once(crosscam: Run, yard: Path) -> None:
     assert status == 0, "what was watched can be searched"
 
 
+def test_a_gallery_that_is_not_there_is_made(crosscam: Run, yard: Path) -> None:
+    call = CALL.replace("--gallery g", "--gallery new")
+    status, _, err = crosscam(f"{call} --network run")
+    assert status == 0, err
+    assert "note: new is new; it is for descriptors of" in err
+    with open_gallery(yard / "new") as made, open_gallery(yard / "g") as other:
+        assert made.model == other.model
+        assert len(made) > 0
+    assert "is in the gallery already" in crosscam(call)[2]
+    assert crosscam("watch gone.mp4 --camera hall --gallery newer")[0] == 2
+    assert not (yard / "newer").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -80,7 +93,8 @@ def test_a_video_is_watched_once(crosscam: Run, yard: Path) -> None:
         (CALL.replace("det.txt", "walk.mp4"), "--detector 'walk.mp4': expected a YOLOX or SSD file"),
         (CALL.replace("walk.mp4", "gone.mp4"), "No video at gone.mp4. Expected a video file"),
         (CALL.replace("walk.mp4", "det.txt"), "det.txt is a text and not a video that can be read"),
-        (CALL.replace("--gallery g", "--gallery h"), "h"),
+        (CALL.replace("--gallery g", "--gallery people"), "No gallery at people."),
+        (f"{CALL.replace('--gallery g', '--gallery h')} --network gone", "gone"),
         (CALL.replace("plain", "best"), "'best' is not a tracker. Known: auto, plain, bytetrack, ocsort."),
         (f"{CALL} --tiles 3", "--tiles '3': expected columns and rows such as 3x2"),
         (f"{CALL} --tiles 3x2", "Tiles are for a detector that looks at frames"),

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from crosscam.cli.gallery_options import Choosing, Place, Time, extractor_of
+from crosscam.cli.gallery_options import Choosing, Place, Time, extractor_of, new_gallery
 from crosscam.cli.options import General, Reading, Unset, tell_notes
 from crosscam.cli.show import bars, counting, say
 from crosscam.data.labels import read_label
@@ -19,10 +19,9 @@ from crosscam.errors import CrosscamError
 from crosscam.gallery.camera_names import camid_of, check_name
 from crosscam.gallery.conditions import refuse_unknown, without_time
 from crosscam.gallery.entries import KEEP
-from crosscam.gallery.filling import fill, identify_model, keep_cameras_apart, keep_people_apart, remember_source
+from crosscam.gallery.filling import fill, keep_cameras_apart, keep_people_apart
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.local import create_gallery, open_gallery
-from crosscam.inference.extractor import Extractor
+from crosscam.gallery.local import open_gallery
 from crosscam.system.text import counted, read_time
 
 
@@ -39,10 +38,7 @@ class Create:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        extractor = Extractor.load(self.run_folder, flip=not self.no_flip)
-        model = identify_model(self.run_folder, extractor)
-        with create_gallery(self.gallery, extractor.layout, model) as made:
-            remember_source(made, self.run_folder)
+        model, extractor = new_gallery(self.gallery, self.run_folder, flip=not self.no_flip)
         self.general.tell(
             {"gallery": self.gallery, "model": dataclasses.asdict(model), "dim": extractor.dim},
             f"{self.gallery} is ready for descriptors of {model.name} (fingerprint {model.fingerprint}).",

@@ -12,9 +12,10 @@ from tyro.conf import Positional, arg
 from crosscam.cli.options import Unset, best_device
 from crosscam.errors import GalleryError
 from crosscam.gallery.camera_names import camid_of
-from crosscam.gallery.entries import Where
-from crosscam.gallery.filling import matching_extractor, recorded_extractor
+from crosscam.gallery.entries import ModelIdentity, Where
+from crosscam.gallery.filling import identify_model, matching_extractor, recorded_extractor, remember_source
 from crosscam.gallery.interface import Gallery
+from crosscam.gallery.local import create_gallery
 from crosscam.inference.extractor import Extractor
 from crosscam.system.text import read_time
 
@@ -65,6 +66,15 @@ class Choosing:
 
 def _camids(names: Mapping[int, str], wanted: tuple[str, ...] | None) -> tuple[int, ...] | None:
     return None if wanted is None else tuple(camid_of(names, camera) for camera in wanted)
+
+
+def new_gallery(place: str, network: Path, *, flip: bool = True) -> tuple[ModelIdentity, Extractor]:
+    """Make an empty gallery for a network's descriptors, and keep with it where the network is."""
+    extractor = Extractor.load(network, flip=flip)
+    model = identify_model(network, extractor)
+    with create_gallery(place, extractor.layout, model) as made:
+        remember_source(made, network)
+    return model, extractor
 
 
 def extractor_of(gallery: Gallery, place: str, given: Sequence[Path]) -> Extractor:

@@ -15,11 +15,11 @@ from typing import Annotated
 from rich.progress import Progress
 from tyro.conf import Positional, arg
 
-from crosscam.cli.gallery_options import Time, extractor_of
+from crosscam.cli.gallery_options import Time, extractor_of, new_gallery
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import SECONDS_BETWEEN_LINES, bars, say, show_json
 from crosscam.errors import ArgumentError, CrosscamError, DataError, StoppedError
-from crosscam.gallery.local import open_gallery
+from crosscam.gallery.local import is_address, open_gallery
 from crosscam.system.files import check_folder
 from crosscam.system.text import counted, read_time
 from crosscam.training.callbacks import stop_requests
@@ -45,7 +45,7 @@ class Watch:
     camera: Unset[str] = None
     """Name or number of the camera."""
     gallery: Unset[str] = None
-    """Gallery that the tracks go to, made by 'crosscam gallery create'."""
+    """Gallery that the tracks go to; it is made if it is not there."""
     start: Time = None
     """When the video begins: a date such as '2026-11-24 08:30' (UTC) or 2026-11-24T08:30+01:00, or seconds. Without it
     times count from the first frame."""
@@ -71,7 +71,8 @@ class Watch:
     again: bool = False
     """Forget the tracks that the gallery has of this video, and watch it anew."""
     network: Unset[Path] = None
-    """Run folder of the gallery's network, if it is not where it was when the gallery was made."""
+    """Network of a gallery that is made, rrid-mini by default; or the run folder of the gallery's network, if it is not
+    where it was when the gallery was made."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:
@@ -86,6 +87,9 @@ class Watch:
             detector = open_detector(self.detector)
             if knows_frames(detector) and len(cameras) > 1:
                 raise ArgumentError(f"--detector {self.detector} holds the boxes of one video. Give one camera.")
+            if self.gallery is not None and not is_address(self.gallery) and not Path(self.gallery).exists():
+                model, _ = new_gallery(self.gallery, self.network or Path("rrid-mini"))
+                say(f"note: {self.gallery} is new; it is for descriptors of {model.name}.")
             gallery = None if self.gallery is None else stack.enter_context(open_gallery(self.gallery))
             extractor = None
             if gallery is not None and self.gallery is not None:
