@@ -15,6 +15,7 @@ import json
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn.functional import cosine_similarity
@@ -52,6 +53,15 @@ def write_record(table: Path, target: Path) -> None:
     sys.stdout.write(f"{target.name}: {TRAINED_ON}, {len(dataset.train):,} images, {size:,} bytes\n")
 
 
+def provenance_with_starts(source: Path) -> dict[str, Any]:
+    """The provenance of a run, with that of the run it began with as ``start``, and so on."""
+    found: dict[str, Any] = json.loads((source / PROVENANCE).read_text(encoding="utf-8"))
+    start = load_recipe(source).train.start
+    if start is not None and "start" not in found:
+        found["start"] = provenance_with_starts(run_folder(Path(start)))
+    return found
+
+
 def main() -> None:
     """Convert, check, copy."""
     if sys.argv[1] == "--record":
@@ -84,10 +94,7 @@ def main() -> None:
         evaluation=find_recipe(name).evaluation,
     )
     (target / RECIPE).write_text(recipe_to_json(alone), encoding="utf-8")
-    provenance = json.loads((source / PROVENANCE).read_text(encoding="utf-8"))
-    if recipe.train.start is not None:
-        before = run_folder(Path(recipe.train.start)) / PROVENANCE
-        provenance["start"] = json.loads(before.read_text(encoding="utf-8"))
+    provenance = provenance_with_starts(source)
     if recipe.distill.teachers:
         teachers = [Path(teacher).stem for teacher in recipe.distill.teachers]
         provenance["distill"] = {**asdict(recipe.distill), "teachers": teachers}
