@@ -70,7 +70,9 @@ def test_rows_are_the_teachers_descriptors_and_are_kept(
     distill = Distill(teachers=(str(teacher),), similarity=1.0)
     done: list[tuple[int, int]] = []
     (rows,) = teacher_rows(distill, paths, tmp_path, lambda *at: done.append(at))
-    np.testing.assert_allclose(rows.numpy(), Extractor.load(teacher, engine="torch")(paths), atol=1e-3)
+    np.testing.assert_allclose(rows.numpy(), Extractor.load(teacher, flip=False, engine="torch")(paths), atol=1e-3)
+    mirrored = Extractor.load(teacher, engine="torch")(paths)
+    assert abs(rows.numpy() - mirrored).max() > 1e-2, "a picture is seen once, as it is"
     assert done[-1] == (20, 20)
     monkeypatch.setattr(teachers, "_described", lambda *_: pytest.fail("computed again"))
     (again,) = teacher_rows(distill, paths, tmp_path)

@@ -100,7 +100,8 @@ def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterato
     from crosscam.inference.extractor import Extractor
 
     engine = "torch" if find_declaration(Path(teacher)) is None else "auto"
-    extractor = Extractor.load(teacher, engine=engine)
+    # Without the mirror pass, as files are run: each picture is seen once, as it is.
+    extractor = Extractor.load(teacher, flip=False, engine=engine)
     for start in range(0, len(paths), _BATCH):
         yield extractor(list(paths[start : start + _BATCH]))
 
