@@ -24,7 +24,9 @@ from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.inference.engines.network_file import files_of, find_declaration, is_network_file
 from crosscam.inference.engines.network_runtimes import open_file
 from crosscam.models.systems import layout_of
+from crosscam.recipes.checkpoint import RECIPE, WEIGHTS
 from crosscam.recipes.recipe import Distill
+from crosscam.shipped import run_folder
 from crosscam.system.files import stamp_of, write_atomically
 from crosscam.system.progress import Progress
 
@@ -126,18 +128,36 @@ def _input_of(distill: Distill) -> NetworkInput:
         raise RecipeError(f"distill.input: {error}") from error
 
 
-def _key(distill: Distill, paths: Sequence[Path]) -> str:
-    """What the descriptors depend on: the teachers' files, their input, and the pictures with size and time."""
+def _files(teacher: str) -> list[Path]:
+    """What tells one teacher from another; for a folder with a declared network, that is its declaration."""
+    at = Path(teacher)
+    if is_network_file(at) and at.is_file():
+        return files_of(at)
+    return [run_folder(at) / WEIGHTS, run_folder(at) / RECIPE]
+
+
+def are_there(distill: Distill) -> bool:
+    """Whether all teachers are where they were."""
+    return all(run_folder(Path(teacher)).exists() for teacher in distill.teachers)
+
+
+def teachers_digest(distill: Distill) -> hashlib._Hash:
+    """What the teachers' descriptors of a picture depend on: their files and their input."""
     digest = hashlib.sha256(json.dumps([distill.teachers, distill.input]).encode())
     for teacher in distill.teachers:
-        at = Path(teacher)
-        files = files_of(at) if is_network_file(at) and at.is_file() else [at / "weights.safetensors"]
+        at, files = Path(teacher), _files(teacher)
         declared = None if is_network_file(at) else find_declaration(at)
         if declared is not None:
             digest.update(f"{declared.takes}\0{declared.digest}".encode())
         for file in files:
             if file.is_file():
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest
+
+
+def _key(distill: Distill, paths: Sequence[Path]) -> str:
+    """What the descriptors depend on: the teachers, and the pictures with size and time."""
+    digest = teachers_digest(distill)
     for path in paths:
         digest.update(f"{path}\0{stamp_of(path)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
