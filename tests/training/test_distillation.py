@@ -103,6 +103,9 @@ def test_a_file_of_a_teacher_is_opened_with_its_declared_input(rendered: ReidDat
     other.mkdir()
     with pytest.raises(RecipeError, match=r"distill.input is .* takes .rgb 64x32 imagenet"):
         teacher_rows(distill, paths, other)
+    (tmp_path / "ours.onnx").write_bytes(b"... crosscam.fingerprint ...")
+    with pytest.raises(RecipeError, match=r"ours.onnx was written by 'crosscam export' .* Give the run folder"):
+        teacher_rows(Distill(teachers=(str(tmp_path / "ours.onnx"),), similarity=1.0), paths, other)
     with pytest.raises(RecipeError, match=r"distill.teachers: No file .*gone\.xml"):
         teacher_rows(Distill(teachers=(str(tmp_path / "gone.xml"),), similarity=1.0), paths, tmp_path)
 

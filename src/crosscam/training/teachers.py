@@ -21,7 +21,12 @@ from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.errors import ArgumentError, EngineError, RecipeError, TrainingError
 from crosscam.inference.engines.imported_network import ImportedNetwork
-from crosscam.inference.engines.network_file import files_of, find_declaration, is_network_file
+from crosscam.inference.engines.network_file import (
+    files_of,
+    find_declaration,
+    is_exported_by_crosscam,
+    is_network_file,
+)
 from crosscam.inference.engines.network_runtimes import open_file
 from crosscam.models.systems import layout_of
 from crosscam.recipes.checkpoint import RECIPE, WEIGHTS
@@ -91,6 +96,11 @@ def _unit_rows(rows: NDArray[np.float32], teacher: str, paths: Sequence[Path]) -
 def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     """Descriptors of all pictures, batch by batch."""
     if is_network_file(Path(teacher)):
+        if is_exported_by_crosscam(Path(teacher)):
+            raise RecipeError(
+                f"distill.teachers: {teacher} was written by 'crosscam export' and takes what only crosscam gives it. "
+                "Give the run folder that it was made from."
+            )
         takes, declared = _input_of(distill), find_declaration(Path(teacher))
         if declared is not None and declared.takes != takes:
             raise RecipeError(

@@ -32,6 +32,7 @@ from crosscam.training.plan import (
     planned_batches,
     set_learning_rate,
     unseen_note,
+    warmup_note,
 )
 from crosscam.training.run import RunState
 from crosscam.training.sync_batch import WholeBatchNorm, whole_output
@@ -139,6 +140,7 @@ class Trainer(RunState):
             checkpoint.save_recipe(folder, recipe)
             self.save_origin()
             self.listeners.tell(unseen_note(recipe, self.labels, self.epoch))
+            self.listeners.tell(warmup_note(recipe))
         keep_freed_memory()
         with Logbook(folder, self.epoch - 1) if world.rank == 0 else nullcontext() as self._book:
             if self._book is not None and self.epoch > recipe.train.epochs:
