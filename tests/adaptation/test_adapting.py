@@ -15,7 +15,7 @@ from PIL import Image
 
 import crosscam
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.errors import CheckpointError, TrainingError
+from crosscam.errors import CheckpointError, RecipeError, TrainingError
 from crosscam.experiments.adapting import _read, recipe_for, run_adaptation, without_labels
 from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model, find_recipe
@@ -148,6 +148,8 @@ def test_what_does_not_fit_the_folder_is_refused(
     other = untrained(tmp_path / "other", seed=1)
     with pytest.raises(CheckpointError, match="an adaptation of other weights"):
         crosscam.adapt(other, rendered, whole, settings=SETTINGS, resume=True, progress=False)
+    with pytest.raises(RecipeError, match=r"model\.\*: the network of .* is adapted as it is"):
+        recipe_for(source, ["model.dim=4"])
     with pytest.raises(CheckpointError, match="already holds"):
         crosscam.adapt(source, rendered, whole, settings=SETTINGS, progress=False)
 

@@ -28,6 +28,7 @@ from crosscam.inference.engines.network_file import (
     is_network_file,
 )
 from crosscam.inference.engines.network_runtimes import open_file
+from crosscam.inference.network_check import check_rows
 from crosscam.models.systems import layout_of
 from crosscam.recipes.checkpoint import RECIPE, WEIGHTS
 from crosscam.recipes.recipe import Distill
@@ -121,6 +122,7 @@ def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterato
 def _by_file(teacher: Path, takes: NetworkInput, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     try:
         network = ImportedNetwork(open_file(teacher, takes), takes, str(teacher))
+        check_rows(network)
     except EngineError as error:
         raise RecipeError(f"distill.teachers: {error} Look at distill.teachers and distill.input.") from error
 
