@@ -136,6 +136,17 @@ def test_training_by_a_function_tells_of_its_progress(
     assert rendered.notes[0] in err
 
 
+def test_a_training_tells_of_tested_people_that_it_learned(rendered: ReidDataset, tmp_path: Path) -> None:
+    known, told = rendered.train[0], list[str]()
+    mixed = replace(rendered, query=(known, *rendered.query), gallery=(*rendered.gallery, *rendered.train[1:6]))
+    recipe, listeners = small_recipe("train.epochs=1"), Listeners(note=told.append)
+    run_experiment(recipe, mixed, tmp_path / "run", listeners=listeners)
+    assert sum("tested people trained this network" in note for note in told) == 1
+    told.clear()
+    run_experiment(recipe, rendered, tmp_path / "other", listeners=listeners)
+    assert not any("tested people" in note for note in told)
+
+
 def test_scores_say_what_they_are(finished: tuple[Path, list[Scored]]) -> None:
     scored = finished[1][0]
     result = scored.result

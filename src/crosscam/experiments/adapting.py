@@ -34,7 +34,7 @@ from crosscam.recipes.values import flatten
 from crosscam.system.files import check_folder
 from crosscam.system.text import parse_json
 from crosscam.training.callbacks import Listeners, read_history, training_reported
-from crosscam.training.provenance import training_data
+from crosscam.training.provenance import load_trained_on, overlap, training_data
 
 SUFFIX = "-adapted"
 # Flips, shifts and erasing, as in Dai et al.
@@ -102,7 +102,7 @@ def run_adaptation(
 
     kept_first = replace(user, epoch=keep_and_tell)
     adapter = Adapter(source, origin, recipe, pictures, folder, resume=resume, listeners=kept_first)
-    notes = [*adapter.units.notes, *_tested_too(pictures, labeled)]
+    notes = [*adapter.units.notes, *_tested_too(pictures, labeled), *_known_people(source, labeled)]
     for note in notes:
         user.tell(note)
     with adapter.joined() as world:
@@ -152,6 +152,12 @@ def _tested_too(pictures: ReidDataset, labeled: ReidDataset | None) -> list[str]
     if not shared:
         return []
     return [f"{shared:,} of the {len(tested):,} scored pictures are learned from, too, though without their labels."]
+
+
+def _known_people(source: Path, labeled: ReidDataset | None) -> list[str]:
+    """A sentence where the network knew scored people before, or may have known them."""
+    told = None if labeled is None else overlap(load_trained_on(source), labeled).sentence()
+    return [] if told is None else [told]
 
 
 def _check_finished(folder: Path, origin: Mapping[str, Any]) -> None:

@@ -82,8 +82,10 @@ def run_experiment(
             show(found)
         if world.rank == 0:
             save_scores(folder / SCORES, found)
+            shared = find_overlap(load_trained_on(folder), dataset)
+            trainer.listeners.tell(shared.sentence())
             layout = layout_of(trained)
-            write_run_report(folder / REPORT, recipe, dataset, found, folder, layout, provenance)
+            write_run_report(folder / REPORT, recipe, dataset, found, folder, layout, provenance, shared)
         return found
 
 
