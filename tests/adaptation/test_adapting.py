@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 import crosscam
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.errors import CheckpointError, TrainingError
+from crosscam.errors import CheckpointError, RecipeError, TrainingError
 from crosscam.experiments.adapting import _read, recipe_for, run_adaptation, without_labels
 from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model, find_recipe
@@ -147,8 +148,53 @@ def test_what_does_not_fit_the_folder_is_refused(
     other = untrained(tmp_path / "other", seed=1)
     with pytest.raises(CheckpointError, match="an adaptation of other weights"):
         crosscam.adapt(other, rendered, whole, settings=SETTINGS, resume=True, progress=False)
+    with pytest.raises(RecipeError, match=r"model\.\*: the network of .* is adapted as it is"):
+        recipe_for(source, ["model.dim=4"])
     with pytest.raises(CheckpointError, match="already holds"):
         crosscam.adapt(source, rendered, whole, settings=SETTINGS, progress=False)
+
+
+def test_an_adaptation_goes_on_with_the_pictures_tracks_and_times_that_it_began_with(
+    rendered: ReidDataset, source: Path, whole: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(rendered.root, moved)
+    same = replace(rendered, root=moved, train=tuple(_moved(s, rendered.root, moved) for s in rendered.train))
+    first, *others = same.train
+
+    def step(report: StepReport) -> None:
+        if report.batch == 3:
+            raise KeyError("killed")
+
+    folder, recipe = tmp_path / "killed", recipe_for(source, SETTINGS)
+    with pytest.raises(KeyError):
+        run_adaptation(source, recipe, rendered, folder, listeners=Listeners(step=step))
+    changes = {
+        "tracks or times changed": [replace(first, track="elsewhere"), replace(first, time=7.5)],
+        "was trained on other data": [replace(first, camid=9)],
+    }
+    for message, changed in changes.items():
+        for sample in changed:
+            for place in (folder, whole):
+                other = replace(same, train=(sample, *others))
+                with pytest.raises(CheckpointError, match=message):
+                    crosscam.adapt(source, other, place, settings=SETTINGS, resume=True, progress=False)
+    fewer = replace(same, train=tuple(others))
+    with pytest.raises(CheckpointError, match="was trained on other data"):
+        crosscam.adapt(source, fewer, folder, settings=SETTINGS, resume=True, progress=False)
+    # Copies elsewhere are the same pictures; another picture under an old name is not.
+    bytes_before = first.path.read_bytes()
+    first.path.write_bytes(others[0].path.read_bytes())
+    for place in (folder, whole):
+        with pytest.raises(CheckpointError, match="training images changed"):
+            crosscam.adapt(source, same, place, settings=SETTINGS, resume=True, progress=False)
+    first.path.write_bytes(bytes_before)
+    crosscam.adapt(source, same, folder, settings=SETTINGS, resume=True, progress=False)
+    assert weights(folder) == weights(whole)
+
+
+def _moved(sample: Sample, old: Path, new: Path) -> Sample:
+    return replace(sample, path=new / sample.path.relative_to(old))
 
 
 def test_without_scikit_learn_the_extra_is_named(

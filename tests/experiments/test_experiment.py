@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from crosscam.data.images import decode_image
 from crosscam.data.records import ReidDataset, camids_of, pids_of
@@ -31,6 +33,8 @@ from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.checkpoint import load_weights
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
+from crosscam.report.page import ReportContent, render_report
+from crosscam.report.strips import RankStrip
 from crosscam.retrieval.cross_neighborhoods import CrossNeighborhoods, rerank_ecn
 from crosscam.retrieval.distances import pairwise_distances
 from crosscam.retrieval.expansion import Expansion, expand_queries
@@ -130,6 +134,17 @@ def test_training_by_a_function_tells_of_its_progress(
     assert out == ""
     assert "epoch 1: loss" in err
     assert rendered.notes[0] in err
+
+
+def test_a_training_tells_of_tested_people_that_it_learned(rendered: ReidDataset, tmp_path: Path) -> None:
+    known, told = rendered.train[0], list[str]()
+    mixed = replace(rendered, query=(known, *rendered.query), gallery=(*rendered.gallery, *rendered.train[1:6]))
+    recipe, listeners = small_recipe("train.epochs=1"), Listeners(note=told.append)
+    run_experiment(recipe, mixed, tmp_path / "run", listeners=listeners)
+    assert sum("tested people trained this network" in note for note in told) == 1
+    told.clear()
+    run_experiment(recipe, rendered, tmp_path / "other", listeners=listeners)
+    assert not any("tested people" in note for note in told)
 
 
 def test_scores_say_what_they_are(finished: tuple[Path, list[Scored]]) -> None:
@@ -269,7 +284,7 @@ def test_strips_show_queries_that_were_scored(rendered: ReidDataset, finished: t
     dataset = replace(rendered, gallery=tuple(s for s in rendered.gallery if s.pid != lonely))
     scored = TestImages(dataset, small_recipe()).score(load_model(finished[0], small_recipe()))
     assert np.isnan(scored.result.average_precision).any()
-    strips = strips_of(dataset, scored, layout)
+    strips = strips_of(dataset, scored, small_recipe(), layout)
     assert {s.kind for s in strips} == {"hardest", "easiest"}
     assert lonely not in {s.query.pid for s in strips}
     by_query = dict(zip([s.path for s in dataset.query], scored.result.average_precision, strict=True))
@@ -282,6 +297,20 @@ def test_scores_are_written_whole(finished: tuple[Path, list[Scored]], tmp_path:
     save_scores(tmp_path / "scores.json", finished[1][:1])
     assert json.loads((tmp_path / "scores.json").read_text()) == [finished[1][0].to_dict()]
     assert [p.name for p in tmp_path.iterdir()] == ["scores.json"]
+
+
+def assert_ranked_by(distances: NDArray[np.floating], strips: Sequence[RankStrip], dataset: ReidDataset) -> None:
+    """Every strip shows the first pictures of a ranking by these (Q, G) distances, found by a plain loop."""
+    for strip in strips:
+        row = distances[dataset.query.index(strip.query)]
+        kept = [
+            (float(row[g]), s.path)
+            for g, s in enumerate(dataset.gallery)
+            if s.pid != -1 and (s.pid, s.camid) != (strip.query.pid, strip.query.camid)
+        ]
+        expected = sorted(kept, key=lambda pair: pair[0])[: len(strip.matches)]
+        assert [m.sample.path for m in strip.matches] == [path for _, path in expected]
+        assert [m.distance for m in strip.matches] == pytest.approx([d for d, _ in expected], abs=1e-5)
 
 
 def test_a_system_with_a_distance_of_its_own_is_ranked_by_it(rendered: ReidDataset) -> None:
@@ -303,6 +332,15 @@ def test_a_system_with_a_distance_of_its_own_is_ranked_by_it(rendered: ReidDatas
     expected = evaluate_ranking(distances, *ranking_labels(rendered))
     assert scored.result.mAP == expected.mAP
     assert scored.to_dict()["distance"] == "own"
+    strips = strips_of(rendered, scored, recipe, model.layout)
+    assert_ranked_by(distances.numpy(), strips, rendered)
+    # The nearest by the Euclidean distance is another one somewhere, or this would show nothing.
+    near = torch.cdist(query, gallery).numpy()
+    with pytest.raises(AssertionError):
+        assert_ranked_by(near, strips, rendered)
+    page = render_report(ReportContent("a", "b", [scored.row()], strips=strips))
+    assert "Ranked by the system's own distance" in page.replace("&#39;", "'")
+    assert "the bars add up to the squared Euclidean distance, which does not rank here" in page
     asked = test.rank(model, "asked", scored.query, scored.gallery, flip=True, ap="trapezoid").result
     assert (asked.ap, asked.mAP) == (
         "trapezoid",

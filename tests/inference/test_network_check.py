@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.records import Sample
-from crosscam.errors import DataError
+from crosscam.errors import DataError, EngineError
 from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.inference.engines.network_runtimes import open_module
 from crosscam.inference.extractor import Extractor
 from crosscam.inference.network_check import (
     Agreement,
     best_reading,
+    check_rows,
     compare_readings,
     indistinguishable,
     mirror_margins,
@@ -100,3 +101,28 @@ def test_pictures_are_spread_and_enough(samples: list[Sample]):
     assert [chosen[0], chosen[-1]] == [many[0], many[-1]]
     with pytest.raises(DataError, match="3 pictures are too few"):
         pictures_to_check(samples[:3], labeled=False)
+
+
+class Company(nn.Module):
+    """Color means, changed in one way by what is beside a picture; or no numbers at all."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, planes: Tensor) -> Tensor:
+        rows = planes.mean(dim=(2, 3)) + planes[:, :, 0, 0]
+        return {"alone": rows, "beside": rows - rows.mean(dim=0), "nan": rows / 0, "zero": rows * 0}[self.kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [("beside", "when others are beside it"), ("nan", "noise"), ("zero", "noise")]
+)
+def test_rows_must_be_numbers_of_one_picture(kind: str, message: str):
+    def opened(kind: str) -> ImportedNetwork:
+        takes = NetworkInput.parse(f"rgb {HEIGHT}x{WIDTH} 1")
+        return ImportedNetwork(open_module(Company(kind)), takes, "network")
+
+    check_rows(opened("alone"))
+    with pytest.raises(EngineError, match=message):
+        check_rows(opened(kind))

@@ -146,6 +146,11 @@ def test_the_seed_decides_the_weights() -> None:
         ("optim.name=sgd optim.momentum=1", "optim.momentum=1.0 must lie in [0, 1)"),
         ("schedule.name=steps schedule.milestones=60,40", "schedule.milestones=(60, 40): give rising epochs"),
         ("data.augment.erase_area=0.4,0.1", "expected two rising shares between 0 and 1"),
+        (
+            "data.augment.shift_pixels=64 data.width=64",
+            "shift_pixels=64: images of 128 x 64 would be shifted out of sight",
+        ),
+        ("data.batch_images=1", "its triplets take two images of one person. Set data.batch_images to 2 or more"),
         ("train.epochs=0", "train.epochs=0: expected at least 1"),
         ("train.seed=-1", "train.seed=-1: expected at least 0"),
         ("train.accumulate=0", "train.accumulate=0: expected at least 1"),

@@ -7,11 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crosscam.data.records import ReidDataset, pids_of
+from crosscam.data.records import JUNK_PID, ReidDataset, pids_of
 from crosscam.errors import CrosscamError
+from crosscam.experiments.experiment import untrained_model
+from crosscam.experiments.scoring import TestImages, distances_of
 from crosscam.explain.activation import place_contributions, stripe_shares
+from crosscam.models.systems import layout_of
+from crosscam.recipes.catalogue import find_recipe
+from crosscam.recipes.settings import with_settings
 from crosscam.reproduce.figures import Figure, NamedModel, choose_queries, figure_activation, figure_strips
-from small_models import tiny_rrid
+from small_models import TINY, tiny_rrid
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +72,33 @@ def test_the_random_half_shows_other_people_while_there_are_any(seed: int):
 
 def test_one_model_alone_differs_from_nobody():
     assert {kind for _, kind in choose_queries(AP[1:], PIDS, 4, seed=0)} == {"random"}
+
+
+def test_each_model_is_ranked_as_its_own_recipe_says(models: list[NamedModel], rendered: ReidDataset) -> None:
+    """Also where networks of one input size differ in how they are ranked: pictures agree with the scores."""
+    changes = [
+        "data.height=96",
+        "data.width=32",
+        "model.num_parts=3",
+        "model.keep_local=true",
+        f"model.backbone={TINY}",
+    ]
+    recipe = with_settings(find_recipe("aligned-reid"), changes)
+    aligned = NamedModel("own", untrained_model(recipe, 4), recipe)
+    for order in ([models[0], aligned], [aligned, models[0]]):
+        data = figure_strips(order, rendered, queries=4, top=3).data
+        assert {s["name"]: s["distance"] for s in data["scores"]} == {"both": "euclidean", "own": "own"}
+        for named in order:
+            scored = TestImages(rendered, named.recipe).score(named.model)
+            distances = distances_of(named.recipe, layout_of(named.model), scored.query, scored.gallery)
+            for entry in data["queries"]:
+                q = next(k for k, s in enumerate(rendered.query) if s.path.name == entry["query"])
+                other = [
+                    (distances[q, g], s.path.name)
+                    for g, s in enumerate(rendered.gallery)
+                    if s.pid != JUNK_PID and (s.pid, s.camid) != (entry["pid"], entry["camid"])
+                ]
+                assert entry["models"][named.name]["matches"] == [name for _, name in sorted(other)[:3]]
 
 
 def test_all_models_answer_the_same_queries(strips: Figure, rendered: ReidDataset):

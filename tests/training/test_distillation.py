@@ -14,11 +14,11 @@ from torch import nn
 from crosscam.data.images import decode_image
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.records import ReidDataset
-from crosscam.errors import RecipeError, TrainingError
+from crosscam.errors import CheckpointError, RecipeError, TrainingError
 from crosscam.inference.engines.network_file import declare, write_declaration
 from crosscam.inference.extractor import Extractor
 from crosscam.models.backbones.build import build_backbone
-from crosscam.recipes.checkpoint import load_weights
+from crosscam.recipes.checkpoint import load_weights, save_weights
 from crosscam.recipes.recipe import Distill
 from crosscam.training import teachers
 from crosscam.training.callbacks import read_history
@@ -70,7 +70,9 @@ def test_rows_are_the_teachers_descriptors_and_are_kept(
     distill = Distill(teachers=(str(teacher),), similarity=1.0)
     done: list[tuple[int, int]] = []
     (rows,) = teacher_rows(distill, paths, tmp_path, lambda *at: done.append(at))
-    np.testing.assert_allclose(rows.numpy(), Extractor.load(teacher, engine="torch")(paths), atol=1e-3)
+    np.testing.assert_allclose(rows.numpy(), Extractor.load(teacher, flip=False, engine="torch")(paths), atol=1e-3)
+    mirrored = Extractor.load(teacher, engine="torch")(paths)
+    assert abs(rows.numpy() - mirrored).max() > 1e-2, "a picture is seen once, as it is"
     assert done[-1] == (20, 20)
     monkeypatch.setattr(teachers, "_described", lambda *_: pytest.fail("computed again"))
     (again,) = teacher_rows(distill, paths, tmp_path)
@@ -101,6 +103,9 @@ def test_a_file_of_a_teacher_is_opened_with_its_declared_input(rendered: ReidDat
     other.mkdir()
     with pytest.raises(RecipeError, match=r"distill.input is .* takes .rgb 64x32 imagenet"):
         teacher_rows(distill, paths, other)
+    (tmp_path / "ours.onnx").write_bytes(b"... crosscam.fingerprint ...")
+    with pytest.raises(RecipeError, match=r"ours.onnx was written by 'crosscam export' .* Give the run folder"):
+        teacher_rows(Distill(teachers=(str(tmp_path / "ours.onnx"),), similarity=1.0), paths, other)
     with pytest.raises(RecipeError, match=r"distill.teachers: No file .*gone\.xml"):
         teacher_rows(Distill(teachers=(str(tmp_path / "gone.xml"),), similarity=1.0), paths, tmp_path)
 
@@ -138,6 +143,33 @@ def test_pictures_without_labels_change_the_result_and_are_listed_by_a_file(
     with pytest.raises(RecipeError, match=r"1 of 1 pictures are not there\. First: .*gone\.jpg"):
         train(student(teacher, *more), rendered, tmp_path / "third")
     assert not (tmp_path / "third").exists()
+
+
+def test_a_student_goes_on_with_the_teachers_and_pictures_that_it_began_with(
+    teacher: Path, rendered: ReidDataset, tmp_path: Path
+):
+    own, listing, folder = tmp_path / "teacher", tmp_path / "more.txt", tmp_path / "run"
+    shutil.copytree(teacher, own)
+    listing.write_text("\n".join(str(s.path) for s in rendered.query[:4]))
+    more = (f"distill.unlabeled={listing}", "distill.unlabeled_images=2", "train.checkpoint_steps=2")
+    recipe = student(own, *more)
+    with pytest.raises(Interruption):
+        train(recipe, rendered, folder, listeners=kill_at(1, 3))
+    state = (folder / "state.pt").read_bytes()
+    listing.write_text("\n".join(str(s.path) for s in rendered.query[1:5]))
+    with pytest.raises(CheckpointError, match=r"distill\.unlabeled changed since it began"):
+        train(recipe, rendered, folder, resume=True)
+    listing.write_text("\n".join(str(s.path) for s in rendered.query[:4]))
+    changed = {name: value + 0.1 if value.is_floating_point() else value for name, value in load_weights(own).items()}
+    save_weights(own, changed)
+    with pytest.raises(CheckpointError, match=r"distill\.teachers changed since it began"):
+        train(recipe, rendered, folder, resume=True)
+    assert (folder / "state.pt").read_bytes() == state
+    shutil.copytree(teacher, own, dirs_exist_ok=True)
+    train(recipe, rendered, folder, resume=True)
+    save_weights(own, changed)
+    with pytest.raises(CheckpointError, match=r"distill\.teachers changed since it began"):
+        train(recipe, rendered, folder, resume=True)
 
 
 def test_a_killed_student_goes_on_bit_for_bit(teacher: Path, rendered: ReidDataset, tmp_path: Path):

@@ -24,7 +24,7 @@ from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.choices import RRIDLoss
 from crosscam.training.callbacks import Listeners, StepReport, read_history
-from crosscam.training.plan import epoch_batches, input_size, unseen_note
+from crosscam.training.plan import epoch_batches, input_size, unseen_note, warmup_note
 from crosscam.training.run import RunState
 from crosscam.training.trainer import Trainer, train
 
@@ -378,7 +378,7 @@ def test_a_batch_has_two_images_at_least() -> None:
     labels = torch.arange(7).repeat_interleave(3).numpy()
     recipe = small_recipe("data.sampler=anchors", "data.batch_ids=4")
     assert [len(b) for b in epoch_batches(recipe, labels, 1)] == [8] * 5 + [2]
-    ones = small_recipe("data.sampler=anchors", "data.batch_ids=4", "data.batch_images=1")
+    ones = small_recipe("data.sampler=anchors", "data.batch_ids=4", "loss.name=classification", "data.batch_images=1")
     assert [len(b) for b in epoch_batches(ones, labels, 1)] == [4] * 5
     first, second = (epoch_batches(recipe, labels, epoch) for epoch in (1, 2))
     assert first[0].tolist() != second[0].tolist()
@@ -456,6 +456,13 @@ def test_a_network_is_scored_in_mid_training_with_a_projection_of_its_own(
     assert len(fitted) == 2
     assert fitted[0].abs().max() > 0
     assert not torch.equal(*fitted)
+
+
+def test_a_warm_up_that_never_ends_says_so() -> None:
+    note = warmup_note(small_recipe("schedule.warmup_epochs=3"))
+    assert note is not None
+    assert "still rising when the training ends: schedule.warmup_epochs=3 with train.epochs=2" in note
+    assert warmup_note(small_recipe("schedule.warmup_epochs=2")) is None
 
 
 def test_an_epoch_of_a_part_of_the_pictures_says_so() -> None:

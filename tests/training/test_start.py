@@ -101,22 +101,22 @@ def test_people_of_the_network_it_began_with_are_known(
     folder.mkdir()
     some = replace(rendered, train=(*rendered.train[:4], rendered.query[0]))
     run = RunState(small_recipe(f"{setting}={start}", "data.batch_ids=2"), some, folder)
-    run.save_origin(())
+    run.save_origin()
     known = load_trained_on(folder)
     assert np.array_equal(known, np.union1d(theirs, digests_of([rendered.query[0].path])))
     shutil.rmtree(start)
-    run.save_origin(())
+    run.save_origin()
     assert np.array_equal(load_trained_on(folder), known), "goes on without the source"
     (folder / TRAINED_ON).unlink()
     shutil.copytree(source, start, ignore=shutil.ignore_patterns(TRAINED_ON))
-    run.save_origin(())
+    run.save_origin()
     assert load_trained_on(folder) is None, "nobody knows"
 
 
 def test_backbone_of_a_file_brings_nobody(rendered: ReidDataset, source: Path, tmp_path: Path):
     some = replace(rendered, train=(rendered.train[0], rendered.train[-1]))
     file = source / "weights.safetensors"
-    RunState(small_recipe(f"model.pretrained={file}", "data.batch_ids=2"), some, tmp_path).save_origin(())
+    RunState(small_recipe(f"model.pretrained={file}", "data.batch_ids=2"), some, tmp_path).save_origin()
     assert np.array_equal(load_trained_on(tmp_path), np.unique(digests_of([s.path for s in some.train])))
 
 

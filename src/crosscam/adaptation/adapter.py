@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.training.callbacks import Listeners
+from crosscam.training.learned import learned_from, tracks_and_times
 from crosscam.training.provenance import save_trained_on
 from crosscam.training.trainer import Trainer
 
@@ -198,10 +200,14 @@ class Adapter(Trainer):
         self.clusters = Clusters(**{**kept["record"], "clusters": int(kept["record"]["clusters"])})
         self._number_proxies()
 
-    def save_origin(self, further: Any) -> None:
+    @cached_property
+    def learned(self) -> dict[str, str]:
+        """As of a training, with tracks and times, which tell who is who."""
+        return learned_from(self.recipe, self.dataset, self.digests) | tracks_and_times(self.dataset)
+
+    def save_origin(self) -> None:
         """The pictures of the source and of the adaptation."""
-        del further
-        save_trained_on(self.folder, self.dataset, source=self.source)
+        save_trained_on(self.folder, self.dataset, source=self.source, digests=self.digests)
 
     def provenance(self, record: Mapping[str, float]) -> dict[str, Any]:
         """As of a training, with the network that it started from; no identities were learned."""

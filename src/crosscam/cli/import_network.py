@@ -20,6 +20,7 @@ from crosscam.inference.imported import Imported, open_declared
 from crosscam.inference.network_check import (
     Agreement,
     best_reading,
+    check_rows,
     compare_readings,
     indistinguishable,
     pictures_to_check,
@@ -62,6 +63,7 @@ class ImportNetwork:
         if (folder / RUN).is_file():
             raise EngineError(f"{folder} is a run folder. Give another folder with --out.")
         found = open_declared(declare(self.file, self._takes()))
+        check_rows(found.network)
         checked = None if self.check is None else self._checked(found, self.check)
         if checked is not None:
             self._show(checked)

@@ -52,9 +52,11 @@ def _run(words: list[str]) -> None:
     if words == ["--version"]:
         sys.stdout.write(f"crosscam {crosscam.__version__}\n")
         return
+    from crosscam.cli.overwriting import refuse_overwriting
     from crosscam.cli.parsing import parse  # --version needs no parser
 
     command = parse(words)
+    refuse_overwriting(command)
     _use_all_cores()
     command.run()
 

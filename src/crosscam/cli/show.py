@@ -130,6 +130,8 @@ def fitting(
 
 def score_table(scores: Sequence[Scored], title: str) -> None:
     """Print scores in per cent, with what they rest on beside and below them."""
+    from crosscam.report.page import RANKED_BY
+
     rows = []
     for s in scores:
         ranks = [f"{100 * s.result.cmc_at(r):.1f}" if r <= len(s.result.cmc) else "-" for r in (1, 5, 10)]
@@ -146,6 +148,8 @@ def score_table(scores: Sequence[Scored], title: str) -> None:
     for s in scores:
         if s.reranking:
             print_plain(f"{s.name}: {s.reranking}.")
+    if RANKED_BY[first.distance]:
+        print_plain(RANKED_BY[first.distance])
 
 
 def pasteable(*words: object) -> str:

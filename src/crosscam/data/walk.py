@@ -138,3 +138,12 @@ def subfolders(folder: Path) -> tuple[list[Path], list[Path]]:
 def _identity(folder: Path) -> tuple[int, int]:
     state = os.stat(folder)
     return state.st_dev, state.st_ino
+
+
+def file_key(path: Path) -> tuple[int, int] | Path:
+    """The same for two paths of one file, by whatever links; the path itself where no file is there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path
+    return (found.st_dev, found.st_ino)

@@ -19,7 +19,7 @@ from crosscam.data.datasets.camera_folders import has_pictures, read_pictures
 from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset
 from crosscam.data.text_files import read_text
-from crosscam.errors import DataError, TrainingError
+from crosscam.errors import DataError, RecipeError, TrainingError
 from crosscam.experiments.experiment import SCORES, save_scores
 from crosscam.experiments.scoring import TestImages, check_scoring
 from crosscam.inference.describing import describing_model, load_model
@@ -34,7 +34,7 @@ from crosscam.recipes.values import flatten
 from crosscam.system.files import check_folder
 from crosscam.system.text import parse_json
 from crosscam.training.callbacks import Listeners, read_history, training_reported
-from crosscam.training.provenance import training_data
+from crosscam.training.provenance import load_trained_on, overlap, training_data
 
 SUFFIX = "-adapted"
 # Flips, shifts and erasing, as in Dai et al.
@@ -44,14 +44,19 @@ AUGMENT = Augment(erase="correct", erase_probability=0.5, erase_area=(0.02, 0.4)
 def recipe_for(source: Path, settings: Sequence[str] = ()) -> Recipe:
     """The recipe by which a run folder or shipped network is adapted, with changes such as ``adapt.eps=0.4``.
 
-    TrainingError: a network that cannot be trained; CheckpointError: no run folder; RecipeError: no such setting.
+    TrainingError: a network that cannot be trained; CheckpointError: no run folder; RecipeError: no such setting, or
+    one of the network itself.
     """
     if is_network_file(source) or is_exported(source) or declaration_of(source, None) is not None:
         raise TrainingError(
             f"{source} is a network that cannot be trained here: a file, or one from elsewhere. Give a run folder of "
             "'crosscam train', or rrid-mini."
         )
-    return with_settings(adapted_recipe(checkpoint.load_recipe(source)), settings, once=True)
+    own = checkpoint.load_recipe(source)
+    recipe = with_settings(adapted_recipe(own), settings, once=True)
+    if recipe.model != own.model:
+        raise RecipeError(f"model.*: the network of {source} is adapted as it is. Leave settings of the model out.")
+    return recipe
 
 
 def without_labels(dataset: ReidDataset) -> ReidDataset:
@@ -97,7 +102,7 @@ def run_adaptation(
 
     kept_first = replace(user, epoch=keep_and_tell)
     adapter = Adapter(source, origin, recipe, pictures, folder, resume=resume, listeners=kept_first)
-    notes = [*adapter.units.notes, *_tested_too(pictures, labeled)]
+    notes = [*adapter.units.notes, *_tested_too(pictures, labeled), *_known_people(source, labeled)]
     for note in notes:
         user.tell(note)
     with adapter.joined() as world:
@@ -147,6 +152,12 @@ def _tested_too(pictures: ReidDataset, labeled: ReidDataset | None) -> list[str]
     if not shared:
         return []
     return [f"{shared:,} of the {len(tested):,} scored pictures are learned from, too, though without their labels."]
+
+
+def _known_people(source: Path, labeled: ReidDataset | None) -> list[str]:
+    """A sentence where the network knew scored people before, or may have known them."""
+    told = None if labeled is None else overlap(load_trained_on(source), labeled).sentence()
+    return [] if told is None else [told]
 
 
 def _check_finished(folder: Path, origin: Mapping[str, Any]) -> None:

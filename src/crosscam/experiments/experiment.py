@@ -15,7 +15,7 @@ from torch import nn
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import ReidDataset, ranked
 from crosscam.errors import CheckpointError
-from crosscam.experiments.scoring import Scored, TestImages
+from crosscam.experiments.scoring import Scored, TestImages, distances_of
 from crosscam.inference.describing import describing_model
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of
@@ -25,7 +25,6 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import with_settings
 from crosscam.report.page import ReportContent, write_report
 from crosscam.report.strips import RankStrip, rank_strips
-from crosscam.retrieval.distances import pairwise_distances
 from crosscam.system.distributed import is_first_process
 from crosscam.system.files import check_folder, write_atomically
 from crosscam.training.callbacks import Listeners, read_history, training_reported
@@ -83,8 +82,10 @@ def run_experiment(
             show(found)
         if world.rank == 0:
             save_scores(folder / SCORES, found)
+            shared = find_overlap(load_trained_on(folder), dataset)
+            trainer.listeners.tell(shared.sentence())
             layout = layout_of(trained)
-            write_run_report(folder / REPORT, recipe, dataset, found, folder, layout, provenance)
+            write_run_report(folder / REPORT, recipe, dataset, found, folder, layout, provenance, shared)
         return found
 
 
@@ -175,7 +176,7 @@ def write_run_report(
         subtitle=f"{recipe.description} Tested on {ids} identities{'.' if warning else ' that it never saw.'}",
         scores=[s.row() for s in scores],
         history=read_history(folder),
-        strips=strips_of(dataset, scores[0], layout),
+        strips=strips_of(dataset, scores[0], recipe, layout),
         provenance={
             "recipe": recipe.name,
             "data": f"{dataset.name}, fingerprint {dataset.fingerprint()}",
@@ -189,8 +190,8 @@ def write_run_report(
     write_report(path, content)
 
 
-def strips_of(dataset: ReidDataset, scored: Scored, layout: Layout) -> list[RankStrip]:
-    """Rank strips of the hardest and easiest queries of a scoring without re-ranking."""
+def strips_of(dataset: ReidDataset, scored: Scored, recipe: Recipe, layout: Layout) -> list[RankStrip]:
+    """Rank strips of the hardest and easiest queries of a scoring without re-ranking, by the distance of its scores."""
     ap = scored.result.average_precision
     scored_queries = np.flatnonzero(~np.isnan(ap))
     order = scored_queries[np.argsort(ap[scored_queries], kind="stable")]
@@ -199,5 +200,5 @@ def strips_of(dataset: ReidDataset, scored: Scored, layout: Layout) -> list[Rank
     # Strips show few queries, so only their distances are computed.
     chosen = replace(dataset, query=tuple(dataset.query[i] for i in shown))
     query = scored.query[shown]
-    distances = pairwise_distances(query, scored.gallery)
+    distances = distances_of(recipe, layout, query, scored.gallery)
     return rank_strips(chosen, distances, ap[shown], query, scored.gallery, layout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict, Unpack
 
@@ -19,10 +20,12 @@ from crosscam.errors import ArgumentError, DataError
 from crosscam.inference.describing import check_descriptors, extract
 from crosscam.inference.imported import resize_of
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors, evaluate_ranking
+from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of, own_distances
 from crosscam.recipes.recipe import Recipe
-from crosscam.report.page import ScoreRow
+from crosscam.report.page import Distance, ScoreRow
 from crosscam.retrieval.cross_neighborhoods import CrossNeighborhoods
+from crosscam.retrieval.distances import pairwise_distances
 from crosscam.retrieval.expansion import Expansion
 from crosscam.retrieval.frame_sets import SetDistance, set_distances
 from crosscam.retrieval.reranking import Reranking
@@ -31,7 +34,6 @@ from crosscam.system.progress import Progress
 
 PIXEL_SIZE = (64, 32)
 
-Distance = Literal["euclidean", "euclidean, lengths kept", "own"]
 Labels = NDArray[np.int64]
 
 
@@ -72,7 +74,7 @@ class Scored:
     def row(self) -> ScoreRow:
         """The line of the score table."""
         reranking = str(self.reranking) if self.reranking else None
-        return ScoreRow(self.name, self.result, self.flip, reranking, self.data_fingerprint)
+        return ScoreRow(self.name, self.result, self.flip, reranking, self.data_fingerprint, self.distance)
 
     def to_dict(self) -> dict[str, Any]:
         """The scores with their whole protocol, JSON-ready; all scores are fractions."""
@@ -161,6 +163,12 @@ class TestImages:
             for samples, split in zip((dataset.query, dataset.gallery), self._splits, strict=True)
         )
 
+    def of(self, recipe: Recipe) -> TestImages:
+        """The same images, scored as another recipe of the same input size says."""
+        other = copy(self)
+        other.recipe = recipe
+        return other
+
     def score(self, model: nn.Module, name: str = "trained", **how: Unpack[How]) -> Scored:
         """Rank the gallery for each query and score it; what ``how`` leaves out follows the recipe."""
         return _alone(self.score_together(model, name, **how))
@@ -207,19 +215,15 @@ class TestImages:
     ) -> Scored:
         """Rank described queries and gallery by the model's distance; arguments as in :class:`How` and ``Scored``."""
         settings = self.recipe.evaluation
-        both = torch.from_numpy(query), torch.from_numpy(gallery)
-        own, kind = own_distances(self.recipe.model, *both, layout_of(model)), "own"
-        if own is None and not settings.normalize:
-            own, kind = torch.cdist(*both), "euclidean, lengths kept"
-        if own is None:
-            return self._scored(name, query, gallery, flip, ap or settings.ap, reranking)
-        if reranking is not None:
-            raise _no_reranking(self.recipe)
         variant: Any = ap or settings.ap
-        distance: Any = kind
-        labels = ranking_labels(self.dataset)
-        result = evaluate_ranking(own, *labels, ap=variant, protocol=self.dataset.protocol)
-        return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, distance, self._unit)
+        own = _own(self.recipe, layout_of(model), query, gallery)
+        if reranking is not None and (own is not None or not settings.normalize):
+            raise _no_reranking(self.recipe)
+        if own is None:
+            scored = self._scored(name, query, gallery, flip, variant, reranking)
+            return scored if settings.normalize else replace(scored, distance="euclidean, lengths kept")
+        result = evaluate_ranking(own, *ranking_labels(self.dataset), ap=variant, protocol=self.dataset.protocol)
+        return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, "own", self._unit)
 
     def reranked(self, scored: Scored, reranking: AfterSearch) -> Scored:
         """The same descriptors scored after re-ranking, with expanded queries, or by distances of frames."""
@@ -296,6 +300,25 @@ def _no_reranking(recipe: Recipe) -> DataError:
         f"Re-ranking works on Euclidean distances of descriptors of length 1, but {recipe.name} {does}. "
         "Leave re-ranking out."
     )
+
+
+def distances_of(
+    recipe: Recipe, layout: Layout, query: NDArray[np.float32], gallery: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(Q, G) distances by which a network of this recipe is scored: the system's own, or the Euclidean one.
+
+    Args:
+        recipe, layout: of the network.
+        query, gallery: (Q, D) and (G, D) descriptors, as in :class:`Scored`.
+    """
+    own = _own(recipe, layout, query, gallery)
+    return pairwise_distances(query, gallery) if own is None else own.numpy()
+
+
+def _own(
+    recipe: Recipe, layout: Layout, query: NDArray[np.float32], gallery: NDArray[np.float32]
+) -> torch.Tensor | None:
+    return own_distances(recipe.model, torch.from_numpy(query), torch.from_numpy(gallery), layout)
 
 
 def ranking_labels(dataset: ReidDataset) -> tuple[Labels, Labels, Labels, Labels]:

@@ -27,6 +27,9 @@ PICTURES = 64
 EACH = 4
 FEWEST = 12
 _BATCH = 32
+# Pictures described together and each alone, and how alike that must be; 8-bit networks round differently.
+_COMPANY = 4
+_LEAST_ALIKE = 0.98
 # A difference counts if it is this many standard errors of the mean over the pictures, and at least so large.
 STANDARD_ERRORS = 3.0
 LEAST_MARGIN, LEAST_AP = 0.004, 0.01
@@ -70,6 +73,29 @@ def _lead(differences: NDArray[np.float64], least: float) -> float:
     if abs(mean) < least:
         return 0.0
     return mean / max(float(differences.std()) / math.sqrt(len(differences)), 1e-9)
+
+
+def check_rows(network: ImportedNetwork) -> None:
+    """Refuse (EngineError) a network that gives no usable row for a picture, or another one in other company.
+
+    The second is what a network does that was saved in training mode: its batch normalization looks at the batch.
+    """
+    shape = (_COMPANY, 3, network.takes.height, network.takes.width)
+    planes = torch.from_numpy(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+    together = network(planes).descriptor.double()
+    lengths = together.norm(dim=1)
+    if not torch.isfinite(lengths).all() or not (lengths > 0).all():
+        raise EngineError(
+            f"{network.name} gives rows that are not finite or have length 0 for pictures of noise. Look at its "
+            "weights; export it again."
+        )
+    alone = torch.cat([network(planes[k : k + 1]).descriptor for k in range(_COMPANY)]).double()
+    agreement = float(torch.nn.functional.cosine_similarity(alone, together).min())
+    if not agreement > _LEAST_ALIKE:
+        raise EngineError(
+            f"{network.name} describes a picture in another way when others are beside it (cosine {agreement:.3f}), so "
+            "that its descriptors do not compare. Export it in evaluation mode (model.eval())."
+        )
 
 
 def other_readings(takes: NetworkInput) -> list[NetworkInput]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
 PROVENANCE = "provenance.json"
 STATE = "state.pt"
+# What a training learned from, in its state and provenance.
+LEARNED = "learned"
 DIGEST = "crosscam.digest"
 # In the names of weights that only training needs.
 CLASSIFIERS = "_classifiers."
@@ -225,14 +227,39 @@ def load_state(folder: Path, recipe: Recipe, data_fingerprint: str) -> dict[str,
     return state
 
 
-def check_same_training(folder: Path, recipe: Recipe, data_fingerprint: str) -> None:
-    """Refuse (CheckpointError) a finished run folder of another recipe or other data, or one that cannot be read."""
+def check_same_training(
+    folder: Path, recipe: Recipe, data_fingerprint: str, learned: Callable[[], Mapping[str, str]] | None = None
+) -> None:
+    """Refuse (CheckpointError) a finished run folder of another recipe or other data, or one that cannot be read.
+
+    ``learned`` gives what is there to learn from, as in :func:`check_learned`; without it, names alone are compared.
+    """
     try:
         provenance = parse_json(read_text(folder / PROVENANCE))
         data = provenance["data"]["fingerprint"]
     except (DataError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder / PROVENANCE} cannot be read ({error}). Start in another folder.") from error
     _check_same(folder, load_recipe(folder), recipe, data, data_fingerprint)
+    if learned is not None:
+        check_learned(folder, provenance["data"].get(LEARNED), learned)
+
+
+def check_learned(folder: Path, begun: Mapping[str, str] | None, now: Callable[[], Mapping[str, str]]) -> None:
+    """Refuse (CheckpointError) to go on with a training whose pictures or teachers changed since it began.
+
+    Args:
+        folder: the run folder.
+        begun: digests of what it learned from, by name; None of earlier versions.
+        now: gives those of what is there. What either does not name is not compared.
+    """
+    if not isinstance(begun, Mapping):
+        return
+    changed = [name for name, digest in now().items() if begun.get(name, digest) != digest]
+    if changed:
+        raise CheckpointError(
+            f"{folder} learned from other data than there is now: {' and '.join(changed)} changed since it began. "
+            "Resume with the same data, or start in another folder."
+        )
 
 
 def _check_same(folder: Path, saved: Recipe, wanted: Recipe, saved_data: str, wanted_data: str) -> None:

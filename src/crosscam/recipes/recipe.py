@@ -63,7 +63,8 @@ class Distill:
     """What is learned from other networks, the teachers, beside the labels.
 
     Attributes:
-        teachers: exported files (``.onnx``, OpenVINO's ``.xml``) or run folders; none for a training by labels alone.
+        teachers: networks' files (``.onnx``, OpenVINO's ``.xml``, TorchScript) or run folders; none for a training by
+            labels alone.
             A teacher sees each picture as it is, whatever the augmentation makes of it for the network.
         input: what teachers that are files take: color order, height x width, and ``255`` (0 to 255), ``1`` (0 to 1)
             or ``imagenet`` (mean and deviation of ImageNet taken out).
@@ -193,6 +194,11 @@ class Recipe:
                 f"loss.margin={getattr(self.loss, 'margin', None)} with loss.pairs=circle: expected below 1, since it "
                 "compares cosines (0.25 is usual)."
             )
+        if self.data.batch_images < 2 and not isinstance(self.loss, ClassificationLoss) and self.adapt is None:
+            raise RecipeError(
+                f"data.batch_images={self.data.batch_images} with loss.name={self.loss.name}: its triplets take two "
+                "images of one person. Set data.batch_images to 2 or more."
+            )
         self._check_class_heads()
         self._check_averages()
         if isinstance(self.loss, ClassificationLoss) and not classifies(self.model):
@@ -261,6 +267,12 @@ class Recipe:
         least, most = self.data.augment.erase_area
         if not 0 < least <= most < 1:
             raise RecipeError(f"data.augment.erase_area={least},{most}: expected two rising shares between 0 and 1.")
+        shift, side = self.data.augment.shift_pixels, min(self.data.height, self.data.width)
+        if shift and shift >= side:
+            raise RecipeError(
+                f"data.augment.shift_pixels={shift}: images of {self.data.height} x {self.data.width} would be shifted "
+                f"out of sight. Expected less than {side}."
+            )
 
 
 _SHARES = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -30,6 +31,15 @@ AVERAGE_PRECISION = {
     "trapezoid": "Average precision is the trapezoid of the Market-1501 toolkit.",
 }
 
+Distance = Literal["euclidean", "euclidean, lengths kept", "own"]
+# How galleries, explanations, calibrations and exported files compare, where scores do so in another way.
+_ELSEWHERE = "galleries, explanations and calibrations compare descriptors of length 1 by the Euclidean distance"
+RANKED_BY: dict[Distance, str] = {
+    "euclidean": "",
+    "euclidean, lengths kept": f"Ranked by the Euclidean distance of descriptors with their lengths; {_ELSEWHERE}.",
+    "own": f"Ranked by the system's own distance; {_ELSEWHERE}.",
+}
+
 
 @dataclass(frozen=True)
 class ScoreRow:
@@ -40,6 +50,7 @@ class ScoreRow:
         flip: whether descriptors are the mean over the image and its mirror image.
         reranking: the re-ranking and its parameters in words, or None.
         data_fingerprint: of the dataset that was ranked.
+        distance: by which it was ranked.
     """
 
     name: str
@@ -47,6 +58,7 @@ class ScoreRow:
     flip: bool
     reranking: str | None
     data_fingerprint: str
+    distance: Distance = "euclidean"
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,7 @@ def render_report(content: ReportContent) -> str:
     sections = {
         "scores": ("Scores", scores_html(content.scores)),
         "curves": ("Curves", _curves(content.history, content.scores)),
-        "rankings": ("Rankings", _rankings(content.strips)),
+        "rankings": ("Rankings", _rankings(content.strips, content.scores)),
         "origin": ("Where this comes from", origin_html(content.provenance, content.notes)),
     }
     return html_page("report", content.title, content.subtitle, sections, lead=_headline(content.scores))
@@ -148,6 +160,7 @@ def protocol_in_words(row: ScoreRow) -> list[str]:
         "Descriptors are the mean over the image and its mirror image."
         if row.flip
         else "Descriptors are of the image alone, without its mirror image.",
+        RANKED_BY[row.distance],
         f"After the search: {row.reranking}." if row.reranking else "No re-ranking.",
         f"Data fingerprint {row.data_fingerprint}.",
     ]
@@ -208,7 +221,7 @@ def _cmc_chart(scores: Sequence[ScoreRow]) -> list[Markup]:
     return [line_chart(cmc, title=title, x_label="rank k", y_label=y_label, y_range=whole, show_last=False)]
 
 
-def _rankings(strips: Sequence[RankStrip]) -> Markup:
+def _rankings(strips: Sequence[RankStrip], scores: Sequence[ScoreRow]) -> Markup:
     if not strips:
         return _empty("No rankings were kept for this report.")
     kinds = (
@@ -216,7 +229,8 @@ def _rankings(strips: Sequence[RankStrip]) -> Markup:
         ("easiest", "Easiest queries", "The highest average precision, in the same way."),
     )
     groups = [(name, words, [strip_html(s) for s in strips if s.kind == kind]) for kind, name, words in kinds]
-    return fragment("report.html", "rankings", groups=groups)
+    own = bool(scores) and scores[0].distance == "own"
+    return fragment("report.html", "rankings", groups=groups, own=own)
 
 
 def _empty(words: str) -> Markup:

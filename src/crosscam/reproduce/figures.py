@@ -23,7 +23,7 @@ from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, pids_of, ranked
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError
-from crosscam.experiments.scoring import Scored, TestImages
+from crosscam.experiments.scoring import Scored, TestImages, distances_of
 from crosscam.explain.activation import activation_maps, part_focus, stripe_block
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Recipe
@@ -33,7 +33,6 @@ from crosscam.report.image_tiles import heat_legend
 from crosscam.report.page import scores_html
 from crosscam.report.shell import fragment, html_page, origin_html, write_page
 from crosscam.report.strips import Kind, distinct_first, query_strip
-from crosscam.retrieval.distances import pairwise_distances
 from crosscam.system.files import write_atomically
 from crosscam.training.provenance import versions
 
@@ -208,8 +207,7 @@ def _score_all(models: Sequence[NamedModel], dataset: ReidDataset, listener: Lis
         size = (named.recipe.data.height, named.recipe.data.width)
         if size not in opened:
             opened[size] = TestImages(dataset, named.recipe)
-        flip, ap = named.recipe.evaluation.flip, named.recipe.evaluation.ap
-        scored.append(opened[size].score(named.model, named.name, flip=flip, ap=ap))
+        scored.append(opened[size].of(named.recipe).score(named.model, named.name))
     return scored
 
 
@@ -241,9 +239,9 @@ def _compare(
 ) -> ComparedQuery:
     rows = []
     for k, (named, s) in enumerate(zip(models, scored, strict=True)):
-        distances = pairwise_distances(s.query[q : q + 1], s.gallery)[0]
-        precision = float(s.result.average_precision[q])
         layout = layout_of(named.model)
+        distances = distances_of(named.recipe, layout, s.query[q : q + 1], s.gallery)[0]
+        precision = float(s.result.average_precision[q])
         strip = query_strip(dataset, q, kind, distances, precision, s.query[q], s.gallery, layout, top)
         rows.append(ModelRow(named.name, strip, maps[k] if maps else None))
     return ComparedQuery(dataset.query[q], tuple(rows))

@@ -117,6 +117,11 @@ def clear_unfinished(place: Path, *, folder: bool = False) -> None:
                 left.unlink()
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether a path has a name of :func:`unfinished_name`."""
+    return _UNFINISHED.fullmatch(path.name) is not None
+
+
 def unfinished_name(path: Path) -> Path:
     """A name beside ``path`` that no other writer uses, on this machine or another: NAME.123456789abc.tmp."""
     return path.with_name(f"{path.name}.{secrets.token_hex(6)}.tmp")

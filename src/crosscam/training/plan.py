@@ -100,6 +100,17 @@ def unseen_note(recipe: Recipe, labels: NDArray[np.int64], epoch: int) -> str | 
     )
 
 
+def warmup_note(recipe: Recipe) -> str | None:
+    """One sentence where the learning rate is still rising at the end; None else."""
+    rising, epochs = recipe.schedule.warmup_epochs, recipe.train.epochs
+    if rising <= epochs:
+        return None
+    return (
+        f"The learning rate is still rising when the training ends: schedule.warmup_epochs={rising:g} with "
+        f"train.epochs={epochs}. Lower the first for a short training."
+    )
+
+
 def with_unlabeled(
     batches: Batches, recipe: Recipe, labels: NDArray[np.int64], num_unlabeled: int, epoch: int
 ) -> Batches:

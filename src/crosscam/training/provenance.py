@@ -204,7 +204,11 @@ def _digest(path: Path) -> int:
 
 
 def save_trained_on(
-    folder: Path, dataset: ReidDataset, further: Sequence[Path] = (), source: Path | None = None
+    folder: Path,
+    dataset: ReidDataset,
+    further: Sequence[Path] = (),
+    source: Path | None = None,
+    digests: Digests | None = None,
 ) -> None:
     """Write whom a training learns from, beside its weights.
 
@@ -214,6 +218,7 @@ def save_trained_on(
         further: images without labels that are learned, too.
         source: run folder or shipped network that the training begins with, whose images count, too; where these are
             not known, nothing is written.
+        digests: of the training images and the further ones, where they are known already.
     Raises:
         DataError: an image that cannot be read.
         TrainingError: the file cannot be written.
@@ -221,7 +226,8 @@ def save_trained_on(
     known = None if source is None else load_trained_on(source)
     if source is not None and known is None:
         return
-    digests = _readable_digests([*(s.path for s in dataset.train), *further])
+    if digests is None:
+        digests = readable_digests([*(s.path for s in dataset.train), *further])
     people, images = len({s.pid for s in dataset.train if s.pid > DISTRACTOR_PID}), len(digests)
     if source is not None and known is not None:
         digests = np.union1d(digests, known)
@@ -237,8 +243,8 @@ def save_trained_on(
     checkpoint.write_atomically(folder / TRAINED_ON, json.dumps(value, indent=2) + "\n")
 
 
-def _readable_digests(paths: Sequence[Path]) -> Digests:
-    """(N,) digests of files, all of which can be read."""
+def readable_digests(paths: Sequence[Path]) -> Digests:
+    """(N,) digests of files, all of which can be read; else DataError."""
     digests = digests_of(paths)
     lost = np.flatnonzero(digests == _UNREADABLE)
     if len(lost):

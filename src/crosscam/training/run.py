@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json
 from crosscam.system.cores import chip_has_bf16
 from crosscam.system.distributed import ALONE
+from crosscam.training.learned import learned_from
 from crosscam.training.plan import build_optimizer, checked_labels
-from crosscam.training.provenance import provenance_of, save_trained_on
-from crosscam.training.teachers import Distiller, build_distiller
+from crosscam.training.provenance import Digests, provenance_of, readable_digests, save_trained_on
+from crosscam.training.teachers import Distiller, build_distiller, unlabeled_paths
 
 
 class RunState:
@@ -51,11 +53,13 @@ class RunState:
         epoch: current epoch, 1-based.
         batch: batches done in it.
         steps: optimizer steps done in all.
+        unlabeled: further images, for the teachers alone.
         images_seen: images of all epochs and processes, repetitions counted.
         sums: totals of this epoch: each loss term times images, the images, and the seconds.
 
     Raises:
         DataError: too few identities or images.
+        RecipeError: pictures without labels that are not there.
     """
 
     model: nn.Module
@@ -64,6 +68,7 @@ class RunState:
     def __init__(self, recipe: Recipe, dataset: ReidDataset, folder: Path) -> None:
         self.recipe, self.dataset, self.folder, self.world = recipe, dataset, folder, ALONE
         self.labels = self.first_labels()
+        self.unlabeled = unlabeled_paths(recipe.distill)
         self.average: dict[str, Tensor] | None = None
         self.distiller: Distiller | None = None
         self.epoch, self.batch, self.steps, self.images_seen = 1, 0, 0, 0
@@ -106,13 +111,25 @@ class RunState:
         del indices
         return self.recipe.loss.compute(output, targets)
 
-    def save_origin(self, further: Sequence[Path]) -> None:
-        """Write whom the training learns from; ``further`` images have no labels."""
-        save_trained_on(self.folder, self.dataset, further, checkpoint.trained_start(self.recipe))
+    @cached_property
+    def digests(self) -> Digests:
+        """(N + M,) of the files of the training images and of those without labels; DataError if one cannot be read."""
+        return readable_digests([*(s.path for s in self.dataset.train), *self.unlabeled])
+
+    @cached_property
+    def learned(self) -> dict[str, str]:
+        """What the training learns from, as digests that a training that goes on must find again."""
+        return learned_from(self.recipe, self.dataset, self.digests)
+
+    def save_origin(self) -> None:
+        """Write whom the training learns from."""
+        start = checkpoint.trained_start(self.recipe)
+        save_trained_on(self.folder, self.dataset, self.unlabeled, start, self.digests)
 
     def provenance(self, record: Mapping[str, float]) -> dict[str, Any]:
         """Where the weights come from, after the epoch of ``record``."""
-        return provenance_of(self.recipe, self.dataset, record, self.images_seen)
+        told = provenance_of(self.recipe, self.dataset, record, self.images_seen)
+        return told | {"data": told["data"] | {checkpoint.LEARNED: self.learned}}
 
     def further_record(self) -> dict[str, float]:
         """What else is written down of an epoch."""
@@ -204,6 +221,7 @@ class RunState:
             "name": self.recipe.name,
             "recipe": recipe_to_json(self.recipe),
             "data": self.dataset.fingerprint(),
+            checkpoint.LEARNED: self.learned,
         }
         checkpoint.save_state(self.folder, of_what | self.state())
 

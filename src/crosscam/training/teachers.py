@@ -21,10 +21,18 @@ from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.errors import ArgumentError, EngineError, RecipeError, TrainingError
 from crosscam.inference.engines.imported_network import ImportedNetwork
-from crosscam.inference.engines.network_file import files_of, find_declaration, is_network_file
+from crosscam.inference.engines.network_file import (
+    files_of,
+    find_declaration,
+    is_exported_by_crosscam,
+    is_network_file,
+)
 from crosscam.inference.engines.network_runtimes import open_file
+from crosscam.inference.network_check import check_rows
 from crosscam.models.systems import layout_of
+from crosscam.recipes.checkpoint import RECIPE, WEIGHTS
 from crosscam.recipes.recipe import Distill
+from crosscam.shipped import run_folder
 from crosscam.system.files import stamp_of, write_atomically
 from crosscam.system.progress import Progress
 
@@ -89,6 +97,11 @@ def _unit_rows(rows: NDArray[np.float32], teacher: str, paths: Sequence[Path]) -
 def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     """Descriptors of all pictures, batch by batch."""
     if is_network_file(Path(teacher)):
+        if is_exported_by_crosscam(Path(teacher)):
+            raise RecipeError(
+                f"distill.teachers: {teacher} was written by 'crosscam export' and takes what only crosscam gives it. "
+                "Give the run folder that it was made from."
+            )
         takes, declared = _input_of(distill), find_declaration(Path(teacher))
         if declared is not None and declared.takes != takes:
             raise RecipeError(
@@ -100,7 +113,8 @@ def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterato
     from crosscam.inference.extractor import Extractor
 
     engine = "torch" if find_declaration(Path(teacher)) is None else "auto"
-    extractor = Extractor.load(teacher, engine=engine)
+    # Without the mirror pass, as files are run: each picture is seen once, as it is.
+    extractor = Extractor.load(teacher, flip=False, engine=engine)
     for start in range(0, len(paths), _BATCH):
         yield extractor(list(paths[start : start + _BATCH]))
 
@@ -108,6 +122,7 @@ def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterato
 def _by_file(teacher: Path, takes: NetworkInput, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
     try:
         network = ImportedNetwork(open_file(teacher, takes), takes, str(teacher))
+        check_rows(network)
     except EngineError as error:
         raise RecipeError(f"distill.teachers: {error} Look at distill.teachers and distill.input.") from error
 
@@ -125,18 +140,36 @@ def _input_of(distill: Distill) -> NetworkInput:
         raise RecipeError(f"distill.input: {error}") from error
 
 
-def _key(distill: Distill, paths: Sequence[Path]) -> str:
-    """What the descriptors depend on: the teachers' files, their input, and the pictures with size and time."""
+def _files(teacher: str) -> list[Path]:
+    """What tells one teacher from another; for a folder with a declared network, that is its declaration."""
+    at = Path(teacher)
+    if is_network_file(at) and at.is_file():
+        return files_of(at)
+    return [run_folder(at) / WEIGHTS, run_folder(at) / RECIPE]
+
+
+def are_there(distill: Distill) -> bool:
+    """Whether all teachers are where they were."""
+    return all(run_folder(Path(teacher)).exists() for teacher in distill.teachers)
+
+
+def teachers_digest(distill: Distill) -> hashlib._Hash:
+    """What the teachers' descriptors of a picture depend on: their files and their input."""
     digest = hashlib.sha256(json.dumps([distill.teachers, distill.input]).encode())
     for teacher in distill.teachers:
-        at = Path(teacher)
-        files = files_of(at) if is_network_file(at) and at.is_file() else [at / "weights.safetensors"]
+        at, files = Path(teacher), _files(teacher)
         declared = None if is_network_file(at) else find_declaration(at)
         if declared is not None:
             digest.update(f"{declared.takes}\0{declared.digest}".encode())
         for file in files:
             if file.is_file():
                 digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest
+
+
+def _key(distill: Distill, paths: Sequence[Path]) -> str:
+    """What the descriptors depend on: the teachers, and the pictures with size and time."""
+    digest = teachers_digest(distill)
     for path in paths:
         digest.update(f"{path}\0{stamp_of(path)}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

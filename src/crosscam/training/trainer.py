@@ -32,10 +32,11 @@ from crosscam.training.plan import (
     planned_batches,
     set_learning_rate,
     unseen_note,
+    warmup_note,
 )
 from crosscam.training.run import RunState
 from crosscam.training.sync_batch import WholeBatchNorm, whole_output
-from crosscam.training.teachers import teacher_rows, unlabeled_paths
+from crosscam.training.teachers import teacher_rows
 from crosscam.training.weight_averaging import average_epoch
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -81,7 +82,6 @@ class Trainer(RunState):
         recipe, dataset, folder, resume, listeners: see :func:`train`.
 
     Attributes:
-        unlabeled: further images, for the teachers alone.
         taught: (N, T) descriptors of each teacher.
         terms: names of the loss and its two terms.
         Others: see :class:`RunState`.
@@ -104,7 +104,6 @@ class Trainer(RunState):
     ) -> None:
         super().__init__(recipe, dataset, folder)
         self.resume, self.listeners = resume, listeners or Listeners()
-        self.unlabeled = unlabeled_paths(recipe.distill)
         self.taught: tuple[Tensor, ...] = ()
         self._network: nn.Module | None = None
         self._book: Logbook | None = None
@@ -139,8 +138,9 @@ class Trainer(RunState):
         if world.rank == 0:
             # Not before: images that cannot be read or learned must not leave a folder that looks like a training.
             checkpoint.save_recipe(folder, recipe)
-            self.save_origin(self.unlabeled)
+            self.save_origin()
             self.listeners.tell(unseen_note(recipe, self.labels, self.epoch))
+            self.listeners.tell(warmup_note(recipe))
         keep_freed_memory()
         with Logbook(folder, self.epoch - 1) if world.rank == 0 else nullcontext() as self._book:
             if self._book is not None and self.epoch > recipe.train.epochs:
@@ -161,8 +161,10 @@ class Trainer(RunState):
         make_folder(folder)
         state = checkpoint.load_state(folder, recipe, self.dataset.fingerprint()) if self.resume else None
         if self.resume and state is None and (folder / checkpoint.PROVENANCE).exists():
-            checkpoint.check_same_training(folder, recipe, self.dataset.fingerprint())
+            checkpoint.check_same_training(folder, recipe, self.dataset.fingerprint(), lambda: self.learned)
             return False
+        if state is not None:
+            checkpoint.check_learned(folder, state.get(checkpoint.LEARNED), lambda: self.learned)
         # Before the teachers read the pictures: weights that are missing are told of at once.
         self.start(pretrained=state is None)
         if recipe.distill.teachers:

@@ -98,7 +98,13 @@ def test_distractors_join_the_gallery_and_match_nobody(tmp_path: Path) -> None:
     copied = read_dataset(tmp_path / "copy/of/market", distractors=tmp_path / "elsewhere")
     assert copied.fingerprint() != dataset.fingerprint()
     assert any("2 distractors of" in note for note in dataset.notes)
-    for folder, message in ((tmp_path / "none", "No folder"), (tmp_path / "market", "images of the dataset itself")):
+    (tmp_path / "link").symlink_to(tmp_path / "market")
+    own = "images of the dataset itself"
+    for folder, message in (
+        (tmp_path / "none", "No folder"),
+        (tmp_path / "market", own),
+        (tmp_path / "link/bounding_box_test", own),
+    ):
         with pytest.raises(DataError, match=message):
             read_dataset(tmp_path / "market", distractors=folder)
     with pytest.raises(DataError, match="one gallery image of each identity"):

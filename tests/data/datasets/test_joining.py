@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from crosscam.data.datasets.market1501 import read_market1501
 from crosscam.data.datasets.readers import join
 from crosscam.data.datasets.table import read_table, write_table
 from crosscam.data.records import ReidDataset, Sample
@@ -84,3 +85,12 @@ def test_unknown_cameras_stay_unknown() -> None:
     joined = join([made("first", (3, 7), (-1, 4)), made("second", (3,), (-1, 4, 5))])
     cameras = {s.camid for subset in joined.subsets.values() for s in subset}
     assert sorted(cameras) == [-1, 1, 2, 3]
+
+
+def test_a_link_to_a_dataset_is_no_other_dataset(tmp_path: Path) -> None:
+    first = tmp_path / "people"
+    (first / "bounding_box_train").mkdir(parents=True)
+    (first / "bounding_box_train" / "0001_c1s1_000001_00.jpg").touch()
+    (tmp_path / "link").symlink_to(first)
+    with pytest.raises(DataError, match=r"0001_c1s1_000001_00\.jpg is in datasets 1 and 2"):
+        join([read_market1501(first), read_market1501(tmp_path / "link")])

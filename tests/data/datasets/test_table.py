@@ -232,6 +232,9 @@ def test_an_image_counts_once_in_a_subset_and_is_one_person(tmp_path: Path) -> N
         read_table(table("a.jpg,1,1,gallery", "./a.jpg,1,1,gallery"))
     with pytest.raises(DataError, match=r"line 3: .*a\.jpg has another pid in line 2"):
         read_table(table("a.jpg,1,1,train", "a.jpg,2,1,gallery"))
+    # Else the query would be its own right match.
+    with pytest.raises(DataError, match=r"line 3: .*a\.jpg has another camera in line 2"):
+        read_table(table("a.jpg,1,1,query", "a.jpg,1,2,gallery"))
 
 
 def test_a_quotation_mark_that_is_never_closed_swallows_no_rows(tmp_path: Path) -> None:

@@ -167,6 +167,31 @@ def test_an_empty_folder_is_accepted(tmp_path: Path) -> None:
     assert render(tmp_path, ids=4, cameras=2, images=2).train > 0
 
 
+def test_a_call_that_stops_leaves_no_part_of_a_dataset(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+
+    def stop(done: int, total: int) -> None:
+        assert not (out / "bounding_box_train").exists(), f"{done} of {total} images could be read as a dataset"
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    arguments = {"ids": 4, "cameras": 2, "images": 2, "collide": 0.0, "seed": 0, "processes": 1}
+    with pytest.raises(KeyboardInterrupt):
+        render_dataset(out, progress=stop, **arguments)  # type: ignore[arg-type]
+    assert list(out.iterdir()) == []
+    # What a kill leaves is no dataset, and the next call removes it.
+    (out / "drawn.0123456789ab.tmp" / "query").mkdir(parents=True)
+    with pytest.raises(DataError):
+        read_market1501(out)
+    render_dataset(out, **arguments)  # type: ignore[arg-type]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "bounding_box_test",
+        "bounding_box_train",
+        "identities.json",
+        "query",
+    ]
+
+
 def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"^Cannot write [^\n]*set \(Not a directory\)[^\n]*$"):

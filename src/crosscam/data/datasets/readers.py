@@ -58,7 +58,7 @@ from crosscam.data.datasets.without_cameras import (
 )
 from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
 from crosscam.data.records import DISTRACTOR_PID, RANKED_BY_TRACKLETS, ReidDataset, Sample
-from crosscam.data.walk import find_files
+from crosscam.data.walk import file_key, find_files
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import did_you_mean
 
@@ -242,8 +242,8 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
         raise DataError(f"No folder {folder} with distractors. Check the path of --distractors.")
     root = Path(os.path.abspath(folder))
     paths = find_files(root).pictures
-    known = {s.path for samples in dataset.subsets.values() for s in samples}
-    if not paths or known & set(paths):
+    known = {file_key(s.path) for samples in dataset.subsets.values() for s in samples}
+    if not paths or not known.isdisjoint(map(file_key, paths)):
         what = "images of the dataset itself" if paths else "no images"
         raise DataError(f"{folder} holds {what}. Expected a folder of other people's images, as distractors.")
     added = tuple(Sample(path, DISTRACTOR_PID, 0) for path in paths)
@@ -272,13 +272,14 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
     tracklets = {d.tracklets for d in datasets if d.query or d.gallery} == {True}
     subsets: dict[str, list[Sample]] = {"train": [], "query": [], "gallery": []}
     notes: list[str] = []
-    first_pid, first_camid, owners = 1, 1, dict[Path, int]()
+    first_pid, first_camid, owners = 1, 1, dict[object, int]()
     for number, dataset in enumerate(datasets, 1):
         pids, camids = _numbers(dataset, first_pid, first_camid)
         for subset, samples in dataset.subsets.items():
             for s in samples:
-                if owners.setdefault(s.path, number) != number:
-                    raise DataError(f"{s.path} is in datasets {owners[s.path]} and {number}. Join distinct ones.")
+                owner = owners.setdefault(file_key(s.path), number)
+                if owner != number:
+                    raise DataError(f"{s.path} is in datasets {owner} and {number}. Join distinct ones.")
                 track = None if s.track is None else f"{number}.{s.track}"
                 pid, camid = pids.get(s.pid, s.pid), camids.get(s.camid, s.camid)
                 subsets[subset].append(replace(s, pid=pid, camid=camid, track=track))

@@ -65,7 +65,7 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
     samples = list(zip(paths, pids, camids_found, *_times_tracks(cells), cameras, strict=True))
     splits = _splits(cells, notes)
     _check_pids(cells, splits, pids)
-    _check_once(cells, splits, paths, pids)
+    _check_once(cells, splits, paths, pids, camids_found)
     subsets: dict[str, list[Sample]] = defaultdict(list)
     for split, fields in zip(splits, samples, strict=True):
         subsets[split].append(Sample(*fields))
@@ -245,13 +245,15 @@ def _check_pids(cells: Cells, splits: Sequence[str], pids: Sequence[int]) -> Non
             )
 
 
-def _check_once(cells: Cells, splits: Sequence[str], paths: Sequence[Path], pids: Sequence[int]) -> None:
-    """An image counts once in a subset, and shows one person."""
+def _check_once(
+    cells: Cells, splits: Sequence[str], paths: Sequence[Path], pids: Sequence[int], camids: Sequence[int]
+) -> None:
+    """An image counts once in a subset, and shows one person at one camera."""
     rows: dict[tuple[str, Path], int] = {}
-    people: dict[Path, int] = {}
-    for row, (split, path, pid) in enumerate(zip(splits, paths, pids, strict=True)):
+    seen: dict[Path, int] = {}
+    for row, (split, path, pid, camid) in enumerate(zip(splits, paths, pids, camids, strict=True)):
         before = rows.setdefault((split, path), row)
-        other = people.setdefault(path, row)
+        other = seen.setdefault(path, row)
         if before != row:
             raise DataError(
                 f"{cells.where(row)}: {path} stands in {cells.place(before)} already. Expected each image once in a "
@@ -259,6 +261,11 @@ def _check_once(cells: Cells, splits: Sequence[str], paths: Sequence[Path], pids
             )
         if pids[other] != pid:
             raise DataError(f"{cells.where(row)}: {path} has another pid in {cells.place(other)}. Decide who it is.")
+        if camids[other] != camid:
+            raise DataError(
+                f"{cells.where(row)}: {path} has another camera in {cells.place(other)}. Decide which took it, or a "
+                "query finds itself."
+            )
 
 
 def _protocol(cells: Cells) -> RankingProtocol:

@@ -16,12 +16,12 @@ from crosscam.data.datasets.market1501 import read_market1501
 from crosscam.data.images import decode_image
 from crosscam.data.records import Sample
 from crosscam.data.synthetic.camera import draw_cameras
+from crosscam.data.synthetic.drawn_folder import drawn_folder
 from crosscam.data.synthetic.identities import MAX_IDS, SHARING_GROUP, Identity, draw_identities, draw_stranger
 from crosscam.data.synthetic.image import Track, draw_track
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.cores import available_cores
 from crosscam.system.files import make_folder, write_atomically
-from crosscam.system.locks import FOLDER_LOCK, only_writer
 
 TRAIN, QUERY, GALLERY = "bounding_box_train", "query", "bounding_box_test"
 IDENTITIES_FILE = "identities.json"
@@ -110,14 +110,11 @@ def render_dataset(
     out = Path(out)
     people = draw_identities(ids, test_share, collide, seed, group)
     jobs = list(_plan(people, cameras, images, seed))
-    _check_empty(out)
-    with only_writer(out, folder=True):
-        try:
-            _make_folders(out)
-            _write_identities(out, people, jobs, collide, seed, cameras)
-            _run(out, people, jobs, cameras, seed, processes or available_cores(), progress)
-        except OSError as error:
-            raise DataError(f"Cannot write the rendered dataset to {out}: {error.strerror or error}.") from error
+    with drawn_folder(out, "the rendered dataset") as part:
+        for folder in (TRAIN, QUERY, GALLERY):
+            make_folder(part / folder)
+        _write_identities(part, people, jobs, collide, seed, cameras)
+        _run(part, people, jobs, cameras, seed, processes or available_cores(), progress)
     return _summary(out, people, jobs, cameras)
 
 
@@ -137,17 +134,6 @@ def _check_arguments(
         raise ArgumentError(f"collide is a share of the identities, from 0 to 1, got {collide}.")
     if not 0.0 < test_share < 1.0:
         raise ArgumentError(f"test_share must lie between 0 and 1, got {test_share}.")
-
-
-def _check_empty(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(path.name != FOLDER_LOCK for path in out.iterdir())):
-        raise DataError(f"{out} exists and is not an empty folder. Give a new folder, or empty this one first.")
-
-
-def _make_folders(out: Path) -> None:
-    _check_empty(out)
-    for folder in (TRAIN, QUERY, GALLERY):
-        make_folder(out / folder)
 
 
 def _plan(people: tuple[Identity, ...], cameras: int, images: int, seed: int) -> Iterator[_Job]:

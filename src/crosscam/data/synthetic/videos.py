@@ -13,13 +13,13 @@ from typing import Any
 from PIL import Image
 
 from crosscam.data.synthetic.camera import draw_cameras
+from crosscam.data.synthetic.drawn_folder import drawn_folder
 from crosscam.data.synthetic.film import SIZE, Film, Pixels
 from crosscam.data.synthetic.identities import MAX_IDS, draw_identities
 from crosscam.data.synthetic.walks import CAMERA_NAMES, plan_walks
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system import needed
 from crosscam.system.files import make_folder, write_atomically
-from crosscam.system.locks import FOLDER_LOCK, only_writer
 
 CAMERAS_FILE = "cameras.toml"
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
@@ -84,8 +84,6 @@ def render_videos(
     if not as_frames:
         _import_av()
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(path.name != FOLDER_LOCK for path in out.iterdir())):
-        raise DataError(f"{out} exists and is not an empty folder. Give a new folder, or empty this one first.")
     walks = plan_walks(people, cameras, seconds, seed)
     identities = {who.pid: who for who in draw_identities(people, 0.5, collide, seed)}
     rng = random.Random(f"crosscam/{seed}/starts")
@@ -93,22 +91,19 @@ def render_videos(
     count = max(1, round(seconds * rate))
     seen: list[set[int]] = []
     boxes = 0
-    with only_writer(out, folder=True):
-        try:
-            for number, camera in enumerate(draw_cameras(cameras, seed)):
-                mine = [walk for walk in walks if walk.camera == number]
-                times = [starts[number] + k / rate for k in range(count)]
-                film = Film(camera, mine, identities, times, seed)
-                frames = _counted(film, progress, number * count, cameras * count)
-                _write(out, CAMERA_NAMES[number], frames, rate, as_frames)
-                truth = film.truth
-                text = "".join(f"{box.row()}\n" for box in truth)
-                write_atomically(out / CAMERA_NAMES[number] / "gt" / "gt.txt", text, error=DataError)
-                seen.append({box.pid for box in truth})
-                boxes += len(truth)
-            write_atomically(out / CAMERAS_FILE, _cameras_text(starts, rate, seed, as_frames), error=DataError)
-        except OSError as error:
-            raise DataError(f"Cannot write the drawn videos to {out}: {error.strerror or error}.") from error
+    with drawn_folder(out, "the drawn videos") as part:
+        for number, camera in enumerate(draw_cameras(cameras, seed)):
+            mine = [walk for walk in walks if walk.camera == number]
+            times = [starts[number] + k / rate for k in range(count)]
+            film = Film(camera, mine, identities, times, seed)
+            frames = _counted(film, progress, number * count, cameras * count)
+            _write(part, CAMERA_NAMES[number], frames, rate, as_frames)
+            truth = film.truth
+            text = "".join(f"{box.row()}\n" for box in truth)
+            write_atomically(part / CAMERA_NAMES[number] / "gt" / "gt.txt", text, error=DataError)
+            seen.append({box.pid for box in truth})
+            boxes += len(truth)
+        write_atomically(part / CAMERAS_FILE, _cameras_text(starts, rate, seed, as_frames), error=DataError)
     everybody = set().union(*seen)
     across = sum(sum(pid in some for some in seen) > 1 for pid in everybody)
     return VideoSummary(out, CAMERA_NAMES[:cameras], len(everybody), count, boxes, across)
