@@ -205,6 +205,9 @@ def test_one_video_at_two_cameras_is_refused_before_it_is_watched(video: Path) -
     for other in (Camera("b", "w.mp4", 5.0), Camera("a", "w.mp4", 6.0)):
         with pytest.raises(ArgumentError, match=r"w\.mp4, of camera ., has the content of v\.mp4"):
             check_apart([Camera("a", "v.mp4", 5.0), other], [source, source])
+    live = [open_source("rtsp://me:secret@127.0.0.1:9/x") for _ in range(2)]
+    with pytest.raises(ArgumentError, match=r"rtsp://127\.0\.0\.1:9/x is the source of camera a and b\. Give it once"):
+        check_apart([Camera("a", "rtsp://me:secret@127.0.0.1:9/x"), Camera("b", "rtsp://127.0.0.1:9/x")], live)
 
 
 def test_a_detector_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
