@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from drawn_video import RATE, Boxes, MeanColors, new_gallery, write_video
 from numpy.typing import NDArray
 from PIL import Image
 
-from crosscam.errors import ArgumentError, DataError, EngineError
+from crosscam.errors import ArgumentError, DataError, EngineError, GalleryError
 from crosscam.gallery.journeys import read_journeys
 from crosscam.gallery.judging import LinkOptions
 from crosscam.gallery.link_runs import link_gallery
@@ -73,6 +74,23 @@ def test_stamps_that_begin_late_are_no_missing_end(tmp_path: Path) -> None:
     assert source.notes == []
 
 
+def test_a_stretch_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """Damage that Matroska passes over in silence; a video in which nothing happens for as long is sound."""
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(100)]
+    data = bytearray(write_video(tmp_path / "v.mkv", frames).read_bytes())
+    data[len(data) // 3 : len(data) // 3 + len(data) // 5] = bytes(len(data) // 5)
+    (tmp_path / "damaged.mkv").write_bytes(data)
+    source = VideoFile(tmp_path / "damaged.mkv")
+    assert 60 < len(list(source.frames())) < 90
+    assert re.match(r"damaged\.mkv is damaged: nothing from \d\.\d s to \d\.\d s can be read\.", source.notes[0])
+    stamps = [100 * k + 9000 * (k > 50) for k in range(100)]
+    for place in (tmp_path / "v.mkv", write_video(tmp_path / "still.mkv", frames, stamps)):
+        source = VideoFile(place)
+        assert len(list(source.frames())) == 100
+        assert source.notes == []
+
+
 @pytest.mark.parametrize(
     ("codec", "pixels"), [("ffv1", "gray"), ("ffv1", "gray10le"), ("libx264", "yuv420p10le"), ("libx264", "yuv444p")]
 )
@@ -104,6 +122,21 @@ def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
         container.mux(sound.encode())
     with pytest.raises(DataError, match="holds no video"):
         VideoFile(tmp_path / "song.mp4")
+
+
+def test_a_gallery_of_an_earlier_version_says_why_times_of_frames_differ(tmp_path: Path) -> None:
+    clock = pictures(tmp_path / "clock", [f"{1_700_000_000_000 + 40 * k}.png" for k in range(4)])
+    given: dict[str, Any] = {"extractor": MeanColors(), "camera": "c"}
+    with new_gallery(tmp_path / "g") as gallery:
+        source = open_source(str(clock))
+        watch(source, Boxes([np.zeros((0, 5))] * 4), gallery=gallery, **given)
+        (record,) = gallery.document("watched").values()
+        record["how"]["start"] = None
+        gallery.set_document("watched", {source.key: record})
+        with pytest.raises(GalleryError, match="by an earlier version, which did not read the times in the names"):
+            watch(source, Boxes([np.zeros((0, 5))] * 4), gallery=gallery, **given)
+        watch(source, Boxes([np.zeros((0, 5))] * 4), gallery=gallery, again=True, **given)
+        assert watch(source, Boxes([np.zeros((0, 5))] * 4), gallery=gallery, **given).complete
 
 
 def test_the_times_of_a_folder(tmp_path: Path) -> None:
@@ -172,6 +205,9 @@ def test_one_video_at_two_cameras_is_refused_before_it_is_watched(video: Path) -
     for other in (Camera("b", "w.mp4", 5.0), Camera("a", "w.mp4", 6.0)):
         with pytest.raises(ArgumentError, match=r"w\.mp4, of camera ., has the content of v\.mp4"):
             check_apart([Camera("a", "v.mp4", 5.0), other], [source, source])
+    live = [open_source("rtsp://me:secret@127.0.0.1:9/x") for _ in range(2)]
+    with pytest.raises(ArgumentError, match=r"rtsp://127\.0\.0\.1:9/x is the source of camera a and b\. Give it once"):
+        check_apart([Camera("a", "rtsp://me:secret@127.0.0.1:9/x"), Camera("b", "rtsp://127.0.0.1:9/x")], live)
 
 
 def test_a_detector_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

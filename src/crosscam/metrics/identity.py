@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from crosscam.errors import ArgumentError, CrosscamError
 from crosscam.system import needed
@@ -49,32 +49,49 @@ def identity_scores(
         CrosscamError: scipy is missing.
     """
     said = "Identity scores need scipy: pip install 'crosscam[gallery]'."
-    linear_sum_assignment = needed("scipy.optimize", said, CrosscamError).linear_sum_assignment
+    needed("scipy.sparse", said, CrosscamError)
     who, guess = np.asarray(true, np.int64).ravel(), np.asarray(found, np.int64).ravel()
     counts = np.ones(len(who), np.int64) if weights is None else np.asarray(weights, np.int64).ravel()
     if not len(who) == len(guess) == len(counts) or (counts < 0).any() or missed < 0:
         raise ArgumentError("Expected a true person, a found person and a weight of 0 or more for each track.")
     real = who >= 0
-    _, rows = np.unique(who[real], return_inverse=True)
-    names, columns = np.unique(guess, return_inverse=True)
-    table = np.zeros((int(rows.max(initial=-1)) + 1, len(names)), np.int64)
-    np.add.at(table, (rows, columns[real]), counts[real])
-    hits = int(table[linear_sum_assignment(table, maximize=True)].sum())
     total_true, total_found = int(counts[real].sum()) + missed, int(counts.sum())
-    same_true = (who[:, None] == who[None, :]) & real[:, None]
-    same_found = guess[:, None] == guess[None, :]
-    pairs = np.triu(np.ones((len(who), len(who)), bool), 1)
-    right = int((same_true & same_found & pairs).sum())
+    hits = _assigned(who[real], guess[real], counts[real])
+    right = _pairs(np.unique(np.stack((who[real], guess[real])), axis=1, return_counts=True)[1])
+    of_found, of_true = (np.unique(numbers, return_counts=True)[1] for numbers in (guess, who[real]))
     return IdentityScores(
         idf1=_share(2 * hits, total_true + total_found),
         idp=_share(hits, total_found),
         idr=_share(hits, total_true),
-        link_precision=_share(right, int((same_found & pairs).sum())),
-        link_recall=_share(right, int((same_true & pairs).sum())),
-        people=len(table),
-        found=len(names),
+        link_precision=_share(right, _pairs(of_found)),
+        link_recall=_share(right, _pairs(of_true)),
+        people=len(of_true),
+        found=len(of_found),
         detections=total_true,
     )
+
+
+def _assigned(who: NDArray[np.int64], guess: NDArray[np.int64], counts: NDArray[np.int64]) -> int:
+    """Detections that the best one-to-one assignment explains; only people who share a track are compared."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+    if not len(who):
+        return 0
+    (rows, columns), met = np.unique(np.stack((who, guess)), axis=1, return_inverse=True)
+    weights = np.zeros(len(rows), np.int64)
+    np.add.at(weights, met.ravel(), counts)
+    rows, columns = (np.unique(numbers, return_inverse=True)[1] for numbers in (rows, columns))
+    # Each true person may stay alone, with one of their own. A weight of 0 would be no edge: all are larger by 1.
+    people = np.arange(rows.max() + 1)
+    rows, columns = np.concatenate((rows, people)), np.concatenate((columns, columns.max() + 1 + people))
+    weights = np.concatenate((weights, np.zeros_like(people))) + 1
+    table = coo_array((weights.astype(np.float64), (rows, columns))).tocsr()
+    return int(table[min_weight_full_bipartite_matching(table, maximize=True)].sum()) - len(people)
+
+
+def _pairs(counts: NDArray[np.int64]) -> int:
+    return int((counts * (counts - 1) // 2).sum())
 
 
 def _share(part: int, whole: int) -> float:

@@ -172,14 +172,16 @@ def folders_of(out: Path | None, cameras: Sequence[Camera]) -> list[Path | None]
 
 
 def check_apart(cameras: Sequence[Camera], sources: Sequence[Source]) -> None:
-    """Refuse one video at two cameras, before any is watched.
+    """Refuse one video, or one live source, at two cameras, before any is watched.
 
     Raises:
         ArgumentError: there is one.
     """
     first: dict[str, Camera] = {}
     for camera, source in zip(cameras, sources, strict=True):
-        other = first.setdefault(source.key, camera)
+        other = first.setdefault(source.name if source.live else source.key, camera)
+        if source.live and other is not camera:
+            raise ArgumentError(f"{source.name} is the source of camera {other.name} and {camera.name}. Give it once.")
         if (other.name, other.start) != (camera.name, camera.start):
             where = "" if other.name != camera.name else " with another start"
             raise ArgumentError(

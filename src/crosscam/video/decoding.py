@@ -86,18 +86,19 @@ class VideoFile:
         self.key = digest_of_file(self.path)
         with opened_video(os.fspath(self.path)) as (container, stream):
             self.rate = float(stream.average_rate or stream.guessed_rate or USUAL_RATE)
-            self.duration = None if container.duration is None else container.duration / 1_000_000
+            self.duration: float | None = None if container.duration is None else container.duration / 1_000_000
+            self._begun: float = (container.start_time or 0) / 1_000_000
             self.made = container.metadata.get("creation_time")
             self.total = stream.frames or (None if self.duration is None else round(self.duration * self.rate))
 
     def frames(self, rate: float | None = None) -> Iterator[Frame]:
         """See :class:`Source`; damaged frames are left out, and told with their time."""
-        due, picture = Due(rate), Pictures()
+        due, picture, unread = Due(rate), Pictures(), Unread(self.path, self._length())
         first: float | None = None
         number, seconds, self._reached = -1, 0.0, 0.0
         with opened_video(os.fspath(self.path)) as (container, stream):
             step = 1 / float(stream.average_rate or USUAL_RATE)
-            for frame in decoded(container, stream, self._damaged):
+            for frame in decoded(container, stream, self._damaged, unread.look):
                 number += 1
                 stamp = frame.time
                 first = stamp if first is None else first
@@ -107,6 +108,13 @@ class VideoFile:
                     yield Frame(number, seconds, picture(frame))
         if number < 0:
             raise DataError(f"{self.path} holds no frame that can be decoded. Copy it again, or convert it.")
+        if unread.stretches and not self.notes:
+            begin, end = unread.stretches[0]
+            more = f", and {len(unread.stretches) - 1:,} other stretches" if len(unread.stretches) > 1 else ""
+            times = " Times count from the first frame that can." if begin == self._begun else ""
+            self.notes.append(
+                f"{self.path.name} is damaged: nothing from {begin:.1f} s to {end:.1f} s{more} can be read.{times}"
+            )
         # Some containers count their duration from 0, and not from the first frame.
         end = max(seconds, seconds + (first or 0.0))
         if self.duration is not None and not self.notes and self.duration - end > MISSING_END + 2 * step:
@@ -115,10 +123,49 @@ class VideoFile:
                 "is kept."
             )
 
+    def _length(self) -> float | None:
+        """Seconds from the first packet to the end; some containers count their duration from 0."""
+        if self.duration is None or self._begun >= self.duration:
+            return self.duration
+        return self.duration - max(0.0, self._begun)
+
     def _damaged(self, why: str) -> None:
         if not self.notes:
             at = f"{self._reached:.1f} s"
             self.notes.append(f"{self.path.name} is damaged after {at} ({why}); what can be read is kept.")
+
+
+class Unread:
+    """Stretches of a damaged file that its container passes over without an error.
+
+    Between two packets of the video is a time without any, and a part of the file that is as large as a third of what
+    such a time takes in it; a video that shows nothing new for a while has nothing there, or sound.
+
+    Args:
+        path: the file.
+        length: its seconds; None where that is not known, so that nothing is found.
+
+    Attributes:
+        stretches: beginning and end of each, in seconds of the file's own time.
+    """
+
+    def __init__(self, path: Path, length: float | None) -> None:
+        self._pace = path.stat().st_size / length if length else None
+        self._seconds: float | None = None
+        self._end = 0
+        self.stretches: list[tuple[float, float]] = []
+
+    def look(self, packet: Any) -> None:
+        """Look at the next packet of PyAV."""
+        if self._pace is None or packet.pts is None or packet.pos is None:
+            return
+        seconds = float(packet.pts * packet.time_base)
+        before = seconds if self._seconds is None else self._seconds
+        apart = seconds - before
+        if apart > MISSING_END and packet.pos - self._end > apart * self._pace / 3:
+            self.stretches.append((before, seconds))
+        # Packets come in the order of decoding, in which times go back and forth.
+        self._seconds, self._end = max(before, seconds), packet.pos + packet.size
 
 
 class Due:
@@ -175,8 +222,10 @@ def opened_video(address: str, options: dict[str, str] | None = None, **how: Any
         yield container, stream
 
 
-def decoded(container: Any, stream: Any, damaged: Callable[[str], None]) -> Iterator[Any]:
-    """Frames of PyAV; what cannot be decoded is told to ``damaged`` and left out."""
+def decoded(
+    container: Any, stream: Any, damaged: Callable[[str], None], look: Callable[[Any], object] = id
+) -> Iterator[Any]:
+    """Frames of PyAV; what cannot be decoded is told to ``damaged`` and left out. ``look`` is shown each packet."""
     import av
 
     packets = container.demux(stream)
@@ -188,6 +237,7 @@ def decoded(container: Any, stream: Any, damaged: Callable[[str], None]) -> Iter
             return
         if packet is None:
             return
+        look(packet)
         try:
             yield from packet.decode()
         except av.FFmpegError as error:

@@ -18,6 +18,7 @@ from crosscam.inference.engines.base import cache_folder
 from crosscam.system.files import make_folder
 from crosscam.system.locks import Lock
 from crosscam.video.decoding import Source
+from crosscam.video.live import FrameFolder
 
 # The document that says how far each video was watched, by its key, and how.
 DOCUMENT = "watched"
@@ -56,7 +57,7 @@ class WatchRecord:
         self.note = "" if record else self._note_earlier()
         self.done, self.complete = record.get("frame", -1), record.get("complete", False)
         if record and record["how"] != self._how:
-            raise GalleryError(_difference(self._source.name, record["how"], self._how))
+            raise GalleryError(_difference(self._source, record["how"], self._how))
         if record and record.get("source") != self._source.name:
             # Moved since, or watched by a version that did not keep it: frames are looked up there.
             self._keep(writer, {**record, "source": self._source.name})
@@ -164,11 +165,16 @@ def watching_alone(gallery: Gallery, source: Source) -> Iterator[None]:
         lock.release(remove=True)
 
 
-def _difference(video: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def _difference(source: Source, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     name = next(n for n in {**before, **now} if before.get(n) != now.get(n))
+    if name == "start" and before.get(name) is None and isinstance(source, FrameFolder) and source.begun == now[name]:
+        return (
+            f"{source.name} was watched by an earlier version, which did not read the times in the names of its "
+            "frames, so that its tracks have other times. --again forgets them and watches it anew."
+        )
     values = [_date(how.get(name)) if name == "start" else how.get(name) for how in (before, now)]
     return (
-        f"{video} was watched with {name.replace('_', ' ')} {values[0]}, and now it is {values[1]}: its "
+        f"{source.name} was watched with {name.replace('_', ' ')} {values[0]}, and now it is {values[1]}: its "
         "tracks would mix. Give the same, or --again to forget its tracks and watch it anew."
     )
 
