@@ -9,7 +9,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from crosscam.cli.options import General, Reading, Unset, best_device, output_of
+from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json, table
 from crosscam.data.records import ReidDataset, by_tracklets
 from crosscam.errors import ArgumentError, EngineError
@@ -26,6 +26,7 @@ from crosscam.retrieval.cross_neighborhoods import CrossNeighborhoods
 from crosscam.retrieval.expansion import Expansion
 from crosscam.retrieval.frame_sets import SetDistance
 from crosscam.retrieval.reranking import Reranking
+from crosscam.system.cores import best_device
 from crosscam.system.distributed import joined_world
 from crosscam.system.files import check_file
 from crosscam.training.provenance import Overlap, load_trained_on, overlap

@@ -9,13 +9,14 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from crosscam.cli.options import Unset, best_device
+from crosscam.cli.options import Unset
 from crosscam.errors import GalleryError
 from crosscam.gallery.camera_names import camid_of
 from crosscam.gallery.entries import Where
 from crosscam.gallery.filling import matching_extractor, recorded_extractor
 from crosscam.gallery.interface import Gallery
 from crosscam.inference.extractor import Extractor
+from crosscam.system.cores import best_device
 from crosscam.system.text import read_time
 
 Place = Annotated[Positional[str], arg(metavar="GALLERY")]

@@ -16,10 +16,10 @@ from crosscam.data.records import ReidDataset, camids_of, pids_of, pooled, ranke
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.inference.describing import check_descriptors
 from crosscam.inference.engines.base import Descriptors, Engine, ModelCard, Pixels, derived_fingerprint, seal
-from crosscam.inference.engines.graph import let_take_none
+from crosscam.inference.engines.graph import Network, let_take_none, write_fp32
 from crosscam.inference.engines.onnx_engine import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbor_agreement, write_card
 from crosscam.inference.engines.openvino_engine import write_openvino
-from crosscam.inference.engines.registry import Network, open_engine, open_graph, write_fp32, write_int8
+from crosscam.inference.engines.registry import open_engine, open_graph, write_int8
 from crosscam.inference.extractor import Extractor
 from crosscam.inference.opened_model import int8_images_of
 from crosscam.metrics.ranking import evaluate_descriptors

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from crosscam.data.records import ReidDataset
@@ -30,6 +29,8 @@ from crosscam.models.systems import layout_of
 from crosscam.recipes.checkpoint import check_same_training, load_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.paper_rows import Budget, Row, check_overrides, recipe_of
+from crosscam.retrieval.distances import unit_rows
+from crosscam.system.cores import best_device
 from crosscam.system.files import make_folder, write_atomically
 from crosscam.system.locks import held, only_writer
 from crosscam.system.text import parse_json
@@ -169,7 +170,7 @@ def trained_of(folder: Path, num_blocks: int) -> Trained:
 
 def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrained: bool) -> None:
     """Score a trained run folder by its whole descriptor and each block alone, and perhaps the untrained network."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     model = load_model(folder, recipe).to(device)
     layout = layout_of(model)
     test = TestImages(dataset, recipe)
@@ -177,7 +178,7 @@ def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrai
     results: dict[str, RankingResult] = {WHOLE: scored.result}
     if len(layout) > 1:
         for name, columns in features_of(layout).items():
-            query, gallery = (_unit(x[:, columns]) for x in (scored.query, scored.gallery))
+            query, gallery = (unit_rows(x[:, columns]) for x in (scored.query, scored.gallery))
             results[name] = evaluate_descriptors(
                 query, gallery, *ranking_labels(dataset), ap=recipe.evaluation.ap, protocol=dataset.protocol
             )
@@ -221,13 +222,6 @@ def _untrained(test: TestImages, recipe: Recipe, dataset: ReidDataset, device: s
     num_ids = len({s.pid for s in dataset.train})
     result = test.score(untrained_model(recipe, num_ids).to(device), "untrained").result
     return {"mAP": result.mAP, "rank1": result.rank1}
-
-
-def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, D) rows scaled to length 1; a row of zeros, as a block behind a ReLU may be, stays."""
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = x / np.maximum(lengths, 1e-12)
-    return unit
 
 
 def save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:

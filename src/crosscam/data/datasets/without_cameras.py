@@ -76,16 +76,7 @@ def read_celeb_reid(root: Path) -> ReidDataset:
 
 
 def _read_identities(folder: Path, camid: int, name: re.Pattern[str], notes: list[str]) -> tuple[Sample, ...]:
-    """The images of a folder and its folders, whose names begin with the identity.
-
-    Args:
-        folder: where they are.
-        camid: the camera that stands for the folder.
-        name: its one group finds the identity.
-        notes: what was left out is added.
-    Raises:
-        DataError: no image with an identity in its name.
-    """
+    """The images of a folder and its folders; the one group of ``name`` finds the identity (DataError: in none)."""
     samples, strangers = [], []
     parse = name_parser(name, camid=camid)
     for path in find_files(folder).pictures:
@@ -101,12 +92,7 @@ def _read_identities(folder: Path, camid: int, name: re.Pattern[str], notes: lis
 
 
 def _dataset(
-    name: str,
-    root: Path,
-    train: Sequence[Sample],
-    query: Sequence[Sample],
-    gallery: Sequence[Sample],
-    notes: list[str],
+    name: str, root: Path, train: Sequence[Sample], query: Sequence[Sample], gallery: Sequence[Sample], notes: list[str]
 ) -> ReidDataset:
     """Tested people get other numbers than those of the training, if any number stands for both."""
     kept = without_unnamed_people(tuple(train), notes)

@@ -13,13 +13,14 @@ from typing import Any
 from PIL import Image
 
 from crosscam.data.synthetic.camera import draw_cameras
+from crosscam.data.synthetic.dataset import check_empty
 from crosscam.data.synthetic.film import SIZE, Film, Pixels
 from crosscam.data.synthetic.identities import MAX_IDS, draw_identities
 from crosscam.data.synthetic.walks import CAMERA_NAMES, plan_walks
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system import needed
 from crosscam.system.files import make_folder, write_atomically
-from crosscam.system.locks import FOLDER_LOCK, only_writer
+from crosscam.system.locks import only_writer
 
 CAMERAS_FILE = "cameras.toml"
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
@@ -84,8 +85,7 @@ def render_videos(
     if not as_frames:
         _import_av()
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(path.name != FOLDER_LOCK for path in out.iterdir())):
-        raise DataError(f"{out} exists and is not an empty folder. Give a new folder, or empty this one first.")
+    check_empty(out)
     walks = plan_walks(people, cameras, seconds, seed)
     identities = {who.pid: who for who in draw_identities(people, 0.5, collide, seed)}
     rng = random.Random(f"crosscam/{seed}/starts")

@@ -17,8 +17,9 @@ from typing import Any
 
 from crosscam.errors import EngineError, StorageError
 from crosscam.inference.engines.base import Descriptors, Engine, Pixels, cache_folder
+from crosscam.inference.engines.graph import Network
 from crosscam.inference.engines.onnx_engine import AGREEMENT, INT8_COSINE, MEASURED_IMAGES, neighbor_agreement
-from crosscam.inference.engines.registry import Network, candidates, check_name, is_int8, open_engine
+from crosscam.inference.engines.registry import candidates, check_name, is_int8, open_engine
 from crosscam.system.files import make_folder, write_atomically
 from crosscam.system.locks import held
 from crosscam.system.text import parse_json

@@ -174,7 +174,7 @@ def batches_of(images: Pixels, batch: int | None) -> Iterator[Pixels]:
 
 
 class _quiet:
-    """The quantiser advises on the root logger, which is the application's own."""
+    """The quantizer advises on the root logger, which is the application's own."""
 
     def __enter__(self) -> None:
         self.before = logging.root.level
