@@ -19,7 +19,7 @@ from crosscam.inference.extractor import Extractor
 from crosscam.system.cores import best_device
 from crosscam.system.text import read_time
 
-Place = Annotated[Positional[str], arg(metavar="GALLERY")]
+Place = Annotated[Positional[str], arg(metavar="GALLERY", help="The gallery.")]
 Time = Annotated[str | None, arg(metavar="TIME", help_behavior_hint="")]
 Names = Annotated[tuple[str, ...] | None, arg(metavar="CAMERA ...", help_behavior_hint="")]
 

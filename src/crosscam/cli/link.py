@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
-from crosscam.cli.gallery_options import Place
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import listing, say, show_json
 from crosscam.errors import ArgumentError
@@ -80,7 +79,7 @@ class Link:
     are.
     """
 
-    gallery: Place
+    gallery: Annotated[Positional[str], arg(metavar="GALLERY")]
     """The gallery; its entries need tracks, and better have times."""
     transit: Unset[Path] = None
     """CSV table of usual times between cameras: from,to,seconds,spread. Without it they are learned."""

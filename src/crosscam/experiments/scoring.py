@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from crosscam.data.loading import Images, embed, open_images
-from crosscam.data.records import ReidDataset, camids_of, pids_of, pooled, ranked, sets_of, unmatched_queries
+from crosscam.data.records import ReidDataset, pooled, ranked, ranking_labels, sets_of, unmatched_queries
 from crosscam.data.resizing import resize_bytes
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError, DataError
@@ -32,7 +32,6 @@ from crosscam.system.progress import Progress
 PIXEL_SIZE = (64, 32)
 
 Distance = Literal["euclidean", "euclidean, lengths kept", "own"]
-Labels = NDArray[np.int64]
 AfterSearch = Reranking | CrossNeighborhoods | Expansion | SetDistance
 
 
@@ -125,7 +124,6 @@ class How(TypedDict, total=False):
 
     flip: bool | None
     ap: str | None
-    reranking: Reranking | None
     progress: Progress | None
 
 
@@ -173,7 +171,7 @@ class TestImages:
             return None
         for rows, samples in zip(both, (self.dataset.query, self.dataset.gallery), strict=True):
             check_descriptors(rows, [s.path for s in samples])
-        scored = self.rank(model, name, *self._pooled(both), mirror, how.get("ap"), how.get("reranking"))
+        scored = self.rank(model, name, *self._pooled(both), mirror, how.get("ap"))
         return replace(scored, frames=both) if self.dataset.tracklets else scored
 
     def _pooled(
@@ -202,7 +200,6 @@ class TestImages:
         gallery: NDArray[np.float32],
         flip: bool,
         ap: str | None,
-        reranking: Reranking | None = None,
     ) -> Scored:
         """Rank described queries and gallery by the model's distance; arguments as in :class:`How` and ``Scored``."""
         settings = self.recipe.evaluation
@@ -211,9 +208,7 @@ class TestImages:
         if own is None and not settings.normalize:
             own, kind = torch.cdist(*both), "euclidean, lengths kept"
         if own is None:
-            return self._scored(name, query, gallery, flip, ap or settings.ap, reranking)
-        if reranking is not None:
-            raise _no_reranking(self.recipe)
+            return self._scored(name, query, gallery, flip, ap or settings.ap, None)
         variant: Any = ap or settings.ap
         distance: Any = kind
         result = evaluate_ranking(own, *ranking_labels(self.dataset), ap=variant, protocol=self.dataset.protocol)
@@ -280,13 +275,6 @@ def _no_reranking(recipe: Recipe) -> DataError:
         f"Re-ranking works on Euclidean distances of descriptors of length 1, but {recipe.name} {does}. "
         "Leave re-ranking out."
     )
-
-
-def ranking_labels(dataset: ReidDataset) -> tuple[Labels, Labels, Labels, Labels]:
-    """Identities of query and gallery, (Q,) and (G,), then their cameras: what every ranking is scored with."""
-    units = ranked(dataset)
-    query, gallery = units.query, units.gallery
-    return pids_of(query), pids_of(gallery), camids_of(query), camids_of(gallery)
 
 
 def _pixel_descriptors(images: Images) -> NDArray[np.float32]:

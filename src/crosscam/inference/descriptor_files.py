@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,16 +39,6 @@ class Entry:
     camera: str | None = field(default=None, repr=False)
 
 
-class Parts(Protocol):
-    """Entries and descriptors in parts of the same lengths; each call starts again, one part is in memory at a time."""
-
-    def entries(self) -> Iterator[list[Entry]]:
-        """The pictures of each part."""
-
-    def rows(self) -> Iterator[NDArray[np.float32]]:
-        """(n, D) descriptors of each part."""
-
-
 def check_name(out: Path) -> None:
     """Refuse a name that no file of descriptors can have, before any work is done.
 
@@ -67,7 +57,7 @@ def check_name(out: Path) -> None:
         _pyarrow()
 
 
-def write_joined(out: Path, parts: Parts, fingerprint: str) -> None:
+def write_joined(out: Path, parts: PartsOnDisk, fingerprint: str) -> None:
     """Write a result from its parts.
 
     Args:
@@ -124,7 +114,7 @@ COLUMNS: dict[str, tuple[str, Any, Callable[[Entry], Any]]] = {
 }
 
 
-def _write_npz(path: Path, parts: Parts, fingerprint: str) -> None:
+def _write_npz(path: Path, parts: PartsOnDisk, fingerprint: str) -> None:
     count = sum(map(len, parts.entries()))
     dim = next((rows.shape[1] for rows in parts.rows()), 0)
     known = {name for entries in parts.entries() for e in entries for name in COLUMNS if getattr(e, name) is not None}
@@ -206,7 +196,7 @@ class Part:
 
 
 class PartsOnDisk:
-    """The folder of the parts, read one at a time.
+    """The folder of the parts; :meth:`entries` and :meth:`rows` start again at each call, with one part in memory.
 
     Args:
         entries: all pictures of the extraction.
@@ -227,11 +217,7 @@ class PartsOnDisk:
         return self.folder / f"{number:06d}.npz"
 
     def save(self, number: int, part: Part) -> None:
-        """Write a part.
-
-        Raises:
-            StorageError: the disk is full.
-        """
+        """Write a part (StorageError: the disk is full)."""
         places, reasons = zip(*part.failures, strict=True) if part.failures else ((), ())
         arrays: dict[str, NDArray[Any]] = {
             "kept": part.kept,

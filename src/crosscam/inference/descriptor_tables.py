@@ -16,6 +16,7 @@ from crosscam.errors import DataError
 from crosscam.inference.descriptor_files import COLUMNS, UNKNOWN
 from crosscam.system import needed
 from crosscam.system.columns import Column, Columns, Tabular
+from crosscam.system.text import reason_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ def read_descriptors(file: str | os.PathLike[str]) -> DescriptorFile:
         else:
             raise DataError(f"{path} is not a file of descriptors. Expected .npz, .parquet or a folder of .parquet.")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise DataError(
             f"{path} is damaged or not a file of descriptors ({reason}). Expected what 'crosscam extract' writes."
         ) from error

@@ -11,6 +11,7 @@ from crosscam.inference.bulk import Job, RunJobs, describe_part
 from crosscam.inference.descriptor_files import Part
 from crosscam.inference.extractor import Extractor
 from crosscam.system import needed
+from crosscam.system.text import reason_of
 
 
 def run_on_ray(address: str, open_extractor: Callable[[], Extractor], expected: int) -> RunJobs:
@@ -42,7 +43,7 @@ def run_on_ray(address: str, open_extractor: Callable[[], Extractor], expected: 
         try:
             ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = reason_of(error)[:200]
             raise EngineError(f"No Ray cluster at {address} ({reason}). Check --ray, or leave it out.") from error
         machines = [n for n in ray.nodes() if n["Alive"]]
         cores = min(int(n["Resources"].get("CPU", 1)) for n in machines)

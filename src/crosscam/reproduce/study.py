@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.data.records import ReidDataset
+from crosscam.data.records import ReidDataset, ranking_labels
 from crosscam.errors import ArgumentError, CheckpointError
 from crosscam.experiments.experiment import untrained_model
-from crosscam.experiments.scoring import TestImages, ranking_labels
+from crosscam.experiments.scoring import TestImages
 from crosscam.inference.describing import load_model
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
 from crosscam.models.output import Layout
@@ -33,7 +33,7 @@ from crosscam.retrieval.distances import unit_rows
 from crosscam.system.cores import best_device
 from crosscam.system.files import make_folder, write_atomically
 from crosscam.system.locks import held, only_writer
-from crosscam.system.text import parse_json
+from crosscam.system.text import parse_json, reason_of
 from crosscam.training.callbacks import METRICS, Listeners, read_history
 from crosscam.training.trainer import train
 
@@ -247,5 +247,5 @@ def read_arrays(path: Path, result: Path) -> dict[str, NDArray[Any]]:
         with np.load(path) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except Exception as error:  # a flipped bit makes the reader of the archive raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise CheckpointError(f"{path} cannot be read ({reason}). Remove {result}; both are made again.") from error

@@ -205,11 +205,7 @@ def _read(path: Path, kind: str | None, options: Mapping[str, object]) -> ReidDa
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Say what a video, or a folder of videos and photographs in other formats, is.
-
-    Raises:
-        DataError: it is one of these.
-    """
+    """Say what a video, or a folder of videos and photographs in other formats, is (DataError: it is one of these)."""
     if path.is_file():
         kind = foreign_kind(path.name)
         if kind is not None:

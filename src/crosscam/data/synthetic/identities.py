@@ -85,11 +85,6 @@ class Garment:
     second: str | None = None
     inner: str | None = None
 
-    @property
-    def look(self) -> tuple[str, str, str | None]:
-        """What tells garments apart from every side: pattern and colours, not the cut."""
-        return self.pattern, self.colour, self.second
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:

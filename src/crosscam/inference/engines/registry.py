@@ -116,11 +116,7 @@ _CARDS = {".onnx": read_card, ".xml": read_openvino_card}
 
 
 def check_name(name: str) -> None:
-    """Refuse an engine that does not exist.
-
-    Raises:
-        ValueError: with the nearest name.
-    """
+    """Refuse an engine that does not exist (ValueError: with the nearest name)."""
     if name not in ("auto", *ENGINES):
         raise ArgumentError(f"Unknown engine {name!r}. {did_you_mean(name, ENGINES)}Known: auto, {', '.join(ENGINES)}.")
 
@@ -197,11 +193,7 @@ def _refuse_unlike(engine: Engine, network: Network, images: Pixels) -> None:
 
 
 def write_int8(network: Network, path: Path, batch: int | None = None) -> None:
-    """Write the int8 graph of a network, with ranges from its images.
-
-    Raises:
-        EngineError: see :func:`write_fp32`.
-    """
+    """Write the int8 graph of a network, with ranges from its images (EngineError: see :func:`write_fp32`)."""
     assert network.int8_images is not None
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "fp32.onnx"
