@@ -28,14 +28,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from crosscam.data.augment import prepare
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.images import decode_image, resize_image
 from crosscam.data.records import ReidDataset, camids_of, pids_of
+from crosscam.data.resizing import prepare
 from crosscam.inference.engines.autotune import choose_engine
 from crosscam.inference.engines.base import Engine, Pixels, num_threads
+from crosscam.inference.engines.graph import Network
 from crosscam.inference.engines.onnx_engine import INT8_IMAGES
-from crosscam.inference.engines.registry import Network, candidates, open_engine
+from crosscam.inference.engines.registry import candidates, open_engine
 from crosscam.inference.exporting import drawn_noise
 from crosscam.inference.extractor import Extractor
 from crosscam.metrics.ranking import evaluate_descriptors

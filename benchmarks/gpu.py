@@ -59,8 +59,8 @@ TOY = [
     "model.pretrained=none",
     "model.dim=8",
     "data.width=32",
-    "data.batch_ids=2",
-    "data.batch_images=2",
+    "data.batch_ids=4",
+    "data.batch_images=4",
     "train.epochs=1",
     "train.frozen_stages=0",
 ]

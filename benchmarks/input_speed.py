@@ -40,9 +40,9 @@ from PIL import Image
 from torch import Tensor
 
 from crosscam.data import jpeg
-from crosscam.data.augment import IMAGENET_MEAN, IMAGENET_STD, prepare
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.loading import ImageFiles, ImagesInMemory
+from crosscam.data.resizing import IMAGENET_MEAN, IMAGENET_STD, prepare
 from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.system.cores import keep_freed_memory
 

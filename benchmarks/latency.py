@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from crosscam.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from crosscam.data.crops import crop_boxes
+from crosscam.data.resizing import IMAGENET_MEAN, IMAGENET_STD
 from crosscam.errors import EngineError
 from crosscam.inference.engines.base import num_threads
 from crosscam.inference.engines.registry import candidates

@@ -24,10 +24,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from crosscam.data.augment import prepare
-from crosscam.data.datasets.readers import join, read_dataset
+from crosscam.data.datasets.joining import join
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.loading import Images, open_images
 from crosscam.data.records import ReidDataset, Sample
+from crosscam.data.resizing import prepare
 from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.experiments.scoring import ranking_labels
 from crosscam.inference.describing import load_model

@@ -88,7 +88,7 @@ def own_scores(name: str, extractor: Extractor, again: Sequence[Path], dataset: 
     found += [(f"{name}, {run.name}", described(Extractor.load(run, engine="openvino"), dataset)) for run in again]
     found.append((OURS[-1], described(Extractor.load(OURS[-1], engine="openvino"), dataset)))
     rows = [scores(each, dataset, result) for each, result in found]
-    pixels = TestImages(dataset, extractor.recipe).score_pixels()
+    pixels = TestImages(dataset, extractor.recipe).score_pixels_together()
     return [*rows, scores("raw pixels", dataset, pixels.result)]
 
 

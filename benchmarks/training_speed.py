@@ -37,8 +37,9 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, cross_entropy, linear
 from torch.utils.flop_counter import FlopCounterMode
 
-from crosscam.data.augment import augment, prepare
+from crosscam.data.augment import augment
 from crosscam.data.loading import ImagesInMemory
+from crosscam.data.resizing import prepare
 from crosscam.inference.engines.base import num_threads
 from crosscam.losses import batch_hard_triplet, rrid_loss
 from crosscam.models.output import ReidOutput

@@ -31,12 +31,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crosscam.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augment, augment, prepare
+from crosscam.data.augment import Augment, augment
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.images import decode_image
 from crosscam.data.loading import read_ahead
 from crosscam.data.records import ReidDataset
-from crosscam.data.resizing import resize_bytes
+from crosscam.data.resizing import IMAGENET_MEAN, IMAGENET_STD, prepare, resize_bytes
 from crosscam.data.text_files import path_in, read_lines
 from crosscam.inference.engines.openvino_engine import openvino_core
 from crosscam.models.pooling import contrastive_feature

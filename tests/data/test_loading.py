@@ -116,12 +116,11 @@ def test_unreadable_images_are_counted_and_the_first_is_named(tmp_path: Path, ba
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_image_of_a_stream_is_named_in_one_line(tmp_path: Path, workers: int) -> None:
+def test_an_unreadable_image_of_a_stream_is_named_in_one_line(tmp_path: Path) -> None:
     paths = write_images(tmp_path, [(8, 4)] * 4)
     paths[2].write_bytes(b"")
     images = open_images(paths, 8, 4, "stream")
-    batches = images.batches([np.array([0, 1]), np.array([3, 2])], workers)
+    batches = images.batches([np.array([0, 1]), np.array([3, 2])])
     assert len(next(batches)) == 2
     with pytest.raises(DataError) as caught:
         next(batches)

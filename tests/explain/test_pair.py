@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import crosscam
-from crosscam.data.augment import prepare
 from crosscam.data.images import resize_image
+from crosscam.data.resizing import prepare
 from crosscam.errors import CrosscamError, ImageError
 from crosscam.explain.activation import activation_maps, place_contributions
 from crosscam.explain.pair import explain_pair

@@ -14,8 +14,9 @@ import torch
 
 from crosscam.data.records import ReidDataset
 from crosscam.errors import EngineError
-from crosscam.inference.bulk import describe_stream, entries_of, run_on_ray
+from crosscam.inference.bulk import describe_stream, entries_of
 from crosscam.inference.extractor import Extractor
+from crosscam.inference.ray_cluster import run_on_ray
 from crosscam.recipes.catalogue import build_model, find_recipe
 
 

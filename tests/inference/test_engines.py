@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from crosscam.data.augment import prepare
+from crosscam.data.resizing import prepare
 from crosscam.errors import EngineError
 from crosscam.inference.engines import autotune, registry
 from crosscam.inference.engines.autotune import Measurement, choose_engine, remember, remembered

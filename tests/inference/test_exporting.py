@@ -17,8 +17,8 @@ from crosscam.data.records import ReidDataset
 from crosscam.errors import DataError, EngineError
 from crosscam.inference import exporting
 from crosscam.inference.engines.base import ModelCard
+from crosscam.inference.engines.graph import Network, write_fp32
 from crosscam.inference.engines.openvino_engine import openvino_core
-from crosscam.inference.engines.registry import Network, write_fp32
 from crosscam.inference.exporting import _refuse_unlike, drawn_noise, export_model
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes import checkpoint

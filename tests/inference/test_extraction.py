@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from crosscam.data.augment import prepare
 from crosscam.data.images import decode_image, resize_image
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset
+from crosscam.data.resizing import prepare
 from crosscam.errors import CheckpointError, CrosscamError, ImageError
 from crosscam.inference.describing import extract, load_model
 from crosscam.inference.extractor import Extractor

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from crosscam.data.records import ReidDataset
 from crosscam.inference.extractor import Extractor
+from crosscam.models.backbones.build import build_backbone
 from crosscam.models.baselines.pcb import PCBRPP
 from crosscam.models.baselines.svdnet import SVDNet
-from crosscam.models.systems import SYSTEMS
+from crosscam.models.systems import SYSTEMS, layout_of
 from crosscam.recipes.baseline_recipes import SYSTEM_RECIPES, scaled_down
 from crosscam.recipes.catalogue import RECIPES, find_recipe
-from crosscam.recipes.choices import (
-    LOSSES,
-    Exponential,
-)
+from crosscam.recipes.checkpoint import CLASSIFIERS
+from crosscam.recipes.choices import LOSSES, Exponential
 from crosscam.recipes.recipe import Recipe
 from crosscam.training.callbacks import Listeners
 from crosscam.training.plan import freeze_stages, learning_rate_factor
@@ -33,7 +33,7 @@ def test_every_system_and_every_loss_has_a_recipe() -> None:
 
 def tiny(recipe: Recipe) -> Recipe:
     """Two epochs, or as many as the stages need, on batches of 4 x 2."""
-    small = scaled_down(recipe, epochs=8 if recipe.name in ("svdnet", "pcb-rpp") else 2)
+    small = scaled_down(recipe, epochs=4 if recipe.name in ("svdnet", "pcb-rpp") else 2)
     return replace(
         small, data=replace(small.data, batch_ids=4, batch_images=2), train=replace(small.train, precision="fp32")
     )
@@ -50,6 +50,38 @@ def test_each_system_trains_and_describes(recipe: Recipe, rendered: ReidDataset,
     descriptors = extractor([s.path for s in dataset.train[:3]])
     assert descriptors.shape == (3, extractor.dim)
     assert torch.allclose(torch.from_numpy(descriptors).norm(dim=1), torch.ones(3), atol=1e-5)
+
+
+@pytest.mark.parametrize("recipe", SYSTEM_RECIPES, ids=lambda r: r.name)
+def test_an_image_is_described_alike_in_a_batch_alone_and_without_classifiers(recipe: Recipe) -> None:
+    recipe = scaled_down(recipe, epochs=4)
+    torch.manual_seed(0)
+    model, describing = (recipe.model.build(num_ids).double().eval() for num_ids in (3, 0))
+    assert not any(CLASSIFIERS in name for name in describing.state_dict())
+    describing.load_state_dict({k: v for k, v in model.state_dict().items() if CLASSIFIERS not in k})
+    images = torch.randn(3, 3, recipe.data.height, recipe.data.width, dtype=torch.float64)
+    with torch.no_grad():
+        together, single, bare = model(images), [model(image[None]) for image in images], describing(images)
+    assert together.descriptor.shape == (3, layout_of(model)[-1].stop)
+    torch.testing.assert_close(together.descriptor, torch.cat([s.descriptor for s in single]))
+    for k, logits in enumerate(together.logits):
+        torch.testing.assert_close(logits, torch.cat([s.logits[k] for s in single]))
+    for name, extra in together.extras.items():
+        torch.testing.assert_close(extra, torch.cat([s.extras[name] for s in single]))
+    assert torch.equal(bare.descriptor, together.descriptor)
+    assert bare.logits == ()
+
+
+@pytest.mark.parametrize(
+    "recipe", [r for r in SYSTEM_RECIPES if hasattr(r.model, "pretrained") and r.name != "mgn"], ids=lambda r: r.name
+)
+def test_a_system_starts_from_the_weights_of_a_file(recipe: Recipe, tmp_path: Path) -> None:
+    settings = scaled_down(recipe, epochs=4).model
+    state = build_backbone(settings.backbone).state_dict()
+    save_file(state, tmp_path / "imagenet.safetensors")
+    model = replace(settings, pretrained=str(tmp_path / "imagenet.safetensors")).build(3)
+    loaded = model.backbone.state_dict()
+    assert all(torch.equal(loaded[k], v) for k, v in state.items())
 
 
 def trainable(model: nn.Module) -> set[str]:

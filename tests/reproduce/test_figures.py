@@ -146,8 +146,8 @@ def test_figure_6_counts_what_it_shows(activation: Figure, models: list[NamedMod
         assert row["images"] == len(rendered.query)
     assert less["outside"][0] == pytest.approx(both["outside"][0] - rest["outside"][0])
     # The mean of the first stripe's share, straight from the maps.
-    from crosscam.data.augment import prepare
     from crosscam.data.loading import open_images
+    from crosscam.data.resizing import prepare
 
     images = open_images([s.path for s in rendered.query], 96, 32)
     (pixels,) = images.batches([np.arange(len(images))])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from crosscam.retrieval import distances
 from crosscam.retrieval.distances import distance_blocks, pairwise_distances
 
 
@@ -45,13 +46,15 @@ def test_equal_descriptors_are_at_distance_zero() -> None:
 
 
 @pytest.mark.parametrize("block_size", [1, 4, 10, 99])
-def test_blocks_cover_every_query_once(block_size: int) -> None:
+def test_blocks_cover_every_query_once(block_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     query, gallery = torch.randn(10, 6, generator=generator), torch.randn(8, 6, generator=generator)
-    blocks = list(distance_blocks(query, gallery, block_size=block_size))
+    expected = pairwise_distances(query, gallery)
+    monkeypatch.setattr(distances, "BLOCK_ELEMENTS", 8 * block_size)
+    blocks = list(distance_blocks(query, gallery))
     assert [first for first, _ in blocks] == list(range(0, 10, block_size))
     together = torch.cat([block for _, block in blocks])
-    torch.testing.assert_close(together, pairwise_distances(query, gallery))
+    torch.testing.assert_close(together, expected)
 
 
 def test_a_coarse_product_setting_is_set_aside_and_restored() -> None:

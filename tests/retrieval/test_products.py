@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from crosscam.retrieval import distances
 from crosscam.retrieval.distances import distance_blocks, inner_products, pairwise_distances
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -43,11 +44,12 @@ def test_a_product_is_the_same_in_every_block_and_number_of_threads(dim: int) ->
 
 @by_mkl
 @pytest.mark.parametrize("squared", [False, True])
-def test_a_distance_is_the_same_in_every_block(squared: bool) -> None:
+def test_a_distance_is_the_same_in_every_block(squared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     query, gallery = torch.randn(90, 64, generator=GENERATOR), torch.randn(40_000, 64, generator=GENERATOR)
     whole = pairwise_distances(query, gallery, squared=squared)
     for block_size in (1, 7, 89):
-        for first, block in distance_blocks(query, gallery, squared=squared, block_size=block_size):
+        monkeypatch.setattr(distances, "BLOCK_ELEMENTS", block_size * len(gallery))
+        for first, block in distance_blocks(query, gallery, squared=squared):
             assert torch.equal(block, whole[first : first + len(block)])
 
 

@@ -67,6 +67,6 @@ def first() -> dict[str, str]:
     return digests(1)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("threads", [2, 3])
 def test_every_process_gives_the_same_bytes(first: dict[str, str], threads: int) -> None:
     assert digests(threads) == first

@@ -14,9 +14,9 @@ import pytest
 import torch
 from small_training import Interruption, kill_at, same_weights, small_recipe, trained
 
-from crosscam.data.augment import prepare
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset
+from crosscam.data.resizing import prepare
 from crosscam.errors import CheckpointError, DataError, StoppedError, TrainingError
 from crosscam.losses import Loss
 from crosscam.models.rrid import RRID

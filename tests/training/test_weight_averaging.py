@@ -10,9 +10,9 @@ import torch
 from small_training import small_recipe
 from torch import Tensor, nn
 
-from crosscam.data.augment import prepare
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset
+from crosscam.data.resizing import prepare
 from crosscam.errors import RecipeError
 from crosscam.inference.describing import load_model
 from crosscam.recipes.checkpoint import load_weights

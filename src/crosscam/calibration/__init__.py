@@ -12,9 +12,6 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__ = lazily(
     __name__,
-    {
-        "calibration.calibration": "Calibration Origin Thresholds",
-        "calibration.fitting": "calibrate check_calibration",
-    },
+    {"calibration.calibration": "Calibration Origin Thresholds", "calibration.fitting": "calibrate check_calibration"},
 )
 __all__ = ["Calibration", "Origin", "Thresholds", "calibrate", "check_calibration"]

@@ -15,7 +15,7 @@ import numpy as np
 from crosscam.calibration.open_set import DetPoint, OperatingPoint
 from crosscam.calibration.pair_counts import Cameras
 from crosscam.errors import ArgumentError, DataError
-from crosscam.system.text import parse_json
+from crosscam.system.text import parse_json, reason_of
 
 Verdict = Literal["same", "unsure", "other"]
 FORMAT = 1
@@ -160,7 +160,7 @@ class Calibration:
                 raise ArgumentError("another format")
             return _from_dict(found)
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = reason_of(error)
             raise DataError(
                 f"{name} is not a calibration of this version ({reason}). Make it again with 'crosscam calibrate'."
             ) from error

@@ -13,7 +13,7 @@ from tyro.conf import Positional
 from crosscam.calibration.calibration import Calibration, Origin, Thresholds
 from crosscam.calibration.fitting import calibrate, check_calibration, pictures_to_calibrate
 from crosscam.calibration.open_set import OperatingPoint
-from crosscam.cli.options import General, Reading, Unset, best_device, output_of
+from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import bars, counting, print_plain, say, show_text, table
 from crosscam.data.records import camids_of, pids_of
 from crosscam.data.text_files import read_text
@@ -24,6 +24,7 @@ from crosscam.gallery.filling import matching_extractor
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes.checkpoint import PROVENANCE
 from crosscam.shipped import run_folder
+from crosscam.system.cores import best_device
 from crosscam.system.files import check_file, write_atomically
 from crosscam.system.locks import only_writer
 from crosscam.system.text import parse_json

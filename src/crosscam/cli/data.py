@@ -12,9 +12,9 @@ from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Unset, tell_notes
 from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
-from crosscam.data.datasets.generalization import generalize
 from crosscam.data.datasets.holdout import holdout
-from crosscam.data.datasets.readers import READERS, join, recognize, with_distractors
+from crosscam.data.datasets.joining import generalize, join
+from crosscam.data.datasets.readers import READERS, recognize, with_distractors
 from crosscam.data.datasets.table import write_table
 from crosscam.data.doctor import as_text, examine_dataset
 from crosscam.data.records import ReidDataset

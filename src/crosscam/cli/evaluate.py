@@ -9,7 +9,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from crosscam.cli.options import General, Reading, Unset, best_device, output_of
+from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import bars, counting, say, score_table, show_json, table
 from crosscam.data.records import ReidDataset, by_tracklets
 from crosscam.errors import ArgumentError, EngineError
@@ -26,12 +26,10 @@ from crosscam.retrieval.cross_neighborhoods import CrossNeighborhoods
 from crosscam.retrieval.expansion import Expansion
 from crosscam.retrieval.frame_sets import SetDistance
 from crosscam.retrieval.reranking import Reranking
+from crosscam.system.cores import best_device
 from crosscam.system.distributed import joined_world
 from crosscam.system.files import check_file
 from crosscam.training.provenance import Overlap, load_trained_on, overlap
-
-K1, K2, LAMBDA = 20, 6, 0.3
-ALPHA = 3.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +45,17 @@ class Evaluate:
     """Folder or table of the dataset."""
     rerank: bool = False
     """Also re-rank by k-reciprocal neighbors."""
-    k1: int = K1
+    k1: int = Reranking.k1
     """Re-ranking: neighbors."""
-    k2: int = K2
+    k2: int = Reranking.k2
     """Re-ranking: neighbors whose vectors are averaged."""
-    lambda_value: float = LAMBDA
+    lambda_value: float = Reranking.lambda_value
     """Re-ranking: weight of the plain distance, from 0 to 1."""
     ecn: bool = False
     """Also re-rank by expanded cross neighborhoods, as its paper does."""
     expand: int = 0
     """Also expand queries by so many nearest gallery images (5 is usual); 0 for none."""
-    alpha: float = ALPHA
+    alpha: float = Expansion.alpha
     """Query expansion: power of the similarity that weighs a neighbor; 0 for the plain mean."""
     ap: Literal["recipe", "step", "trapezoid"] = "recipe"
     """Average precision: as the recipe says, step-wise, or by trapezoids as in the Market-1501 toolkit."""
@@ -79,9 +77,10 @@ class Evaluate:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        if not self.rerank and (self.k1, self.k2, self.lambda_value) != (K1, K2, LAMBDA):
+        reranking = Reranking(self.k1, self.k2, self.lambda_value)
+        if not self.rerank and reranking != Reranking():
             raise ArgumentError("--k1, --k2 and --lambda-value are for re-ranking. Add --rerank, or leave them out.")
-        if not self.expand and self.alpha != ALPHA:
+        if not self.expand and self.alpha != Expansion.alpha:
             raise ArgumentError("--alpha is for query expansion. Add --expand 5, or leave it out.")
         imported = _imported(self.run_folder)
         recipe = load_recipe(self.run_folder) if imported is None else imported.recipe
@@ -90,7 +89,7 @@ class Evaluate:
         dataset = datasets[0] if len(datasets) == 1 else all_splits(datasets)
         flip, ap = False if self.no_flip else None, None if self.ap == "recipe" else self.ap
         steps: list[AfterSearch] = [Expansion(self.expand, self.alpha)] if self.expand else []
-        steps += [Reranking(self.k1, self.k2, self.lambda_value)] if self.rerank else []
+        steps += [reranking] if self.rerank else []
         steps += [CrossNeighborhoods()] if self.ecn else []
         steps += [SetDistance(self.set_distance)] if self.set_distance else []
         out = self.out or output_of(self.run_folder, f"scores-{dataset.name}.json")

@@ -8,13 +8,14 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from crosscam.cli.options import General, Unset, best_device
+from crosscam.cli.options import General, Unset
 from crosscam.cli.show import say, show_json, table, this_command
 from crosscam.explain.pair import PairExplanation, explain_pair
 from crosscam.explain.typical import block_words
 from crosscam.inference.extractor import Extractor
 from crosscam.report.pair_page import parts_sentence, write_pair_page
 from crosscam.retrieval.contributions import parse_weights
+from crosscam.system.cores import best_device
 from crosscam.system.files import check_file
 from crosscam.training.provenance import versions
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from crosscam.cli.options import General, Reading, Unset, best_device, tell_notes
+from crosscam.cli.options import General, Reading, Unset, tell_notes
 from crosscam.cli.show import bars, counting, say, show_json
 from crosscam.data.datasets.camera_folders import find_pictures, tell_cameras
 from crosscam.data.datasets.cells import refuse_for_parquet
@@ -23,6 +23,8 @@ from crosscam.inference.descriptor_files import Entry, check_name
 from crosscam.inference.engines.onnx_engine import INT8_IMAGES
 from crosscam.inference.engines.registry import ENGINES, is_int8
 from crosscam.inference.extractor import Extractor
+from crosscam.inference.ray_cluster import run_on_ray
+from crosscam.system.cores import best_device
 from crosscam.system.distributed import joined_world
 from crosscam.system.files import check_file
 
@@ -71,8 +73,6 @@ class Extract:
             if self.ray is None:
                 run = run_here(extractor, len(entries))
             else:
-                from crosscam.inference.bulk import run_on_ray
-
                 run = run_on_ray(self.ray, lambda: self._open(entries), len(entries))
             with bars(self.general.json or world.rank > 0) as progress:
                 done = describe_stream(

@@ -29,7 +29,7 @@ from crosscam.system.text import counted, read_time
 class Create:
     """Make an empty gallery for the descriptors of one model."""
 
-    gallery: Place
+    gallery: Annotated[Positional[str], arg(metavar="GALLERY")]
     """Folder to make, or the address of a Milvus database: milvus://HOST:PORT/COLLECTION."""
     run_folder: Positional[Path]
     """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
@@ -53,7 +53,6 @@ class Add:
     """
 
     gallery: Place
-    """The gallery."""
     sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] PATH", help_behavior_hint="")]
     """PATH is the folder or table of a dataset; or a picture or a folder of pictures that nobody has labeled,
     perhaps a folder for each camera. RUN-FOLDER is the gallery's model, if it is not where it was when the gallery was
@@ -146,7 +145,6 @@ class Update:
     """Give entries another identity, camera, time or track."""
 
     gallery: Place
-    """The gallery."""
     ids: tuple[int, ...] = ()
     """Entries by number."""
     pid: Unset[int] = None
@@ -217,7 +215,6 @@ class Forget:
     """
 
     gallery: Place
-    """The gallery."""
     choosing: Choosing = field(default_factory=Choosing)
     general: General = field(default_factory=General)
 
@@ -235,7 +232,6 @@ class Expire:
     """Forget what is older than a time span."""
 
     gallery: Place
-    """The gallery."""
     keep: str
     """How long entries are kept: a number and s, m, h, d or w, such as 30d."""
     by: Literal["added", "time"] = "added"

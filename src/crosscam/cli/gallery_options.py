@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from crosscam.cli.options import Unset, best_device
+from crosscam.cli.options import Unset
 from crosscam.errors import GalleryError
 from crosscam.gallery.camera_names import camid_of
 from crosscam.gallery.entries import ModelIdentity, Where
@@ -17,9 +17,10 @@ from crosscam.gallery.filling import identify_model, matching_extractor, recorde
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import create_gallery
 from crosscam.inference.extractor import Extractor
+from crosscam.system.cores import best_device
 from crosscam.system.text import read_time
 
-Place = Annotated[Positional[str], arg(metavar="GALLERY")]
+Place = Annotated[Positional[str], arg(metavar="GALLERY", help="The gallery.")]
 Time = Annotated[str | None, arg(metavar="TIME", help_behavior_hint="")]
 Names = Annotated[tuple[str, ...] | None, arg(metavar="CAMERA ...", help_behavior_hint="")]
 

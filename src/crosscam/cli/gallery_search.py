@@ -50,7 +50,6 @@ class Search:
     """Find the entries nearest to pictures."""
 
     gallery: Place
-    """The gallery."""
     sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] PICTURE...", help_behavior_hint="")]
     """Pictures of the one to find; several of one person are one query, the mean of their descriptors. RUN-FOLDER is
     the gallery's model, if it is not where it was when the gallery was made."""

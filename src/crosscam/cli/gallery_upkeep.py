@@ -23,7 +23,6 @@ class Compact:
     """Give the places of forgotten entries back to the disk."""
 
     gallery: Place
-    """The gallery."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:
@@ -37,7 +36,6 @@ class Info:
     """Tell what a gallery holds."""
 
     gallery: Place
-    """The gallery."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:
@@ -68,7 +66,6 @@ class Verify:
     """
 
     gallery: Place
-    """The gallery."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:
@@ -89,7 +86,6 @@ class Export:
     """Write entries and descriptors as a table for other programs."""
 
     gallery: Place
-    """The gallery."""
     out: Positional[Path]
     """The .parquet or .npz file to write."""
     choosing: Choosing = field(default_factory=Choosing)
@@ -114,7 +110,6 @@ class Backup:
     """
 
     gallery: Place
-    """The gallery."""
     out: Positional[Path]
     """Folder to make."""
     general: General = field(default_factory=General)

@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
-from crosscam.cli.gallery_options import Place
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import listing, say, show_json
 from crosscam.errors import ArgumentError
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import Journeys, in_percent, read_journeys
-from crosscam.gallery.judging import LinkOptions, Transits, read_transits
+from crosscam.gallery.judging import LinkOptions, read_transits
 from crosscam.gallery.link_runs import LinkRun, decide, link_gallery
 from crosscam.gallery.local import open_gallery
 from crosscam.gallery.people import People
@@ -80,7 +79,7 @@ class Link:
     are.
     """
 
-    gallery: Place
+    gallery: Annotated[Positional[str], arg(metavar="GALLERY")]
     """The gallery; its entries need tracks, and better have times."""
     transit: Unset[Path] = None
     """CSV table of usual times between cameras: from,to,seconds,spread. Without it they are learned."""
@@ -123,7 +122,8 @@ class Link:
             if decision:
                 decide(gallery, self.deciding.change, BY)
             elif not self.show:
-                transits = None if self.transit is None else _read_ways(self.transit, gallery)
+                names, camids = gallery.camera_names(), {camid for camid, _ in gallery.info().cameras}
+                transits = None if self.transit is None else read_transits(self.transit, names, camids)
                 run = link_gallery(gallery, self.options, transits=transits, again=self.again)
             found = read_journeys(gallery)
             names = gallery.camera_names()
@@ -160,10 +160,6 @@ def _tell_of_clocks(found: Journeys) -> None:
             f"note: the times of {', '.join(undated)} count from the first frame of each video, as if all had begun at "
             "the same moment, and are not compared with dates. 'crosscam watch --start' says when a video began."
         )
-
-
-def _read_ways(file: Path, gallery: Gallery) -> Transits:
-    return read_transits(file, gallery.camera_names(), {camid for camid, _ in gallery.info().cameras})
 
 
 def _show(found: Journeys, run: LinkRun | None, scores: JourneyScores | None, names: Mapping[int, str]) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import torch
 from tyro.conf import UseAppendAction, arg
 
 from crosscam.cli.show import say, show_json
@@ -136,11 +135,6 @@ def tell_notes(notes: Iterable[str]) -> None:
     if is_first_process():
         for note in notes:
             say(told(note))
-
-
-def best_device() -> str:
-    """A GPU, if torch finds one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def output_of(source: Path, name: str) -> Path:

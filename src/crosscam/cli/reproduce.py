@@ -11,7 +11,7 @@ from markupsafe import Markup
 from rich.progress import Progress
 from tyro.conf import Positional, arg
 
-from crosscam.cli.options import General, Reading, Settings, Unset, best_device
+from crosscam.cli.options import General, Reading, Settings, Unset
 from crosscam.cli.show import bars, fitting, listing, print_plain, say, show_text, this_command, training_listeners
 from crosscam.errors import DataError, RecipeError
 from crosscam.inference.describing import load_model
@@ -21,9 +21,10 @@ from crosscam.reproduce.collision import Collision, collision_charts, collision_
 from crosscam.reproduce.figures import Figure, NamedModel, figure_activation, figure_strips
 from crosscam.reproduce.paper_rows import ROWS, TABLE1, TABLE2, Budget, Row, Scale
 from crosscam.reproduce.study import Study
-from crosscam.reproduce.table_files import as_json, write_tables
-from crosscam.reproduce.tables import Table, tables_of
+from crosscam.reproduce.table_files import Table, as_json, write_tables
+from crosscam.reproduce.tables import tables_of
 from crosscam.reproduce.transfer import examine, read_exam, transfer_table
+from crosscam.system.cores import best_device
 from crosscam.system.files import check_folder
 from crosscam.training.callbacks import Listeners
 from crosscam.training.provenance import versions

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from crosscam.data.crops import crop_boxes, video_frames
     from crosscam.data.datasets.holdout import holdout
     from crosscam.data.datasets.hugging_face import from_hugging_face, to_hugging_face
-    from crosscam.data.datasets.readers import join, read_dataset
+    from crosscam.data.datasets.joining import join
+    from crosscam.data.datasets.readers import read_dataset
     from crosscam.data.datasets.table import read_table, write_table
     from crosscam.data.doctor import examine_dataset
     from crosscam.data.images import decode_image
@@ -23,7 +24,8 @@ __getattr__, __dir__ = lazily(
         "data.crops": "crop_boxes video_frames",
         "data.datasets.holdout": "holdout",
         "data.datasets.hugging_face": "from_hugging_face to_hugging_face",
-        "data.datasets.readers": "join read_dataset",
+        "data.datasets.joining": "join",
+        "data.datasets.readers": "read_dataset",
         "data.datasets.table": "read_table write_table",
         "data.doctor": "examine_dataset",
         "data.images": "decode_image",

@@ -1,6 +1,6 @@
-"""Resize, flip, erase, shift, recolor, blur and normalize whole batches of images, and change what is behind a person.
+"""Random changes of whole batches of images: flip, erase, shift, recolor, blur, and what is behind a person.
 
-All of it works on any device. Images come as uint8 and stay in the range 0 to 255 until :func:`normalize`, as whole
+All of it works on any device. Images come as uint8 and stay in the range 0 to 255 until they are normalized, as whole
 bytes where nothing else is asked for: a quarter of the memory to go through. Random choices are drawn from the
 generator that the caller passes, so that a batch can be made again.
 """
@@ -15,10 +15,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from crosscam.data.background import change_backgrounds
-from crosscam.data.resizing import resize_bytes
+from crosscam.data.resizing import IMAGENET_MEAN, normalize, resize_bytes
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 ERASE_AREA = (0.02, 0.2)
 ERASE_ASPECT = 0.3
 GRAY_AREA = (0.02, 0.4)
@@ -26,8 +24,6 @@ ERASE_TRIES = 10
 LUMA = (0.299, 0.587, 0.114)
 BLUR_PIXELS = (0.4, 1.6)
 BLUR_REACH = 3
-# Numbers that stay in a core's cache while they are normalized.
-_IN_CACHE = 2**18
 
 Erase = Literal["authors", "correct", "none"]
 EraseFill = Literal["color", "pixels", "mean"]
@@ -72,49 +68,6 @@ class Augment:
     background: float = 0.0
 
 
-def resize(images: Tensor, height: int, width: int) -> Tensor:
-    """Resize as Pillow's bilinear filter does (antialiased when shrinking), rounded to whole levels.
-
-    Args:
-        images: (B, H, W, 3) uint8.
-        height, width: in pixels.
-    Returns:
-        (B, 3, height, width) float32, 0 to 255, channels_last in memory; the caller's own.
-    """
-    return resize_bytes(images, height, width).permute(0, 3, 1, 2).float()
-
-
-def normalize(images: Tensor) -> Tensor:
-    """(B, 3, H, W), 0 to 255 -> the same shape in float, ImageNet mean and standard deviation taken out."""
-    kind = images.dtype if images.is_floating_point() else torch.float32
-    mean = torch.tensor(IMAGENET_MEAN, dtype=kind, device=images.device).mul_(255)
-    # Products cost a fraction of what quotients cost, and differ from them in the last bit at most.
-    scale = torch.tensor(IMAGENET_STD, dtype=kind, device=images.device).mul_(255).reciprocal_()
-    pixels = images.permute(0, 2, 3, 1)
-    if images.device.type == "cpu" and pixels.is_contiguous() and not images.requires_grad:
-        return _normalize_rows(pixels.flatten(2), mean, scale).view(pixels.shape).permute(0, 3, 1, 2)
-    return (images - mean.view(3, 1, 1)) * scale.view(3, 1, 1)
-
-
-def _normalize_rows(rows: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """(B, H, 3 W) -> the same numbers as by the formula, a few images at a time.
-
-    Rows of three times W numbers instead of W times three keep the processor's vector units full.
-    """
-    width = rows.shape[2] // 3
-    mean, scale = mean.repeat(width), scale.repeat(width)
-    out = torch.empty(rows.shape, dtype=mean.dtype)
-    step = max(1, _IN_CACHE // max(1, rows[0].numel())) if len(rows) else 1
-    for start in range(0, len(rows), step):
-        out[start : start + step].copy_(rows[start : start + step]).sub_(mean).mul_(scale)
-    return out
-
-
-def prepare(images: Tensor, height: int, width: int) -> Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, height, width) float32 as a model takes it, without any chance."""
-    return normalize(resize_bytes(images, height, width).permute(0, 3, 1, 2))
-
-
 def augment(images: Tensor, height: int, width: int, settings: Augment, generator: torch.Generator) -> Tensor:
     """(B, H, W, 3) uint8 -> (B, 3, height, width) float32 for training.
 
@@ -122,20 +75,18 @@ def augment(images: Tensor, height: int, width: int, settings: Augment, generato
     place come before erasing.
     """
     out = resize_bytes(images, height, width).permute(0, 3, 1, 2)
-    if any((settings.jitter, settings.tint, settings.gray, settings.gray_patch, settings.blur)):
+    recolored = (
+        (settings.jitter, random_jitter),
+        (settings.tint, random_tint),
+        (settings.gray, random_gray),
+        (settings.gray_patch, random_gray_patch),
+        (settings.blur, random_blur),
+    )
+    if any(strength for strength, _ in recolored):
         out = out.float()
-    if settings.jitter:
-        out = random_jitter(out, settings.jitter, generator)
-    if settings.tint:
-        out = random_tint(out, settings.tint, generator)
-    if settings.gray:
-        out = random_gray(out, settings.gray, generator)
-    if settings.gray_patch:
-        out = random_gray_patch(out, settings.gray_patch, generator)
-    if settings.blur:
-        out = random_blur(out, settings.blur, generator)
-    if settings.background:
-        out = random_background(out, settings.background, generator)
+    for strength, change in (*recolored, (settings.background, random_background)):
+        if strength:
+            out = change(out, strength, generator)
     if settings.shift or settings.shift_pixels:
         out = random_shift(out, settings.shift, generator, settings.shift_pixels)
     if settings.erase != "none":

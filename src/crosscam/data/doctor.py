@@ -63,16 +63,8 @@ OFFICIAL: dict[str, dict[str, Counts]] = {
         "query": Counts(634, 2_163, 1),
         "gallery": Counts(634, 9_053, 1),
     },
-    "last": {
-        "train": Counts(5_000, 71_248, 1),
-        "query": Counts(None, 10_176, 1),
-        "gallery": Counts(None, 125_353, 1),
-    },
-    "celeb-reid": {
-        "train": Counts(632, 20_208, 1),
-        "query": Counts(420, 2_972, 1),
-        "gallery": Counts(420, 11_006, 1),
-    },
+    "last": {"train": Counts(5_000, 71_248, 1), "query": Counts(None, 10_176, 1), "gallery": Counts(None, 125_353, 1)},
+    "celeb-reid": {"train": Counts(632, 20_208, 1), "query": Counts(420, 2_972, 1), "gallery": Counts(420, 11_006, 1)},
     "ilids": {"train": Counts(59, None, 1), "query": Counts(60, 60, 1), "gallery": Counts(60, 60, 1)},
     # As the files of MARS's folder info have them.
     "mars": {

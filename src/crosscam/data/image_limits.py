@@ -144,7 +144,8 @@ def tell_left_out(others: Sequence[Path], pictures: int) -> list[str]:
         if kind is None:
             continue
         few = len(files) == 1
-        what = f"1 {kind} was" if few else f"{len(files):,} {_plural(kind)} were"
+        several = "videos" if kind == VIDEO else kind.replace("photograph", "photographs")
+        what = f"1 {kind} was" if few else f"{len(files):,} {several} were"
         told.append(
             f"warning: {what} left out, beside {pictures:,} pictures; first: {files[0]}. To use "
             f"{'it' if few else 'them'}: {_NEXT_STEP.get(kind, _CONVERT)}."
@@ -153,7 +154,3 @@ def tell_left_out(others: Sequence[Path], pictures: int) -> list[str]:
     if rest:
         told.append(f"{len(rest):,} files are not pictures by their names and were left out. First: {rest[0]}.")
     return told
-
-
-def _plural(kind: str) -> str:
-    return "videos" if kind == VIDEO else kind.replace("photograph", "photographs")

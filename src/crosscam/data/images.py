@@ -23,6 +23,7 @@ from crosscam.data.image_limits import (
 )
 from crosscam.data.jpeg import decode_plain_jpeg
 from crosscam.errors import ArgumentError, ImageError
+from crosscam.system.text import reason_of
 
 if TYPE_CHECKING:
     from crosscam.data.resizing import Resize
@@ -155,7 +156,7 @@ def decode_pil(image: Image.Image, name: str) -> NDArray[np.uint8]:
         image.load()
         return np.array(_as_rgb(_upright(image), WHITE), dtype=np.uint8)
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise ImageError(f"{name} cannot be read ({reason}). Expected a PIL image that is open and whole.") from error
 
 
@@ -176,8 +177,7 @@ def _too_deep(name: str, mode: str) -> str:
 
 
 def _damaged(name: str, error: Exception) -> str:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return f"{name} is damaged or cut short ({reason}). Copy or download it again."
+    return f"{name} is damaged or cut short ({reason_of(error)}). Copy or download it again."
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscam.data.walk import natural_key
 from crosscam.errors import ArgumentError, DataError
+from crosscam.system.text import first_few
 
 What = Literal["identities", "cameras"]
 
@@ -143,8 +144,7 @@ def _note_spellings(values: Sequence[str], labels: Sequence[int | str], what: Wh
         spellings.setdefault(label, set()).add(value.strip())
     several = [" = ".join(sorted(texts, key=natural_key)) for texts in spellings.values() if len(texts) > 1]
     if several:
-        shown = ", ".join(several[:3]) + (", ..." if len(several) > 3 else "")
-        notes.append(f"{len(several):,} {what} are spelled in several ways; each is one: {shown}.")
+        notes.append(f"{len(several):,} {what} are spelled in several ways; each is one: {first_few(several)}.")
 
 
 def whole_number(value: object, name: str) -> int:

@@ -26,6 +26,8 @@ from crosscam.system.progress import Progress
 
 Cache = Literal["auto", "memory", "stream"]
 MEMORY_SHARE = 0.5
+# Processes that decode a stream.
+WORKERS = 2
 # Items that are read one after another: threads would take longer to start than this, and a tracker asks for few people
 # at every frame.
 FEW = 8
@@ -138,14 +140,14 @@ class ImageFiles(Dataset[Tensor]):
     def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return resize_image(image, self.height, self.width, self.resize)
 
-    def batches(self, order: Sequence[NDArray[np.int64]], workers: int = 2) -> Iterator[Tensor]:
+    def batches(self, order: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
         """(B, height, width, 3) uint8 batches in the given order, decoded by worker processes.
 
         Raises:
             DataError: an image that cannot be read.
         """
         batches = [b.tolist() for b in order]
-        for batch in DataLoader(_Answers(self), batch_sampler=batches, num_workers=workers, collate_fn=_as_it_is):
+        for batch in DataLoader(_Answers(self), batch_sampler=batches, num_workers=WORKERS, collate_fn=_as_it_is):
             if isinstance(batch, str):
                 raise DataError(f"An image cannot be read. {batch} {DOCTOR_HINT}")
             yield batch
@@ -207,9 +209,8 @@ class ImagesInMemory:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batches(self, order: Sequence[NDArray[np.int64]], workers: int = 0) -> Iterator[Tensor]:
-        """(B, height, width, 3) uint8 batches in the given order; ``workers`` has no use here."""
-        del workers
+    def batches(self, order: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
+        """(B, height, width, 3) uint8 batches in the given order."""
         for indices in order:
             yield self.images.index_select(0, torch.from_numpy(np.ascontiguousarray(indices)))
 

@@ -9,8 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from crosscam.data.augment import IMAGENET_MEAN, IMAGENET_STD
-from crosscam.data.resizing import RESIZES, Resize, resize_bytes
+from crosscam.data.resizing import IMAGENET_MEAN, IMAGENET_STD, RESIZES, Resize, resize_bytes
 from crosscam.errors import ArgumentError
 
 Order = Literal["rgb", "bgr"]

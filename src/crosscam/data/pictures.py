@@ -50,11 +50,7 @@ def is_picture(value: object) -> bool:
 
 
 def check_kind(picture: object, name: str) -> None:
-    """Refuse what is not a picture, by its type alone.
-
-    Raises:
-        ArgumentError: a number, a list, None or the like.
-    """
+    """Refuse what is not a picture, by its type alone (ArgumentError: a number, a list, None or the like)."""
     if not is_picture(picture):
         raise ArgumentError(f"{name} is {_kind(picture)}. Expected {KINDS}.")
 
@@ -80,11 +76,7 @@ def in_list(pictures: Pictures) -> Iterable[Picture]:
 
 
 def check_range(value_range: ValueRange | None) -> None:
-    """Refuse a range of values that is none.
-
-    Raises:
-        ArgumentError: not two finite numbers that rise.
-    """
+    """Refuse a range of values that is none (ArgumentError: not two finite numbers that rise)."""
     if value_range is None:
         return
     try:

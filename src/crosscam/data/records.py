@@ -133,6 +133,7 @@ def labels_of(samples: tuple[Sample, ...]) -> NDArray[np.int64]:
 
 
 T = TypeVar("T")
+Labels = NDArray[np.int64]
 RANKED_BY_TRACKLETS = "Tracklets are ranked"
 
 
@@ -160,6 +161,13 @@ def ranked(dataset: ReidDataset) -> ReidDataset:
         return dataset
     query, gallery = (tuple(s[p[0]] for p in _places(s)) for s in (dataset.query, dataset.gallery))
     return replace(dataset, query=query, gallery=gallery)
+
+
+def ranking_labels(dataset: ReidDataset) -> tuple[Labels, Labels, Labels, Labels]:
+    """Identities of query and gallery, (Q,) and (G,), then their cameras: what every ranking is scored with."""
+    units = ranked(dataset)
+    query, gallery = units.query, units.gallery
+    return pids_of(query), pids_of(gallery), camids_of(query), camids_of(gallery)
 
 
 def pooled(

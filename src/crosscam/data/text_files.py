@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from crosscam.errors import DataError
-from crosscam.system.text import is_unicode, printable
+from crosscam.system.text import first_few, is_unicode, printable
 
 # UTF-32's mark begins as UTF-16's does.
 _MARKS = (
@@ -90,7 +90,7 @@ def refuse_names(names: Iterable[str | Path], what: str, instead: str) -> None:
     """
     wrong = [printable(name) for name in names if not is_unicode(name)]
     if wrong:
-        shown = ", ".join(wrong[:3]) + (", ..." if len(wrong) > 3 else "")
+        shown = first_few(wrong)
         raise DataError(f"{len(wrong):,} names are not UTF-8, and {what} cannot hold them: {shown}. {instead}")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,16 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
+
+
+def has(*names: str) -> Callable[[Path], bool]:
+    """What recognizes a folder that has all of these files and folders."""
+    return lambda root: all((root / name).exists() for name in names)
+
+
+def within(root: Path, name: str) -> Path:
+    """The folder of that name in a folder, or else the folder itself."""
+    return root / name if (root / name).is_dir() else root
 
 
 def list_images(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from crosscam.data.augment import resize
 from crosscam.data.loading import Images, embed, open_images
-from crosscam.data.records import ReidDataset, camids_of, pids_of, pooled, ranked, sets_of, unmatched_queries
+from crosscam.data.records import ReidDataset, pooled, ranked, ranking_labels, sets_of, unmatched_queries
+from crosscam.data.resizing import resize_bytes
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError, DataError
 from crosscam.inference.describing import check_descriptors, extract
@@ -33,9 +33,6 @@ from crosscam.system.distributed import ALONE, World
 from crosscam.system.progress import Progress
 
 PIXEL_SIZE = (64, 32)
-
-Labels = NDArray[np.int64]
-
 
 AfterSearch = Reranking | CrossNeighborhoods | Expansion | SetDistance
 
@@ -129,7 +126,6 @@ class How(TypedDict, total=False):
 
     flip: bool | None
     ap: str | None
-    reranking: Reranking | None
     progress: Progress | None
 
 
@@ -151,9 +147,7 @@ class TestImages:
         self, dataset: ReidDataset, recipe: Recipe, progress: Progress | None = None, world: World | None = None
     ) -> None:
         _check_test_split(dataset)
-        self.dataset = dataset
-        self.recipe = recipe
-        self.world = world or ALONE
+        self.dataset, self.recipe, self.world = dataset, recipe, world or ALONE
         data, size = recipe.data, recipe.evaluation.batch_size
         self._splits = [self.world.part(len(samples), size) for samples in (dataset.query, dataset.gallery)]
         self.query, self.gallery = (
@@ -171,7 +165,10 @@ class TestImages:
 
     def score(self, model: nn.Module, name: str = "trained", **how: Unpack[How]) -> Scored:
         """Rank the gallery for each query and score it; what ``how`` leaves out follows the recipe."""
-        return _alone(self.score_together(model, name, **how))
+        scored = self.score_together(model, name, **how)
+        if scored is None:
+            raise ArgumentError("Only the first process has the scores. Call score_together in all of them.")
+        return scored
 
     def score_together(self, model: nn.Module, name: str = "trained", **how: Unpack[How]) -> Scored | None:
         """As :meth:`score`, by all processes of the world, which must all call it; None in all but the first."""
@@ -182,7 +179,7 @@ class TestImages:
             return None
         for rows, samples in zip(both, (self.dataset.query, self.dataset.gallery), strict=True):
             check_descriptors(rows, [s.path for s in samples])
-        scored = self.rank(model, name, *self._pooled(both), mirror, how.get("ap"), how.get("reranking"))
+        scored = self.rank(model, name, *self._pooled(both), mirror, how.get("ap"))
         return replace(scored, frames=both) if self.dataset.tracklets else scored
 
     def _pooled(
@@ -211,16 +208,13 @@ class TestImages:
         gallery: NDArray[np.float32],
         flip: bool,
         ap: str | None,
-        reranking: Reranking | None = None,
     ) -> Scored:
         """Rank described queries and gallery by the model's distance; arguments as in :class:`How` and ``Scored``."""
         settings = self.recipe.evaluation
         variant: Any = ap or settings.ap
         own = _own(self.recipe, layout_of(model), query, gallery)
-        if reranking is not None and (own is not None or not settings.normalize):
-            raise _no_reranking(self.recipe)
         if own is None:
-            scored = self._scored(name, query, gallery, flip, variant, reranking)
+            scored = self._scored(name, query, gallery, flip, variant, None)
             return scored if settings.normalize else replace(scored, distance="euclidean, lengths kept")
         result = evaluate_ranking(own, *ranking_labels(self.dataset), ap=variant, protocol=self.dataset.protocol)
         return Scored(name, result, flip, None, self.dataset.fingerprint(), query, gallery, "own", self._unit)
@@ -229,26 +223,18 @@ class TestImages:
         """The same descriptors scored after re-ranking, with expanded queries, or by distances of frames."""
         if scored.distance != "euclidean":
             raise _no_reranking(self.recipe)
-        ap = scored.result.ap
+        ds, ap = self.dataset, scored.result.ap
         name = f"{scored.name}, {reranking.done}"
-        if isinstance(reranking, SetDistance):
-            return self._by_frames(scored, name, reranking)
-        return self._scored(name, scored.query, scored.gallery, scored.flip, ap, reranking)
-
-    def _by_frames(self, scored: Scored, name: str, step: SetDistance) -> Scored:
-        ds = self.dataset
+        if not isinstance(reranking, SetDistance):
+            return self._scored(name, scored.query, scored.gallery, scored.flip, ap, reranking)
         if scored.frames is None:
             raise _no_tracklets(ds)
-        distances = set_distances(*scored.frames, sets_of(ds.query), sets_of(ds.gallery), step.kind)
-        result = evaluate_ranking(distances, *ranking_labels(ds), ap=scored.result.ap, protocol=ds.protocol)
-        return replace(scored, name=name, result=result, reranking=step)
-
-    def score_pixels(self) -> Scored:
-        """The same scoring for raw pixels: each image shrunk, centered and scaled to length 1 is its own descriptor."""
-        return _alone(self.score_pixels_together())
+        distances = set_distances(*scored.frames, sets_of(ds.query), sets_of(ds.gallery), reranking.kind)
+        result = evaluate_ranking(distances, *ranking_labels(ds), ap=ap, protocol=ds.protocol)
+        return replace(scored, name=name, result=result, reranking=reranking)
 
     def score_pixels_together(self) -> Scored | None:
-        """As :meth:`score_pixels`, by all processes of the world; None in all but the first."""
+        """The scoring of raw pixels, shrunk, centered and scaled to length 1; None in all processes but the first."""
         both = self._gathered(_pixel_descriptors)
         ap = self.recipe.evaluation.ap
         return None if both is None else self._scored("raw pixels", *self._pooled(both), False, ap, None)
@@ -279,12 +265,6 @@ class TestImages:
             asked = query if reranking is None else reranking.queries(query, gallery)
             result = evaluate_descriptors(asked, gallery, *labels, ap=ap, protocol=ds.protocol)
         return Scored(name, result, flip, reranking, ds.fingerprint(), query, gallery, unit=self._unit)
-
-
-def _alone(scored: Scored | None) -> Scored:
-    if scored is None:
-        raise ArgumentError("Only the first of several processes has the scores. Call score_together in all of them.")
-    return scored
 
 
 def _no_tracklets(dataset: ReidDataset) -> DataError:
@@ -321,16 +301,9 @@ def _own(
     return own_distances(recipe.model, torch.from_numpy(query), torch.from_numpy(gallery), layout)
 
 
-def ranking_labels(dataset: ReidDataset) -> tuple[Labels, Labels, Labels, Labels]:
-    """Identities of query and gallery, (Q,) and (G,), then their cameras: what every ranking is scored with."""
-    units = ranked(dataset)
-    query, gallery = units.query, units.gallery
-    return pids_of(query), pids_of(gallery), camids_of(query), camids_of(gallery)
-
-
 def _pixel_descriptors(images: Images) -> NDArray[np.float32]:
     def of_batch(pixels: torch.Tensor, _: int) -> NDArray[np.float32]:
-        flat = resize(pixels, *PIXEL_SIZE).flatten(1)
+        flat = resize_bytes(pixels, *PIXEL_SIZE).permute(0, 3, 1, 2).float().flatten(1)
         flat = flat - flat.mean(dim=1, keepdim=True)
         return torch.nn.functional.normalize(flat, dim=1).numpy().astype(np.float32, copy=False)
 

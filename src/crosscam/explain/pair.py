@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from crosscam.data.augment import prepare
 from crosscam.data.images import decode_image, resize_image
+from crosscam.data.resizing import prepare
 from crosscam.errors import EngineError
 from crosscam.explain.activation import activation_maps, has_feature_map, place_contributions
 from crosscam.inference.engines.imported_network import ImportedNetwork

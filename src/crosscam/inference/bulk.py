@@ -3,7 +3,7 @@
 Parts stand in ``OUT.parts`` until all are there, and are then joined into OUT. Each part is written beside its place
 and moved into it, so that a kill loses at most the parts in work. The same call goes on where an earlier one stopped,
 if pictures and model are the same. A lock keeps others out; a part that is broken, or one of whose pictures has
-changed since, is described again. :func:`run_on_ray` describes parts on the machines of a Ray cluster.
+changed since, is described again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ import csv
 import hashlib
 import json
 import shutil
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +26,9 @@ from crosscam.data.images import decode_image
 from crosscam.data.loading import read_ahead
 from crosscam.data.records import ReidDataset
 from crosscam.data.text_files import harmless, path_in, read_lines
-from crosscam.errors import DataError, EngineError, ImageError
+from crosscam.errors import DataError, ImageError
 from crosscam.inference.descriptor_files import NEXT_STEP, Entry, Part, PartsOnDisk, as_array, write_joined
 from crosscam.inference.extractor import Extractor
-from crosscam.system import needed
 from crosscam.system.distributed import ALONE, World
 from crosscam.system.files import Stamp, stamp_of, write_atomically
 from crosscam.system.progress import Progress
@@ -153,7 +150,7 @@ def describe_stream(
         entries: the pictures with what is known of them.
         out: .npz, .parquet, or a new folder for a Parquet dataset of one file for each part.
         fingerprint: of the model; it is saved with the descriptors.
-        run: describes parts, in any order: here (:func:`run_here`) or on other machines.
+        run: describes parts, in any order: here (:func:`run_here`) or on other machines (``ray_cluster.py``).
         part_size: pictures of a part; a kill loses at most the parts in work.
         engine: what describes, as it was asked for: an extraction does not go on by another one.
         progress: called with (done, all).
@@ -282,59 +279,3 @@ def _write_failures(path: Path, failures: Sequence[tuple[Path, str]]) -> None:
             writer.writerows((harmless(str(picture)), harmless(reason)) for picture, reason in failures)
 
     write_atomically(path, write)
-
-
-def run_on_ray(address: str, open_extractor: Callable[[], Extractor], expected: int) -> RunJobs:
-    """Describe parts on a Ray cluster, one worker for each machine.
-
-    Pictures and model are read by the machines themselves, so their paths must be the same everywhere, as on a shared
-    disk.
-
-    Args:
-        address: of the cluster, or ``"local"`` for one on this machine.
-        open_extractor: opens the model, on a worker.
-        expected: pictures of the whole extraction.
-    Raises:
-        EngineError: Ray is not installed, or no cluster answers.
-    """
-    said = "Spreading over machines needs ray: pip install 'crosscam[ray]'."
-    ray, util = (needed(name, said, EngineError) for name in ("ray", "ray.util"))
-    _check_answer(address)
-
-    class Worker:
-        def __init__(self) -> None:
-            self.extractor = open_extractor()
-
-        def describe(self, job: Job) -> tuple[int, Part]:
-            number, paths = job
-            return number, describe_part(self.extractor, paths, expected)
-
-    def run(jobs: Iterable[Job]) -> Iterator[tuple[int, Part]]:
-        try:
-            ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise EngineError(f"No Ray cluster at {address} ({reason}). Check --ray, or leave it out.") from error
-        machines = [n for n in ray.nodes() if n["Alive"]]
-        cores = min(int(n["Resources"].get("CPU", 1)) for n in machines)
-        # A worker takes all cores of the smallest machine, so that Ray puts one on each.
-        remote: Any = ray.remote(num_cpus=max(1, cores), scheduling_strategy="SPREAD")(Worker)
-        try:
-            # The pool holds back jobs until a worker is free, so few results are under way at a time.
-            pool = util.ActorPool([remote.remote() for _ in machines])
-            yield from pool.map_unordered(lambda worker, job: worker.describe.remote(job), list(jobs))
-        finally:
-            ray.shutdown()
-
-    return run
-
-
-def _check_answer(address: str) -> None:
-    """Ray itself tries a dead address for minutes."""
-    host, _, port = address.rpartition(":")
-    if not (host and port.isdigit()):
-        return
-    try:
-        socket.create_connection((host.rpartition("//")[2], int(port)), timeout=10).close()
-    except OSError as error:
-        raise EngineError(f"No Ray cluster answers at {address} ({error}). Check --ray, or leave it out.") from error

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from crosscam.data.augment import prepare
 from crosscam.data.loading import Images, embed
+from crosscam.data.resizing import prepare
 from crosscam.data.samplers import in_order
 from crosscam.errors import DataError
 from crosscam.inference.engines.imported_network import ImportedNetwork

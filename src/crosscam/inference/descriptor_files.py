@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,16 +39,6 @@ class Entry:
     camera: str | None = field(default=None, repr=False)
 
 
-class Parts(Protocol):
-    """Entries and descriptors in parts of the same lengths; each call starts again, one part is in memory at a time."""
-
-    def entries(self) -> Iterator[list[Entry]]:
-        """The pictures of each part."""
-
-    def rows(self) -> Iterator[NDArray[np.float32]]:
-        """(n, D) descriptors of each part."""
-
-
 def check_name(out: Path) -> None:
     """Refuse a name that no file of descriptors can have, before any work is done.
 
@@ -67,7 +57,7 @@ def check_name(out: Path) -> None:
         _pyarrow()
 
 
-def write_joined(out: Path, parts: Parts, fingerprint: str) -> None:
+def write_joined(out: Path, parts: PartsOnDisk, fingerprint: str) -> None:
     """Write a result from its parts.
 
     Args:
@@ -95,7 +85,13 @@ def write_joined(out: Path, parts: Parts, fingerprint: str) -> None:
 UNKNOWN = -(2**63)
 
 
-def _time(entry: Entry) -> float:
+def _whole(value: int | None, name: str) -> int | None:
+    return None if value is None else whole_number(value, name)
+
+
+def _time(entry: Entry) -> float | None:
+    if entry.time is None:
+        return None
     if isinstance(entry.time, bool) or not isinstance(entry.time, int | float | np.integer | np.floating):
         raise ArgumentError(f"{entry.path}: time is {entry.time!r}. Expected seconds, or None.")
     return float(entry.time)
@@ -107,32 +103,35 @@ def _track(entry: Entry) -> str | None:
     return entry.track
 
 
-_COLUMNS: dict[str, tuple[str, Callable[[Entry], Any]]] = {
-    "pids": ("<i8", lambda e: UNKNOWN if e.pid is None else whole_number(e.pid, "pid")),
-    "camids": ("<i8", lambda e: UNKNOWN if e.camid is None else whole_number(e.camid, "camid")),
-    "times": ("<f8", lambda e: np.nan if e.time is None else _time(e)),
-    "tracks": ("<U", lambda e: _track(e) or ""),
-    "cameras": ("<U", lambda e: e.camera or ""),
+# By the name in Parquet: the kind of number, what an .npz file holds where it is not known, and the value.
+COLUMNS: dict[str, tuple[str, Any, Callable[[Entry], Any]]] = {
+    "path": ("<U", "", lambda e: str(e.path)),
+    "pid": ("<i8", UNKNOWN, lambda e: _whole(e.pid, "pid")),
+    "camid": ("<i8", UNKNOWN, lambda e: _whole(e.camid, "camid")),
+    "time": ("<f8", np.nan, _time),
+    "track": ("<U", "", _track),
+    "camera": ("<U", "", lambda e: e.camera),
 }
 
 
-def _write_npz(path: Path, parts: Parts, fingerprint: str) -> None:
+def _write_npz(path: Path, parts: PartsOnDisk, fingerprint: str) -> None:
     count = sum(map(len, parts.entries()))
     dim = next((rows.shape[1] for rows in parts.rows()), 0)
-    known = {name for entries in parts.entries() for e in entries for name in _COLUMNS if _is_known(e, name)}
-    columns: dict[str, tuple[str, Callable[[Entry], Any]]] = {"paths": ("<U", lambda e: str(e.path))}
-    columns |= {name: column for name, column in _COLUMNS.items() if name in known}
+    known = {name for entries in parts.entries() for e in entries for name in COLUMNS if getattr(e, name) is not None}
     with open(path, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, (kind, value) in columns.items():
+        for name, (kind, _, _) in COLUMNS.items():
+            if name not in known | {"path"}:
+                continue
             if kind == "<U":
-                kind += str(max((len(value(e)) for entries in parts.entries() for e in entries), default=1) or 1)
-            _write_array(archive, name, kind, (count,), ([value(e) for e in entries] for entries in parts.entries()))
+                kind += str(max((len(x) for entries in parts.entries() for x in _cells(entries, name)), default=1) or 1)
+            _write_array(archive, f"{name}s", kind, (count,), (_cells(entries, name) for entries in parts.entries()))
         _write_array(archive, "descriptors", "<f4", (count, dim), parts.rows())
         _write_array(archive, "fingerprint", f"<U{len(fingerprint)}", (), iter([fingerprint]))
 
 
-def _is_known(entry: Entry, column: str) -> bool:
-    return getattr(entry, column.removesuffix("s")) is not None
+def _cells(entries: Sequence[Entry], column: str) -> list[Any]:
+    _, unknown, value = COLUMNS[column]
+    return [unknown if (found := value(e)) is None else found for e in entries]
 
 
 def _write_array(archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...], pieces: Iterator[Any]) -> None:
@@ -157,44 +156,21 @@ def _pyarrow() -> Any:
 
 def _write_parquet(path: Path, pairs: Iterator[tuple[list[Entry], NDArray[np.float32]]], fingerprint: str) -> None:
     pyarrow = _pyarrow()
+    types = {"<U": pyarrow.string(), "<i8": pyarrow.int64(), "<f8": pyarrow.float64()}
     writer = None
     try:
         for entries, rows in pairs:
-            schema = pyarrow.schema(
-                [
-                    ("path", pyarrow.string()),
-                    ("pid", pyarrow.int64()),
-                    ("camid", pyarrow.int64()),
-                    ("time", pyarrow.float64()),
-                    ("track", pyarrow.string()),
-                    ("camera", pyarrow.string()),
-                    ("descriptor", pyarrow.list_(pyarrow.float32(), rows.shape[1])),
-                ],
-                metadata={"crosscam.fingerprint": fingerprint},
-            )
+            columns = [pyarrow.array([value(e) for e in entries], types[kind]) for kind, _, value in COLUMNS.values()]
+            numbers = pyarrow.array(rows.reshape(-1), pyarrow.float32())
+            columns.append(pyarrow.FixedSizeListArray.from_arrays(numbers, rows.shape[1]))
+            fields = [(name, types[kind]) for name, (kind, _, _) in COLUMNS.items()]
+            fields.append(("descriptor", pyarrow.list_(pyarrow.float32(), rows.shape[1])))
+            schema = pyarrow.schema(fields, metadata={"crosscam.fingerprint": fingerprint})
             writer = writer or pyarrow.parquet.ParquetWriter(path, schema)
-            writer.write_table(_table(pyarrow, schema, entries, rows))
+            writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
     finally:
         if writer is not None:
             writer.close()
-
-
-def _table(pyarrow: Any, schema: Any, entries: Sequence[Entry], rows: NDArray[np.float32]) -> Any:
-    values = pyarrow.array(rows.reshape(-1), pyarrow.float32())
-    columns = [
-        pyarrow.array([str(e.path) for e in entries], pyarrow.string()),
-        pyarrow.array([None if e.pid is None else whole_number(e.pid, "pid") for e in entries], pyarrow.int64()),
-        pyarrow.array([None if e.camid is None else whole_number(e.camid, "camid") for e in entries], pyarrow.int64()),
-        pyarrow.array([None if e.time is None else _time(e) for e in entries], pyarrow.float64()),
-        pyarrow.array([_track(e) for e in entries], pyarrow.string()),
-        pyarrow.array([e.camera for e in entries], pyarrow.string()),
-        pyarrow.FixedSizeListArray.from_arrays(values, rows.shape[1]),
-    ]
-    return pyarrow.Table.from_arrays(columns, schema=schema)
-
-
-def _no_stamps() -> NDArray[np.int64]:
-    return np.empty((0, len(GONE)), np.int64)
 
 
 def as_array(stamps: Sequence[Stamp]) -> NDArray[np.int64]:
@@ -216,11 +192,11 @@ class Part:
     kept: NDArray[np.int64]
     descriptors: NDArray[np.float32]
     failures: tuple[tuple[int, str], ...] = ()
-    stamps: NDArray[np.int64] = field(default_factory=_no_stamps)
+    stamps: NDArray[np.int64] = field(default_factory=lambda: as_array(()))
 
 
 class PartsOnDisk:
-    """The folder of the parts, read one at a time.
+    """The folder of the parts; :meth:`entries` and :meth:`rows` start again at each call, with one part in memory.
 
     Args:
         entries: all pictures of the extraction.
@@ -241,11 +217,7 @@ class PartsOnDisk:
         return self.folder / f"{number:06d}.npz"
 
     def save(self, number: int, part: Part) -> None:
-        """Write a part.
-
-        Raises:
-            StorageError: the disk is full.
-        """
+        """Write a part (StorageError: the disk is full)."""
         places, reasons = zip(*part.failures, strict=True) if part.failures else ((), ())
         arrays: dict[str, NDArray[Any]] = {
             "kept": part.kept,

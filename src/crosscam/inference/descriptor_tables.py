@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import DataError
-from crosscam.inference.descriptor_files import UNKNOWN
+from crosscam.inference.descriptor_files import COLUMNS, UNKNOWN
 from crosscam.system import needed
 from crosscam.system.columns import Column, Columns, Tabular
-
-_COLUMNS = ("path", "pid", "camid", "time", "track", "camera")
+from crosscam.system.text import reason_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,24 +80,15 @@ def read_descriptors(file: str | os.PathLike[str]) -> DescriptorFile:
         else:
             raise DataError(f"{path} is not a file of descriptors. Expected .npz, .parquet or a folder of .parquet.")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise DataError(
             f"{path} is damaged or not a file of descriptors ({reason}). Expected what 'crosscam extract' writes."
         ) from error
     lengths = {len(descriptors), *map(len, columns.values())}
     if descriptors.ndim != 2 or len(lengths) > 1:
         raise DataError(f"{path} is damaged: its columns have different lengths ({sorted(lengths)}). Extract again.")
-    return DescriptorFile(
-        path,
-        columns["path"],
-        descriptors,
-        columns["pid"],
-        columns["camid"],
-        columns["time"],
-        columns["track"],
-        columns["camera"],
-        fingerprint,
-    )
+    values = {f"{name}s": columns[name] for name in COLUMNS}
+    return DescriptorFile(path, descriptors=descriptors, fingerprint=fingerprint, **values)
 
 
 Found = tuple[Mapping[str, Sequence[Any]], NDArray[np.float32], str | None]
@@ -109,14 +99,14 @@ def _read_npz(path: Path) -> Found:
         # An exported gallery has one word for a column, an extraction its plural.
         plural = "" if "descriptor" in arrays else "s"
         descriptors = np.asarray(arrays[f"descriptor{plural}"], np.float32)
-        columns = {name: _values(arrays[name + plural]) for name in _COLUMNS if name + plural in arrays}
+        columns = {name: _values(arrays[name + plural]) for name in COLUMNS if name + plural in arrays}
         fingerprint = str(arrays["fingerprint"]) if "fingerprint" in arrays else None
     if "path" not in columns:
         raise DataError(
             f"{path} has no paths, so it is not a file of descriptors. Expected what 'crosscam extract' writes."
         )
     nothing = [None] * len(descriptors)
-    return {name: columns.get(name, nothing) for name in _COLUMNS}, descriptors, fingerprint
+    return {name: columns.get(name, nothing) for name in COLUMNS}, descriptors, fingerprint
 
 
 def _values(array: NDArray[Any]) -> list[Any]:
@@ -132,7 +122,7 @@ def _read_parquet(path: Path) -> Found:
     if lost:
         raise DataError(f"{path} has no column {lost[0]!r}, so it is not a file of descriptors.")
     nothing = [None] * table.num_rows
-    columns = {name: table[name].to_pylist() if name in table.column_names else nothing for name in _COLUMNS}
+    columns = {name: table[name].to_pylist() if name in table.column_names else nothing for name in COLUMNS}
     dim = table.schema.field("descriptor").type.list_size
     chunks = [np.asarray(chunk.flatten(), np.float32).reshape(-1, dim) for chunk in table["descriptor"].chunks]
     descriptors = np.concatenate([np.empty((0, dim), np.float32), *chunks])

@@ -12,19 +12,20 @@ import numpy as np
 
 from crosscam.data.images import resize_image
 from crosscam.data.pictures import Picture
-from crosscam.data.records import ReidDataset, camids_of, pids_of, pooled, ranked
+from crosscam.data.records import ReidDataset, pooled, ranking_labels
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.inference.describing import check_descriptors
 from crosscam.inference.engines.base import Descriptors, Engine, ModelCard, Pixels, derived_fingerprint, seal
-from crosscam.inference.engines.graph import let_take_none
+from crosscam.inference.engines.graph import Network, let_take_none, write_fp32
 from crosscam.inference.engines.onnx_engine import AGREEMENT, INT8_COSINE, INT8_IMAGES, neighbor_agreement, write_card
 from crosscam.inference.engines.openvino_engine import write_openvino
-from crosscam.inference.engines.registry import Network, open_engine, open_graph, write_fp32, write_int8
+from crosscam.inference.engines.registry import open_engine, open_graph, write_int8
 from crosscam.inference.extractor import Extractor
 from crosscam.inference.opened_model import int8_images_of
 from crosscam.metrics.ranking import evaluate_descriptors
 from crosscam.system.files import copy_bytes, write_atomically
 from crosscam.system.locks import only_writer
+from crosscam.system.text import reason_of
 
 Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
@@ -162,7 +163,7 @@ def _run(engine: Engine, pixels: Pixels) -> Descriptors:
         return engine(pixels)
     except Exception as error:  # the runtimes raise classes of their own
         raise EngineError(
-            f"The exported file does not run ({' '.join(str(error).split())[:200]}). "
+            f"The exported file does not run ({reason_of(error)[:200]}). "
             "A network whose graph depends on the number of images needs --batch with that number."
         ) from error
 
@@ -179,10 +180,8 @@ def _compare(expected: Descriptors, found: Descriptors) -> dict[str, Any]:
 
 def _mean_ap(extractor: Extractor, dataset: ReidDataset, query: Descriptors, gallery: Descriptors) -> float:
     query, gallery = pooled(dataset, dataset.query, query), pooled(dataset, dataset.gallery, gallery)
-    units = ranked(dataset)
-    labels = (f(s) for f in (pids_of, camids_of) for s in (units.query, units.gallery))
     ap = extractor.recipe.evaluation.ap
-    return evaluate_descriptors(query, gallery, *labels, ap=ap, protocol=dataset.protocol).mAP
+    return evaluate_descriptors(query, gallery, *ranking_labels(dataset), ap=ap, protocol=dataset.protocol).mAP
 
 
 def _refuse_unlike(card: ModelCard, path: Path, most_lost: float) -> None:

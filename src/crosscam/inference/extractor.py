@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from crosscam.data.augment import resize
 from crosscam.data.crops import Boxes, Color, HasBoxes, boxed_frames, crop_boxes, earlier_spelling
 from crosscam.data.loading import embed, open_images, read_ahead
 from crosscam.data.network_input import NetworkInput
 from crosscam.data.pictures import Picture, Pictures, ValueRange, in_list
+from crosscam.data.resizing import resize_bytes
 from crosscam.data.samplers import in_order
 from crosscam.data.walk import list_images, path_key
 from crosscam.errors import ArgumentError, DataError
@@ -228,9 +227,7 @@ class Extractor(OpenedModel):
         images = open_images(paths, *self._size, self.recipe.data.cache, resize=resize_of(self.recipe))
 
         def full(batch: Tensor) -> Pixels:
-            if batch.shape[1:3] != self._size:
-                batch = resize(batch, *self._size).permute(0, 2, 3, 1).to(torch.uint8)
-            return batch.contiguous().numpy()
+            return resize_bytes(batch, *self._size).contiguous().numpy()
 
         batches = images.batches(in_order(len(paths), self.batch_size))
         with reported(progress, "describing") as report:

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crosscam.data.network_input import ORDERS, SCALES, NetworkInput, Order
+from crosscam.data.network_input import ORDERS, SCALES, NetworkInput
 from crosscam.data.records import DISTRACTOR_PID, Sample
 from crosscam.errors import DataError, EngineError
 from crosscam.inference.engines.base import Pixels
 from crosscam.inference.engines.imported_network import ImportedNetwork
+from crosscam.retrieval.distances import unit_rows
 
 T = TypeVar("T")
 PICTURES = 64
@@ -101,13 +102,9 @@ def check_rows(network: ImportedNetwork) -> None:
 def other_readings(takes: NetworkInput) -> list[NetworkInput]:
     """Both orders and all scales, the declared reading first; each of the size and the resize that are declared."""
     plain = NetworkInput(takes.order, takes.height, takes.width, takes.scale, resize=takes.resize)
-    swapped = replace(takes, order=_other(takes), mean=takes.mean[::-1], std=takes.std[::-1])
+    swapped = replace(takes, order="bgr" if takes.order == "rgb" else "rgb", mean=takes.mean[::-1], std=takes.std[::-1])
     found = [takes, swapped, *(replace(plain, order=order, scale=scale) for scale in SCALES for order in ORDERS)]
     return list(dict.fromkeys(found))
-
-
-def _other(takes: NetworkInput) -> Order:
-    return "bgr" if takes.order == "rgb" else "rgb"
 
 
 def compare_readings(
@@ -165,7 +162,7 @@ def mirror_margins(rows: NDArray[np.float64], mirrored: NDArray[np.float64]) -> 
     Args:
         rows, mirrored: (N, D), N at least 2.
     """
-    cosines = _unit(rows) @ _unit(mirrored).T
+    cosines = unit_rows(rows) @ unit_rows(mirrored).T
     own = np.diagonal(cosines)
     others = (cosines.sum(axis=1) - own) / (len(rows) - 1)
     margins: NDArray[np.float64] = own - others
@@ -177,7 +174,7 @@ def _precisions(rows: NDArray[np.float64], pids: Sequence[int] | None) -> NDArra
     if pids is None:
         return None
     people = np.asarray(pids)
-    unit = _unit(rows)
+    unit = unit_rows(rows)
     similarity = unit @ unit.T
     np.fill_diagonal(similarity, -np.inf)
     order = np.argsort(-similarity, axis=1, kind="stable")[:, :-1]
@@ -194,11 +191,6 @@ def _rows(network: ImportedNetwork, planes: torch.Tensor) -> NDArray[np.float64]
     if not np.isfinite(rows).all():
         raise EngineError(f"{network.name} gives numbers that are not finite for pictures read as {network.takes}.")
     return rows
-
-
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    unit: NDArray[np.float64] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return unit
 
 
 def pictures_to_check(samples: Sequence[Sample], *, labeled: bool) -> list[Sample]:

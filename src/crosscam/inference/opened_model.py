@@ -31,9 +31,10 @@ from crosscam.data.pictures import (
 from crosscam.errors import ArgumentError, EngineError
 from crosscam.inference.engines.autotune import Measurement, Runner
 from crosscam.inference.engines.base import ModelCard, Pixels, fingerprint_of
+from crosscam.inference.engines.graph import Network
 from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.inference.engines.onnx_engine import MEASURED_IMAGES
-from crosscam.inference.engines.registry import Network, int8_fingerprint, is_int8, open_exported
+from crosscam.inference.engines.registry import int8_fingerprint, is_int8, open_exported
 from crosscam.inference.imported import Imported, resize_of
 from crosscam.models.output import Layout
 from crosscam.models.systems import layout_of

@@ -22,7 +22,7 @@ from crosscam.models.output import ReidOutput
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss, its ``total`` to be minimised, and its terms before weighting; scalars."""
+    """A loss, its ``total`` to be minimized, and its terms before weighting; scalars."""
 
     total: Tensor
     triplet: Tensor

@@ -23,6 +23,7 @@ from crosscam.retrieval.distances import (
     Descriptors,
     center_of,
     centered_distances,
+    check_shapes,
     first_not_finite,
     not_finite,
     square_norms,
@@ -93,11 +94,7 @@ def places_by_blocks(query: Descriptors, gallery: Descriptors, matches: Matches)
     """
     q = query.detach() if isinstance(query, Tensor) else torch.from_numpy(np.ascontiguousarray(query))
     gallery = gallery if isinstance(gallery, Tensor | np.ndarray) else np.asarray(gallery)
-    if q.ndim != 2 or gallery.ndim != 2 or q.shape[1] != gallery.shape[1]:
-        raise ArgumentError(
-            f"Query descriptors are {tuple(q.shape)} and gallery descriptors {tuple(gallery.shape)}. "
-            "Expected (Q, D) and (G, D) from one model."
-        )
+    check_shapes(q, gallery)
     wide = q.dtype == torch.float64 or str(gallery.dtype).endswith("float64")
     dtype = torch.float64 if wide else torch.float32
     q = q.to(dtype)

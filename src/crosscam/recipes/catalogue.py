@@ -49,8 +49,6 @@ RRID_S_SCRATCH = Recipe(
         height=192,
         width=96,
         sampler="identities",
-        batch_ids=16,
-        batch_images=4,
         augment=Augment(erase="correct", erase_probability=0.4, shift=0.05, jitter=0.2),
         small_until=0.58,
         small=(96, 48),
@@ -68,12 +66,7 @@ RRID_S_LITE = Recipe(
     name="rrid-s-lite",
     description="RRID-S on a MobileNetV2 from ImageNet, for a CPU: 192 x 64, ten epochs.",
     data=Data(
-        height=192,
-        width=64,
-        sampler="identities",
-        batch_ids=16,
-        batch_images=4,
-        augment=Augment(erase="correct", erase_probability=0.4, shift=0.05),
+        height=192, width=64, sampler="identities", augment=Augment(erase="correct", erase_probability=0.4, shift=0.05)
     ),
     model=RRIDModel(backbone="mobilenet-v2-trunk", pretrained="imagenet", scales=(6,)),
     loss=RRIDLoss(margin=0.3, label_smoothing=0.1),
@@ -91,14 +84,7 @@ RRID_F_LITE = replace(
 DEMO = Recipe(
     name="demo",
     description="A small RRID (2 and 4 stripes, half-width ResNet-18) that learns rendered pedestrians in minutes.",
-    data=Data(
-        height=128,
-        width=64,
-        sampler="identities",
-        batch_ids=16,
-        batch_images=4,
-        augment=Augment(erase="correct", erase_probability=0.3),
-    ),
+    data=Data(height=128, width=64, sampler="identities", augment=Augment(erase="correct", erase_probability=0.3)),
     model=RRIDModel(backbone="resnet18-half", scales=(4, 2), dim=128),
     loss=RRIDLoss(margin=0.3, label_smoothing=0.1),
     optim=AdamW(lr_backbone=2e-3, lr_head=2e-3, weight_decay=0.02),
@@ -115,8 +101,6 @@ RRID_NANO = Recipe(
         height=128,
         width=48,
         sampler="identities",
-        batch_ids=16,
-        batch_images=4,
         augment=Augment(erase="none", shift=0.05, jitter=0.4, tint=0.2, gray=0.05, blur=0.2, background=0.5),
     ),
     model=RRIDModel(
@@ -140,8 +124,6 @@ RRID_MINI = Recipe(
         height=256,
         width=128,
         sampler="identities",
-        batch_ids=16,
-        batch_images=4,
         augment=Augment(erase="correct", erase_probability=0.5, jitter=0.2, background=0.2),
     ),
     model=RRIDModel(

@@ -181,9 +181,8 @@ class Recipe:
             raise RecipeError(f"train.frozen_stages={frozen}: the backbone of {self.model.system} has {stages} stages.")
 
     def _check_loss(self) -> None:
-        needed = {"bnneck": "bot", "aligned-reid": "aligned-reid", "transreid": "transreid"}.get(
-            self.loss.name, self.model.system
-        )
+        systems = {"bnneck": "bot", "aligned-reid": "aligned-reid", "transreid": "transreid"}
+        needed = systems.get(self.loss.name, self.model.system)
         if self.model.system != needed:
             raise RecipeError(
                 f"loss.name={self.loss.name} takes what only model.system={needed} gives, and the system is "
@@ -308,7 +307,5 @@ def classifies(model: ModelSettings) -> bool:
 def stages_of(model: ModelSettings) -> int:
     """How many stages of the network ``train.frozen_stages`` counts; 0 for a network that is not one in stages."""
     name = getattr(model, "backbone", None)
-    if name is None:
-        return 0
     # MGN's branches part within a stage; those before it are shared.
-    return num_stages(name, shared=isinstance(model, MGNModel))
+    return 0 if name is None else num_stages(name, shared=isinstance(model, MGNModel))

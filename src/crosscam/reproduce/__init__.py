@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     from crosscam.reproduce.study import Study
 
 __getattr__, __dir__ = lazily(
-    __name__,
-    {
-        "reproduce.figures": "NamedModel figure_activation figure_strips",
-        "reproduce.study": "Study",
-    },
+    __name__, {"reproduce.figures": "NamedModel figure_activation figure_strips", "reproduce.study": "Study"}
 )
 __all__ = ["NamedModel", "Study", "figure_activation", "figure_strips"]

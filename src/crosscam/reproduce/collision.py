@@ -22,7 +22,7 @@ from crosscam.report.curves import Series, line_chart
 from crosscam.report.shell import fragment
 from crosscam.reproduce.paper_rows import ROWS, Budget
 from crosscam.reproduce.study import Study
-from crosscam.reproduce.tables import Table, Value, percent, signed
+from crosscam.reproduce.table_files import Table, Value, percent, signed
 from crosscam.system.files import folder_in_place, make_folder
 from crosscam.system.locks import held
 from crosscam.training.callbacks import Listeners

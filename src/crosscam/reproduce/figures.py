@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from crosscam.data.augment import prepare
 from crosscam.data.loading import open_images
 from crosscam.data.records import ReidDataset, pids_of, ranked
+from crosscam.data.resizing import prepare
 from crosscam.data.samplers import in_order
 from crosscam.errors import ArgumentError
 from crosscam.experiments.scoring import Scored, TestImages, distances_of

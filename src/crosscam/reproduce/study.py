@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from crosscam.data.records import ReidDataset
+from crosscam.data.records import ReidDataset, ranking_labels
 from crosscam.errors import ArgumentError, CheckpointError
 from crosscam.experiments.experiment import untrained_model
-from crosscam.experiments.scoring import TestImages, ranking_labels
+from crosscam.experiments.scoring import TestImages
 from crosscam.inference.describing import load_model
 from crosscam.metrics.ranking import RankingResult, evaluate_descriptors
 from crosscam.models.output import Layout
@@ -30,9 +29,11 @@ from crosscam.models.systems import layout_of
 from crosscam.recipes.checkpoint import check_same_training, load_recipe
 from crosscam.recipes.recipe import Recipe
 from crosscam.reproduce.paper_rows import Budget, Row, check_overrides, recipe_of
+from crosscam.retrieval.distances import unit_rows
+from crosscam.system.cores import best_device
 from crosscam.system.files import make_folder, write_atomically
 from crosscam.system.locks import held, only_writer
-from crosscam.system.text import parse_json
+from crosscam.system.text import parse_json, reason_of
 from crosscam.training.callbacks import METRICS, Listeners, read_history
 from crosscam.training.trainer import train
 
@@ -169,7 +170,7 @@ def trained_of(folder: Path, num_blocks: int) -> Trained:
 
 def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrained: bool) -> None:
     """Score a trained run folder by its whole descriptor and each block alone, and perhaps the untrained network."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     model = load_model(folder, recipe).to(device)
     layout = layout_of(model)
     test = TestImages(dataset, recipe)
@@ -177,7 +178,7 @@ def score_run(folder: Path, recipe: Recipe, dataset: ReidDataset, *, with_untrai
     results: dict[str, RankingResult] = {WHOLE: scored.result}
     if len(layout) > 1:
         for name, columns in features_of(layout).items():
-            query, gallery = (_unit(x[:, columns]) for x in (scored.query, scored.gallery))
+            query, gallery = (unit_rows(x[:, columns]) for x in (scored.query, scored.gallery))
             results[name] = evaluate_descriptors(
                 query, gallery, *ranking_labels(dataset), ap=recipe.evaluation.ap, protocol=dataset.protocol
             )
@@ -223,13 +224,6 @@ def _untrained(test: TestImages, recipe: Recipe, dataset: ReidDataset, device: s
     return {"mAP": result.mAP, "rank1": result.rank1}
 
 
-def _unit(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, D) rows scaled to length 1; a row of zeros, as a block behind a ReLU may be, stays."""
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = x / np.maximum(lengths, 1e-12)
-    return unit
-
-
 def save_arrays(arrays: dict[str, NDArray[Any]], path: Path) -> None:
     """Write arrays as a compressed .npz file, for :func:`write_atomically`."""
     with open(path, "wb") as file:
@@ -253,5 +247,5 @@ def read_arrays(path: Path, result: Path) -> dict[str, NDArray[Any]]:
         with np.load(path) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except Exception as error:  # a flipped bit makes the reader of the archive raise nearly anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         raise CheckpointError(f"{path} cannot be read ({reason}). Remove {result}; both are made again.") from error

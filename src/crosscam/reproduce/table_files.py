@@ -1,4 +1,4 @@
-"""Tables as Markdown, CSV, JSON and HTML."""
+"""Tables and their numbers as text; Markdown, CSV, JSON and HTML files of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,39 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from markupsafe import Markup
 
 from crosscam.data.text_files import harmless
+from crosscam.metrics.intervals import Interval
 from crosscam.report.shell import NOTHING, fragment, html_page, origin_html, table_html
-from crosscam.reproduce.tables import Table
 from crosscam.system.files import write_atomically
+
+Value = str | float | int | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table twice: as it is read, and as values.
+
+    Attributes:
+        name, title: for file names; one line.
+        cells: one list a row, as texts.
+        records: the same rows as plain values; scores are fractions.
+        notes: what a reader must know, one sentence each.
+        expendable: heads of the columns that a narrow terminal may leave out, the first of them first.
+    """
+
+    name: str
+    title: str
+    heads: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    records: tuple[dict[str, Value], ...]
+    notes: tuple[str, ...] = ()
+    expendable: tuple[str, ...] = ()
 
 
 def write_tables(
@@ -76,3 +101,20 @@ def as_html(tables: Sequence[Table], provenance: Mapping[str, str], figures: Mar
         sections[table.name] = (table.title, shown)
     sections["origin"] = ("Where this comes from", origin_html(provenance))
     return html_page("reproduction", tables[0].title, "The paper's numbers beside those measured here.", sections)
+
+
+def percent(value: float) -> str:
+    """A fraction in per cent."""
+    return f"{100 * value:.1f}"
+
+
+def spread(mean: float, deviation: float) -> str:
+    """A mean of fractions in per cent, with its deviation where there is one."""
+    return percent(mean) if np.isnan(deviation) else f"{percent(mean)} ± {percent(deviation)}"
+
+
+def signed(change: Interval | None) -> str:
+    """A difference of fractions in points of per cent, with its interval."""
+    if change is None:
+        return "–"
+    return f"{100 * change.value:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"

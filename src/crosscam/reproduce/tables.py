@@ -15,6 +15,7 @@ from crosscam.reproduce import published
 from crosscam.reproduce.paper_rows import CLAIMS, TABLE1, TABLE2, Row, skipped_overrides
 from crosscam.reproduce.published import Published, published_column
 from crosscam.reproduce.study import WHOLE, RowResult, Study
+from crosscam.reproduce.table_files import Table, Value, percent, signed, spread
 
 
 def notes_of(study: Study, rows: Sequence[Row]) -> tuple[str, ...]:
@@ -83,30 +84,6 @@ def _lambdas(rows: Sequence[Row]) -> list[str]:
         "Cross-entropy weighs the same for each feature of the descriptor in every row of Table 2, whatever its "
         f"number of classifiers; lambda: {stated}."
     ]
-
-
-Value = str | float | int | None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table twice: as it is read, and as values.
-
-    Attributes:
-        name, title: for file names; one line.
-        cells: one list a row, as texts.
-        records: the same rows as plain values; scores are fractions.
-        notes: what a reader must know, one sentence each.
-        expendable: heads of the columns that a narrow terminal may leave out, the first of them first.
-    """
-
-    name: str
-    title: str
-    heads: tuple[str, ...]
-    cells: tuple[tuple[str, ...], ...]
-    records: tuple[dict[str, Value], ...]
-    notes: tuple[str, ...] = ()
-    expendable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -303,26 +280,9 @@ def _change(name: str, change: Interval | None) -> dict[str, Value]:
     return {name: change.value, f"{name}_low": change.low, f"{name}_high": change.high} if change else {}
 
 
-def percent(value: float) -> str:
-    """A fraction in per cent."""
-    return f"{100 * value:.1f}"
-
-
-def spread(mean: float, deviation: float) -> str:
-    """A mean of fractions in per cent, with its deviation where there is one."""
-    return percent(mean) if np.isnan(deviation) else f"{percent(mean)} ± {percent(deviation)}"
-
-
 def _pair(p: Published) -> str:
     return f"{p.mAP:.1f} / {p.rank1:.1f}"
 
 
 def _both(scores: _Scores | None) -> str:
     return " / ".join(percent(scores.mean(name)[0]) for name in ("mAP", "rank1")) if scores else "–"
-
-
-def signed(change: Interval | None) -> str:
-    """A difference of fractions in points of per cent, with its interval."""
-    if change is None:
-        return "–"
-    return f"{100 * change.value:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.records import ReidDataset, pids_of, ranked
@@ -24,7 +23,8 @@ from crosscam.metrics.ranking import RankingResult
 from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.paper_rows import Row
 from crosscam.reproduce.study import Study, read_arrays, read_json, save_arrays
-from crosscam.reproduce.tables import Table, Value, percent, spread
+from crosscam.reproduce.table_files import Table, Value, percent, spread
+from crosscam.system.cores import best_device
 from crosscam.system.files import write_atomically
 from crosscam.system.locks import held
 
@@ -63,7 +63,7 @@ def _path(folder: Path, exam: dict[str, list[ReidDataset]]) -> Path:
 
 def _examine_one(folder: Path, path: Path, exam: dict[str, list[ReidDataset]]) -> None:
     recipe = load_recipe(folder)
-    model = load_model(folder, recipe).to("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_model(folder, recipe).to(best_device())
     datasets = [dataset for some in exam.values() for dataset in some]
     test = TestImages(all_splits(datasets), recipe)
     found = iter(score_splits(test, model, test.score(model), datasets, ()))

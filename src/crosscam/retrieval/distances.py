@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from torch.nn.functional import pad
 from crosscam.errors import ArgumentError
 
 Descriptors = Tensor | NDArray[np.floating[Any]]
+Float = TypeVar("Float", np.float32, np.float64)
 
-# Queries per block, where the caller names none: about 64 MB of distances.
+# Distances of a block of queries: about 64 MB.
 BLOCK_ELEMENTS = 16_000_000
 
 # Where the squared distance is this small beside the squared lengths, the product formula has lost its digits.
@@ -58,29 +59,23 @@ def pairwise_distances(
 
 
 @torch.no_grad()
-def distance_blocks(
-    query: Descriptors, gallery: Descriptors, *, squared: bool = False, block_size: int | None = None
-) -> Iterator[tuple[int, Tensor]]:
+def distance_blocks(query: Descriptors, gallery: Descriptors, *, squared: bool = False) -> Iterator[tuple[int, Tensor]]:
     """The rows of :func:`pairwise_distances`, a block of queries at a time.
 
     Args:
         query: (Q, D).
         gallery: (G, D).
         squared: give squared distances.
-        block_size: queries per block, B; by default about 64 MB of distances.
     Yields:
         The index of the block's first query, and (B, G) float32 on the query's device; the last block may be shorter.
     """
     q, g = as_matrices(query, gallery)
-    if block_size is None:
-        block_size = max(1, BLOCK_ELEMENTS // max(1, len(g)))
-    if block_size < 1:
-        raise ArgumentError(f"block_size is {block_size}; expected at least 1.")
+    rows = max(1, BLOCK_ELEMENTS // max(1, len(g)))
     mean = center_of(g).to(g.dtype).to(g.device)
     g = g - mean
     g_square = square_norms(g)
-    for first in range(0, len(q), block_size):
-        yield first, centered_distances(q[first : first + block_size] - mean, g, g_square, squared)
+    for first in range(0, len(q), rows):
+        yield first, centered_distances(q[first : first + rows] - mean, g, g_square, squared)
 
 
 def center_of(descriptors: Descriptors) -> Tensor:
@@ -146,6 +141,12 @@ def square_root(x: Tensor) -> Tensor:
     return torch.from_numpy(np.sqrt(values, out=values))
 
 
+def unit_rows(rows: NDArray[Float]) -> NDArray[Float]:
+    """(N, D) rows scaled to length 1; a row of zeros, as a block behind a ReLU may be, stays."""
+    unit: NDArray[Float] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
 def square_norms(x: Tensor) -> Tensor:
     """(N,) squared length of each row."""
     norms: Tensor = torch.linalg.vector_norm(x, dim=1)
@@ -160,11 +161,7 @@ def as_matrices(query: Descriptors, gallery: Descriptors) -> tuple[Tensor, Tenso
     """
     q = query.detach() if isinstance(query, Tensor) else torch.from_numpy(np.ascontiguousarray(query))
     g = gallery.detach() if isinstance(gallery, Tensor) else torch.from_numpy(np.ascontiguousarray(gallery))
-    if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1]:
-        raise ArgumentError(
-            f"Query descriptors are {tuple(q.shape)} and gallery descriptors {tuple(g.shape)}. "
-            "Expected (Q, D) and (G, D) from one model."
-        )
+    check_shapes(q, g)
     # float64 stays: a caller that passes it wants the digits. Everything narrower is computed in float32.
     dtype = torch.float64 if torch.float64 in (q.dtype, g.dtype) else torch.float32
     q, g = q.to(dtype), g.to(device=q.device, dtype=dtype)
@@ -172,6 +169,15 @@ def as_matrices(query: Descriptors, gallery: Descriptors) -> tuple[Tensor, Tenso
         if (row := first_not_finite(x)) is not None:
             raise not_finite(name, row)
     return q, g
+
+
+def check_shapes(query: Descriptors, gallery: Descriptors) -> None:
+    """Refuse (ValueError) descriptors that are not (Q, D) and (G, D)."""
+    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
+        raise ArgumentError(
+            f"Query descriptors are {tuple(query.shape)} and gallery descriptors {tuple(gallery.shape)}. "
+            "Expected (Q, D) and (G, D) from one model."
+        )
 
 
 def first_not_finite(x: Tensor) -> int | None:

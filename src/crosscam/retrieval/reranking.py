@@ -4,7 +4,7 @@ Source: Zhong, Zheng, Cao & Li, "Re-ranking Person Re-identification with k-reci
 
 Two images are k-reciprocal neighbors if each is among the k nearest of the other. An image's neighbors, weighted by
 distance, are a sparse vector over all images; two images are close if their vectors overlap. Nothing here is of the
-size (Q + G)^2: distances come in blocks, neighbourhoods are sparse rows.
+size (Q + G)^2: distances come in blocks, neighborhoods are sparse rows.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from crosscam.errors import ArgumentError
-from crosscam.retrieval.distances import Descriptors, distance_blocks, pair_distances
+from crosscam.retrieval.distances import Descriptors, as_matrices, distance_blocks, pair_distances
 
 Ints = NDArray[np.int64]
-# Images whose neighbourhoods are compared at a time.
+# Images whose neighborhoods are compared at a time.
 ROWS_AT_A_TIME = 1024
 
 
@@ -63,12 +63,7 @@ class Reranking:
 
 @overload
 def rerank(
-    query_descriptors: Tensor,
-    gallery_descriptors: Descriptors,
-    *,
-    k1: int = 20,
-    k2: int = 6,
-    lambda_value: float = 0.3,
+    query_descriptors: Tensor, gallery_descriptors: Descriptors, *, k1: int = 20, k2: int = 6, lambda_value: float = 0.3
 ) -> Tensor: ...
 @overload
 def rerank(
@@ -96,9 +91,9 @@ def rerank(
         query_descriptors: (Q, D) array or tensor, on any device.
         gallery_descriptors: (G, D).
         k1: neighbors that are looked at, the image itself not counted.
-        k2: neighbors, the image counted, over which a neighbourhood is averaged; 1 leaves it as it is.
+        k2: neighbors, the image counted, over which a neighborhood is averaged; 1 leaves it as it is.
         lambda_value: share of the original distance (squared, over the query's largest) in the result; the rest is
-            the Jaccard distance of the neighbourhoods.
+            the Jaccard distance of the neighborhoods.
     Returns:
         (Q, G) float32 in [0, 1]; a tensor on the queries' device, or an array for arrays.
     Raises:
@@ -106,7 +101,7 @@ def rerank(
     """
     num_query, num_images = len(query_descriptors), len(query_descriptors) + len(gallery_descriptors)
     check_parameters(num_query, num_images, k1, k2, lambda_value)
-    everyone = _side_by_side(query_descriptors, gallery_descriptors)
+    everyone = torch.cat(as_matrices(query_descriptors, gallery_descriptors))
 
     result = np.empty((num_query, num_images - num_query), dtype=np.float32)
     neighbors = np.empty((num_images, max(k1 + 1, k2)), dtype=np.int64)
@@ -164,19 +159,8 @@ def check_parameters(num_query: int, num_images: int, k1: int, k2: int, lambda_v
             )
     if not 0.0 <= lambda_value <= 1.0:
         raise ArgumentError(
-            f"lambda_value is {lambda_value}. Expected 0 (neighbourhoods only) to 1 (original distance)."
+            f"lambda_value is {lambda_value}. Expected 0 (neighborhoods only) to 1 (original distance)."
         )
-
-
-def _side_by_side(query: Descriptors, gallery: Descriptors) -> Tensor:
-    """(Q + G, D) on the queries' device."""
-    q, g = (x.detach() if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x)) for x in (query, gallery))
-    if q.ndim != 2 or g.ndim != 2 or q.shape[1] != g.shape[1]:
-        raise ArgumentError(
-            f"Query descriptors are {tuple(q.shape)} and gallery descriptors {tuple(g.shape)}. "
-            "Expected (Q, D) and (G, D) from one model."
-        )
-    return torch.cat([q, g.to(q.device, q.dtype)])
 
 
 def k_reciprocal_neighbors(neighbors: Ints, k1: int) -> tuple[Ints, Ints]:
@@ -250,7 +234,7 @@ def _mix_jaccard(result: NDArray[np.float32], encoded: SparseRows, num_query: in
     """Mix the Jaccard distance of each query's and each gallery image's row into ``result`` (Q, G), in place."""
     num_images = len(encoded.offsets) - 1
     first_entry = encoded.offsets[num_query]
-    # The gallery's entries by column: who has a given image in its neighbourhood, and how much.
+    # The gallery's entries by column: who has a given image in its neighborhood, and how much.
     by_column = np.argsort(encoded.columns[first_entry:], kind="stable")
     owner_of = np.repeat(np.arange(num_images - num_query), np.diff(encoded.offsets[num_query:]))[by_column]
     weight = encoded.values[first_entry:][by_column]
@@ -259,9 +243,7 @@ def _mix_jaccard(result: NDArray[np.float32], encoded: SparseRows, num_query: in
         own = slice(encoded.offsets[query], encoded.offsets[query + 1])
         entries, entry_of = entries_of(offsets, encoded.columns[own])
         overlap = np.bincount(
-            owner_of[entries],
-            weights=np.minimum(encoded.values[own][entry_of], weight[entries]),
-            minlength=len(row),
+            owner_of[entries], weights=np.minimum(encoded.values[own][entry_of], weight[entries]), minlength=len(row)
         )
         row *= share
         row += (1.0 - share) * (1.0 - overlap / (2.0 - overlap))

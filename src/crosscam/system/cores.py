@@ -60,6 +60,13 @@ def chip_has_bf16(device: str | torch.device) -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
+def best_device() -> str:
+    """A GPU, if torch finds one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 # How threads wait for each other; must be settled before torch is imported. OpenMP's threads spin while they wait, some
 # milliseconds by default. On cores that nothing else needs, that saves a wake-up. Beside other work they spin away the
 # very time that the thread they wait for would need, and a training takes several times as long. A short spin keeps

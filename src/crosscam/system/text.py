@@ -7,7 +7,7 @@ import json
 import math
 import re
 import time as clock
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -42,6 +42,16 @@ def printable(text: str | Path) -> str:
     except UnicodeEncodeError:  # half a character of UTF-16, which no file name of Linux gives
         data = str(text).encode("utf-8", "backslashreplace")
     return data.decode("utf-8", "backslashreplace")
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, in one line; its class where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_few(texts: Sequence[str]) -> str:
+    """``"a, b, c, ..."``: at most three of them."""
+    return ", ".join(texts[:3]) + (", ..." if len(texts) > 3 else "")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from crosscam.data.augment import prepare
 from crosscam.data.loading import Images
+from crosscam.data.resizing import prepare
 from crosscam.inference.describing import FIT_IMAGES
 from crosscam.training.plan import freeze_stages
 from crosscam.training.run import RunState

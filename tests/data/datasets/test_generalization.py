@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crosscam.data.datasets.generalization import PROTOCOLS, generalize
+from crosscam.data.datasets.joining import PROTOCOLS, generalize
 from crosscam.data.datasets.readers import READERS, read_dataset
 from crosscam.data.records import ReidDataset, Sample, unmatched_queries
 from crosscam.errors import DataError

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from crosscam.data.datasets.joining import join
 from crosscam.data.datasets.market1501 import read_market1501
-from crosscam.data.datasets.readers import join
 from crosscam.data.datasets.table import read_table, write_table
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.errors import DataError

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from crosscam.data.datasets.holdout import holdout
-from crosscam.data.datasets.readers import join, read_dataset, recognize
+from crosscam.data.datasets.joining import join
+from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.datasets.tracklet_sets import read_mars
 from crosscam.data.doctor import OFFICIAL, as_text, examine_dataset
 from crosscam.data.records import ReidDataset, Sample, by_tracklets, pooled, ranked, spread_out

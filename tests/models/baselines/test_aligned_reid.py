@@ -219,15 +219,6 @@ def test_gradient_reaches_every_parameter_and_training_lowers_the_loss():
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_batched_equals_single():
-    model = tiny().eval()
-    with torch.no_grad():
-        together = model(images(3))
-        single = [model(images(3)[i : i + 1]) for i in range(3)]
-    torch.testing.assert_close(together.descriptor, torch.cat([s.descriptor for s in single]))
-    torch.testing.assert_close(together.extras["local"], torch.cat([s.extras["local"] for s in single]))
-
-
 def test_lengths_and_parameters_of_the_paper():
     """The authors' code: ResNet-50, a batch normalization of 2,048 channels and 2,048 x 128 weights with bias."""
     with torch.device("meta"):

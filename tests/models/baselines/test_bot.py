@@ -4,11 +4,9 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crosscam.losses import batch_hard_triplet, bnneck_loss
-from crosscam.models.backbones.build import build_backbone
 from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.baselines.bot import BoT, BoTModel
 from crosscam.models.output import ReidOutput
@@ -82,13 +80,6 @@ def test_loss_on_both_sides_of_the_neck():
         bnneck_loss(ReidOutput((after,), (logits,)), PIDS)
 
 
-def test_a_batch_gives_what_its_images_give():
-    model = tiny().eval()
-    whole = model(images()).descriptor
-    single = torch.cat([model(image.unsqueeze(0)).descriptor for image in images()])
-    torch.testing.assert_close(whole, single, atol=1e-5, rtol=1e-4)
-
-
 def test_training_lowers_the_loss_and_reaches_all_parameters():
     model = tiny().train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
@@ -103,22 +94,3 @@ def test_training_lowers_the_loss_and_reaches_all_parameters():
         optimizer.step()
         losses.append(loss.total.item())
     assert losses[-1] < 0.8 * losses[0]
-
-
-def test_on_a_small_backbone_and_without_classifiers():
-    trained = BoTModel(backbone="resnet18-half").build(3).eval()
-    model = BoTModel(backbone="resnet18-half").build(0).eval()
-    model.load_state_dict({k: v for k, v in trained.state_dict().items() if "_classifiers." not in k})
-    with torch.no_grad():
-        output = model(images(1))
-        assert torch.equal(output.descriptor, trained(images(1)).descriptor)
-    assert output.descriptor.shape == (1, 256)
-    assert output.logits == ()
-
-
-def test_starts_from_the_weights_of_a_file(tmp_path):
-    state = build_backbone("resnet18-half").state_dict()
-    save_file(state, tmp_path / "imagenet.safetensors")
-    model = BoTModel(backbone="resnet18-half", pretrained=str(tmp_path / "imagenet.safetensors")).build(3)
-    loaded = model.backbone.state_dict()
-    assert all(torch.equal(loaded[k], v) for k, v in state.items())

@@ -102,16 +102,6 @@ def test_bf16_trains():
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
-def test_batched_equals_single():
-    model = tiny().eval()
-    with torch.no_grad():
-        together = model(images(3))
-        single = [model(images(3)[i : i + 1]) for i in range(3)]
-    torch.testing.assert_close(together.descriptor, torch.cat([s.descriptor for s in single]))
-    for k in range(2):
-        torch.testing.assert_close(together.logits[k], torch.cat([s.logits[k] for s in single]))
-
-
 def test_lengths_and_parameters_of_the_authors_code():
     """The authors' code joins the directions with two layers, each with a bias; one of the two adds nothing."""
     with torch.device("meta"):

@@ -4,11 +4,9 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crosscam.losses import classification_loss
-from crosscam.models.backbones.build import build_backbone
 from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.baselines.hpm import HPM, HPMModel, pyramid_pool
 from small_models import TINY_SHAPE, parameters
@@ -93,13 +91,6 @@ def test_a_block_sees_its_rows_alone():
     assert seen >= 10
 
 
-def test_a_batch_gives_what_its_images_give():
-    model = tiny().eval()
-    whole = model(images()).descriptor
-    single = torch.cat([model(image.unsqueeze(0)).descriptor for image in images()])
-    torch.testing.assert_close(whole, single, atol=1e-5, rtol=1e-4)
-
-
 def test_training_lowers_the_loss_and_reaches_all_parameters():
     model, pids = tiny().train(), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
@@ -116,14 +107,6 @@ def test_training_lowers_the_loss_and_reaches_all_parameters():
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_on_a_small_backbone_and_without_classifiers():
-    model = HPMModel(backbone="resnet18-half", scales=(1, 2, 4), dim=16).build(0).eval()
-    with torch.no_grad():
-        output = model(torch.zeros(1, 3, 64, 32))
-    assert output.descriptor.shape == (1, 7 * 16)
-    assert output.logits == ()
-
-
 @pytest.mark.parametrize("scales", [(), (2, 2), (0, 1)])
 def test_bad_scales(scales):
     with pytest.raises(ValueError, match="expected different numbers of stripes"):
@@ -133,11 +116,3 @@ def test_bad_scales(scales):
 def test_stripes_that_do_not_tile_are_refused():
     with pytest.raises(ValueError, match="12 rows cannot be cut into 8"):
         tiny()(torch.zeros(1, 3, 192, 32))
-
-
-def test_starts_from_the_weights_of_a_file(tmp_path):
-    state = build_backbone("resnet18-half").state_dict()
-    save_file(state, tmp_path / "imagenet.safetensors")
-    model = HPMModel(backbone="resnet18-half", pretrained=str(tmp_path / "imagenet.safetensors")).build(3)
-    loaded = model.backbone.state_dict()
-    assert all(torch.equal(loaded[k], v) for k, v in state.items())

@@ -136,13 +136,6 @@ def test_bad_arguments():
         tiny()(torch.zeros(1, 3, 64, 32))
 
 
-def test_a_batch_gives_what_its_images_give():
-    model = tiny().eval()
-    whole = model(images()).descriptor
-    single = torch.cat([model(image.unsqueeze(0)).descriptor for image in images()])
-    torch.testing.assert_close(whole, single, atol=1e-5, rtol=1e-4)
-
-
 @pytest.mark.parametrize("kind", ["pooled", "reduced"])
 def test_training_lowers_the_loss_and_reaches_all_parameters(kind):
     model, pids = tiny(global_classifiers=kind).train(), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
@@ -173,15 +166,6 @@ def test_loss_takes_means_of_the_globals_and_of_all_classifiers():
     assert loss.triplet.item() == pytest.approx(triplet, rel=1e-5)
     assert loss.cross_entropy.item() == pytest.approx(ce, rel=1e-5)
     assert loss.total.item() == pytest.approx(triplet + ce, rel=1e-5)
-
-
-def test_on_a_small_backbone_and_without_classifiers():
-    model = MGNModel(backbone="resnet18-half", dim=16).build(0).eval()
-    with torch.no_grad():
-        output = model(torch.zeros(1, 3, 96, 48))
-    assert output.descriptor.shape == (1, 128)
-    assert output.logits == ()
-    assert not any("_classifiers." in k for k in model.state_dict())
 
 
 def test_keys_of_the_classifiers_can_be_left_out():

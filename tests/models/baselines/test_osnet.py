@@ -179,7 +179,7 @@ def test_gradient_reaches_every_parameter_and_training_lowers_the_loss():
     randomise(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
-    for step in range(30):
+    for step in range(20):
         loss = classification_loss(model(images()), PIDS, label_smoothing=0.1).total
         optimizer.zero_grad()
         loss.backward()
@@ -197,14 +197,6 @@ def test_bf16_trains():
         loss = classification_loss(model(images()), PIDS).total
     loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
-
-
-def test_batched_equals_single():
-    model, pictures = tiny().eval(), images(3)
-    with torch.no_grad():
-        together = model(pictures)
-        single = [model(pictures[i : i + 1]) for i in range(3)]
-    torch.testing.assert_close(together.descriptor, torch.cat([s.descriptor for s in single]))
 
 
 def block(inputs: int, outputs: int) -> int:

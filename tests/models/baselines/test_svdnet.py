@@ -172,15 +172,6 @@ def test_gradient_reaches_every_parameter_and_training_lowers_the_loss():
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_batched_equals_single():
-    model = tiny().eval()
-    with torch.no_grad():
-        together = model(images(3))
-        single = [model(images(3)[i : i + 1]) for i in range(3)]
-    torch.testing.assert_close(together.descriptor, torch.cat([s.descriptor for s in single]))
-    torch.testing.assert_close(together.logits[0], torch.cat([s.logits[0] for s in single]))
-
-
 def test_lengths_and_parameters_of_the_paper():
     """The Eigenlayer has no bias: 2,048 x 2,048 numbers, or the authors' 2,048 x 1,024."""
     with torch.device("meta"):

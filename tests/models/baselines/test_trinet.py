@@ -4,11 +4,9 @@ import math
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crosscam.losses import soft_margin_loss
-from crosscam.models.backbones.build import build_backbone
 from crosscam.models.backbones.resnet import ResNet
 from crosscam.models.baselines.trinet import TriNet, TriNetModel
 from small_models import TINY_SHAPE, parameters
@@ -61,13 +59,6 @@ def test_the_last_layer_starts_orthogonal():
     torch.testing.assert_close(weight @ weight.T, torch.eye(5))
 
 
-def test_a_batch_gives_what_its_images_give():
-    model = tiny().eval()
-    whole = model(images()).descriptor
-    single = torch.cat([model(image.unsqueeze(0)).descriptor for image in images()])
-    torch.testing.assert_close(whole, single, atol=1e-5, rtol=1e-4)
-
-
 def test_training_lowers_the_loss_and_reaches_all_parameters():
     model, pids = tiny().train(), torch.tensor([0, 0, 1, 1, 2, 2, 3, 3])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -83,20 +74,6 @@ def test_training_lowers_the_loss_and_reaches_all_parameters():
         optimizer.step()
         losses.append(loss.total.item())
     assert losses[-1] < 0.5 * losses[0]
-
-
-def test_on_a_small_backbone():
-    model = TriNetModel(backbone="resnet18-half", last_stride=1, hidden=64, dim=16).build(0).eval()
-    with torch.no_grad():
-        assert model(images(1)).descriptor.shape == (1, 16)
-
-
-def test_starts_from_the_weights_of_a_file(tmp_path):
-    state = build_backbone("resnet18-half").state_dict()
-    save_file(state, tmp_path / "imagenet.safetensors")
-    model = TriNetModel(backbone="resnet18-half", pretrained=str(tmp_path / "imagenet.safetensors")).build(3)
-    loaded = model.backbone.state_dict()
-    assert all(torch.equal(loaded[k], v) for k, v in state.items())
 
 
 def test_trinet_can_be_ranked_without_normalizing() -> None:

@@ -15,6 +15,7 @@ from crosscam.data.labels import LARGEST_FLOAT, largest_whole
 from crosscam.data.text_files import read_text, refuse_names
 from crosscam.errors import DataError
 from crosscam.system import needed
+from crosscam.system.text import reason_of
 
 LABELS = ("pid", "camid")
 
@@ -80,11 +81,7 @@ def write_cells(path: Path, suffix: str, columns: Mapping[str, list[object]]) ->
 
 
 def refuse_for_parquet(texts: Sequence[str]) -> None:
-    """Refuse, before the work, texts that Parquet cannot hold.
-
-    Raises:
-        DataError: texts that are not UTF-8.
-    """
+    """Refuse, before the work, texts that Parquet cannot hold (DataError: texts that are not UTF-8)."""
     refuse_names(texts, "Parquet", "Write .csv or .npz, or rename the files.")
 
 
@@ -160,7 +157,7 @@ def _read_parquet(path: Path, wanted: Collection[str]) -> Cells:
         columns = {key: [_text(value) for value in table.column(name).to_pylist()] for key, name in chosen}
         _refuse_short_floats(path, {key: table.column(name) for key, name in chosen if key in LABELS})
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise DataError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())}.") from error
+        raise DataError(f"{path} cannot be read as Parquet: {reason_of(error)}.") from error
     unused = tuple(key for key in header if key not in wanted)
     return Cells(path, columns, range(1, file.metadata.num_rows + 1), unused)
 

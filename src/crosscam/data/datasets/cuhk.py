@@ -8,7 +8,7 @@ from pathlib import Path
 from crosscam.data.datasets.holdout import two_camera_dataset
 from crosscam.data.datasets.market1501 import name_parser, read_named_images, without_unnamed_people
 from crosscam.data.records import ReidDataset, Sample
-from crosscam.data.walk import list_images
+from crosscam.data.walk import list_images, within
 from crosscam.errors import ArgumentError, DataError
 
 CUHK01_PROTOCOLS = ("485/486", "871/100", "all")
@@ -22,10 +22,6 @@ _cuhk02_name = name_parser(re.compile(r"([0-9]+)_"), range(1, STEP))
 _sysu_name = name_parser(re.compile(r"p([0-9]+)_s[0-9]+"), camid=1)
 
 
-def _image_folder(root: Path) -> Path:
-    return root / "campus" if (root / "campus").is_dir() else root
-
-
 def is_cuhk01(root: Path) -> bool:
     """Whether the folder, or ``campus`` in it, holds images named by seven digits, of views 1 to 4 at both cameras.
 
@@ -33,7 +29,7 @@ def is_cuhk01(root: Path) -> bool:
     """
     if not root.is_dir():
         return False
-    found = [_cuhk01_name(image.name) for image in list_images(_image_folder(root))[0]]
+    found = [_cuhk01_name(image.name) for image in list_images(within(root, "campus"))[0]]
     return None not in found and {name[1] for name in found if name} == {1, 2}
 
 
@@ -51,7 +47,7 @@ def read_cuhk01(root: Path, *, protocol: str = "485/486", split: int = 0) -> Rei
     if protocol not in CUHK01_PROTOCOLS:
         raise ArgumentError(f"Unknown protocol {protocol!r} for CUHK01. Expected one of {', '.join(CUHK01_PROTOCOLS)}.")
     notes: list[str] = []
-    samples = read_named_images(_image_folder(root), _cuhk01_name, notes)
+    samples = read_named_images(within(root, "campus"), _cuhk01_name, notes)
     num_ids = len({s.pid for s in samples})
     if protocol == "871/100" and num_ids <= 100:
         raise DataError(f"{root} has {num_ids} identities. The protocol 871/100 tests 100 and needs more.")

@@ -16,7 +16,7 @@ configuration files name them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,48 +32,19 @@ from crosscam.system.files import folder_in_place
 from crosscam.system.locks import only_writer
 
 MAT_NAME = "cuhk-03.mat"
+BOXES = ("labeled", "detected")
+PROTOCOLS = ("767/700", "cuhk03")
 
+_PAIR_NAME = re.compile(r"([0-9]{4})_(0[0-9])\.")
 _VIEWS = 10
 _CONFIG_FIELDS = ("filelist", "labels", "train_idx", "query_idx", "gallery_idx")
 
 
-@dataclass(frozen=True)
-class Config:
-    """A 767/700 split.
-
-    Attributes:
-        names: all images.
-        pids: identity of each image, 1 to 1,467.
-        train, query, gallery: places in ``names``, counted from 0.
-    """
-
-    names: tuple[str, ...]
-    pids: tuple[int, ...]
-    train: tuple[int, ...]
-    query: tuple[int, ...]
-    gallery: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ClassicSplit:
-    """One of the classic test sets.
-
-    Attributes:
-        people: (camera pair, person), both from 1.
-        first_pids: identity of the first person of each pair; people are numbered from 1 across the pairs.
-        num_splits: how many test sets the file has.
-    """
-
-    people: frozenset[tuple[int, int]]
-    first_pids: tuple[int, ...]
-    num_splits: int
-
-
-def read_config(path: Path) -> Config:
-    """Read ``cuhk03_new_protocol_config_*.mat``.
+def _read_config(path: Path, images: Path) -> list[tuple[Sample, ...]]:
+    """Training, query and gallery of ``cuhk03_new_protocol_config_*.mat``, whose places are counted from 1.
 
     Raises:
-        DataError: missing, unreadable, or without one of the fields.
+        DataError: missing, unreadable, without one of the fields, or of other images.
     """
     if not path.is_file():
         raise DataError(
@@ -88,17 +59,27 @@ def read_config(path: Path) -> Config:
     missing = [name for name in _CONFIG_FIELDS if name not in content]
     if missing:
         raise DataError(f"{path} has no {', '.join(missing)}. Expected the configuration of the 767/700 split.")
-    names = tuple(str(np.ravel(name)[0]) for name in content["filelist"].ravel())
-    pids = tuple(int(pid) for pid in content["labels"].ravel())
-    subsets = [tuple(int(i) - 1 for i in content[f"{s}_idx"].ravel()) for s in ("train", "query", "gallery")]
+    names = [str(np.ravel(name)[0]) for name in content["filelist"].ravel()]
+    pids = [int(pid) for pid in content["labels"].ravel()]
+    subsets = [sorted(int(i) - 1 for i in content[f"{s}_idx"].ravel()) for s in ("train", "query", "gallery")]
     if len(pids) != len(names) or any(not 0 <= i < len(names) for subset in subsets for i in subset):
         raise DataError(f"{path} is inconsistent: an index or label has no image among the {len(names):,} listed.")
-    return Config(names, pids, *subsets)
+    there = {image.name for image in list_images(images)[0]}
+    lost = [name for name in names if name not in there]
+    if lost or len(there) != len(names):
+        raise DataError(
+            f"{images} has {len(there):,} images, the configuration lists {len(names):,}"
+            f"{f', such as {lost[0]}' if lost else ''}. Remove the folder, so that it is extracted again."
+        )
+    return [tuple(_sample(images, names[i], pids[i]) for i in subset) for subset in subsets]
 
 
-def read_test_set(mat: Path, boxes: str, split: int) -> ClassicSplit:
-    """Read one of the 20 classic test sets.
+def _read_test_set(mat: Path, boxes: str, split: int) -> tuple[set[tuple[int, int]], list[int], int]:
+    """One of the 20 classic test sets.
 
+    Returns:
+        its people as (camera pair, person), both from 1; the identity of each pair's first person, numbered from 1
+        across the pairs; and how many test sets there are.
     Raises:
         ValueError: no such split.
         DataError: the file cannot be read.
@@ -108,10 +89,9 @@ def read_test_set(mat: Path, boxes: str, split: int) -> ClassicSplit:
         if not 0 <= split < len(cells):
             raise ArgumentError(f"CUHK03 has the test sets 0 to {len(cells) - 1}, found split={split}.")
         # HDF5 holds MATLAB arrays transposed: 2 x 100 here.
-        people = np.asarray(cells[split]).T.astype(int)
+        people = {(int(pair), int(person)) for pair, person in np.asarray(cells[split]).T}
         sizes = [pair.shape[1] for pair in _cells(file, mat, boxes)]
-    first_pids = tuple(int(n) for n in 1 + np.cumsum([0, *sizes[:-1]]))
-    return ClassicSplit(frozenset((int(p), int(i)) for p, i in people), first_pids, len(cells))
+    return people, (1 + np.cumsum([0, *sizes[:-1]])).tolist(), len(cells)
 
 
 def extract_images(mat: Path, boxes: str, folder: Path) -> Path:
@@ -166,12 +146,6 @@ def _cells(file: Any, mat: Path, name: str) -> list[Any]:
     return [file[reference] for reference in np.ravel(file[name])]
 
 
-BOXES = ("labeled", "detected")
-PROTOCOLS = ("767/700", "cuhk03")
-
-_PAIR_NAME = re.compile(r"([0-9]{4})_(0[0-9])\.")
-
-
 def is_cuhk03(path: Path) -> bool:
     """Whether the path is the raw file, or the folder of it, or of the boxes in Market-1501 layout."""
     if path.name == MAT_NAME and path.is_file():
@@ -182,12 +156,7 @@ def is_cuhk03(path: Path) -> bool:
 
 
 def read_cuhk03(
-    path: Path,
-    *,
-    boxes: str | None = None,
-    protocol: str = "767/700",
-    split: int = 0,
-    extract_to: Path | None = None,
+    path: Path, *, boxes: str | None = None, protocol: str = "767/700", split: int = 0, extract_to: Path | None = None
 ) -> ReidDataset:
     """Read CUHK03 from the raw file or from folders in Market-1501 layout.
 
@@ -218,7 +187,8 @@ def read_cuhk03(
     images = extract_images(mat, boxes, extract_to or mat.parent / f"images_{boxes}")
     if protocol == "cuhk03":
         return _read_classic(mat, boxes, images, split)
-    return _read_new_protocol(mat, boxes, images)
+    train, query, gallery = _read_config(mat.parent / f"cuhk03_new_protocol_config_{boxes}.mat", images)
+    return ReidDataset(f"cuhk03-{boxes}", images, train, query, gallery, renumbered=True)
 
 
 def _read_market_folders(path: Path, boxes: str | None) -> ReidDataset:
@@ -230,7 +200,8 @@ def _read_market_folders(path: Path, boxes: str | None) -> ReidDataset:
         if kind is None:
             raise DataError(f"{path} does not say what its boxes are. State boxes='labeled' or boxes='detected'.")
         return read_market1501(path, name=f"cuhk03-{kind}")
-    return read_market1501(path / _stated(path, boxes), name=f"cuhk03-{_stated(path, boxes)}")
+    kind = _stated(path, boxes)
+    return read_market1501(path / kind, name=f"cuhk03-{kind}")
 
 
 def _stated(path: Path, boxes: str | None) -> str:
@@ -246,45 +217,21 @@ def _sample(images: Path, name: str, pid: int) -> Sample:
     return Sample(images / name, pid, int(name.split("_")[2]))
 
 
-def _read_new_protocol(mat: Path, boxes: str, images: Path) -> ReidDataset:
-    config = read_config(mat.parent / f"cuhk03_new_protocol_config_{boxes}.mat")
-    there = {path.name for path in list_images(images)[0]}
-    lost = [name for name in config.names if name not in there]
-    if lost or len(there) != len(config.names):
-        raise DataError(
-            f"{images} has {len(there):,} images, the configuration lists {len(config.names):,}"
-            f"{f', such as {lost[0]}' if lost else ''}. Remove the folder, so that it is extracted again."
-        )
-    train, query, gallery = (
-        tuple(_sample(images, config.names[i], config.pids[i]) for i in sorted(index))
-        for index in (config.train, config.query, config.gallery)
-    )
-    return ReidDataset(f"cuhk03-{boxes}", images, train, query, gallery, renumbered=True)
-
-
 def _read_classic(mat: Path, boxes: str, images: Path, split: int) -> ReidDataset:
-    test_set = read_test_set(mat, boxes, split)
+    people, first_pids, num_splits = _read_test_set(mat, boxes, split)
     train: list[Sample] = []
     query: list[Sample] = []
     gallery: list[Sample] = []
     for path in list_images(images)[0]:
         pair, person = (int(field) for field in path.name.split("_")[:2])
-        sample = _sample(images, path.name, test_set.first_pids[pair - 1] + person - 1)
-        if (pair, person) not in test_set.people:
+        sample = _sample(images, path.name, first_pids[pair - 1] + person - 1)
+        if (pair, person) not in people:
             train.append(sample)
         else:
             (query if sample.camid == 1 else gallery).append(sample)
-    note = f"Test set {split} of {test_set.num_splits}: {len(test_set.people)} people, camera 1 asks camera 2."
-    return ReidDataset(
-        f"cuhk03-{boxes}-classic",
-        images,
-        tuple(train),
-        tuple(query),
-        tuple(gallery),
-        protocol="cuhk03",
-        notes=(note,),
-        renumbered=True,
-    )
+    notes = (f"Test set {split} of {num_splits}: {len(people)} people, camera 1 asks camera 2.",)
+    name, subsets = f"cuhk03-{boxes}-classic", (tuple(train), tuple(query), tuple(gallery))
+    return ReidDataset(name, images, *subsets, protocol="cuhk03", notes=notes, renumbered=True)
 
 
 def is_cuhk03_pair(root: Path) -> bool:

@@ -28,18 +28,11 @@ def query_gallery_split(samples: Iterable[Sample]) -> tuple[tuple[Sample, ...], 
         groups[s.pid, s.camid].append(s)
     firsts = (group[0] for group in groups.values())
     rest = (s for group in groups.values() for s in group[1:])
-    return (
-        tuple(sorted(firsts, key=lambda s: path_key(s.path))),
-        tuple(sorted(rest, key=lambda s: path_key(s.path))),
-    )
+    return (tuple(sorted(firsts, key=lambda s: path_key(s.path))), tuple(sorted(rest, key=lambda s: path_key(s.path))))
 
 
 def holdout(
-    dataset: ReidDataset,
-    *,
-    num_train_ids: int | None = None,
-    test_share: float = 1 / 3,
-    seed: int | None = None,
+    dataset: ReidDataset, *, num_train_ids: int | None = None, test_share: float = 1 / 3, seed: int | None = None
 ) -> ReidDataset:
     """Cut query and gallery out of the training identities.
 

@@ -18,6 +18,7 @@ from crosscam.data.text_files import refuse_names
 from crosscam.data.walk import is_image_name
 from crosscam.errors import DataError
 from crosscam.system.files import check_folder, folder_in_place
+from crosscam.system.text import reason_of
 
 TABLE_NAME = "images.csv"
 
@@ -187,7 +188,7 @@ def _rows_of(source: Any) -> dict[str, Rows]:
         except Exception as error:  # a damaged folder makes the library raise nearly anything
             raise DataError(
                 f"{source} is not a folder that save_to_disk of Hugging Face's datasets wrote: "
-                f"{' '.join(str(error).split())} Other files: from_hugging_face(datasets.load_dataset(...), folder)."
+                f"{reason_of(error)} Other files: from_hugging_face(datasets.load_dataset(...), folder)."
             ) from error
     splits = source if isinstance(source, dict) else {"train": source}
     return {name: _plain(library, data) for name, data in splits.items()}

@@ -18,6 +18,7 @@ from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.data.walk import list_images
 from crosscam.errors import DataError
 from crosscam.system import needed
+from crosscam.system.text import first_few
 
 SUBSET_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
@@ -118,8 +119,7 @@ def note_left_out(where: str, what: str, paths: Iterable[Path], notes: list[str]
     """Add a note on files that a reader passed over, if there are any."""
     names = [path.name for path in paths]
     if names:
-        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        notes.append(f"Left out of {where}: {len(names):,} {what} ({shown}).")
+        notes.append(f"Left out of {where}: {len(names):,} {what} ({first_few(names)}).")
 
 
 def without_unnamed_people(train: tuple[Sample, ...], notes: list[str]) -> tuple[Sample, ...]:

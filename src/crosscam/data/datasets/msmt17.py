@@ -10,7 +10,7 @@ from pathlib import Path
 
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.data.text_files import read_lines
-from crosscam.data.walk import path_key
+from crosscam.data.walk import has, path_key
 from crosscam.errors import ArgumentError, DataError
 
 _FOLDERS = (("train", "test"), ("mask_train_v2", "mask_test_v2"))
@@ -18,9 +18,7 @@ PROTOCOLS = ("train+val", "train")
 _TEST_LISTS = ("list_query.txt", "list_gallery.txt")
 
 
-def is_msmt17(root: Path) -> bool:
-    """Whether the folder has the lists of MSMT17."""
-    return (root / "list_train.txt").is_file() and (root / "list_query.txt").is_file()
+is_msmt17 = has("list_train.txt", "list_query.txt")
 
 
 def read_msmt17(root: Path, *, protocol: str = "train+val") -> ReidDataset:

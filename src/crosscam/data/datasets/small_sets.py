@@ -13,6 +13,7 @@ from crosscam.data.datasets.holdout import shuffle_pids, two_camera_dataset
 from crosscam.data.datasets.market1501 import name_parser, read_matlab, read_named_images
 from crosscam.data.labels import LARGEST
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
+from crosscam.data.walk import has, within
 from crosscam.errors import ArgumentError, DataError
 
 VIPER_PROTOCOLS = ("316/316", "all")
@@ -26,9 +27,7 @@ _ilids_name = name_parser(re.compile(r"([0-9]{4})([0-9]{3})\."), range(1, LARGES
 _grid_name = name_parser(re.compile(r"([0-9]+)_([0-9]+)_"))
 
 
-def is_viper(root: Path) -> bool:
-    """Whether the folder has ``cam_a`` and ``cam_b``."""
-    return (root / "cam_a").is_dir() and (root / "cam_b").is_dir()
+is_viper = has("cam_a", "cam_b")
 
 
 def read_viper(root: Path, *, protocol: str = "316/316", split: int = 0) -> ReidDataset:
@@ -59,13 +58,9 @@ def read_viper(root: Path, *, protocol: str = "316/316", split: int = 0) -> Reid
     return two_camera_dataset(name, root, samples, num_test_ids, split, notes)
 
 
-def _prid_folder(root: Path) -> Path:
-    return root / "single_shot" if (root / "single_shot").is_dir() else root
-
-
 def is_prid2011(root: Path) -> bool:
     """Whether ``single_shot``, or the folder itself, has ``cam_a`` and ``cam_b`` with ``person_0001.png``."""
-    return all(any((_prid_folder(root) / camera).glob("person_0001.*")) for camera in ("cam_a", "cam_b"))
+    return all(any((within(root, "single_shot") / camera).glob("person_0001.*")) for camera in ("cam_a", "cam_b"))
 
 
 def read_prid2011(root: Path, *, split: int = 0) -> ReidDataset:
@@ -81,7 +76,7 @@ def read_prid2011(root: Path, *, split: int = 0) -> ReidDataset:
         DataError: no person is in both cameras.
     """
     notes: list[str] = []
-    one, two = (read_named_images(_prid_folder(root) / f"cam_{letter}", _prid_name, notes) for letter in "ab")
+    one, two = (read_named_images(within(root, "single_shot") / f"cam_{letter}", _prid_name, notes) for letter in "ab")
     both = {s.pid for s in one if s.pid <= PRID_SHARED} & {s.pid for s in two if s.pid <= PRID_SHARED}
     if len(both) < 2:
         raise DataError(f"Fewer than two people are in both cameras of {root}. Unpack it again; see docs/datasets.md.")
@@ -134,9 +129,7 @@ def read_ilids(root: Path, *, split: int = 0) -> ReidDataset:
     return ReidDataset("ilids", root, train, tuple(query), tuple(gallery), notes=tuple(notes))
 
 
-def is_grid(root: Path) -> bool:
-    """Whether the folder has ``probe``, ``gallery`` and ``features_and_partitions.mat``."""
-    return (root / GRID_PARTITIONS).is_file() and (root / "probe").is_dir() and (root / "gallery").is_dir()
+is_grid = has(GRID_PARTITIONS, "probe", "gallery")
 
 
 def read_grid(root: Path, *, split: int = 0) -> ReidDataset:

@@ -100,12 +100,10 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
         "camid": [s.camid for _, s in samples],
         "split": [split for split, _ in samples],
     }
-    if any(s.time is not None for _, s in samples):
-        columns["time"] = [s.time for _, s in samples]
-    if any(s.track is not None for _, s in samples):
-        columns["track"] = [s.track for _, s in samples]
-    if any(s.camera is not None for _, s in samples):
-        columns["camera"] = [s.camera for _, s in samples]
+    for name in ("time", "track", "camera"):
+        values: list[object] = [getattr(s, name) for _, s in samples]
+        if any(value is not None for value in values):
+            columns[name] = values
     if dataset.protocol != "market1501":
         columns["protocol"] = [dataset.protocol] * len(samples)
     write_atomically(path, lambda part: write_cells(part, path.suffix.lower(), columns), error=DataError)

@@ -17,7 +17,7 @@ from crosscam.data.datasets.holdout import across_two_cameras, shuffle_pids
 from crosscam.data.datasets.market1501 import note_junk, note_left_out, read_matlab, without_unnamed_people
 from crosscam.data.records import ReidDataset, Sample, by_tracklets, spread_out
 from crosscam.data.text_files import read_lines
-from crosscam.data.walk import list_images, subfolders
+from crosscam.data.walk import has, list_images, subfolders
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import parse_json
 
@@ -29,9 +29,7 @@ SPLITS = "train-test people splits"
 _PERSON = re.compile(r"person_?([0-9]+)")
 
 
-def is_mars(root: Path) -> bool:
-    """Whether the folder has ``info/tracks_test_info.mat``."""
-    return (root / "info" / "tracks_test_info.mat").is_file()
+is_mars = has("info/tracks_test_info.mat")
 
 
 def read_mars(root: Path, *, protocol: str = "official", frames: int | None = None) -> ReidDataset:

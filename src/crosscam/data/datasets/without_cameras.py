@@ -11,7 +11,7 @@ from pathlib import Path
 
 from crosscam.data.datasets.market1501 import name_parser, note_left_out, read_named_images, without_unnamed_people
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
-from crosscam.data.walk import find_files, list_images
+from crosscam.data.walk import find_files, has, list_images
 from crosscam.errors import ArgumentError, DataError
 
 LAST_PROTOCOLS = ("test", "val")
@@ -24,10 +24,7 @@ _IDENTITY_NUMBER = re.compile(r"([0-9]+)_[0-9]+\.")
 _CELEB_NAME = re.compile(r"([0-9]+)_[0-9]+_[0-9]+\.")
 
 
-def is_last(root: Path) -> bool:
-    """Whether the folder has ``train``, and ``test`` and ``val`` with ``query`` and ``gallery``."""
-    tested = (root / subset / kind for subset in LAST_PROTOCOLS for kind in ("query", "gallery"))
-    return (root / "train").is_dir() and all(folder.is_dir() for folder in tested)
+is_last = has("train", "test/query", "test/gallery", "val/query", "val/gallery")
 
 
 def is_celeb_reid(root: Path) -> bool:
@@ -76,16 +73,7 @@ def read_celeb_reid(root: Path) -> ReidDataset:
 
 
 def _read_identities(folder: Path, camid: int, name: re.Pattern[str], notes: list[str]) -> tuple[Sample, ...]:
-    """The images of a folder and its folders, whose names begin with the identity.
-
-    Args:
-        folder: where they are.
-        camid: the camera that stands for the folder.
-        name: its one group finds the identity.
-        notes: what was left out is added.
-    Raises:
-        DataError: no image with an identity in its name.
-    """
+    """The images of a folder and its folders; the one group of ``name`` finds the identity (DataError: in none)."""
     samples, strangers = [], []
     parse = name_parser(name, camid=camid)
     for path in find_files(folder).pictures:
@@ -101,12 +89,7 @@ def _read_identities(folder: Path, camid: int, name: re.Pattern[str], notes: lis
 
 
 def _dataset(
-    name: str,
-    root: Path,
-    train: Sequence[Sample],
-    query: Sequence[Sample],
-    gallery: Sequence[Sample],
-    notes: list[str],
+    name: str, root: Path, train: Sequence[Sample], query: Sequence[Sample], gallery: Sequence[Sample], notes: list[str]
 ) -> ReidDataset:
     """Tested people get other numbers than those of the training, if any number stands for both."""
     kept = without_unnamed_people(tuple(train), notes)
@@ -123,9 +106,7 @@ def _moved(samples: Sequence[Sample], step: int) -> list[Sample]:
     return [s if s.pid == DISTRACTOR_PID else Sample(s.path, s.pid + step, s.camid) for s in samples]
 
 
-def is_partial_reid(root: Path) -> bool:
-    """Whether the folder has ``partial_body_images`` and ``whole_body_images``."""
-    return (root / PARTIAL).is_dir() and (root / WHOLE).is_dir()
+is_partial_reid = has(PARTIAL, WHOLE)
 
 
 def is_occluded_reid(root: Path) -> bool:
@@ -151,9 +132,7 @@ def read_occluded(root: Path) -> ReidDataset:
     return ReidDataset("partial-reid" if partial else "occluded-reid", root, (), query, gallery, notes=tuple(notes))
 
 
-def is_p_dukemtmc(root: Path) -> bool:
-    """Whether ``train`` and ``test`` both have ``occluded_body_images`` and ``whole_body_images``."""
-    return all((root / subset / kind).is_dir() for subset in ("train", "test") for kind in (OCCLUDED, WHOLE))
+is_p_dukemtmc = has(*(f"{subset}/{kind}" for subset in ("train", "test") for kind in (OCCLUDED, WHOLE)))
 
 
 def read_p_dukemtmc(root: Path) -> ReidDataset:

@@ -6,11 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from crosscam.data.synthetic.canvas import (
-    Canvas,
-    Loft,
-    Point2,
-)
+from crosscam.data.synthetic.canvas import Canvas, Loft, Point2
 from crosscam.data.synthetic.identities import Identity
 
 Point3 = tuple[float, float, float]
@@ -44,14 +40,14 @@ class View:
     """Where the person stands in the image.
 
     Attributes:
-        centre: pixels from the left edge to the body's axis.
+        center: pixels from the left edge to the body's axis.
         ground: pixels from the top edge to the sole of the feet.
         size: pixels of an average person's height.
         pitch: radians that the camera looks down.
         light: -1 lit from the left to 1 lit from the right.
     """
 
-    centre: float
+    center: float
     ground: float
     size: float
     pitch: float
@@ -83,7 +79,7 @@ class Body:
         towards = z * self.cos - x * self.sin
         near = 1.0 + 0.35 * self.pitch_sin * (y - 0.5)
         up = y * self.pitch_cos - towards * self.pitch_sin
-        return self.view.centre + across * near * self.unit, self.view.ground - up * self.unit
+        return self.view.center + across * near * self.unit, self.view.ground - up * self.unit
 
     def towards(self, p: Point3) -> float:
         """How near a body point is to the viewer."""

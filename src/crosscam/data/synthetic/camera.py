@@ -1,4 +1,4 @@
-"""The cameras: viewpoint, light, colour cast, tone, blur and noise of each."""
+"""The cameras: viewpoint, light, color cast, tone, blur and noise of each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Camera:
         light: -1 lit from the left to 1 lit from the right.
         gains: factors of red, green and blue, brightness included.
         falloff: change of brightness from one side of the image to the other.
-        saturation: 0 grey, 1 as it is.
+        saturation: 0 gray, 1 as it is.
         gamma, contrast: of the tone curve.
         haze: levels added everywhere.
         blur: pixels, standard deviation.
@@ -69,7 +69,7 @@ class Camera:
 
 @lru_cache(maxsize=4)
 def draw_cameras(count: int, seed: int) -> tuple[Camera, ...]:
-    """Draw the cameras of a dataset; neighbours differ most in viewpoint, light and colour cast."""
+    """Draw the cameras of a dataset; neighbors differ most in viewpoint, light and color cast."""
     rng = random.Random(f"crosscam/{seed}/cameras")
     start, cast = rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.0, 2.0 * math.pi)
     cameras = []
@@ -114,7 +114,7 @@ class Sensor:
         self._gain = (1.0 + camera.falloff * side) * gains
 
     def record(self, scene: NDArray[np.float32], rng: random.Random, exposure: float) -> Image.Image:
-        """Light, colour cast, blur, tone and noise.
+        """Light, color cast, blur, tone and noise.
 
         Args:
             scene: (128, 64, 3) levels in [0, 255]; changed in place.
@@ -122,9 +122,9 @@ class Sensor:
             exposure: factor of this image's brightness.
         """
         camera = self.camera
-        grey = scene.mean(axis=2, keepdims=True)
+        gray = scene.mean(axis=2, keepdims=True)
         scene *= camera.saturation
-        scene += grey * (1.0 - camera.saturation)
+        scene += gray * (1.0 - camera.saturation)
         scene *= self._gain * exposure
         np.clip(scene, 0.0, 255.0, out=scene)
         image = Image.fromarray(scene.astype(np.uint8), "RGB")
@@ -137,7 +137,7 @@ class Sensor:
 
 
 def noise_table(seed: int) -> NDArray[np.float32]:
-    """(320, 320, 3) standard normal noise, a little smooth and mostly grey, as sensors and codecs leave it."""
+    """(320, 320, 3) standard normal noise, a little smooth and mostly gray, as sensors and codecs leave it."""
     rng = np.random.default_rng([seed, 1])
     noise = rng.standard_normal((NOISE_SIDE, NOISE_SIDE, 3), dtype=np.float32)
     noise = 0.8 * noise.mean(axis=2, keepdims=True) * math.sqrt(3.0) + 0.5 * noise

@@ -6,19 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from crosscam.data.synthetic.body import Body, Point3, between
-from crosscam.data.synthetic.canvas import (
-    FEATURE,
-    INNER,
-    LOWER,
-    LOWER2,
-    SHOE,
-    SKIN,
-    SOLE,
-    UPPER,
-    UPPER2,
-    Canvas,
-    Loft,
-)
+from crosscam.data.synthetic.canvas import FEATURE, INNER, LOWER, LOWER2, SHOE, SKIN, SOLE, UPPER, UPPER2, Canvas, Loft
 
 Patch = tuple[float, float, float, float]
 
@@ -29,7 +17,7 @@ def _grid(rows: int, columns: Sequence[float]) -> tuple[Patch, ...]:
     return (*across, *((0.0, 0.96, u - 0.1, u + 0.1) for u in columns))
 
 
-# Where the second colour goes, as (t0, t1, u0, u1) of the loft: the trunk from hem to neck, the trousers from hip
+# Where the second color goes, as (t0, t1, u0, u1) of the loft: the trunk from hem to neck, the trousers from hip
 # to ankle, the skirt from hem to waist. What turns with the body is worked out when it is drawn.
 TRUNK: dict[str, tuple[Patch, ...]] = {
     "plain": (),
@@ -154,15 +142,15 @@ def _neck(body: Body) -> None:
 
 def _front_opening(body: Body, loft: Loft) -> None:
     """The open jacket, or the neckline, or the zip and collar: what shows only from the front."""
-    centre = 0.85 * body.sin
+    center = 0.85 * body.sin
     if body.who.upper.inner is not None:
         w = 0.34 * body.cos
-        body.canvas.polygon(loft.patch(0.12, 1.0, max(-1.0, centre - w), min(1.0, centre + w)), INNER)
+        body.canvas.polygon(loft.patch(0.12, 1.0, max(-1.0, center - w), min(1.0, center + w)), INNER)
     elif body.who.upper.kind in ("tee", "tank"):
         x, y = body.project(body.trunk(0.825, 0.05))
         body.canvas.disc(x, y, 0.032 * body.unit * body.cos, 0.02 * body.unit, SKIN)
     elif body.who.upper.kind in ("jacket", "coat"):
-        body.canvas.polygon(loft.patch(0.0, 0.95, centre - 0.03, centre + 0.03), FEATURE)
+        body.canvas.polygon(loft.patch(0.0, 0.95, center - 0.03, center + 0.03), FEATURE)
 
 
 def draw_arm(body: Body, index: int, shade: float) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def render_dataset(
         images: images of each identity at each camera that it passes, 2 to 99.
         collide: share of the identities, in [0, 1], that have exactly the same upper or lower garment as others
             of their subset, in groups of two to ``group``. All other garments of the identities differ in pattern or
-            colour.
+            color.
         seed: any integer.
         test_share: share of the identities in ``query`` and ``bounding_box_test``, above 0 and below 1.
         group: most people who share one garment, 2 to 99.
@@ -197,16 +198,14 @@ def _run(
     by_pid = {person.pid: person for person in people}
     total, done = sum(job.images for job in jobs), 0
     tasks = [(out, by_pid.get(job.pid), job, cameras, seed) for job in jobs]
-    if processes == 1 or total < 200:
-        for task in tasks:
-            done += _draw_job(task)
-            if progress:
-                progress(done, total)
-        return
-    # The workers only draw: a fork starts at once, and does not need the caller's script to guard its main part.
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    with ProcessPoolExecutor(processes, multiprocessing.get_context(method)) as pool:
-        for written in pool.map(_draw_job, tasks, chunksize=8):
+    with ExitStack() as stack:
+        drawn: Iterable[int] = map(_draw_job, tasks)
+        if processes > 1 and total >= 200:
+            # The workers only draw: a fork starts at once, and the caller's script need not guard its main part.
+            method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+            pool = stack.enter_context(ProcessPoolExecutor(processes, multiprocessing.get_context(method)))
+            drawn = pool.map(_draw_job, tasks, chunksize=8)
+        for written in drawn:
             done += written
             if progress:
                 progress(done, total)

@@ -58,13 +58,13 @@ class TrueBox:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A drawn person in a frame: where, colour times coverage (h, w, 3) and coverage (h, w, 1) in [0, 1]."""
+    """A drawn person in a frame: where, color times coverage (h, w, 3) and coverage (h, w, 1) in [0, 1]."""
 
     walk: Walk
     left: int
     top: int
     ground: float
-    colour: Floats
+    color: Floats
     coverage: Floats
 
     def window(self, beyond: int = 0) -> tuple[Window, Window]:
@@ -111,14 +111,15 @@ class Film:
             yield self._frame(number, time)
 
     def _frame(self, number: int, time: float) -> Pixels:
-        shown = sorted((one for one in (self._show(walk, time) for walk in self._walks) if one), key=_nearness)
+        seen = (one for one in (self._show(walk, time) for walk in self._walks) if one)
+        shown = sorted(seen, key=lambda one: (one.ground, one.walk.pid))
         self.truth += self._boxes(number, shown)
         frame = self._empty.copy()
         raw = self._scene.copy() if shown else self._scene
         for one in shown:
             self._darken(raw, one)
             inside, part = one.window()
-            raw[inside] = raw[inside] * (1.0 - one.coverage[part]) + one.colour[part]
+            raw[inside] = raw[inside] * (1.0 - one.coverage[part]) + one.color[part]
         for one in shown:
             (rows, columns), _ = one.window(SHADOW)
             whole = self._with_front(raw[rows, columns], rows.start, columns.start)
@@ -157,8 +158,8 @@ class Film:
             )
             view = View(WIDTH / 2, GROUND, TALL, self._camera.pitch, self._camera.light)
             x, y = rng.randrange(NOISE_SIDE - WIDTH), rng.randrange(NOISE_SIDE - HEIGHT)
-            colour, coverage = draw_person(person, held, view, self._creases[y : y + HEIGHT, x : x + WIDTH])
-            layer = np.clip(np.concatenate([colour, 255.0 * coverage], axis=2), 0, 255).astype(np.uint8)
+            color, coverage = draw_person(person, held, view, self._creases[y : y + HEIGHT, x : x + WIDTH])
+            layer = np.clip(np.concatenate([color, 255.0 * coverage], axis=2), 0, 255).astype(np.uint8)
             self._sprites[key] = Image.frombytes("RGBa", (WIDTH, HEIGHT), layer.tobytes())
         return self._sprites[key]
 
@@ -176,10 +177,10 @@ class Film:
         return part * (1.0 - self._front_coverage[rows, columns]) + self._front[rows, columns]
 
     def _record(self, part: Floats, left: int) -> Pixels:
-        """What the sensor makes of a part of the picture that begins at a column: colour cast, light and tone."""
+        """What the sensor makes of a part of the picture that begins at a column: color cast, light and tone."""
         camera = self._camera
-        grey = (part @ THIRDS) * (1.0 - camera.saturation)
-        lit = (part * camera.saturation + grey) * self._gain[:, left : left + part.shape[1]]
+        gray = (part @ THIRDS) * (1.0 - camera.saturation)
+        lit = (part * camera.saturation + gray) * self._gain[:, left : left + part.shape[1]]
         return np.asarray(self._tone[np.clip(lit, 0.0, 255.0).astype(np.uint8)], np.uint8)
 
     def _boxes(self, number: int, shown: list[_Shown]) -> list[TrueBox]:
@@ -198,10 +199,6 @@ class Film:
                 size = int(across[-1] - across[0]) + 1, int(down[-1] - down[0]) + 1
                 found.append(TrueBox(number, one.walk.pid, left, top, *size, round(visible, 3)))
         return sorted(found, key=lambda box: box.pid)
-
-
-def _nearness(one: _Shown) -> tuple[float, int]:
-    return one.ground, one.walk.pid
 
 
 def _empty_scene(camera: Camera, seed: int) -> Floats:

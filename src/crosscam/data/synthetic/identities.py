@@ -85,11 +85,6 @@ class Garment:
     second: str | None = None
     inner: str | None = None
 
-    @property
-    def look(self) -> tuple[str, str, str | None]:
-        """What tells garments apart from every side: pattern and colours, not the cut."""
-        return self.pattern, self.colour, self.second
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -229,12 +224,8 @@ def _looks(patterns: tuple[str, ...]) -> Iterator[tuple[str, str, str | None]]:
     for pattern in patterns:
         for colour in COLORS:
             for second in COLORS:
-                if second != colour and _contrast(COLORS[colour], COLORS[second]) > 90:
+                if second != colour and math.dist(COLORS[colour], COLORS[second]) > 90:
                     yield pattern, colour, second
-
-
-def _contrast(a: Rgb, b: Rgb) -> float:
-    return math.dist(a, b)
 
 
 def _draw_distinct(weighted: Iterator[tuple[float, Garment]], count: int, rng: random.Random) -> list[Garment]:

@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from crosscam.data.synthetic.body import Pose, View
-from crosscam.data.synthetic.camera import (
-    NOISE_SIDE,
-    Camera,
-    Sensor,
-    crease_table,
-    draw_cameras,
-    noise_table,
-)
+from crosscam.data.synthetic.camera import NOISE_SIDE, Camera, Sensor, crease_table, draw_cameras, noise_table
 from crosscam.data.synthetic.canvas import HEIGHT, WIDTH
 from crosscam.data.synthetic.identities import Identity, draw_stranger
 from crosscam.data.synthetic.person import draw_person
@@ -131,7 +124,7 @@ def _compose(
     size = camera.size * math.exp(rng.gauss(0.0, camera.misalignment * slip))
     shift = camera.misalignment * size * slip
     view = View(
-        centre=WIDTH / 2 + rng.gauss(0.0, shift),
+        center=WIDTH / 2 + rng.gauss(0.0, shift),
         ground=(HEIGHT + size) / 2 + rng.gauss(0.0, shift),
         size=size,
         pitch=camera.pitch,
@@ -151,7 +144,7 @@ def _compose(
 def _darken_ground(scene: NDArray[np.float32], studio: _Studio, view: View) -> None:
     """Lay the soft shadow under the feet, falling away from the light."""
     side = 2 * SHADOW
-    left, top = round(view.centre - 7.0 * view.light) - SHADOW, round(view.ground - 2.0) - SHADOW
+    left, top = round(view.center - 7.0 * view.light) - SHADOW, round(view.ground - 2.0) - SHADOW
     x0, x1 = max(0, left), min(WIDTH, left + side)
     y0, y1 = max(0, top), min(HEIGHT, top + side)
     if x0 < x1 and y0 < y1:
@@ -177,8 +170,8 @@ def _draw(studio: _Studio, person: Identity, pose: Pose, view: View, rng: random
 
 
 def _over(scene: NDArray[np.float32], layer: Layer) -> NDArray[np.float32]:
-    colour, coverage = layer
-    return scene * (1.0 - coverage) + colour
+    color, coverage = layer
+    return scene * (1.0 - coverage) + color
 
 
 def _add_stranger(
@@ -186,7 +179,7 @@ def _add_stranger(
 ) -> NDArray[np.float32]:
     side, scale = rng.choice((-1.0, 1.0)), rng.uniform(0.6, 0.85) if behind else rng.uniform(1.0, 1.15)
     other = View(
-        centre=view.centre + side * rng.uniform(18.0, 34.0),
+        center=view.center + side * rng.uniform(18.0, 34.0),
         ground=view.ground + (-12.0 if behind else 10.0),
         size=view.size * scale,
         pitch=view.pitch,

@@ -1,8 +1,8 @@
-"""Draw one walking person: a jointed body in three dimensions, seen from any side, as colour and coverage.
+"""Draw one walking person: a jointed body in three dimensions, seen from any side, as color and coverage.
 
 The body is a set of lofts: a path of body points with a half-width at each. Each loft is drawn twice: its material
 into a label image at three times the size, and its shading (bright towards the light, dark at the edge) into a
-small grey image. A palette turns labels into colours; shrinking gives smooth edges.
+small gray image. A palette turns labels into colors; shrinking gives smooth edges.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def draw_person(
         view: where the person stands in the image.
         creases: (128, 64, 1) factors around 1 that break up the even clothes.
     Returns:
-        (128, 64, 3) colour in [0, 255] times coverage, and (128, 64, 1) coverage in [0, 1].
+        (128, 64, 3) color in [0, 255] times coverage, and (128, 64, 1) coverage in [0, 1].
     """
     canvas = Canvas(view.light)
     _draw_parts(Body(identity, pose, view, canvas))
@@ -182,10 +182,10 @@ def draw_person(
         palette[3 * material : 3 * material + 3] = rgb
     canvas.labels.putpalette(palette)
     coverage = canvas.labels.point([0] + [255] * 255, "L").reduce(OVERSAMPLING)
-    colour = np.asarray(canvas.labels.convert("RGB").reduce(OVERSAMPLING), dtype=np.float32)
+    color = np.asarray(canvas.labels.convert("RGB").reduce(OVERSAMPLING), dtype=np.float32)
     shade = np.asarray(canvas.shades.filter(ImageFilter.BoxBlur(1)), dtype=np.float32)[:, :, None]
-    colour = colour * (shade * creases / 128.0)
-    return colour, np.asarray(coverage, dtype=np.float32)[:, :, None] / 255.0
+    color = color * (shade * creases / 128.0)
+    return color, np.asarray(coverage, dtype=np.float32)[:, :, None] / 255.0
 
 
 def _materials(identity: Identity) -> dict[int, Rgb]:

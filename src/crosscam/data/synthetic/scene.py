@@ -56,7 +56,7 @@ def _patchiness(rng: random.Random) -> NDArray[np.float32]:
 
 
 def dull_color(rng: random.Random, low: int, high: int) -> Rgb:
-    """A dull colour, as of walls and streets."""
+    """A dull color, as of walls and streets."""
     level = rng.randint(low, high)
     red, green, blue = (min(255, max(0, level + rng.randint(-16, 16))) for _ in range(3))
     return red, green, blue
@@ -88,9 +88,9 @@ def _wall(draw: ImageDraw.ImageDraw, rng: random.Random, horizon: int) -> None:
     x = -rng.uniform(0, 40)
     while x < width:
         w = rng.uniform(40, 130)
-        colour = rng.choice((dull_color(rng, 70, 210), dull_color(rng, 70, 210), (124, 70, 56), (60, 82, 56)))
-        draw.rectangle((x, 0, x + w, horizon), fill=colour)
-        dark = scaled(colour, 0.6)
+        color = rng.choice((dull_color(rng, 70, 210), dull_color(rng, 70, 210), (124, 70, 56), (60, 82, 56)))
+        draw.rectangle((x, 0, x + w, horizon), fill=color)
+        dark = scaled(color, 0.6)
         if rng.random() < 0.6:
             for wx in range(int(x) + 6, int(x + w) - 16, 24):
                 for wy in range(8, horizon - 26, 34):
@@ -128,23 +128,23 @@ def _bush(draw: ImageDraw.ImageDraw, rng: random.Random, x: float, y: float) -> 
 
 def _bin(draw: ImageDraw.ImageDraw, rng: random.Random, x: float, y: float) -> None:
     w, h = rng.uniform(7, 12), rng.uniform(24, 36)
-    colour = rng.choice(((50, 90, 60), (70, 74, 80), (150, 120, 40), (60, 70, 120)))
-    draw.rectangle((x - w, y - h, x + w, y), fill=colour)
-    draw.rectangle((x - w - 1, y - h - 3, x + w + 1, y - h + 2), fill=scaled(colour, 0.6))
+    color = rng.choice(((50, 90, 60), (70, 74, 80), (150, 120, 40), (60, 70, 120)))
+    draw.rectangle((x - w, y - h, x + w, y), fill=color)
+    draw.rectangle((x - w - 1, y - h - 3, x + w + 1, y - h + 2), fill=scaled(color, 0.6))
 
 
 def _car(draw: ImageDraw.ImageDraw, rng: random.Random, x: float, y: float) -> None:
-    colour = rng.choice(((180, 182, 186), (40, 42, 48), (130, 30, 34), (50, 70, 110), (220, 220, 216)))
+    color = rng.choice(((180, 182, 186), (40, 42, 48), (130, 30, 34), (50, 70, 110), (220, 220, 216)))
     w, h = rng.uniform(80, 110), rng.uniform(20, 26)
     draw.polygon(
         [(x + w * 0.2, y - h), (x + w * 0.32, y - h * 1.8), (x + w * 0.7, y - h * 1.8), (x + w * 0.85, y - h)],
         fill=(50, 60, 70),
     )
-    draw.rounded_rectangle((x, y - h, x + w, y - 4), radius=6, fill=colour)
+    draw.rounded_rectangle((x, y - h, x + w, y - 4), radius=6, fill=color)
     for wheel in (x + w * 0.22, x + w * 0.78):
         draw.ellipse((wheel - 8, y - 11, wheel + 8, y + 5), fill=(24, 24, 26))
         draw.ellipse((wheel - 4, y - 7, wheel + 4, y + 1), fill=(130, 130, 132))
-    draw.line((x + w * 0.52, y - h, x + w * 0.52, y - 7), fill=scaled(colour, 0.6))
+    draw.line((x + w * 0.52, y - h, x + w * 0.52, y - 7), fill=scaled(color, 0.6))
 
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -157,7 +157,7 @@ def draw_occluder(rng: random.Random) -> Layer:
     """One occluder for an image of 128 x 64 pixels.
 
     Returns:
-        (128, 64, 3) colour in [0, 255] times coverage, and (128, 64, 1) coverage in [0, 1].
+        (128, 64, 3) color in [0, 255] times coverage, and (128, 64, 1) coverage in [0, 1].
     """
     image = Image.new("RGBA", (RIGHT, BOTTOM))
     rng.choice(OCCLUDERS)(ImageDraw.Draw(image), rng)

@@ -64,7 +64,7 @@ class Walk:
 def plan_walks(people: int, cameras: int, seconds: float, seed: int) -> tuple[Walk, ...]:
     """The walks of everybody, by person and time.
 
-    The cameras stand along one way. People come at a random camera and walk on to its neighbours; most pass several.
+    The cameras stand along one way. People come at a random camera and walk on to its neighbors; most pass several.
 
     Args:
         people: how many, with pids from 1.

@@ -17,11 +17,12 @@ from typing import Any
 
 from crosscam.errors import EngineError, StorageError
 from crosscam.inference.engines.base import Descriptors, Engine, Pixels, cache_folder
+from crosscam.inference.engines.graph import Network
 from crosscam.inference.engines.onnx_engine import AGREEMENT, INT8_COSINE, MEASURED_IMAGES, neighbor_agreement
-from crosscam.inference.engines.registry import Network, candidates, check_name, is_int8, open_engine
+from crosscam.inference.engines.registry import candidates, check_name, is_int8, open_engine
 from crosscam.system.files import make_folder, write_atomically
 from crosscam.system.locks import held
-from crosscam.system.text import parse_json
+from crosscam.system.text import parse_json, reason_of
 
 # Rounding alone moves a descriptor far less; int8 is judged by ranks, and may move it further.
 COSINE = 0.999
@@ -65,7 +66,7 @@ def choose_engine(network: Network, pixels: Pixels) -> tuple[Engine, dict[str, M
             engines[name](pixels)
         except (EngineError, RuntimeError) as error:
             engines.pop(name, None)
-            found[name] = Measurement(refused=" ".join(str(error).split())[:200])
+            found[name] = Measurement(refused=reason_of(error)[:200])
     found |= measure(engines, pixels)
     # A network that gives no descriptors agrees with nothing; who asks for them is told so by the picture's name.
     right = [name for name in engines if not found[name].refused] or ["torch"]

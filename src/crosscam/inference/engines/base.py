@@ -27,7 +27,7 @@ from crosscam.models.output import Block, Layout
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_from_json, recipe_to_json
 from crosscam.system.cores import available_cores
-from crosscam.system.text import parse_json
+from crosscam.system.text import parse_json, reason_of
 
 Pixels = NDArray[np.uint8]
 Descriptors = NDArray[np.float32]
@@ -129,11 +129,7 @@ def is_sealed(path: Path) -> bool | None:
 
 
 def refuse_changed(path: Path) -> None:
-    """Refuse a file that is not what was written.
-
-    Raises:
-        EngineError: it was damaged, or its .bin is of another export.
-    """
+    """Refuse a file that is not what was written (EngineError: it was damaged, or its .bin is of another export)."""
     try:
         sealed = is_sealed(path)
     except OSError as error:
@@ -260,6 +256,6 @@ def card_from_texts(texts: Mapping[str, str], where: str) -> ModelCard:
         )
     except Exception as error:  # whatever a damaged or newer card makes the parsers raise
         raise EngineError(
-            f"{where} cannot be read ({type(error).__name__}: {' '.join(str(error).split())}). "
+            f"{where} cannot be read ({type(error).__name__}: {reason_of(error)}). "
             "Export it again with this version of crosscam."
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from crosscam.data.augment import IMAGENET_MEAN, IMAGENET_STD
-from crosscam.inference.engines.base import runtime
+from crosscam.data.resizing import IMAGENET_MEAN, IMAGENET_STD
+from crosscam.errors import EngineError
+from crosscam.inference.engines.base import ModelCard, Pixels, runtime
 
 INPUT = "images"
 OUTPUT = "descriptors"
 OPSET = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """What engines are made of.
+
+    Attributes:
+        model: a run folder's network in evaluation mode, on the CPU in fp32.
+        card: its card.
+        device: ``"cpu"``, ``"cuda"``, ...
+        int8_images: (N, H, W, 3) uint8 images that int8 takes its ranges from, at the model's input size; None for
+            none.
+        folder: its run folder, where what is found out about it is kept; None without one.
+    """
+
+    model: nn.Module
+    card: ModelCard
+    device: str = "cpu"
+    int8_images: Pixels | None = None
+    folder: Path | None = None
 
 
 class PixelsToDescriptors(nn.Module):
@@ -69,33 +91,40 @@ class RowsToDescriptors(PixelsToDescriptors):
         return ((rows.to(mean.dtype) - mean) * scale).view(pixels.shape).permute(0, 3, 1, 2)
 
 
-def write_onnx(model: nn.Module, path: Path, height: int, width: int, *, flip: bool, batch: int | None = None) -> None:
+def write_fp32(network: Network, path: Path, batch: int | None = None) -> None:
     """Write the graph of :class:`PixelsToDescriptors` as ONNX.
 
     torch's older exporter is used, since the newer one needs a further package (onnxscript).
 
     Args:
-        model: on the CPU, fp32.
         path: the file.
-        height, width: input size of the model.
-        flip: whether the mirror image counts.
         batch: number of images that the file takes at once; None for any.
+    Raises:
+        EngineError: onnx is not installed, or the network holds a step that ONNX does not have.
     """
-    example = torch.zeros((batch or 2, height, width, 3), dtype=torch.uint8)
+    runtime("onnx")
+    card = network.card
+    example = torch.zeros((batch or 2, *card.size, 3), dtype=torch.uint8)
     free = {} if batch else {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}}
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            # The exporter puts everything into the mode in which it found the outermost module.
-            PixelsToDescriptors(model, flip=flip).eval(),
-            (example,),
-            path,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes=free,
-            opset_version=OPSET,
-            dynamo=False,
-        )
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                # The exporter puts everything into the mode in which it found the outermost module.
+                PixelsToDescriptors(network.model, flip=card.flip).eval(),
+                (example,),
+                path,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes=free,
+                opset_version=OPSET,
+                dynamo=False,
+            )
+    except Exception as error:  # the exporter raises classes of its own
+        raise EngineError(
+            f"The network of recipe {card.recipe.name} cannot be written as ONNX ({type(error).__name__}). "
+            "Take engine 'torch'."
+        ) from error
 
 
 def let_take_none(path: Path, height: int, width: int) -> None:

@@ -28,7 +28,7 @@ from crosscam.inference.engines.base import (
     runtime,
 )
 from crosscam.inference.engines.graph import INPUT
-from crosscam.system.text import is_unicode
+from crosscam.system.text import is_unicode, reason_of
 
 
 class OnnxEngine:
@@ -89,7 +89,7 @@ def opened(path: Path, open_it: Callable[[], Any]) -> Any:
     try:
         return open_it()
     except Exception as error:  # the runtimes raise classes of their own
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)[:200]
         raise EngineError(f"{path} cannot be opened ({reason}). Export it again, or copy the file again.") from error
 
 
@@ -104,11 +104,7 @@ def write_card(path: Path, card: ModelCard) -> None:
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card of an ONNX file.
-
-    Raises:
-        EngineError: the file is damaged, or crosscam did not write it.
-    """
+    """The card of an ONNX file (EngineError: the file is damaged, or crosscam did not write it)."""
     if find_spec("onnxruntime") is None:
         onnx = runtime("onnx")
         model = opened(path, lambda: onnx.load(os.fspath(path)))
@@ -174,7 +170,7 @@ def batches_of(images: Pixels, batch: int | None) -> Iterator[Pixels]:
 
 
 class _quiet:
-    """The quantiser advises on the root logger, which is the application's own."""
+    """The quantizer advises on the root logger, which is the application's own."""
 
     def __enter__(self) -> None:
         self.before = logging.root.level

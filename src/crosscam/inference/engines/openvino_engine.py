@@ -89,11 +89,7 @@ def write_openvino(onnx_file: Path, path: Path, card: ModelCard) -> None:
 
 
 def read_openvino_card(path: Path) -> ModelCard:
-    """The card of an OpenVINO file.
-
-    Raises:
-        EngineError: the file is damaged, or crosscam did not write it.
-    """
+    """The card of an OpenVINO file (EngineError: the file is damaged, or crosscam did not write it)."""
     core = openvino_core()
     model = opened(path, lambda: core.read_model(os.fspath(path)))
     texts = {}

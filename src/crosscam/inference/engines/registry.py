@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from crosscam.errors import ArgumentError, EngineError, StorageError
 from crosscam.inference.engines.base import (
@@ -25,10 +24,9 @@ from crosscam.inference.engines.base import (
     derived_fingerprint,
     is_sealed,
     refuse_changed,
-    runtime,
     seal,
 )
-from crosscam.inference.engines.graph import write_onnx
+from crosscam.inference.engines.graph import Network, write_fp32
 from crosscam.inference.engines.onnx_engine import (
     INT8_COSINE,
     MEASURED_IMAGES,
@@ -42,26 +40,6 @@ from crosscam.inference.engines.torch_engine import TorchEngine
 from crosscam.system.cores import chip_has_bf16
 from crosscam.system.files import copy_bytes, write_atomically
 from crosscam.system.text import did_you_mean
-
-
-@dataclass(frozen=True, eq=False)
-class Network:
-    """What engines are made of.
-
-    Attributes:
-        model: a run folder's network in evaluation mode, on the CPU in fp32.
-        card: its card.
-        device: ``"cpu"``, ``"cuda"``, ...
-        int8_images: (N, H, W, 3) uint8 images that int8 takes its ranges from, at the model's input size; None for
-            none.
-        folder: its run folder, where what is found out about it is kept; None without one.
-    """
-
-    model: nn.Module
-    card: ModelCard
-    device: str = "cpu"
-    int8_images: Pixels | None = None
-    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +68,7 @@ class EngineSpec:
 
     @property
     def is_installed(self) -> bool:
-        """Whether its packages are there: the runtime, and what writes and quantises the graph."""
+        """Whether its packages are there: the runtime, and what writes and quantizes the graph."""
         needed = [self.runtime]
         if self.open_file is not None:
             needed += ["onnx"] + ["onnxruntime"] * (self.precision == "int8")
@@ -138,11 +116,7 @@ _CARDS = {".onnx": read_card, ".xml": read_openvino_card}
 
 
 def check_name(name: str) -> None:
-    """Refuse an engine that does not exist.
-
-    Raises:
-        ValueError: with the nearest name.
-    """
+    """Refuse an engine that does not exist (ValueError: with the nearest name)."""
     if name not in ("auto", *ENGINES):
         raise ArgumentError(f"Unknown engine {name!r}. {did_you_mean(name, ENGINES)}Known: auto, {', '.join(ENGINES)}.")
 
@@ -218,36 +192,15 @@ def _refuse_unlike(engine: Engine, network: Network, images: Pixels) -> None:
         )
 
 
-def write_fp32(network: Network, path: Path, batch: int | None = None) -> None:
-    """Write the graph of a network.
-
-    Raises:
-        EngineError: onnx is not installed, or the network holds a step that ONNX does not have.
-    """
-    runtime("onnx")
-    height, width = network.card.size
-    try:
-        write_onnx(network.model, path, height, width, flip=network.card.flip, batch=batch)
-    except Exception as error:  # the exporter raises classes of its own
-        raise EngineError(
-            f"The network of recipe {network.card.recipe.name} cannot be written as ONNX ({type(error).__name__}). "
-            "Take engine 'torch'."
-        ) from error
-
-
 def write_int8(network: Network, path: Path, batch: int | None = None) -> None:
-    """Write the int8 graph of a network, with ranges from its images.
-
-    Raises:
-        EngineError: see :func:`write_fp32`.
-    """
+    """Write the int8 graph of a network, with ranges from its images (EngineError: see :func:`write_fp32`)."""
     assert network.int8_images is not None
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "fp32.onnx"
         write_fp32(network, plain, batch)
         try:
             quantize(plain, path, network.int8_images, batch)
-        except (AssertionError, ValueError) as error:  # what the quantiser makes of ranges that are not finite
+        except (AssertionError, ValueError) as error:  # what the quantizer makes of ranges that are not finite
             raise EngineError(
                 f"The network of recipe {network.card.recipe.name} cannot be written in int8 ({error}). Look at the "
                 "weights: a training that went astray, or a damaged file, gives such ranges."

@@ -1,13 +1,67 @@
-"""The literature's protocols of domain generalization: train on several datasets, test on one that none of them is."""
+"""Several datasets as one, and the protocols of domain generalization: train on several, test on another."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from crosscam.data.datasets.readers import join
-from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
+from crosscam.data.records import DISTRACTOR_PID, RANKED_BY_TRACKLETS, ReidDataset, Sample
+from crosscam.data.walk import file_key
 from crosscam.errors import ArgumentError, DataError
+
+
+def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
+    """Put datasets side by side for one training.
+
+    Identities and cameras are numbered anew, dataset after dataset, in the order of their old numbers; junk,
+    distractors and unknown cameras (negative ones) keep theirs. A track's name gets the dataset's place in front.
+
+    Args:
+        datasets: two or more.
+        name: of the result.
+    Raises:
+        DataError: fewer than two datasets, an image that is in two of them, or two ranking protocols.
+    """
+    if len(datasets) < 2:
+        raise DataError(f"Joining takes at least two datasets, found {len(datasets)}.")
+    protocols = sorted({d.protocol for d in datasets})
+    if len(protocols) > 1:
+        raise DataError(f"The datasets are ranked by different protocols ({', '.join(protocols)}). Join alike ones.")
+    tracklets = {d.tracklets for d in datasets if d.query or d.gallery} == {True}
+    subsets: dict[str, list[Sample]] = {"train": [], "query": [], "gallery": []}
+    notes: list[str] = []
+    first_pid, first_camid, owners = 1, 1, dict[object, int]()
+    for number, dataset in enumerate(datasets, 1):
+        pids, camids = _numbers(dataset, first_pid, first_camid)
+        for subset, samples in dataset.subsets.items():
+            for s in samples:
+                owner = owners.setdefault(file_key(s.path), number)
+                if owner != number:
+                    raise DataError(f"{s.path} is in datasets {owner} and {number}. Join distinct ones.")
+                track = None if s.track is None else f"{number}.{s.track}"
+                pid, camid = pids.get(s.pid, s.pid), camids.get(s.camid, s.camid)
+                subsets[subset].append(replace(s, pid=pid, camid=camid, track=track))
+        untrue = () if tracklets else RANKED_BY_TRACKLETS
+        notes += [f"{dataset.name}: {note}" for note in dataset.notes if not note.startswith(untrue)]
+        notes.append(
+            f"{dataset.name}: identities {first_pid} to {first_pid + len(pids) - 1}, "
+            f"cameras {first_camid} to {first_camid + len(camids) - 1}."
+        )
+        first_pid, first_camid = first_pid + len(pids), first_camid + len(camids)
+    root = Path(os.path.commonpath([d.root.absolute() for d in datasets]))
+    train, query, gallery = (tuple(subset) for subset in subsets.values())
+    return ReidDataset(name, root, train, query, gallery, protocols[0], tuple(notes), True, tracklets)
+
+
+def _numbers(dataset: ReidDataset, first_pid: int, first_camid: int) -> tuple[dict[int, int], dict[int, int]]:
+    """New numbers of a dataset's identities and cameras, from the given ones on."""
+    samples = [s for subset in dataset.subsets.values() for s in subset]
+    pids = sorted({s.pid for s in samples if s.pid > DISTRACTOR_PID})
+    camids = sorted({s.camid for s in samples if s.camid >= 0})
+    return {p: new for new, p in enumerate(pids, first_pid)}, {c: new for new, c in enumerate(camids, first_camid)}
+
 
 SMALL = ("viper", "prid2011", "grid", "ilids")
 
