@@ -247,7 +247,7 @@ def resize_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, in
     """
     if old == new:
         return positions
-    grid = positions[:, 1:].transpose(1, 2).unflatten(2, old)
+    grid = positions[:, 1:].transpose(1, 2).reshape(1, -1, *old)
     stretched = interpolate(grid, size=new, mode="bicubic", align_corners=False)
     return torch.cat([positions[:, :1], stretched.flatten(2).transpose(1, 2)], dim=1)
 
