@@ -10,7 +10,7 @@ import pytest
 from small_study import BUDGET, RELATION, TINY
 
 from crosscam.data.records import ReidDataset
-from crosscam.errors import CheckpointError
+from crosscam.errors import CheckpointError, RecipeError
 from crosscam.experiments.scoring import TestImages, ranking_labels
 from crosscam.inference.describing import load_model
 from crosscam.metrics.ranking import evaluate_descriptors
@@ -95,7 +95,18 @@ def test_another_budget_and_other_data_are_refused(finished: Study, rendered: Re
         Study(finished.folder, other, BUDGET)
 
 
+def test_settings_that_are_refused_do_not_bind_the_folder(rendered: ReidDataset, tmp_path: Path) -> None:
+    wrong = Study(tmp_path / "study", rendered, Budget("small", 0, TINY))
+    with pytest.raises(RecipeError, match=r"train\.epochs=0"):
+        wrong.fill([ROWS["gmp"]], 1)
+    assert list(tmp_path.iterdir()) == []
+    Study(tmp_path / "study", rendered, BUDGET).fill([], 0)
+    with pytest.raises(CheckpointError, match="epochs=1, now epochs=0"):
+        wrong.fill([], 0)
+
+
 def test_a_damaged_study_file_is_named(empty: Study) -> None:
+    empty.folder.mkdir()
     (empty.folder / "study.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"study\.json cannot be read"):
         Study(empty.folder, empty.dataset, BUDGET)

@@ -79,25 +79,35 @@ class RowResult:
 
 
 class Study:
-    """The folder of a study, made where it is not there; CheckpointError if it is of other data or another budget."""
+    """The folder of a study, made by :meth:`fill`; CheckpointError if it is of other data or another budget."""
 
     def __init__(self, folder: Path, dataset: ReidDataset, budget: Budget) -> None:
         self.folder, self.dataset, self.budget = folder, dataset, budget
         wanted = {"data": dataset.name, "fingerprint": dataset.fingerprint(), **asdict(budget)}
-        text = json.dumps(wanted, indent=2) + "\n"
-        path = folder / STUDY
-        if not path.exists():
-            make_folder(folder)
-            with held(folder / LOCK, wait=True, remove=True):
-                if not path.exists():
-                    write_atomically(path, text)
-        found = read_json(path)
-        for name, value in json.loads(text).items():
+        self._text = json.dumps(wanted, indent=2) + "\n"
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse a folder of another study."""
+        if not (self.folder / STUDY).exists():
+            return
+        found = read_json(self.folder / STUDY)
+        for name, value in json.loads(self._text).items():
             if found.get(name) != value:
                 raise CheckpointError(
-                    f"{folder} holds a study with {name}={found.get(name)}, now {name}={value}. "
+                    f"{self.folder} holds a study with {name}={found.get(name)}, now {name}={value}. "
                     "Go on with the same settings, or choose another folder with --out."
                 )
+
+    def _begin(self) -> None:
+        """Write down what the folder is for; another process may have done so meanwhile."""
+        path = self.folder / STUDY
+        if not path.exists():
+            make_folder(self.folder)
+            with held(self.folder / LOCK, wait=True, remove=True):
+                if not path.exists():
+                    write_atomically(path, self._text)
+        self._check()
 
     def run_folder(self, row: str, seed: int) -> Path:
         """The run folder of a row and seed."""
@@ -109,6 +119,8 @@ class Study:
         What another process is making is left to it, and waited for at the end.
         """
         check_overrides(rows, self.budget)
+        # Not before: settings that are refused must not bind the folder.
+        self._begin()
         wanted = [(row, seed) for seed in range(seeds) for row in rows]
         busy = [(row, seed) for row, seed in wanted if not self._make(row, seed, listen, wait=False)]
         for row, seed in busy:
