@@ -13,8 +13,8 @@ from crosscam.cli.options import Unset, best_device
 from crosscam.errors import GalleryError
 from crosscam.gallery.camera_names import camid_of
 from crosscam.gallery.entries import Where
-from crosscam.gallery.filling import matching_extractor, recorded_extractor
 from crosscam.gallery.interface import Gallery
+from crosscam.gallery.source_network import matching_extractor, recorded_extractor
 from crosscam.inference.extractor import Extractor
 from crosscam.system.text import read_time
 
