@@ -14,7 +14,7 @@ from answers import one_line
 from starlette.testclient import TestClient
 
 from crosscam.gallery import open_gallery, store
-from crosscam.web.guard import COOKIE
+from crosscam.web.clients import COOKIE
 from crosscam.web.service import Service
 
 API = "/api/v1"

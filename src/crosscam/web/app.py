@@ -16,7 +16,8 @@ import crosscam
 from crosscam.errors import CrosscamError, GalleryBusyError, GalleryError, ImageError, ModelMismatchError, WebError
 from crosscam.web import api, content, journey_api, journey_pages, pages
 from crosscam.web.audit import AuditError
-from crosscam.web.guard import Guard, RefusedError, Sessions, error_body, is_api
+from crosscam.web.clients import Sessions
+from crosscam.web.guard import Guard, RefusedError, error_body, is_api
 from crosscam.web.server_settings import Settings
 from crosscam.web.service import MissingError, Service
 

@@ -28,8 +28,9 @@ from crosscam.system.text import counted
 from crosscam.web import views
 from crosscam.web.api import EntryId, picture_response, service_of, who_of
 from crosscam.web.asking import has_several_cameras
+from crosscam.web.clients import COOKIE, SESSION_SECONDS, session_of
 from crosscam.web.forms import BOXES, LARGEST_WEIGHT, TIME_STEPS, SearchForm, number, read_form
-from crosscam.web.guard import COOKIE, HEADERS, SESSION_SECONDS, session_of
+from crosscam.web.guard import HEADERS
 from crosscam.web.schemas import Camera, Pid, QueryKey, Seconds, Text
 from crosscam.web.search import PAGE_SIZE, Found, name_of
 from crosscam.web.service import MissingError
