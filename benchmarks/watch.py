@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from crosscam.data.images import decode_image
 from crosscam.errors import EngineError
-from crosscam.gallery.filling import identify_model
 from crosscam.gallery.local import create_gallery
+from crosscam.gallery.source_network import identify_model
 from crosscam.inference.extractor import Extractor
 from crosscam.video.detections import Detections, as_detections, overlaps
 from crosscam.video.graphs import GraphDetector

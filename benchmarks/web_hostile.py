@@ -41,7 +41,7 @@ from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.images import decode_image
 from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.gallery import NewEntry, create_gallery
-from crosscam.gallery.filling import identify_model
+from crosscam.gallery.source_network import identify_model
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.checkpoint import save_recipe, save_weights

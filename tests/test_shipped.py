@@ -8,7 +8,7 @@ import pytest
 
 from crosscam.errors import ModelMismatchError
 from crosscam.gallery import ModelIdentity, create_gallery
-from crosscam.gallery.filling import matching_extractor
+from crosscam.gallery.source_network import matching_extractor
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes.checkpoint import PROVENANCE, WEIGHTS, load_weights
 from crosscam.shipped import SHIPPED, run_folder

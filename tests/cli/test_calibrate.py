@@ -15,7 +15,7 @@ from crosscam.data.datasets.readers import read_dataset
 from crosscam.errors import DataError
 from crosscam.gallery import create_gallery, open_gallery
 from crosscam.gallery.entries import ModelIdentity
-from crosscam.gallery.filling import identify_model
+from crosscam.gallery.source_network import identify_model
 from crosscam.inference.extractor import Extractor
 
 Run = Callable[[str], tuple[int, str, str]]

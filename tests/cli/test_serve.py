@@ -17,7 +17,7 @@ import pytest
 
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.gallery import ModelIdentity, NewEntry, create_gallery, open_gallery
-from crosscam.gallery.filling import SOURCE, identify_model
+from crosscam.gallery.source_network import SOURCE, identify_model
 from crosscam.inference.extractor import Extractor
 from crosscam.web import server
 from crosscam.web.service import Service

@@ -14,7 +14,7 @@ from crosscam.cli.show import pasteable
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.gallery import SearchOptions, open_gallery
 from crosscam.gallery.calibrated import calibration_of, verdicts_of
-from crosscam.gallery.filling import SOURCE
+from crosscam.gallery.source_network import SOURCE
 
 Run = Callable[[str], tuple[int, str, str]]
 

@@ -13,8 +13,8 @@ from crosscam.calibration.calibration import Calibration, CameraThresholds, Thre
 from crosscam.data.records import Sample
 from crosscam.gallery import NewEntry, Where, open_gallery
 from crosscam.gallery.calibrated import of_gallery
-from crosscam.gallery.filling import keep_cameras_apart, kept_name, number_cameras
 from crosscam.gallery.local import LocalGallery
+from crosscam.gallery.numbering import keep_cameras_apart, kept_name, number_cameras
 from crosscam.gallery.store import Store
 from crosscam.shipped import run_folder
 

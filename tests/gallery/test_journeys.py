@@ -390,6 +390,8 @@ def test_transits_are_learned_and_read(tmp_path: Path) -> None:
         ("from,to,seconds\n1,2,soon\n", "line 2"),
         ("from,to,seconds,spread\n1,2,3,0\n", "spread above 0"),
         ("from,to,seconds\n", "no rows"),
+        ("from,to,seconds\n1,2,10,5\n", "line 2: another number of cells than in the first line"),
+        ("from,to,seconds\n1,2\n", "line 2: another number of cells than in the first line"),
         ("from,to,seconds\n1,22,3\n", "line 2: no entry of the gallery is of camera 22"),
     ):
         file.write_text(text, encoding="utf-8")

@@ -13,8 +13,8 @@ import pytest
 from answers import one_line
 from starlette.testclient import TestClient
 
-from crosscam.gallery import open_gallery
-from crosscam.web.guard import COOKIE
+from crosscam.gallery import open_gallery, store
+from crosscam.web.clients import COOKIE
 from crosscam.web.service import Service
 
 API = "/api/v1"
@@ -159,7 +159,8 @@ def test_search_reads_what_another_program_added(client: TestClient, place: Path
     assert "without a small picture" in one_line(client.get(f"{API}/entries/{number}/thumbnail"), 404)
 
 
-def test_a_gallery_that_somebody_else_writes(client: TestClient, place: Path) -> None:
+def test_a_gallery_that_somebody_else_writes(client: TestClient, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PATIENCE", 0.0)
     with open_gallery(place, write=True):
         message = one_line(client.delete(f"{API}/entries/1"), 409)
     assert str(place.parent) not in message
@@ -257,6 +258,25 @@ def test_what_a_call_does_not_know_is_refused(
 ) -> None:
     answer = client.get(f"{API}{path}") if data is None else client.post(f"{API}{path}", data=data)
     assert words in one_line(answer, 422)
+
+
+def test_values_of_another_type_are_refused(client: TestClient) -> None:
+    """``true`` is no entry 1, and 0 is no answer."""
+    for call, body in (
+        ("forget", {"ids": [True]}),
+        ("forget", {"cameras": [True]}),
+        ("forget", {"ids": ["1"]}),
+        ("explain", {"query": "e1", "entry": True}),
+        ("explain", {"query": "e1", "entry": 2, "parts": {"torso": True}}),
+        ("feedback", {"query": "e1", "entry": 2, "same": 0}),
+        ("feedback", {"query": "e1", "entry": 2, "same": "off"}),
+        ("journeys/decide", {"kind": "merge", "person": True, "other": 2}),
+    ):
+        assert client.post(f"{API}/{call}", json=body).status_code == 422, body
+    for field in ("pid", "camid", "time", "track"):
+        assert client.patch(f"{API}/entries/2", json={field: True}).status_code == 422, field
+    assert client.patch(f"{API}/entries/2", json={"time": 5, "pid": 3}).json()["time"] == 5
+    assert client.get(f"{API}/info").json()["entries"] == 60
 
 
 def test_bodies_that_cannot_be_read(client: TestClient) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crosscam.errors import WebError
-from crosscam.web.guard import CLIENTS, Rate
+from crosscam.web.clients import CLIENTS, Rate
 from crosscam.web.server_settings import Settings, digest, read_tokens
 
 TOKEN = "0123456789abcdef0123"

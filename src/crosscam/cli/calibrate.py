@@ -20,7 +20,7 @@ from crosscam.data.text_files import read_text
 from crosscam.errors import CrosscamError, DataError
 from crosscam.gallery import open_gallery
 from crosscam.gallery.calibrated import CALIBRATION, of_gallery
-from crosscam.gallery.filling import matching_extractor
+from crosscam.gallery.source_network import matching_extractor
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes.checkpoint import PROVENANCE
 from crosscam.shipped import run_folder

@@ -19,9 +19,10 @@ from crosscam.errors import CrosscamError
 from crosscam.gallery.camera_names import camid_of, check_name
 from crosscam.gallery.conditions import refuse_unknown, without_time
 from crosscam.gallery.entries import KEEP
-from crosscam.gallery.filling import fill, keep_cameras_apart, keep_people_apart
+from crosscam.gallery.filling import fill
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import open_gallery
+from crosscam.gallery.numbering import keep_cameras_apart, keep_people_apart
 from crosscam.system.text import counted, read_time
 
 

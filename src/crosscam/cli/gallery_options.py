@@ -13,9 +13,9 @@ from crosscam.cli.options import Unset
 from crosscam.errors import GalleryError
 from crosscam.gallery.camera_names import camid_of
 from crosscam.gallery.entries import ModelIdentity, Where
-from crosscam.gallery.filling import identify_model, matching_extractor, recorded_extractor, remember_source
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import create_gallery
+from crosscam.gallery.source_network import identify_model, matching_extractor, recorded_extractor, remember_source
 from crosscam.inference.extractor import Extractor
 from crosscam.system.cores import best_device
 from crosscam.system.text import read_time

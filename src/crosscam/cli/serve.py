@@ -11,8 +11,8 @@ from tyro.conf import Positional, arg
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import say
 from crosscam.errors import WebError
-from crosscam.gallery.filling import matching_extractor, recorded_extractor
 from crosscam.gallery.local import is_address, open_gallery
+from crosscam.gallery.source_network import matching_extractor, recorded_extractor
 from crosscam.inference.extractor import Extractor
 from crosscam.system.cores import best_device
 

@@ -102,9 +102,7 @@ _BY_SUFFIX = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in su
 _BRANDS = {b"heic": HEIC, b"heix": HEIC, b"heim": HEIC, b"heis": HEIC, b"mif1": HEIC, b"msf1": HEIC, b"hevc": HEIC}
 _BRANDS |= {b"avif": "AVIF photograph", b"avis": "AVIF photograph"}
 HEAD = 16
-_NEXT_STEP = {
-    VIDEO: "detect the people in its frames and cut them out first; see Extractor.video in docs/extraction.md"
-}
+_NEXT_STEP = {VIDEO: "'crosscam watch' finds the people in its frames and cuts them out; see docs/video.md"}
 _CONVERT = "convert it to JPEG first, for example with ImageMagick: magick mogrify -format jpg FILE"
 
 

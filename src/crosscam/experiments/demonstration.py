@@ -12,9 +12,10 @@ from crosscam.data.synthetic.videos import render_videos
 from crosscam.experiments.photographs import gallery_of
 from crosscam.explain.pair import explain_pair
 from crosscam.gallery.entries import Hit, Where
-from crosscam.gallery.filling import fill, kept_name, make_thumbnail
+from crosscam.gallery.filling import fill, make_thumbnail
 from crosscam.gallery.journeys import read_journeys
 from crosscam.gallery.link_runs import link_gallery
+from crosscam.gallery.numbering import kept_name
 from crosscam.gallery.questions import typical_pairs
 from crosscam.inference.extractor import Extractor
 from crosscam.metrics.identity import IdentityScores

@@ -17,10 +17,11 @@ from crosscam.data.records import Sample
 from crosscam.errors import DataError, ImageError
 from crosscam.gallery.calibrated import keep_from_elsewhere
 from crosscam.gallery.entries import Entry, Hit
-from crosscam.gallery.filling import fill, identify_model, remember_source, small_jpeg
+from crosscam.gallery.filling import fill, small_jpeg
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import create_gallery, open_gallery
 from crosscam.gallery.questions import SAME_IMAGE, nearest_images
+from crosscam.gallery.source_network import identify_model, remember_source
 from crosscam.inference.extractor import Extractor
 from crosscam.report.pairs import SimilarPair, write_pairs
 from crosscam.system.progress import Progress

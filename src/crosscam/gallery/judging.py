@@ -224,6 +224,9 @@ def read_transits(file: Path, names: Mapping[int, str], cameras: Container[int])
     found: dict[tuple[int, int], Transit] = {}
     for number, row in enumerate(rows, 2):
         try:
+            if None in row or None in row.values():
+                # "10,5" with a comma for the decimal point would count as ten seconds.
+                raise ArgumentError("another number of cells than in the first line")
             way = camid_of(names, (row["from"] or "").strip()), camid_of(names, (row["to"] or "").strip())
             strange = next((camid for camid in way if camid not in cameras), None)
             if strange is not None:

@@ -17,10 +17,11 @@ from crosscam.data.records import JUNK_PID, Sample
 from crosscam.errors import GalleryBusyError
 from crosscam.gallery.camera_names import check_name
 from crosscam.gallery.entries import NewEntry, Where
-from crosscam.gallery.filling import make_thumbnail, number_cameras
+from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import opened_for_writing
+from crosscam.gallery.numbering import number_cameras
 from crosscam.inference.extractor import Extractor
 from crosscam.video.choosing import Crop
 from crosscam.video.decoding import Source

@@ -116,14 +116,16 @@ def read_table(file: Path) -> tuple[dict[tuple[str, str], str], dict[tuple[str, 
     boxes: dict[tuple[str, str], int] = {}
     for number, row in enumerate(rows, 2):
         try:
+            if None in row or None in row.values():
+                raise ArgumentError("another number of cells than in the first line")
             key = row["camera"].strip(), row["track"].strip()
             if key in who:
                 raise ArgumentError("a track that another line has")
             who[key], boxes[key] = row["person"].strip(), int(row.get("boxes") or 1)
             if boxes[key] < 0:
                 raise ArgumentError("a negative number of boxes")
-        except (KeyError, AttributeError, ValueError) as error:
-            raise DataError(f"{file}, line {number}: {TABLE}; found {str(error) or 'too few cells'}.") from error
+        except (KeyError, ValueError) as error:
+            raise DataError(f"{file}, line {number}: {TABLE}; found {error}.") from error
     return who, boxes
 
 

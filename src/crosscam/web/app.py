@@ -14,9 +14,11 @@ from starlette.types import ASGIApp
 
 import crosscam
 from crosscam.errors import CrosscamError, GalleryBusyError, GalleryError, ImageError, ModelMismatchError, WebError
-from crosscam.web import api, content, journey_api, journey_pages, pages
+from crosscam.web import api, content, journey_api, journey_pages, login_pages, pages
 from crosscam.web.audit import AuditError
-from crosscam.web.guard import Guard, RefusedError, Sessions, error_body, is_api
+from crosscam.web.clients import Sessions
+from crosscam.web.guard import Guard, RefusedError, error_body, is_api
+from crosscam.web.page_shell import error_page
 from crosscam.web.server_settings import Settings
 from crosscam.web.service import MissingError, Service
 
@@ -59,6 +61,7 @@ def create_app(service: Service, settings: Settings, name: str) -> ASGIApp:
     app.include_router(api.router)
     app.include_router(journey_api.router)
     app.include_router(pages.router, include_in_schema=False)
+    app.include_router(login_pages.router, include_in_schema=False)
     app.include_router(journey_pages.router, include_in_schema=False)
     app.add_api_route("/static/{file}", static_file, include_in_schema=False)
     for kind, _ in STATUS:
@@ -90,7 +93,7 @@ def answer(request: Request, status: int, message: str) -> Response:
     """An error: a JSON line for programs, a page for browsers."""
     line = " ".join(message.split())
     if not is_api(request.scope) and "text/html" in request.headers.get("accept", ""):
-        return pages.error_page(request, status, line)
+        return error_page(request, status, line)
     kind, body = error_body(request.scope, status, line)
     return Response(body, status, media_type=kind)
 

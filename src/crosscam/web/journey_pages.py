@@ -15,7 +15,7 @@ from crosscam.video.footage import length_of
 from crosscam.web.api import service_of, who_of
 from crosscam.web.journey_api import journey_table
 from crosscam.web.journey_book import in_words
-from crosscam.web.pages import page, see
+from crosscam.web.page_shell import page, see
 from crosscam.web.service import MissingError
 
 PEOPLE_ON_A_PAGE = 20

@@ -2,91 +2,32 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import replace
-from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.datastructures import QueryParams
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import Response
 
 from crosscam.errors import WebError
-from crosscam.explain.typical import block_words
 from crosscam.gallery import Entry, SearchOptions, Where
-from crosscam.gallery.answers import ENOUGH
 from crosscam.gallery.calibrated import is_from_elsewhere, verdicts_of
 from crosscam.gallery.conditions import without_time
-from crosscam.report.hits import chance
-from crosscam.report.shell import templates
 from crosscam.retrieval.contributions import body_profile
-from crosscam.system.text import counted
 from crosscam.web import views
 from crosscam.web.api import EntryId, picture_response, service_of, who_of
 from crosscam.web.asking import has_several_cameras
-from crosscam.web.forms import BOXES, LARGEST_WEIGHT, TIME_STEPS, SearchForm, number, read_form
-from crosscam.web.guard import COOKIE, HEADERS, SESSION_SECONDS, session_of
+from crosscam.web.forms import SearchForm, number, read_form
+from crosscam.web.page_shell import page, see, sure
 from crosscam.web.schemas import Camera, Pid, QueryKey, Seconds, Text
-from crosscam.web.search import PAGE_SIZE, Found, name_of
+from crosscam.web.search import PAGE_SIZE, Found
 from crosscam.web.service import MissingError
 from crosscam.web.views import pair_maps
 
 RECENT = 11
 
 router = APIRouter()
-
-_templates = Environment(
-    loader=PackageLoader("crosscam.web"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_templates.globals.update(
-    # Macros of the reports: what stands on a page and in a report is written once.
-    shared=templates().get_template("macros.html").module,
-    journeys=templates().get_template("journeys.html").module,
-    views=views,
-    chance=chance,
-    name_of=name_of,
-    counted=counted,
-    block_words=block_words,
-    ENOUGH=ENOUGH,
-    BOXES=BOXES,
-    TIME_STEPS=TIME_STEPS,
-    LARGEST_WEIGHT=LARGEST_WEIGHT,
-)
-
-
-def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
-    """A page of a template, with what all pages show."""
-    state = request.app.state
-    common = {
-        "gallery": state.name,
-        "limits": state.settings.limits,
-        "who": getattr(request.state, "who", "nobody"),
-        "with_token": bool(state.settings.tokens),
-        "path": request.url.path,
-    }
-    return HTMLResponse(_templates.get_template(template).render(**common, **values), status)
-
-
-def error_page(request: Request, status: int, message: str) -> HTMLResponse:
-    """What went wrong, and the way back."""
-    return page(request, "error.html", status, message=message, code=status)
-
-
-def sure(sure: Annotated[Literal["yes"], Form()]) -> None:
-    """A box that must be ticked before anything is forgotten."""
-
-
-def see(path: str) -> RedirectResponse:
-    """Go on with another page."""
-    return RedirectResponse(path, 303)
 
 
 @router.get("/")
@@ -347,53 +288,3 @@ def export_html(request: Request) -> Response:
 
 def _file(text: str, kind: str, name: str) -> Response:
     return Response(text, media_type=kind, headers={"content-disposition": f'attachment; filename="{name}"'})
-
-
-@router.get("/login")
-def login(next: Annotated[str, Query(max_length=8000)] = "/") -> Response:
-    """Ask for the token."""
-    return _login_form(next)
-
-
-def _login_form(next: str, *, wrong: bool = False, status: int = 200) -> HTMLResponse:
-    """The form, with its style inside: without a token nothing else can be fetched."""
-    style = resources.files("crosscam.web").joinpath("static", "login.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    text = _templates.get_template("login.html").render(next=next, wrong=wrong, style=Markup(style))
-    policy = HEADERS["content-security-policy"].replace("style-src 'self'", f"style-src 'sha256-{digest}'")
-    return HTMLResponse(text, status, headers={"content-security-policy": policy})
-
-
-@router.post("/login")
-def log_in(
-    request: Request, token: Annotated[str, Form(max_length=1000)], next: Annotated[str, Form(max_length=8000)] = "/"
-) -> Response:
-    """Take the token, and remember the browser."""
-    state = request.app.state
-    address = request.client.host if request.client else "unknown"
-    who = state.settings.holder_of(token.strip())
-    if who is None:
-        status = 429 if state.failures.take(address) else 401
-        return _login_form(next, wrong=True, status=status)
-    local = next.startswith("/") and not next.startswith(("//", "/\\")) and next.isprintable()
-    response = see(next if local else "/")
-    response.set_cookie(
-        COOKIE,
-        state.sessions.begin(who),
-        max_age=SESSION_SECONDS,
-        httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
-    )
-    return response
-
-
-@router.post("/logout")
-def log_out(request: Request) -> Response:
-    """Forget the browser."""
-    session = session_of(request.headers)
-    if session:
-        request.app.state.sessions.end(session)
-    response = see("/login")
-    response.delete_cookie(COOKIE)
-    return response

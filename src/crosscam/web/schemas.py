@@ -22,9 +22,9 @@ Cameras = Annotated[list[Camera], Field(min_length=1, max_length=1000)]
 
 
 class Strict(BaseModel):
-    """A request in which nothing unknown stands."""
+    """A request in which nothing unknown stands, and nothing of another type: ``true`` is no entry 1."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Out(BaseModel):
