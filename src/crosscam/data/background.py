@@ -71,13 +71,10 @@ def change_backgrounds(images: Tensor, others: Tensor) -> Tensor:
     images, others = images.float(), others.float()
     mask, hidden = person_mask(images), person_mask(others)
     seen = 1 - hidden
-    total, weight = (_over_rows(x.sum(3, keepdim=True)) for x in (others * seen, seen))
+    columns = (x.sum(3, keepdim=True) for x in (others * seen, seen))
+    total, weight = (avg_pool2d(x, (FILL_ROWS, 1), 1, (FILL_ROWS // 2, 0)) for x in columns)
     background = hidden * (total / (weight + 1e-3)) + seen * others
     return mask * images + (1 - mask) * background
-
-
-def _over_rows(columns: Tensor) -> Tensor:
-    return avg_pool2d(columns, (FILL_ROWS, 1), 1, (FILL_ROWS // 2, 0))
 
 
 def _frequencies(color: Tensor, weight: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -147,7 +147,7 @@ class ImageFiles(Dataset[Tensor]):
             DataError: an image that cannot be read.
         """
         batches = [b.tolist() for b in order]
-        for batch in DataLoader(_Answers(self), batch_sampler=batches, num_workers=WORKERS, collate_fn=_as_it_is):
+        for batch in DataLoader(_Answers(self), sampler=batches, batch_size=None, num_workers=WORKERS):
             if isinstance(batch, str):
                 raise DataError(f"An image cannot be read. {batch} {DOCTOR_HINT}")
             yield batch
@@ -160,15 +160,11 @@ class _Answers(Dataset["Tensor | str"]):
     def __init__(self, files: ImageFiles) -> None:
         self.files = files
 
-    def __getitems__(self, indices: list[int]) -> Tensor | str:
+    def __getitem__(self, indices: list[int]) -> Tensor | str:
         try:
             return self.files.read(indices)
         except ImageError as error:
             return str(error)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 class ImagesInMemory:

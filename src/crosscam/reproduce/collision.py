@@ -148,7 +148,10 @@ def collision_tables(studies: dict[float, list[Study]], plan: Collision) -> list
         "collision",
         "Shared garments: single features",
         ("feature", *(f"collide {dial}" for dial in dials)),
-        tuple((name, *(_value(v) for v in values)) for name, values in lines.items()),
+        tuple(
+            (name, *(f"{percent(v.value)} [{percent(v.low)}, {percent(v.high)}]" for v in values))
+            for name, values in lines.items()
+        ),
         tuple({"feature": name, **_record(dials, values)} for name, values in lines.items()),
         notes,
     )
@@ -188,10 +191,6 @@ def collision_charts(studies: dict[float, list[Study]]) -> Markup:
         ]
         charts.append(line_chart(series, title=title, x_label="people who share a garment, %", y_label="mAP, %"))
     return fragment("report.html", "charts", charts=charts)
-
-
-def _value(v: Interval) -> str:
-    return f"{percent(v.value)} [{percent(v.low)}, {percent(v.high)}]"
 
 
 def _record(dials: Sequence[str], values: Sequence[Interval]) -> dict[str, Value]:
