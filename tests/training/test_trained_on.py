@@ -73,6 +73,19 @@ def test_images_without_labels_count_too(tmp_path: Path) -> None:
     assert overlap(load_trained_on(tmp_path), test).pids == (5,)
 
 
+def test_people_of_the_training_before_count_once(tmp_path: Path) -> None:
+    files = people(tmp_path / "a", {f"{n}.jpg": b"image %d" % n for n in range(5)})
+    (tmp_path / "first").mkdir()
+    first = ReidDataset("a", tmp_path, tuple(Sample(files[f"{n}.jpg"], 1 + n // 2, 0) for n in range(4)))
+    save_trained_on(tmp_path / "first", first)
+    # Person 7 is person 1 of the first training; person 8 is new.
+    second = ReidDataset("b", tmp_path, (Sample(files["0.jpg"], 7, 0), Sample(files["4.jpg"], 8, 0)))
+    (tmp_path / "second").mkdir()
+    save_trained_on(tmp_path / "second", second, source=tmp_path / "first")
+    value = json.loads((tmp_path / "second" / TRAINED_ON).read_text())
+    assert (value["people"], value["images"]) == (3, 5)
+
+
 def test_a_run_without_a_record_is_not_known(rendered: ReidDataset, tmp_path: Path) -> None:
     found = overlap(load_trained_on(tmp_path), rendered)
     assert not found.known

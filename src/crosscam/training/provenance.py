@@ -228,14 +228,17 @@ def save_trained_on(
         return
     if digests is None:
         digests = readable_digests([*(s.path for s in dataset.train), *further])
-    people, images = len({s.pid for s in dataset.train if s.pid > DISTRACTOR_PID}), len(digests)
+    people, images = {s.pid for s in dataset.train if s.pid > DISTRACTOR_PID}, len(digests)
+    before = 0
     if source is not None and known is not None:
+        # Whoever has an image in the other training is counted there.
+        people -= _people(dataset.train, np.isin(digests[: len(dataset.train)], known))
+        before = parse_json(read_text(run_folder(source) / TRAINED_ON)).get("people", 0)
         digests = np.union1d(digests, known)
-        people += parse_json(read_text(run_folder(source) / TRAINED_ON)).get("people", 0)
         images = len(digests)
     rows = np.unique(digests).astype(">u8").view(np.uint8).reshape(-1, 8)
     value = {
-        "people": people,
+        "people": before + len(people),
         "images": images,
         "digest": f"first {DIGEST_BYTES} bytes of the SHA-256 of each image file, sorted, in base64",
         "digests": base64.b64encode(rows[:, -DIGEST_BYTES:].tobytes()).decode("ascii"),

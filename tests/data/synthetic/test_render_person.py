@@ -23,7 +23,7 @@ from crosscam.data.synthetic.image import Track, draw_track
 from crosscam.data.synthetic.person import draw_person
 from crosscam.data.synthetic.scene import OCCLUDERS, draw_occluder
 
-VIEW = View(centre=32.0, ground=120.0, size=108.0, pitch=0.2, light=0.5)
+VIEW = View(center=32.0, ground=120.0, size=108.0, pitch=0.2, light=0.5)
 SMOOTH = np.ones((128, 64, 1), dtype=np.float32)
 SIDES = [k * math.pi / 4 for k in range(8)]
 PERSON = Identity(
@@ -116,7 +116,7 @@ def test_walking_moves_the_legs() -> None:
 
 
 def test_a_crop_far_off_is_empty_and_no_error() -> None:
-    assert seen(PERSON, view=replace(VIEW, centre=400.0))[:, :, 3].max() == 0.0
+    assert seen(PERSON, view=replace(VIEW, center=400.0))[:, :, 3].max() == 0.0
 
 
 def test_the_images_of_a_track_do_not_depend_on_each_other() -> None:
