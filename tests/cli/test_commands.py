@@ -173,7 +173,7 @@ def test_extract_one_picture(crosscam: Run, place: Path) -> None:
 def test_extract_tells_of_files_that_are_no_pictures(crosscam: Run, place: Path) -> None:
     status, _, err = crosscam("extract run people out.npz")
     assert status == 0
-    assert "note: 1 files are not pictures by their names and were left out. First: people/identities.json." in err
+    assert "note: Left out: 1 file without a picture's name; first: people/identities.json." in err
 
 
 def test_extract_refuses_a_name_that_is_no_npz_before_it_works(crosscam: Run) -> None:

@@ -37,7 +37,7 @@ def sprites(person: int) -> tuple[tuple[NDArray[np.float32], NDArray[np.float32]
     """Four steps of a walking person: (128, 64, 3) color times coverage, and (128, 64, 1) coverage."""
     who = draw_stranger(random.Random(f"walker/{person}"))
     creases = crease_table(0)[:128, :64]
-    view = View(centre=32, ground=122, size=112, pitch=0.1, light=0.3)
+    view = View(center=32, ground=122, size=112, pitch=0.1, light=0.3)
     poses = [Pose(math.pi / 2, phase * math.pi / 2, 0.4, 0.3, 0.4, 0.05, 0) for phase in range(4)]
     return tuple(draw_person(who, pose, view, creases) for pose in poses)
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from crosscam.system.text import counted
+
 MAX_SIDE = 16_384
 MAX_ASPECT = 100
 MAX_SCANS = 64
@@ -145,10 +147,10 @@ def tell_left_out(others: Sequence[Path], pictures: int) -> list[str]:
         several = "videos" if kind == VIDEO else kind.replace("photograph", "photographs")
         what = f"1 {kind} was" if few else f"{len(files):,} {several} were"
         told.append(
-            f"warning: {what} left out, beside {pictures:,} pictures; first: {files[0]}. To use "
+            f"warning: {what} left out, beside {counted(pictures, 'picture')}; first: {files[0]}. To use "
             f"{'it' if few else 'them'}: {_NEXT_STEP.get(kind, _CONVERT)}."
         )
     rest = by_kind.get(None, [])
     if rest:
-        told.append(f"{len(rest):,} files are not pictures by their names and were left out. First: {rest[0]}.")
+        told.append(f"Left out: {counted(len(rest), 'file')} without a picture's name; first: {rest[0]}.")
     return told

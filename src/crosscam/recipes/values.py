@@ -37,7 +37,6 @@ _MOST = {
     "data.height": 4096,
     "data.width": 4096,
     "data.small": 4096,
-    "data.augment.shift_pixels": 4096,
     "distill.unlabeled_images": 65_536,
     "data.batch_ids": 65_536,
     "data.batch_images": 65_536,

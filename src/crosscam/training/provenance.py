@@ -229,17 +229,18 @@ def save_trained_on(
     if digests is None:
         digests = readable_digests([*(s.path for s in dataset.train), *further])
     people, images = {s.pid for s in dataset.train if s.pid > DISTRACTOR_PID}, len(digests)
-    before = 0
+    before: dict[str, int] = {}
     if source is not None and known is not None:
-        # Whoever has an image in the other training is counted there.
-        people -= _people(dataset.train, np.isin(digests[: len(dataset.train)], known))
-        before = parse_json(read_text(run_folder(source) / TRAINED_ON)).get("people", 0)
+        # Images that the other training had, and people with one of them, are counted there.
+        old = np.isin(digests, known)
+        people -= _people(dataset.train, old[: len(dataset.train)])
+        images -= int(old.sum())
+        before = parse_json(read_text(run_folder(source) / TRAINED_ON))
         digests = np.union1d(digests, known)
-        images = len(digests)
     rows = np.unique(digests).astype(">u8").view(np.uint8).reshape(-1, 8)
     value = {
-        "people": before + len(people),
-        "images": images,
+        "people": before.get("people", 0) + len(people),
+        "images": before.get("images", 0) + images,
         "digest": f"first {DIGEST_BYTES} bytes of the SHA-256 of each image file, sorted, in base64",
         "digests": base64.b64encode(rows[:, -DIGEST_BYTES:].tobytes()).decode("ascii"),
     }

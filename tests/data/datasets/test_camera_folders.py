@@ -139,12 +139,12 @@ def test_videos_and_foreign_photographs_are_named_for_what_they_are(tmp_path: Pa
     pictures, told = find_pictures(tmp_path)
     assert len(pictures) == 1
     heic, video, rest = sorted(told, key=lambda t: ("HEIC" not in t, "video" not in t))
-    assert heic.startswith("warning: 30 HEIC photographs (iPhone) were left out, beside 1 pictures; first: ")
+    assert heic.startswith("warning: 30 HEIC photographs (iPhone) were left out, beside 1 picture; first: ")
     assert "convert" in heic.lower()
     assert video.startswith("warning: 1 video was left out")
-    assert "docs/extraction.md" in video
-    assert rest.startswith("1 files are not pictures by their names")
-    with pytest.raises(DataError, match=r"hall\.mp4 is a video, which this command does not read: detect the people"):
+    assert "docs/video.md" in video
+    assert rest.startswith("Left out: 1 file without a picture's name; first: ")
+    with pytest.raises(DataError, match=r"hall\.mp4 is a video, which this command does not read: 'crosscam watch' finds"):
         find_pictures(tmp_path / "hall.mp4")
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(DataError, match=r"No pictures in .* 30 HEIC photographs"):
