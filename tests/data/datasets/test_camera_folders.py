@@ -144,7 +144,9 @@ def test_videos_and_foreign_photographs_are_named_for_what_they_are(tmp_path: Pa
     assert video.startswith("warning: 1 video was left out")
     assert "docs/video.md" in video
     assert rest.startswith("Left out: 1 file without a picture's name; first: ")
-    with pytest.raises(DataError, match=r"hall\.mp4 is a video, which this command does not read: 'crosscam watch' finds"):
+    with pytest.raises(
+        DataError, match=r"hall\.mp4 is a video, which this command does not read: 'crosscam watch' finds"
+    ):
         find_pictures(tmp_path / "hall.mp4")
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(DataError, match=r"No pictures in .* 30 HEIC photographs"):
