@@ -10,8 +10,8 @@ import torch
 
 from crosscam.errors import RecipeError
 from crosscam.recipes.catalogue import RECIPES, build_model, find_recipe
+from crosscam.recipes.ranges import flatten
 from crosscam.recipes.settings import recipe_to_json, with_settings
-from crosscam.recipes.values import flatten
 
 LENGTHS = {
     "rrid-f": 3840,

@@ -11,9 +11,9 @@ from crosscam.cli.options import General, Unset
 from crosscam.cli.show import as_duration, say, show_json, show_text, table
 from crosscam.errors import RecipeError
 from crosscam.recipes.catalogue import RECIPES, find_recipe
+from crosscam.recipes.ranges import flatten
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json
-from crosscam.recipes.values import flatten
 
 
 @dataclass(frozen=True, kw_only=True)

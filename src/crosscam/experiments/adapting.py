@@ -28,9 +28,9 @@ from crosscam.inference.engines.registry import is_exported
 from crosscam.inference.imported import declaration_of
 from crosscam.recipes import checkpoint
 from crosscam.recipes.choices import AdamW, Adapt, Cosine
+from crosscam.recipes.ranges import flatten
 from crosscam.recipes.recipe import Distill, Recipe, Train, stages_of
 from crosscam.recipes.settings import with_settings
-from crosscam.recipes.values import flatten
 from crosscam.system.files import check_folder
 from crosscam.system.text import parse_json
 from crosscam.training.callbacks import Listeners, read_history, training_reported

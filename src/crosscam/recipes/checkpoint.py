@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from crosscam.data.text_files import read_text
 from crosscam.errors import CheckpointError, DataError, RecipeError, TrainingError
 from crosscam.recipes.catalogue import build_model
+from crosscam.recipes.ranges import flatten
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_from_json, recipe_to_json
-from crosscam.recipes.values import flatten
 from crosscam.shipped import SHIPPED, run_folder
 from crosscam.system import files
 from crosscam.system.text import is_unicode, parse_json

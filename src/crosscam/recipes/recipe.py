@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +15,6 @@ from crosscam.models.baselines.trinet import TriNetModel
 from crosscam.models.rrid import RRIDModel
 from crosscam.models.systems import ModelSettings
 from crosscam.recipes.choices import (
-    ADAPT_RANGES,
     SGD,
     Adapt,
     ClassificationLoss,
@@ -26,7 +24,7 @@ from crosscam.recipes.choices import (
     Schedule,
     Steps,
 )
-from crosscam.recipes.values import flatten, too_large
+from crosscam.recipes.ranges import check_ranges, flatten
 
 Precision = Literal["fp32", "bf16", "auto"]
 
@@ -164,12 +162,10 @@ class Recipe:
     adapt: Adapt | None = None
 
     def __post_init__(self) -> None:
-        self._check_ranges()
+        check_ranges(flatten(dataclasses.asdict(self)))
+        self._check_augment()
         self._check_distillation()
         self._check_loss()
-        large = too_large(flatten(dataclasses.asdict(self)))
-        if large:
-            raise RecipeError(large)
         sizes = [(self.data.height, self.data.width)] + ([self.data.small] if self.data.small_until else [])
         for height, width in sizes:
             try:
@@ -248,21 +244,7 @@ class Recipe:
         if distill.unlabeled is not None and not distill.teachers:
             raise RecipeError("distill.unlabeled: pictures without labels are learned from distill.teachers. Give one.")
 
-    def _check_ranges(self) -> None:
-        values = flatten(dataclasses.asdict(self))
-        for name, value in values.items():
-            if name in _RANGES and value is not None:
-                low, high = _RANGES[name]
-                if not low <= value <= high:
-                    limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-                    raise RecipeError(f"{name}={value}: expected {limits}.")
-            if name in _POSITIVE and value is not None and not value > 0:
-                raise RecipeError(f"{name}={value} must be greater than 0.")
-            if name in _BELOW_ONE and not all(0 <= v < 1 for v in (value if isinstance(value, tuple) else (value,))):
-                raise RecipeError(f"{name}={value} must lie in [0, 1).")
-        milestones = values.get("schedule.milestones", ())
-        if list(milestones) != sorted(set(milestones)):
-            raise RecipeError(f"schedule.milestones={milestones}: give rising epochs.")
+    def _check_augment(self) -> None:
         least, most = self.data.augment.erase_area
         if not 0 < least <= most < 1:
             raise RecipeError(f"data.augment.erase_area={least},{most}: expected two rising shares between 0 and 1.")
@@ -272,31 +254,6 @@ class Recipe:
                 f"data.augment.shift_pixels={shift}: images of {self.data.height} x {self.data.width} would be shifted "
                 f"out of sight. Expected less than {side}."
             )
-
-
-_SHARES = (
-    *(f"data.augment.{name}" for name in ("flip", "erase_probability", "shift", "jitter", "tint", "gray")),
-    *(f"data.augment.{name}" for name in ("gray_patch", "blur", "background")),
-    *("data.small_until", "loss.center_rate", "schedule.gamma", "schedule.warmup_start", "schedule.floor"),
-)
-_NOT_NEGATIVE = (
-    *("data.augment.shift_pixels", "loss.margin", "loss.cross_entropy_weight", "loss.center_weight"),
-    *("distill.similarity", "distill.mapping", "distill.unlabeled_images", "optim.weight_decay"),
-    *("schedule.warmup_epochs", "schedule.constant_epochs", "train.seed", "train.frozen_stages"),
-    *("train.swa_epochs", "train.checkpoint_steps", "evaluation.every"),
-)
-_AT_LEAST_ONE = ("data.batch_images", "train.epochs", "train.accumulate", "evaluation.batch_size")
-_RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(_SHARES, (0, 1)),
-    **dict.fromkeys(_NOT_NEGATIVE, (0, math.inf)),
-    **dict.fromkeys(_AT_LEAST_ONE, (1, math.inf)),
-    # A triplet needs two identities in a batch.
-    "data.batch_ids": (2, math.inf),
-    "loss.softmax_margin": (0, 1.5),
-    **ADAPT_RANGES,
-}
-_POSITIVE = ("optim.lr_backbone", "optim.lr_head", "optim.clip_norm", "loss.softmax_scale")
-_BELOW_ONE = ("loss.label_smoothing", "optim.momentum", "optim.betas", "train.ema")
 
 
 def classifies(model: ModelSettings) -> bool:

@@ -14,8 +14,9 @@ from crosscam.models.baselines.svdnet import SVDNetModel
 from crosscam.models.rrid import RRIDModel
 from crosscam.models.systems import ModelSettings
 from crosscam.recipes.choices import SGD, Exponential, Steps
+from crosscam.recipes.ranges import flatten
 from crosscam.recipes.recipe import Recipe, classifies, stages_of
-from crosscam.recipes.values import CHOICES, EARLIER_NAMES, Text, field_names, flatten, typed
+from crosscam.recipes.values import CHOICES, EARLIER_NAMES, Text, field_names, typed
 from crosscam.system.text import did_you_mean, parse_json
 
 
