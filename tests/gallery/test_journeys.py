@@ -34,11 +34,12 @@ from crosscam.gallery import (
     read_journeys,
 )
 from crosscam.gallery.calibrated import calibrate_answers
+from crosscam.gallery.clusters import exclude
 from crosscam.gallery.entries import Entry
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.judging import Transit, calibrated_judge, learn_transits, plain_judge, read_transits
 from crosscam.gallery.link_runs import LinkRun, decide
-from crosscam.gallery.linking import Linker, _exclude
+from crosscam.gallery.linking import Linker
 from crosscam.gallery.people_document import DOCUMENT, read_people
 from crosscam.gallery.track_table import Tracks, span, tracks_of
 from crosscam.metrics.identity import identity_scores
@@ -171,7 +172,7 @@ def test_tracks_of_one_camera_that_overlap_are_two_people(tmp_path: Path) -> Non
 )
 def test_tracks_that_overlap_are_two_people_in_one_video_alone(other: tuple[float, float, int], excluded: bool) -> None:
     one = (0.0, 5.0, 1)  # begin, end, video; 0 for a video that is not known
-    assert _exclude(one, other) == _exclude(other, one) == excluded
+    assert exclude(one, other) == exclude(other, one) == excluded
 
 
 def test_new_tracks_do_not_relabel_old_people(tmp_path: Path) -> None:

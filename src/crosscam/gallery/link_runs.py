@@ -11,9 +11,10 @@ import numpy as np
 
 from crosscam.errors import GalleryError
 from crosscam.gallery.calibrated import calibration_of, is_from_elsewhere, shipped_calibration
+from crosscam.gallery.clusters import Linked
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.judging import Judge, LinkOptions, Transits, calibrated_judge, plain_judge
-from crosscam.gallery.linking import Linked, Linker
+from crosscam.gallery.linking import Linker
 from crosscam.gallery.people import Evidence, KeptTrack, Pair, People, renamed, without
 from crosscam.gallery.people_document import DOCUMENT, as_document, read_people
 from crosscam.gallery.track_table import Tracks, tracks_of

@@ -11,76 +11,22 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from crosscam.gallery.judging import Judge, LinkOptions, Rows, Transit, Transits, learn_transits
+from crosscam.gallery.clusters import Candidate, Cluster, Linked, nearest_pairs
+from crosscam.gallery.judging import Judge, LinkOptions, Transits, learn_transits
 from crosscam.gallery.people import Evidence, Pair
 from crosscam.gallery.track_table import Ints, Tracks
 from crosscam.system.text import FIRST_DATE, on_one_clock
 
-ROWS_AT_ONCE = 1024
 # Pairs that are less probable than one in a thousand by their distance are not looked at again.
 HOPELESS = -7.0
 # Odds of a rival that change nothing, as a logarithm: one in a thousand.
 NO_RIVAL = -7.0
 # Without transit times: a pair that teaches them is this probable by distance alone.
 SURE = 0.95
-
-
-@dataclass(eq=False)
-class Cluster:
-    """Tracks that are one person so far.
-
-    Attributes:
-        members: numbers of the tracks, rising.
-        total: (D,) sum of their rows.
-        person: number of the person of an earlier run; None for new tracks.
-        spans: by camera, the times in which the person was seen there, each with the number of the video.
-    """
-
-    members: list[int]
-    total: NDArray[np.float64]
-    person: int | None
-    spans: dict[int, list[tuple[float, float, int]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What speaks for two clusters being one person; ``first`` and ``second`` are the tracks that lie closest in time.
-
-    Attributes:
-        odds: logarithm of the odds of one person, before rivals.
-        alone: the same by the distance alone.
-    """
-
-    first: int
-    second: int
-    odds: float
-    alone: float
-    distance: float
-    gap: float | None
-    usual: Transit | None
-
-
-@dataclass(frozen=True)
-class Linked:
-    """What came out.
-
-    Attributes:
-        clusters: tracks of each person, and the person's number where it had one; by first track.
-        links: for the tracks that were linked.
-        proposals: for pairs of people who are perhaps one.
-        transits: that were used.
-    """
-
-    clusters: tuple[tuple[tuple[int, ...], int | None], ...]
-    links: tuple[Evidence, ...]
-    proposals: tuple[Evidence, ...]
-    transits: dict[tuple[int, int], Transit]
 
 
 class Linker:
@@ -122,7 +68,7 @@ class Linker:
         self._begin(persons, together)
         # What speaks for each cluster and its neighbors; the same candidate stands on both sides.
         self._near: dict[int, dict[int, Candidate]] = {name: {} for name in self._clusters}
-        for a, b in (*_nearest_pairs(self._rows, tracks.camids, persons == 0, options.nearest), *compared):
+        for a, b in (*nearest_pairs(self._rows, tracks.camids, persons == 0, options.nearest), *compared):
             self._join(self._cluster_of[a], self._cluster_of[b])
 
     def link(self, transits: Transits | None = None) -> Linked:
@@ -166,11 +112,7 @@ class Linker:
         if name == gone:
             return name
         kept, lost = self._clusters[name], self._clusters.pop(gone)
-        kept.members = sorted(kept.members + lost.members)
-        kept.total = kept.total + lost.total
-        kept.person = lost.person if kept.person is None else kept.person
-        for camid, spans in lost.spans.items():
-            kept.spans.setdefault(camid, []).extend(spans)
+        kept.take_in(lost)
         for member in lost.members:
             self._cluster_of[member] = name
         return name
@@ -191,11 +133,7 @@ class Linker:
 
     def _cannot(self, one: int, other: int) -> bool:
         """Whether two clusters are certainly two people."""
-        spans, others = self._clusters[one].spans, self._clusters[other].spans
-        for camid in spans.keys() & others.keys():
-            if any(_exclude(span, at) for span in spans[camid] for at in others[camid]):
-                return True
-        return self._said_apart(one, other)
+        return self._clusters[one].excludes(self._clusters[other]) or self._said_apart(one, other)
 
     def _separate(self, one: int, other: int) -> bool:
         """Whether two clusters stay two: certainly two people, or two people of an earlier run."""
@@ -344,25 +282,5 @@ class Linker:
                 yield self._evidence(one, other)
 
 
-def _exclude(one: tuple[float, float, int], other: tuple[float, float, int]) -> bool:
-    """Whether two tracks of one camera are two people: they overlap in time, in one video as far as that is known."""
-    return one[0] <= other[1] and other[0] <= one[1] and (one[2] == other[2] or 0 in (one[2], other[2]))
-
-
 def _share(log_odds: float) -> float:
     return 1 / (1 + math.exp(-log_odds)) if log_odds > 0 else 1 - 1 / (1 + math.exp(log_odds))
-
-
-def _nearest_pairs(tracks: Rows, camids: Ints, new: NDArray[np.bool_], count: int) -> Iterator[Pair]:
-    """For each new track, the nearest others of each camera."""
-    chosen = np.flatnonzero(new)
-    for camid in np.unique(camids):
-        there = np.flatnonzero(camids == camid)
-        # One more: a track's nearest at its own camera is itself.
-        k = min(count + 1, len(there))
-        for first in range(0, len(chosen), ROWS_AT_ONCE):
-            rows = chosen[first : first + ROWS_AT_ONCE]
-            products = tracks[rows] @ tracks[there].T
-            nearest = np.argpartition(-products, k - 1, axis=1)[:, :k]
-            for row, columns in zip(rows.tolist(), there[nearest].tolist(), strict=True):
-                yield from ((row, other) for other in columns if other != row)
