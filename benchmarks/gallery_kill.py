@@ -40,7 +40,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.gallery import ModelIdentity, NewEntry, Where
-from crosscam.gallery.database import DATABASE, Database
+from crosscam.gallery.database import Database
+from crosscam.gallery.database_file import DATABASE
 from crosscam.gallery.local import LocalGallery
 from crosscam.models.output import Block
 

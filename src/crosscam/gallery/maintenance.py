@@ -14,7 +14,8 @@ from typing import IO
 import numpy as np
 
 from crosscam.errors import GalleryBusyError, GalleryError
-from crosscam.gallery.database import CHECKED, DATABASE, FORMAT, Slot, about_crc, readable
+from crosscam.gallery.database import CHECKED, Slot
+from crosscam.gallery.database_file import DATABASE, FORMAT, about_crc, readable
 from crosscam.gallery.entries import Verified
 from crosscam.gallery.segments import LENGTH_TOLERANCE, ZEROS, Rows, entry_crc, row_sums, segment_sum, value_crc
 from crosscam.gallery.store import SEGMENTS, Store, WriterLock

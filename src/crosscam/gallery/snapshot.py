@@ -12,7 +12,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.gallery.database import Database, readable
+from crosscam.gallery.database import Database
+from crosscam.gallery.database_file import readable
 from crosscam.gallery.entries import Where
 from crosscam.gallery.scan import Chunk, Keys
 from crosscam.gallery.segments import Rows, SegmentFiles, Sums, row_sums, segment_sum

@@ -15,7 +15,8 @@ import numpy as np
 
 from crosscam.data.labels import whole_number
 from crosscam.errors import GalleryBusyError, GalleryError
-from crosscam.gallery.database import DATABASE, Database, Slot
+from crosscam.gallery.database import Database, Slot
+from crosscam.gallery.database_file import DATABASE, create_database
 from crosscam.gallery.entries import Entry, ModelIdentity
 from crosscam.gallery.segments import SegmentFiles, row_sums, segment_sum
 from crosscam.gallery.snapshot import SegmentChecks, Snapshot, extend, load
@@ -91,7 +92,7 @@ class Store:
                 raise GalleryError(
                     f"{folder} cannot be made: {error.strerror or error}. Choose another place."
                 ) from error
-            Database.create(folder / DATABASE, layout, model, segment_rows)
+            create_database(folder / DATABASE, layout, model, segment_rows)
             sync_folder(folder)
 
     def close(self) -> None:
