@@ -46,7 +46,8 @@ from crosscam.models.stripes import PartUnits, merge_stripes
 from crosscam.recipes.catalogue import RRID_MINI, build_model
 from crosscam.recipes.checkpoint import save_provenance, save_recipe, save_weights
 from crosscam.system.files import stamp_of, write_atomically
-from crosscam.training.provenance import save_trained_on, versions
+from crosscam.training.provenance import versions
+from crosscam.training.trained_on import save_trained_on
 
 sys.path.insert(0, str(Path(__file__).parent))
 from published_body import BATCH, fill_body, unfold_norms

@@ -27,8 +27,8 @@ from crosscam.recipes.checkpoint import PROVENANCE, RECIPE, WEIGHTS, load_recipe
 from crosscam.recipes.recipe import Distill
 from crosscam.recipes.settings import recipe_to_json
 from crosscam.shipped import run_folder
-from crosscam.training.provenance import TRAINED_ON, save_trained_on
 from crosscam.training.teachers import unlabeled_paths
+from crosscam.training.trained_on import TRAINED_ON, save_trained_on
 
 MOST_BYTES = 12_000_000
 MOST_RECORD_BYTES = 300_000

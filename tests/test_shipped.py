@@ -12,7 +12,7 @@ from crosscam.gallery.source_network import matching_extractor
 from crosscam.inference.extractor import Extractor
 from crosscam.recipes.checkpoint import PROVENANCE, WEIGHTS, load_weights
 from crosscam.shipped import SHIPPED, run_folder
-from crosscam.training.provenance import TRAINED_ON, load_trained_on
+from crosscam.training.trained_on import TRAINED_ON, load_trained_on
 
 
 @pytest.fixture(scope="module")

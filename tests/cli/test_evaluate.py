@@ -8,7 +8,7 @@ from pathlib import Path
 from in_process import Run
 
 from crosscam.data.datasets.readers import read_dataset
-from crosscam.training.provenance import TRAINED_ON
+from crosscam.training.trained_on import TRAINED_ON
 
 
 def flat(text: str) -> str:

@@ -21,8 +21,8 @@ from crosscam.recipes.checkpoint import CLASSIFIERS, load_recipe, load_weights
 from crosscam.recipes.settings import with_settings
 from crosscam.training import trainer
 from crosscam.training.callbacks import Listeners
-from crosscam.training.provenance import TRAINED_ON, digests_of, load_trained_on
 from crosscam.training.run import RunState
+from crosscam.training.trained_on import TRAINED_ON, digests_of, load_trained_on
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from crosscam.experiments.experiment import run_experiment, write_run_report
 from crosscam.experiments.scoring import TestImages
 from crosscam.inference.describing import load_model
 from crosscam.models.systems import layout_of
-from crosscam.training.provenance import DIGEST_BYTES, TRAINED_ON, load_trained_on, overlap, save_trained_on
+from crosscam.training.trained_on import DIGEST_BYTES, TRAINED_ON, load_trained_on, overlap, save_trained_on
 
 
 def people(folder: Path, images: dict[str, bytes]) -> dict[str, Path]:

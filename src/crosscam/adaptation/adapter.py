@@ -28,7 +28,7 @@ from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
 from crosscam.training.callbacks import Listeners
 from crosscam.training.learned import learned_from, tracks_and_times
-from crosscam.training.provenance import save_trained_on
+from crosscam.training.trained_on import save_trained_on
 from crosscam.training.trainer import Trainer
 
 KEY = "adaptation"

@@ -28,7 +28,7 @@ from crosscam.system.cores import best_device
 from crosscam.system.files import check_file, write_atomically
 from crosscam.system.locks import only_writer
 from crosscam.system.text import parse_json
-from crosscam.training.provenance import load_trained_on, overlap
+from crosscam.training.trained_on import load_trained_on, overlap
 
 SHOWN_CAMERA_PAIRS = 12
 # The protocol of datasets that can be tested as a whole.

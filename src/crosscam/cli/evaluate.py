@@ -29,7 +29,7 @@ from crosscam.retrieval.reranking import Reranking
 from crosscam.system.cores import best_device
 from crosscam.system.distributed import joined_world
 from crosscam.system.files import check_file
-from crosscam.training.provenance import Overlap, load_trained_on, overlap
+from crosscam.training.trained_on import Overlap, load_trained_on, overlap
 
 
 @dataclass(frozen=True, kw_only=True)

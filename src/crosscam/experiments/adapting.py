@@ -34,7 +34,8 @@ from crosscam.recipes.settings import with_settings
 from crosscam.system.files import check_folder
 from crosscam.system.text import parse_json
 from crosscam.training.callbacks import Listeners, read_history, training_reported
-from crosscam.training.provenance import load_trained_on, overlap, training_data
+from crosscam.training.provenance import training_data
+from crosscam.training.trained_on import load_trained_on, overlap
 
 SUFFIX = "-adapted"
 # Flips, shifts and erasing, as in Dai et al.

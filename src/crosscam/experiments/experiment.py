@@ -28,8 +28,9 @@ from crosscam.report.strips import RankStrip, rank_strips
 from crosscam.system.distributed import is_first_process
 from crosscam.system.files import check_folder, write_atomically
 from crosscam.training.callbacks import Listeners, read_history, training_reported
-from crosscam.training.provenance import Overlap, load_trained_on, training_data, versions
-from crosscam.training.provenance import overlap as find_overlap
+from crosscam.training.provenance import training_data, versions
+from crosscam.training.trained_on import Overlap, load_trained_on
+from crosscam.training.trained_on import overlap as find_overlap
 from crosscam.training.trainer import Trainer
 
 SCORES = "scores.json"

@@ -10,8 +10,8 @@ from crosscam.data.records import ReidDataset
 from crosscam.recipes.checkpoint import WEIGHTS, trained_start
 from crosscam.recipes.recipe import Recipe
 from crosscam.shipped import run_folder
-from crosscam.training.provenance import Digests
 from crosscam.training.teachers import are_there, teachers_digest
+from crosscam.training.trained_on import Digests
 
 LENGTH = 16
 

@@ -31,8 +31,9 @@ from crosscam.system.cores import chip_has_bf16
 from crosscam.system.distributed import ALONE
 from crosscam.training.learned import learned_from
 from crosscam.training.plan import build_optimizer, checked_labels
-from crosscam.training.provenance import Digests, provenance_of, readable_digests, save_trained_on
+from crosscam.training.provenance import provenance_of
 from crosscam.training.teachers import Distiller, build_distiller, unlabeled_paths
+from crosscam.training.trained_on import Digests, readable_digests, save_trained_on
 
 
 class RunState:
