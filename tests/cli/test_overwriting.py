@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 from in_process import Run
 
-from crosscam.cli.overwriting import refuse_overwriting
+from crosscam.cli.overwriting import RUN_FILES, refuse_overwriting
 from crosscam.errors import DataError
+from crosscam.inference.engines.network_file import DECLARATION
+from crosscam.recipes import checkpoint
+from crosscam.training.callbacks import METRICS
+from crosscam.training.teachers import KEPT
+from crosscam.training.trained_on import TRAINED_ON
 
 
 @dataclass
@@ -41,6 +46,12 @@ def test_what_is_needed_is_not_written_over(tmp_path: Path, out: str, message: s
     refuse_overwriting(Command(data, pictures, tmp_path / "run/scores.json", sheet=tmp_path / "photo.jpg"))
     refuse_overwriting(Command(data, pictures, tmp_path / "new.csv"))
     refuse_overwriting(Command(tmp_path, pictures, tmp_path / "run"))
+
+
+def test_all_files_of_a_run_folder_are_known() -> None:
+    """The module names them itself, because commands that need no network do not import what writes them."""
+    written = {checkpoint.WEIGHTS, checkpoint.RECIPE, checkpoint.PROVENANCE, checkpoint.STATE}
+    assert written | {TRAINED_ON, METRICS, KEPT, DECLARATION} == RUN_FILES
 
 
 def test_a_table_is_not_replaced_by_what_is_made_of_it(crosscam: Run, tmp_path: Path) -> None:

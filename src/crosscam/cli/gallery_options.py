@@ -69,9 +69,11 @@ def _camids(names: Mapping[int, str], wanted: tuple[str, ...] | None) -> tuple[i
     return None if wanted is None else tuple(camid_of(names, camera) for camera in wanted)
 
 
-def new_gallery(place: str, network: Path, *, flip: bool = True) -> tuple[ModelIdentity, Extractor]:
+def new_gallery(
+    place: str, network: Path, *, flip: bool = True, device: str = "cpu"
+) -> tuple[ModelIdentity, Extractor]:
     """Make an empty gallery for a network's descriptors, and keep with it where the network is."""
-    extractor = Extractor.load(network, flip=flip)
+    extractor = Extractor.load(network, flip=flip, device=device)
     model = identify_model(network, extractor)
     with create_gallery(place, extractor.layout, model) as made:
         remember_source(made, network)

@@ -19,7 +19,10 @@ from crosscam.cli.gallery_options import Time, extractor_of, new_gallery
 from crosscam.cli.options import General, Unset
 from crosscam.cli.show import SECONDS_BETWEEN_LINES, bars, say, show_json
 from crosscam.errors import ArgumentError, CrosscamError, DataError, StoppedError
+from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import is_address, open_gallery
+from crosscam.inference.extractor import Extractor
+from crosscam.system.cores import best_device
 from crosscam.system.files import check_folder
 from crosscam.system.text import counted, read_time
 from crosscam.training.callbacks import stop_requests
@@ -87,13 +90,8 @@ class Watch:
             detector = open_detector(self.detector)
             if knows_frames(detector) and len(cameras) > 1:
                 raise ArgumentError(f"--detector {self.detector} holds the boxes of one video. Give one camera.")
-            if self.gallery is not None and not is_address(self.gallery) and not Path(self.gallery).exists():
-                model, _ = new_gallery(self.gallery, self.network or Path("rrid-mini"))
-                say(f"note: {self.gallery} is new; it is for descriptors of {model.name}.")
-            gallery = None if self.gallery is None else stack.enter_context(open_gallery(self.gallery))
-            extractor = None
-            if gallery is not None and self.gallery is not None:
-                extractor = extractor_of(gallery, self.gallery, [] if self.network is None else [self.network])
+            gallery, extractor = (None, None) if self.gallery is None else self._opened(self.gallery, stack)
+            if gallery is not None:
                 for camera, source in zip(cameras, sources, strict=True):
                     note_start(camera, source)
             folders = dict(zip(map(id, sources), folders_of(self.out, cameras), strict=False))
@@ -117,6 +115,15 @@ class Watch:
 
             watched = watch_all(cameras, sources, watch_one)
         self._show(watched, sources)
+
+    def _opened(self, place: str, stack: ExitStack) -> tuple[Gallery, Extractor]:
+        """The gallery, made if it is not there, and its network."""
+        extractor = None
+        if not is_address(place) and not Path(place).exists():
+            model, extractor = new_gallery(place, self.network or Path("rrid-mini"), device=best_device())
+            say(f"note: {place} is new; it is for descriptors of {model.name}.")
+        gallery = stack.enter_context(open_gallery(place))
+        return gallery, extractor or extractor_of(gallery, place, [] if self.network is None else [self.network])
 
     def _cameras(self) -> tuple[Camera, ...]:
         if self.gallery is None and self.out is None:

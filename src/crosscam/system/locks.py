@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -90,22 +90,37 @@ def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
     if key in _mine.get():
         yield
         return
+    with exclusive(
+        there / FOLDER_LOCK if folder else there.parent / f".{there.name}.lock",
+        lambda who: BusyError(f"{place} is being written by {who}. Wait until it is done, or choose another place."),
+        lambda why: StorageError(f"Cannot write {place} ({why}). Check the path, and who may write there."),
+    ):
+        before = _mine.set(_mine.get() | {key})
+        try:
+            clear_unfinished(there, folder=folder)
+            yield
+        finally:
+            _mine.reset(before)
+
+
+@contextmanager
+def exclusive(file: Path, busy: Callable[[str], Exception], cannot: Callable[[str], Exception]) -> Iterator[None]:
+    """Hold a lock file, whose folder is made, for the time of the block.
+
+    Raises:
+        What ``busy`` makes of the process that holds it, and ``cannot`` of the reason why it cannot be written.
+    """
     try:
-        make_folder(there if folder else there.parent)
-        lock = Lock(there / FOLDER_LOCK if folder else there.parent / f".{there.name}.lock")
+        make_folder(file.parent)
+        lock = Lock(file)
         taken = lock.take()
     except OSError as error:
-        raise StorageError(
-            f"Cannot write {place} ({error.strerror or error}). Check the path, and who may write there."
-        ) from error
+        raise cannot(error.strerror or str(error)) from error
     if not taken:
-        raise BusyError(f"{place} is being written by {lock.holder()}. Wait until it is done, or choose another place.")
-    before = _mine.set(_mine.get() | {key})
+        raise busy(lock.holder())
     try:
-        clear_unfinished(there, folder=folder)
         yield
     finally:
-        _mine.reset(before)
         lock.release(remove=True)
 
 

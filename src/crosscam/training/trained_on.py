@@ -116,24 +116,21 @@ def save_trained_on(
         DataError: an image that cannot be read.
         TrainingError: the file cannot be written.
     """
-    known = None if source is None else load_trained_on(source)
-    if source is not None and known is None:
+    known = np.empty(0, np.uint64) if source is None else load_trained_on(source)
+    if known is None:
         return
+    before = {} if source is None else parse_json(read_text(run_folder(source) / TRAINED_ON))
     if digests is None:
         digests = readable_digests([*(s.path for s in dataset.train), *further])
-    people, images = {s.pid for s in dataset.train if s.pid > DISTRACTOR_PID}, len(digests)
-    before: dict[str, int] = {}
-    if source is not None and known is not None:
-        # Images that the other training had, and people with one of them, are counted there.
-        old = np.isin(digests, known)
-        people -= _people(dataset.train, old[: len(dataset.train)])
-        images -= int(old.sum())
-        before = parse_json(read_text(run_folder(source) / TRAINED_ON))
-        digests = np.union1d(digests, known)
-    rows = np.unique(digests).astype(">u8").view(np.uint8).reshape(-1, 8)
+    # Images that the other training had, and people with one of them, are counted there.
+    old = np.isin(digests, known)
+    people = {s.pid for s in dataset.train if s.pid > DISTRACTOR_PID} - _people(
+        dataset.train, old[: len(dataset.train)]
+    )
+    rows = np.union1d(digests, known).astype(">u8").view(np.uint8).reshape(-1, 8)
     value = {
         "people": before.get("people", 0) + len(people),
-        "images": before.get("images", 0) + images,
+        "images": before.get("images", 0) + int((~old).sum()),
         "digest": f"first {DIGEST_BYTES} bytes of the SHA-256 of each image file, sorted, in base64",
         "digests": base64.b64encode(rows[:, -DIGEST_BYTES:].tobytes()).decode("ascii"),
     }

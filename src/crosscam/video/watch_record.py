@@ -15,8 +15,7 @@ from crosscam.gallery.entries import Where
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import is_address
 from crosscam.inference.engines.base import cache_folder
-from crosscam.system.files import make_folder
-from crosscam.system.locks import Lock
+from crosscam.system.locks import exclusive
 from crosscam.video.decoding import Source
 from crosscam.video.live import FrameFolder
 
@@ -147,22 +146,14 @@ def watching_alone(gallery: Gallery, source: Source) -> Iterator[None]:
     if is_address(gallery.place):
         place = cache_folder() / "watch"
         what = hashlib.sha256(f"{gallery.place} {what}".encode()).hexdigest()[:16]
-    try:
-        make_folder(place)
-        lock = Lock(place / f"watch-{what}.lock")
-        taken = lock.take()
-    except OSError as error:
-        raise GalleryError(
-            f"{place} cannot be written: {error.strerror or error}. Check who may write there."
-        ) from error
-    if not taken:
-        raise GalleryBusyError(
-            f"{source.name} is being watched into {gallery.place} by {lock.holder()}. Wait until it is done."
-        )
-    try:
+    with exclusive(
+        place / f"watch-{what}.lock",
+        lambda who: GalleryBusyError(
+            f"{source.name} is being watched into {gallery.place} by {who}. Wait until it is done."
+        ),
+        lambda why: GalleryError(f"{place} cannot be written: {why}. Check who may write there."),
+    ):
         yield
-    finally:
-        lock.release(remove=True)
 
 
 def _difference(source: Source, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
