@@ -114,6 +114,13 @@ def test_maps_have_a_thirtysecond_of_the_images_size() -> None:
         assert model(torch.zeros(2, 3, *size)).shape == (2, 64, *expected)
 
 
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+def test_a_traced_graph_takes_any_number_of_images() -> None:
+    model, x = SwinTransformer(SMALL).eval().requires_grad_(False), torch.randn(3, 3, 64, 32)
+    torch.testing.assert_close(torch.jit.trace(lambda images: model(images), x[:2])(x), model(x))
+
+
 def test_windows_and_what_is_apart_in_them() -> None:
     places = torch.arange(14 * 21.0).reshape(1, 14, 21, 1)
     windows = split_windows(places)

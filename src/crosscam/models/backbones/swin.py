@@ -80,18 +80,19 @@ def _offsets() -> Tensor:
     return rows * (2 * WINDOW - 1) + columns
 
 
+# Sizes are numbers, and the first is left open, so that a traced graph takes any number of images.
 def split_windows(x: Tensor) -> Tensor:
     """(B, H, W, C), H and W multiples of the window -> (B, N, T, C): the tokens of the N windows, row by row."""
-    b, h, w, c = x.shape
-    tiles = x.reshape(b, int(h) // WINDOW, WINDOW, int(w) // WINDOW, WINDOW, c).transpose(2, 3)
-    return tiles.reshape(b, -1, WINDOW * WINDOW, c)
+    h, w, c = (int(n) for n in x.shape[1:])
+    tiles = x.reshape(-1, h // WINDOW, WINDOW, w // WINDOW, WINDOW, c).transpose(2, 3)
+    return tiles.reshape(-1, h // WINDOW * (w // WINDOW), WINDOW * WINDOW, c)
 
 
 def join_windows(windows: Tensor, rows: int, columns: int) -> Tensor:
     """(B, N, T, C) windows as :func:`split_windows` gave them -> (B, rows, columns, C)."""
-    b, _, _, c = windows.shape
-    tiles = windows.reshape(b, rows // WINDOW, columns // WINDOW, WINDOW, WINDOW, c).transpose(2, 3)
-    return tiles.reshape(b, rows, columns, c)
+    c = int(windows.shape[3])
+    tiles = windows.reshape(-1, rows // WINDOW, columns // WINDOW, WINDOW, WINDOW, c).transpose(2, 3)
+    return tiles.reshape(-1, rows, columns, c)
 
 
 def shift_mask(rows: int, columns: int, device: torch.device) -> Tensor:
@@ -100,8 +101,9 @@ def shift_mask(rows: int, columns: int, device: torch.device) -> Tensor:
         (x >= len(x) - WINDOW).int() + (x >= len(x) - SHIFT).int()
         for x in (torch.arange(n, device=device) for n in (rows, columns))
     )
-    regions = split_windows((3 * row[:, None] + column)[None, :, :, None]).flatten(1).unflatten(1, (-1, WINDOW**2))[0]
-    return (regions[:, :, None] != regions[:, None]) * _APART
+    regions = split_windows((3 * row[:, None] + column)[None, :, :, None])[0, :, :, 0]
+    mask: Tensor = (regions[:, :, None] != regions[:, None]) * _APART
+    return mask
 
 
 class SwinBlock(nn.Module):
@@ -122,7 +124,6 @@ class SwinBlock(nn.Module):
         return y
 
     def _attend(self, x: Tensor) -> Tensor:
-        # Numbers also while a graph is traced.
         h, w = int(x.shape[1]), int(x.shape[2])
         x = pad(x, (0, 0, 0, -w % WINDOW, 0, -h % WINDOW))
         rows, columns = h + -h % WINDOW, w + -w % WINDOW
@@ -145,7 +146,8 @@ class PatchMerging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, H, W, C) -> (B, H/2, W/2, 2C); odd sizes get a row or column of zeros."""
         x = pad(x, (0, 0, 0, int(x.shape[2]) % 2, 0, int(x.shape[1]) % 2))
-        fours = x.unflatten(2, (-1, 2)).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2, 5).flatten(3)
+        h, w, c = (int(n) for n in x.shape[1:])
+        fours = x.reshape(-1, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 4, 2, 5).flatten(3)
         y: Tensor = self.reduction(self.norm(fours))
         return y
 

@@ -82,7 +82,7 @@ def _unfolded(name: str, tensor: Tensor) -> Tensor:
     """Weights of a merging of patches in Microsoft's order: by column, row, channel; mmdetection's is the reverse."""
     if ".downsample." not in name or not tensor.dim() or tensor.shape[-1] % 4:
         return tensor
-    return tensor.unflatten(-1, (-1, 2, 2)).transpose(-3, -1).flatten(-3)
+    return tensor.reshape(*tensor.shape[:-1], -1, 2, 2).transpose(-3, -1).flatten(-3)
 
 
 def _with_semantics(state: dict[str, Tensor]) -> dict[str, Tensor]:
