@@ -1,4 +1,4 @@
-"""Backbones by name: each is one file in this folder, and one line in ``BACKBONES``, ``RESNETS`` or ``VITS``."""
+"""Backbones by name: each is one file in this folder, a line in ``BACKBONES``, ``RESNETS``, ``VITS`` or ``SWINS``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from crosscam.models.backbones.mobilenet import MobileNetV2
 from crosscam.models.backbones.omni_scale import OSNetLCT
 from crosscam.models.backbones.pretrained import load_pretrained
 from crosscam.models.backbones.resnet import RESNETS, ResNet, resnet_shape
+from crosscam.models.backbones.swin import SWIN_STAGES, SWINS, SwinTransformer
 from crosscam.models.backbones.vit import VITS, VisionTransformer
 
 # A trunk ends before the last 1x1 convolution: 320 channels in place of 1,280.
@@ -28,9 +29,10 @@ def build_backbone(name: str, last_stride: int = 1, pretrained: str | None = Non
     """A backbone with random weights, or with ImageNet's.
 
     Args:
-        name: one of ``BACKBONES``, ``VITS`` or ``RESNETS``, or a ResNet's sizes spelled out as in
+        name: one of ``BACKBONES``, ``VITS``, ``SWINS`` or ``RESNETS``, or a ResNet's sizes spelled out as in
             :func:`crosscam.models.backbones.resnet.resnet_shape`.
-        last_stride: stride of the last stage; 1 in the paper. A vision transformer has one size throughout.
+        last_stride: stride of the last stage; 1 in the paper. A vision transformer has one size throughout, and a
+            Swin transformer always the map of a last stride of 2.
         pretrained: see :func:`crosscam.models.backbones.pretrained.load_pretrained`; None for random weights.
     Raises:
         ValueError: unknown name.
@@ -40,10 +42,12 @@ def build_backbone(name: str, last_stride: int = 1, pretrained: str | None = Non
         backbone = BACKBONES[name](last_stride)
     elif name in VITS:
         backbone = VisionTransformer(VITS[name])
+    elif name in SWINS:
+        backbone = SwinTransformer(SWINS[name])
     else:
         shape = resnet_shape(name)
         if shape is None:
-            raise ArgumentError(f"Unknown backbone {name!r}. Known: {', '.join((*RESNETS, *BACKBONES, *VITS))}.")
+            raise ArgumentError(f"Unknown backbone {name!r}. Known: {_known()}.")
         backbone = ResNet(shape, last_stride)
     if pretrained is not None:
         load_pretrained(backbone, name, pretrained)
@@ -55,6 +59,8 @@ def num_stages(name: str, *, shared: bool = False) -> int:
     """How many stages a backbone has; with ``shared``, only those before its first block at 1/16 of the size (MGN)."""
     if name in VITS:
         return 1 + VITS[name].depth
+    if name in SWINS:
+        return SWIN_STAGES
     if name == "osnet-lct":
         return 3 if shared else 4
     if name in BACKBONES:
@@ -62,20 +68,33 @@ def num_stages(name: str, *, shared: bool = False) -> int:
     return 3 if shared else 5
 
 
-def check_backbone(name: str, last_stride: int) -> None:
-    """Refuse (ValueError) a recipe's ``model.backbone`` and ``model.last_stride`` that do not exist."""
+def _known() -> str:
+    return ", ".join((*RESNETS, *BACKBONES, *VITS, *SWINS))
+
+
+def check_backbone(name: str, last_stride: int, *, parted: bool = False) -> None:
+    """Refuse (ValueError) a recipe's ``model.backbone`` and ``model.last_stride`` that do not exist.
+
+    With ``parted``, also a backbone that cannot be parted into branches.
+    """
     if name in VITS and last_stride != 1:
         raise ArgumentError(
             f"model.backbone: {name} has one size throughout, not a last stride of {last_stride}. Take a convolutional "
             "backbone."
         )
-    if name not in BACKBONES and name not in VITS:
+    if name in SWINS and parted:
+        raise ArgumentError(f"model.backbone: {name} cannot be parted into branches. Take a convolutional backbone.")
+    if name in SWINS and last_stride != 2:
+        raise ArgumentError(
+            f"model.backbone: {name} gives a map of 1/32 of the image's size, not that of model.last_stride="
+            f"{last_stride}. Set model.last_stride=2."
+        )
+    if name not in BACKBONES and name not in VITS and name not in SWINS:
         try:
             known = resnet_shape(name) is not None
         except ValueError as error:
             raise ArgumentError(f"model.backbone: {error}") from error
         if not known:
-            names = ", ".join((*RESNETS, *BACKBONES, *VITS))
-            raise ArgumentError(f"model.backbone: Unknown backbone {name!r}. Known: {names}.")
+            raise ArgumentError(f"model.backbone: Unknown backbone {name!r}. Known: {_known()}.")
     if last_stride not in (1, 2):
         raise ArgumentError(f"model.last_stride={last_stride}: expected from 1 to 2.")

@@ -6,6 +6,7 @@ A file is read as data; nothing in it is run, and no package is imported.
 from __future__ import annotations
 
 import hashlib
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -182,7 +183,9 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        state: object = torch.load(path, map_location="cpu", weights_only=True)
+        # Files of whole trainings (DINO, SOLIDER) hold the command's arguments, which are names and values alone.
+        with torch.serialization.safe_globals([Namespace]):
+            state: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
             f"{path} is not a plain weights file ({type(error).__name__}): it is damaged, or asks to run code. Nothing "

@@ -143,7 +143,7 @@ class MGNModel:
 
     def check(self, height: int, width: int) -> None:
         """Refuse (ValueError) images of a size that the stripes do not divide, or an unknown backbone."""
-        check_backbone(self.backbone, last_stride=2)
+        check_backbone(self.backbone, last_stride=2, parted=True)
         check_stripes(height, width, 2, 1, "model.scales")
         for num_parts in self.scales:
             check_stripes(height, width, num_parts, 1, "model.scales")
