@@ -394,6 +394,7 @@ def test_transits_are_learned_and_read(tmp_path: Path) -> None:
         ("from,to,seconds\n1,2,10,5\n", "line 2: another number of cells than in the first line"),
         ("from,to,seconds\n1,2\n", "line 2: another number of cells than in the first line"),
         ("from,to,seconds\n1,22,3\n", "line 2: no entry of the gallery is of camera 22"),
+        ("from,to,seconds,spred\n1,2,3,1\n", "unknown column 'spred'. Did you mean spread"),
     ):
         file.write_text(text, encoding="utf-8")
         with pytest.raises(DataError, match=said):
@@ -559,6 +560,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         (["--transit", str(strange)], "yard. Expected from,to"),
         (["--truth", str(table)], f"line {len(rows) + 2}: Expected a CSV table"),
         (["--merge", "1", "1"], "cannot be merged with itself"),
+        (["--confirm", "0"], "There is no person 0"),
+        (["--truth", str(strange)], "strange.csv has no column camera. Expected a CSV table"),
         (["--merge", "1", "2", "--undo"], "Give one at a time"),
         (["--undo", "--again"], "links nothing"),
         (["--same", "0.1"], "unsure <= same"),

@@ -36,6 +36,16 @@ def test_cameras_are_read(tmp_path: Path) -> None:
         ('[[camera]]\nname = "a"\nsource = "v"\nstrat = 1\n', "unknown key 'strat'. Did you mean start"),
         ('[[camera]]\nname = "a"\nsource = "v"\nstart = "soon"\n', "camera 1: start: 'soon' is not a valid time"),
         ('[[camera]]\nname = "a"\nsource = "v"\nzones = [[0, 0], [1, 1]]\n', "camera 1: zones are polygons"),
+        (
+            '[[camera]]\nname = "a"\nsource = "v"\nzones = [[[0, 0], [1, 0], [1, 0.5]]]\n',
+            "camera 1: zones are polygons",
+        ),
+        (
+            '[[camera]]\nname = "a"\nsource = "v"\nstart = "2h"\n',
+            r"start: '2h' is not a valid time.*08:30\+01:00, or sec",
+        ),
+        ('[[camera]]\nname = "nan"\nsource = "v"\n', "camera 1: 'nan' is not a valid camera name"),
+        ('[[camera]]\nname = "a\\nb"\nsource = "v"\n', "camera 1: 'a.nb' is not a valid camera name: it has a line"),
     ],
 )
 def test_mistakes_name_the_camera(tmp_path: Path, text: str, said: str) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.video.detections import Detections, as_detections, overlaps, suppress
 from crosscam.video.graphs import GraphDetector, read_yolox
+from crosscam.video.mot import read_mot
 from crosscam.video.opening import identify_detector, open_detector
 from crosscam.video.tiles import Tiled, look_at, read_tiles, spans, windows_of
 
@@ -214,6 +215,31 @@ def test_a_function_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ArgumentError, match="cannot be imported"):
         open_detector("mine_18:lose")
     sys.modules.pop("mine_18")
+
+
+@pytest.mark.parametrize(
+    ("boxes", "score", "said"),
+    [
+        ([0.1, 0.1, 0.3, 0.9], 0.5, "the box 0.1, 0.1, 0.3, 0.9.*no shares of the frame"),
+        ([10, 10, 50, 90], 87, "the score 87. Expected confidences from 0 to 1"),
+        ([10, 10, 50, 90], -1, "the score -1"),
+        ([10, 10, 50, float("nan")], 0.5, "not a finite number"),
+    ],
+)
+def test_boxes_and_scores_of_another_kind_are_refused(boxes: list[float], score: float, said: str) -> None:
+    """Of shares of the frame nobody would be tall enough; of negative scores there would be no tracks, and no word."""
+    with pytest.raises(ArgumentError, match=said):
+        as_detections((np.array([boxes]), np.array([score])))
+
+
+def test_a_det_file_of_shares_is_named(tmp_path: Path) -> None:
+    (tmp_path / "det.txt").write_text("1,-1,0.1,0.1,0.2,0.8,0.9\n")
+    with pytest.raises(DataError, match=r"det\.txt: The detector gave the box 0.1, 0.1, 0.3, 0.9"):
+        read_mot(tmp_path / "det.txt")
+    (tmp_path / "det.txt").write_text("1,-1,0,0,0,0,0\n2,-1,5,5,20,60,0.9\n")
+    assert [len(found) for found in read_mot(tmp_path / "det.txt").values()] == [0, 1], (
+        "a line for a frame without people"
+    )
 
 
 def test_results_of_other_packages_are_read() -> None:

@@ -81,6 +81,26 @@ def test_a_clip_holds_the_track_and_plays_from_its_beginning(walkers: Walkers, t
     assert span_of(long) == (70.0, 130.0)
 
 
+@pytest.mark.parametrize(("name", "codec"), [("v.mkv", "libx264"), ("v.ts", "libx264"), ("m.ts", "mpeg2video")])
+@pytest.mark.parametrize(("start", "end"), [(0.0, 0.5), (0.5, 1.0)])
+def test_a_clip_has_every_frame_of_its_time(
+    walkers: Walkers, tmp_path: Path, name: str, codec: str, start: float, end: float
+) -> None:
+    """Matroska tells no time of decoding for the first packets, key frames among them; a TS is searched by guessing."""
+    stamps = [40 * number for number in range(75)]
+    video = write_video(tmp_path / name, walkers[0], stamps if codec == "libx264" else None, codec=codec)
+    seconds = [frame.seconds for frame in VideoFile(video).frames()]
+    step = seconds[1] - seconds[0]
+    start, end = start * seconds[-1], end * seconds[-1]
+    if name == "v.mkv":
+        assert footage._copied_clip(video, start, end) is not None, "it need not be encoded anew"
+    fragment = Fragment(str(video), (start + end) / 2, (1, 2, 30, 60), 1, (start + 1, end - 1))
+    with av.open(io.BytesIO(clip_of(video, fragment))) as clip:
+        times = [float(frame.time or 0) for frame in clip.decode(video=0)]
+    assert times[0] == pytest.approx(0, abs=step)
+    assert len(times) >= (end - start) / step - 1
+
+
 def test_a_coding_that_does_not_fit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path) -> None:
     monkeypatch.setattr(footage, "LARGEST_CLIP", 100)
     with pytest.raises(DataError, match="larger than"):

@@ -47,7 +47,9 @@ class Deciding:
 
     def chosen(self) -> str | None:
         """The one decision that is given; ArgumentError if there are several."""
-        given = [each.name for each in dataclasses.fields(self) if getattr(self, each.name) not in (None, False)]
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        # By identity: person 0, who is not there, equals False.
+        given = [name for name, value in values.items() if value is not None and value is not False]
         if len(given) > 1:
             raise ArgumentError(f"--{given[0]} and --{given[1]} are two decisions. Give one at a time.")
         return given[0] if given else None

@@ -139,7 +139,7 @@ class Watch:
             return read_cameras(Path(self.video))
         if self.gallery is not None and not (self.camera or "").strip():
             raise ArgumentError("Nothing says which camera filmed this. Give --camera NAME.")
-        start = None if self.start is None else read_time(self.start, "--start")
+        start = None if self.start is None else read_time(self.start, "--start", spans=False)
         name = (self.camera or "video").strip()
         return (Camera(name, self.video, start, frame_rate=self.frame_rate),)
 

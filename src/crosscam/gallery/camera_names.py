@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 DOCUMENT = "cameras"
 LONGEST_NAME = 200
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def read_names(document: Any) -> dict[int, str]:
@@ -67,16 +69,30 @@ def check_name(name: str) -> None:
     """Refuse a name that no camera can have.
 
     Raises:
-        ValueError: it is empty, too long, or a number, which stands for the camera of that number.
+        ValueError: it is empty, too long, of several lines, or a number, which stands for the camera of that number.
     """
     if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
         raise ArgumentError(f"{name!r} is not a valid camera name. Expected a text of 1 to {LONGEST_NAME} characters.")
+    if _CONTROL.search(name):
+        raise ArgumentError(f"{name!r} is not a valid camera name: it has a line break or another control character.")
     try:
         number = isinstance(read_label(name), int)
     except ArgumentError as error:  # "nan", "null"
         raise ArgumentError(f"{name!r} is not a valid camera name: {error}.") from error
     if number:
         raise ArgumentError(f"{name!r} is a number, not a camera name. Give it as the camera's number.")
+
+
+def check_label(camera: str) -> int | str:
+    """The number that a text spells, or the camera's name.
+
+    Raises:
+        ValueError: a name that no camera can have.
+    """
+    label = read_label(camera) if camera.strip().lstrip("+-").isdecimal() else camera
+    if isinstance(label, str):
+        check_name(label)
+    return label
 
 
 def camid_of(names: Mapping[int, str], wanted: str) -> int:

@@ -20,6 +20,7 @@ from crosscam.calibration.calibration import Calibration
 from crosscam.errors import ArgumentError, DataError
 from crosscam.gallery.camera_names import camid_of
 from crosscam.gallery.track_table import Tracks
+from crosscam.system.text import did_you_mean
 
 # Pairs of tracks that tell how far apart two people usually are, at least and at most.
 FEWEST_PAIRS, MOST_PAIRS = 30, 20_000
@@ -213,7 +214,7 @@ def read_transits(file: Path, names: Mapping[int, str], cameras: Container[int])
         names: of the gallery's cameras.
         cameras: numbers of the cameras that have entries.
     Raises:
-        DataError: no such file, or a row that cannot be read.
+        DataError: no such file, a column of another name, or a row that cannot be read.
     """
     try:
         with open(file, encoding="utf-8-sig", newline="") as opened:
@@ -222,6 +223,10 @@ def read_transits(file: Path, names: Mapping[int, str], cameras: Container[int])
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{file} cannot be read ({reason}). Expected a CSV table: from,to,seconds,spread.") from error
     found: dict[tuple[int, int], Transit] = {}
+    strange_column = next((name for name in (rows[0] if rows else ()) if name not in (*COLUMNS, "spread", None)), None)
+    if strange_column is not None and set(COLUMNS) <= rows[0].keys():
+        near = did_you_mean(strange_column, ("spread",))
+        raise DataError(f"{file}: unknown column {strange_column!r}. {near}Expected from,to,seconds,spread.")
     for number, row in enumerate(rows, 2):
         try:
             if None in row or None in row.values():

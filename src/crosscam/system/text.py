@@ -111,13 +111,14 @@ def _is_date(text: str) -> bool:
         return False
 
 
-def read_time(text: str, option: str, *, end: bool = False, now: float | None = None) -> float:
+def read_time(text: str, option: str, *, end: bool = False, now: float | None = None, spans: bool = True) -> float:
     """A time that a user gives: seconds, a date, or how long ago it was, such as ``2h``; else a ValueError.
 
     Args:
         option: where it was given, for the message.
         end: as in :func:`read_date`.
         now: what ``2h`` counts back from, seconds of the Unix epoch; the present by default.
+        spans: False where the same text must always be the same time.
     """
     # A number is seconds, but nobody means the 23rd of August 1970 by 20261124.
     word = text.strip()
@@ -128,12 +129,13 @@ def read_time(text: str, option: str, *, end: bool = False, now: float | None = 
         seconds = float(text)
         if FIRST <= seconds < LAST:
             return seconds
-    if _SPAN.fullmatch(text):
+    if spans and _SPAN.fullmatch(text):
         return (clock.time() if now is None else now) - read_span(text)
     try:
         return read_date(text, end=end)
     except (ValueError, OverflowError) as error:
+        span = "; a span before now, 2h;" if spans else ","
         raise ArgumentError(
             f"{option}: {text!r} is not a valid time. Expected a date, 2026-11-24 or '2026-11-24 08:30' (UTC) or with "
-            "an offset, 2026-11-24T08:30+01:00; a span before now, 2h; or seconds."
+            f"an offset, 2026-11-24T08:30+01:00{span} or seconds."
         ) from error

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.errors import ArgumentError
+from crosscam.gallery.camera_names import check_label
 from crosscam.system.text import did_you_mean, read_time
 from crosscam.video.decoding import Source
 from crosscam.video.detections import Detections, Floats
@@ -82,6 +83,8 @@ def read_zones(value: object, where: str) -> Zones | None:
             raise wrong from error
         if corners.ndim != 2 or corners.shape[0] < 3 or corners.shape[1] != 2 or not np.isfinite(corners).all():
             raise wrong
+        if np.abs(corners).max() <= 1:  # shares of the frame, in which nobody would stand
+            raise wrong
         polygons.append(tuple((float(x), float(y)) for x, y in corners))
     return Zones(tuple(polygons))
 
@@ -100,6 +103,9 @@ class Camera:
         zones: where people count; None for the whole view.
         frame_rate: frames a second of a folder of frames that does not tell it. A video's stamps tell its own, so
             that another one is refused.
+
+    Raises:
+        ArgumentError: a name that no camera of a gallery can have.
     """
 
     name: str
@@ -107,6 +113,9 @@ class Camera:
     start: float | None = None
     zones: Zones | None = None
     frame_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        check_label(self.name)
 
 
 def read_cameras(path: Path) -> tuple[Camera, ...]:
@@ -143,7 +152,11 @@ def _camera(table: Any, where: str, path: Path) -> Camera:
     rate = table.get("frame_rate")
     if rate is not None and (isinstance(rate, bool) or not (isinstance(rate, int | float) and 0 < rate < 1000)):
         raise ArgumentError(f"{where}: frame_rate is {rate!r}. Expected frames a second.")
-    return Camera(name.strip(), there, _start(table.get("start"), where), read_zones(table.get("zones"), where), rate)
+    start, zones = _start(table.get("start"), where), read_zones(table.get("zones"), where)
+    try:
+        return Camera(name.strip(), there, start, zones, rate)
+    except ArgumentError as error:
+        raise ArgumentError(f"{where}: {error}") from error
 
 
 def _start(value: Any, where: str) -> float | None:
@@ -151,7 +164,7 @@ def _start(value: Any, where: str) -> float | None:
     if value is None:
         return None
     text = value.isoformat() if isinstance(value, date | datetime) else str(value)
-    return read_time(text, f"{where}: start")
+    return read_time(text, f"{where}: start", spans=False)
 
 
 def folders_of(out: Path | None, cameras: Sequence[Camera]) -> list[Path | None]:

@@ -15,15 +15,16 @@ from crosscam.errors import DataError
 from crosscam.system import needed
 from crosscam.system.text import is_unicode, printable
 from crosscam.video.detections import Pixels
+from crosscam.video.frame_times import MISSING, Due, Stamps, Unread
 
 # Frames of a folder have no times; MOT's seqinfo.ini gives a rate.
 USUAL_RATE = 25.0
-# A file that ends by this many seconds before its header says is told.
-MISSING_END = 1.0
 # What is digested of a large file: its size, its beginning and its end.
 DIGESTED = 2**20
 # FFmpeg draws any text as a terminal, and follows lists of other files.
 TEXTS = frozenset(("tty", "concat", "hls", "dash", "sdp"))
+# FFmpeg's flag of formats without stamps, such as raw H.264 (AVFMT_NOTIMESTAMPS).
+NO_STAMPS = 0x80
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -82,6 +83,7 @@ class VideoFile:
     dropped: int = 0
 
     def __post_init__(self) -> None:
+        self.damaged = False
         self.name = printable(os.path.abspath(self.path))
         self.key = digest_of_file(self.path)
         with opened_video(os.fspath(self.path)) as (container, stream):
@@ -94,32 +96,61 @@ class VideoFile:
     def frames(self, rate: float | None = None) -> Iterator[Frame]:
         """See :class:`Source`; damaged frames are left out, and told with their time."""
         due, picture, unread = Due(rate), Pictures(), Unread(self.path, self._length())
-        first: float | None = None
-        number, seconds, self._reached = -1, 0.0, 0.0
+        number, self._reached = -1, 0.0
         with opened_video(os.fspath(self.path)) as (container, stream):
-            step = 1 / float(stream.average_rate or USUAL_RATE)
-            for frame in decoded(container, stream, self._damaged, unread.look):
-                number += 1
-                stamp = frame.time
-                first = stamp if first is None else first
-                at = seconds + step * (number > 0) if stamp is None or first is None else stamp - first
-                seconds = self._reached = max(seconds, at)  # a stamp that jumps back does not turn time around
+            self._tell_of_streams(container)
+            stamps = Stamps(1 / float(stream.average_rate or USUAL_RATE))
+            for number, frame in enumerate(decoded(container, stream, self._damaged, unread.look)):
+                seconds = self._reached = stamps.seconds(frame.time)
+                if number == 0:
+                    self._tell_of_beginning(unread.before(frame.time))
                 if due.take(seconds):
                     yield Frame(number, seconds, picture(frame))
+            self._tell_of_end(container, stream, stamps, unread)
         if number < 0:
             raise DataError(f"{self.path} holds no frame that can be decoded. Copy it again, or convert it.")
-        if unread.stretches and not self.notes:
+
+    def _tell_of_streams(self, container: Any) -> None:
+        name, format_ = self.path.name, container.format
+        count = len(_streams(container))
+        if count > 1:
+            self.notes.append(f"{name} holds {count} videos: only the first one counts.")
+        if format_.flags & NO_STAMPS:
+            self.notes.append(f"{name} ({format_.name}) tells no times: {self.rate:g} frames a second count.")
+
+    def _tell_of_beginning(self, lost: float) -> None:
+        if lost > MISSING:
+            self.notes.append(
+                f"{self.path.name}: its first {lost:.1f} s cannot be decoded. Times count from the first frame that "
+                "can."
+            )
+
+    def _tell_of_end(self, container: Any, stream: Any, stamps: Stamps, unread: Unread) -> None:
+        """Tell, unless damage was told, of what was passed over, and of an end that comes too early."""
+        if stamps.restarts:
+            at = ", ".join(f"{seconds:.1f} s" for seconds in stamps.restarts[:3]) + ", ..." * (len(stamps.restarts) > 3)
+            self.notes.append(
+                f"{self.path.name}: its times jump back after {at}, as where recordings were joined; they go on as if "
+                "nothing lay between."
+            )
+        if self.damaged:
+            return
+        if unread.stretches:
             begin, end = unread.stretches[0]
             more = f", and {len(unread.stretches) - 1:,} other stretches" if len(unread.stretches) > 1 else ""
             times = " Times count from the first frame that can." if begin == self._begun else ""
             self.notes.append(
                 f"{self.path.name} is damaged: nothing from {begin:.1f} s to {end:.1f} s{more} can be read.{times}"
             )
+            return
+        stated = self.duration
+        if container.format.name == "avi":  # FFmpeg reckons the duration from the size of what is there
+            stated = stream.frames * stamps.step
         # Some containers count their duration from 0, and not from the first frame.
-        end = max(seconds, seconds + (first or 0.0))
-        if self.duration is not None and not self.notes and self.duration - end > MISSING_END + 2 * step:
+        end = self._reached + max(0.0, stamps.first or 0.0)
+        if stated is not None and stated - end > MISSING + 2 * stamps.step:
             self.notes.append(
-                f"{self.path.name} ends at {seconds:.1f} s, but its header says {self.duration:.1f} s; what is there "
+                f"{self.path.name} ends at {self._reached:.1f} s, but its header says {stated:.1f} s; what is there "
                 "is kept."
             )
 
@@ -130,61 +161,9 @@ class VideoFile:
         return self.duration - max(0.0, self._begun)
 
     def _damaged(self, why: str) -> None:
-        if not self.notes:
-            at = f"{self._reached:.1f} s"
+        if not self.damaged:
+            self.damaged, at = True, f"{self._reached:.1f} s"
             self.notes.append(f"{self.path.name} is damaged after {at} ({why}); what can be read is kept.")
-
-
-class Unread:
-    """Stretches of a damaged file that its container passes over without an error.
-
-    Between two packets of the video is a time without any, and a part of the file that is as large as a third of what
-    such a time takes in it; a video that shows nothing new for a while has nothing there, or sound.
-
-    Args:
-        path: the file.
-        length: its seconds; None where that is not known, so that nothing is found.
-
-    Attributes:
-        stretches: beginning and end of each, in seconds of the file's own time.
-    """
-
-    def __init__(self, path: Path, length: float | None) -> None:
-        self._pace = path.stat().st_size / length if length else None
-        self._seconds: float | None = None
-        self._end = 0
-        self.stretches: list[tuple[float, float]] = []
-
-    def look(self, packet: Any) -> None:
-        """Look at the next packet of PyAV."""
-        if self._pace is None or packet.pts is None or packet.pos is None:
-            return
-        seconds = float(packet.pts * packet.time_base)
-        before = seconds if self._seconds is None else self._seconds
-        apart = seconds - before
-        if apart > MISSING_END and packet.pos - self._end > apart * self._pace / 3:
-            self.stretches.append((before, seconds))
-        # Packets come in the order of decoding, in which times go back and forth.
-        self._seconds, self._end = max(before, seconds), packet.pos + packet.size
-
-
-class Due:
-    """Which frames to take so that there are at most ``rate`` a second; all without a rate."""
-
-    def __init__(self, rate: float | None) -> None:
-        self._step = None if rate is None else 1 / rate
-        self._next: float | None = None
-
-    def take(self, seconds: float) -> bool:
-        """Whether the frame of this time is taken."""
-        if self._step is None:
-            return True
-        if self._next is not None and seconds < self._next - 1e-6:
-            return False
-        planned = seconds if self._next is None else self._next
-        # On the grid of the rate, so that 10 of 25 frames a second are 10 and not 8.
-        self._next = max(planned, seconds - self._step) + self._step
-        return True
 
 
 @contextmanager
@@ -214,12 +193,19 @@ def opened_video(address: str, options: dict[str, str] | None = None, **how: Any
                 f"{shown} is one picture, in which nobody can be followed. Expected a video or a folder of frames; "
                 "'crosscam gallery add' takes pictures of one person each."
             )
-        covers = av.stream.Disposition.attached_pic  # the picture of a song
-        stream = next((stream for stream in container.streams.video if not stream.disposition & covers), None)
-        if stream is None:
+        streams = _streams(container)
+        if not streams:
             raise DataError(f"{shown} holds no video. Expected a file with a video stream.")
-        stream.thread_type = "AUTO"
-        yield container, stream
+        streams[0].thread_type = "AUTO"
+        yield container, streams[0]
+
+
+def _streams(container: Any) -> list[Any]:
+    """The videos of a container; the picture of a song is none."""
+    import av
+
+    covers = av.stream.Disposition.attached_pic
+    return [stream for stream in container.streams.video if not stream.disposition & covers]
 
 
 def decoded(

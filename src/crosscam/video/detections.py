@@ -53,7 +53,7 @@ def as_detections(found: object) -> Detections:
     Returns:
         Boxes rounded to a hundredth of a pixel and scores to four places, so that a journal of them repeats them.
     Raises:
-        ArgumentError: anything else, or a number that is not finite.
+        ArgumentError: anything else, such as a number that is not finite, or shares of the frame in place of pixels.
     """
     if found is None:
         return NOTHING
@@ -96,8 +96,18 @@ def _checked(boxes: Floats, scores: Floats) -> Detections:
         )
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise ArgumentError("The detector gave a box or a score that is not a finite number.")
+    scores = np.round(scores, 4)
+    if (scores < 0).any() or (scores > 1).any():
+        wrong = scores[(scores < 0) | (scores > 1)][0]
+        raise ArgumentError(f"The detector gave the score {wrong:g}. Expected confidences from 0 to 1.")
     kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    return Detections(np.round(boxes[kept], 2), np.round(scores[kept], 4))
+    boxes, scores = boxes[kept], scores[kept]
+    if len(boxes) and np.abs(boxes).max() <= 1:
+        raise ArgumentError(
+            f"The detector gave the box {', '.join(f'{n:g}' for n in boxes[0])}. Expected left, top, right, bottom in "
+            "pixels, and no shares of the frame."
+        )
+    return Detections(np.round(boxes, 2), scores)
 
 
 def _of_supervision(found: Any) -> tuple[Floats, Floats]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from crosscam.data.images import decode_image
-from crosscam.errors import DataError, ImageError
+from crosscam.errors import ArgumentError, DataError, ImageError
 from crosscam.gallery.entries import Entry
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
@@ -189,12 +190,15 @@ def _frames_between(path: Path, start: float, end: float) -> Iterator[tuple[floa
     picture = Pictures()
     with opened_video(os.fspath(path)) as (container, stream):
         first = _seek(container, stream, start)
-        if first is not None:
-            for frame in decoded(container, stream, _pass_over):
-                if frame.time is not None and frame.time - first > end:
+        timed = (frame for frame in decoded(container, stream, _pass_over) if frame.time is not None)
+        frame = None if first is None else next(timed, None)
+        # Some containers are searched by guessing, and the frame comes from behind the time.
+        if first is not None and frame is not None and frame.time - first <= start + EXACT:
+            for each in chain((frame,), timed):
+                if each.time - first > end:
                     return
-                if frame.time is not None and frame.time - first >= start - EXACT:
-                    yield frame.time - first, picture(frame)
+                if each.time - first >= start - EXACT:
+                    yield each.time - first, picture(each)
             return
     for whole in VideoFile(path).frames():
         if whole.seconds > end:
@@ -228,12 +232,18 @@ def length_of(fragment: Fragment) -> float:
 
 
 def _copy(container: Any, stream: Any, target: Any, start: float, end: float) -> None:
-    """Copy packets up to a time. Stamps count from the start: the file tells players to pass over what is before."""
+    """Copy packets up to a time. Stamps count from the start: the file tells players to pass over what is before.
+
+    Raises:
+        ValueError: the packets do not begin with a key frame at the start or before it.
+    """
     copied = target.add_stream_from_template(stream)
     base, size = round(start / stream.time_base), 0
-    for packet in container.demux(stream):
-        if packet.dts is None:
-            continue
+    packets = _with_times_of_decoding(container.demux(stream))
+    first = next(packets, None)
+    if first is None or not first.is_keyframe or (first.pts or 0) * first.time_base > start + EXACT:
+        raise ArgumentError("no key frame before the start")
+    for packet in chain((first,), packets):
         if packet.dts * packet.time_base > end:
             break
         size += packet.size
@@ -243,3 +253,17 @@ def _copy(container: Any, stream: Any, target: Any, start: float, end: float) ->
         packet.pts = packet.dts if packet.pts is None else packet.pts - base
         packet.stream = copied
         target.mux(packet)
+
+
+def _with_times_of_decoding(packets: Iterable[Any]) -> Iterator[Any]:
+    """Packets in their order, all with one: Matroska tells none of the first ones where frames are reordered."""
+    waiting: list[Any] = []
+    for packet in packets:
+        if packet.dts is None:
+            if packet.pts is not None:
+                waiting.append(packet)
+            continue
+        for before, early in enumerate(reversed(waiting), 1):
+            early.dts = packet.dts - before
+        yield from (*waiting, packet)
+        waiting.clear()

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.data.labels import read_label
 from crosscam.data.records import JUNK_PID, Sample
 from crosscam.errors import GalleryBusyError
-from crosscam.gallery.camera_names import check_name
+from crosscam.gallery.camera_names import check_label
 from crosscam.gallery.entries import NewEntry, Where
 from crosscam.gallery.filling import make_thumbnail
 from crosscam.gallery.fragments import Fragment
@@ -73,10 +72,7 @@ class GalleryTracks:
         self._gallery, self._extractor, self._source = gallery, extractor, source
         self._start = 0.0 if start is None or source.live else start
         self.record = WatchRecord(gallery, source, {"camera": camera, "start": start, **how})
-        label = read_label(camera) if camera.strip().lstrip("+-").isdecimal() else camera
-        if isinstance(label, str):
-            check_name(label)
-        self._label = label
+        self._label = check_label(camera)
         self.crops = 0
         self.waiting = ""
         self._described: list[_Described] = []

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time as clock
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO
 
 import numpy as np
 
 from crosscam.inference.engines.base import cache_folder
+from crosscam.system.files import cannot_write
 from crosscam.video.detections import Detections, as_detections
 
 FLUSHED_EVERY = 2.0
@@ -20,6 +23,8 @@ class Journal:
 
     Args:
         name: of the video and all that decides its detections.
+    Raises:
+        StorageError: at each call: the cache folder is full, or cannot be written.
     """
 
     def __init__(self, name: str) -> None:
@@ -30,20 +35,22 @@ class Journal:
 
     def __enter__(self) -> Journal:
         """Open it; a line that a kill cut in two is taken off."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        with os.fdopen(handle, "r+b") as file:
-            file.truncate(_whole_lines(file))
-        self._old = open(self.path, "rb")
-        self._file = open(self.path, "a", encoding="ascii")
+        with self._written():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            with os.fdopen(handle, "r+b") as file:
+                file.truncate(_whole_lines(file))
+            self._old = open(self.path, "rb")
+            self._file = open(self.path, "a", encoding="ascii")
         return self
 
     def __exit__(self, *error: object) -> None:
         """Close it; it stays for the next time."""
-        for file in (self._old, self._file):
-            if file is not None:
-                file.close()
-        self._old = self._file = None
+        files, self._old, self._file = (self._old, self._file), None, None
+        with self._written():
+            for file in files:
+                if file is not None:
+                    file.close()
 
     def read(self, number: int) -> Detections | None:
         """What was found in a frame; None once the frames go on where the file ends."""
@@ -65,10 +72,19 @@ class Journal:
         """Keep what was found in a frame."""
         assert self._file is not None
         rows = np.column_stack((found.boxes, found.scores)).tolist()
-        self._file.write(json.dumps([number, rows], separators=(",", ":")) + "\n")
-        if clock.monotonic() - self._flushed > FLUSHED_EVERY:
-            self._file.flush()
-            self._flushed = clock.monotonic()
+        with self._written():
+            self._file.write(json.dumps([number, rows], separators=(",", ":")) + "\n")
+            if clock.monotonic() - self._flushed > FLUSHED_EVERY:
+                self._file.flush()
+                self._flushed = clock.monotonic()
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        """Tell where there is no space, or no right to write."""
+        try:
+            yield
+        except OSError as error:
+            raise cannot_write(self.path, error, "Free some space, or set CROSSCAM_CACHE to another folder.") from error
 
     def remove(self) -> None:
         """Once the video is watched to its end."""

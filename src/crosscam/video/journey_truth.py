@@ -124,7 +124,9 @@ def read_table(file: Path) -> tuple[dict[tuple[str, str], str], dict[tuple[str, 
             who[key], boxes[key] = row["person"].strip(), int(row.get("boxes") or 1)
             if boxes[key] < 0:
                 raise ArgumentError("a negative number of boxes")
-        except (KeyError, ValueError) as error:
+        except KeyError as error:
+            raise DataError(f"{file} has no column {error.args[0]}. {TABLE}.") from error
+        except ValueError as error:
             raise DataError(f"{file}, line {number}: {TABLE}; found {error}.") from error
     return who, boxes
 

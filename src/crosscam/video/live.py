@@ -18,7 +18,6 @@ from crosscam.errors import ArgumentError, DataError, ImageError
 from crosscam.system.text import FIRST_DATE, printable
 from crosscam.video.decoding import (
     USUAL_RATE,
-    Due,
     Frame,
     Pictures,
     Source,
@@ -27,6 +26,7 @@ from crosscam.video.decoding import (
     opened_video,
     without_password,
 )
+from crosscam.video.frame_times import Due
 
 # Digits of the seconds, milliseconds, microseconds and nanoseconds of the Unix epoch, today.
 CLOCKS = (10, 13, 16, 19)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 from crosscam.gallery.entries import Where
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
@@ -61,7 +61,8 @@ def read_mot(path: Path) -> dict[int, Detections]:
     counts as 1 too.
 
     Raises:
-        DataError: no such file, or a line that is not at least six numbers, the first a frame from 1 on.
+        DataError: no such file, a line that is not at least six numbers, the first a frame from 1 on, or shares of
+            the frame in place of pixels.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -87,7 +88,10 @@ def read_mot(path: Path) -> dict[int, Detections]:
             )
         score = more[0] if more and more[0] >= 0 else 1.0
         rows.setdefault(int(frame), []).append((left, top, left + width, top + height, min(score, 1.0)))
-    return {frame: as_detections(np.array(found)) for frame, found in rows.items()}
+    try:
+        return {frame: as_detections(np.array(found)) for frame, found in rows.items()}
+    except ArgumentError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def mot_lines(track: int, boxes: Iterable[tuple[int, Sequence[float], float]]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,7 @@ class Exported:
     """A folder with ``tracks.txt`` (MOT), ``crops.csv`` and ``crops/``; written anew each time.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: at each call: the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -177,14 +177,25 @@ class Exported:
 
     def add(self, track: Track) -> None:
         """Write a track."""
-        self._mot.write(mot_lines(track.number, track.boxes))
-        for crop in track.crops:
-            name = f"{track.number:04d}_{crop.frame:06d}.jpg"
-            Image.fromarray(crop.pixels).save(self.folder / "crops" / name, quality=92)
-            box = [f"{n:.1f}" for n in crop.box]
-            numbers = (f"{crop.seconds:.3f}", *box, f"{crop.quality:.3f}")
-            self._rows.writerow((track.number, name, crop.frame, *numbers, crop.reason))
+        with self._written():
+            self._mot.write(mot_lines(track.number, track.boxes))
+            for crop in track.crops:
+                name = f"{track.number:04d}_{crop.frame:06d}.jpg"
+                Image.fromarray(crop.pixels).save(self.folder / "crops" / name, quality=92)
+                box = [f"{n:.1f}" for n in crop.box]
+                numbers = (f"{crop.seconds:.3f}", *box, f"{crop.quality:.3f}")
+                self._rows.writerow((track.number, name, crop.frame, *numbers, crop.reason))
 
     def close(self) -> None:
         """Flush and close."""
-        self._files.close()
+        with self._written():
+            self._files.close()
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"{self.folder} cannot be written ({error.strerror}). Free some space, or choose another place."
+            ) from error
