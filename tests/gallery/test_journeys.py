@@ -36,7 +36,7 @@ from crosscam.gallery import (
 from crosscam.gallery.calibrated import calibrate_answers
 from crosscam.gallery.clusters import exclude
 from crosscam.gallery.entries import Entry
-from crosscam.gallery.fragments import Fragment
+from crosscam.gallery.fragments import Fragment, shown_name
 from crosscam.gallery.judging import Transit, calibrated_judge, learn_transits, plain_judge, read_transits
 from crosscam.gallery.link_runs import LinkRun, decide
 from crosscam.gallery.linking import Linker
@@ -641,6 +641,20 @@ def test_other_paths_tell_no_fragment() -> None:
     assert found is not None
     assert (found.frame, found.box, found.live) == (7, (1, 2, 3, 4), True)
     assert (found.seen[0] - found.seconds, found.seen[1] - found.seconds) == pytest.approx((-1.5, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("people/gate/0001_c1.jpg", "0001_c1.jpg"),
+        ("C:\\people\\0001.jpg", "0001.jpg"),
+        ("/videos/hall.mp4#t=4.920&xywh=310,88,64,171&frame=123&seen=-1.000,2.000", "hall.mp4, 4.92 s"),
+        ("rtsp://host/1#t=clock:2026-11-24T08:30:04.920Z&xywh=1,2,3,4&frame=7&seen=-1.5,0.000", "1"),
+        ("", ""),
+    ],
+)
+def test_pages_call_a_crop_by_its_video_and_time(path: str, shown: str) -> None:
+    assert shown_name(path) == shown
 
 
 def test_few_tracks_are_judged_by_the_calibration_that_came_with_the_network(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 
 # Left, top, width, height in pixels.
 Box = tuple[int, int, int, int]
@@ -62,6 +63,13 @@ class Fragment:
             return None
         seen = (round(seconds + before, 3), round(seconds + after, 3))
         return cls(video, seconds, (left, top, width, height), frame, seen, live)
+
+
+def shown_name(path: str) -> str:
+    """What a page calls an entry: the last part of its path, and for a crop of a file the video and its time."""
+    fragment = Fragment.read(path)
+    name = PurePosixPath((path if fragment is None else fragment.video).replace("\\", "/")).name
+    return name if fragment is None or fragment.live else f"{name}, {fragment.seconds:.2f} s"
 
 
 def _date(seconds: float) -> str:

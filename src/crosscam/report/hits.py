@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -14,6 +14,7 @@ from markupsafe import Markup
 from crosscam.calibration.calibration import Verdict
 from crosscam.data.records import JUNK_PID
 from crosscam.gallery.entries import Entry, Hit
+from crosscam.gallery.fragments import shown_name
 from crosscam.models.output import Layout
 from crosscam.report.image_tiles import SHOWN_HEIGHT, profile_bars
 from crosscam.report.shell import fragment, html_page, origin_html, write_page
@@ -121,7 +122,7 @@ def _tile(entry: Entry, what: str, thumbnails: Mapping[int, bytes | None]) -> di
 
 
 def _lines(entry: Entry) -> list[str]:
-    lines = [f"entry {entry.id}", PurePosixPath(entry.path).name, f"cam {entry.camera_label}"]
+    lines = [f"entry {entry.id}", shown_name(entry.path), f"cam {entry.camera_label}"]
     lines += [f"id {entry.pid}"] if entry.pid is not None else []
     lines += [when(entry.time)] if entry.time is not None else []
     return lines + ([f"track {entry.track}"] if entry.track is not None else [])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from crosscam.calibration.calibration import Calibration
 from crosscam.gallery.entries import Entry
+from crosscam.gallery.fragments import shown_name
 from crosscam.models.output import Layout
 from crosscam.report.hits import picture_uri, when
 from crosscam.report.image_tiles import SHOWN_HEIGHT as HIT_HEIGHT
@@ -122,7 +123,7 @@ def _section(lead: str, tiles: Sequence[dict[str, object]], left_out: int) -> Ma
 def _tile(n: int, pair: SimilarPair, pictures: Sequence[bytes | None], profile: BodyProfile) -> dict[str, object]:
     sides = []
     for side, entry, data in zip("ab", (pair.first, pair.second), pictures, strict=True):
-        name = Path(entry.path).name
+        name = shown_name(entry.path)
         words = (f"cam {entry.camera_label}", name, when(entry.time))
         alt = f"Pair {n + 1}: camera {entry.camera_label}, {name}"
         shown = {"id": f"pair-{n + 1}-{side}", "picture": picture_uri(data), "alt": alt}

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 
 from crosscam.explain.typical import block_words
 from crosscam.gallery.answers import ENOUGH
+from crosscam.gallery.fragments import shown_name
 from crosscam.report.hits import chance
 from crosscam.report.shell import templates
 from crosscam.system.text import counted
@@ -31,6 +32,7 @@ TEMPLATES.globals.update(
     views=views,
     chance=chance,
     name_of=name_of,
+    shown_name=shown_name,
     counted=counted,
     block_words=block_words,
     ENOUGH=ENOUGH,
