@@ -36,7 +36,8 @@ from crosscam.gallery import (
 from crosscam.gallery.calibrated import calibrate_answers
 from crosscam.gallery.clusters import exclude
 from crosscam.gallery.entries import Entry
-from crosscam.gallery.fragments import Fragment, shown_name
+from crosscam.gallery.fragments import Fragment, clock_span, shown_name
+from crosscam.gallery.journeys import Person, TrackSeen
 from crosscam.gallery.judging import Transit, calibrated_judge, learn_transits, plain_judge, read_transits
 from crosscam.gallery.link_runs import LinkRun, decide
 from crosscam.gallery.linking import Linker
@@ -44,7 +45,7 @@ from crosscam.gallery.people_document import DOCUMENT, read_people
 from crosscam.gallery.track_table import Tracks, span, tracks_of
 from crosscam.metrics.identity import identity_scores
 from crosscam.models.output import Block, Layout
-from crosscam.report.journey_view import ways_of
+from crosscam.report.journey_view import timeline, ways_of
 from crosscam.shipped import run_folder
 from crosscam.video.journey_truth import score_journeys
 
@@ -655,6 +656,22 @@ def test_other_paths_tell_no_fragment() -> None:
 )
 def test_pages_call_a_crop_by_its_video_and_time(path: str, shown: str) -> None:
     assert shown_name(path) == shown
+
+
+@pytest.mark.parametrize(
+    ("times", "span"),
+    [([], None), ([4.0, 1.5], (1.5, 4.0)), ([4.4, START, START + 9.0], (START, START + 9.0)), ([-2.0], (-2.0, -2.0))],
+)
+def test_dates_and_times_of_a_video_have_no_common_span(times: list[float], span: tuple[float, float] | None) -> None:
+    assert clock_span(times) == span
+
+
+def test_a_timeline_has_one_clock() -> None:
+    yard = TrackSeen(1, 0, "yard", "a", 0.5, 2.5, (1,), 1)
+    gate = TrackSeen(2, 1, "gate", "b", START, START + 5.0, (2,), 2)
+    drawn = str(timeline(Person(1, (yard, gate), (None, None))))
+    assert "gate" in drawn
+    assert "yard" not in drawn
 
 
 def test_few_tracks_are_judged_by_the_calibration_that_came_with_the_network(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ class GalleryInfo:
         cameras: (camid, entries) of each camera.
         people: identities with a name, pid above 0.
         tracks: tracklets, counted for each camera.
-        times: first and last time, None where no entry has one.
+        times: first and last time, of dates alone where there are some; None where no entry has one.
         added: when the first and the last entry came in; None for an empty gallery.
         camera_names: names by camid, of those cameras that have one.
     """

@@ -9,9 +9,15 @@ whole track, in seconds after this crop (the first is zero or negative).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crosscam.system.text import FIRST_DATE
 
 # Left, top, width, height in pixels.
 Box = tuple[int, int, int, int]
@@ -70,6 +76,16 @@ def shown_name(path: str) -> str:
     fragment = Fragment.read(path)
     name = PurePosixPath((path if fragment is None else fragment.video).replace("\\", "/")).name
     return name if fragment is None or fragment.live else f"{name}, {fragment.seconds:.2f} s"
+
+
+def clock_span(times: Sequence[float] | NDArray[np.float64]) -> tuple[float, float] | None:
+    """First and last of times in seconds; where some are dates, of the dates alone. None where there are none."""
+    if not len(times):
+        return None
+    found = np.asarray(times, np.float64)
+    dates = found[found >= FIRST_DATE]
+    of = dates if len(dates) else found
+    return float(of.min()), float(of.max())
 
 
 def _date(seconds: float) -> str:

@@ -24,6 +24,7 @@ from crosscam.gallery.entries import (
     Verified,
     Where,
 )
+from crosscam.gallery.fragments import clock_span
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.maintenance import backup, verify
 from crosscam.gallery.searching import Searcher, SearchOptions
@@ -177,7 +178,7 @@ class LocalGallery(Gallery):
             cameras=tuple((int(c), int(n)) for c, n in zip(cameras, counts, strict=True)),
             people=len(np.unique(columns["pid"][columns["pid"] > 0])),
             tracks=len(np.unique(tracked[["camid", "track"]])),
-            times=(float(times.min()), float(times.max())) if len(times) else None,
+            times=clock_span(times),
             added=(float(columns["added"].min()), float(columns["added"].max())) if len(columns) else None,
             camera_names=self.camera_names(),
         )

@@ -31,6 +31,7 @@ from crosscam.gallery.entries import (
     Verified,
     Where,
 )
+from crosscam.gallery.fragments import clock_span
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.milvus_tables import (
     AT_ONCE,
@@ -245,7 +246,7 @@ class MilvusGallery(Gallery):
             cameras=tuple((int(c), int(n)) for c, n in zip(cameras, counts, strict=True)),
             people=len({e.pid for e in found if e.pid is not None and e.pid > 0}),
             tracks=len({(e.camid, e.track) for e in found if e.track}),
-            times=(min(times), max(times)) if times else None,
+            times=clock_span(times),
             added=(min(added), max(added)) if added else None,
             camera_names=self.camera_names(),
         )

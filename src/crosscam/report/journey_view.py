@@ -11,10 +11,11 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
+from crosscam.gallery.fragments import clock_span
 from crosscam.gallery.journeys import Journeys, Link, Person, Proposal, TrackSeen, in_percent, seconds_between
 from crosscam.report.hits import when
 from crosscam.report.shell import fragment
-from crosscam.system.text import counted
+from crosscam.system.text import counted, on_one_clock
 
 # Pictures of one track that are shown, the most typical first.
 PICTURES = 4
@@ -202,11 +203,14 @@ def several_days(person: Person) -> bool:
 
 
 def timeline(person: Person) -> Markup:
-    """A person's tracks as bars over time, a lane for each camera; with the same in words. Empty without times."""
-    timed = [(track, link) for track, link in zip(person.tracks, person.links, strict=True) if _is_timed(track)]
-    if not timed:
+    """Tracks as bars over time, a lane for each camera, and in words; of one clock, dates first. Empty without times."""
+    pairs = zip(person.tracks, person.links, strict=True)
+    timed = [(track, link) for track, link in pairs if track.start is not None and track.end is not None]
+    span = clock_span([t for track, _ in timed for t in (track.start or 0.0, track.end or 0.0)])
+    if span is None:
         return Markup("")
-    first, last = min(t.start or 0.0 for t, _ in timed), max(t.end or 0.0 for t, _ in timed)
+    first, last = span
+    timed = [(track, link) for track, link in timed if on_one_clock(track.start or 0.0, first)]
     scale = LENGTH / max(last - first, 1e-9)
     lanes = {camera: row for row, camera in enumerate(dict.fromkeys(track.camera for track, _ in timed))}
     bars = []
@@ -225,10 +229,6 @@ def timeline(person: Person) -> Markup:
 
 def _is_doubtful(link: Link | None) -> bool:
     return link is not None and not link.confirmed and link.probability is None
-
-
-def _is_timed(track: TrackSeen) -> bool:
-    return track.start is not None and track.end is not None
 
 
 def _short(name: str, most: int) -> str:
