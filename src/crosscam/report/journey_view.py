@@ -203,7 +203,7 @@ def several_days(person: Person) -> bool:
 
 
 def timeline(person: Person) -> Markup:
-    """Tracks as bars over time, a lane for each camera, and in words; of one clock, dates first. Empty without times."""
+    """Bars over time, a lane for each camera, and in words; of one clock (dates first). Empty without times."""
     pairs = zip(person.tracks, person.links, strict=True)
     timed = [(track, link) for track, link in pairs if track.start is not None and track.end is not None]
     span = clock_span([t for track, _ in timed for t in (track.start or 0.0, track.end or 0.0)])
