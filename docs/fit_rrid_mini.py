@@ -3,7 +3,7 @@
     python docs/fit_rrid_mini.py BODY.xml TABLE.csv RUN_FOLDER [--unlabelled LIST] [--copies N] [--seed N]
 
 BODY.xml is OpenVINO's person-reidentification-retail-0277 (Apache-2.0), TABLE.csv a table of training images (its rows
-of split "train" are used), LIST a text file with one further picture a line. Afterwards ``docs/make_rrid_mini.py
+of split "train" are used), LIST a text file with one further image a line. Afterwards ``docs/make_rrid_mini.py
 RUN_FOLDER`` puts the result into the package.
 
 The body is taken over as it is, up to its feature map (``published_body.py``). The head is linear: relation
@@ -62,19 +62,19 @@ UNFOLD_IMAGES = 512
 
 @dataclass(frozen=True)
 class Stripes:
-    """Mean-pooled stripes (N, 4, C) of pictures, and the published network's descriptors (N, T), of length 1."""
+    """Mean-pooled stripes (N, 4, C) of images, and the published network's descriptors (N, T), of length 1."""
 
     stripes: NDArray[np.float16]
     descriptors: NDArray[np.float32]
 
 
 def describe(xml: Path, paths: Sequence[Path], kept: Path, seed: int | None) -> Stripes:
-    """Stripes and descriptors of pictures by the published network; of augmented copies with a seed.
+    """Stripes and descriptors of images by the published network; of augmented copies with a seed.
 
-    They are taken from ``kept`` if that is of the same network, pictures and seed, and kept there.
+    They are taken from ``kept`` if that is of the same network, images and seed, and kept there.
     """
     key = _key(xml, paths, seed)
-    # What is damaged, or of other pictures, is made again.
+    # What is damaged, or of other images, is made again.
     with suppress(Exception), np.load(kept, allow_pickle=False) as file:
         if str(file["key"]) == key:
             return Stripes(file["stripes"], file["descriptors"])
@@ -103,7 +103,7 @@ def describe(xml: Path, paths: Sequence[Path], kept: Path, seed: int | None) -> 
 
 
 def _key(xml: Path, paths: Sequence[Path], seed: int | None) -> str:
-    """Changes with the network, the pictures (their sizes and times), the augmentation and its seed."""
+    """Changes with the network, the images (their sizes and times), the augmentation and its seed."""
     digest = hashlib.sha256(f"{_digest(xml.with_suffix('.bin'))} {seed} {AUGMENT if seed else ''}".encode())
     for path in paths:
         digest.update(f"{path}\0{stamp_of(path)}\n".encode("utf-8", "surrogateescape"))

@@ -323,12 +323,12 @@ SECTIONS: dict[str, list[Case]] = {
             TINY,
         ),
         Case("A link to nothing", "train demo --data broken --out runs/broken", train_with("broken", vanish), TINY),
-        Case("No pictures to describe", "extract run empty out.npz"),
-        Case("A picture that cannot be read", "extract run torn out.npz"),
+        Case("No images to describe", "extract run empty out.npz"),
+        Case("An image that cannot be read", "extract run torn out.npz"),
     ],
     "Calibration": [
-        Case("Too few labeled pictures", "calibrate run --data people"),
-        Case("Pictures that the network was trained on", "calibrate seen-run --data seen", trained_on_all),
+        Case("Too few labeled images", "calibrate run --data people"),
+        Case("Images that the network was trained on", "calibrate seen-run --data seen", trained_on_all),
     ],
     "Serving": [
         Case("Nothing to serve", "serve --gallery nowhere"),
@@ -349,7 +349,7 @@ SECTIONS: dict[str, list[Case]] = {
             torn_weights,
         ),
         Case("A file that is no export", "extract note.onnx people out.npz", table("note.onnx", "not a graph")),
-        Case("An export of int8 without pictures", "export run --int8"),
+        Case("An export of int8 without images", "export run --int8"),
         Case("An engine that is unknown", "extract run people out.npz --engine openvno"),
         Case("A folder that holds a training", "train rrid-s --data people --out run"),
         Case(

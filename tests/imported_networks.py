@@ -30,7 +30,7 @@ def convolution() -> nn.Module:
 
 
 def write_onnx(module: nn.Module, path: Path, *, batch: int | None = None) -> Path:
-    """The ONNX file of a module for 32 x 16 pictures; for any number of them, or for so many."""
+    """The ONNX file of a module for 32 x 16 images; for any number of them, or for so many."""
     example = torch.zeros(batch or 2, 3, HEIGHT, WIDTH)
     free = {} if batch else {"pictures": {0: "n"}, "rows": {0: "n"}}
     names = {"input_names": ["pictures"], "output_names": ["rows"]}
@@ -47,14 +47,14 @@ def write_people(folder: Path, *, people: int = 8, each: int = 3) -> Path:
         for place in range(each):
             image = random.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
             image[..., 0] = np.repeat(stripes, 4)[:, None]
-            # Another level on either side of each stripe, so that in blue a mirror image is another picture.
+            # Another level on either side of each stripe, so that in blue a mirror image is another image.
             image[..., 2] = np.repeat(np.repeat(random.integers(0, 256, (8, 2)), 4, axis=0), WIDTH // 2, axis=1)
             Image.fromarray(image).save(folder / f"{pid:04d}_c{place + 1}s1_{place:06d}_00.png")
     return folder
 
 
 def plain_rows(run, paths: list[Path], *, bgr: bool = False, scale: float = 1.0) -> np.ndarray:
-    """(N, D) of length 1 by a plain script: Pillow, one picture at a time, and the mean with the mirror image."""
+    """(N, D) of length 1 by a plain script: Pillow, one image at a time, and the mean with the mirror image."""
     rows = []
     for path in paths:
         picture = Image.open(path).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)

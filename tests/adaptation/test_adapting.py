@@ -92,7 +92,7 @@ def test_it_writes_an_ordinary_run(rendered: ReidDataset, source: Path, whole: P
     assert "agreement" in told["epochs"][1]
     page = (whole / "adapt.md").read_text()
     assert "| mAP |" in page
-    assert f"{len(rendered.train)} pictures without labels, 3 cameras" in page
+    assert f"{len(rendered.train)} images without labels, 3 cameras" in page
     provenance = json.loads((whole / "provenance.json").read_text())
     assert provenance["data"]["train_ids"] == 0
     assert provenance["adapted_from"]["name"] == "tiny"
@@ -182,7 +182,7 @@ def test_an_adaptation_goes_on_with_the_pictures_tracks_and_times_that_it_began_
     fewer = replace(same, train=tuple(others))
     with pytest.raises(CheckpointError, match="was trained on other data"):
         crosscam.adapt(source, fewer, folder, settings=SETTINGS, resume=True, progress=False)
-    # Copies elsewhere are the same pictures; another picture under an old name is not.
+    # Copies elsewhere are the same images; another image under an old name is not.
     bytes_before = first.path.read_bytes()
     first.path.write_bytes(others[0].path.read_bytes())
     for place in (folder, whole):

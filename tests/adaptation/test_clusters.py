@@ -32,7 +32,7 @@ def sample(number: int, camid: int = 1, time: float | None = None, track: str | 
 
 
 def look_alikes(rng: np.random.Generator, people: int, pictures: int, spread: float = 0.05) -> Rows:
-    """(people * pictures, 16) of length 1: the pictures of a person side by side and close together."""
+    """(people * images, 16) of length 1: the images of a person side by side and close together."""
     rows = np.repeat(rng.normal(size=(people, 16)), pictures, axis=0) + spread * rng.normal(
         size=(people * pictures, 16)
     )
@@ -56,7 +56,7 @@ def test_two_people_of_one_frame_never_share_a_cluster(seed: int) -> None:
 
 
 def tracked(rng: np.random.Generator, *, overlapping: bool) -> tuple[Rows, list[Sample]]:
-    """Tracks of people at one camera; each track's last picture looks like another person."""
+    """Tracks of people at one camera; each track's last image looks like another person."""
     rows = look_alikes(rng, PEOPLE, TRACKS * PICTURES)
     samples = []
     for place in range(len(rows)):
@@ -72,7 +72,7 @@ def test_pictures_of_one_track_always_share_a_cluster() -> None:
     rows, samples = tracked(np.random.default_rng(0), overlapping=False)
     units = units_of(samples, SETTINGS)
     assert len(units) == PEOPLE * TRACKS
-    assert units.notes == ("18 tracks: the pictures of each stay together.",)
+    assert units.notes == ("18 tracks: the images of each stay together.",)
     labels = cluster(rows, units, OF_TRACKS).reshape(-1, PICTURES)
     assert (labels == labels[:, :1]).all()
     assert labels.max() + 1 == PEOPLE
@@ -111,8 +111,8 @@ def test_of_a_cluster_that_is_split_the_largest_units_choose_first_and_all_take_
     seen = [sample(2 + k, 2, 1.1 + k, "long") for k in range(5)]
     units = units_of([sample(0, 1, 0.5), sample(1, 1, 0.5), *seen, sample(7, 3)], SETTINGS)
     rows = np.array([[1, 0], [0.6, 0.8], [0.8, 0.6], [0, 1]], np.float32)
-    # The track is the first part, and the first picture joins it; the second was in one frame with that, and is a part
-    # of its own. The last picture is nearer to this one.
+    # The track is the first part, and the first image joins it; the second was in one frame with that, and is a part
+    # of its own. The last image is nearer to this one.
     assert _split(np.zeros(4, np.int64), rows, units).tolist() == [0, 1, 0, 1]
 
 
@@ -138,7 +138,7 @@ def test_the_order_of_pictures_changes_no_cluster() -> None:
     rows = look_alikes(rng, 8, 6)
     samples = [sample(k, k % 3 + 1) for k in range(len(rows))]
     labels = cluster(rows, units_of(samples, SETTINGS), SETTINGS)
-    assert list(labels) == sorted(labels), "numbered by their first pictures"
+    assert list(labels) == sorted(labels), "numbered by their first images"
     order = rng.permutation(len(rows))
     again = cluster(rows[order], units_of([samples[k] for k in order], SETTINGS), SETTINGS)
     same = labels[order][:, None] == labels[order][None]
@@ -146,9 +146,9 @@ def test_the_order_of_pictures_changes_no_cluster() -> None:
 
 
 def test_clusters_that_teach_nothing_are_refused() -> None:
-    with pytest.raises(DataError, match=r"No cluster among 3 pictures: .*adapt\.min_images=2.*adapt\.eps=0\.6"):
+    with pytest.raises(DataError, match=r"No cluster among 3 images: .*adapt\.min_images=2.*adapt\.eps=0\.6"):
         check_clusters(np.full(3, -1), SETTINGS)
-    with pytest.raises(DataError, match=r"All 3 clustered pictures are one cluster .*Lower adapt\.eps"):
+    with pytest.raises(DataError, match=r"All 3 clustered images are one cluster .*Lower adapt\.eps"):
         check_clusters(np.zeros(3, np.int64), SETTINGS)
 
 

@@ -307,9 +307,9 @@ def test_mistakes_are_one_clear_line(points: Points) -> None:
         calibrate(x, pids, camids, ORIGIN, fmr=1e-5)
     with pytest.raises(DataError, match=r"too few for --fnmr 0\.001"):
         calibrate(x, pids, camids, ORIGIN, fmr=0.01, fnmr=0.001)
-    with pytest.raises(DataError, match="no pair of pictures of one person at two cameras"):
+    with pytest.raises(DataError, match="no pair of images of one person at two cameras"):
         calibrate(x, pids, np.ones_like(camids), ORIGIN)
-    with pytest.raises(DataError, match="no pair of pictures of two people"):
+    with pytest.raises(DataError, match="no pair of images of two people"):
         calibrate(x, np.ones_like(pids), camids, ORIGIN)
     with pytest.raises(ValueError, match="Expected a number between 0 and 1"):
         calibrate(x, pids, camids, ORIGIN, fmr=0)

@@ -32,7 +32,7 @@ def test_without_labels_it_claims_no_better_scores(crosscam: Run, place: Path) -
     (place / "pictures").mkdir()
     for number, picture in enumerate(sorted((place / "people" / "bounding_box_train").glob("*.jpg"))):
         shutil.copy(picture, place / "pictures" / f"{number}_c{number % 2 + 1}.jpg")
-    status, out, err = crosscam(f"adapt run --data pictures --out out {SETTINGS}")
+    status, out, err = crosscam(f"adapt run --data images --out out {SETTINGS}")
     assert status == 0, err
     assert "is not known without labels" in out
 
@@ -44,7 +44,7 @@ def few_pictures(place: Path) -> None:
 
 
 REFUSED = {
-    "too few pictures": ("--data few", "has 3 pictures to learn from, and two clusters take at least 8"),
+    "too few images": ("--data few", "has 3 images to learn from, and two clusters take at least 8"),
     "no cluster": ("--data people --set adapt.eps=0.001 --set adapt.min_images=7", "No cluster among"),
     "one cluster": ("--data people --set adapt.eps=0.99 --set adapt.k1=15", "are one cluster (adapt.eps=0.99)"),
     "unknown setting": ("--data people --set adapt.epz=0.4", "adapt.epz"),

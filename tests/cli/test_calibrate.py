@@ -1,4 +1,4 @@
-"""``crosscam calibrate``: from labeled pictures to a file and to a gallery."""
+"""``crosscam calibrate``: from labeled images to a file and to a gallery."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RATES = "--fmr 0.2 --fnmr 0.95"
 
 @pytest.fixture
 def own(place: Path) -> Path:
-    """All pictures of ``people`` as a table of own data, without a split."""
+    """All images of ``people`` as a table of own data, without a split."""
     dataset = read_dataset(place / "people")
     with open(place / "own.csv", "w", newline="") as file:
         writer = csv.writer(file)

@@ -173,7 +173,7 @@ def test_extract_one_picture(crosscam: Run, place: Path) -> None:
 def test_extract_tells_of_files_that_are_no_pictures(crosscam: Run, place: Path) -> None:
     status, _, err = crosscam("extract run people out.npz")
     assert status == 0
-    assert "note: Left out: 1 file without a picture's name; first: people/identities.json." in err
+    assert "note: Left out: 1 file without an image's name; first: people/identities.json." in err
 
 
 def test_extract_refuses_a_name_that_is_no_npz_before_it_works(crosscam: Run) -> None:
@@ -183,7 +183,7 @@ def test_extract_refuses_a_name_that_is_no_npz_before_it_works(crosscam: Run) ->
 
 
 def save_odd_pictures(folder: Path, pixels: np.ndarray) -> tuple[str, ...]:
-    """The same picture as grey, CMYK, RGBA and turned by EXIF; and each of them as the plain picture it stands for."""
+    """The same image as grey, CMYK, RGBA and turned by EXIF; and each of them as the plain image it stands for."""
     folder.mkdir()
     plain = Image.fromarray(pixels)
     turned = plain.transpose(Image.Transpose.ROTATE_90)
@@ -212,7 +212,7 @@ def test_grey_cmyk_transparent_and_turned_pictures_are_described_as_what_they_sh
         rows = dict(zip((Path(p).stem for p in saved["paths"]), saved["descriptors"], strict=True))
     for name in names:
         np.testing.assert_allclose(rows[name], rows[f"{name}-meant"], atol=2e-3, err_msg=name)
-    # Other pictures have other descriptors, or the comparison above would say nothing.
+    # Other images have other descriptors, or the comparison above would say nothing.
     assert np.abs(rows["grey"] - rows["cmyk"]).max() > 0.01
 
 
@@ -264,7 +264,7 @@ def test_demo(crosscam: Run, place: Path, tiny: str) -> None:
     status, info, _ = crosscam("gallery info d/gallery --json")
     entries = json.loads(info)["entries"]
     assert status == 0
-    assert f"d/gallery holds {entries} of their pictures" in " ".join(err.split())
+    assert f"d/gallery holds {entries} of their images" in " ".join(err.split())
     # A second call has nothing left to do but to score again.
     assert crosscam(f"demo --out d --ids 10 {tiny}")[1] == out
     status, _, err = crosscam(f"demo --out d --ids 11 {tiny}")

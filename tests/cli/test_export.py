@@ -56,7 +56,7 @@ def test_export_int8_from_a_folder_of_pictures(crosscam: Run, place: Path) -> No
         ("--out m.pt", "m.pt cannot be written. Expected a name that ends in .onnx"),
         ("--batch many", "--batch many: expected a number of images, at most 65,536, or dynamic."),
         ("--batch 0", "--batch 0: expected"),
-        ("--int8", "int8 takes its ranges from pictures"),
+        ("--int8", "int8 takes its ranges from images"),
     ],
 )
 def test_export_refuses_in_one_line(crosscam: Run, options: str, message: str) -> None:
@@ -83,7 +83,7 @@ def test_extract_a_table_a_list_and_a_data_set(crosscam: Run, place: Path) -> No
 def test_extract_goes_on_and_lists_what_cannot_be_read(crosscam: Run, place: Path) -> None:
     shutil.copytree(place / "people/query", place / "torn")
     first = min((place / "torn").iterdir())
-    first.write_text("no picture")
+    first.write_text("no image")
     count = len(list((place / "torn").iterdir()))
     status, out, err = crosscam("extract run torn out.npz --json")
     assert status == 2

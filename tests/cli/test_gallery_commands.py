@@ -69,7 +69,7 @@ def test_an_image_of_two_subsets_is_added_once_and_other_labels_are_told(crossca
     table.write_text(f"path,pid,camid,time\n{name},8,1,12\n")
     status, _, err = crosscam("gallery add h t.csv --subset train")
     assert status == 0
-    assert "of 1 of the pictures that were there the gallery has another identity, camera, time or track" in err
+    assert "of 1 of the images that were there the gallery has another identity, camera, time or track" in err
     with open_gallery(place / "h") as gallery:
         assert [(e.pid, e.time) for e in gallery.entries()] == [(7, None)]
 
@@ -128,7 +128,7 @@ def test_pictures_of_nobody_known(crosscam: Run, filled: Path) -> None:
     folder.mkdir()
     for number in (1, 2):
         Image.new("RGB", (20, 40), (90 * number, 10, 10)).save(folder / f"{number}_cam3.png")
-    (folder / "3_cam3.png").write_bytes(b"no picture")
+    (folder / "3_cam3.png").write_bytes(b"no image")
     (folder / "notes.txt").write_text("x")
     add = "gallery add g run unknown --unlabelled"
     status, _, err = crosscam(f"{add} --camids _cam([0-9])")
@@ -233,7 +233,7 @@ def test_what_is_refused(crosscam: Run, filled: Path) -> None:
         ("gallery info nowhere", "No gallery at nowhere"),
         (f"gallery search g run {picture} --parts arm=1", "No body part or block 'arm'"),
         (f"gallery search g run {picture} --parts arm", "is not a weight"),
-        ("gallery search g run", "No picture to search for"),
+        ("gallery search g run", "No image to search for"),
         ("gallery expire g --keep soon", "is not a time span"),
         ("gallery add g run people --camids 3", "camids means nothing"),
         ("gallery info milvus://nowhere", "not a valid gallery address"),
@@ -252,7 +252,7 @@ def test_another_model_is_refused(crosscam: Run, filled: Path, tiny: str) -> Non
 
 
 def named_table(place: Path, file: str, names: str, first: int = 0) -> list[str]:
-    """A table of pictures of the dataset, one for each letter, which is its identity's name."""
+    """A table of images of the dataset, one for each letter, which is its identity's name."""
     pictures = sorted((place / "people" / "bounding_box_train").glob("*.jpg"))[first : first + len(names)]
     rows = [f"{picture},{name},1,gallery" for picture, name in zip(pictures, names, strict=True)]
     (place / file).write_text("\n".join(("path,pid,camid,split", *rows)) + "\n")
@@ -286,7 +286,7 @@ def test_names_of_two_tables_are_not_merged(crosscam: Run, place: Path) -> None:
     (place / "a.csv").write_text("\n".join(("path,pid,camid,split", *rows, more.replace("z,1,", "w,1,"))) + "\n")
     status, _, err = crosscam("gallery add g run a.csv")
     assert (status, "3 identities would get numbers of others in the gallery (1, 2, 3)" in err) == (2, True)
-    assert crosscam("gallery add g run b.csv --unlabelled --camids 0")[0] == 2  # a table says who is on the pictures
+    assert crosscam("gallery add g run b.csv --unlabelled --camids 0")[0] == 2  # a table says who is on the images
 
 
 def test_whole_numbers_of_two_tables_are_the_same_people(crosscam: Run, place: Path) -> None:
@@ -309,7 +309,7 @@ def test_pictures_that_changed_since_are_told_of(crosscam: Run, filled: Path) ->
     Image.new("RGB", (32, 64)).save(picture)
     status, _, err = crosscam("gallery add g run people")
     assert status == 0
-    assert "note: 1 of the pictures that were there have changed on the disk since" in err
+    assert "note: 1 of the images that were there have changed on the disk since" in err
     assert picture.name in err
 
 
@@ -317,11 +317,11 @@ def test_pictures_that_changed_since_are_told_of(crosscam: Run, filled: Path) ->
     ("command", "told"),
     [
         ("gallery forget g --time-from nan", "--time-from: 'nan' is not a valid time"),
-        ("gallery search g run {picture} --time-to nan", "--time-to: 'nan' is not a valid time"),
-        ("gallery search g run {picture} --parts torso=1e308", "The weight of torso is 1e+308"),
-        ("explain run {picture} {picture} --weight *=1e300", "expected a number from 0 to"),
+        ("gallery search g run {image} --time-to nan", "--time-to: 'nan' is not a valid time"),
+        ("gallery search g run {image} --parts torso=1e308", "The weight of torso is 1e+308"),
+        ("explain run {image} {image} --weight *=1e300", "expected a number from 0 to"),
         (
-            "explain run {picture} {picture} --weight *=1 --weight *=2",
+            "explain run {image} {image} --weight *=1 --weight *=2",
             "'*=2' is not a weight. Expected NAME=NUMBER, each name",
         ),
         ("export run --batch ²", "--batch ²: expected a number of images"),

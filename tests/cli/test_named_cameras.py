@@ -21,7 +21,7 @@ SOUTH, NORTH = "Kamera Süd", "Kamera Nord"
 
 @pytest.fixture
 def by_camera(place: Path) -> Path:
-    """The drawn people's pictures in a folder for each camera, named so that no file name tells it."""
+    """The drawn people's images in a folder for each camera, named so that no file name tells it."""
     for n, picture in enumerate(sorted((place / "people/bounding_box_test").glob("*.jpg"))):
         folder = place / "own" / (SOUTH if "_c1" in picture.name else NORTH)
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def by_camera(place: Path) -> Path:
 
 @pytest.fixture
 def gallery(crosscam: Run, by_camera: Path) -> Path:
-    """A gallery of these pictures."""
+    """A gallery of these images."""
     assert crosscam("gallery create g run")[0] == 0
     status, _, err = crosscam("gallery add g run own")
     assert status == 0, err
@@ -91,7 +91,7 @@ def test_one_source_may_be_called_after_its_camera(crosscam: Run, gallery: Path)
 def test_numbers_of_a_source_do_not_become_somebody_elses_camera(crosscam: Run, gallery: Path) -> None:
     status, _, err = crosscam("gallery add g run people")
     assert status == 2
-    assert "Camera 1 of these pictures would be 'Kamera Nord' of the gallery" in err
+    assert "Camera 1 of these images would be 'Kamera Nord' of the gallery" in err
 
 
 def test_cameras_are_renamed_and_entries_moved(crosscam: Run, gallery: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_plain_folder_needs_no_option(crosscam: Run, place: Path) -> None:
     assert crosscam("gallery create g run")[0] == 0
     status, _, err = crosscam("gallery add g run people/bounding_box_test")
     assert status == 0, err
-    assert "Nobody is named on the pictures." in err
+    assert "Nobody is named on the images." in err
     status, _, err = crosscam("gallery add g run people/bounding_box_test --subset train")
     assert (status, "is not a dataset, so it has no subset train" in err) == (2, True)
 
@@ -194,9 +194,9 @@ def test_the_gallery_knows_its_network(crosscam: Run, place: Path) -> None:
         gallery.set_document("model_source", None)
     (place / "g").rename(place / "h")
     status, _, err = crosscam("gallery add h people")
-    assert (status, "Give the run folder, before the pictures" in err) == (2, True)
+    assert (status, "Give the run folder, before the images" in err) == (2, True)
     status, _, err = crosscam("gallery add h")
-    assert (status, "Expected the pictures to add" in err) == (2, True)
+    assert (status, "Expected the images to add" in err) == (2, True)
 
 
 def test_the_old_name_of_limit_is_taken_and_not_both(crosscam: Run, place: Path) -> None:
@@ -231,7 +231,7 @@ def test_other_words_for_an_option_are_understood(crosscam: Run, typed: str, mea
 
 
 def test_broken_files_end_with_the_same_status(crosscam: Run, by_camera: Path) -> None:
-    (by_camera / "own" / SOUTH / "broken.jpg").write_bytes(b"no picture")
+    (by_camera / "own" / SOUTH / "broken.jpg").write_bytes(b"no image")
     assert crosscam("gallery create g run")[0] == 0
     for command in ("extract run own v.npz", "gallery add g run own", "demo --photos own --out pairs"):
         status, _, err = crosscam(command)
@@ -239,7 +239,7 @@ def test_broken_files_end_with_the_same_status(crosscam: Run, by_camera: Path) -
         assert "broken.jpg" in err.splitlines()[-1], command
     assert f"cam {SOUTH}" in (by_camera / "pairs/pairs.html").read_text(encoding="utf-8")
     (by_camera / "bad").mkdir()
-    (by_camera / "bad/a.jpg").write_bytes(b"no picture")
+    (by_camera / "bad/a.jpg").write_bytes(b"no image")
     assert "None of the 1 images can be read" in crosscam("extract run bad bad.npz")[2]
 
 
@@ -255,7 +255,7 @@ def test_videos_and_photographs_of_phones_are_told(crosscam: Run, by_camera: Pat
     assert not (by_camera / "p").exists()
     (by_camera / "videos").mkdir()
     (by_camera / "videos/a.mov").write_bytes(b"x")
-    assert "No pictures in" in crosscam("gallery add g run videos")[2]
+    assert "No images in" in crosscam("gallery add g run videos")[2]
     assert "1 video was left out" in crosscam("gallery add g run videos")[2]
     for command in ("extract run own v.npz", "gallery add g run own", "demo --photos own --out q"):
         status, _, err = crosscam(command)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="file names are Unicode 
 
 @pytest.fixture
 def odd(place: Path) -> Path:
-    """A query and a gallery picture, and the run folder, get a byte that is not UTF-8."""
+    """A query and a gallery image, and the run folder, get a byte that is not UTF-8."""
     for folder in ("query", "bounding_box_test", "bounding_box_train"):
         old = sorted((place / "people" / folder).glob("*.jpg"))[-1]
         old.rename(old.with_name(f"{old.stem}\udce9.jpg"))

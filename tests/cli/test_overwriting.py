@@ -32,7 +32,7 @@ class Command:
         ("link.csv", "is read by the same command"),
         ("b.txt", "is read by the same command"),
         ("run/recipe.json", "belongs to a network"),
-        ("photo.jpg", "is a picture"),
+        ("photo.jpg", "is an image"),
     ],
 )
 def test_what_is_needed_is_not_written_over(tmp_path: Path, out: str, message: str) -> None:

@@ -120,7 +120,7 @@ def test_join(crosscam: Run, place: Path) -> None:
     assert crosscam("data holdout people cut.csv --distractors strangers --train-ids 2")[0] == 0
     assert sum(s.pid == 0 for s in read_dataset(place / "cut.csv").gallery) == added
     status, _, err = crosscam("gallery add g strangers --frames 2")
-    assert (status, "--frames is for datasets, and strangers is read as plain pictures" in err) == (2, True)
+    assert (status, "--frames is for datasets, and strangers is read as plain images" in err) == (2, True)
     status, _, err = crosscam("extract run strangers x.npz --kind market1501")
     assert (status, "--kind is for datasets" in err) == (2, True)
     status, _, err = crosscam("data join twice.csv people people")

@@ -62,7 +62,7 @@ def test_refused_in_one_line(
     crosscam: Run, place: Path, monkeypatch: pytest.MonkeyPatch, change: Spoil, fault: str, command: str, subset: str
 ) -> None:
     first, second, *_ = sorted((place / "people/query").glob("*.jpg"))
-    monkeypatch.setattr(calibrate, "check_calibration", lambda *_, **__: None)  # of few pictures
+    monkeypatch.setattr(calibrate, "check_calibration", lambda *_, **__: None)  # of few images
     spoil(place / "run", change)
     assert crosscam("gallery create g run")[0] == 0
     status, out, err = crosscam(command.format(first=first, second=second))

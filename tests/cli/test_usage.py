@@ -86,7 +86,7 @@ def test_help_explains_every_option(command: str, crosscam: Run) -> None:
         ("demo --ids 3.5", "Error parsing --ids: expected a whole number, found '3.5'."),
         ("data render x --collide much", "Error parsing --collide: expected a number, found 'much'."),
         ("evaluate r --data x --ap best", "Expected one of ('recipe', 'step', 'trapezoid')."),
-        ("extract run", "Missing from crosscam extract: PICTURES, OUT. See 'crosscam extract --help'."),
+        ("extract run", "Missing from crosscam extract: IMAGES, OUT. See 'crosscam extract --help'."),
         (
             "evaluate r --data x --data y",
             "--data is given twice to 'crosscam evaluate', where only the",

@@ -1,4 +1,4 @@
-"""The mask of the person in a picture, and people before other backgrounds."""
+"""The mask of the person in an image, and people before other backgrounds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def picture(person: tuple[int, int, int], behind: tuple[int, int, int], seed: in
 def test_mask_covers_the_person_and_leaves_the_background_out(behind: tuple[int, int, int]) -> None:
     mask = person_mask(picture((180, 30, 40), behind, 0))[0, 0]
     assert mask[figure()].mean() > 0.85
-    # A picture of one color tells nothing, so its mask is the guess by place alone.
+    # An image of one color tells nothing, so its mask is the guess by place alone.
     by_place = person_mask(torch.full((1, 3, HEIGHT, WIDTH), 128.0))[0, 0]
     assert overlap(mask) > overlap(by_place) + 0.02
     assert mask[110:120, 34:36].mean() > by_place[110:120, 34:36].mean(), "the foot set forward"
@@ -61,7 +61,7 @@ def test_person_stays_and_background_comes_from_the_other_picture() -> None:
     mixed = change_backgrounds(red, green)[0]
     assert (mixed[:, 30:60, 18:30].mean((1, 2)) - torch.tensor([180.0, 30, 40])).abs().max() < 15
     assert (mixed[:, :, :4].mean((1, 2)) - torch.tensor([230.0, 230, 220])).abs().max() < 15
-    # Nothing of the other person, whose green is nowhere in the first picture or in the background.
+    # Nothing of the other person, whose green is nowhere in the first image or in the background.
     assert ((mixed - torch.tensor([30.0, 160, 60]).view(3, 1, 1)).abs().sum(0) < 60).float().mean() < 0.01
 
 

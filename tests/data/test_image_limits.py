@@ -1,4 +1,4 @@
-"""Small files that would take minutes or gigabytes are refused from their headers, wherever a picture is read."""
+"""Small files that would take minutes or gigabytes are refused from their headers, wherever an image is read."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_jpegs_of_many_scans(tmp_path: Path) -> None:
 
 
 def test_scans_are_counted_where_they_are() -> None:
-    """A preview in the metadata, and a second picture behind the end, are none of this picture's scans."""
+    """A preview in the metadata, and a second image behind the end, are none of this image's scans."""
     plain = saved(Image.new("RGB", (64, 64)), "JPEG")
     looks_so = b"\xff\xda\x00\x08" * 200
     comment = b"\xff\xfe" + (len(looks_so) + 2).to_bytes(2, "big") + looks_so

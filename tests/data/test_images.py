@@ -146,7 +146,7 @@ def test_missing_folder_and_empty(tmp_path: Path) -> None:
 
 
 def test_text_named_jpg(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_text("not a picture at all\n" * 50)
+    (tmp_path / "a.jpg").write_text("not an image at all\n" * 50)
     with pytest.raises(ImageError, match=r"a\.jpg is not an image") as caught:
         decode_image(tmp_path / "a.jpg")
     assert "\n" not in str(caught.value)

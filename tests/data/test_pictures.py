@@ -1,4 +1,4 @@
-"""Pictures of every kind that a Python program holds: the same pixels, or one clear line."""
+"""Images of every kind that a Python program holds: the same pixels, or one clear line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def encoded(kind: str = "png") -> bytes:
 
 
 def pixels(picture: object, value_range: tuple[float, float] | None = None) -> np.ndarray:
-    return decode_settled(settle(picture, "Picture 4", value_range), "Picture 4")  # type: ignore[arg-type]
+    return decode_settled(settle(picture, "Image 4", value_range), "Image 4")  # type: ignore[arg-type]
 
 
 CHW = torch.from_numpy(PIXELS).permute(2, 0, 1)
@@ -63,9 +63,9 @@ def test_files_are_read_where_they_stand(tmp_path: Path) -> None:
     assert np.array_equal(pixels(str(tmp_path / "a.png")), PIXELS)
     with open(tmp_path / "a.png", "rb") as file:
         assert np.array_equal(pixels(file), PIXELS)
-        with pytest.raises(ImageError, match=r"Picture 4 gives no bytes.*seek\(0\)"):
+        with pytest.raises(ImageError, match=r"Image 4 gives no bytes.*seek\(0\)"):
             pixels(file)
-    with pytest.raises(ImageError, match=r"Picture 4 cannot be read .*closed file"):
+    with pytest.raises(ImageError, match=r"Image 4 cannot be read .*closed file"):
         pixels(file)
 
 
@@ -88,18 +88,18 @@ def test_a_pil_image_is_what_its_file_is(tmp_path: Path, name: str) -> None:
     with Image.open(path) as opened:
         assert np.array_equal(pixels(opened), expected)
         assert np.array_equal(pixels(opened), expected), "it stays open"
-    with pytest.raises(ImageError, match="Picture 4 cannot be read"):
+    with pytest.raises(ImageError, match="Image 4 cannot be read"):
         pixels(Image.open(io.BytesIO(encoded()[:-150])))
 
 
 @pytest.mark.parametrize(
     ("picture", "message"),
     [
-        (None, "Picture 4 is None. Expected a path"),
-        (7, r"Picture 4 is an int \(7\). Expected a path"),
-        ([PIXELS], "Picture 4 is a list. Expected a path"),
-        ({"path": "a.jpg"}, "Picture 4 is a dict"),
-        (io.StringIO("a"), "Picture 4 is a file opened as text"),
+        (None, "Image 4 is None. Expected a path"),
+        (7, r"Image 4 is an int \(7\). Expected a path"),
+        ([PIXELS], "Image 4 is a list. Expected a path"),
+        ({"path": "a.jpg"}, "Image 4 is a dict"),
+        (io.StringIO("a"), "Image 4 is a file opened as text"),
         (CHW[None], r"tensor of shape \(1, 3, 12, 7\).*Expected \(3, H, W\) or \(H, W, 3\)"),
         (CHW[:1], r"tensor of shape \(1, 12, 7\)"),
         (torch.zeros(3, 0, 5), r"tensor of shape \(3, 0, 5\)"),
@@ -110,10 +110,10 @@ def test_a_pil_image_is_what_its_file_is(tmp_path: Path, name: str) -> None:
         (PIXELS[:, :, 0], r"\(12, 7\)"),
         (PIXELS[:0], r"\(0, 7, 3\)"),
         (PIXELS.transpose(2, 0, 1), r"\(3, 12, 7\)"),
-        (Image.new("F", (4, 8)), "Picture 4 has 'F' pixels"),
-        (Image.new("RGB", (0, 8)), "Picture 4 has no pixels"),
-        (b"no picture", "Picture 4 is not an image that can be read"),
-        (b"", "Picture 4 is empty"),
+        (Image.new("F", (4, 8)), "Image 4 has 'F' pixels"),
+        (Image.new("RGB", (0, 8)), "Image 4 has no pixels"),
+        (b"no image", "Image 4 is not an image that can be read"),
+        (b"", "Image 4 is empty"),
     ],
 )
 def test_what_is_no_picture_is_one_line(picture: object, message: str) -> None:

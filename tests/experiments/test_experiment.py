@@ -300,7 +300,7 @@ def test_scores_are_written_whole(finished: tuple[Path, list[Scored]], tmp_path:
 
 
 def assert_ranked_by(distances: NDArray[np.floating], strips: Sequence[RankStrip], dataset: ReidDataset) -> None:
-    """Every strip shows the first pictures of a ranking by these (Q, G) distances, found by a plain loop."""
+    """Every strip shows the first images of a ranking by these (Q, G) distances, found by a plain loop."""
     for strip in strips:
         row = distances[dataset.query.index(strip.query)]
         kept = [

@@ -140,7 +140,7 @@ def test_one_camera_compares_all_pictures(tmp_path: Path, extractor: Extractor) 
 
 def test_one_picture_has_no_pair(tmp_path: Path, extractor: Extractor) -> None:
     samples = tell_cameras([draw(tmp_path / "in" / "a.png", 1)], tmp_path / "in", None, [])
-    with pytest.raises(DataError, match="1 of 1 pictures can be read"):
+    with pytest.raises(DataError, match="1 of 1 images can be read"):
         search_photographs(samples, SOURCE, extractor, tmp_path / "out")
 
 

@@ -50,7 +50,7 @@ def some_descriptors(count: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def some_entries(count: int, first: int = 0) -> list[NewEntry]:
-    """Four cameras, persons of five pictures, tracks of three; every seventh without pid, time and track."""
+    """Four cameras, persons of five images, tracks of three; every seventh without pid, time and track."""
     return [
         NewEntry(f"pictures/{i:05d}.jpg", i % 4, None, None, None)
         if i % 7 == 0

@@ -23,7 +23,7 @@ SOUTH, NORTH = "Kamera Süd", "Kamera Nord"
 
 
 def named(place: Path) -> LocalGallery:
-    """Four pictures of a camera with a name, two of another, and one of a camera with a number only."""
+    """Four images of a camera with a name, two of another, and one of a camera with a number only."""
     gallery = LocalGallery.create(place, LAYOUT, MODEL)
     cameras = [(1, SOUTH)] * 4 + [(2, NORTH)] * 2 + [(7, None)]
     entries = [NewEntry(f"{i}.jpg", camid, camera=name) for i, (camid, name) in enumerate(cameras)]
@@ -140,7 +140,7 @@ def test_a_source_s_cameras_get_the_gallery_s_numbers(tmp_path: Path) -> None:
         given = samples(("a", 1, NORTH), ("b", 2, "Yard"), ("c", 3, SOUTH), ("d", 9, None), ("e", 4, "Attic"))
         assert [s.camid for s in number_cameras(gallery, given)] == [2, 11, 1, 9, 10]
         keep_cameras_apart(gallery, samples(("a", 1, SOUTH), ("b", 3, None)))
-        with pytest.raises(Exception, match="Camera 1 of these pictures would be 'Kamera Süd' of the gallery"):
+        with pytest.raises(Exception, match="Camera 1 of these images would be 'Kamera Süd' of the gallery"):
             keep_cameras_apart(gallery, samples(("b", 1, None)))
 
 

@@ -1,4 +1,4 @@
-"""What is not as it was added is never taken for an answer: fields, descriptors, pictures, files, the database."""
+"""What is not as it was added is never taken for an answer: fields, descriptors, images, files, the database."""
 
 from __future__ import annotations
 

@@ -135,11 +135,11 @@ from crosscam.recipes.catalogue import build_model, find_recipe
 def new():
     recipe = find_recipe("demo")
     return Extractor(build_model(recipe, num_ids=0, pretrained=False), recipe)
-extractor, pictures = new(), [np.zeros((64, 32, 3), np.uint8)] * 10
-extractor(pictures)
+extractor, images = new(), [np.zeros((64, 32, 3), np.uint8)] * 10
+extractor(images)
 if os.fork() == 0:
     signal.alarm(60)
-    for act in (lambda: extractor(pictures), lambda: new()(pictures)):
+    for act in (lambda: extractor(images), lambda: new()(images)):
         try:
             print(act().shape[0])
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The hits of a search: in one line, as pictures in a notebook, and as tables."""
+"""The hits of a search: in one line, as images in a notebook, and as tables."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_notebook_shows_the_thumbnails_and_fetches_nothing(tmp_path: Path) -> 
     assert "camera 1, pid 4" in page
     assert not re.search(r"https?:|src=\"(?!data:)", page)
     assert [hit.entry for hit in copy] == [hit.entry for hit in hits]
-    # The gallery is closed: the same without pictures.
+    # The gallery is closed: the same without images.
     assert hits._repr_html_().count("<img") == 0
     assert copy._repr_html_().count("camera") == 3
     assert Hits()._repr_html_() == "<p>No hits.</p>"

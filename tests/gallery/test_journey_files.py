@@ -56,7 +56,7 @@ def test_the_report_shows_everybody_and_needs_nothing_else(tmp_path: Path, linke
     assert not re.search(r"<script|https?://|/v/|hall/<b>", page), "no script, nothing from elsewhere, all text escaped"
     tracks = [track for person in found.people for track in person.tracks]
     assert page.count("data:image/jpeg;base64,") >= sum(len(t.entries) for t in tracks if t.track)
-    assert page.count("no picture kept") >= 1, "the photograph has none"
+    assert page.count("no image kept") >= 1, "the photograph has none"
     reasons = {reason for p in found.people for link in p.links if link for reason in link.reasons}
     assert reasons
     for reason in reasons:
@@ -77,7 +77,7 @@ def test_mot_text_holds_each_box_under_its_persons_number(
     place, found = linked
     main(["link", str(place), "--show", "--mot", str(tmp_path / "mot")])
     assert "16 boxes in 2 files written" in (said := capsys.readouterr().err)
-    assert "1 picture without a box in a video left out" in said
+    assert "1 image without a box in a video left out" in said
     assert {path.name for path in (tmp_path / "mot").iterdir()} == {"gate.txt", "hall__b_.txt"}
     person_of = {t.track: p.number for p in found.people for t in p.tracks}
     for camid, name in enumerate(("gate.txt", "hall__b_.txt")):

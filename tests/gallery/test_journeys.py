@@ -77,7 +77,7 @@ def looks(people: int, seed: int) -> NDArray[np.float32]:
 
 
 def add_walks(gallery: Gallery, walks: list[Walk], faces: NDArray[np.float32], noise: float = 0.6) -> Truth:
-    """A track of three pictures for each walk, with descriptors near the person's own."""
+    """A track of three images for each walk, with descriptors near the person's own."""
     who = {}
     for walk in walks:
         rng = np.random.default_rng([walk.pid, walk.camera, int(1000 * walk.enter) % 2**31])

@@ -26,7 +26,7 @@ ROWS = np.eye(3, 4, dtype=np.float32)
 
 @dataclass
 class TwoParts:
-    """What is written, as a part of two pictures and one of one."""
+    """What is written, as a part of two images and one of one."""
 
     written: list[Entry]
 
@@ -54,7 +54,7 @@ def test_what_extract_writes_is_read_again(tmp_path: Path, name: str) -> None:
     found = read_descriptors(tmp_path / name)
     check(found)
     assert found.fingerprint == "abcd1234"
-    assert repr(found) == f"DescriptorFile({str(tmp_path / name)!r}, 3 pictures, 4 numbers, abcd...)"
+    assert repr(found) == f"DescriptorFile({str(tmp_path / name)!r}, 3 images, 4 numbers, abcd...)"
 
 
 def test_columns_that_a_file_lacks_are_not_known(tmp_path: Path) -> None:

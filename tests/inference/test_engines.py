@@ -112,7 +112,7 @@ INT8_PRODUCTS = _has_int8_products()
 )
 def test_each_engine_gives_the_network_s_descriptors(network: Network, name: str, least: float) -> None:
     before = {k: v.clone() for k, v in network.model.state_dict().items()}
-    # Without instructions of their own, sums of int8 products saturate; where that spoils pictures, it is refused.
+    # Without instructions of their own, sums of int8 products saturate; where that spoils images, it is refused.
     exact = not name.endswith("int8") or INT8_PRODUCTS
     refusals: list[str] = []
     try:
@@ -137,7 +137,7 @@ def test_each_engine_gives_the_network_s_descriptors(network: Network, name: str
         np.testing.assert_allclose(alone, found[3:4], atol=0.02)
     np.testing.assert_array_equal((found * expected).sum(axis=1), agreement)
     assert all(torch.equal(v, before[k]) for k, v in network.model.state_dict().items())
-    # The comparison can fail: other pictures have other descriptors.
+    # The comparison can fail: other images have other descriptors.
     assert (np.roll(found, 1, axis=0) * expected).sum(axis=1).min() < 0.98
 
 
@@ -470,7 +470,7 @@ def test_auto_waits_for_many_images_and_then_keeps_its_choice(
     few(PIXELS, autotune.WORTH_MEASURING)
     assert few.name == "onnxruntime"
     assert set(few.measured) == {"torch", "onnxruntime"}
-    # Few pictures are described by torch whatever was chosen, unless somebody asked for the choice.
+    # Few images are described by torch whatever was chosen, unless somebody asked for the choice.
     later = autotune.Runner("auto", lambda: network)
     np.testing.assert_allclose(later(PIXELS, 1), by_hand(network), atol=1e-4)
     assert (later.name, later.used) == ("auto", "torch")

@@ -145,7 +145,7 @@ def card_with(run: Path, precision: str, **checks: object) -> ModelCard:
         ("fp32", {"cosine_min": float("nan")}, "smallest cosine is nan"),
         ("int8", {"cosine_min": 0.9}, "expected at least 0.98"),
         ("int8", {"mAP": 0.5, "mAP_change": -0.02}, "mAP falls by 2.00 points, expected at most 1.00"),
-        ("int8", {"same_nearest": 0.9}, "90 % of the pictures keep their nearest"),
+        ("int8", {"same_nearest": 0.9}, "90 % of the images keep their nearest"),
     ],
 )
 def test_a_file_that_is_unlike_the_network_is_refused(
@@ -172,7 +172,7 @@ def test_nothing_is_left_behind_by_a_refusal(run: Path, tmp_path: Path, monkeypa
 
 def test_int8_without_pictures_and_other_endings_are_refused(run: Path, tmp_path: Path) -> None:
     extractor = Extractor.load(run)
-    with pytest.raises(DataError, match="int8 takes its ranges from pictures"):
+    with pytest.raises(DataError, match="int8 takes its ranges from images"):
         export_model(extractor, tmp_path / "m.onnx", int8=True)
     with pytest.raises(ValueError, match=r"ends in \.onnx"):
         export_model(extractor, tmp_path / "m.pt")

@@ -191,7 +191,7 @@ def test_one_path_in_place_of_a_list_is_refused(run: tuple[Path, RRID]) -> None:
 
 
 def kinds_of(path: Path) -> list[object]:
-    """One picture in each kind that Python programs hold."""
+    """One image in each kind that Python programs hold."""
     array = decode_image(path)
     chw = torch.from_numpy(array).permute(2, 0, 1)
     return [path, str(path), path.read_bytes(), open(path, "rb"), Image.open(path), array, chw, chw / 255]
@@ -235,19 +235,19 @@ def test_a_generator_is_drawn_as_it_is_used(rendered: ReidDataset, run: tuple[Pa
 @pytest.mark.parametrize(
     ("pictures", "message"),
     [
-        ([np.zeros((8, 4, 3), np.uint8), None], "Picture 1 is None"),
-        ([np.zeros((8, 4, 3), np.uint8), torch.zeros(3, 8, 4)], r"Picture 1 is a tensor.*value_range=\(0, 1\)"),
-        ((p for p in [np.zeros((8, 4, 3), np.uint8), 3]), r"Picture 1 is an int \(3\)"),
-        ([[np.zeros((8, 4, 3), np.uint8)]], "Picture 0 is a list"),
+        ([np.zeros((8, 4, 3), np.uint8), None], "Image 1 is None"),
+        ([np.zeros((8, 4, 3), np.uint8), torch.zeros(3, 8, 4)], r"Image 1 is a tensor.*value_range=\(0, 1\)"),
+        ((p for p in [np.zeros((8, 4, 3), np.uint8), 3]), r"Image 1 is an int \(3\)"),
+        ([[np.zeros((8, 4, 3), np.uint8)]], "Image 0 is a list"),
         (Image.new("RGB", (4, 8)), "found one Image. Put it into a list"),
         (torch.zeros(3, 8, 4), "found one Tensor. Put it into a list"),
         (np.zeros((8, 4, 3), np.uint8), "found one ndarray. Put it into a list"),
         (BytesIO(b"a"), "found one BytesIO. Put it into a list"),
-        (None, "Expected a list of pictures, found None"),
-        (7, "Expected a list of pictures, found 7"),
-        (np.float32(7), "Expected a list of pictures"),
-        (torch.tensor(7), "Expected a list of pictures"),
-        ([b"no picture"], "Picture 0 is not an image"),
+        (None, "Expected a list of images, found None"),
+        (7, "Expected a list of images, found 7"),
+        (np.float32(7), "Expected a list of images"),
+        (torch.tensor(7), "Expected a list of images"),
+        ([b"no image"], "Image 0 is not an image"),
     ],
 )
 def test_what_is_no_list_of_pictures_is_one_line(run: tuple[Path, RRID], pictures: object, message: str) -> None:
@@ -259,7 +259,7 @@ def test_what_is_no_list_of_pictures_is_one_line(run: tuple[Path, RRID], picture
 def test_the_wrong_kind_is_told_before_anything_is_described(run: tuple[Path, RRID]) -> None:
     extractor = Extractor.load(run[0])
     done: list[tuple[int, int]] = []
-    with pytest.raises(ValueError, match="Picture 60 is None"):
+    with pytest.raises(ValueError, match="Image 60 is None"):
         extractor([*[np.zeros((8, 4, 3), np.uint8)] * 60, None], 8, progress=lambda *d: done.append(d))  # type: ignore[list-item]
     assert not done
 
@@ -296,7 +296,7 @@ def test_an_extractor_says_what_it_is(run: tuple[Path, RRID], rendered: ReidData
 
 
 def test_a_picture_that_cannot_be_read_is_named(run: tuple[Path, RRID], tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_text("no picture")
+    (tmp_path / "a.jpg").write_text("no image")
     with pytest.raises(ImageError, match=r"a\.jpg is not an image"):
         Extractor.load(run[0])([tmp_path / "a.jpg"])
 

@@ -1,4 +1,4 @@
-"""Networks from elsewhere describe pictures as a plain script does, and what is wrong with a file is one line."""
+"""Networks from elsewhere describe images as a plain script does, and what is wrong with a file is one line."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_torchscript_a_module_and_a_function_describe_alike(people: list[Path], 
 
 
 class ChannelsLast(nn.Module):
-    """(B, 32, 16, 3) of any type -> (B, 6); with ``fixed``, only for one picture at a time."""
+    """(B, 32, 16, 3) of any type -> (B, 6); with ``fixed``, only for one image at a time."""
 
     def __init__(self, *, fixed: bool = False) -> None:
         super().__init__()

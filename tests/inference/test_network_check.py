@@ -1,4 +1,4 @@
-"""The check of a declared input: it catches the other order, and asks for enough pictures."""
+"""The check of a declared input: it catches the other order, and asks for enough images."""
 
 from __future__ import annotations
 
@@ -99,12 +99,12 @@ def test_pictures_are_spread_and_enough(samples: list[Sample]):
     chosen = pictures_to_check(many, labeled=False)
     assert len(chosen) == 64
     assert [chosen[0], chosen[-1]] == [many[0], many[-1]]
-    with pytest.raises(DataError, match="3 pictures are too few"):
+    with pytest.raises(DataError, match="3 images are too few"):
         pictures_to_check(samples[:3], labeled=False)
 
 
 class Company(nn.Module):
-    """Color means, changed in one way by what is beside a picture; or no numbers at all."""
+    """Color means, changed in one way by what is beside an image; or no numbers at all."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Descriptors of many pictures: nothing is lost by a kill, nothing left out in silence, memory stays bounded."""
+"""Descriptors of many images: nothing is lost by a kill, nothing left out in silence, memory stays bounded."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_pictures_that_cannot_be_read_are_listed_and_the_others_described(
     extractor: Extractor, entries: list[Entry], tmp_path: Path
 ) -> None:
     bad = [tmp_path / "torn.jpg", tmp_path / "gone.jpg"]
-    bad[0].write_text("no picture")
+    bad[0].write_text("no image")
     mixed = [entries[0], Entry(bad[0], 5, 1), *entries[1:4], Entry(bad[1], 6, 1), entries[4]]
     done = stream(extractor, mixed, tmp_path / "out.npz", part_size=3)
     assert done.described == 5
@@ -202,7 +202,7 @@ def test_pictures_that_cannot_be_read_are_listed_and_the_others_described(
 
 
 def test_where_nothing_can_be_read_the_result_is_empty(extractor: Extractor, tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_text("no picture")
+    (tmp_path / "a.jpg").write_text("no image")
     for name in ("out.npz", "out.parquet"):
         done = stream(extractor, [Entry(tmp_path / "a.jpg")], tmp_path / name)
         assert (done.described, len(done.failures)) == (0, 1)
@@ -218,7 +218,7 @@ def test_a_list_of_files_is_counted_from_its_folder(tmp_path: Path) -> None:
         Path("/c.jpg"),
     ]
     (tmp_path / "empty.txt").write_text("\n")
-    with pytest.raises(DataError, match="names no pictures"):
+    with pytest.raises(DataError, match="names no images"):
         entries_of_list(tmp_path / "empty.txt")
 
 
@@ -243,7 +243,7 @@ def test_a_job_file_tells_what_is_under_way(extractor: Extractor, entries: list[
 
 
 def stopped(extractor: Extractor, entries: list[Entry], out: Path, after: int) -> None:
-    """An extraction that is killed after some parts of four pictures."""
+    """An extraction that is killed after some parts of four images."""
 
     def run(jobs: Iterable[Job]) -> Iterator[tuple[int, Part]]:
         for count, (number, paths) in enumerate(jobs):
@@ -256,7 +256,7 @@ def stopped(extractor: Extractor, entries: list[Entry], out: Path, after: int) -
 
 
 def gone_on(extractor: Extractor, entries: list[Entry], out: Path) -> list[int]:
-    """Parts that the next call describes; its result is compared with what the pictures give."""
+    """Parts that the next call describes; its result is compared with what the images give."""
     described = []
 
     def run(jobs: Iterable[Job]) -> Iterator[tuple[int, Part]]:
@@ -315,7 +315,7 @@ def test_a_part_that_is_lost_before_the_joining_is_made_again(
         np.testing.assert_allclose(saved["descriptors"], extractor([e.path for e in entries]), atol=2e-6)
 
 
-@pytest.mark.parametrize("change", ["another picture", "a later time", "another of the same size and time"])
+@pytest.mark.parametrize("change", ["another image", "a later time", "another of the same size and time"])
 def test_a_picture_that_changed_since_is_described_again(
     extractor: Extractor, entries: list[Entry], tmp_path: Path, change: str
 ) -> None:
@@ -323,7 +323,7 @@ def test_a_picture_that_changed_since_is_described_again(
         (tmp_path / f"{number}.jpg").write_bytes(entry.path.read_bytes())
     own = [Entry(tmp_path / f"{number}.jpg") for number in range(len(entries))]
     stopped(extractor, own, tmp_path / "out.npz", after=4)
-    if change == "another picture":
+    if change == "another image":
         own[5].path.write_bytes(entries[20].path.read_bytes())
     elif change == "another of the same size and time":
         before, other = own[5].path.stat(), tmp_path / "other"
@@ -401,7 +401,7 @@ def test_a_descriptor_that_says_nothing_is_not_written(
         extractor([e.path for e in entries])
     with pytest.raises(DataError, match=expected):
         extractor.files([e.path for e in entries])
-    with pytest.raises(DataError, match=f"The descriptor of picture 3 {fault}"):
+    with pytest.raises(DataError, match=f"The descriptor of image 3 {fault}"):
         extractor([np.zeros((8, 4, 3), np.uint8)] * 5)
 
 

@@ -241,9 +241,9 @@ def test_each_call_of_a_tracker_gives_the_rows_of_the_boxes(extractor: Extractor
         (lambda f: f(None, BOXES), "A frame is an .* this one is a NoneType"),
         (lambda f: f(FRAME, object()), "Boxes are .* object has no such numbers"),
         (lambda f: f(FRAME, [[1, 2, 3, 4], [1, 2, 3]]), "Boxes are .* list has no such numbers"),
-        (lambda f: f.predict([FRAME[:0]]), r"Picture 0 is an array of shape \(0, 80, 3\)"),
-        (lambda f: f.predict([FRAME, None]), "Picture 1 is None"),
-        (lambda f: f.predict([FRAME[:, :, 0]]), r"Picture 0 is an array of shape \(60, 80\)"),
+        (lambda f: f.predict([FRAME[:0]]), r"Image 0 is an array of shape \(0, 80, 3\)"),
+        (lambda f: f.predict([FRAME, None]), "Image 1 is None"),
+        (lambda f: f.predict([FRAME[:, :, 0]]), r"Image 0 is an array of shape \(60, 80\)"),
         (lambda f: TrackerFeatures(f.extractor, color="grey"), "Unknown color 'grey'"),
     ],
 )

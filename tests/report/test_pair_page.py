@@ -59,7 +59,7 @@ def test_every_block_has_its_bar_its_share_and_its_maps(text, pair):
         assert f"query under the map of {words}" in text
         assert f"match under the map of {words}" in text
     assert len(page.all("figure", class_="scale")) == 2
-    assert len(page.all("figure", class_="map")) == len(pair.blocks) + 1, "both pictures without a map stand first"
+    assert len(page.all("figure", class_="map")) == len(pair.blocks) + 1, "both images without a map stand first"
     assert page.all("svg", **{"aria-label": "query without a map"})
 
 

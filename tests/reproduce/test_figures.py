@@ -75,7 +75,7 @@ def test_one_model_alone_differs_from_nobody():
 
 
 def test_each_model_is_ranked_as_its_own_recipe_says(models: list[NamedModel], rendered: ReidDataset) -> None:
-    """Also where networks of one input size differ in how they are ranked: pictures agree with the scores."""
+    """Also where networks of one input size differ in how they are ranked: images agree with the scores."""
     changes = [
         "data.height=96",
         "data.width=32",

@@ -75,7 +75,7 @@ def test_ties_rank_by_index_as_in_the_dense_definition(
     monkeypatch.setattr("crosscam.retrieval.distances.center_of", lambda x: torch.zeros(x.shape[1]).double())
     monkeypatch.setattr("crosscam.retrieval.distances.BLOCK_ELEMENTS", block)
     x = signs(60)
-    x[40:50] = x[0:10]  # the same picture twice
+    x[40:50] = x[0:10]  # the same image twice
     found = rerank(x[:20], x[20:], k1=k1, k2=k2)
     np.testing.assert_allclose(found, dense_oracle(x[:20], x[20:], k1, k2, 0.3), rtol=0, atol=1e-5)
 

@@ -72,7 +72,7 @@ def test_rows_are_the_teachers_descriptors_and_are_kept(
     (rows,) = teacher_rows(distill, paths, tmp_path, lambda *at: done.append(at))
     np.testing.assert_allclose(rows.numpy(), Extractor.load(teacher, flip=False, engine="torch")(paths), atol=1e-3)
     mirrored = Extractor.load(teacher, engine="torch")(paths)
-    assert abs(rows.numpy() - mirrored).max() > 1e-2, "a picture is seen once, as it is"
+    assert abs(rows.numpy() - mirrored).max() > 1e-2, "an image is seen once, as it is"
     assert done[-1] == (20, 20)
     monkeypatch.setattr(teachers, "_described", lambda *_: pytest.fail("computed again"))
     (again,) = teacher_rows(distill, paths, tmp_path)
@@ -113,7 +113,7 @@ def test_a_file_of_a_teacher_is_opened_with_its_declared_input(rendered: ReidDat
 def test_a_teacher_whose_descriptors_are_not_finite_is_refused(teacher: Path, rendered: ReidDataset, tmp_path: Path):
     paths = [s.path for s in rendered.train[:3]]
     rows = np.array([[1.0, 2.0], [np.nan, 1.0], [0.0, 0.0]], np.float32)
-    with pytest.raises(TrainingError, match=rf"no finite descriptor of {paths[1]} \(2 of 3 pictures\)"):
+    with pytest.raises(TrainingError, match=rf"no finite descriptor of {paths[1]} \(2 of 3 images\)"):
         teachers._unit_rows(rows, str(teacher), paths)
 
 
@@ -140,7 +140,7 @@ def test_pictures_without_labels_change_the_result_and_are_listed_by_a_file(
     with np.load(tmp_path / "both" / KEPT) as kept:
         assert len(kept["teacher0"]) == len(rendered.train) + 12
     listing.write_text("gone.jpg\n", encoding="utf-8")
-    with pytest.raises(RecipeError, match=r"1 of 1 pictures are not there\. First: .*gone\.jpg"):
+    with pytest.raises(RecipeError, match=r"1 of 1 images are not there\. First: .*gone\.jpg"):
         train(student(teacher, *more), rendered, tmp_path / "third")
     assert not (tmp_path / "third").exists()
 
@@ -186,7 +186,7 @@ def test_a_killed_student_goes_on_bit_for_bit(teacher: Path, rendered: ReidDatas
     [
         (["distill.similarity=1"], "give teachers and a weight above 0, or neither"),
         (["distill.teachers=runs/a"], "give teachers and a weight above 0, or neither"),
-        (["distill.unlabeled_images=4"], "give a list of pictures and how many of them"),
+        (["distill.unlabeled_images=4"], "give a list of images and how many of them"),
         (["distill.unlabeled=a.txt", "distill.unlabeled_images=4"], r"learned from distill\.teachers"),
     ],
 )

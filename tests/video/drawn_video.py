@@ -127,7 +127,7 @@ class Boxes:
 
 
 class MeanColors:
-    """Describes pictures by 4 x 4 mean colors."""
+    """Describes images by 4 x 4 mean colors."""
 
     def __call__(
         self, pictures: Sequence[NDArray[np.uint8]], batch_size: int = 32, *, names: object = None

@@ -43,7 +43,7 @@ def frames_of(clip: bytes) -> tuple[list[float], list[NDArray[np.uint8]], str]:
 
 @pytest.fixture(scope="module")
 def folder(walkers: Walkers, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The walk as pictures, one of them torn, of 10 a second."""
+    """The walk as images, one of them torn, of 10 a second."""
     place = tmp_path_factory.mktemp("frames")
     (place / "img1").mkdir()
     for number, pixels in enumerate(walkers[0], 1):

@@ -43,14 +43,14 @@ def seconds_of(folder: Path, rate: float | None = None) -> list[float]:
 def test_a_photograph_is_no_video(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png", "a.bmp", "a.webp", "a.tiff"):
         Image.fromarray(PICTURE).save(tmp_path / name)
-        with pytest.raises(DataError, match="is one picture, in which nobody can be followed"):
+        with pytest.raises(DataError, match="is one image, in which nobody can be followed"):
             open_source(str(tmp_path / name))
 
 
 def test_a_folder_of_videos_with_a_picture_is_no_folder_of_frames(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "day", ["cover.jpg"])
     (folder / "hall.mp4").touch()
-    with pytest.raises(DataError, match=r"holds one picture.*It holds videos, such as hall\.mp4: give one"):
+    with pytest.raises(DataError, match=r"holds one image.*It holds videos, such as hall\.mp4: give one"):
         open_source(str(folder))
     Image.fromarray(PICTURE).save(folder / "yard.jpg")
     assert "holds videos beside frames, such as hall.mp4" in open_source(str(folder)).notes[0]

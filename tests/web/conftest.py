@@ -100,7 +100,7 @@ def client(make: Make) -> TestClient:
 
 @pytest.fixture(scope="session")
 def picture(rendered: ReidDataset) -> bytes:
-    """The bytes of a picture of a person who is in the gallery."""
+    """The bytes of an image of a person who is in the gallery."""
     return rendered.train[0].path.read_bytes()
 
 

@@ -156,7 +156,7 @@ def test_search_reads_what_another_program_added(client: TestClient, place: Path
         )
     found = client.post(f"{API}/search", data={"query": "e1", "limit": 1}).json()
     assert found["hits"][0]["entry"]["id"] == number
-    assert "without a small picture" in one_line(client.get(f"{API}/entries/{number}/thumbnail"), 404)
+    assert "without a small image" in one_line(client.get(f"{API}/entries/{number}/thumbnail"), 404)
 
 
 def test_a_gallery_that_somebody_else_writes(client: TestClient, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +220,7 @@ def test_uploads_that_are_too_much(client: TestClient, bomb: bytes, picture: byt
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({}, "Send either pictures"),
+        ({}, "Send either images"),
         ({"query": "x1"}, "query"),
         ({"query": "e1", "limit": 0}, "limit"),
         ({"query": "e1", "limit": "many"}, "limit"),
@@ -243,7 +243,7 @@ def test_searches_that_cannot_be(client: TestClient, data: dict[str, Any], words
     ("path", "data", "words"),
     [
         ("/search", {"query": "e1", "camera": "2"}, "Unknown form field 'camera'. Did you mean cameras?"),
-        ("/search", {"query": "e1", "k": "3"}, "Unknown form field 'k'. Known: cameras, limit, parts, picture"),
+        ("/search", {"query": "e1", "k": "3"}, "Unknown form field 'k'. Known: cameras, limit, parts, image"),
         ("/search?limit=3", {"query": "e1"}, "Unknown query parameter 'limit'. This call has no query parameters."),
         ("/entries?camids=2", None, "Unknown query parameter 'camids'. Did you mean camid?"),
         ("/search", {"query": "e1", "cameras": ""}, "The form field 'cameras' is empty."),

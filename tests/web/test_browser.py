@@ -1,6 +1,6 @@
 """A walk through the page in a real Chromium: upload, filter, explain, feedback, export, dark, keyboard only; and axe.
 
-CROSSCAM_SCREENSHOTS=FOLDER keeps a picture of every station, to be looked at.
+CROSSCAM_SCREENSHOTS=FOLDER keeps an image of every station, to be looked at.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def address(service: Service) -> Iterator[str]:
 
 @pytest.fixture
 def file(picture: bytes, tmp_path: Path) -> Path:
-    """A picture to upload."""
+    """An image to upload."""
     path = tmp_path / "person.jpg"
     path.write_bytes(picture)
     return path
@@ -78,7 +78,7 @@ def opened(browser: Any, address: str, **options: Any) -> Any:
 
 
 def keep(page: Any, name: str) -> None:
-    """A picture for whoever wants to look."""
+    """An image for whoever wants to look."""
     folder = os.environ.get("CROSSCAM_SCREENSHOTS")
     if folder:
         page.screenshot(path=str(Path(folder) / f"{name}.png"), full_page=True)
@@ -135,7 +135,7 @@ def test_upload_filter_explain_feedback_export(browser: Any, address: str, file:
     page.wait_for_selector("#rejected-name")
     assert page.evaluate("window.untouched") is True
     assert page.evaluate("document.activeElement.id") == "status"
-    assert "1 confirmed picture is part of the query. 1 rejected." in page.locator("#status").inner_text()
+    assert "1 confirmed image is part of the query. 1 rejected." in page.locator("#status").inner_text()
     assert sorted(j.same for j in service.judgments()) == [False, True]
     keep(page, "feedback")
     no_serious_fault(page)
@@ -224,7 +224,7 @@ def test_by_keyboard_alone(browser: Any, address: str, file: Path, service: Serv
     page.keyboard.press("Tab")
     assert focused(page) == "Skip to the content"
     page.keyboard.press("Enter")
-    tab_to(page, "Picture of a person")
+    tab_to(page, "Image of a person")
     choose(page, file)
     tab_to(page, "Search")
     page.keyboard.press("Enter")

@@ -42,7 +42,7 @@ class Checked(HTMLParser):
             self.ids.append(str(found["id"]))
         self.pointed += [str(found[name]) for name in ("for", "aria-labelledby", "aria-describedby") if found.get(name)]
         if tag == "img":
-            assert found.get("alt"), "a picture without words"
+            assert found.get("alt"), "an image without words"
 
 
 def checked(text: str) -> Checked:
@@ -89,7 +89,7 @@ def test_from_an_upload_to_feedback_and_export(client: TestClient, picture: byte
     for entry, said in ((first, "same"), (second, "other")):
         form = {"back": f"q={query[1]}&cam=1&cam=2&cam=3", "entry": entry, "said": said}
         page = client.post("/feedback", data=form, headers=HTML).text
-    assert "1 confirmed picture is part of the query" in page
+    assert "1 confirmed image is part of the query" in page
     assert "1 rejected" in page
     checked(page)
     rows = list(csv.DictReader(io.StringIO(client.get(f"/export.csv?q={query[1]}").text)))
@@ -152,7 +152,7 @@ def test_the_explanation_adds_up_and_draws_maps(client: TestClient) -> None:
 def test_a_query_that_is_kept_no_longer(client: TestClient) -> None:
     answer = client.get("/search?q=p000000000000000000000000", headers=HTML)
     assert answer.status_code == 404
-    assert "upload its picture again" in answer.text
+    assert "upload its image again" in answer.text
     answer = client.post("/upload", files={"picture": ("", b"", "image/jpeg")}, headers=HTML)
     assert answer.status_code == 422
 

@@ -68,7 +68,7 @@ def test_without_a_camera_nothing_is_left_out(client: TestClient, place: Path, s
     page = client.get("/search?q=e1", headers=HTML).text
     assert "scope" not in page
     assert len(shown(page)) == 24
-    assert "60 pictures of 1 camera, " in client.get("/", headers=HTML).text
+    assert "60 images of 1 camera, " in client.get("/", headers=HTML).text
 
 
 def test_file_names_legend_and_words_for_the_next_page(client: TestClient, service: Service) -> None:

@@ -32,23 +32,23 @@ from crosscam.training.trained_on import save_trained_on
 from crosscam.training.trainer import Trainer
 
 KEY = "adaptation"
-# Pictures for each number of a block that tell its covariance; with fewer the source's projection stays.
+# Images for each number of a block that tell its covariance; with fewer the source's projection stays.
 FIT_PICTURES = 16
 # Of the source's weights, in its origin.
 FINGERPRINT = "fingerprint"
 
 
 class Adapter(Trainer):
-    """A training that starts from a trained network and learns pictures without labels.
+    """A training that starts from a trained network and learns images without labels.
 
     Args:
         source, origin: run folder or shipped network to start from, and what provenance tells of it.
         recipe: with ``adapt``, or ArgumentError; other arguments as of :class:`Trainer`, identities are not looked at.
 
     Attributes:
-        units: what tracks and times tell of the pictures; too few are a DataError.
+        units: what tracks and times tell of the images; too few are a DataError.
         clusters: of this epoch.
-        proxies: (N,) proxy of each picture, -1 for none.
+        proxies: (N,) proxy of each image, -1 for none.
         memory: (M, D) proxies, each of length 1.
     """
 
@@ -92,12 +92,12 @@ class Adapter(Trainer):
         return len(np.unique(self.cameras)) > 1
 
     def first_labels(self) -> Ints:
-        """(N,) -1: no picture is in a cluster; DataError if there are too few for two clusters."""
+        """(N,) -1: no image is in a cluster; DataError if there are too few for two clusters."""
         count, least = len(self.dataset.train), self.settings.min_images
         if count < 2 * least:
             raise DataError(
-                f"{self.dataset.root} has {count:,} pictures to learn from, and two clusters take at least {2 * least} "
-                f"(adapt.min_images={least}). Add pictures."
+                f"{self.dataset.root} has {count:,} images to learn from, and two clusters take at least {2 * least} "
+                f"(adapt.min_images={least}). Add images."
             )
         return np.full(count, -1, np.int64)
 
@@ -113,7 +113,7 @@ class Adapter(Trainer):
         return False
 
     def renew_labels(self, images: Images) -> None:
-        """Cluster all pictures as the network sees them, and begin the memory anew; once in an epoch, or DataError."""
+        """Cluster all images as the network sees them, and begin the memory anew; once in an epoch, or DataError."""
         if self.world.size > 1:
             raise TrainingError("Several processes cannot adapt together. Adapt in one process.")
         if self._clustered == self.epoch or self.epoch > self.recipe.train.epochs:
@@ -140,7 +140,7 @@ class Adapter(Trainer):
         self._clusters_of, self._cameras_of = (torch.from_numpy(found[:, k].copy()).to(device) for k in (0, 1))
 
     def _descriptors(self, images: Images) -> Rows:
-        """(N, D) of all pictures, as the network gives them in training: without its projection, if it has one."""
+        """(N, D) of all images, as the network gives them in training: without its projection, if it has one."""
         model, data = self.model, self.recipe.data
         projection = model.projection if isinstance(model, RRID) else None
         if isinstance(model, RRID):
@@ -175,7 +175,7 @@ class Adapter(Trainer):
         return Loss(contrast + settings.inter_camera * across, across, contrast)
 
     def fit_projection(self, images: Images) -> None:
-        """Fit the projection to the pictures, where there are enough of them; else that of the source stays."""
+        """Fit the projection to the images, where there are enough of them; else that of the source stays."""
         projection = self.model.projection if isinstance(self.model, RRID) else None
         if projection is not None and len(images) >= FIT_PICTURES * projection.linear.weight.shape[1]:
             super().fit_projection(images)
@@ -206,7 +206,7 @@ class Adapter(Trainer):
         return learned_from(self.recipe, self.dataset, self.digests) | tracks_and_times(self.dataset)
 
     def save_origin(self) -> None:
-        """The pictures of the source and of the adaptation."""
+        """The images of the source and of the adaptation."""
         save_trained_on(self.folder, self.dataset, source=self.source, digests=self.digests)
 
     def provenance(self, record: Mapping[str, float]) -> dict[str, Any]:

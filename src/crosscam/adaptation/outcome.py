@@ -43,7 +43,7 @@ class Outcome:
         lines = [
             f"# {self.source['name']}, adapted to {self.data['name']}",
             "",
-            f"{self.data['pictures']:,} pictures without labels, {self.data['cameras']:,} cameras, "
+            f"{self.data['pictures']:,} images without labels, {self.data['cameras']:,} cameras, "
             f"{self.data['tracks']:,} tracks (fingerprint {self.data['fingerprint']}); "
             f"from {self.source['name']} (weights {self.source['fingerprint']}).",
             "",
@@ -58,7 +58,7 @@ class Outcome:
     def sentence(self) -> str:
         """The last epoch and the scores, in one line."""
         last = self.epochs[-1]
-        said = f"{last['clusters']:,.0f} clusters in the last epoch, {100 * last['unclustered']:.0f} % of the pictures"
+        said = f"{last['clusters']:,.0f} clusters in the last epoch, {100 * last['unclustered']:.0f} % of the images"
         said += " in none"
         if "agreement" in last:
             said += f", {last['agreement']:.2f} agreement with the epoch before"
@@ -97,7 +97,7 @@ def _score_table(before: Scores, after: Scores | None) -> list[str]:
 
 
 def data_of(dataset: ReidDataset) -> dict[str, Any]:
-    """What is told of the pictures that are learned."""
+    """What is told of the images that are learned."""
     return {
         "name": dataset.name,
         "fingerprint": dataset.fingerprint(),

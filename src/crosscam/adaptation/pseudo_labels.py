@@ -22,7 +22,7 @@ from crosscam.retrieval.distances import Descriptors, distance_blocks
 from crosscam.retrieval.reranking import SparseRows, encode_neighborhoods, entries_of, nearest
 
 Rows = NDArray[np.float32]
-# Pictures of tracks that the silhouette is taken of: their distances are a dense matrix of 32 MB.
+# Images of tracks that the silhouette is taken of: their distances are a dense matrix of 32 MB.
 SILHOUETTE_PICTURES = 2000
 # Pairs that are kept for each image on average: 16 bytes each, so that 10,000 images take at most 160 MB.
 MOST_PAIRS = 1000
@@ -35,9 +35,9 @@ def check_clustering() -> None:
 
 
 def cluster(descriptors: Rows, units: Units, settings: Adapt) -> Ints:
-    """(N,) cluster of each picture, numbered from 0 by the first pictures; -1 for pictures in none.
+    """(N,) cluster of each image, numbered from 0 by the first images; -1 for images in none.
 
-    A track is clustered as one picture that counts as often as it has pictures. Units that are known to be two people
+    A track is clustered as one image that counts as often as it has images. Units that are known to be two people
     have no edge, and where others join them into one cluster, it is split. ``descriptors``: (N, D) of length 1.
     """
     from scipy.sparse import csr_matrix
@@ -103,7 +103,7 @@ def _split(labels: Ints, rows: Rows, units: Units) -> Ints:
 
 
 def _numbered(labels: Ints, least: int) -> Ints:
-    """Clusters of at least so many pictures, numbered in the order of their first pictures."""
+    """Clusters of at least so many images, numbered in the order of their first images."""
     known = labels[labels >= 0]
     numbers, first, counts = np.unique(known, return_index=True, return_counts=True)
     order = numbers[np.argsort(first)]
@@ -117,13 +117,13 @@ def check_clusters(labels: Ints, settings: Adapt) -> None:
     """Refuse (DataError) clusters that nothing can be learned from: none, or only one."""
     if not (labels >= 0).any():
         raise DataError(
-            f"No cluster among {len(labels):,} pictures: nowhere are adapt.min_images={settings.min_images} of them "
-            f"near enough (adapt.eps={settings.eps:g}). Add pictures of each person, or change these settings."
+            f"No cluster among {len(labels):,} images: nowhere are adapt.min_images={settings.min_images} of them "
+            f"near enough (adapt.eps={settings.eps:g}). Add images of each person, or change these settings."
         )
     if labels.max() == 0:
         raise DataError(
-            f"All {int((labels == 0).sum()):,} clustered pictures are one cluster (adapt.eps={settings.eps:g}): "
-            "nothing tells people apart. Lower adapt.eps, or add pictures of other people."
+            f"All {int((labels == 0).sum()):,} clustered images are one cluster (adapt.eps={settings.eps:g}): "
+            "nothing tells people apart. Lower adapt.eps, or add images of other people."
         )
 
 
@@ -133,11 +133,11 @@ class Clusters:
 
     Attributes:
         clusters: how many.
-        unclustered: share of the pictures that are in none.
-        mean_size: pictures of a cluster.
-        agreement: adjusted Rand index with the last epoch's clusters, over pictures that are in both; None in the
+        unclustered: share of the images that are in none.
+        mean_size: images of a cluster.
+        agreement: adjusted Rand index with the last epoch's clusters, over images that are in both; None in the
             first.
-        silhouette: of tracks by their pictures' descriptors, -1 to 1; None without two tracks of two pictures.
+        silhouette: of tracks by their images' descriptors, -1 to 1; None without two tracks of two images.
     """
 
     clusters: int
@@ -163,7 +163,7 @@ def measure(labels: Ints, before: Ints, descriptors: Rows, units: Units) -> Clus
 
 
 def track_silhouette(descriptors: Rows, units: Units) -> float | None:
-    """Silhouette of tracks with two pictures or more: of all, or of ``SILHOUETTE_PICTURES`` pictures, by whole tracks.
+    """Silhouette of tracks with two images or more: of all, or of ``SILHOUETTE_PICTURES`` images, by whole tracks.
 
     Source: Rousseeuw, J. Comput. Appl. Math. 1987.
     """
@@ -232,7 +232,7 @@ def _overlapping(encoded: SparseRows, limit: float) -> SparseRows:
         if total > MOST_PAIRS * count:
             raise ArgumentError(
                 f"More than {MOST_PAIRS:,} pairs for each of {count:,} images are within a distance of {limit:g}: they "
-                "are all alike. Lower the limit, or look for pictures that are there many times."
+                "are all alike. Lower the limit, or look for images that are there many times."
             )
     ends = np.concatenate([[0], np.cumsum(lengths)])
     return SparseRows(ends, np.concatenate(all_columns), np.concatenate(all_values))

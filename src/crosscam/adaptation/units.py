@@ -1,4 +1,4 @@
-"""Which pictures are known to be one person, and which two people, before anything is learned: tracks and times."""
+"""Which images are known to be one person, and which two people, before anything is learned: tracks and times."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from crosscam.system.text import counted
 
 Ints = NDArray[np.int64]
 _COARSE = (
-    "Pictures of one camera and time are not kept apart: the times look too coarse to tell single frames. "
+    "Images of one camera and time are not kept apart: the times look too coarse to tell single frames. "
     "--set adapt.apart=all keeps them apart."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """U units of N pictures: each a track, or a picture without one.
+    """U units of N images: each a track, or an image without one.
 
     Attributes:
-        of_picture: (N,) unit of each picture; units are numbered by their first pictures.
-        sizes: (U,) pictures.
+        of_picture: (N,) unit of each image; units are numbered by their first images.
+        sizes: (U,) images.
         camids: (U,) cameras; below 0 for unknown ones, of which no two units are kept apart.
-        spans: (U, 2) first and last time of a track in seconds; NaN without times, and for pictures without a track.
-        frames: U sets of times, where two pictures of one camera and time are two people; empty ones elsewhere.
+        spans: (U, 2) first and last time of a track in seconds; NaN without times, and for images without a track.
+        frames: U sets of times, where two images of one camera and time are two people; empty ones elsewhere.
         notes: what was decided, one sentence each.
     """
 
@@ -49,7 +49,7 @@ class Units:
         return bool(np.isfinite(self.spans).any()) or any(self.frames)
 
     def apart(self, first: Ints, second: Ints) -> NDArray[np.bool_]:
-        """(P,) whether each pair is two people: tracks of one camera that overlap in time, or pictures of one frame."""
+        """(P,) whether each pair is two people: tracks of one camera that overlap in time, or images of one frame."""
         one_camera = (self.camids[first] == self.camids[second]) & (self.camids[first] >= 0) & (first != second)
         a, b = self.spans[first], self.spans[second]
         # Also where one is a single time within the other.
@@ -60,7 +60,7 @@ class Units:
 
 
 def units_of(samples: Sequence[Sample], settings: Adapt) -> Units:
-    """The units of a dataset's pictures; identities are not looked at. Settings tell what tracks and times do."""
+    """The units of a dataset's images; identities are not looked at. Settings tell what tracks and times do."""
     members: dict[tuple[int, str] | int, list[int]] = defaultdict(list)
     for place, sample in enumerate(samples):
         tracked = settings.tracks and sample.track is not None
@@ -70,7 +70,7 @@ def units_of(samples: Sequence[Sample], settings: Adapt) -> Units:
     for unit, places in enumerate(found):
         of_picture[places] = unit
     tracks = [key for key in members if not isinstance(key, int)]
-    notes = [f"{counted(len(tracks), 'track')}: the pictures of each stay together."] if tracks else []
+    notes = [f"{counted(len(tracks), 'track')}: the images of each stay together."] if tracks else []
     times = [[samples[p].time for p in places] for places in found]
     known = [[t for t in some if t is not None] for some in times]
     spans = np.full((len(found), 2), np.nan)

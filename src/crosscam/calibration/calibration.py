@@ -61,7 +61,7 @@ class Calibration:
         fnmr: wanted share of genuine pairs that are called "other".
         prior: share of genuine pairs that :meth:`probability` takes for granted before it looks.
         pooled: thresholds over all pairs of different cameras.
-        within: thresholds for two pictures of one camera; None where there are too few pairs.
+        within: thresholds for two images of one camera; None where there are too few pairs.
         cameras: thresholds of single camera pairs, where there is enough data; (a, a) is within one camera.
         images, people, distractors, num_cameras: what was calibrated on.
         within_pairs: pairs of two people at one camera.
@@ -103,17 +103,17 @@ class Calibration:
         return self.pooled, "all pairs of different cameras"
 
     def verdict(self, distance: float, camid_a: int | None = None, camid_b: int | None = None) -> Verdict:
-        """What a distance between pictures of two cameras says."""
+        """What a distance between images of two cameras says."""
         limits, _ = self.thresholds(camid_a, camid_b)
         if distance < limits.same:
             return "same"
         return "unsure" if distance < limits.other else "other"
 
     def probability(self, distance: float, prior: float | None = None) -> float:
-        """How probable it is that two pictures at this distance show one person; never rises with the distance.
+        """How probable it is that two images at this distance show one person; never rises with the distance.
 
         ``prior`` is the share of genuine pairs among those that are looked at, between 0 and 1 (else ValueError) and
-        this calibration's by default; m / N in a gallery of N pictures of which m show the person.
+        this calibration's by default; m / N in a gallery of N images of which m show the person.
         """
         prior = self.prior if prior is None else prior
         if not 0 < prior < 1:
@@ -135,7 +135,7 @@ class Calibration:
         at_most = "at most " if self.pooled.same == self.pooled.other else ""
         return (
             f"Rests on {self.pooled.genuine:,} pairs of one person and {self.pooled.impostor:,} pairs of two people "
-            f"across cameras ({self.images:,} pictures of {self.people:,} people at {self.num_cameras} cameras) of "
+            f"across cameras ({self.images:,} images of {self.people:,} people at {self.num_cameras} cameras) of "
             f"{self.origin.data}, data {self.origin.data_fingerprint}, with the model "
             f"{self.origin.model_fingerprint[:16]}; 'same' lets through {_percent(self.fmr)} of different people, "
             f"'other' misses {at_most}{_percent(self.fnmr)} of equal ones."
@@ -145,7 +145,7 @@ class Calibration:
         """One sentence: what the probabilities take for granted."""
         if self.answered:
             return "Percentages: how many of the answers near this distance say the same person."
-        return f"Percentages: how probable the same person is if {100 * self.prior:.3g} % of the pictures show them."
+        return f"Percentages: how probable the same person is if {100 * self.prior:.3g} % of the images show them."
 
     def to_json(self) -> str:
         """The calibration as JSON text."""

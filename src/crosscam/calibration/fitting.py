@@ -1,4 +1,4 @@
-"""Thresholds, probabilities and open-set figures from labeled pictures: which distance is the same person?
+"""Thresholds, probabilities and open-set figures from labeled images: which distance is the same person?
 
 The pairs that count are those across different cameras: a person with himself (genuine), and two different people
 (impostor). Pairs of one person at one camera are left out, as in rankings. Two people at one camera share the
@@ -44,13 +44,13 @@ Floats = NDArray[np.float64]
 
 
 def pictures_to_calibrate(dataset: ReidDataset, trained_on: str | None = None) -> tuple[tuple[Sample, ...], str]:
-    """The pictures of a dataset that may calibrate, each once and without junk; and in words which they are.
+    """The images of a dataset that may calibrate, each once and without junk; and in words which they are.
 
     Args:
-        dataset: its query and gallery; without them, all its pictures.
+        dataset: its query and gallery; without them, all its images.
         trained_on: fingerprint of the dataset that the network was trained on, if known.
     Raises:
-        DataError: the network was trained on these very pictures, which would make it look better than it is.
+        DataError: the network was trained on these very images, which would make it look better than it is.
     """
     test = {s.path: s for s in (*dataset.query, *dataset.gallery)}
     if not test and dataset.fingerprint() == trained_on:
@@ -60,12 +60,12 @@ def pictures_to_calibrate(dataset: ReidDataset, trained_on: str | None = None) -
         )
     chosen = tuple(s for s in (test.values() or dataset.train) if s.pid != JUNK_PID)
     if not chosen:
-        raise DataError(f"{dataset.root} has no pictures to calibrate on. Expected labeled pictures, junk apart.")
-    return chosen, "query and gallery" if test else "all pictures, as there is no query and gallery"
+        raise DataError(f"{dataset.root} has no images to calibrate on. Expected labeled images, junk apart.")
+    return chosen, "query and gallery" if test else "all images, as there is no query and gallery"
 
 
 def check_calibration(name: str, pids: ArrayLike, camids: ArrayLike, *, fmr: float, fnmr: float, prior: float) -> None:
-    """Refuse, before a picture is described, what :func:`calibrate` cannot learn from; arguments, errors as there."""
+    """Refuse, before an image is described, what :func:`calibrate` cannot learn from; arguments, errors as there."""
     for what, value in (("fmr", fmr), ("fnmr", fnmr), ("prior", prior)):
         if not 0 < value < 1:
             raise ArgumentError(f"{what} is {value}. Expected a number between 0 and 1.")
@@ -82,7 +82,7 @@ def check_calibration(name: str, pids: ArrayLike, camids: ArrayLike, *, fmr: flo
 
 
 def _pairs(*labels: Ints) -> int:
-    """Pairs of pictures that have all labels in common."""
+    """Pairs of images that have all labels in common."""
     counts = np.unique(np.stack(labels), axis=1, return_counts=True)[1].astype(np.int64)
     return int((counts * (counts - 1) // 2).sum())
 
@@ -98,7 +98,7 @@ def calibrate(
     prior: float = 0.01,
     replicates: int = REPLICATES,
 ) -> Calibration:
-    """Learn from labeled pictures which distances are of one person.
+    """Learn from labeled images which distances are of one person.
 
     Args:
         descriptors: (N, D), each row of length 1; of people that the network was not trained on.
@@ -143,11 +143,11 @@ def calibrate(
 def _within_if_enough(
     pairs: int, counts: PairCounts, fmr: float, pooled: Thresholds
 ) -> tuple[Thresholds | None, tuple[str, ...]]:
-    """Thresholds for two pictures of one camera; without enough pairs of such, a note that says what holds instead."""
+    """Thresholds for two images of one camera; without enough pairs of such, a note that says what holds instead."""
     if pairs >= pairs_needed(fmr):
         return _within(counts.within, fmr, pooled), ()
     return None, (
-        "Two pictures of one camera are judged by the thresholds across cameras: "
+        "Two images of one camera are judged by the thresholds across cameras: "
         f"{pairs:,} pairs within cameras are fewer than {pairs_needed(fmr):,}.",
     )
 
@@ -155,7 +155,7 @@ def _within_if_enough(
 def _refuse_too_few(name: str, genuine: int, impostor: int, fmr: float, fnmr: float) -> None:
     if not genuine or not impostor:
         what = "one person at two cameras" if not genuine else "two people at two cameras"
-        raise DataError(f"{name} has no pair of pictures of {what}. Expected people seen by several cameras.")
+        raise DataError(f"{name} has no pair of images of {what}. Expected people seen by several cameras.")
     for option, rate, pairs, what in (
         ("--fmr", fmr, impostor, "different people"),
         ("--fnmr", fnmr, genuine, "one person"),
@@ -166,7 +166,7 @@ def _refuse_too_few(name: str, genuine: int, impostor: int, fmr: float, fnmr: fl
             raise DataError(
                 f"{name} has {pairs:,} pairs of {what} across cameras, too few for {option} {rate:g}: "
                 f"expected {pairs_needed(rate):,}, so that {MIN_ERRORS} errors stand behind the threshold. "
-                f"{way} labeled pictures."
+                f"{way} labeled images."
             )
 
 

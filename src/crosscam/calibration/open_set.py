@@ -27,7 +27,7 @@ DET_POINTS_PER_DECADE = 16
 class OperatingPoint:
     """What is missed at one wanted false-match rate ``fmr``. Rates are fractions, None where it cannot be resolved.
 
-    Below the distance ``threshold`` two pictures match; ``fnmr``, of 95 % interval ``low`` to ``high`` over people, is
+    Below the distance ``threshold`` two images match; ``fnmr``, of 95 % interval ``low`` to ``high`` over people, is
     the share of genuine pairs that is missed there; ``note`` tells why there is no figure.
     """
 

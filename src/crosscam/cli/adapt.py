@@ -18,15 +18,15 @@ from crosscam.training.callbacks import Listeners
 
 @dataclass(frozen=True, kw_only=True)
 class Adapt:
-    """Fit a trained network to your cameras by pictures without labels.
+    """Fit a trained network to your cameras by images without labels.
 
-    Pictures that look alike become clusters, which are renewed before each epoch and learned like people.
+    Images that look alike become clusters, which are renewed before each epoch and learned like people.
     """
 
     run_folder: Positional[Path]
     """Run folder with the trained network, or rrid-mini, which comes with crosscam."""
     data: Path
-    """Folder or table of pictures; cameras, tracks and times count, identities are not looked at."""
+    """Folder or table of images; cameras, tracks and times count, identities are not looked at."""
     labeled: Unset[Path] = None
     """Dataset whose query and gallery are scored before and after; nothing is learned from them."""
     out: Unset[Path] = None
@@ -69,7 +69,7 @@ def _with_clusters(listeners: Listeners, quiet: bool) -> Listeners:
         further = "".join(f"  {name} {record[name]:.2f}" for name in ("agreement", "silhouette") if name in record)
         say(
             f"epoch {record['epoch']:3.0f}  loss {record['loss']:8.3f}  {record['images_per_second']:5.0f} images/s  "
-            f"{record['clusters']:,.0f} clusters of {record['mean_size']:.1f} pictures, "
+            f"{record['clusters']:,.0f} clusters of {record['mean_size']:.1f} images, "
             f"{100 * record['unclustered']:.0f} % in none{further}"
         )
 

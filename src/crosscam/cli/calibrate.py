@@ -37,12 +37,12 @@ EVERYBODY = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrate:
-    """Learn from labeled pictures which distance means the same person."""
+    """Learn from labeled images which distance means the same person."""
 
     run_folder: Positional[Path]
     """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
     data: Path
-    """Folder or table of labeled pictures of people that the network was not trained on; for example a folder for
+    """Folder or table of labeled images of people that the network was not trained on; for example a folder for
     each camera, in it a folder for each person."""
     gallery: Unset[str] = None
     """Gallery to keep the calibration with; its searches then say same, unsure or other."""
@@ -51,7 +51,7 @@ class Calibrate:
     fnmr: float = 0.05
     """Wanted share of pairs of one person that are called "other"."""
     prior: float = 0.01
-    """Probabilities: share of pictures that show the person, before any is looked at."""
+    """Probabilities: share of images that show the person, before any is looked at."""
     no_flip: bool = False
     """Leave mirror images out; with --gallery it is done as the gallery was built."""
     out: Unset[Path] = None
@@ -70,7 +70,7 @@ class Calibrate:
                 extractor = matching_extractor(gallery, self.run_folder, best_device())
         dataset = self.reading.read_and_note(self.data)
         samples, which = pictures_to_calibrate(dataset, _trained_on(self.run_folder))
-        say(f"note: calibrating on {which}: {len(samples):,} pictures. Their people must not have been trained on.")
+        say(f"note: calibrating on {which}: {len(samples):,} images. Their people must not have been trained on.")
         labels = pids_of(samples), camids_of(samples)
         try:
             check_calibration(dataset.name, *labels, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
@@ -114,7 +114,7 @@ class Calibrate:
             samples, _ = pictures_to_calibrate(every)
             labels = pids_of(samples), camids_of(samples)
             check_calibration(every.name, *labels, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
-            return f" Or give --protocol {EVERYBODY}: all {len(samples):,} pictures are enough."
+            return f" Or give --protocol {EVERYBODY}: all {len(samples):,} images are enough."
         return ""
 
 

@@ -48,11 +48,11 @@ DATA = Group(
     },
 )
 GALLERY = Group(
-    "Galleries: descriptors that last, searched by picture, camera and time.",
+    "Galleries: descriptors that last, searched by image, camera and time.",
     {
         "create": Command("gallery_contents", "Create", "Make an empty gallery for the descriptors of one model."),
-        "add": Command("gallery_contents", "Add", "Describe pictures and add them to a gallery."),
-        "search": Command("gallery_search", "Search", "Find the entries nearest to pictures."),
+        "add": Command("gallery_contents", "Add", "Describe images and add them to a gallery."),
+        "search": Command("gallery_search", "Search", "Find the entries nearest to images."),
         "update": Command("gallery_contents", "Update", "Give entries another identity, camera, time or track."),
         "forget": Command("gallery_contents", "Forget", "Remove entries for good."),
         "expire": Command("gallery_contents", "Expire", "Forget what is older than a time span."),
@@ -70,11 +70,11 @@ COMMANDS: Mapping[str, Command | Group] = {
     "data": DATA,
     "recipes": Command("recipes", "Recipes", "List the recipes, or all settings of one."),
     "train": Command("train", "Train", "Train a recipe, score it and write a report."),
-    "adapt": Command("adapt", "Adapt", "Fit a trained network to your cameras by pictures without labels."),
+    "adapt": Command("adapt", "Adapt", "Fit a trained network to your cameras by images without labels."),
     "evaluate": Command("evaluate", "Evaluate", "Score a trained network on the query and gallery of a dataset."),
-    "extract": Command("extract", "Extract", "Turn pictures into descriptors of length 1."),
+    "extract": Command("extract", "Extract", "Turn images into descriptors of length 1."),
     "export": Command("export", "Export", "Write a network as one file: uint8 images in, descriptors out."),
-    "explain": Command("explain", "Explain", "Show which body parts make the distance of two pictures small or large."),
+    "explain": Command("explain", "Explain", "Show which body parts make the distance of two images small or large."),
     "import-authors": Command(
         "import_authors", "ImportAuthors", "Turn a checkpoint of the authors' code into a run folder."
     ),
@@ -95,7 +95,7 @@ COMMANDS: Mapping[str, Command | Group] = {
         "Models of others that crosscam uses.",
         {"get": Command("models", "Get", "Fetch a model of others by pip, check its digest, and keep it.")},
     ),
-    "calibrate": Command("calibrate", "Calibrate", "Learn from labeled pictures which distance means the same person."),
+    "calibrate": Command("calibrate", "Calibrate", "Learn from labeled images which distance means the same person."),
     "serve": Command("serve", "Serve", "Serve a page and a REST API over a gallery."),
     "completion": Command(
         "completion", "Completion", "Print a script that completes commands and options in your shell."

@@ -1,4 +1,4 @@
-"""``crosscam demo``: the whole way, on drawn people or on the user's own pictures."""
+"""``crosscam demo``: the whole way, on drawn people or on the user's own images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from crosscam.system.text import counted, parse_json, printable
 
 MINI = Path("rrid-mini")
 SHOWN_PAIRS = 5
-# Which folder of pictures the results in a folder are of.
+# Which folder of images the results in a folder are of.
 SOURCE = "photos.json"
 
 
@@ -39,7 +39,7 @@ SOURCE = "photos.json"
 class Demo:
     """Draw people, train a small network, score it, and find one of them in a gallery.
 
-    With --photos: no training. Your own person pictures are examined, described by the network that comes with
+    With --photos: no training. Your own person images are examined, described by the network that comes with
     crosscam and kept in a gallery; a page shows the most similar pairs across cameras.
     """
 
@@ -52,7 +52,7 @@ class Demo:
     set: Settings = ()
     """Change a setting of the recipe, for example --set train.epochs=5; may be given several times."""
     photos: Unset[Path] = None
-    """Folder of your own pictures, one person on each."""
+    """Folder of your own images, one person on each."""
     camids: Unset[str] = None
     """With --photos: a regular expression with one group that finds the camera in a file name; with a slash in it, in
     the path below the folder. By default _c1, _c2, ... in the file names, or else a folder for each camera."""
@@ -117,7 +117,7 @@ class Demo:
             say(f"To search it yourself: {pasteable('serve', '--gallery', shown.gallery, '--model', MINI)}")
         if shown.damaged:  # as extract ends: what can be done is done, and the status tells of the rest
             raise DataError(
-                f"{len(shown.damaged):,} of {counted(len(samples), 'picture')} cannot be read; the others are in "
+                f"{len(shown.damaged):,} of {counted(len(samples), 'image')} cannot be read; the others are in "
                 f"{shown.gallery}. First: {shown.damaged[0][1]}"
             )
 
@@ -138,12 +138,12 @@ class Demo:
         for finding in shown.findings:
             say(f"{finding.severity}: {finding.what} {' '.join(finding.examples)} {finding.cure}")
         across = " across cameras" if shown.cameras > 1 else ""
-        say(f"{shown.gallery} holds {counted(shown.entries, 'picture')}. The most similar pairs{across}:")
+        say(f"{shown.gallery} holds {counted(shown.entries, 'image')}. The most similar pairs{across}:")
         names = [
             (f"{p.distance:.3f}", p.verdict, Path(p.first.path).name, Path(p.second.path).name)
             for p in shown.pairs[:SHOWN_PAIRS]
         ]
-        listing(("distance", "verdict", "picture", "other picture"), names)
+        listing(("distance", "verdict", "image", "other image"), names)
 
     def _learn_drawn(self, out: Path) -> None:
         recipe = with_settings(find_recipe("demo"), self.set, once=True)
@@ -165,7 +165,7 @@ class Demo:
             )
         nearest = shown.hits[0]
         say(
-            f"{shown.gallery} holds {shown.entries:,} of their pictures. {shown.query.path.name} was searched for at "
+            f"{shown.gallery} holds {shown.entries:,} of their images. {shown.query.path.name} was searched for at "
             f"other cameras: {shown.num_right} of the first {len(shown.hits)} show the same one ({shown.hits_page}). "
             f"The nearest, {Path(nearest.entry.path).name}, is at {nearest.distance:.3f}; {shown.pair_page} says why."
         )
@@ -196,7 +196,7 @@ class Demo:
 
 
 def _refuse_another_source(out: Path, photos: Path, camids: str | None) -> None:
-    """Refuse (DataError) a folder of other pictures or cameras: camera 1 of one is not camera 1 of the other."""
+    """Refuse (DataError) a folder of other images or cameras: camera 1 of one is not camera 1 of the other."""
     source = out / SOURCE
     wanted = {"folder": printable(str(photos.resolve())), "camids": camids}
     if source.is_file():

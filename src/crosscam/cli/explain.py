@@ -24,18 +24,18 @@ Weights = Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="NAME=WEIGHT,.
 
 @dataclass(frozen=True, kw_only=True)
 class Explain:
-    """Show which body parts make the distance of two pictures small or large."""
+    """Show which body parts make the distance of two images small or large."""
 
     run_folder: Positional[Path]
     """Run folder with the trained network; rrid-mini, which comes with crosscam; or a network of import-network."""
     query: Positional[Path]
-    """One picture of a person."""
+    """One image of a person."""
     match: Positional[Path]
-    """The picture to compare it with."""
+    """The image to compare it with."""
     out: Unset[Path] = None
-    """Also draw it: a page (HTML) with both pictures, tinted stripes and activation maps."""
+    """Also draw it: a page (HTML) with both images, tinted stripes and activation maps."""
     maps: Literal["strength", "agreement"] = "strength"
-    """What the activation maps show: what makes a block strong, or what makes it agree with the other picture's."""
+    """What the activation maps show: what makes a block strong, or what makes it agree with the other image's."""
     weight: Weights = ()
     """Weights of body parts (head, torso, legs, feet, whole) or of blocks by name or pattern: torso=2,feet=0 or
     '*global=2'; may be repeated."""

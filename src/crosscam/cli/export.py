@@ -33,7 +33,7 @@ class Export:
     out: Unset[Path] = None
     """File to write; RUN-FOLDER/model.onnx or model.xml by default, model-int8 with --int8."""
     int8: bool = False
-    """Convolutions in 8 bits, with ranges from pictures of --calibration or of the dataset's training subset."""
+    """Convolutions in 8 bits, with ranges from images of --calibration or of the dataset's training subset."""
     batch: str = "dynamic"
     """Images that the file takes at once: a number, or dynamic for any."""
     no_flip: bool = False
@@ -41,7 +41,7 @@ class Export:
     data: Unset[Path] = None
     """Dataset on whose query and gallery the change of mAP is measured."""
     calibration: Unset[Path] = None
-    """Folder of pictures for --int8."""
+    """Folder of images for --int8."""
     max_drop: float = MOST_LOST_MAP
     """mAP that may be lost, as a fraction; a file that loses more is not written."""
     reading: Reading = field(default_factory=Reading)

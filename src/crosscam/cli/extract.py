@@ -30,13 +30,13 @@ from crosscam.system.files import check_file
 
 _ENGINE_HELP = (
     f"auto (measured once and kept beside the run), {', '.join(name for name in ENGINES if not is_int8(name))}; "
-    f"{' or '.join(filter(is_int8, ENGINES))} take their ranges from some of the pictures."
+    f"{' or '.join(filter(is_int8, ENGINES))} take their ranges from some of the images."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Extract:
-    """Turn pictures into descriptors of length 1.
+    """Turn images into descriptors of length 1.
 
     Part by part; the same call goes on where an earlier one stopped.
     """
@@ -44,17 +44,17 @@ class Extract:
     run_folder: Positional[Path]
     """Run folder with the trained network; a file of 'crosscam export'; rrid-mini, which comes with crosscam; or a
     network of import-network."""
-    pictures: Positional[Path]
-    """A picture; a folder, searched with all its folders; a .txt file with a path in each line; or a table."""
+    images: Positional[Path]
+    """An image; a folder, searched with all its folders; a .txt file with a path in each line; or a table."""
     out: Positional[Path]
     """The .npz or .parquet file to write, or a new folder for a Parquet dataset."""
     dataset: bool = False
-    """PICTURES is a dataset: all its subsets are described, with pid, camid, time and track."""
+    """IMAGES is a dataset: all its subsets are described, with pid, camid, time and track."""
     no_flip: bool = False
     """Leave mirror images out: half the work for a somewhat worse descriptor."""
     engine: Annotated[str, arg(help=_ENGINE_HELP)] = "auto"
     part_size: int = PART_SIZE
-    """Pictures that are saved together; a kill loses at most so many."""
+    """Images that are saved together; a kill loses at most so many."""
     ray: Unset[str] = None
     """Address of a Ray cluster whose machines share the work, or local; they must see the same paths."""
     reading: Reading = field(default_factory=Reading)
@@ -89,22 +89,22 @@ class Extract:
             self._tell(done, extractor)
 
     def _entries(self) -> list[Entry]:
-        if self.dataset or is_table(self.pictures):
-            return entries_of(self.reading.read_and_note(self.pictures))
-        self.reading.refuse_for_pictures(self.pictures, "kind")
-        if is_list(self.pictures):
-            listed = entries_of_list(self.pictures)
+        if self.dataset or is_table(self.images):
+            return entries_of(self.reading.read_and_note(self.images))
+        self.reading.refuse_for_pictures(self.images, "kind")
+        if is_list(self.images):
+            listed = entries_of_list(self.images)
             told = self.reading.camids is not None or self.reading.camera is not None
             return self._placed([e.path for e in listed], []) if told else listed
-        paths, notes = find_pictures(self.pictures)
+        paths, notes = find_pictures(self.images)
         entries = self._placed(paths, notes)
         tell_notes(notes)
         return entries
 
     def _placed(self, paths: Sequence[Path], notes: list[str]) -> list[Entry]:
-        """Pictures with their cameras, as far as the user, file names, or several folders tell them."""
+        """Images with their cameras, as far as the user, file names, or several folders tell them."""
         rule, camera = self.reading.camids, self.reading.camera
-        folder = self.pictures if self.pictures.is_dir() else self.pictures.parent
+        folder = self.images if self.images.is_dir() else self.images.parent
         said: list[str] = []
         samples = tell_cameras(paths, folder, rule, said, camera=camera)
         if rule is None and camera is None and len({(s.camid, s.camera) for s in samples}) == 1:
@@ -127,7 +127,7 @@ class Extract:
         elif not done.failures:
             earlier = f" ({done.resumed:,} by an earlier call)" if done.resumed else ""
             engine = f" by {extractor.used}" if extractor.used != "auto" else ""
-            say(f"{done.described:,} pictures{earlier}, {extractor.dim:,} numbers each{engine}, written to {self.out}.")
+            say(f"{done.described:,} images{earlier}, {extractor.dim:,} numbers each{engine}, written to {self.out}.")
         if done.failures and not done.described:
             raise DataError(
                 f"None of the {total:,} images can be read; {done.failures_file} lists them, and {self.out} holds no "

@@ -48,32 +48,30 @@ class Create:
 
 @dataclass(frozen=True, kw_only=True)
 class Add:
-    """Describe pictures and add them to a gallery.
+    """Describe images and add them to a gallery.
 
-    Pictures that the gallery has are left alone, so that a second call goes on.
+    Images that the gallery has are left alone, so that a second call goes on.
     """
 
     gallery: Place
     sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] PATH", help_behavior_hint="")]
-    """PATH is the folder or table of a dataset; or a picture or a folder of pictures that nobody has labeled,
+    """PATH is the folder or table of a dataset; or an image or a folder of images that nobody has labeled,
     perhaps a folder for each camera. RUN-FOLDER is the gallery's model, if it is not where it was when the gallery was
     made."""
     subset: Literal["train", "query", "gallery", "all"] = "gallery"
     """Which subset of the dataset."""
     unlabelled: bool = False
-    """Nobody knows who is on the pictures, whatever the folders are called."""
+    """Nobody knows who is on the images, whatever the folders are called."""
     no_thumbnails: bool = False
-    """Keep no small copies of the pictures."""
+    """Keep no small copies of the images."""
     skip_damaged: bool = False
-    """Leave out pictures that cannot be read, and say which, instead of stopping there."""
+    """Leave out images that cannot be read, and say which, instead of stopping there."""
     reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)
 
     def run(self) -> None:
         if len(self.sources) not in (1, 2):
-            raise CrosscamError(
-                f"Expected the pictures to add, found {len(self.sources)} paths. Give one source a call."
-            )
+            raise CrosscamError(f"Expected the images to add, found {len(self.sources)} paths. Give one source a call.")
         dataset, samples = self._samples(self.sources[-1])
         with open_gallery(self.gallery, write=True) as gallery, bars(self.general.json) as progress:
             extractor = extractor_of(gallery, self.gallery, self.sources[:-1])
@@ -93,13 +91,13 @@ class Add:
             total = len(gallery)
         if added.changed:
             say(
-                f"note: {len(added.changed):,} of the pictures that were there have changed on the disk since; the "
+                f"note: {len(added.changed):,} of the images that were there have changed on the disk since; the "
                 "gallery keeps what it has. Forget and add them again if they show something else. First: "
                 f"{added.changed[0]}."
             )
         if added.differing:
             say(
-                f"note: of {len(added.differing):,} of the pictures that were there the gallery has another identity, "
+                f"note: of {len(added.differing):,} of the images that were there the gallery has another identity, "
                 "camera, time or track, and keeps it. 'crosscam gallery update' changes it. First: "
                 f"{added.differing[0]}."
             )
@@ -108,7 +106,7 @@ class Add:
         damaged = [{"path": str(path), "fault": fault} for path, fault in added.damaged]
         self.general.tell(
             {"added": len(added.ids), "known": added.known, "damaged": damaged, "entries": total},
-            f"{len(added.ids):,} pictures added, {added.known:,} were there already, "
+            f"{len(added.ids):,} images added, {added.known:,} were there already, "
             f"{len(damaged):,} could not be read; {total:,} entries now.",
         )
 
@@ -118,7 +116,7 @@ class Add:
         return self.reading.camera is not None or (rule is not None and rule.strip().lstrip("+-").isdecimal())
 
     def _samples(self, path: Path) -> tuple[ReidDataset | None, list[Sample]]:
-        """The pictures, and the dataset that names who is on them."""
+        """The images, and the dataset that names who is on them."""
         if self.unlabelled or self.reading.is_unlabeled(path):
             return None, self._unlabelled(path)
         dataset = self.reading.read_and_note(path)
@@ -130,7 +128,7 @@ class Add:
             say(f"note: {len(everyone) - len(samples):,} junk images (pid -1) show nobody and were left out.")
         if not samples:
             sizes = ", ".join(f"{name} {len(found):,}" for name, found in subsets.items())
-            raise CrosscamError(f"{path} has no {self.subset} pictures ({sizes}). Choose with --subset.")
+            raise CrosscamError(f"{path} has no {self.subset} images ({sizes}). Choose with --subset.")
         return dataset, samples
 
     def _unlabelled(self, path: Path) -> list[Sample]:

@@ -86,5 +86,5 @@ def extractor_of(gallery: Gallery, place: str, given: Sequence[Path]) -> Extract
         return matching_extractor(gallery, given[0], best_device())
     extractor, why = recorded_extractor(gallery, place, best_device())
     if extractor is None:
-        raise GalleryError(f"{place} needs its network, and {why}. Give the run folder, before the pictures.")
+        raise GalleryError(f"{place} needs its network, and {why}. Give the run folder, before the images.")
     return extractor

@@ -47,16 +47,16 @@ class Ranking(SearchOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """Find the entries nearest to pictures."""
+    """Find the entries nearest to images."""
 
     gallery: Place
-    sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] PICTURE...", help_behavior_hint="")]
-    """Pictures of the one to find; several of one person are one query, the mean of their descriptors. RUN-FOLDER is
+    sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] IMAGE...", help_behavior_hint="")]
+    """Images of the one to find; several of one person are one query, the mean of their descriptors. RUN-FOLDER is
     the gallery's model, if it is not where it was when the gallery was made."""
     parts: Unset[str] = None
     """Weights of body parts, such as torso=2,feet=0: head, torso, legs, feet, whole, or blocks by name or pattern."""
     html: Unset[Path] = None
-    """Also write the hits as a page with their pictures."""
+    """Also write the hits as a page with their images."""
     ranking: Ranking = field(default_factory=Ranking)
     choosing: Choosing = field(default_factory=Choosing)
     general: General = field(default_factory=General)
@@ -65,7 +65,7 @@ class Search:
         given = [path for path in self.sources[:1] if not is_image_name(path.name)]
         pictures = self.sources[len(given) :]
         if not pictures:
-            raise CrosscamError("No picture to search for. Give at least one after the run folder.")
+            raise CrosscamError("No image to search for. Give at least one after the run folder.")
         weights = parse_weights(self.parts) if self.parts else None
         check_file(self.html)
         images = [decode_image(path) for path in pictures]
@@ -118,7 +118,7 @@ class Search:
             )
             for rank, (hit, verdict) in enumerate(zip(hits, verdicts, strict=True), start=1)
         ]
-        heads = ("rank", "distance", "verdict", "entry", "id", "camera", "time", "track", "picture")
+        heads = ("rank", "distance", "verdict", "entry", "id", "camera", "time", "track", "image")
         listing(heads, rows, right=("rank", "distance", "entry", "id"))
         say(rests_on)
 

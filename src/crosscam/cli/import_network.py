@@ -49,7 +49,7 @@ class ImportNetwork:
     out: Unset[Path] = None
     """Folder for a copy of the file and its network.json; for osnet, the run folder. Beside the file by default."""
     check: Unset[Path] = None
-    """Pictures of people, labeled or not: try the other orders and scales, too; write nothing if one fits better."""
+    """Images of people, labeled or not: try the other orders and scales, too; write nothing if one fits better."""
     reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)
 
@@ -109,7 +109,7 @@ class ImportNetwork:
             )
             for place, one in enumerate(checked)
         ]
-        table(("read as", "mirror agreement", "mAP"), rows, f"Readings, on {len(checked[0].margins)} pictures")
+        table(("read as", "mirror agreement", "mAP"), rows, f"Readings, on {len(checked[0].margins)} images")
 
     def _tell(self, found: Imported, place: Path, checked: list[Agreement] | None) -> None:
         card, network = found.card, found.network
@@ -125,9 +125,7 @@ class ImportNetwork:
             )
         if checked is not None:
             other = (
-                f" These pictures do not tell it from {' or '.join(repr(str(a.takes)) for a in alike)}."
-                if alike
-                else ""
+                f" These images do not tell it from {' or '.join(repr(str(a.takes)) for a in alike)}." if alike else ""
             )
             say(f"note: No other reading fits better.{other}")
         if len(network.outputs) > 1:
@@ -146,7 +144,7 @@ class ImportNetwork:
         import_torchreid(self.file, family, self.out)
         self.general.tell(
             {"out": str(self.out), "family": family},
-            f"Imported {family} into the run folder {self.out}; it takes pictures of 256 x 128.",
+            f"Imported {family} into the run folder {self.out}; it takes images of 256 x 128.",
         )
 
 
@@ -160,7 +158,7 @@ def _refuse_worse(checked: list[Agreement]) -> None:
     if better.mean_ap is not None and declared.mean_ap is not None:
         figures.append(f"mAP {100 * better.mean_ap:.1f} instead of {100 * declared.mean_ap:.1f} %")
     raise EngineError(
-        f"Read as '{better.takes}', these {len(declared.margins)} pictures are told apart better than as "
+        f"Read as '{better.takes}', these {len(declared.margins)} images are told apart better than as "
         f"'{declared.takes}': {', '.join(figures)}. Nothing was written. Give --input '{better.takes}', or leave "
         "--check out to keep yours."
     )

@@ -92,9 +92,9 @@ class Link:
     csv: Unset[Path] = None
     """Also write the table: a row for each track."""
     report: Unset[Path] = None
-    """Also write one HTML page: each person's way over the cameras, with pictures, times and the reasons of links."""
+    """Also write one HTML page: each person's way over the cameras, with images, times and the reasons of links."""
     mot: Unset[Path] = None
-    """Also write MOT Challenge text to this folder: for each camera the boxes of the pictures that the gallery keeps,
+    """Also write MOT Challenge text to this folder: for each camera the boxes of the images that the gallery keeps,
     with the person's number as id."""
     truth: Unset[Path] = None
     """Who the tracks really are: a CSV table camera,track,person and perhaps boxes, or the folder of drawn videos that
@@ -146,9 +146,7 @@ class Link:
             say(f"Written to {self.report}.")
         if self.mot is not None:
             made = write_mot(self.mot, gallery, found)
-            left = f" {counted(made.without_box, 'picture')} without a box in a video left out." * bool(
-                made.without_box
-            )
+            left = f" {counted(made.without_box, 'image')} without a box in a video left out." * bool(made.without_box)
             boxes, files = counted(made.boxes, "box", "boxes"), counted(len(made.texts), "file")
             say(f"{boxes} in {files} written to {self.mot}.{left}")
 

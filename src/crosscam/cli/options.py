@@ -70,11 +70,11 @@ class Reading:
     """Folder of images that are added to the gallery and match nobody, such as Market-1501's 500,000."""
 
     def read(self, path: Path, *, pictures: bool = False) -> ReidDataset:
-        """The dataset at ``path``; with ``pictures``, pictures that nobody labeled will do: :meth:`is_unlabeled`."""
+        """The dataset at ``path``; with ``pictures``, images that nobody labeled will do: :meth:`is_unlabeled`."""
         if pictures and self.is_unlabeled(path):
             return self.read_unlabeled(path)
         if self.camera is not None and self.camids is not None:
-            raise ArgumentError("--camera names the one camera of all pictures, --camids finds it. Give one of them.")
+            raise ArgumentError("--camera names the one camera of all images, --camids finds it. Give one of them.")
         number = None if self.camera is None else read_label(self.camera)
         dataset = read_dataset(
             path,
@@ -96,7 +96,7 @@ class Reading:
         return dataset
 
     def is_unlabeled(self, path: Path) -> bool:
-        """Whether ``path`` holds pictures of which nothing says who is on them.
+        """Whether ``path`` holds images of which nothing says who is on them.
 
         A folder for each person and a folder for each camera look alike. Where --camids tells the cameras, the folders
         are people; else they are cameras. Folders in these may be people or days: they are people if --kind says so.
@@ -109,14 +109,14 @@ class Reading:
         return found[0] == "cameras" or (found[0] == "folders" and self.camids is None)
 
     def refuse_for_pictures(self, path: Path, *names: str) -> None:
-        """Refuse (ArgumentError) options that mean nothing for pictures of nobody known, and ``names`` of others."""
+        """Refuse (ArgumentError) options that mean nothing for images of nobody known, and ``names`` of others."""
         for name in (*names, "protocol", "split", "boxes", "extract_to", "frames", "distractors"):
             if getattr(self, name) is not None:
                 option = name.replace("_", "-")
-                raise ArgumentError(f"--{option} is for datasets, and {path} is read as plain pictures. Leave it out.")
+                raise ArgumentError(f"--{option} is for datasets, and {path} is read as plain images. Leave it out.")
 
     def read_unlabeled(self, path: Path) -> ReidDataset:
-        """Pictures of which nothing says who is on them; with a hint where their folders might."""
+        """Images of which nothing says who is on them; with a hint where their folders might."""
         self.refuse_for_pictures(path)
         pictures = read_pictures(path, camids=self.camids, camera=self.camera)
         found = recognize(path) if self.kind is None and path.is_dir() else None

@@ -1,4 +1,4 @@
-"""What a command must not write over: what it reads, the files of a run folder, and pictures."""
+"""What a command must not write over: what it reads, the files of a run folder, and images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refuse_overwriting(command: object) -> None:
             elif path.name in RUN_FILES:
                 what = "belongs to a network"
             elif name != "sheet" and is_image_name(path.name):
-                what = "is a picture"
+                what = "is an image"
             else:
                 continue
             raise DataError(f"{path} {what} and would be replaced. Nothing was done; choose another name.")

@@ -46,9 +46,9 @@ class Serve:
     upload_mb: int = 16
     """Largest request, in megabytes."""
     megapixels: int = 25
-    """Largest picture, in millions of pixels."""
+    """Largest image, in millions of pixels."""
     hide_videos: bool = False
-    """Show no frames and clips of watched videos, but the kept pictures alone."""
+    """Show no frames and clips of watched videos, but the kept images alone."""
     general: General = field(default_factory=General)
 
     def run(self) -> None:

@@ -1,4 +1,4 @@
-"""Who stands in a picture and what is behind: a soft mask, and pictures before the background of others.
+"""Who stands in an image and what is behind: a soft mask, and images before the background of others.
 
 A crop of a person has the person in its middle. So colors that are frequent there and rare at the edges belong to the
 person; a first guess by place and a color count of each side, repeated a few times, find the outline well enough to
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, avg_pool3d, interpolate
 
-# Half of the usual outline's width, as a share of half of the picture's, from the top (0) to the bottom (1).
+# Half of the usual outline's width, as a share of half of the image's, from the top (0) to the bottom (1).
 OUTLINE_ROWS = (0.0, 0.02, 0.05, 0.13, 0.18, 0.3, 0.5, 0.6, 0.9, 0.98, 1.0)
 OUTLINE_HALF = (0.1, 0.15, 0.25, 0.27, 0.5, 0.62, 0.62, 0.58, 0.5, 0.48, 0.4)
 OUTLINE_STEEPNESS = 4.0
@@ -33,7 +33,7 @@ FILL_ROWS = 9
 
 
 def person_mask(images: Tensor) -> Tensor:
-    """How likely each pixel shows the person in the middle of its picture.
+    """How likely each pixel shows the person in the middle of its image.
 
     Args:
         images: (B, 3, H, W) RGB, 0 to 255, of any type.

@@ -63,7 +63,7 @@ def crop_boxes(frame: NDArray[np.uint8], boxes: OfFrame, color: Color = "rgb") -
             reaches over the frame's edge is cut off.
         color: order of the frame's channels; OpenCV's is ``"bgr"``.
     Returns:
-        N pictures, RGB, each at least one pixel high and wide.
+        N images, RGB, each at least one pixel high and wide.
     Raises:
         ValueError: no such frame or boxes, or a box that holds no pixel of the frame.
     """
@@ -105,7 +105,7 @@ def crop_boxes(frame: NDArray[np.uint8], boxes: OfFrame, color: Color = "rgb") -
 def video_frames(path: str | os.PathLike[str]) -> Iterator[NDArray[np.uint8]]:
     """The frames of a video file in order, upright, (H, W, 3) uint8 RGB, decoded one at a time.
 
-    The container's rotation is applied, as the EXIF orientation is to pictures: phones film on their side.
+    The container's rotation is applied, as the EXIF orientation is to images: phones film on their side.
 
     Raises:
         DataError: PyAV is not installed, no such file, or it holds no video that can be decoded.

@@ -153,14 +153,14 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
 
 
 def examine_pictures(samples: Sequence[Sample]) -> tuple[Finding, ...]:
-    """What is wrong with pictures without labels: damaged files, copies, unknown cameras."""
+    """What is wrong with images without labels: damaged files, copies, unknown cameras."""
     root = Path(os.path.commonpath([s.path.parent.absolute() for s in samples]))
     dataset = ReidDataset(UNNAMED, root, gallery=tuple(samples))
     return _of_pictures(dataset, _open_all(dataset))
 
 
 def _of_pictures(dataset: ReidDataset, opened: _Opened) -> tuple[Finding, ...]:
-    """What can be wrong with pictures, with or without labels."""
+    """What can be wrong with images, with or without labels."""
     found = (
         findings.unreadable(opened.faults, dataset.root),
         findings.scenes(opened.sizes, dataset.root),

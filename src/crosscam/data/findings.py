@@ -156,8 +156,8 @@ def cameras(dataset: ReidDataset) -> list[Finding]:
         what = "One camera took all images, so no query has a match from another camera."
         cure = "State the cameras if there are several; ranking compares across cameras only."
         if not scored:
-            what = "One camera took all pictures, as far as can be told."
-            cure = "If there are several, put the pictures of each into a folder of its own, or tell them by --camids."
+            what = "One camera took all images, as far as can be told."
+            cure = "If there are several, put the images of each into a folder of its own, or tell them by --camids."
         findings.append(Finding("one_camera", "warning", len(everything), what, (), cure))
     return findings
 

@@ -1,6 +1,6 @@
-"""How large and how complicated a picture may be, so that a small file never costs minutes or gigabytes; other formats.
+"""How large and how complicated an image may be, so that a small file never costs minutes or gigabytes; other formats.
 
-All limits are read off the file before any pixel is decoded. They are far beyond any picture of a person.
+All limits are read off the file before any pixel is decoded. They are far beyond any image of a person.
 Videos and photographs in formats that are not read, such as HEIC, are told by name.
 """
 
@@ -27,13 +27,13 @@ _NEXT = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 
 
 def size_fault(width: int, height: int) -> str | None:
-    """Why a picture of this size is refused, to follow its name; None where it is not."""
+    """Why an image of this size is refused, to follow its name; None where it is not."""
     if max(width, height) > MAX_SIDE:
         return f"has {width:,} x {height:,} pixels. Expected sides of at most {MAX_SIDE:,}; crop the person out first."
     if max(width, height) > MAX_ASPECT * min(width, height):
         return (
             f"has {width:,} x {height:,} pixels: one side is more than {MAX_ASPECT} times as long as the other. "
-            "Expected a picture of a person; crop it out first."
+            "Expected an image of a person; crop it out first."
         )
     return None
 
@@ -41,12 +41,12 @@ def size_fault(width: int, height: int) -> str | None:
 def scans_fault(data: bytes) -> str | None:
     """Why a JPEG file is refused for its scans, to follow its name; None where it is not, and for other files.
 
-    Each scan costs a pass over the whole picture and takes a few bytes; encoders write about ten.
+    Each scan costs a pass over the whole image and takes a few bytes; encoders write about ten.
     """
-    # The quick count takes in what only looks like a scan, such as a preview within the picture's metadata.
+    # The quick count takes in what only looks like a scan, such as a preview within the image's metadata.
     if not data.startswith(_START) or data.count(b"\xff\xda") <= MAX_SCANS or _scans(data) <= MAX_SCANS:
         return None
-    return f"has more than {MAX_SCANS} scans, each a pass over the whole picture. Save it anew as an ordinary JPEG."
+    return f"has more than {MAX_SCANS} scans, each a pass over the whole image. Save it anew as an ordinary JPEG."
 
 
 def chunks_fault(data: bytes) -> str | None:
@@ -79,7 +79,7 @@ def segments_fault(data: bytes) -> str | None:
 
 
 def _scans(data: bytes) -> int:
-    """Scans of the first picture in a JPEG file, up to one too many."""
+    """Scans of the first image in a JPEG file, up to one too many."""
     count, place = 0, 2
     while count <= MAX_SCANS and (found := _NEXT.search(data, place)) is not None:
         marker, place = found[1][0], found.end()
@@ -121,17 +121,17 @@ def foreign_kind(name: str, head: bytes = b"") -> str | None:
 
 
 def foreign_fault(name: str, kind: str) -> str:
-    """One file that was given as a picture: what it is, and what to do."""
+    """One file that was given as an image: what it is, and what to do."""
     article = "an" if kind.startswith("A") else "a"
     return f"{name} is {article} {kind}, which this command does not read: {_NEXT_STEP.get(kind, _CONVERT)}."
 
 
 def tell_left_out(others: Sequence[Path], pictures: int) -> list[str]:
-    """Sentences about the files of a folder that are not pictures; photographs and videos by what they are.
+    """Sentences about the files of a folder that are not images; photographs and videos by what they are.
 
     Args:
         others: the files.
-        pictures: how many files are pictures, for comparison.
+        pictures: how many files are images, for comparison.
     Returns:
         Sentences; those that begin with "warning: " are of files that show people.
     """
@@ -147,10 +147,10 @@ def tell_left_out(others: Sequence[Path], pictures: int) -> list[str]:
         several = "videos" if kind == VIDEO else kind.replace("photograph", "photographs")
         what = f"1 {kind} was" if few else f"{len(files):,} {several} were"
         told.append(
-            f"warning: {what} left out, beside {counted(pictures, 'picture')}; first: {files[0]}. To use "
+            f"warning: {what} left out, beside {counted(pictures, 'image')}; first: {files[0]}. To use "
             f"{'it' if few else 'them'}: {_NEXT_STEP.get(kind, _CONVERT)}."
         )
     rest = by_kind.get(None, [])
     if rest:
-        told.append(f"Left out: {counted(len(rest), 'file')} without a picture's name; first: {rest[0]}.")
+        told.append(f"Left out: {counted(len(rest), 'file')} without an image's name; first: {rest[0]}.")
     return told

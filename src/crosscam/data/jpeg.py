@@ -2,7 +2,7 @@
 
 simplejpeg calls libjpeg-turbo, as Pillow does, without Pillow's buffers and conversions, and gives the same pixels. It
 takes files of which that is known from their headers: baseline, 8 bits, gray or YCbCr with the usual sampling, and
-no segment that could hold an orientation, another color space or further pictures.
+no segment that could hold an orientation, another color space or further images.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def decode_plain_jpeg(data: bytes, max_pixels: int) -> NDArray[np.uint8] | None:
 
     Args:
         data: a whole file.
-        max_pixels: larger pictures are not decoded.
+        max_pixels: larger images are not decoded.
     Returns:
         (H, W, 3) uint8 RGB; None for anything that Pillow must judge: another kind of file, a damaged one, too many
         pixels, or simplejpeg is not installed.

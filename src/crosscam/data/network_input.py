@@ -30,7 +30,7 @@ class NetworkInput:
         scale: ``"255"`` (0 to 255), ``"1"`` (0 to 1) or ``"imagenet"`` (0 to 1, ImageNet's mean and deviation taken
             out).
         mean, std: further taken out of and divided from the scaled channels, in the network's order of channels.
-        resize: how pictures are brought to the size, see :mod:`crosscam.data.resizing`.
+        resize: how images are brought to the size, see :mod:`crosscam.data.resizing`.
     """
 
     order: Order

@@ -1,4 +1,4 @@
-"""One picture of any kind that Python programs hold: path, bytes, file object, Pillow image, array or tensor."""
+"""One image of any kind that Python programs hold: path, bytes, file object, Pillow image, array or tensor."""
 
 from __future__ import annotations
 
@@ -36,42 +36,42 @@ OVERSHOOT = 0.01
 
 
 def name_of(picture: object, place: int) -> str:
-    """What messages call a picture: its path, or its place in the list, counted from 0."""
+    """What messages call an image: its path, or its place in the list, counted from 0."""
     if isinstance(picture, str | os.PathLike):
         return str(picture)
-    return f"Picture {place}"
+    return f"Image {place}"
 
 
 def is_picture(value: object) -> bool:
-    """Whether a value is one picture by its type alone, whatever it holds."""
+    """Whether a value is one image by its type alone, whatever it holds."""
     if isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor):
         return True
     return callable(getattr(value, "read", None))
 
 
 def check_kind(picture: object, name: str) -> None:
-    """Refuse what is not a picture, by its type alone (ArgumentError: a number, a list, None or the like)."""
+    """Refuse what is not an image, by its type alone (ArgumentError: a number, a list, None or the like)."""
     if not is_picture(picture):
         raise ArgumentError(f"{name} is {_kind(picture)}. Expected {KINDS}.")
 
 
 def in_list(pictures: Pictures) -> Iterable[Picture]:
-    """The pictures, if they are several; what is not a picture in a list is refused before the first is described.
+    """The images, if they are several; what is not an image in a list is refused before the first is described.
 
     Raises:
-        ArgumentError: one picture, something that holds none, or something else among them.
+        ArgumentError: one image, something that holds none, or something else among them.
     """
     one = is_picture(pictures) and not (isinstance(pictures, np.ndarray | Tensor) and pictures.ndim != 3)
     if one:
         shown = f"{pictures!r:.80}" if isinstance(pictures, str | os.PathLike) else f"one {type(pictures).__name__}"
-        raise ArgumentError(f"Expected a list of pictures, found {shown}. Put it into a list.")
+        raise ArgumentError(f"Expected a list of images, found {shown}. Put it into a list.")
     kind = type(pictures)
     several = hasattr(kind, "__iter__") or (hasattr(kind, "__getitem__") and hasattr(kind, "__len__"))
     if not several or (isinstance(pictures, np.ndarray | Tensor) and pictures.ndim == 0):
-        raise ArgumentError(f"Expected a list of pictures, found {pictures!r:.80}.")
+        raise ArgumentError(f"Expected a list of images, found {pictures!r:.80}.")
     if isinstance(pictures, list | tuple):
         for place, picture in enumerate(pictures):
-            check_kind(picture, f"Picture {place}")
+            check_kind(picture, f"Image {place}")
     return pictures
 
 
@@ -88,7 +88,7 @@ def check_range(value_range: ValueRange | None) -> None:
 
 
 def settle(picture: Picture, name: str, value_range: ValueRange | None = None) -> Settled:
-    """A picture as threads can share it; a file is read and a Pillow image decoded, tensors become arrays.
+    """An image as threads can share it; a file is read and a Pillow image decoded, tensors become arrays.
 
     Args:
         picture: see ``Picture``. Arrays are (H, W, 3) and tensors (H, W, 3) or (3, H, W), RGB, of any size.
@@ -97,7 +97,7 @@ def settle(picture: Picture, name: str, value_range: ValueRange | None = None) -
     Returns:
         a path, the bytes of an image file, or (H, W, 3) uint8 RGB.
     Raises:
-        ArgumentError: not a picture, or an array of another shape or type.
+        ArgumentError: not an image, or an array of another shape or type.
         ImageError: a file or Pillow image that cannot be read.
     """
     if isinstance(picture, str | os.PathLike | bytes):
@@ -147,7 +147,7 @@ def _of_tensor(tensor: Tensor, name: str, value_range: ValueRange | None) -> NDA
         )
     if shape[0] == shape[2]:
         raise ArgumentError(
-            f"{name} is a tensor of shape {shape}: channels may be first or last. Give a larger picture, or an array."
+            f"{name} is a tensor of shape {shape}: channels may be first or last. Give a larger image, or an array."
         )
     values = tensor.detach().cpu()
     if values.is_floating_point():

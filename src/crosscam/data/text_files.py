@@ -1,4 +1,4 @@
-"""Text that people write: lists of pictures, tables, token files.
+"""Text that people write: lists of images, tables, token files.
 
 UTF-8 with or without a byte order mark, or UTF-16 or UTF-32 with one. Only ``\\n`` and ``\\r\\n`` end a line, since a
 file name may hold any other character. Bytes that are not UTF-8 stay what they are (surrogates), since file names need
@@ -28,7 +28,7 @@ LIST_SUFFIX = ".txt"
 
 
 def is_list(path: Path) -> bool:
-    """Whether the path is a file with the suffix of a list of pictures, in any case."""
+    """Whether the path is a file with the suffix of a list of images, in any case."""
     return path.suffix.lower() == LIST_SUFFIX and path.is_file()
 
 

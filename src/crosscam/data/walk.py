@@ -1,4 +1,4 @@
-"""Folders and what lies in them: pictures by name, in natural order.
+"""Folders and what lies in them: images by name, in natural order.
 
 Links are followed once, loops end, and a folder that cannot be read is an error.
 """

@@ -1,4 +1,4 @@
-"""A trained network fitted to pictures without labels: what it starts from, what it learns, and what came of it."""
+"""A trained network fitted to images without labels: what it starts from, what it learns, and what came of it."""
 
 from __future__ import annotations
 
@@ -61,13 +61,11 @@ def recipe_for(source: Path, settings: Sequence[str] = ()) -> Recipe:
 
 
 def without_labels(dataset: ReidDataset) -> ReidDataset:
-    """The pictures to learn from, without identities: the training subset, or all of an unlabeled folder."""
-    # A folder of pictures without names is all gallery; a test split is never learned from.
+    """The images to learn from, without identities: the training subset, or all of an unlabeled folder."""
+    # A folder of images without names is all gallery; a test split is never learned from.
     chosen = dataset.train or (dataset.gallery if not dataset.query else ())
     if not chosen:
-        raise DataError(
-            f"{dataset.root} has a test split and no training pictures. Give pictures that are not tested on."
-        )
+        raise DataError(f"{dataset.root} has a test split and no training images. Give images that are not tested on.")
     train = tuple(replace(sample, pid=DISTRACTOR_PID) for sample in chosen)
     return ReidDataset(dataset.name, dataset.root, train, notes=dataset.notes)
 
@@ -86,7 +84,7 @@ def run_adaptation(
 
     Args:
         recipe: of :func:`recipe_for`.
-        dataset: its training pictures are learned; their identities are taken away first.
+        dataset: its training images are learned; their identities are taken away first.
     """
     check_clustering()
     user = listeners or Listeners()
@@ -145,14 +143,14 @@ def origin_of(source: Path) -> dict[str, Any]:
 
 
 def _tested_too(pictures: ReidDataset, labeled: ReidDataset | None) -> list[str]:
-    """A sentence where scored pictures are learned from, though without labels."""
+    """A sentence where scored images are learned from, though without labels."""
     if labeled is None:
         return []
     tested = {s.path for s in (*labeled.query, *labeled.gallery)}
     shared = len(tested & {s.path for s in pictures.train})
     if not shared:
         return []
-    return [f"{shared:,} of the {len(tested):,} scored pictures are learned from, too, though without their labels."]
+    return [f"{shared:,} of the {len(tested):,} scored images are learned from, too, though without their labels."]
 
 
 def _known_people(source: Path, labeled: ReidDataset | None) -> list[str]:
@@ -179,11 +177,11 @@ def adapt(
     resume: bool = False,
     progress: bool = True,
 ) -> Outcome:
-    """Fit a trained network to pictures without labels; ``crosscam adapt`` as a function.
+    """Fit a trained network to images without labels; ``crosscam adapt`` as a function.
 
     Args:
         source: run folder, or the name of a network that comes with crosscam.
-        data: a dataset, or its folder or table; its training pictures are learned, or all of a folder of pictures.
+        data: a dataset, or its folder or table; its training images are learned, or all of a folder of images.
             Cameras, tracks and times count; identities are not looked at.
         folder: the run folder to write, which :meth:`crosscam.Extractor.load` opens.
         labeled: a dataset whose query and gallery are scored before and after.
@@ -194,7 +192,7 @@ def adapt(
         What came of it, as ``adapt.json`` in the folder tells it.
     Raises:
         TrainingError: a network that cannot be trained, no scikit-learn, or the adaptation was asked to stop.
-        DataError: no such dataset, too few pictures, or no clusters.
+        DataError: no such dataset, too few images, or no clusters.
         CheckpointError: not a run folder, or ``folder`` holds another training.
         RecipeError: no such setting.
     """
@@ -210,7 +208,7 @@ def adapt(
 
 
 def _read(path: Path) -> ReidDataset:
-    """A dataset, or a folder of pictures of which nothing says who is on them; folders in it are cameras."""
+    """A dataset, or a folder of images of which nothing says who is on them; folders in it are cameras."""
     found = recognize(path) if path.exists() else None
     unlabeled = has_pictures(path) if found is None else found[0] in ("folders", "cameras")
     return read_pictures(path) if unlabeled else read_dataset(path)
@@ -226,7 +224,7 @@ def adapted_recipe(source: Recipe) -> Recipe:
     return replace(
         source,
         name=name + SUFFIX,
-        description=f"{name}, fitted to pictures without labels.",
+        description=f"{name}, fitted to images without labels.",
         data=replace(source.data, sampler="identities", batch_ids=16, batch_images=4, augment=AUGMENT, small_until=0.0),
         distill=Distill(),
         optim=AdamW(lr_backbone=3.5e-4, lr_head=7e-4, weight_decay=5e-4),

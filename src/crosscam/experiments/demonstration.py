@@ -51,7 +51,7 @@ class Demonstration:
 
 
 def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
-    """Fill a gallery in the run folder with the gallery pictures, search it, and explain the nearest hit.
+    """Fill a gallery in the run folder with the gallery images, search it, and explain the nearest hit.
 
     The query is the first by name who is not alone. A second call adds nothing, and searches again.
     """
@@ -68,7 +68,7 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
         picture = make_thumbnail(decode_image(query.path))
         ids = [hit.entry.id for hit in hits]
         thumbnails = dict(zip(ids, gallery.thumbnails(ids), strict=True))
-        subtitle = f"{len(gallery):,} pictures of drawn people; cameras other than the query's."
+        subtitle = f"{len(gallery):,} images of drawn people; cameras other than the query's."
         write_hits(run / HITS, [picture], hits, thumbnails, gallery.layout, subtitle=subtitle, pid=query.pid)
         entries, typical = len(gallery), typical_pairs(gallery)
     # A gallery spells names that are not UTF-8.

@@ -1,4 +1,4 @@
-"""A folder of person pictures without labels: examined, described, kept in a gallery, and the most similar
+"""A folder of person images without labels: examined, described, kept in a gallery, and the most similar
 pairs across cameras shown on one page."""
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ SPREAD_IMAGES = 2000
 
 @dataclass(frozen=True)
 class Searched:
-    """What was done with a folder of pictures.
+    """What was done with a folder of images.
 
     Attributes:
         findings: what is wrong with the folder.
         gallery, entries, cameras: folder of the gallery, and how many are in it.
-        damaged: pictures that could not be read, with the reason.
+        damaged: images that could not be read, with the reason.
         pairs: the most similar pairs, nearest first; those that stand out before the others.
-        page: the pairs with their pictures.
+        page: the pairs with their images.
         left_out: pairs that stand out, and others, that are not shown.
     """
 
@@ -79,21 +79,21 @@ def search_photographs(
     progress: Progress | None = None,
     found: Callable[[Searched], None] = lambda _: None,
 ) -> Searched:
-    """Examine pictures, keep them in a gallery and find those that look most alike across cameras.
+    """Examine images, keep them in a gallery and find those that look most alike across cameras.
 
     A second call goes on with the gallery that is there.
 
     Args:
-        samples: the pictures; only their paths and cameras count.
+        samples: the images; only their paths and cameras count.
         source: what the extractor was loaded from.
         out: folder of the gallery and the page.
         shown: most pairs of either kind on the page.
         calibration: what the distances of this network mean, for a verdict beside each pair.
         notes: sentences for the page.
-        progress: called with (done, all) while pictures are described.
+        progress: called with (done, all) while images are described.
         found: called with the result before the page is written, so that it can be shown.
     Raises:
-        DataError: fewer than two pictures that can be read.
+        DataError: fewer than two images that can be read.
         CrosscamError: as the gallery raises it.
     """
     findings = examine_pictures(samples)
@@ -107,7 +107,7 @@ def search_photographs(
         findings = (*findings, *_of_changed(filled.changed))
         if len(gallery) < 2:
             first = f" First: {filled.damaged[0][1]}" if filled.damaged else ""
-            raise DataError(f"{len(gallery)} of {len(samples)} pictures can be read. Pairs take at least two.{first}")
+            raise DataError(f"{len(gallery)} of {len(samples)} images can be read. Pairs take at least two.{first}")
         pairs, left_out = _most_similar(gallery, shown)
         pictures = _page_pictures(gallery, [entry for pair in pairs for entry in (pair.first, pair.second)])
         cameras = len({entry.camid for entry in gallery.entries()})
@@ -129,10 +129,10 @@ def search_photographs(
 
 
 def _of_changed(changed: Sequence[Path]) -> tuple[Finding, ...]:
-    """What is told of pictures that changed since they were described."""
+    """What is told of images that changed since they were described."""
     if not changed:
         return ()
-    what = f"{len(changed):,} pictures have changed on the disk; the gallery has what they showed."
+    what = f"{len(changed):,} images have changed on the disk; the gallery has what they showed."
     cure = "Choose another --out to describe them anew."
     return (Finding("changed", "warning", len(changed), what, tuple(map(str, changed[:NUM_EXAMPLES])), cure),)
 

@@ -1,4 +1,4 @@
-"""Why two pictures are near or far: their squared distance, block by block, and where each block looks."""
+"""Why two images are near or far: their squared distance, block by block, and where each block looks."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def lost_by_place(
     A network from elsewhere gives no gradients, so each place of its last map A is silenced in turn. With b the output,
     a place (y, x) counts as
 
-        M(y, x) = b(A) . v - b(A without the place) . v,        v = b, or the other picture's descriptor
+        M(y, x) = b(A) . v - b(A without the place) . v,        v = b, or the other image's descriptor
 
     where without means that all channels of the place are 0. Where only linear layers stand behind the map, as behind
     an average of all places, this is gradient times activation, see :mod:`crosscam.explain.activation`.
 
-    Source: Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, who cover the picture.
+    Source: Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, who cover the image.
 
     Args:
         network: cut at that map.
@@ -120,7 +120,7 @@ class PairExplanation:
     """A distance, taken apart.
 
     Attributes:
-        query, match: names of the pictures.
+        query, match: names of the images.
         query_image, match_image: (H, W, 3) uint8 RGB, as they were given.
         distance: as :func:`crosscam.pairwise_distances` gives it, by which galleries are ranked.
         blocks: one for each block of the layout, in its order.
@@ -176,7 +176,7 @@ def explain_pair(
     weights: Mapping[str, float] | None = None,
     maps_of: MapsOf = "strength",
 ) -> PairExplanation:
-    """Take the distance of two pictures apart.
+    """Take the distance of two images apart.
 
     Descriptors have length 1, so their squared distance runs from 0 to 4. It is an exact sum over the blocks of the
     descriptor: nothing is approximated. The maps are another matter, see :mod:`crosscam.explain.activation`.
@@ -187,16 +187,16 @@ def explain_pair(
         weights: factors for the squared distances of body parts and blocks, by name or pattern (``"torso"``,
             ``"p6.local1"``, ``"*global"``); see :func:`crosscam.retrieval.contributions.block_weights`. Others keep 1.
         maps_of: ``"strength"``: what makes a block as long as it is, S = |b|^2. ``"agreement"``: what makes it agree
-            with the other picture's block v, S = b . v. A network from elsewhere is one block.
+            with the other image's block v, S = b . v. A network from elsewhere is one block.
     Raises:
-        ImageError: a picture that cannot be read.
+        ImageError: an image that cannot be read.
         EngineError: the extractor is of an exported file.
         ValueError: a weight for a part or block that does not exist, or below 0; or nothing left to compare.
     """
     layout = extractor.layout
     factors = block_weights(weights, layout)
     images = [picture if isinstance(picture, np.ndarray) else decode_image(Path(picture)) for picture in (query, match)]
-    names = [f"the {i} picture" if isinstance(p, np.ndarray) else p for i, p in (("first", query), ("second", match))]
+    names = [f"the {i} image" if isinstance(p, np.ndarray) else p for i, p in (("first", query), ("second", match))]
     descriptors = extractor(images, names=names)
     parts = part_contributions(descriptors[0], descriptors[1:], layout)[0] * factors
     scaled = descriptors * np.repeat(np.sqrt(factors), [b.dim for b in layout]).astype(np.float32)
@@ -227,7 +227,7 @@ def explain_pair(
 def _maps(
     extractor: Extractor, images: list[NDArray[np.uint8]], descriptors: NDArray[np.float32], maps_of: MapsOf
 ) -> tuple[NDArray[np.float32] | None, str]:
-    """(2, L, H', W') maps of the two pictures; or None, and why."""
+    """(2, L, H', W') maps of the two images; or None, and why."""
     against = descriptors[::-1].copy() if maps_of == "agreement" else None
     if extractor.imported is not None:
         return _maps_of_imported(extractor, extractor.imported, images, against)
@@ -246,7 +246,7 @@ def _maps(
 def _maps_of_imported(
     extractor: Extractor, network: ImportedNetwork, images: list[NDArray[np.uint8]], others: NDArray[np.float32] | None
 ) -> tuple[NDArray[np.float32] | None, str]:
-    """(2, 1, H', W') maps of the two pictures; or None, and why."""
+    """(2, 1, H', W') maps of the two images; or None, and why."""
     takes = network.takes
     pixels = [resize_image(image, takes.height, takes.width, takes.resize) for image in images]
     planes = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)

@@ -43,10 +43,10 @@ class ModelIdentity:
 
 @dataclass(frozen=True, slots=True)
 class NewEntry:
-    """One picture of a person, before a gallery has it.
+    """One image of a person, before a gallery has it.
 
     Attributes:
-        path: where the picture came from; a text that the gallery keeps and never opens.
+        path: where the image came from; a text that the gallery keeps and never opens.
         camid: camera.
         pid: identity, None where nobody knows it.
         time: seconds; of the Unix epoch where entries are to expire by their time. None where unknown.
@@ -64,7 +64,7 @@ class NewEntry:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture of a person in a gallery.
+    """One image of a person in a gallery.
 
     Attributes:
         id: number that the gallery gave it; never given again.
@@ -93,12 +93,12 @@ class Hit:
     """One entry of a result.
 
     Attributes:
-        entry: the entry; of a pooled track, its nearest picture.
+        entry: the entry; of a pooled track, its nearest image.
         distance: Euclidean distance to the query, weights applied.
         contributions: (L,) float64, squared distance block by block of the layout, weights applied; their sum is the
             squared ``distance``.
         reranked: the distance after re-ranking, which decided the place; None without re-ranking.
-        pooled: entries that ``distance`` stands for: 1, or the pictures of a pooled track.
+        pooled: entries that ``distance`` stands for: 1, or the images of a pooled track.
     """
 
     entry: Entry
@@ -112,7 +112,7 @@ class Hit:
         entry = self.entry
         pid = "" if entry.pid is None else f", pid {entry.pid}"
         again = "" if self.reranked is None else f", re-ranked {self.reranked:.3f}"
-        pooled = "" if self.pooled == 1 else f", {self.pooled} pictures"
+        pooled = "" if self.pooled == 1 else f", {self.pooled} images"
         what = f"entry {entry.id}, camera {entry.camera_label}{pid}{pooled}, {entry.path!r}"
         return f"Hit({self.distance:.3f}{again}, {what})"
 
@@ -179,7 +179,7 @@ class GalleryInfo:
         place: folder or address.
         model: what made the descriptors.
         layout: the named blocks of a descriptor.
-        entries: pictures.
+        entries: images.
         wiped: places of forgotten entries that ``compact`` gives back to the disk.
         bytes: size on disk; None where the server does not tell.
         cameras: (camid, entries) of each camera.
@@ -232,7 +232,7 @@ class Verified:
 
 
 def unit_mean(descriptors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Several pictures of one person as one query: the mean of their descriptors, scaled to length 1.
+    """Several images of one person as one query: the mean of their descriptors, scaled to length 1.
 
     Args:
         descriptors: (N, D), N >= 1, each of length 1.

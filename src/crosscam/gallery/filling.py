@@ -1,4 +1,4 @@
-"""From picture files to entries: read, describe, make thumbnails, add."""
+"""From image files to entries: read, describe, make thumbnails, add."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ PICTURES_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Filled:
-    """What was added from picture files.
+    """What was added from image files.
 
     Attributes:
         ids: of the new entries.
-        known: pictures that the gallery had already, by their path.
-        damaged: pictures that could not be read, and why.
-        changed: known pictures whose file has changed since: the gallery has what was there before.
-        differing: known pictures that come with another identity, camera, time or track than the gallery has of them.
+        known: images that the gallery had already, by their path.
+        damaged: images that could not be read, and why.
+        changed: known images whose file has changed since: the gallery has what was there before.
+        differing: known images that come with another identity, camera, time or track than the gallery has of them.
     """
 
     ids: tuple[int, ...]
@@ -62,22 +62,22 @@ def fill(
     spell_names: bool = False,
     progress: Progress | None = None,
 ) -> Filled:
-    """Add pictures; a second call after an interruption goes on where the first one stopped.
+    """Add images; a second call after an interruption goes on where the first one stopped.
 
     Args:
         gallery: opened for writing, of the extractor's model; see
             :func:`crosscam.gallery.source_network.matching_extractor`.
-        extractor: describes the pictures.
-        samples: the pictures; one whose path the gallery knows is left alone, and counted; one that comes twice, as in
+        extractor: describes the images.
+        samples: the images; one whose path the gallery knows is left alone, and counted; one that comes twice, as in
             query and gallery, is added once.
         labeled: whether the samples' pid means anything.
-        thumbnails: keep a small copy of each picture.
-        skip_damaged: leave pictures that cannot be read out, and tell which, instead of stopping.
+        thumbnails: keep a small copy of each image.
+        skip_damaged: leave images that cannot be read out, and tell which, instead of stopping.
         spell_names: keep names that are not UTF-8 as they are shown (``\\xff``), instead of refusing them.
         progress: called with (done, all).
     Raises:
         DataError: names that are not UTF-8, which a gallery's database cannot hold; nothing is added.
-        ImageError: a picture that cannot be read; what came before it is in the gallery.
+        ImageError: an image that cannot be read; what came before it is in the gallery.
     """
     if not spell_names:
         instead = "Rename the files; nothing was added."
@@ -102,7 +102,7 @@ def fill(
         faults = [(s.path, fault) for s, picture, fault in some if picture is None]
         good = [(s, picture) for s, picture, _ in some if picture is not None]
         if faults and not skip_damaged:
-            raise ImageError(f"{faults[0][1]} {len(ids):,} pictures before it are added; the next try goes on there.")
+            raise ImageError(f"{faults[0][1]} {len(ids):,} images before it are added; the next try goes on there.")
         damaged += faults
         if good:
             entries = [_entry(s, labeled) for s, _ in good]
@@ -116,7 +116,7 @@ def fill(
 
 
 def _differs(given: NewEntry, kept: Entry) -> bool:
-    """Whether a picture comes with another identity, camera, time or track than the gallery has of it."""
+    """Whether an image comes with another identity, camera, time or track than the gallery has of it."""
     names = ("camid", "pid", "time", "track")
     return any(getattr(given, name) not in (None, getattr(kept, name)) for name in names)
 
@@ -129,19 +129,19 @@ def _changed_since(path: Path, added: float) -> bool:
 
 
 def make_thumbnail(pixels: NDArray[np.uint8]) -> bytes:
-    """A small JPEG of a picture (H, W, 3), never enlarged; errors as :func:`small_jpeg`."""
+    """A small JPEG of an image (H, W, 3), never enlarged; errors as :func:`small_jpeg`."""
     return small_jpeg(pixels, THUMBNAIL_HEIGHT, THUMBNAIL_WIDTH, JPEG_QUALITY)
 
 
 def small_jpeg(pixels: NDArray[np.uint8], height: int, width: int, quality: int) -> bytes:
-    """A JPEG of a picture (H, W, 3) that fits into a size, never enlarged, without anything that its file said.
+    """A JPEG of an image (H, W, 3) that fits into a size, never enlarged, without anything that its file said.
 
     Raises:
-        ImageError: a size that no picture of a person has; to shrink it would take minutes.
+        ImageError: a size that no image of a person has; to shrink it would take minutes.
     """
     fault = size_fault(pixels.shape[1], pixels.shape[0])
     if fault:
-        raise ImageError(f"A picture {fault}")
+        raise ImageError(f"An image {fault}")
     picture = Image.fromarray(pixels)
     picture.thumbnail((width, height), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
@@ -156,7 +156,7 @@ class _Picture:
 
 
 def _read(path: Path, thumbnails: bool, extractor: Extractor) -> tuple[_Picture | None, str]:
-    """A picture at the size that the model takes, so that few large ones are in memory; or what is wrong with it."""
+    """An image at the size that the model takes, so that few large ones are in memory; or what is wrong with it."""
     try:
         pixels = decode_image(path)
     except ImageError as error:

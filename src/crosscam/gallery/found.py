@@ -1,4 +1,4 @@
-"""What a gallery gives: lists of hits that show their pictures in notebooks and become tables; entries in a file."""
+"""What a gallery gives: lists of hits that show their images in notebooks and become tables; entries in a file."""
 
 from __future__ import annotations
 

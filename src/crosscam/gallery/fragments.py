@@ -54,7 +54,7 @@ class Fragment:
 
     @classmethod
     def read(cls, path: str) -> Fragment | None:
-        """The fragment that an entry's path names; None where the path is another one, such as a picture's."""
+        """The fragment that an entry's path names; None where the path is another one, such as an image's."""
         video, mark, rest = path.rpartition(_START)
         pairs = dict(pair.partition("=")[::2] for pair in f"t={rest}".split("&"))
         try:

@@ -78,7 +78,7 @@ class Gallery(ABC):
         if fingerprint != self.model.fingerprint:
             raise ModelMismatchError(
                 f"{self.place} was built with the model {self.model.name} (fingerprint {self.model.fingerprint}); "
-                f"these descriptors are of {fingerprint}. Describe the pictures with that model, or make a new gallery."
+                f"these descriptors are of {fingerprint}. Describe the images with that model, or make a new gallery."
             )
 
     @property
@@ -98,14 +98,14 @@ class Gallery(ABC):
         *,
         model: str,
     ) -> list[int]:
-        """Add pictures: all of them or none. When this returns they survive a crash and a power failure.
+        """Add images: all of them or none. When this returns they survive a crash and a power failure.
 
-        One call costs a few flushes of the disk, however many pictures it brings: add hundreds at a time.
+        One call costs a few flushes of the disk, however many images it brings: add hundreds at a time.
 
         Args:
             descriptors: (N, D) rows of length 1.
             entries: N.
-            thumbnails: N small pictures as bytes (JPEG or WebP), None where there is none; None for none at all.
+            thumbnails: N small images as bytes (JPEG or WebP), None where there is none; None for none at all.
             model: fingerprint of the model that made the descriptors.
         Returns:
             The N ids, rising.
@@ -136,7 +136,7 @@ class Gallery(ABC):
         """The nearest entries of each query, exactly, nearest first; equal distances rank by id.
 
         Args:
-            descriptors: (Q, D). Several pictures of one person are one query by :func:`crosscam.gallery.unit_mean`.
+            descriptors: (Q, D). Several images of one person are one query by :func:`crosscam.gallery.unit_mean`.
             options: how to search; a number alone is the hits for each query.
             model: fingerprint of the model that made the descriptors.
             changes: fields of :class:`crosscam.gallery.SearchOptions` by name, in place of those of ``options``.

@@ -24,10 +24,10 @@ class TrackSeen:
     Attributes:
         name: its first entry, by which decisions name it.
         camid, camera: where; ``camera`` is the name, or the number as a text.
-        track: its name within the camera; None for a single picture.
+        track: its name within the camera; None for a single image.
         start, end: first and last time in seconds, None where no entry has one.
         entries: all its entries.
-        best: the entry whose picture is the most typical.
+        best: the entry whose image is the most typical.
     """
 
     name: int

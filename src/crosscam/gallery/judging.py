@@ -66,8 +66,8 @@ class Judge:
 
     Attributes:
         ratio: (distance, at one camera) to the logarithm of the likelihood ratio of one person against two.
-        calibrated: whether it is the gallery's calibration, which is of single pictures; the distance of two tracks is
-            then the root mean square of the distances of all pairs of their pictures. Else it is the distance of the
+        calibrated: whether it is the gallery's calibration, which is of single images; the distance of two tracks is
+            then the root mean square of the distances of all pairs of their images. Else it is the distance of the
             means of their descriptors, scaled to length 1, which tells people apart better.
         told: one sentence: what it rests on.
         guessed: whether the gallery has too few tracks to tell well what a distance means.
@@ -152,7 +152,7 @@ def _usual_of_few(distances: NDArray[np.float64]) -> tuple[float, float] | None:
 
 
 def unit_rows(rows: Rows) -> Rows:
-    """Rows scaled to length 1; pictures that cancel out have no direction and stay 0."""
+    """Rows scaled to length 1; images that cancel out have no direction and stay 0."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: Rows = rows / np.maximum(lengths, np.float32(1e-12))
     return scaled

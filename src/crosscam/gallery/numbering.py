@@ -20,14 +20,14 @@ OURS = "crosscam"
 
 
 def kept_name(path: Path) -> str:
-    """The path of a picture as a gallery keeps it."""
+    """The path of an image as a gallery keeps it."""
     return printable(name_of(os.path.abspath(path)))
 
 
 def number_cameras(gallery: Gallery, samples: Sequence[Sample]) -> list[Sample]:
     """Samples with the numbers that their cameras have in a gallery, as far as their cameras have names.
 
-    A name that the gallery does not know gets the next free number; unless pictures of this camera are there already,
+    A name that the gallery does not know gets the next free number; unless images of this camera are there already,
     from when the gallery did not keep names: these give the number, and get the name.
 
     Args:
@@ -48,7 +48,7 @@ def number_cameras(gallery: Gallery, samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _name_older(gallery: Gallery, samples: Sequence[Sample], new: set[str], where: Where) -> dict[str, int]:
-    """Name the cameras of pictures that are there already without a name, and give their numbers."""
+    """Name the cameras of images that are there already without a name, and give their numbers."""
     unnamed = {e.path: e.camid for e in gallery.entries(where)}
     found: dict[str, set[int]] = {}
     for s in samples:
@@ -64,7 +64,7 @@ def _name_older(gallery: Gallery, samples: Sequence[Sample], new: set[str], wher
 
 
 def keep_cameras_apart(gallery: Gallery, samples: Sequence[Sample]) -> None:
-    """Refuse pictures whose cameras have numbers of their own, where the gallery gave such a number to a name.
+    """Refuse images whose cameras have numbers of their own, where the gallery gave such a number to a name.
 
     Args:
         gallery: where they are to go.
@@ -80,22 +80,22 @@ def keep_cameras_apart(gallery: Gallery, samples: Sequence[Sample]) -> None:
     if all(kept_name(s.path) in known for s in samples if s.camera is None and s.camid in shared):
         return
     raise DataError(
-        f"Camera {shared[0]} of these pictures would be {names[shared[0]]!r} of the gallery, where names got numbers. "
+        f"Camera {shared[0]} of these images would be {names[shared[0]]!r} of the gallery, where names got numbers. "
         "Nothing was added. Say which camera took them: --camera NAME, a folder for each camera, or names in the table."
     )
 
 
 def keep_people_apart(gallery: Gallery, dataset: ReidDataset, samples: Sequence[Sample]) -> None:
-    """Refuse pictures whose identity has the number of somebody else in the gallery, as far as that can be told.
+    """Refuse images whose identity has the number of somebody else in the gallery, as far as that can be told.
 
     Whole numbers of two datasets are taken as they are: they name the same people. Names have no number of their own:
     each dataset numbers them from 1. So where either side's identities were numbered by crosscam, a number may come
-    again only for the pictures of this dataset that the gallery has already. The gallery keeps no names for that,
+    again only for the images of this dataset that the gallery has already. The gallery keeps no names for that,
     which ``forget`` would have to find.
 
     Args:
         gallery: opened for writing.
-        dataset: where the pictures are from.
+        dataset: where the images are from.
         samples: what is to be added.
     Raises:
         DataError: a number would stand for two people; nothing was added.
@@ -115,7 +115,7 @@ def keep_people_apart(gallery: Gallery, dataset: ReidDataset, samples: Sequence[
         )
         raise DataError(
             f"{len(shared):,} identities would get numbers of others in the gallery ({first}): {why}. Nothing was "
-            "added. Write one table in which every person of both has a whole number of their own, or add the pictures "
+            "added. Write one table in which every person of both has a whole number of their own, or add the images "
             "with --unlabelled."
         )
     if dataset.renumbered and not numbered_here:

@@ -1,6 +1,6 @@
 """Who is who: people made of tracks, the links between tracks, and what users decided about them.
 
-Kept with the gallery as one document that names tracks and pictures by the numbers of entries alone.
+Kept with the gallery as one document that names tracks and images by the numbers of entries alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class KeptTrack:
 
     Attributes:
         person: number of the person.
-        best: the entry whose picture is the most typical of the track.
+        best: the entry whose image is the most typical of the track.
         entries: all its entries, rising; the first is the track's name here.
     """
 

@@ -40,7 +40,7 @@ class Question:
 
 
 def possible_questions(gallery: Gallery, *, across: bool) -> tuple[Question, ...]:
-    """Pairs of entries and their nearest images, nearest first; without copies, and entries that have no small picture.
+    """Pairs of entries and their nearest images, nearest first; without copies, and entries that have no small image.
 
     Args:
         gallery: with descriptors of length 1.

@@ -176,7 +176,7 @@ def _refine(
     fetch: Callable[[Keys], Rows],
     ties: Callable[[Keys], Keys],
 ) -> Nearest:
-    """The candidates' distances in float64, in order; many equal pictures make many candidates, so some at a time."""
+    """The candidates' distances in float64, in order; many equal images make many candidates, so some at a time."""
     keys = np.empty(0, np.int64)
     parts = np.empty((0, len(layout)))
     for first in range(0, len(candidates), REFINED_AT_ONCE):

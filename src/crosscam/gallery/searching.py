@@ -24,7 +24,7 @@ PICTURES_AT_ONCE = 16_384
 
 @dataclass(frozen=True, eq=False)
 class PooledTracks:
-    """Chosen entries with the pictures of each track as one.
+    """Chosen entries with the images of each track as one.
 
     A key below N is the place of an entry without a track in the snapshot, N + t is track t.
 
@@ -32,7 +32,7 @@ class PooledTracks:
         snapshot: the N entries.
         single: (N,) chosen entries without a track.
         means: (T, D + L) rows of the tracks.
-        members: (M,) places of the tracks' pictures, track by track, by rising id.
+        members: (M,) places of the tracks' images, track by track, by rising id.
         offsets: (T + 1,) track t has ``members[offsets[t]:offsets[t + 1]]``.
     """
 
@@ -62,7 +62,7 @@ class PooledTracks:
         return np.array([self.snapshot.columns["id"][self.pictures(key)[0]] for key in keys], np.int64)
 
     def pictures(self, key: int) -> Keys:
-        """Places of the pictures that a key stands for, by rising id."""
+        """Places of the images that a key stands for, by rising id."""
         track = int(key) - len(self.snapshot)
         if track < 0:
             return np.array([key], np.int64)
@@ -87,7 +87,7 @@ def pool_tracks(snapshot: Snapshot, chosen: NDArray[np.bool_], layout: Layout) -
         within = np.flatnonzero(np.r_[True, np.diff(mine) != 0])
         sums[mine[within]] += np.add.reduceat(rows, within, axis=0)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    # Pictures that cancel out have no direction; they are far from everybody.
+    # Images that cancel out have no direction; they are far from everybody.
     means = widen((sums / np.maximum(lengths, 1e-12)).astype(np.float32), layout)
     return PooledTracks(snapshot, chosen & ~tracked, means, places, offsets)
 
@@ -106,7 +106,7 @@ class SearchOptions:
     weights: Mapping[str, float] | None = None
     """Body parts or blocks by name, see :func:`crosscam.gallery.block_weights`."""
     pool_tracks: bool = False
-    """Count the pictures of a track at one camera as one, by the mean of their descriptors."""
+    """Count the images of a track at one camera as one, by the mean of their descriptors."""
     rerank_first: int = 0
     """Re-rank this many first hits by their k-reciprocal neighbors."""
 
@@ -242,7 +242,7 @@ def reranked(
 def _picture(
     query: Rows, key: int, weights: Weights, layout: Layout, snapshot: Snapshot, pooled: PooledTracks | None
 ) -> tuple[int, int]:
-    """The id to show for a key, and how many pictures it stands for: of a track, the nearest picture."""
+    """The id to show for a key, and how many images it stands for: of a track, the nearest image."""
     if pooled is None:
         return int(snapshot.columns["id"][key]), 1
     places = pooled.pictures(key)

@@ -26,10 +26,10 @@ class Tracks:
         entries: T tuples of entries, rising.
         camids: (T,) cameras.
         starts, ends: (T,) first and last time in seconds; NaN where no entry has one.
-        means: (T, D) float32, means of the descriptors, not scaled: two tracks' pictures are
+        means: (T, D) float32, means of the descriptors, not scaled: two tracks' images are
             ``sqrt(2 - 2 * mean @ mean)`` apart in the root mean square of all pairs.
         videos: (T,) numbers of the watched videos that they are from; 0 for tracks of something else.
-        best: (T,) the entry that is nearest to the mean, of those with a small picture where there are any.
+        best: (T,) the entry that is nearest to the mean, of those with a small image where there are any.
     """
 
     entries: tuple[tuple[int, ...], ...]
@@ -88,7 +88,7 @@ def _videos_of(entries: Sequence[Entry]) -> Ints:
 
 
 def span(entries: Sequence[Entry]) -> tuple[float, float]:
-    """First and last time of a track, of its pictures or as their paths tell; NaN where no picture has a time."""
+    """First and last time of a track, of its images or as their paths tell; NaN where no image has a time."""
     times: list[float] = []
     for entry in entries:
         if entry.time is not None:
@@ -119,7 +119,7 @@ def _means_and_best(gallery: Gallery, entries: tuple[tuple[int, ...], ...]) -> t
 
 
 def _first_shown(gallery: Gallery, ranked: Sequence[Ints]) -> list[int]:
-    """Of each list of entries the first that has a small picture; the first of all where none has."""
+    """Of each list of entries the first that has a small image; the first of all where none has."""
     best = [int(some[0]) for some in ranked]
     for part in _parts(len(best)):
         pictures = gallery.thumbnails(best[part])

@@ -1,4 +1,4 @@
-"""Descriptors of pictures: one extractor, many machines, exported files, trackers."""
+"""Descriptors of images: one extractor, many machines, exported files, trackers."""
 
 from __future__ import annotations
 

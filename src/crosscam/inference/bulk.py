@@ -1,8 +1,8 @@
-"""Descriptors of any number of pictures: part by part onto the disk, so that memory is bounded.
+"""Descriptors of any number of images: part by part onto the disk, so that memory is bounded.
 
 Parts stand in ``OUT.parts`` until all are there, and are then joined into OUT. Each part is written beside its place
 and moved into it, so that a kill loses at most the parts in work. The same call goes on where an earlier one stopped,
-if pictures and model are the same. A lock keeps others out; a part that is broken, or one of whose pictures has
+if images and model are the same. A lock keeps others out; a part that is broken, or one of whose images has
 changed since, is described again.
 """
 
@@ -36,7 +36,7 @@ from crosscam.system.text import parse_json
 
 PART_SIZE = 4096
 JOB = "job.json"
-# Times that parts are described which turn out broken, or whose pictures change while they are described.
+# Times that parts are described which turn out broken, or whose images change while they are described.
 ROUNDS = 3
 
 
@@ -49,9 +49,9 @@ class Summary:
     """What a whole extraction gave.
 
     Attributes:
-        described: pictures in the result.
+        described: images in the result.
         resumed: how many of them an earlier call had described.
-        failures: path and reason of each picture that could not be read.
+        failures: path and reason of each image that could not be read.
         failures_file: a table of them beside the result; None without failures.
     """
 
@@ -71,14 +71,14 @@ def entries_of(dataset: ReidDataset) -> list[Entry]:
 
 
 def entries_of_list(file: Path) -> list[Entry]:
-    """The pictures that a text file names, one in a line, counted from the file's folder; empty lines do not count.
+    """The images that a text file names, one in a line, counted from the file's folder; empty lines do not count.
 
     Raises:
         DataError: it cannot be read, or names none.
     """
     entries = [Entry(path_in(file.parent, line)) for _, line in read_lines(file)]
     if not entries:
-        raise DataError(f"{file} names no pictures. Expected one path in each line.")
+        raise DataError(f"{file} names no images. Expected one path in each line.")
     return entries
 
 
@@ -88,7 +88,7 @@ def describe_part(extractor: Extractor, paths: Sequence[Path], expected: int = 0
     Args:
         extractor: what describes.
         paths: the files.
-        expected: pictures of the whole extraction; many are worth choosing an engine for.
+        expected: images of the whole extraction; many are worth choosing an engine for.
     Raises:
         DataError: a descriptor is not finite or has length 0.
     """
@@ -144,14 +144,14 @@ def describe_stream(
     progress: Progress | None = None,
     world: World | None = None,
 ) -> Summary:
-    """Describe pictures part by part, and join the parts into one result.
+    """Describe images part by part, and join the parts into one result.
 
     Args:
-        entries: the pictures with what is known of them.
+        entries: the images with what is known of them.
         out: .npz, .parquet, or a new folder for a Parquet dataset of one file for each part.
         fingerprint: of the model; it is saved with the descriptors.
         run: describes parts, in any order: here (:func:`run_here`) or on other machines (``ray_cluster.py``).
-        part_size: pictures of a part; a kill loses at most the parts in work.
+        part_size: images of a part; a kill loses at most the parts in work.
         engine: what describes, as it was asked for: an extraction does not go on by another one.
         progress: called with (done, all).
         world: processes that share the parts, and see the same disk; all of them must call. The first one joins the
@@ -171,14 +171,14 @@ def describe_stream(
         resumed = len(entries) - sum(len(parts.pictures(n)) for n in missing)
         for _ in range(ROUNDS):
             _describe_missing(parts, missing, run, world, progress)
-            # A part that was spoiled on the way, or whose pictures changed meanwhile, is made again.
+            # A part that was spoiled on the way, or whose images changed meanwhile, is made again.
             missing = _missing(parts, world)
             if not missing:
                 break
         else:
             raise DataError(
-                f"Part {missing[0]} of {out} is not whole after {ROUNDS} tries: its pictures change, or the disk "
-                f"spoils what is written. First picture: {parts.pictures(missing[0])[0].path}."
+                f"Part {missing[0]} of {out} is not whole after {ROUNDS} tries: its images change, or the disk "
+                f"spoils what is written. First image: {parts.pictures(missing[0])[0].path}."
             )
         failures = tuple(parts.failures())
         failures_file = _failures_file(out) if failures else None
@@ -267,7 +267,7 @@ def _failures_file(out: Path) -> Path:
 
 def _write_failures(path: Path, failures: Sequence[tuple[Path, str]]) -> None:
     if not failures:
-        # One of an earlier call would tell of pictures that have been mended since.
+        # One of an earlier call would tell of images that have been mended since.
         with suppress(FileNotFoundError):
             path.unlink()
         return

@@ -84,7 +84,7 @@ def check_descriptors(rows: NDArray[np.float32], names: Sequence[object], first:
 
     Args:
         rows: (N, D).
-        names: of the N pictures, for the message; anything but a text or a path is called by its place.
+        names: of the N images, for the message; anything but a text or a path is called by its place.
         first: place of the first of them.
     Raises:
         DataError: one is not finite, or has length 0.
@@ -94,7 +94,7 @@ def check_descriptors(rows: NDArray[np.float32], names: Sequence[object], first:
         if bad.any():
             place = int(bad.argmax())
             name = names[place]
-            shown = str(name) if isinstance(name, str | os.PathLike) else f"picture {first + place}"
+            shown = str(name) if isinstance(name, str | os.PathLike) else f"image {first + place}"
             raise DataError(
                 f"The descriptor of {shown} {fault}; nothing of it is written. Look at the weights: a training "
                 "that went astray, or a damaged file, gives such numbers. Train again, or copy the file again."

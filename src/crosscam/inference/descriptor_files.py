@@ -1,6 +1,6 @@
 """Files of descriptors: .npz, .parquet, or a folder of .parquet files; and the parts that they are joined from.
 
-Parts are known by number, each with a digest and with what its pictures looked like.
+Parts are known by number, each with a digest and with what its images looked like.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NEXT_STEP = "Free some space, and give the same command again: it goes on from t
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture and what is known of it; see :class:`crosscam.Sample`.
+    """One image and what is known of it; see :class:`crosscam.Sample`.
 
     The camera's name is not in the representation, by which an unfinished extraction of an earlier version is known.
     """
@@ -180,13 +180,13 @@ def as_array(stamps: Sequence[Stamp]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What came of one part's pictures.
+    """What came of one part's images.
 
     Attributes:
-        kept: (n,) places of the pictures that were described, within the part.
+        kept: (n,) places of the images that were described, within the part.
         descriptors: (n, D) float32.
-        failures: place and reason of each picture that could not be read.
-        stamps: (m, 3) what all m pictures looked like when they were read; see :func:`stamp_of`.
+        failures: place and reason of each image that could not be read.
+        stamps: (m, 3) what all m images looked like when they were read; see :func:`stamp_of`.
     """
 
     kept: NDArray[np.int64]
@@ -199,9 +199,9 @@ class PartsOnDisk:
     """The folder of the parts; :meth:`entries` and :meth:`rows` start again at each call, with one part in memory.
 
     Args:
-        entries: all pictures of the extraction.
+        entries: all images of the extraction.
         folder: where the parts are.
-        part_size: pictures of each part but the last.
+        part_size: images of each part but the last.
     """
 
     def __init__(self, entries: Sequence[Entry], folder: Path, part_size: int) -> None:
@@ -209,7 +209,7 @@ class PartsOnDisk:
         self.numbers = range(-(-len(entries) // part_size))
 
     def pictures(self, number: int) -> Sequence[Entry]:
-        """The pictures of one part."""
+        """The images of one part."""
         return self.all_entries[number * self.part_size : (number + 1) * self.part_size]
 
     def file(self, number: int) -> Path:
@@ -235,7 +235,7 @@ class PartsOnDisk:
         write_atomically(self.file(number), write, next_step=NEXT_STEP)
 
     def is_good(self, number: int) -> bool:
-        """Whether a part is there, whole, of this number, and of the pictures as they are now."""
+        """Whether a part is there, whole, of this number, and of the images as they are now."""
         try:
             with np.load(self.file(number)) as found:
                 arrays = {name: found[name] for name in found.files}
@@ -253,7 +253,7 @@ class PartsOnDisk:
         return found
 
     def entries(self) -> Iterator[list[Entry]]:
-        """The described pictures of each part."""
+        """The described images of each part."""
         for number in self.numbers:
             pictures = self.pictures(number)
             yield [pictures[int(i)] for i in self._read(number, "kept")]
@@ -264,7 +264,7 @@ class PartsOnDisk:
             yield self._read(number, "descriptors").astype(np.float32)
 
     def failures(self) -> Iterator[tuple[Path, str]]:
-        """Path and reason of each picture that could not be read."""
+        """Path and reason of each image that could not be read."""
         for number in self.numbers:
             pictures = self.pictures(number)
             pairs = zip(self._read(number, "failed"), self._read(number, "reasons"), strict=True)

@@ -21,7 +21,7 @@ from crosscam.system.text import reason_of
 
 @dataclass(frozen=True, eq=False)
 class DescriptorFile(Tabular):
-    """The descriptors of a file, with what is known of each picture; a row of a table is a picture.
+    """The descriptors of a file, with what is known of each image; a row of a table is an image.
 
     Attributes:
         file: what was read.
@@ -46,7 +46,7 @@ class DescriptorFile(Tabular):
 
     def __repr__(self) -> str:
         model = "" if self.fingerprint is None else f", {self.fingerprint[:4]}..."
-        return f"DescriptorFile({str(self.file)!r}, {len(self):,} pictures, {self.descriptors.shape[1]} numbers{model})"
+        return f"DescriptorFile({str(self.file)!r}, {len(self):,} images, {self.descriptors.shape[1]} numbers{model})"
 
     def _columns(self) -> Columns:
         return {

@@ -56,8 +56,8 @@ def export_model(
         path: the file; its ending tells the format.
         int8: round convolutions to 8 bits.
         batch: images that the file takes at once; None for any number.
-        dataset: pictures to compare on: the change of mAP is measured on its query and gallery.
-        int8_images: pictures that int8 ranges are taken from; by default some of the dataset's training subset.
+        dataset: images to compare on: the change of mAP is measured on its query and gallery.
+        int8_images: images that int8 ranges are taken from; by default some of the dataset's training subset.
         most_lost: mAP that int8 may cost, as a fraction.
         compared: called with what was measured before anything is refused or written, so that it can be shown.
         calibration: the old name of ``int8_images``.
@@ -66,7 +66,7 @@ def export_model(
     Raises:
         EngineError: the file does not give what the network gives, a package is missing, or the network cannot be
             written; nothing is written then.
-        DataError: int8 without pictures, or a dataset whose pictures cannot be read.
+        DataError: int8 without images, or a dataset whose images cannot be read.
         BusyError: another process writes the file.
         ValueError: a file of another ending.
     """
@@ -122,8 +122,8 @@ def _int8_images(dataset: ReidDataset | None, given: Sequence[Picture] | None) -
     found: Sequence[Picture] = given if given is not None else [s.path for s in dataset.train] if dataset else []
     if not found:
         raise DataError(
-            "int8 takes its ranges from pictures, and there are none. Give a dataset with a training subset (--data), "
-            "or a folder of pictures (--calibration)."
+            "int8 takes its ranges from images, and there are none. Give a dataset with a training subset (--data), "
+            "or a folder of images (--calibration)."
         )
     step = max(1, len(found) // INT8_IMAGES)
     return found[::step][:INT8_IMAGES]
@@ -135,8 +135,8 @@ def _checks(extractor: Extractor, engine: Engine, dataset: ReidDataset | None) -
     if dataset is None or not (dataset.query and dataset.gallery):
         pixels = drawn_noise(CHECKED_PICTURES, extractor.card.size)
         expected = reference(pixels)
-        check_descriptors(expected, ["a picture of noise"] * len(pixels))
-        return {"compared_on": f"{len(pixels)} pictures of noise", **_compare(expected, _run(engine, pixels))}
+        check_descriptors(expected, ["an image of noise"] * len(pixels))
+        return {"compared_on": f"{len(pixels)} images of noise", **_compare(expected, _run(engine, pixels))}
     both: list[tuple[Descriptors, Descriptors]] = []
     for samples in (dataset.query, dataset.gallery):
         parts = []
@@ -193,12 +193,12 @@ def _refuse_unlike(card: ModelCard, path: Path, most_lost: float) -> None:
     elif checks.get("mAP_change", 0.0) < -most_lost:
         reason = f"mAP falls by {-100 * checks['mAP_change']:.2f} points, expected at most {100 * most_lost:.2f}"
     elif card.precision == "int8" and "mAP" not in checks and checks["same_nearest"] < AGREEMENT:
-        reason = f"{100 * checks['same_nearest']:.0f} % of the pictures keep their nearest other picture"
+        reason = f"{100 * checks['same_nearest']:.0f} % of the images keep their nearest other image"
     if reason:
         raise EngineError(
             f"{path} is not written: it does not give what the network gives ({reason}, on {checks['compared_on']}). "
             + (
-                "Give more pictures for its ranges, or leave --int8 out."
+                "Give more images for its ranges, or leave --int8 out."
                 if card.precision == "int8"
                 else "Please report this."
             )
@@ -206,7 +206,7 @@ def _refuse_unlike(card: ModelCard, path: Path, most_lost: float) -> None:
 
 
 def drawn_noise(count: int, size: tuple[int, int]) -> Pixels:
-    """(count, H, W, 3) uint8 pictures of soft colored noise, always the same: where there is no data to compare on."""
+    """(count, H, W, 3) uint8 images of soft colored noise, always the same: where there is no data to compare on."""
     height, width = size
     generator = np.random.default_rng(0)
     coarse = generator.integers(0, 256, (count, 12, 6, 3), dtype=np.uint8)

@@ -30,7 +30,7 @@ from crosscam.system.progress import Progress, ProgressOption, reported
 
 
 class Extractor(OpenedModel):
-    """A trained model that turns pictures of persons into descriptors.
+    """A trained model that turns images of persons into descriptors.
 
     >>> extractor = Extractor.load("runs/demo")  # doctest: +SKIP
     >>> extractor(["a.jpg", "b.jpg"]).shape  # doctest: +SKIP
@@ -59,15 +59,15 @@ class Extractor(OpenedModel):
         Args:
             source: a run folder as ``crosscam train`` leaves it; a file of ``crosscam export``; or a network from
                 elsewhere: an .onnx file, an .xml file of OpenVINO's, TorchScript, a ``torch.nn.Module`` that takes
-                (B, 3, H, W) float32, or a function from (B, H, W, 3) uint8 pictures to (B, D) rows.
+                (B, 3, H, W) float32, or a function from (B, H, W, 3) uint8 images to (B, D) rows.
             flip: whether the mirror image counts (twice the work for a somewhat better descriptor); by default it
                 does, whatever the run's ``evaluation.flip`` says, which is of its scores. In an exported file this is
                 settled.
             device: ``"cpu"``, ``"cuda"``, ...
             engine: one of :data:`crosscam.inference.engines.registry.ENGINES`, or ``"auto"``: the fastest that gives
-                what the network gives, measured once when a call brings many pictures and kept beside the run, in
+                what the network gives, measured once when a call brings many images and kept beside the run, in
                 ``engines.json``; ``"torch"`` for few.
-            int8_images: about 128 pictures of the kind that will come, from which engines in int8 take their ranges.
+            int8_images: about 128 images of the kind that will come, from which engines in int8 take their ranges.
                 With ``"auto"`` they make int8 a candidate.
             calibration: the old name of ``int8_images``.
             input: what a network from elsewhere takes, such as ``"rgb 256x128 imagenet"`` or ``"bgr 256x128 255"``,
@@ -112,23 +112,23 @@ class Extractor(OpenedModel):
         value_range: ValueRange | None = None,
         progress: ProgressOption = False,
     ) -> NDArray[np.float32]:
-        """Describe pictures.
+        """Describe images.
 
         Args:
-            pictures: a list, a generator or a batch of pictures of any size; a mixture is fine. A picture is a path,
+            pictures: a list, a generator or a batch of images of any size; a mixture is fine. An image is a path,
                 the bytes of an image file, an open file, a PIL image, an (H, W, 3) array, or an (H, W, 3) or
                 (3, H, W) tensor; arrays and tensors are RGB, of uint8 or, with ``value_range``, of floats. A
-                generator is drawn batch by batch; ``"auto"`` cannot count it, and takes the engine for few pictures.
-            batch_size: pictures at once; 32 on a CPU and 128 on a GPU by default.
-            names: what messages call the pictures; by default their paths, or their places in the list.
+                generator is drawn batch by batch; ``"auto"`` cannot count it, and takes the engine for few images.
+            batch_size: images at once; 32 on a CPU and 128 on a GPU by default.
+            names: what messages call the images; by default their paths, or their places in the list.
             value_range: black and white of arrays and tensors of floats, such as ``(0, 1)``.
             progress: True for a bar, or a function that is called with (done, all), all being 0 for a generator.
         Returns:
-            (N, D) float32, each row of length 1, in the order of the pictures.
+            (N, D) float32, each row of length 1, in the order of the images.
         Raises:
-            ImageError: a picture that cannot be read.
+            ImageError: an image that cannot be read.
             DataError: a descriptor that is not finite or has length 0.
-            ValueError: something that is not a picture, or one picture instead of a list.
+            ValueError: something that is not an image, or one image instead of a list.
         """
         self._refuse_fork()
         size = self.batch_size if batch_size is None else batch_size
@@ -147,8 +147,8 @@ class Extractor(OpenedModel):
 
         Args:
             batches: (B, height, width, 3) uint8 RGB at the size that the recipe states; none is fine.
-            names: of the pictures, for messages; only those that are described by then need to be there.
-            expected: pictures that will come in all; many of them are worth choosing an engine for.
+            names: of the images, for messages; only those that are described by then need to be there.
+            expected: images that will come in all; many of them are worth choosing an engine for.
             progress: called with (done, expected).
         Returns:
             (N, D) float32, each row of length 1.
@@ -166,19 +166,19 @@ class Extractor(OpenedModel):
     def folder(
         self, folder: str | os.PathLike[str], *, progress: ProgressOption = False
     ) -> tuple[list[Path], NDArray[np.float32]]:
-        """The pictures of one folder in natural order, by their names' endings, and their (N, D) descriptors.
+        """The images of one folder in natural order, by their names' endings, and their (N, D) descriptors.
 
         Args:
             folder: without its subfolders.
             progress: True for a bar, or a function that is called with (done, all).
         Raises:
-            DataError: no folder, no pictures, or one that cannot be read.
+            DataError: no folder, no images, or one that cannot be read.
         """
         if not Path(folder).is_dir():
-            raise DataError(f"No folder {folder}. Give a folder of pictures.")
+            raise DataError(f"No folder {folder}. Give a folder of images.")
         paths = list_images(Path(folder))[0]
         if not paths:
-            raise DataError(f"No pictures in {folder}. Expected files in .jpg, .png, .bmp, .webp or .tif.")
+            raise DataError(f"No images in {folder}. Expected files in .jpg, .png, .bmp, .webp or .tif.")
         paths.sort(key=path_key)
         return paths, self(paths, progress=progress)
 

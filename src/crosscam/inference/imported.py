@@ -89,7 +89,7 @@ def declaration_of(source: Source, input: str | None) -> Declaration | None:
 def undeclared(path: Path) -> EngineError:
     """What is said of a network's file of which nothing says what it takes."""
     return EngineError(
-        f"{path} does not say which pictures it takes, and there is no network.json for it. Tell it once: "
+        f"{path} does not say which images it takes, and there is no network.json for it. Tell it once: "
         f"crosscam import-network {path} --input {_EXAMPLE}, or input={_EXAMPLE} in Python."
     )
 
@@ -102,7 +102,7 @@ def open_declared(declared: Declaration, *, flip: bool = True, engine: str = "au
         flip: whether the mirror image counts.
         engine, device: see :func:`crosscam.inference.engines.network_runtimes.open_file`.
     Raises:
-        EngineError: see there; or no output has one row for each picture.
+        EngineError: see there; or no output has one row for each image.
     """
     opened = open_file(declared.file, declared.takes, engine, device)
     network = ImportedNetwork(opened, declared.takes, str(declared.file), declared.output)
@@ -192,5 +192,5 @@ def imported_recipe(name: str, takes: NetworkInput) -> Recipe:
 
 
 def resize_of(recipe: Recipe) -> Resize:
-    """How the pictures for a network are resized."""
+    """How the images for a network are resized."""
     return recipe.model.takes.resize if isinstance(recipe.model, ImportedModel) else "bilinear"

@@ -1,8 +1,8 @@
-"""Whether a network's declared input is right: other orders of channels and scales, compared on pictures of people.
+"""Whether a network's declared input is right: other orders of channels and scales, compared on images of people.
 
-A network that gets red for blue still recognizes mirrored and darker pictures, even a little better, for it looks past
+A network that gets red for blue still recognizes mirrored and darker images, even a little better, for it looks past
 color. What it loses is the difference between people. So agreement counts as far as it is above the similarity of other
-pictures, and it is not divided by the spread of similarities; ``docs/log.md`` has the figures.
+images, and it is not divided by the spread of similarities; ``docs/log.md`` has the figures.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ PICTURES = 64
 EACH = 4
 FEWEST = 12
 _BATCH = 32
-# Pictures described together and each alone, and how alike that must be; 8-bit networks round differently.
+# Images described together and each alone, and how alike that must be; 8-bit networks round differently.
 _COMPANY = 4
 _LEAST_ALIKE = 0.98
-# A difference counts if it is this many standard errors of the mean over the pictures, and at least so large.
+# A difference counts if it is this many standard errors of the mean over the images, and at least so large.
 STANDARD_ERRORS = 3.0
 LEAST_MARGIN, LEAST_AP = 0.004, 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """How a network describes pictures by one reading of its input.
+    """How a network describes images by one reading of its input.
 
     Attributes:
         takes: the reading.
-        margins: (N,) cosine of each picture and its mirror image, less the mean cosine to the mirror images of others.
-        average_precision: (N,) of each picture's ranking of the others; None without labels, NaN for who is alone.
+        margins: (N,) cosine of each image and its mirror image, less the mean cosine to the mirror images of others.
+        average_precision: (N,) of each image's ranking of the others; None without labels, NaN for who is alone.
     """
 
     takes: NetworkInput
@@ -52,16 +52,16 @@ class Agreement:
 
     @property
     def margin(self) -> float:
-        """Mean over the pictures."""
+        """Mean over the images."""
         return float(self.margins.mean())
 
     @property
     def mean_ap(self) -> float | None:
-        """Mean over the pictures whose person has others; None without labels."""
+        """Mean over the images whose person has others; None without labels."""
         return None if self.average_precision is None else float(np.nanmean(self.average_precision))
 
     def lead_over(self, other: Agreement) -> float:
-        """By how many standard errors this reading is better than another on the same pictures; 0 if hardly at all."""
+        """By how many standard errors this reading is better than another on the same images; 0 if hardly at all."""
         leads = [_lead(self.margins - other.margins, LEAST_MARGIN)]
         if self.average_precision is not None and other.average_precision is not None:
             difference = self.average_precision - other.average_precision
@@ -77,7 +77,7 @@ def _lead(differences: NDArray[np.float64], least: float) -> float:
 
 
 def check_rows(network: ImportedNetwork) -> None:
-    """Refuse (EngineError) a network that gives no usable row for a picture, or another one in other company.
+    """Refuse (EngineError) a network that gives no usable row for an image, or another one in other company.
 
     The second is what a network does that was saved in training mode: its batch normalization looks at the batch.
     """
@@ -87,14 +87,14 @@ def check_rows(network: ImportedNetwork) -> None:
     lengths = together.norm(dim=1)
     if not torch.isfinite(lengths).all() or not (lengths > 0).all():
         raise EngineError(
-            f"{network.name} gives rows that are not finite or have length 0 for pictures of noise. Look at its "
+            f"{network.name} gives rows that are not finite or have length 0 for images of noise. Look at its "
             "weights; export it again."
         )
     alone = torch.cat([network(planes[k : k + 1]).descriptor for k in range(_COMPANY)]).double()
     agreement = float(torch.nn.functional.cosine_similarity(alone, together).min())
     if not agreement > _LEAST_ALIKE:
         raise EngineError(
-            f"{network.name} describes a picture in another way when others are beside it (cosine {agreement:.3f}), so "
+            f"{network.name} describes an image in another way when others are beside it (cosine {agreement:.3f}), so "
             "that its descriptors do not compare. Export it in evaluation mode (model.eval())."
         )
 
@@ -113,12 +113,12 @@ def compare_readings(
     pids: Sequence[int] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Agreement]:
-    """Describe pictures by each reading that the network takes, the declared one first.
+    """Describe images by each reading that the network takes, the declared one first.
 
     Args:
         network: with its declared input.
         pixels: (N, height, width, 3) uint8 RGB.
-        pids: of the pictures, if they are known.
+        pids: of the images, if they are known.
         progress: called with (done, all) readings.
     """
     planes = torch.from_numpy(pixels).permute(0, 3, 1, 2)
@@ -146,13 +146,13 @@ def best_reading(found: Sequence[Agreement]) -> Agreement | None:
     if not clear:
         return None
     best = max(clear, key=lambda one: (one.mean_ap or 0.0) + one.margin)
-    # Of those that the pictures do not tell apart, the one of the declared scale: the order alone may be wrong.
+    # Of those that the images do not tell apart, the one of the declared scale: the order alone may be wrong.
     alike = [one for one in clear if best.lead_over(one) <= STANDARD_ERRORS]
     return next((one for one in alike if one.takes.scale == declared.takes.scale), best)
 
 
 def indistinguishable(found: Sequence[Agreement], like: Agreement) -> list[Agreement]:
-    """The other readings that these pictures do not tell from one."""
+    """The other readings that these images do not tell from one."""
     return [one for one in found if one is not like and abs(one.lead_over(like)) <= STANDARD_ERRORS]
 
 
@@ -170,7 +170,7 @@ def mirror_margins(rows: NDArray[np.float64], mirrored: NDArray[np.float64]) -> 
 
 
 def _precisions(rows: NDArray[np.float64], pids: Sequence[int] | None) -> NDArray[np.float64] | None:
-    """Average precision of each picture's ranking of all others; NaN for a person with one picture."""
+    """Average precision of each image's ranking of all others; NaN for a person with one image."""
     if pids is None:
         return None
     people = np.asarray(pids)
@@ -189,7 +189,7 @@ def _precisions(rows: NDArray[np.float64], pids: Sequence[int] | None) -> NDArra
 def _rows(network: ImportedNetwork, planes: torch.Tensor) -> NDArray[np.float64]:
     rows = np.concatenate([network(part).descriptor.numpy() for part in torch.split(planes, _BATCH)]).astype(np.float64)
     if not np.isfinite(rows).all():
-        raise EngineError(f"{network.name} gives numbers that are not finite for pictures read as {network.takes}.")
+        raise EngineError(f"{network.name} gives numbers that are not finite for images read as {network.takes}.")
     return rows
 
 
@@ -209,7 +209,7 @@ def pictures_to_check(samples: Sequence[Sample], *, labeled: bool) -> list[Sampl
     if not labeled or len(chosen) < FEWEST:
         chosen = _spread(list(samples), PICTURES)
     if len(chosen) < FEWEST:
-        raise DataError(f"{len(chosen)} pictures are too few to check a declared input. Expected at least {FEWEST}.")
+        raise DataError(f"{len(chosen)} images are too few to check a declared input. Expected at least {FEWEST}.")
     return chosen
 
 

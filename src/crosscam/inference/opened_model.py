@@ -45,7 +45,7 @@ _used = _threads_left_behind = False
 
 
 class OpenedModel:
-    """A trained model that turns pixels into descriptors; :class:`crosscam.Extractor` takes pictures of any kind.
+    """A trained model that turns pixels into descriptors; :class:`crosscam.Extractor` takes images of any kind.
 
     Attributes:
         recipe: what the model was trained by.
@@ -182,7 +182,7 @@ class OpenedModel:
 
         Args:
             pixels: (B, height, width, 3) uint8 RGB at the size that the recipe states.
-            expected: pictures that will come in all; many of them are worth choosing an engine for.
+            expected: images that will come in all; many of them are worth choosing an engine for.
         Returns:
             (B, D) float32, each row of length 1.
         """
@@ -203,13 +203,13 @@ class OpenedModel:
         _used = True
 
     def tune(self, pictures: Iterable[Picture]) -> str:
-        """Measure the engines on some pictures now, and keep the fastest for any number of pictures; its name."""
+        """Measure the engines on some images now, and keep the fastest for any number of images; its name."""
         self._runner.choose(self.decoded(list(islice(in_list(pictures), MEASURED_IMAGES))))
         return self.engine
 
     @property
     def batch_size(self) -> int:
-        """Pictures at once."""
+        """Images at once."""
         return 32 if self._device == "cpu" else 128
 
     @property
@@ -221,14 +221,14 @@ class OpenedModel:
         return Network(self.model, self.card, self._device, self._int8_images, self._folder)
 
     def decoded(self, pictures: Pictures, *, value_range: ValueRange | None = None) -> Pixels:
-        """Pictures as :meth:`pixels` takes them: (N, height, width, 3) uint8, decoded and resized in parallel.
+        """Images as :meth:`pixels` takes them: (N, height, width, 3) uint8, decoded and resized in parallel.
 
         Args:
             pictures: as when they are described at once.
             value_range: likewise.
         Raises:
-            ImageError: a picture that cannot be read.
-            ValueError: something that is not a picture, or one picture instead of a list.
+            ImageError: an image that cannot be read.
+            ValueError: something that is not an image, or one image instead of a list.
         """
         self._refuse_fork()
         settled = self._settled(in_list(pictures), None, value_range, [])
@@ -242,17 +242,17 @@ class OpenedModel:
         value_range: ValueRange | None,
         seen: list[object],
     ) -> Iterator[tuple[Settled, str]]:
-        """Each picture as threads can share it, and what messages call it; ``seen`` gets what the caller calls it."""
+        """Each image as threads can share it, and what messages call it; ``seen`` gets what the caller calls it."""
         check_range(value_range)
         for place, picture in enumerate(pictures):
             known = names[place] if names is not None and place < len(names) else picture
             name = name_of(known, place)
-            # The pictures themselves are not kept: a generator may bring any number.
+            # The images themselves are not kept: a generator may bring any number.
             seen.append(known if isinstance(known, str | os.PathLike) else place)
             yield settle(picture, name, value_range), name
 
     def _read(self, picture: tuple[Settled, str]) -> Pixels:
-        """(height, width, 3) of one picture."""
+        """(height, width, 3) of one image."""
         return self.resized(decode_settled(*picture))
 
     def resized(self, pixels: Pixels) -> Pixels:
@@ -261,7 +261,7 @@ class OpenedModel:
 
 
 def int8_images_of(images: Sequence[Picture] | None, calibration: Sequence[Picture] | None) -> Sequence[Picture] | None:
-    """The pictures for int8, also by the argument's old name, which warns."""
+    """The images for int8, also by the argument's old name, which warns."""
     if calibration is None:
         return images
     warnings.warn("calibration= is now called int8_images=.", DeprecationWarning, stacklevel=3)

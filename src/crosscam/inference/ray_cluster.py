@@ -17,13 +17,13 @@ from crosscam.system.text import reason_of
 def run_on_ray(address: str, open_extractor: Callable[[], Extractor], expected: int) -> RunJobs:
     """Describe parts on a Ray cluster, one worker for each machine.
 
-    Pictures and model are read by the machines themselves, so their paths must be the same everywhere, as on a shared
+    Images and model are read by the machines themselves, so their paths must be the same everywhere, as on a shared
     disk.
 
     Args:
         address: of the cluster, or ``"local"`` for one on this machine.
         open_extractor: opens the model, on a worker.
-        expected: pictures of the whole extraction.
+        expected: images of the whole extraction.
     Raises:
         EngineError: Ray is not installed, or no cluster answers.
     """

@@ -91,6 +91,6 @@ class TrackerFeatures:
             ValueError: a crop that holds no pixel, or is not such an array.
         """
         turned = self.color == "bgr"
-        # Anything but an array is refused with the other pictures.
+        # Anything but an array is refused with the other images.
         pictures = [crop[..., ::-1] if turned and isinstance(crop, np.ndarray) else crop for crop in crops]
         return list(self.extractor(pictures))

@@ -245,7 +245,7 @@ def check_same_training(
 
 
 def check_learned(folder: Path, begun: Mapping[str, str] | None, now: Callable[[], Mapping[str, str]]) -> None:
-    """Refuse (CheckpointError) to go on with a training whose pictures or teachers changed since it began.
+    """Refuse (CheckpointError) to go on with a training whose images or teachers changed since it began.
 
     Args:
         folder: the run folder.

@@ -231,18 +231,18 @@ class Adapt:
     "Camera-aware Proxies for Unsupervised Person Re-Identification", AAAI 2021.
 
     Attributes:
-        eps: largest Jaccard distance of two pictures that DBSCAN calls neighbors, above 0 and below 1.
-        min_images: pictures in a neighborhood that begin a cluster, the picture itself counted; smaller clusters are
+        eps: largest Jaccard distance of two images that DBSCAN calls neighbors, above 0 and below 1.
+        min_images: images in a neighborhood that begin a cluster, the image itself counted; smaller clusters are
             left out.
         k1, k2: neighbors of the Jaccard distance, see :func:`crosscam.adaptation.pseudo_labels.near_pairs`.
         temperature: of the contrast.
-        momentum: share of a proxy that each of its pictures leaves as it is.
-        cameras: whether each camera's pictures of a cluster have a proxy of their own; without effect where the data
+        momentum: share of a proxy that each of its images leaves as it is.
+        cameras: whether each camera's images of a cluster have a proxy of their own; without effect where the data
             tell fewer than two cameras.
         inter_camera: weight of the term that pulls the proxies of a cluster together.
         hard_proxies: proxies of other clusters in that term, the nearest.
-        tracks: whether the pictures of a track stay in one cluster.
-        apart: who is kept in different clusters: ``"auto"``: tracks of one camera that overlap in time, and pictures of
+        tracks: whether the images of a track stay in one cluster.
+        apart: who is kept in different clusters: ``"auto"``: tracks of one camera that overlap in time, and images of
             one camera and time where times tell single frames; ``"all"``: the same, however coarse the times look;
             ``"none"``.
     """

@@ -63,14 +63,14 @@ class Distill:
     Attributes:
         teachers: networks' files (``.onnx``, OpenVINO's ``.xml``, TorchScript) or run folders; none for a training by
             labels alone.
-            A teacher sees each picture as it is, whatever the augmentation makes of it for the network.
+            A teacher sees each image as it is, whatever the augmentation makes of it for the network.
         input: what teachers that are files take: color order, height x width, and ``255`` (0 to 255), ``1`` (0 to 1)
             or ``imagenet`` (mean and deviation of ImageNet taken out).
         similarity: weight of the loss on all pairwise similarities of a batch, see
             :func:`crosscam.training.teachers.similarity_loss`.
         mapping: weight of the loss on linear maps of the descriptor to each teacher's, see
             :class:`crosscam.training.teachers.Distiller`.
-        unlabeled: a text file that lists more pictures, one a line, paths counted from its folder; they are learned
+        unlabeled: a text file that lists more images, one a line, paths counted from its folder; they are learned
             from the teachers alone.
         unlabeled_images: how many of them are added to each batch, at random.
     """
@@ -239,10 +239,10 @@ class Recipe:
         if (distill.unlabeled is None) != (distill.unlabeled_images == 0):
             raise RecipeError(
                 f"distill.unlabeled={distill.unlabeled} with distill.unlabeled_images={distill.unlabeled_images}: "
-                "give a list of pictures and how many of them a batch takes, or neither."
+                "give a list of images and how many of them a batch takes, or neither."
             )
         if distill.unlabeled is not None and not distill.teachers:
-            raise RecipeError("distill.unlabeled: pictures without labels are learned from distill.teachers. Give one.")
+            raise RecipeError("distill.unlabeled: images without labels are learned from distill.teachers. Give one.")
 
     def _check_augment(self) -> None:
         least, most = self.data.augment.erase_area

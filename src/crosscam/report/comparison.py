@@ -1,4 +1,4 @@
-"""Several models on the same queries, side by side: as the paper's Figures 4, 5 and 6; as HTML and as one picture."""
+"""Several models on the same queries, side by side: as the paper's Figures 4, 5 and 6; as HTML and as one image."""
 
 from __future__ import annotations
 

@@ -56,9 +56,9 @@ def render_hits(
     """The page as text.
 
     Args:
-        queries: JPEG pictures of what was searched for.
+        queries: JPEG images of what was searched for.
         hits: nearest first.
-        thumbnails: JPEG pictures by the id of the entry, None where there is none.
+        thumbnails: JPEG images by the id of the entry, None where there is none.
         layout: blocks of the hits' contributions.
         subtitle: what was searched, in a sentence.
         verdicts: one for each hit; none for no verdicts.
@@ -129,7 +129,7 @@ def _lines(entry: Entry) -> list[str]:
 
 
 def picture_uri(data: bytes | None) -> str:
-    """A JPEG or WebP picture as a data URI; empty for None."""
+    """A JPEG or WebP image as a data URI; empty for None."""
     if data is None:
         return ""
     kind = "webp" if data[8:12] == b"WEBP" else "jpeg"

@@ -172,7 +172,7 @@ def with_heat(image: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray
 
 
 def png_uri(image: Image.Image) -> str:
-    """A picture as a data URI, without loss."""
+    """An image as a data URI, without loss."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

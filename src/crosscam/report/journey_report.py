@@ -1,4 +1,4 @@
-"""Journeys as one self-contained page: each person over the cameras, with pictures, times, and reasons of links."""
+"""Journeys as one self-contained page: each person over the cameras, with images, times, and reasons of links."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def write_journeys(path: Path, gallery: Gallery, found: Journeys, name: str) -> 
     """Write the page; StorageError if that fails.
 
     Args:
-        gallery: opened; it has the small pictures.
+        gallery: opened; it has the small images.
         name: what the page calls the gallery; no path.
     """
     write_page(path, render_journeys(found, pictures_of(gallery, found), name, gallery.model.name))
 
 
 def pictures_of(gallery: Gallery, found: Journeys) -> dict[int, bytes]:
-    """The small pictures that the page shows, by entry."""
+    """The small images that the page shows, by entry."""
     shown = _shown(found)
     pictures: dict[int, bytes] = {}
     for first in range(0, len(shown), PICTURES_AT_ONCE):
@@ -70,7 +70,7 @@ def _shown(found: Journeys) -> list[int]:
 
 _NOTES = (
     "A probability is one of a model of distances and times, not a promise. A link is a hint, not an identification.",
-    "Pictures are the best crops of each track, the most typical first. Times are in UTC where they are dates.",
+    "Images are the best crops of each track, the most typical first. Times are in UTC where they are dates.",
 )
 
 

@@ -17,7 +17,7 @@ from crosscam.report.hits import when
 from crosscam.report.shell import fragment
 from crosscam.system.text import counted, on_one_clock
 
-# Pictures of one track that are shown, the most typical first.
+# Images of one track that are shown, the most typical first.
 PICTURES = 4
 # Of the timeline, in pixels.
 LABEL, LENGTH, LANE, BAR, LEAST = 110, 560, 26, 14, 4
@@ -51,7 +51,7 @@ class StepView:
 
     @property
     def shown(self) -> tuple[int, ...]:
-        """The entries whose pictures are shown: the most typical one, then the others in their order."""
+        """The entries whose images are shown: the most typical one, then the others in their order."""
         track = self.track
         return (track.best, *(entry for entry in track.entries if entry != track.best))[:PICTURES]
 

@@ -1,4 +1,4 @@
-"""One explained pair as a page: the squared distance drawn on the two pictures, and where each block looks."""
+"""One explained pair as a page: the squared distance drawn on the two images, and where each block looks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAPS = {
         "Bright places feed the block, clear ones do not"
     ),
     "agreement": (
-        "Each map shows which places of the image make the block agree with the other picture's block. "
+        "Each map shows which places of the image make the block agree with the other image's block. "
         "Bright places speak for the same person, clear ones do not"
     ),
 }
@@ -54,7 +54,7 @@ def write_pair_page(
 
 
 def render_pair_page(pair: PairExplanation, provenance: Mapping[str, str], typical: TypicalPairs | None = None) -> str:
-    """The whole page as HTML text, with style and pictures inside it.
+    """The whole page as HTML text, with style and images inside it.
 
     Args:
         provenance: how the page was made, by name.
@@ -135,7 +135,7 @@ def _scale(num_parts: int, blocks: list[BlockShare], unit: float, widths: tuple[
 
 
 def _bar(share: BlockShare, unit: float, middle: float) -> dict[str, object]:
-    """A bar between the pictures, its place from the top, and its words."""
+    """A bar between the images, its place from the top, and its words."""
     most = " most" if share.squared_distance == unit else ""
     return {
         "kind": f"band{most}" if share.block.kind == "local" else "whole",

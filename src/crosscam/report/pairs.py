@@ -1,4 +1,4 @@
-"""Pairs of pictures that look alike, as one self-contained page."""
+"""Pairs of images that look alike, as one self-contained page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LIKELY, LOOK_ALIKE = "likely the same person", "look-alike"
 
 @dataclass(frozen=True, eq=False)
 class SimilarPair:
-    """Two pictures of a gallery, the one that came first in front.
+    """Two images of a gallery, the one that came first in front.
 
     Attributes:
         distance: Euclidean distance of their descriptors.
@@ -70,7 +70,7 @@ def write_pairs(
 
     Args:
         pairs: nearest first.
-        pictures: JPEG pictures, two for each pair in turn, None where there is none.
+        pictures: JPEG images, two for each pair in turn, None where there is none.
         layout: blocks of the pairs' contributions.
         calibration: what the distance of a single pair means; None says nothing of it.
         subtitle, notes: what was compared, in a sentence; more sentences.

@@ -1,4 +1,4 @@
-"""Figures 4, 5 and 6 of the paper, of any trained models: a page, a picture, and the numbers behind them.
+"""Figures 4, 5 and 6 of the paper, of any trained models: a page, an image, and the numbers behind them.
 
 Source: Park & Ham, AAAI 2020. Photographs of people are in what is written: mind where it goes.
 """
@@ -261,7 +261,7 @@ def _provenance(models: Sequence[NamedModel], dataset: ReidDataset, seed: int) -
 
 
 def _data(scored: Sequence[Scored], entries: Sequence[ComparedQuery], seed: int) -> dict[str, Any]:
-    """Scores, and for each query shown what the models found; file names only, no pictures."""
+    """Scores, and for each query shown what the models found; file names only, no images."""
     shown = [
         {
             "query": entry.query.path.name,

@@ -26,13 +26,13 @@ Array = NDArray[np.float64]
 PARTS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"head": (0.0, 1 / 6), "torso": (1 / 6, 1 / 2), "legs": (1 / 2, 5 / 6), "feet": (5 / 6, 1.0)}
 )
-"""Rows of each body part as fractions of the picture's height: whole stripes of six, of an upright person."""
+"""Rows of each body part as fractions of the image's height: whole stripes of six, of an upright person."""
 
 LARGEST_WEIGHT = 1e9
 """Beyond any use, and far below what float32 can hold squared."""
 
 WHOLE = "whole"
-"""The name of all blocks that saw the whole picture."""
+"""The name of all blocks that saw the whole image."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def block_weights(weights: Mapping[str, float] | None, layout: Layout) -> Array:
     """One factor for each block.
 
     A stripe's factor is the mean of the parts' factors over the rows that it saw: a stripe across torso and legs gets
-    something between. Blocks that saw the whole picture keep 1 unless ``whole`` is given. The name of a block
+    something between. Blocks that saw the whole image keep 1 unless ``whole`` is given. The name of a block
     (``p6.local3``), or a pattern of names (``p6.*``, ``*global``), comes before any part; of several that fit a block,
     the last counts. Parts that are not named have the factor 1.
 

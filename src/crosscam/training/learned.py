@@ -39,7 +39,7 @@ def learned_from(recipe: Recipe, dataset: ReidDataset, digests: Digests) -> dict
 
 
 def tracks_and_times(dataset: ReidDataset) -> dict[str, str]:
-    """The same of what a training without labels knows of its pictures."""
+    """The same of what a training without labels knows of its images."""
     return {"tracks or times": _digest((s.track, s.time) for s in dataset.train)}
 
 

@@ -60,7 +60,7 @@ class RunState:
 
     Raises:
         DataError: too few identities or images.
-        RecipeError: pictures without labels that are not there.
+        RecipeError: images without labels that are not there.
     """
 
     model: nn.Module

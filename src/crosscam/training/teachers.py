@@ -1,4 +1,4 @@
-"""Teachers of a training: their descriptors of its pictures, kept beside the run, and the losses that follow them."""
+"""Teachers of a training: their descriptors of its images, kept beside the run, and the losses that follow them."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def teacher_rows(
 ) -> tuple[Tensor, ...]:
     """(N, T) float16 descriptors of every teacher, each row of length 1.
 
-    They are kept in ``folder`` and taken from there if teachers, input and pictures are the same.
+    They are kept in ``folder`` and taken from there if teachers, input and images are the same.
 
     Args:
         distill: which teachers, and their input.
-        paths: N pictures.
+        paths: N images.
         folder: the run folder.
         progress: called with (done, all) over all teachers.
     Raises:
         RecipeError: a teacher that cannot be opened, or another input than its own.
         TrainingError: a descriptor that is not finite.
-        ImageError: a picture that cannot be read.
+        ImageError: an image that cannot be read.
     """
     key = _key(distill, paths)
     kept = folder / KEPT
@@ -87,7 +87,7 @@ def _unit_rows(rows: NDArray[np.float32], teacher: str, paths: Sequence[Path]) -
     bad = np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)))
     if len(bad):
         raise TrainingError(
-            f"Teacher {teacher} gives no finite descriptor of {paths[bad[0]]} ({len(bad)} of {len(paths)} pictures). "
+            f"Teacher {teacher} gives no finite descriptor of {paths[bad[0]]} ({len(bad)} of {len(paths)} images). "
             "Look at its file and at distill.input."
         )
     unit: NDArray[np.float16] = (rows / lengths).astype(np.float16)
@@ -95,7 +95,7 @@ def _unit_rows(rows: NDArray[np.float32], teacher: str, paths: Sequence[Path]) -
 
 
 def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterator[NDArray[np.float32]]:
-    """Descriptors of all pictures, batch by batch."""
+    """Descriptors of all images, batch by batch."""
     if is_network_file(Path(teacher)):
         if is_exported_by_crosscam(Path(teacher)):
             raise RecipeError(
@@ -113,7 +113,7 @@ def _described(teacher: str, distill: Distill, paths: Sequence[Path]) -> Iterato
     from crosscam.inference.extractor import Extractor
 
     engine = "torch" if find_declaration(Path(teacher)) is None else "auto"
-    # Without the mirror pass, as files are run: each picture is seen once, as it is.
+    # Without the mirror pass, as files are run: each image is seen once, as it is.
     extractor = Extractor.load(teacher, flip=False, engine=engine)
     for start in range(0, len(paths), _BATCH):
         yield extractor(list(paths[start : start + _BATCH]))
@@ -154,7 +154,7 @@ def are_there(distill: Distill) -> bool:
 
 
 def teachers_digest(distill: Distill) -> hashlib._Hash:
-    """What the teachers' descriptors of a picture depend on: their files and their input."""
+    """What the teachers' descriptors of an image depend on: their files and their input."""
     digest = hashlib.sha256(json.dumps([distill.teachers, distill.input]).encode())
     for teacher in distill.teachers:
         at, files = Path(teacher), _files(teacher)
@@ -168,7 +168,7 @@ def teachers_digest(distill: Distill) -> hashlib._Hash:
 
 
 def _key(distill: Distill, paths: Sequence[Path]) -> str:
-    """What the descriptors depend on: the teachers, and the pictures with size and time."""
+    """What the descriptors depend on: the teachers, and the images with size and time."""
     digest = teachers_digest(distill)
     for path in paths:
         digest.update(f"{path}\0{stamp_of(path)}\n".encode("utf-8", "surrogateescape"))
@@ -176,23 +176,23 @@ def _key(distill: Distill, paths: Sequence[Path]) -> str:
 
 
 def unlabeled_paths(distill: Distill) -> list[Path]:
-    """The pictures that ``distill.unlabeled`` lists.
+    """The images that ``distill.unlabeled`` lists.
 
     Raises:
-        RecipeError: no such file, an empty one, or a picture that is not there.
+        RecipeError: no such file, an empty one, or an image that is not there.
     """
     if distill.unlabeled is None:
         return []
     listing = Path(distill.unlabeled)
     if not listing.is_file():
-        raise RecipeError(f"distill.unlabeled: no file {listing}. Expected a text file, one picture a line.")
+        raise RecipeError(f"distill.unlabeled: no file {listing}. Expected a text file, one image a line.")
     paths = [path_in(listing.parent, line) for _, line in read_lines(listing)]
     if not paths:
-        raise RecipeError(f"distill.unlabeled: {listing} lists no pictures.")
+        raise RecipeError(f"distill.unlabeled: {listing} lists no images.")
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise RecipeError(
-            f"distill.unlabeled: {len(missing)} of {len(paths)} pictures are not there. First: {missing[0]}."
+            f"distill.unlabeled: {len(missing)} of {len(paths)} images are not there. First: {missing[0]}."
         )
     return paths
 

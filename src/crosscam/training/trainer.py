@@ -88,7 +88,7 @@ class Trainer(RunState):
 
     Raises:
         DataError: too few identities or images.
-        RecipeError: pictures without labels that are not there.
+        RecipeError: images without labels that are not there.
     """
 
     terms = ("loss", "triplet", "cross_entropy")
@@ -165,7 +165,7 @@ class Trainer(RunState):
             return False
         if state is not None:
             checkpoint.check_learned(folder, state.get(checkpoint.LEARNED), lambda: self.learned)
-        # Before the teachers read the pictures: weights that are missing are told of at once.
+        # Before the teachers read the images: weights that are missing are told of at once.
         self.start(pretrained=state is None)
         if recipe.distill.teachers:
             with torch.random.fork_rng([]):  # opening a teacher draws numbers; kept descriptors do not

@@ -27,7 +27,7 @@ SHARP = 6.0
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Crop:
-    """One picture of a track.
+    """One image of a track.
 
     Attributes:
         frame: number, counted from 0.
@@ -101,7 +101,7 @@ def _covered(boxes: Floats) -> Floats:
 
 @dataclass
 class Choice:
-    """The best crops of one track so far; at most ``most`` pictures are in memory.
+    """The best crops of one track so far; at most ``most`` images are in memory.
 
     Attributes:
         most: crops to keep.

@@ -190,8 +190,8 @@ def opened_video(address: str, options: dict[str, str] | None = None, **how: Any
             raise DataError(f"{shown} is a text and not a video that can be read. Expected a video file.")
         if container.format.name.endswith("_pipe") or container.format.name == "image2":
             raise DataError(
-                f"{shown} is one picture, in which nobody can be followed. Expected a video or a folder of frames; "
-                "'crosscam gallery add' takes pictures of one person each."
+                f"{shown} is one image, in which nobody can be followed. Expected a video or a folder of frames; "
+                "'crosscam gallery add' takes images of one person each."
             )
         streams = _streams(container)
         if not streams:
@@ -201,7 +201,7 @@ def opened_video(address: str, options: dict[str, str] | None = None, **how: Any
 
 
 def _streams(container: Any) -> list[Any]:
-    """The videos of a container; the picture of a song is none."""
+    """The videos of a container; the image of a song is none."""
     import av
 
     covers = av.stream.Disposition.attached_pic

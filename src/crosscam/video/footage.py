@@ -208,7 +208,7 @@ def _frames_between(path: Path, start: float, end: float) -> Iterator[tuple[floa
 
 
 def _frames_of_folder(folder: FrameFolder, start: float, end: float) -> Iterator[tuple[float, Pixels]]:
-    """The pictures of a time; those that cannot be read are left out."""
+    """The images of a time; those that cannot be read are left out."""
     for number, file in zip(folder.numbers(), folder.files, strict=True):
         seconds = folder.seconds_of(number)
         if start - EXACT <= seconds <= end:

@@ -54,7 +54,7 @@ def score_journeys(gallery: Gallery, found: Journeys, truth: Path) -> JourneySco
         gallery: whose journeys they are.
         found: the journeys.
         truth: a CSV table with the columns camera, track, person (empty for nobody) and perhaps boxes; or a folder of
-            drawn videos, for a gallery that 'crosscam watch' filled: a track is whom most of its pictures show, and has
+            drawn videos, for a gallery that 'crosscam watch' filled: a track is whom most of its images show, and has
             the true boxes of that person while it lasts.
     Raises:
         DataError: a truth of another form, or of other tracks.
@@ -163,7 +163,7 @@ def _from_videos(gallery: Gallery, tracks: list[TrackSeen], folder: Path) -> Kno
 
 
 def _person_of(gallery: Gallery, track: TrackSeen, camera: TrueCamera | None) -> tuple[int, set[int]]:
-    """Whom most pictures of a track show, and the frames in which that person is there while the track lasts."""
+    """Whom most images of a track show, and the frames in which that person is there while the track lasts."""
     said: Counter[int] = Counter()
     frames: list[int] = []
     entries = gallery.get(track.entries) if camera else []

@@ -35,7 +35,7 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".ts", ".mpg"
 
 @dataclass
 class FrameFolder:
-    """A folder of pictures as a video, such as ``img1`` of MOT Challenge or the folder around it; see :class:`Source`.
+    """A folder of images as a video, such as ``img1`` of MOT Challenge or the folder around it; see :class:`Source`.
 
     Where all names are numbers, they number the frames, counted from 1 as in MOT's text files; names of 10, 13, 16 or
     19 digits are times, seconds, milliseconds, microseconds or nanoseconds of the Unix epoch, unless they would be of
@@ -46,7 +46,7 @@ class FrameFolder:
         rate: frames a second, where no seqinfo.ini tells them.
 
     Raises:
-        DataError: the folder holds no pictures.
+        DataError: the folder holds no images.
         ArgumentError: a rate that is not one, or another than names or seqinfo.ini tell.
 
     Attributes:
@@ -69,7 +69,7 @@ class FrameFolder:
         if not self.files:
             raise DataError(f"{self.path} holds no frames. {_instead(folder)}")
         if len(self.files) == 1:
-            raise DataError(f"{self.path} holds one picture, in which nobody can be followed. {_instead(folder)}")
+            raise DataError(f"{self.path} holds one image, in which nobody can be followed. {_instead(folder)}")
         self.name = printable(os.path.abspath(self.path))
         self.key = _digest_of_folder(self.files)
         self.total = len(self.files)
@@ -89,7 +89,7 @@ class FrameFolder:
             )
 
     def frames(self, rate: float | None = None) -> Iterator[Frame]:
-        """See :class:`Source`; pictures that cannot be read are left out, and told."""
+        """See :class:`Source`; images that cannot be read are left out, and told."""
         due, numbers = Due(rate), self.numbers()
         broken: list[Path] = []
         for number, path in zip(numbers, self.files, strict=True):
@@ -143,7 +143,7 @@ def _instead(folder: Path) -> str:
     videos = _videos_in(folder)
     if videos:
         return f"It holds videos, such as {videos[0]}: give one, or name several in a cameras.toml."
-    return "Expected a video, or pictures such as img1/000001.jpg."
+    return "Expected a video, or images such as img1/000001.jpg."
 
 
 def _digest_of_folder(files: list[Path]) -> str:

@@ -119,7 +119,7 @@ class MotTexts:
     Attributes:
         texts: by file name.
         boxes: lines of all of them.
-        without_box: pictures of the journeys that are not from a video, so that they have no box.
+        without_box: images of the journeys that are not from a video, so that they have no box.
     """
 
     texts: dict[str, str]

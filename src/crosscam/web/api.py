@@ -24,16 +24,16 @@ MEANINGS = {
     409: "The gallery is being written by another program, or is of another model.",
     413: "Too large.",
     415: "A charset that is not known here; send UTF-8.",
-    422: "Read, but not possible: a value out of range, a picture that is none.",
+    422: "Read, but not possible: a value out of range, an image that is none.",
     429: "Too many requests.",
 }
 ERRORS: dict[int | str, dict[str, Any]] = {n: {"model": s.Error, "description": text} for n, text in MEANINGS.items()}
 JPEG: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}, "description": "The picture."}
+    200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}, "description": "The image."}
 }
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 EntryId = Annotated[int, Path(ge=1, le=2**53 - 1, examples=[1])]
-Pictures = Annotated[list[UploadFile], File(description="One or several pictures of one person.")]
+Pictures = Annotated[list[UploadFile], File(description="One or several images of one person.")]
 
 
 async def refuse_unknown(request: Request) -> None:
@@ -116,10 +116,10 @@ def search(
     query: Annotated[s.QueryKey | None, Form(description="An earlier query, or e12 for entry 12, instead.")] = None,
     start: Annotated[int, Form(ge=0, le=10_000)] = 0,
 ) -> s.SearchOut:
-    """Who looks like the person on these pictures? What was confirmed for a query is searched with as well."""
+    """Who looks like the person on these images? What was confirmed for a query is searched with as well."""
     service = service_of(request)
     if bool(picture) == (query is not None):
-        raise WebError("Send either pictures (field 'picture') or the key of an earlier query (field 'query').")
+        raise WebError("Send either images (field 'picture') or the key of an earlier query (field 'query').")
     asked = service.query(query) if query is not None else service.upload(_read(picture))
     return s.SearchOut.of(service.search(asked, options, who_of(request), start))
 
@@ -128,14 +128,14 @@ def search(
 def add(
     request: Request,
     picture: Pictures,
-    camid: Annotated[s.Camera, Form(description="Camera of all the pictures.")],
+    camid: Annotated[s.Camera, Form(description="Camera of all the images.")],
     pid: Annotated[s.Pid | None, Form(description="Identity, if known.")] = None,
     time: Annotated[
         s.Seconds | None, Form(description="Seconds, of the Unix epoch where entries expire by time.")
     ] = None,
     track: Annotated[s.Text | None, Form(description="Name of the tracklet.")] = None,
 ) -> s.AddedOut:
-    """Add pictures of one person at one camera; when this answers, they are on disk."""
+    """Add images of one person at one camera; when this answers, they are on disk."""
     names = [_name(upload.filename, n) for n, upload in enumerate(picture, 1)]
     entries = [NewEntry(path=name, camid=camid, pid=pid, time=time, track=track) for name in names]
     return s.AddedOut(ids=service_of(request).add(_read(picture), entries, who_of(request)))
@@ -168,7 +168,7 @@ def entry(request: Request, number: EntryId) -> s.EntryOut:
 
 @router.get("/entries/{number}/thumbnail", responses=JPEG, response_class=Response)
 def thumbnail(request: Request, number: EntryId) -> Response:
-    """The small picture of an entry."""
+    """The small image of an entry."""
     return picture_response(service_of(request).thumbnail(number))
 
 
@@ -192,7 +192,7 @@ def forget_one(request: Request, number: EntryId) -> s.CountOut:
 
 @router.post("/forget")
 def forget(request: Request, which: s.ForgetIn) -> s.CountOut:
-    """Forget entries for good: no byte of their descriptors and pictures stays in the gallery."""
+    """Forget entries for good: no byte of their descriptors and images stays in the gallery."""
     return s.CountOut(entries=service_of(request).forget(which.where(), who_of(request)))
 
 
@@ -244,7 +244,7 @@ def audit(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -
 
 
 def picture_response(data: bytes) -> Response:
-    """A stored picture; only the kinds that a gallery holds are named as pictures."""
+    """A stored image; only the kinds that a gallery holds are named as images."""
     kind = "image/webp" if data[8:12] == b"WEBP" else "image/jpeg"
     return Response(data, media_type=kind, headers={"cache-control": "private, max-age=60"})
 

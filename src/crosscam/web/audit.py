@@ -1,6 +1,6 @@
 """Who asked for what, and when: one JSON line for each search and each change, appended and never rewritten.
 
-No descriptor and no picture is written, only numbers of entries. A line is one write to a file opened for appending, so
+No descriptor and no image is written, only numbers of entries. A line is one write to a file opened for appending, so
 lines of several threads or processes do not mix; it is on disk before the answer goes out.
 """
 
@@ -53,7 +53,7 @@ class AuditLog:
         Args:
             who: the token's holder, or "local".
             what: the verb, such as "search".
-            details: what JSON holds; no descriptors, no pictures.
+            details: what JSON holds; no descriptors, no images.
         Raises:
             AuditError: the disk is full, or the log was moved and cannot be made anew.
         """

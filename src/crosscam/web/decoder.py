@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 REQUEST = struct.Struct("<QQ")  # bytes of the file, most pixels
-ANSWER = struct.Struct("<QQQ")  # height and width of the picture, or zeros and the bytes of a message
+ANSWER = struct.Struct("<QQQ")  # height and width of the image, or zeros and the bytes of a message
 MEMORY = 2 << 30
 BYTES_PER_PIXEL = 48
 
@@ -34,8 +34,8 @@ class Decoders:
 
     Args:
         count: processes.
-        seconds: for all pictures of a request.
-        pixels: most pixels of a picture.
+        seconds: for all images of a request.
+        pixels: most pixels of an image.
     """
 
     def __init__(self, count: int, seconds: float, pixels: int) -> None:
@@ -47,7 +47,7 @@ class Decoders:
 
     @contextmanager
     def turn(self) -> Iterator[Turn]:
-        """Wait for a free process, and have it for some pictures."""
+        """Wait for a free process, and have it for some images."""
         process = self._free.get()
         try:
             yield Turn(process, time.monotonic() + self._seconds)
@@ -70,7 +70,7 @@ class Turn:
         """Pixels as of :func:`crosscam.data.images.decode_image`.
 
         Raises:
-            ImageError: a picture that cannot be read, or that took too long or too much memory.
+            ImageError: an image that cannot be read, or that took too long or too much memory.
         """
         from crosscam.errors import ImageError
 
@@ -104,8 +104,8 @@ class _Process:
         except (OSError, EOFError):
             process.kill()
             if late.is_set():
-                return "The picture took too long to decode, and was given up. Save it anew, smaller."
-            return "The picture could not be decoded: it needs too much memory, or is damaged. Save it anew, smaller."
+                return "The image took too long to decode, and was given up. Save it anew, smaller."
+            return "The image could not be decoded: it needs too much memory, or is damaged. Save it anew, smaller."
         finally:
             timer.cancel()
             if late.is_set():

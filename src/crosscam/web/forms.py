@@ -42,7 +42,7 @@ def api_options(
     time_to: Annotated[Seconds | None, Form()] = None,
     parts: Parts = None,
     limit: Annotated[int, Form(ge=1, le=200)] = 20,
-    pool_tracks: Annotated[bool, Form(description="Pictures of a track count as one.")] = False,
+    pool_tracks: Annotated[bool, Form(description="Images of a track count as one.")] = False,
     rerank_first: Annotated[int, Form(ge=0, le=500, description="Re-rank this many by their neighbors.")] = 0,
 ) -> SearchOptions:
     """The options of a search by the API."""
@@ -141,7 +141,7 @@ def read_form(params: Params) -> SearchForm:
     """
     query = params.get("q") or ""
     if len(query) > 32 or not query.isalnum():
-        raise WebError("This is not the address of a search. Begin with a picture.")
+        raise WebError("This is not the address of a search. Begin with an image.")
     weights = tuple((name, number(params, name, 1.0, 0.0, LARGEST_WEIGHT)) for name in SLIDERS)
     cameras = params.getlist("cam")
     if len(cameras) > 1000:

@@ -144,7 +144,7 @@ class Guard:
             )
 
     def _check_origin(self, method: str, headers: Headers) -> None:
-        """Pages of other sites may neither change anything nor embed pictures; programs send none of these headers."""
+        """Pages of other sites may neither change anything nor embed images; programs send none of these headers."""
         site = headers.get("sec-fetch-site", "none")
         if method in SAFE:
             if site in ("cross-site", "same-site") and headers.get("sec-fetch-mode") != "navigate":
@@ -250,7 +250,7 @@ class _Body:
             raise self._too_large()
 
     def _too_large(self) -> RefusedError:
-        return RefusedError(413, f"The request is larger than {self._limit:,} bytes. Send smaller pictures.")
+        return RefusedError(413, f"The request is larger than {self._limit:,} bytes. Send smaller images.")
 
     async def __call__(self) -> Message:
         message = await self._receive()

@@ -49,7 +49,7 @@ class LinkOut(Out):
 
 
 class TrackOut(Out):
-    """One track of a person: ``first`` names it in decisions, ``best`` is the entry with the most typical picture.
+    """One track of a person: ``first`` names it in decisions, ``best`` is the entry with the most typical image.
 
     ``start`` and ``end`` are seconds; ``link`` leads to an earlier track of the person and is null for the first one.
     """

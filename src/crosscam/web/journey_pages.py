@@ -103,7 +103,7 @@ def decide(
 
 @router.get("/journeys.html")
 def report(request: Request) -> Response:
-    """All journeys as one page with the pictures inside."""
+    """All journeys as one page with the images inside."""
     service = service_of(request)
     found = service.journeys.read()
     service.audit.write(who_of(request), "export", kind="journeys", people=len(found.people))

@@ -41,10 +41,10 @@ def home(request: Request) -> Response:
 
 @router.post("/upload")
 def upload(request: Request, picture: Annotated[list[UploadFile], File()]) -> Response:
-    """Describe pictures, and search with them."""
+    """Describe images, and search with them."""
     pictures = [data for data in (p.file.read() for p in picture) if data]
     if not pictures:
-        raise WebError("No picture was chosen. Choose one, or drop it onto the page.")
+        raise WebError("No image was chosen. Choose one, or drop it onto the page.")
     query = service_of(request).upload(pictures)
     return see(f"/search?q={query.key}")
 
@@ -259,12 +259,12 @@ def audit(request: Request) -> Response:
 
 @router.get("/query/{key}/{place}.jpg")
 def query_picture(request: Request, key: QueryKey, place: int) -> Response:
-    """A picture of a query, small."""
+    """An image of a query, small."""
     query = service_of(request).query(key)
     if query.entry is not None:
         return picture_response(service_of(request).thumbnail(query.entry))
     if not 0 <= place < len(query.previews):
-        raise MissingError("This query has no such picture.")
+        raise MissingError("This query has no such image.")
     return picture_response(query.previews[place])
 
 

@@ -45,7 +45,7 @@ class Error(BaseModel):
 
 
 class EntryOut(Out):
-    """One picture of the gallery. ``name`` is the last part of the path it was added with; folders are not told."""
+    """One image of the gallery. ``name`` is the last part of the path it was added with; folders are not told."""
 
     id: int
     name: str
@@ -105,7 +105,7 @@ class SearchOut(Out):
 
 
 class BlockOut(BaseModel):
-    """One block of the descriptor: the rows of the picture it saw, as fractions of the height from the top."""
+    """One block of the descriptor: the rows of the image it saw, as fractions of the height from the top."""
 
     name: str
     kind: str

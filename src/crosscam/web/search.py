@@ -1,6 +1,6 @@
 """What a search asks for, and what it found, in plain objects that the page, the API and the exports share.
 
-Uploaded pictures stay in memory while they are searched with: few, and not for long.
+Uploaded images stay in memory while they are searched with: few, and not for long.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ PREVIEW_WIDTH = 512
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """Pictures of one person to search with.
+    """Images of one person to search with.
 
     Attributes:
         key: the same for the same bytes, so that feedback finds them again.
-        descriptors: (N, D), one for each picture.
+        descriptors: (N, D), one for each image.
         previews: N small JPEGs.
         entry: the gallery entry that is searched with, None for uploads.
         camid: the camera of the query where it is known.
@@ -47,7 +47,7 @@ class Query:
 
 
 def key_of(pictures: Sequence[bytes]) -> str:
-    """Name of a set of pictures, from their bytes."""
+    """Name of a set of images, from their bytes."""
     digest = hashlib.sha256()
     for data in sorted(hashlib.sha256(picture).digest() for picture in pictures):
         digest.update(data)

@@ -207,7 +207,7 @@ def run_server(service: Service, settings: Settings, name: str, say: Callable[[s
     entries = counted(len(service.gallery), "entry", "entries")
     say(f"Serving {name} ({entries}) at http://{shown}:{port} until Ctrl-C. {uploads}".rstrip())
     if not settings.loopback:
-        say("note: this is plain HTTP. Put a proxy with TLS before it, or tokens and pictures can be read on the way.")
+        say("note: this is plain HTTP. Put a proxy with TLS before it, or tokens and images can be read on the way.")
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:

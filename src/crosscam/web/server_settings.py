@@ -27,7 +27,7 @@ class Limits:
         upload_bytes: of one request's body.
         upload_total: of all bodies that are in memory at once.
         pictures: in one request.
-        pixels: of one picture, read off its header before it is decoded.
+        pixels: of one image, read off its header before it is decoded.
         hits: the farthest rank that can be asked for.
         rate: searches, changes and explanations per minute for each client; pages and thumbnails twenty times that.
         failures: wrong tokens per minute for each address.
@@ -36,7 +36,7 @@ class Limits:
         connections_each: likewise, of one address (of IPv6: of one network of 64 bits).
         head_seconds: from the connection, or the end of the last answer, to the end of a request's headers; and for a
             login.
-        decode_seconds: to decode the pictures of one request.
+        decode_seconds: to decode the images of one request.
         decoders: processes that decode.
         seconds: for one request.
         queries: uploaded queries kept in memory, the least recently used going first.

@@ -77,7 +77,7 @@ class Service:
         self.queries = QueryStore(limits.queries, limits.query_seconds)
         self._writing_lock = threading.Lock()
         self._decoders = Decoders(limits.decoders, limits.decode_seconds, limits.pixels)
-        # Pictures are described one after another: a network uses all cores.
+        # Images are described one after another: a network uses all cores.
         self.describing_lock = threading.Lock()
         self._state = State(self.gallery)
         self._spread = Remembered(self.info, lambda: similarity_spread(self.gallery, self.gallery.ids()))
@@ -115,15 +115,15 @@ class Service:
         return found[0]
 
     def thumbnail(self, number: int) -> bytes:
-        """The small picture of an entry.
+        """The small image of an entry.
 
         Raises:
-            MissingError: there is no such entry, or no picture of it.
+            MissingError: there is no such entry, or no image of it.
         """
         self.entry(number)
         data = self.gallery.thumbnails([number])[0]
         if data is None:
-            raise MissingError(f"Entry {number} was added without a small picture.")
+            raise MissingError(f"Entry {number} was added without a small image.")
         return data
 
     # Searching
@@ -132,29 +132,29 @@ class Service:
         """Decode uploads, and describe them.
 
         Raises:
-            ImageError: a picture that cannot be read.
-            WebError: there is no network to describe them, or too many pictures.
+            ImageError: an image that cannot be read.
+            WebError: there is no network to describe them, or too many images.
         """
         if self.extractor is None:
             raise WebError(
-                "Pictures cannot be uploaded: the server has no network for this gallery. Start it with "
+                "Images cannot be uploaded: the server has no network for this gallery. Start it with "
                 "--model RUN_FOLDER."
             )
         if not 1 <= len(pictures) <= self.limits.pictures:
-            raise WebError(f"Expected 1 to {self.limits.pictures} pictures, found {len(pictures)}.")
-        # The turn lasts until they are described: large pictures take much memory.
+            raise WebError(f"Expected 1 to {self.limits.pictures} images, found {len(pictures)}.")
+        # The turn lasts until they are described: large images take much memory.
         with self._decoders.turn() as turn:
             images = []
             for number, picture in enumerate(pictures, 1):
                 try:
                     images.append(turn.decode(picture))
                 except ImageError as error:
-                    raise ImageError(f"Picture {number}: {error}") from error
+                    raise ImageError(f"Image {number}: {error}") from error
             with self.describing_lock:
                 return self.extractor(images), images
 
     def upload(self, pictures: Sequence[bytes]) -> Query:
-        """Make a query of uploaded pictures of one person; errors as :meth:`describe`."""
+        """Make a query of uploaded images of one person; errors as :meth:`describe`."""
         key = key_of(pictures)
         kept = self.queries.get(key)
         if kept is not None:
@@ -174,7 +174,7 @@ class Service:
         if number is None:
             kept = self.queries.get(key)
             if kept is None:
-                raise MissingError("This query is kept no longer; upload its picture again.")
+                raise MissingError("This query is kept no longer; upload its image again.")
             return kept
         entry = self.entry(number)
         return Query(f"e{number}", self.gallery.descriptors([number]), entry=number, camid=entry.camid)
@@ -294,7 +294,7 @@ class Service:
     # Changes
 
     def add(self, pictures: Sequence[bytes], entries: Sequence[NewEntry], who: str) -> list[int]:
-        """Add uploaded pictures; errors as :meth:`describe` and of the gallery."""
+        """Add uploaded images; errors as :meth:`describe` and of the gallery."""
         descriptors, images = self.describe(pictures)
         thumbnails = [make_thumbnail(image) for image in images]
         with self._writing() as gallery:

@@ -33,7 +33,7 @@ EPOCH_FROM = FIRST_DATE
 
 
 def bars(contributions: NDArray[np.float64], layout: Layout, unit: float) -> Markup:
-    """The body profile of a match as an SVG: a bar for each band at its height, one for the whole picture below.
+    """The body profile of a match as an SVG: a bar for each band at its height, one for the whole image below.
 
     Args:
         contributions: (L,) squared distance of each block.
@@ -109,20 +109,20 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def data_uri(picture: bytes, kind: str = "image/jpeg") -> str:
-    """A picture inside a page."""
+    """An image inside a page."""
     return f"data:{kind};base64,{base64.b64encode(picture).decode()}"
 
 
 def pair_maps(
     service: Service, query: Query, thumbnail: bytes | None, weights: Mapping[str, float] | None
 ) -> tuple[bytes, bytes, bytes, bytes] | None:
-    """The first picture of a query and the small picture of a match, with what makes their descriptors agree in color.
+    """The first image of a query and the small image of a match, with what makes their descriptors agree in color.
 
     The maps of all blocks are added, each times its weight and as strong as it is; the strongest place is brightest.
 
     Returns:
         PNGs: the query alone, the query and the match under the map, the match alone; None where there is no network,
-        no picture, or no feature map to look into.
+        no image, or no feature map to look into.
     """
     own = service.gallery.thumbnails([query.entry])[0] if query.entry is not None else query.previews[0]
     if service.extractor is None or thumbnail is None or own is None:
@@ -203,7 +203,7 @@ def as_html(found: Found, service: Service, name: str) -> str:
     shown = [*(r.hit.entry.id for r in found.hits), *(e.id for e in (*found.confirmed, *found.rejected))]
     pictures = dict(zip(shown, gallery.thumbnails(shown), strict=True))
     own = query.previews if query.entry is None else [p for p in gallery.thumbnails([query.entry]) if p]
-    added = f"; confirmed pictures ({len(found.confirmed)}) are part of the query" if found.confirmed else ""
+    added = f"; confirmed images ({len(found.confirmed)}) are part of the query" if found.confirmed else ""
     asked = "; ".join(f"{key}: {value}" for key, value in found.asked.items())
     return render_hits(
         own,

@@ -1,4 +1,4 @@
-"""Which camera took a picture, and datasets by camera."""
+"""Which camera took an image, and datasets by camera."""
 
 from __future__ import annotations
 
@@ -139,15 +139,15 @@ def test_videos_and_foreign_photographs_are_named_for_what_they_are(tmp_path: Pa
     pictures, told = find_pictures(tmp_path)
     assert len(pictures) == 1
     heic, video, rest = sorted(told, key=lambda t: ("HEIC" not in t, "video" not in t))
-    assert heic.startswith("warning: 30 HEIC photographs (iPhone) were left out, beside 1 picture; first: ")
+    assert heic.startswith("warning: 30 HEIC photographs (iPhone) were left out, beside 1 image; first: ")
     assert "convert" in heic.lower()
     assert video.startswith("warning: 1 video was left out")
     assert "docs/video.md" in video
-    assert rest.startswith("Left out: 1 file without a picture's name; first: ")
+    assert rest.startswith("Left out: 1 file without an image's name; first: ")
     with pytest.raises(
         DataError, match=r"hall\.mp4 is a video, which this command does not read: 'crosscam watch' finds"
     ):
         find_pictures(tmp_path / "hall.mp4")
     (tmp_path / "a.jpg").unlink()
-    with pytest.raises(DataError, match=r"No pictures in .* 30 HEIC photographs"):
+    with pytest.raises(DataError, match=r"No images in .* 30 HEIC photographs"):
         find_pictures(tmp_path)

@@ -1,4 +1,4 @@
-"""Drawn videos: the truth says who is where, and the pictures show it."""
+"""Drawn videos: the truth says who is where, and the images show it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Own data in folders: for each identity, perhaps below ``train``, ``query`` and ``gallery``; or for each camera.
 
-The camera of a picture is as the user says, or by the files' names, or a folder for each; in it a folder for each
-person, or unlabeled pictures.
+The camera of an image is as the user says, or by the files' names, or a folder for each; in it a folder for each
+person, or unlabeled images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from crosscam.data.walk import find_files, is_image_name, list_images, natural_k
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import printable
 
-# Market-1501, MARS and many trackers name a picture's camera like this.
+# Market-1501, MARS and many trackers name an image's camera like this.
 NAMED_CAMERA = re.compile(r"_c([0-9]+)")
 SHOWN = 6
 UNNAMED = "pictures"
@@ -104,10 +104,10 @@ def _bases(root: Path) -> dict[str, Path]:
 def tell_cameras(
     paths: Sequence[Path], folder: Path, rule: CamidRule, notes: list[str], *, camera: str | None = None
 ) -> list[Sample]:
-    """Which camera took each picture, by number and, where it has one, by name.
+    """Which camera took each image, by number and, where it has one, by name.
 
     Args:
-        paths: the pictures.
+        paths: the images.
         folder: where they lie.
         rule: as in :func:`crosscam.data.datasets.table.camids_by_rule`; None looks for ``_c1``, ``_c2``, ... in every
             file name, then for a folder of each camera.
@@ -119,7 +119,7 @@ def tell_cameras(
     """
     if camera is not None:
         if rule is not None:
-            raise ArgumentError("--camera names the one camera of all pictures, --camids finds it. Give one of them.")
+            raise ArgumentError("--camera names the one camera of all images, --camids finds it. Give one of them.")
         names: list[str] = [camera] * len(paths)
         return _samples(paths, *_numbers(names))
     if rule is not None:
@@ -139,16 +139,16 @@ def tell_cameras(
         notes.append(f"Each folder is a camera: {shown}.")
     else:
         notes.append(
-            f"Nothing tells the cameras (--camids does), so all pictures count as of one, named after the folder: "
+            f"Nothing tells the cameras (--camids does), so all images count as of one, named after the folder: "
             f"{names[0]}."
         )
     return _samples(paths, camids, called)
 
 
 def camera_folders(paths: Sequence[Path], folder: Path) -> list[str]:
-    """The folder of each picture that stands for its camera: the first below the folder that all of them share.
+    """The folder of each image that stands for its camera: the first below the folder that all of them share.
 
-    So a camera may keep a folder for each day. Pictures that lie in the shared folder itself get its own name.
+    So a camera may keep a folder for each day. Images that lie in the shared folder itself get its own name.
     """
     parents = [Path(os.path.abspath(path.parent)) for path in paths]
     shared = Path(os.path.commonpath(parents)) if parents else folder
@@ -243,12 +243,12 @@ def _by_camera(images: list[Path], notes: list[str]) -> list[Sample]:
 
 
 def has_pictures(place: Path) -> bool:
-    """Whether a place is a picture, or a folder with pictures in it or in its folders."""
+    """Whether a place is an image, or a folder with images in it or in its folders."""
     return is_image_name(place.name) if place.is_file() else place.is_dir() and bool(find_files(place).pictures)
 
 
 def find_pictures(place: Path) -> tuple[list[Path], list[str]]:
-    """The pictures of a folder and all its folders in natural order, or the one picture; and what was left out.
+    """The images of a folder and all its folders in natural order, or the one image; and what was left out.
 
     Returns:
         the files, and sentences about others; see :func:`crosscam.data.image_limits.tell_left_out`.
@@ -261,30 +261,30 @@ def find_pictures(place: Path) -> tuple[list[Path], list[str]]:
             raise DataError(foreign_fault(str(place), kind))
         return [place], []
     if not place.is_dir():
-        raise DataError(f"No file or folder {place}. Give a picture or a folder of pictures.")
+        raise DataError(f"No file or folder {place}. Give an image or a folder of images.")
     found = find_files(place)
     told = tell_left_out(found.others, len(found.pictures))
     if not found.pictures:
         instead = [sentence.removeprefix("warning: ") for sentence in told if sentence.startswith("warning: ")]
         expected = "Expected files in .jpg, .png, .bmp, .webp or .tif."
-        raise DataError(" ".join([f"No pictures in {place} or its folders.", *(instead or [expected])]))
+        raise DataError(" ".join([f"No images in {place} or its folders.", *(instead or [expected])]))
     return found.pictures, told
 
 
 def read_pictures(place: Path, *, camids: CamidRule = None, camera: str | None = None) -> ReidDataset:
-    """Read a picture, or a folder of pictures without labels: all are gallery, with pid 0.
+    """Read an image, or a folder of images without labels: all are gallery, with pid 0.
 
     Args:
-        place: a picture, or a folder, searched with all its folders.
+        place: an image, or a folder, searched with all its folders.
         camids: the camera, see :func:`crosscam.data.datasets.table.camids_by_rule`; by default by file names or by
             folders.
         camera: name or number of the one camera that took them all.
     Raises:
-        DataError: no pictures.
+        DataError: no images.
     """
     root = Path(os.path.abspath(place))
     paths, notes = find_pictures(root)
     samples = tell_cameras(paths, root.parent if root.is_file() else root, camids, notes, camera=camera)
-    notes.append("Nobody is named on the pictures.")
+    notes.append("Nobody is named on the images.")
     gallery = tuple(sorted(samples, key=lambda s: path_key(s.path)))
     return ReidDataset(UNNAMED, root.parent if root.is_file() else root, gallery=gallery, notes=tuple(notes))

@@ -106,7 +106,7 @@ READERS: dict[str, Reader] = {
     "cameras": Reader(has_camera_folders, read_camera_folders),
     "pictures": Reader(has_pictures, read_pictures, ("camids",)),
 }
-# Kinds that fit nearly everything come last; pictures without labels only by name.
+# Kinds that fit nearly everything come last; images without labels only by name.
 _LAST = ("folders", "cameras", "pictures")
 
 
@@ -127,7 +127,7 @@ def recognize(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
     below = [(found, child) for child in children if (found := _first_fit(child, layouts)) is not None]
     if len(below) > 1:
         names = ", ".join(child.name for _, child in below)
-        raise DataError(f"{path} holds several datasets: {names}. Give the path of one, or --kind pictures.")
+        raise DataError(f"{path} holds several datasets: {names}. Give the path of one, or --kind images.")
     if below:
         return below[0]
     last = _first_fit(path, ("folders", "cameras")) if kind is None else None
@@ -219,7 +219,7 @@ def _refuse_foreign(path: Path) -> None:
     found = find_files(path)
     told = [t.removeprefix("warning: ") for t in tell_left_out(found.others, 0) if t.startswith("warning: ")]
     if told and not found.pictures:
-        raise DataError(f"No pictures in {path} or its folders. {' '.join(told)}")
+        raise DataError(f"No images in {path} or its folders. {' '.join(told)}")
 
 
 def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:

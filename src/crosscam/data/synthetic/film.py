@@ -172,12 +172,12 @@ class Film:
         raw[rows, columns] *= self._shadow[own]
 
     def _with_front(self, part: Floats, top: int, left: int) -> Floats:
-        """A part of the picture behind the things that stand close to the camera."""
+        """A part of the image behind the things that stand close to the camera."""
         rows, columns = slice(top, top + part.shape[0]), slice(left, left + part.shape[1])
         return part * (1.0 - self._front_coverage[rows, columns]) + self._front[rows, columns]
 
     def _record(self, part: Floats, left: int) -> Pixels:
-        """What the sensor makes of a part of the picture that begins at a column: color cast, light and tone."""
+        """What the sensor makes of a part of the image that begins at a column: color cast, light and tone."""
         camera = self._camera
         gray = (part @ THIRDS) * (1.0 - camera.saturation)
         lit = (part * camera.saturation + gray) * self._gain[:, left : left + part.shape[1]]
@@ -210,7 +210,7 @@ def _empty_scene(camera: Camera, seed: int) -> Floats:
 
 
 def _window(left: int, top: int, width: int, height: int) -> tuple[Window, Window]:
-    """The rows and columns of a frame that a picture laid on it covers, and those of the picture; perhaps none."""
+    """The rows and columns of a frame that an image laid on it covers, and those of the image; perhaps none."""
     x, y = min(max(0, left), SIZE[0]), min(max(0, top), SIZE[1])
     right, bottom = max(x, min(SIZE[0], left + width)), max(y, min(SIZE[1], top + height))
     return (slice(y, bottom), slice(x, right)), (slice(y - top, bottom - top), slice(x - left, right - left))

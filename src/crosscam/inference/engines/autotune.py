@@ -68,7 +68,7 @@ def choose_engine(network: Network, pixels: Pixels) -> tuple[Engine, dict[str, M
             engines.pop(name, None)
             found[name] = Measurement(refused=reason_of(error)[:200])
     found |= measure(engines, pixels)
-    # A network that gives no descriptors agrees with nothing; who asks for them is told so by the picture's name.
+    # A network that gives no descriptors agrees with nothing; who asks for them is told so by the image's name.
     right = [name for name in engines if not found[name].refused] or ["torch"]
     return engines[max(right, key=lambda name: found[name].images_per_second)], found
 
@@ -105,7 +105,7 @@ def remembered(network: Network, *, for_few: bool = False) -> str | None:
 
     Args:
         network: what is run.
-        for_few: count only a choice that was asked for, and so holds for any number of pictures.
+        for_few: count only a choice that was asked for, and so holds for any number of images.
     """
     for path in _memory_files(network):
         found = _memory(path).get(_key(network))

@@ -240,7 +240,7 @@ def card_from_texts(texts: Mapping[str, str], where: str) -> ModelCard:
     found = {name.removeprefix(PREFIX): text for name, text in texts.items() if name.startswith(PREFIX)}
     if "fingerprint" not in found:
         raise EngineError(
-            f"{where} was not written by 'crosscam export', and there is no network.json that says which pictures it "
+            f"{where} was not written by 'crosscam export', and there is no network.json that says which images it "
             f"takes. Tell it once: crosscam import-network {where} --input 'rgb 256x128 imagenet'."
         )
     try:

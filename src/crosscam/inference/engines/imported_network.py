@@ -1,5 +1,5 @@
 """Networks from elsewhere: an ONNX, OpenVINO or TorchScript file, a torch module, or a Python function, each with its
-declared input, made to describe pictures as crosscam's own networks do."""
+declared input, made to describe images as crosscam's own networks do."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class ImportedNetwork(nn.Module):
         opened: from :func:`open_file`, :func:`open_module` or :func:`open_function`.
         takes: the declared input.
         name: what messages call it.
-        output: name of the output to take; by default the first that has one row for each picture.
+        output: name of the output to take; by default the first that has one row for each image.
     Raises:
-        EngineError: it does not take such pictures, or gives no row for each.
+        EngineError: it does not take such images, or gives no row for each.
 
     Attributes:
         layout: one global block.
@@ -63,8 +63,8 @@ class ImportedNetwork(nn.Module):
         rows = self._outputs(planes)[self.output]
         if len(rows) != len(planes) or rows.size != len(planes) * self.layout[0].dim:
             raise EngineError(
-                f"{self.name} gives {rows.shape} for {len(planes)} pictures. Expected ({len(planes)}, "
-                f"{self.layout[0].dim}). Export it for any number of pictures, or for one."
+                f"{self.name} gives {rows.shape} for {len(planes)} images. Expected ({len(planes)}, "
+                f"{self.layout[0].dim}). Export it for any number of images, or for one."
             )
         # A copy: some runtimes use their result's memory again at the next call.
         return ReidOutput((torch.from_numpy(np.array(rows, np.float32).reshape(len(planes), -1)),))
@@ -82,7 +82,7 @@ class ImportedNetwork(nn.Module):
         return split_at_last_map(opened.graph, opened.prepare, self.takes, place, len(self.outputs), opened.batch or 1)
 
     def _outputs(self, planes: Tensor) -> dict[str, NDArray[Any]]:
-        """All outputs; a fixed batch is filled up with black pictures, and the filling cut off."""
+        """All outputs; a fixed batch is filled up with black images, and the filling cut off."""
         size = self._opened.batch or max(1, len(planes))
         parts: list[Mapping[str, NDArray[Any]]] = []
         for start in range(0, max(1, len(planes)), size):
@@ -101,7 +101,7 @@ class ImportedNetwork(nn.Module):
         except Exception as error:  # the runtimes, and functions of users, raise classes of their own
             takes = self.takes
             raise EngineError(
-                f"{self.name} does not run on {len(planes)} pictures of {takes.height} x {takes.width} "
+                f"{self.name} does not run on {len(planes)} images of {takes.height} x {takes.width} "
                 f"({_reason(error)}). Check its declared input: {takes}."
             ) from error
 
@@ -125,7 +125,7 @@ class ImportedEngine:
 
 
 def _chosen_output(found: Mapping[str, NDArray[Any]], wanted: str | None, name: str) -> str:
-    """The name of the output that has one row for each picture."""
+    """The name of the output that has one row for each image."""
     shapes = {key: rows.shape for key, rows in found.items()}
     fitting = [key for key, shape in shapes.items() if len(shape) >= 2 and set(shape[2:]) <= {1} and shape[1] > 1]
     if wanted is not None and wanted not in fitting:
@@ -133,7 +133,7 @@ def _chosen_output(found: Mapping[str, NDArray[Any]], wanted: str | None, name: 
     if not fitting or shapes[fitting[0]][0] != _EXAMPLES:
         given = ", ".join(f"{key} {shape}" for key, shape in shapes.items()) or "no numbers"
         raise EngineError(
-            f"{name} gives {given} for {_EXAMPLES} pictures. Expected one row of numbers for each"
+            f"{name} gives {given} for {_EXAMPLES} images. Expected one row of numbers for each"
             f"{f' from output {wanted}' if wanted else ''}. Export the network with its pooling, without classifier."
         )
     return wanted or fitting[0]

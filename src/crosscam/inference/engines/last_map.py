@@ -19,7 +19,7 @@ from crosscam.errors import EngineError
 from crosscam.inference.engines.base import runtime
 from crosscam.inference.engines.openvino_engine import openvino_core, settings_for
 
-# Less than every fourth pixel is no map of features: it is the picture, or tokens that happen to have its proportions.
+# Less than every fourth pixel is no map of features: it is the image, or tokens that happen to have its proportions.
 LEAST_STRIDE = 4
 _ATTENTION = ("Softmax", "ScaledDotProductAttention")
 
@@ -48,7 +48,7 @@ class SplitNetwork:
     Attributes:
         front: (B, 3, height, width) uint8 RGB planes -> the map of each.
         rest: planes, and a map for each -> the network's output, (B, D).
-        batch: pictures at once.
+        batch: images at once.
         channels_last: whether a map is (B, H', W', C), not (B, C, H', W').
     """
 
@@ -63,7 +63,7 @@ def split_at_last_map(
 ) -> SplitNetwork:
     """Cut a network at the feature map that stands nearest before an output.
 
-    A feature map is (N, C, H', W') or (N, H', W', C) with about as many pixels of the picture to a place in height as
+    A feature map is (N, C, H', W') or (N, H', W', C) with about as many pixels of the image to a place in height as
     in width, four or more, and at least two places each way. Where attention stands behind it there is none: the
     places no longer stand for themselves.
 
@@ -73,7 +73,7 @@ def split_at_last_map(
         takes: its declared input.
         output: which of its outputs.
         outputs: how many there are.
-        batch: pictures at once.
+        batch: images at once.
     Raises:
         EngineError: OpenVINO is not installed or does not read the network, or there is no feature map.
     """
@@ -106,7 +106,7 @@ def split_at_last_map(
 
 
 def _nearest_map(model: Any, result: Any, takes: NetworkInput) -> tuple[Any, bool] | None:
-    """The output of the node, fewest steps before the result, that is a map of the picture; and whether its channels
+    """The output of the node, fewest steps before the result, that is a map of the image; and whether its channels
     come last."""
     seen = _of_the_picture(model)
     for node in _backwards(result, seen):

@@ -25,7 +25,7 @@ from crosscam.inference.engines.onnx_engine import open_session, opened
 from crosscam.inference.engines.openvino_engine import openvino_core, settings_for
 from crosscam.system.cores import chip_has_bf16
 
-# (B, H, W, 3) uint8 RGB pictures -> (B, D) rows.
+# (B, H, W, 3) uint8 RGB images -> (B, D) rows.
 PixelFunction = Callable[[Pixels], Any]
 TORCHSCRIPT = (".pt", ".pth", ".ts", ".torchscript", ".jit")
 SUFFIXES = (".onnx", ".xml", *TORCHSCRIPT)
@@ -105,14 +105,14 @@ def open_module(module: nn.Module, device: str = "cpu") -> Runtime:
 
 
 def open_function(function: PixelFunction, takes: NetworkInput) -> Runtime:
-    """A Python function from (B, height, width, 3) uint8 pictures, in the declared order of channels, to (B, D) rows.
+    """A Python function from (B, height, width, 3) uint8 images, in the declared order of channels, to (B, D) rows.
 
     Raises:
         EngineError: a declared scale; the function gets bytes and normalizes them itself.
     """
     if takes != NetworkInput(takes.order, takes.height, takes.width, "255", resize=takes.resize):
         raise EngineError(
-            f"A function takes uint8 pictures, and {str(takes)!r} declares other numbers. "
+            f"A function takes uint8 images, and {str(takes)!r} declares other numbers. "
             f"Give '{takes.order} {takes.height}x{takes.width} 255' and let the function normalize."
         )
 
@@ -148,7 +148,7 @@ def _open_openvino(path: Path, takes: NetworkInput, engine: str) -> Runtime:
     names = [output.get_any_name() if output.get_names() else str(i) for i, output in enumerate(model.outputs)]
 
     sides = [-1 if side is None else side for side in shape[1:]]
-    # Most files are written for one picture at a time, and most of these take any number all the same. Those that do
+    # Most files are written for one image at a time, and most of these take any number all the same. Those that do
     # not are found by their shapes: to run them with another number may end the process.
     free = False
     with suppress(RuntimeError, IndexError):
@@ -191,7 +191,7 @@ def _open_torchscript(path: Path, device: str) -> Runtime:
 def _fitted(
     path: Path, takes: NetworkInput, count: int, shape: Sequence[int | None], kind: str
 ) -> tuple[Callable[[Tensor, NetworkInput], NDArray[Any]], int | None]:
-    """What makes the file's input of bytes, and how many pictures it takes at once.
+    """What makes the file's input of bytes, and how many images it takes at once.
 
     Args:
         path: of the file.
@@ -208,7 +208,7 @@ def _fitted(
     last = len(shape) == 4 and all(s in (None, need) for s, need in zip(shape[1:], (*wanted[1:], 3), strict=True))
     if count != 1 or not (first or last):
         raise EngineError(
-            f"{path} takes {f'{count} inputs' if count != 1 else shown}, and {str(takes)!r} is pictures of 3 channels, "
+            f"{path} takes {f'{count} inputs' if count != 1 else shown}, and {str(takes)!r} is images of 3 channels, "
             f"{takes.height} high and {takes.width} wide. Declare the size that the file takes, height first."
         )
     if kind not in ("float32", "float16", "uint8") or (kind == "uint8" and not _is_bytes(takes)):

@@ -183,7 +183,7 @@ def _refuse_unlike(engine: Engine, network: Network, images: Pixels) -> None:
     pixels = images[:MEASURED_IMAGES]
     expected = TorchEngine(network.model, network.card.size, flip=network.card.flip)(pixels)
     cosines = (engine(pixels) * expected).sum(axis=1)
-    # A network that gives no descriptors is refused by the picture's name, whatever runs it.
+    # A network that gives no descriptors is refused by the image's name, whatever runs it.
     if expected.any(axis=1).all() and not cosines.min() >= INT8_COSINE:
         raise EngineError(
             f"Engine {engine.name} does not give what the network gives on this processor: of {len(pixels)} images "

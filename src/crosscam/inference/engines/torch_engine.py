@@ -69,7 +69,7 @@ class TorchEngine:
 def fused(model: nn.Module, size: tuple[int, int]) -> nn.Module:
     """A copy in which each batch normalization is part of the convolution, or the layers of parts, that it follows.
 
-    Which convolution that is, is read from the order in which a module holds its children; a picture of noise then
+    Which convolution that is, is read from the order in which a module holds its children; an image of noise then
     tells whether the copy still gives what the model gives, and if not, the copy is unfused.
     """
     copied = copy.deepcopy(model)

@@ -1,4 +1,4 @@
-// What the page does better with a script: live values of sliders, dropping pictures, results without a new page.
+// What the page does better with a script: live values of sliders, dropping images, results without a new page.
 // Everything but the live values works without it.
 "use strict";
 
