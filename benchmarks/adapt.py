@@ -1,8 +1,8 @@
 """A network fitted to cameras without labels: ``python benchmarks/adapt.py RUN DATA [--people N] [--seeds 0 1]``.
 
-RUN was trained on other data. DATA has training pictures, which are learned without their labels, and a test split,
+RUN was trained on other data. DATA has training images, which are learned without their labels, and a test split,
 which is scored before and after: the official Market-1501, or a split out of its training people to choose settings
-(``crosscam data holdout``). ``--people N`` learns the pictures of its first N training people alone, for a shorter
+(``crosscam data holdout``). ``--people N`` learns the images of its first N training people alone, for a shorter
 measurement. An adaptation that was interrupted goes on. Prints a line for each seed, and writes
 ``benchmarks/results/adapt.json``; rows of other calls stay.
 """
@@ -32,7 +32,7 @@ SCORES = ("mAP", "rank1")
 
 
 def of_people(dataset: ReidDataset, people: int | None) -> ReidDataset:
-    """The dataset with the training pictures of its first people alone."""
+    """The dataset with the training images of its first people alone."""
     if people is None:
         return dataset
     chosen = set(sorted({s.pid for s in dataset.train})[:people])

@@ -47,12 +47,12 @@ if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(available_cores())
 extractor = crosscam.Extractor.load(sys.argv[1])
 from pathlib import Path
-pictures = sorted(Path(sys.argv[3]).glob("*.jpg"))[: int(sys.argv[4])]
+images = sorted(Path(sys.argv[3]).glob("*.jpg"))[: int(sys.argv[4])]
 with open_gallery(sys.argv[2]) as gallery:
-    extractor(pictures[:1])
+    extractor(images[:1])
     start = time.perf_counter()
-    for picture in pictures:
-        gallery.search(extractor([picture]), 10, model=gallery.model.fingerprint)
+    for image in images:
+        gallery.search(extractor([image]), 10, model=gallery.model.fingerprint)
     print(time.perf_counter() - start)
 """
 

@@ -5,7 +5,7 @@
 The second start comes between 0 and the whole length of the first one later, in even steps. Each pair must end in one
 of two ways: one is refused, with status 2 and one line that says that the place is being written (or already holds a
 result); or both end with 0 and what stands there is whole. Whatever happened, the result is compared with what was made
-alone: descriptors with the pictures under whose paths they stand, weights with the recipe beside them, galleries by
+alone: descriptors with the images under whose paths they stand, weights with the recipe beside them, galleries by
 their own check and entry by entry, exports with the network. Any other end is a failure. Writes
 ``benchmarks/results/double_starts.json``; ends with 1 if anything was wrong.
 """
@@ -131,7 +131,7 @@ def cases(place: Path) -> list[Case]:
             wrong = sum(float(right[n] @ row) < 0.9999 for n, row in zip(names, found["descriptors"], strict=True))
         left = list(place.glob(f"{path.name}.npz.*"))
         if names != [p.name for p in pictures] or wrong or left:
-            return f"{len(names)} of {len(pictures)} rows, {wrong} under another picture's path, left over: {left}"
+            return f"{len(names)} of {len(pictures)} rows, {wrong} under another image's path, left over: {left}"
         return ""
 
     def train(number: str) -> tuple[list[str], list[str]]:

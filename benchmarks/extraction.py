@@ -60,7 +60,7 @@ def pictures(dataset: ReidDataset | None, count: int, size: tuple[int, int]) -> 
 
 
 def random_network(recipe: Recipe, dataset: ReidDataset | None) -> nn.Module:
-    """Random weights, and batch normalisations that have seen some pictures: at their start they would hide errors."""
+    """Random weights, and batch normalisations that have seen some images: at their start they would hide errors."""
     torch.manual_seed(0)
     model = build_model(recipe, 0, pretrained=False).train()
     seen = pictures(dataset, 4 * BATCH, (recipe.data.height, recipe.data.width))

@@ -3,7 +3,7 @@
     python benchmarks/fit_steps.py RUN_FOLDER TABLE.csv --leave CUHK01
 
 RUN_FOLDER holds what ``docs/fit_rrid_mini.py`` kept: stripes and descriptors of the table's training images, and of
-further pictures. The images whose path holds the word are the exam: one camera against the others; the heads are
+further images. The images whose path holds the word are the exam: one camera against the others; the heads are
 fitted to the rest. Prints and writes ``benchmarks/results/fit_steps.json``.
 """
 
@@ -59,10 +59,10 @@ def strongest(rows: Tensor, numbers: int) -> Tensor:
 
 
 class Exam:
-    """Pictures that no fit sees: one camera against the others.
+    """Images that no fit sees: one camera against the others.
 
     Args:
-        samples: all pictures.
+        samples: all images.
         chosen: which of them are the exam.
     """
 
@@ -71,7 +71,7 @@ class Exam:
         self.rows: dict[str, dict[str, float]] = {}
 
     def score(self, name: str, descriptors: Tensor) -> None:
-        """Score descriptors of the exam's pictures, and print a line."""
+        """Score descriptors of the exam's images, and print a line."""
         query = self.cams == self.cams.min()
         unit = torch.nn.functional.normalize(descriptors, dim=1).numpy()
         labels = self.pids[query], self.pids[~query], self.cams[query], self.cams[~query]
@@ -124,7 +124,7 @@ def main() -> None:
     exam.score("the published network itself", torch.from_numpy(labeled.descriptors[left]))
     score_parts(exam, tested, seen)
     score_blocks(exam, tested, seen, "labeled images")
-    score_blocks(exam, tested, both, "and pictures without labels")
+    score_blocks(exam, tested, both, "and images without labels")
     people = len(set(exam.pids.tolist()))
     found = {"exam": args.leave, "images": int(left.sum()), "people": people, "rows": exam.rows, **versions()}
     RESULT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -7,7 +7,7 @@
 
 Steps may be called one at a time; the gallery lies in --place between them (2.2 GB for the first line). Figures go into
 benchmarks/results/gallery.json under ENTRIESxDIM. Descriptors are made up, in clusters: groups of like clothes, persons
-within groups, twenty pictures a person; queries are new pictures of persons who are there. The faiss steps need
+within groups, twenty images a person; queries are new images of persons who are there. The faiss steps need
 faiss (pip install faiss-cpu); the step "engines" compares what could have been the store, as far as it is installed
 (pip install lancedb pymilvus milvus-lite).
 """
@@ -63,9 +63,9 @@ def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def pictures(chunk: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
-    """The descriptors of a chunk; another seed gives other pictures of the same persons.
+    """The descriptors of a chunk; another seed gives other images of the same persons.
 
-    Persons differ in 64 directions and pictures of one person (turned, lit, hidden) in 24, so that neighbours of other
+    Persons differ in 64 directions and images of one person (turned, lit, hidden) in 24, so that neighbours of other
     persons mix with the person's own: noise in all directions would be the same for everybody, and easy.
     """
     fixed = np.random.default_rng(7)
@@ -83,7 +83,7 @@ def pictures(chunk: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def queries(entries: int, dim: int, count: int) -> NDArray[np.float32]:
-    """New pictures of persons of the gallery."""
+    """New images of persons of the gallery."""
     generator = np.random.default_rng(3)
     chunks = generator.permutation(entries // CHUNK)[: max(1, count // 20)]
     found = np.concatenate([pictures(int(chunk), dim, seed=99)[:: CHUNK // 20] for chunk in chunks])
@@ -240,7 +240,7 @@ def ids_of(hits: Any) -> list[int]:
 
 
 def forget(place: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Forget a person of twenty pictures, give the places back, read everything once."""
+    """Forget a person of twenty images, give the places back, read everything once."""
     told: dict[str, Any] = {}
     with LocalGallery.open(place, write=True) as gallery:
         pid = gallery.entries(start=options.entries // 2, limit=1)[0].pid or 0
@@ -339,7 +339,7 @@ def tables(file: Path) -> str:
     row("- faiss flat, after it", lambda f: f"{f['faiss']['batch_ms_per_query']} ms", "faiss")
     row("faiss flat: memory of its own", lambda f: f"{f['faiss']['memory']['own_mb']:,.0f} MB", "faiss")
     row("faiss flat: same ten as here", lambda f: f"{100 * f['faiss']['same_ten']:.0f} % of queries", "faiss")
-    row("a person of twenty pictures forgotten", lambda f: f"{f['forget']['forget_person_s']} s", "forget")
+    row("a person of twenty images forgotten", lambda f: f"{f['forget']['forget_person_s']} s", "forget")
     row(
         "compacted; everything read and compared",
         lambda f: "{compact_s} s; {verify_s} s".format(**f["forget"]),

@@ -282,7 +282,7 @@ def compare(trial: Trial, gallery: LocalGallery, found: list[int], moved: set[in
 
 
 def traces(trial: Trial, folder: Path, found: set[int]) -> None:
-    """Bytes of entries that are not in the gallery, in any file, at any place: pairs of numbers, pictures, names."""
+    """Bytes of entries that are not in the gallery, in any file, at any place: pairs of numbers, images, names."""
     gone = sorted(set(range(ENTRIES + STEPS * BATCH)) - found)
     tracks = {i // 8 * 8 for i in gone} - {i // 8 * 8 for i in found}
     pairs = np.sort(descriptors(gone).view(np.uint64).ravel())

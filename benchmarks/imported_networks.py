@@ -25,7 +25,7 @@ MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
 
 def descriptors(file: str, paths: list[Path], rgb: bool) -> np.ndarray:
-    """(N, D) of length 1: 256 x 128 pictures, one at a time; BGR, 0 to 255, or RGB without ImageNet's mean."""
+    """(N, D) of length 1: 256 x 128 images, one at a time; BGR, 0 to 255, or RGB without ImageNet's mean."""
     network = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     rows = []
     for path in paths:
@@ -38,7 +38,7 @@ def descriptors(file: str, paths: list[Path], rgb: bool) -> np.ndarray:
 
 
 def scores(query: np.ndarray, gallery: np.ndarray, labels: list[np.ndarray]) -> tuple[float, float]:
-    """mAP and rank-1, each query without the gallery pictures of its person at its camera."""
+    """mAP and rank-1, each query without the gallery images of its person at its camera."""
     query_pids, query_cams, pids, cams = labels
     precisions, first = [], []
     for row, pid, cam in zip(query, query_pids, query_cams, strict=True):
@@ -86,7 +86,7 @@ def main() -> None:
     labels = [np.array([row[column] for row in part]) for part in parts for column in (1, 2)]
     mean_ap, rank1 = scores(*both, labels)
     found_ap, found_rank1 = reported(given.scores, Path(given.file).stem)
-    print(f"{Path(given.file).stem}: {len(parts[0]):,} queries, {len(parts[1]):,} gallery pictures")
+    print(f"{Path(given.file).stem}: {len(parts[0]):,} queries, {len(parts[1]):,} gallery images")
     print(f"plain script: mAP {mean_ap:.9f}, rank-1 {rank1:.9f}")
     print(f"crosscam:     mAP {found_ap:.9f}, rank-1 {found_rank1:.9f}")
     worst = max(abs(mean_ap - found_ap), abs(rank1 - found_rank1))

@@ -38,7 +38,7 @@ TARGETS = {"times_as_fast": 10.0, "share_of_memory": 0.2, "difference": 1e-5, "l
 
 
 def draw(file: Path, queries: int, gallery: int, dim: int) -> None:
-    """Descriptors of persons with eighteen pictures each, and their identities."""
+    """Descriptors of persons with eighteen images each, and their identities."""
     rng = np.random.default_rng(0)
     gallery_pids = np.arange(gallery) // IMAGES_EACH + 1
     query_pids = rng.integers(1, gallery_pids.max() + 1, queries)

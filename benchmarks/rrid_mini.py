@@ -130,7 +130,7 @@ def to_peer(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def opened(source: Path, pictures: Sequence[Path]) -> dict[str, Extractor]:
-    """The network by every engine that gives what it gives here; int8 takes its ranges from the pictures."""
+    """The network by every engine that gives what it gives here; int8 takes its ranges from the images."""
     found = {}
     for name in ENGINES:
         extractor = Extractor.load(source, engine=name, int8_images=list(pictures))
@@ -143,7 +143,7 @@ def opened(source: Path, pictures: Sequence[Path]) -> dict[str, Extractor]:
 
 
 def images_per_second(engines: Mapping[str, Extractor], pictures: Sequence[Path]) -> dict[str, float]:
-    """From decoded pictures to descriptors, mirror pass included; median of three rounds, engines in turn."""
+    """From decoded images to descriptors, mirror pass included; median of three rounds, engines in turn."""
     some = [pictures[i % len(pictures)] for i in range(SPEED_PICTURES)]
     pixels = next(iter(engines.values())).decoded(some)
     batches = [pixels[i : i + 32] for i in range(0, len(pixels), 32)]

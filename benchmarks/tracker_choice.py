@@ -125,7 +125,7 @@ def track_all(out: Path, roots: list[Path], steps: list[int]) -> None:
 
 
 def as_frame(number: int, seconds: float) -> Any:
-    """A frame without a picture: the trackers look at boxes alone."""
+    """A frame without an image: the trackers look at boxes alone."""
     from crosscam.video.decoding import Frame
 
     return Frame(number, seconds, np.zeros((2, 2, 3), np.uint8))

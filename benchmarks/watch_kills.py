@@ -6,7 +6,7 @@ A drawn video of 384 x 400 shows people who cross the view in five lanes; a func
 video is watched once undisturbed. Then, for each instant, an empty gallery is filled by the same command, which is
 killed there; every other trial is killed a second time while it goes on. After the last call each gallery must hold
 each track exactly once and equal the undisturbed one: numbers, paths (with boxes, frames and times), cameras, times,
-tracks and small pictures bit for bit, descriptors to 1e-5 (which crops are described together depends on the clock).
+tracks and small images bit for bit, descriptors to 1e-5 (which crops are described together depends on the clock).
 About twenty minutes on two cores.
 """
 
@@ -167,7 +167,7 @@ def stood(place: Path) -> str:
 
 @dataclass(frozen=True)
 class Content:
-    """All that a gallery holds: entries with their small pictures, and descriptors."""
+    """All that a gallery holds: entries with their small images, and descriptors."""
 
     entries: list[tuple[Entry, bytes | None]]
     descriptors: NDArray[np.float32]

@@ -121,7 +121,7 @@ class Target:
     Attributes:
         host, port: where.
         token: of somebody who may ask.
-        picture: an ordinary picture.
+        picture: an ordinary image.
         audit: the log.
     """
 
@@ -145,7 +145,7 @@ class Target:
             connection.close()
 
     def upload(self, picture: bytes) -> tuple[int, float]:
-        """Status and seconds of a search with a picture."""
+        """Status and seconds of a search with an image."""
         head = b'--B\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n'
         began = time.perf_counter()
         kind = {"Content-Type": "multipart/form-data; boundary=B"}

@@ -1,7 +1,7 @@
 """The server under hostile load, on 127.0.0.1 alone: ``python benchmarks/web_hostile.py``.
 
 1. schemathesis makes up requests from the OpenAPI schema, valid and not.
-2. A thousand malformed uploads: pictures that are cut, spoiled, huge, renamed or none, and bodies that are no form.
+2. A thousand malformed uploads: images that are cut, spoiled, huge, renamed or none, and bodies that are no form.
 3. 200 searches at once, several times.
 4. With tokens: every path of the schema and every page, without one.
 5. What is made to stop it, see ``web_attacks.py``; ``--attacks`` for these alone.
@@ -102,7 +102,7 @@ def is_clear(answer: Any) -> bool:
 
 
 def make_gallery(folder: Path) -> tuple[Path, Path, list[bytes]]:
-    """A run folder with a small untrained network, a gallery of drawn people, and pictures to ask with."""
+    """A run folder with a small untrained network, a gallery of drawn people, and images to ask with."""
     render_dataset(folder / "people", ids=40, cameras=4, images=3, collide=0.3, seed=0, test_share=0.5)
     dataset = read_dataset(folder / "people")
     torch.manual_seed(0)
