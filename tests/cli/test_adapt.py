@@ -32,7 +32,7 @@ def test_without_labels_it_claims_no_better_scores(crosscam: Run, place: Path) -
     (place / "pictures").mkdir()
     for number, picture in enumerate(sorted((place / "people" / "bounding_box_train").glob("*.jpg"))):
         shutil.copy(picture, place / "pictures" / f"{number}_c{number % 2 + 1}.jpg")
-    status, out, err = crosscam(f"adapt run --data images --out out {SETTINGS}")
+    status, out, err = crosscam(f"adapt run --data pictures --out out {SETTINGS}")
     assert status == 0, err
     assert "is not known without labels" in out
 

@@ -114,7 +114,7 @@ def test_own_pictures_show_their_pairs_first(
     monkeypatch.setattr(photographs, "write_pairs", full_disk)
     status, out, err = crosscam(f"demo --photos people/bounding_box_test --out own{form}")
     assert (status, "distance" in out) == (2, True)
-    assert "pictures" in (out if form else err) or json.loads(out)["entries"]
+    assert "images" in (out if form else err) or json.loads(out)["entries"]
     assert err.splitlines()[-1] == "crosscam: Cannot write it (No space left on device)."
 
 

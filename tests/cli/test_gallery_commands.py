@@ -317,11 +317,11 @@ def test_pictures_that_changed_since_are_told_of(crosscam: Run, filled: Path) ->
     ("command", "told"),
     [
         ("gallery forget g --time-from nan", "--time-from: 'nan' is not a valid time"),
-        ("gallery search g run {image} --time-to nan", "--time-to: 'nan' is not a valid time"),
-        ("gallery search g run {image} --parts torso=1e308", "The weight of torso is 1e+308"),
-        ("explain run {image} {image} --weight *=1e300", "expected a number from 0 to"),
+        ("gallery search g run {picture} --time-to nan", "--time-to: 'nan' is not a valid time"),
+        ("gallery search g run {picture} --parts torso=1e308", "The weight of torso is 1e+308"),
+        ("explain run {picture} {picture} --weight *=1e300", "expected a number from 0 to"),
         (
-            "explain run {image} {image} --weight *=1 --weight *=2",
+            "explain run {picture} {picture} --weight *=1 --weight *=2",
             "'*=2' is not a weight. Expected NAME=NUMBER, each name",
         ),
         ("export run --batch ²", "--batch ²: expected a number of images"),

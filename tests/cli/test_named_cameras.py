@@ -212,7 +212,7 @@ def test_hits_are_whole_on_a_narrow_terminal(crosscam: Run, gallery: Path, monke
     monkeypatch.setattr(show.OUT, "width", 60)
     lines = crosscam(f"gallery search g run 'own/{SOUTH}/000.jpg' --limit 3")[1].splitlines()
     assert len(lines) == 4
-    assert lines[0].split() == ["rank", "distance", "entry", "camera", "picture"]
+    assert lines[0].split() == ["rank", "distance", "entry", "camera", "image"]
     assert all(line.rstrip().endswith(".jpg") and str(gallery) in line for line in lines[1:])
 
 

@@ -243,7 +243,7 @@ def test_searches_that_cannot_be(client: TestClient, data: dict[str, Any], words
     ("path", "data", "words"),
     [
         ("/search", {"query": "e1", "camera": "2"}, "Unknown form field 'camera'. Did you mean cameras?"),
-        ("/search", {"query": "e1", "k": "3"}, "Unknown form field 'k'. Known: cameras, limit, parts, image"),
+        ("/search", {"query": "e1", "k": "3"}, "Unknown form field 'k'. Known: cameras, limit, parts, picture"),
         ("/search?limit=3", {"query": "e1"}, "Unknown query parameter 'limit'. This call has no query parameters."),
         ("/entries?camids=2", None, "Unknown query parameter 'camids'. Did you mean camid?"),
         ("/search", {"query": "e1", "cameras": ""}, "The form field 'cameras' is empty."),
