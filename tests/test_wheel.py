@@ -51,11 +51,12 @@ def test_it_is_used_without_the_checkout(wheel: Path, rendered: ReidDataset, tmp
     scripts = place / ("Scripts" if sys.platform == "win32" else "bin")
     python = scripts / "python"
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*install, str(wheel)], check=True, timeout=300)
+    # With PYTHONPATH, pip would find the package of a checkout installed.
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([*install, str(wheel)], check=True, timeout=300, env=alone)
     # The libraries come from this environment; crosscam itself does not, for it is installed here by a link.
     (site,) = place.rglob("site-packages")
     (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     look = [str(python), "-c", "import crosscam; print(crosscam.__file__)"]
     where = subprocess.run(look, capture_output=True, text=True, env=alone)
     assert Path(where.stdout.strip()).is_relative_to(place), where.stderr
