@@ -229,24 +229,32 @@ def read_transits(file: Path, names: Mapping[int, str], cameras: Container[int])
         raise DataError(f"{file}: unknown column {strange_column!r}. {near}Expected from,to,seconds,spread.")
     for number, row in enumerate(rows, 2):
         try:
-            if None in row or None in row.values():
-                # "10,5" with a comma for the decimal point would count as ten seconds.
-                raise ArgumentError("another number of cells than in the first line")
-            way = camid_of(names, (row["from"] or "").strip()), camid_of(names, (row["to"] or "").strip())
-            strange = next((camid for camid in way if camid not in cameras), None)
-            if strange is not None:
-                raise ArgumentError(f"no entry of the gallery is of camera {strange}")
-            seconds = float(row["seconds"])
-            spread = float(row.get("spread") or max(1.0, 0.3 * abs(seconds)))
-            if not (math.isfinite(seconds) and 0 < spread < math.inf):
-                raise ArgumentError("expected a finite number of seconds and a spread above 0")
+            way, transit = _transit_of(row, names, cameras)
             if way in found:
                 raise ArgumentError("this way is given twice")
         except (KeyError, TypeError, ValueError) as error:
             missing = [name for name in COLUMNS if name not in row]
             said = f"no column {missing[0]}" if missing else f"line {number}: {str(error).rstrip('.')}"
             raise DataError(f"{file}: {said}. Expected from,to,seconds,spread, cameras by name or number.") from error
-        found[way] = Transit(seconds, spread)
+        found[way] = transit
     if not found:
         raise DataError(f"{file} has no rows. Expected from,to,seconds,spread, one line for each way.")
     return found
+
+
+def _transit_of(
+    row: Mapping[str, str | None], names: Mapping[int, str], cameras: Container[int]
+) -> tuple[tuple[int, int], Transit]:
+    """One row of the table: the two cameras, and what the way takes."""
+    if None in row or None in row.values():
+        # "10,5" with a comma for the decimal point would count as ten seconds.
+        raise ArgumentError("another number of cells than in the first line")
+    way = camid_of(names, (row["from"] or "").strip()), camid_of(names, (row["to"] or "").strip())
+    strange = next((camid for camid in way if camid not in cameras), None)
+    if strange is not None:
+        raise ArgumentError(f"no entry of the gallery is of camera {strange}")
+    seconds = float(row["seconds"] or "")
+    spread = float(row.get("spread") or max(1.0, 0.3 * abs(seconds)))
+    if not (math.isfinite(seconds) and 0 < spread < math.inf):
+        raise ArgumentError("expected a finite number of seconds and a spread above 0")
+    return way, Transit(seconds, spread)
