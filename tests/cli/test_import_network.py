@@ -103,6 +103,7 @@ def test_a_gallery_refuses_the_network_with_another_input(crosscam: Run, place: 
         ("import-network elsewhere.onnx --input 'rgb 64x16 1'", "takes any x 3 x 32 x 16"),
         ("import-network elsewhere.onnx --family 0299", "Unknown family '0299'. Known: person-reidentification-"),
         ("import-network elsewhere.onnx --family osnet_x1_0", "takes --out, the run folder to write"),
+        ("import-network elsewhere.onnx --family bot_resnet50", "takes --out, the run folder to write"),
         ("import-network run/foreign.onnx --input 'rgb 2x2 1'", "run is a run folder. Give another folder with --out"),
         ("import-network run/recipe.json --input 'rgb 2x2 1' --out x", "is not a network that crosscam opens"),
         (f"import-network elsewhere.onnx --input '{RGB}' --check people/query/none", "people/query/none"),

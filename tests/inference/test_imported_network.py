@@ -16,7 +16,13 @@ from torch import Tensor, nn
 from crosscam import Extractor
 from crosscam.data.network_input import NetworkInput
 from crosscam.errors import ArgumentError, CrosscamError, EngineError
-from crosscam.inference.engines.network_file import declare, files_of, find_declaration, write_declaration
+from crosscam.inference.engines.network_file import (
+    declare,
+    files_of,
+    find_declaration,
+    input_of_family,
+    write_declaration,
+)
 from crosscam.inference.exporting import export_model
 from crosscam.inference.tracker_features import TrackerFeatures
 from imported_networks import HEIGHT, WIDTH, convolution, plain_rows, write_onnx, write_people
@@ -234,6 +240,32 @@ def test_what_is_not_such_a_network_is_one_line(onnx_file: Path, tmp_path: Path)
         assert "\n" not in str(caught.value)
     with pytest.raises(EngineError, match="Engine torch does not run"):
         Extractor.load(onnx_file, input=INPUT, engine="torch")
+
+
+@pytest.mark.parametrize(
+    ("stem", "family", "order", "white"),
+    [
+        ("person-reidentification-retail-0286", None, "bgr", (255.0, 255.0, 255.0)),
+        ("mine", "0287", "bgr", (255.0, 255.0, 255.0)),
+        ("mine", "retail-0277", "bgr", (255.0, 255.0, 255.0)),
+        # (1 - mean) / deviation of each color
+        ("person_reid_youtu_2021nov", None, "rgb", (2.2489, 2.4286, 2.64)),
+        ("resnet50_market1501_aicity156", None, "rgb", (2.2788, 2.4071, 2.6283)),
+        ("mine", "resnet50_market1501", "rgb", (2.2788, 2.4071, 2.6283)),
+    ],
+)
+def test_networks_whose_input_is_published(stem: str, family: str | None, order: str, white: tuple[float, ...]):
+    takes = input_of_family(Path(f"{stem}.onnx"), family)
+    assert takes is not None
+    assert (takes.order, takes.height, takes.width) == (order, 256, 128)
+    pixels = torch.full((1, 3, 256, 128), 255, dtype=torch.uint8)
+    np.testing.assert_allclose(takes.scaled(pixels)[0, :, 0, 0], white, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["", "2", "retail-", "youtu", "person-reidentification"])
+def test_an_unknown_family_is_one_line(family: str):
+    with pytest.raises(ArgumentError, match="Unknown family"):
+        input_of_family(Path("person-reidentification-retail-0277.xml"), family)
 
 
 def test_of_several_outputs_the_rows_are_taken(people: list[Path]):

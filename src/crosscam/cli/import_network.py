@@ -26,6 +26,7 @@ from crosscam.inference.network_check import (
     pictures_to_check,
 )
 from crosscam.system.files import check_folder, copy_bytes, write_atomically
+from crosscam.training.fast_reid import BOTS, import_fast_reid
 from crosscam.training.torchreid import OSNETS, import_torchreid
 
 
@@ -37,17 +38,18 @@ class ImportNetwork:
     """
 
     file: Positional[Path]
-    """An .onnx file, an .xml file of OpenVINO's with its .bin, or TorchScript; with --family osnet_x1_0, the .pth file
-    of a torchreid model."""
+    """An .onnx file, an .xml file of OpenVINO's with its .bin, or TorchScript; with --family osnet_x1_0 or
+    bot_resnet50, the .pth file of a torchreid or fast-reid model."""
     input: Unset[str] = None
     """What it takes: order of colors, height x width, scale (255, 1, imagenet), for example 'rgb 256x128 imagenet';
-    then mean=..., std=... and the resize (bicubic, opencv) where they differ. Known models of OpenVINO need none."""
+    then mean=..., std=... and the resize (bicubic, opencv) where they differ. Known models need none."""
     family: Unset[str] = None
-    """A known network: person-reidentification-retail-0277, 0286 or 0287 (by itself where the file has that name); or
-    osnet_x1_0, osnet_x0_75, osnet_x0_5, osnet_x0_25, osnet_ibn_x1_0 or osnet_ain_x1_0 (also ..._x0_75, _x0_5, _x0_25),
-    whose weights become a run folder."""
+    """A known network: person-reidentification-retail-0277, 0286 or 0287, person_reid_youtu_2021nov or
+    resnet50_market1501_aicity156 (by itself where the file has that name); or osnet_x1_0, osnet_x0_75, osnet_x0_5,
+    osnet_x0_25, osnet_ibn_x1_0, osnet_ain_x1_0 (also ..._x0_75, _x0_5, _x0_25), bot_resnet50, bot_resnet50_ibn or
+    bot_resnet101, whose weights become a run folder."""
     out: Unset[Path] = None
-    """Folder for a copy of the file and its network.json; for osnet, the run folder. Beside the file by default."""
+    """Folder for a copy of the file and its network.json; for weights, the run folder. Beside the file by default."""
     check: Unset[Path] = None
     """Images of people, labeled or not: try the other orders and scales, too; write nothing if one fits better."""
     reading: Reading = field(default_factory=Reading)
@@ -56,8 +58,8 @@ class ImportNetwork:
     def run(self) -> None:
         if self.out is not None:
             check_folder(self.out)
-        if self.family in OSNETS:
-            self._import_osnet(self.family)
+        if self.family in (*OSNETS, *BOTS):
+            self._import_weights(self.family)
             return
         folder = self.out or self.file.parent
         if (folder / RUN).is_file():
@@ -136,12 +138,12 @@ class ImportNetwork:
                 "files. Open only files whose source you trust."
             )
 
-    def _import_osnet(self, family: str) -> None:
+    def _import_weights(self, family: str) -> None:
         if self.out is None or self.input is not None or self.check is not None:
             raise ArgumentError(
                 f"--family {family} takes --out, the run folder to write, and neither --input nor --check."
             )
-        import_torchreid(self.file, family, self.out)
+        (import_torchreid if family in OSNETS else import_fast_reid)(self.file, family, self.out)
         self.general.tell(
             {"out": str(self.out), "family": family},
             f"Imported {family} into the run folder {self.out}; it takes images of 256 x 128.",

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from crosscam.errors import CheckpointError
 from crosscam.models.baselines.osnet import Norm, OSNet, OSNetModel
 from crosscam.models.torch_files import read_tensors
 from crosscam.recipes import checkpoint
 from crosscam.recipes.baseline_recipes import OSNET
+from crosscam.recipes.recipe import Recipe
 from crosscam.system.locks import only_writer
 from crosscam.training.provenance import versions
 
@@ -71,10 +72,15 @@ def import_torchreid(file: Path, family: str, folder: Path) -> None:
     settings = OSNETS[family]
     model = settings.build(0)
     read_osnet(model, file, family)
+    description = f"{family} imported from torchreid's {file.name}."
+    save_imported(folder, replace(OSNET, name=family, description=description, model=settings), model, file)
+
+
+def save_imported(folder: Path, recipe: Recipe, model: nn.Module, file: Path) -> None:
+    """Write the run folder of a network that was read from ``file``; CheckpointError if the folder holds a training."""
     with only_writer(folder, folder=True):
         checkpoint.check_free(folder)
-        description = f"{family} imported from torchreid's {file.name}."
-        checkpoint.save_recipe(folder, replace(OSNET, name=family, description=description, model=settings))
+        checkpoint.save_recipe(folder, recipe)
         checkpoint.save_weights(folder, model.state_dict())
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         checkpoint.save_provenance(folder, {"imported_from": file.name, "sha256": digest, "versions": versions()})

@@ -20,6 +20,7 @@ DEPTHS = {
     "resnet18": (2, 2, 2, 2),
     "resnet34": (3, 4, 6, 3),
     "resnet50": (3, 4, 6, 3),
+    "resnet50-ibn": (3, 4, 6, 3),
     "resnet101": (3, 4, 23, 3),
 }
 # torchvision's counts less its classifier; the half-width network by hand: no published one.

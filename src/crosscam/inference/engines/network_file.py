@@ -21,9 +21,15 @@ RUN = "recipe.json"
 # As protocol buffers hold the names of the files beside an ONNX file that keep its weights.
 _EXTERNAL = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
 _OURS = {".onnx": b"crosscam.fingerprint", ".xml": b"<crosscam>"}
-# OpenVINO's models of people whose input is published: in this order, of this size, from 0 to 255.
+# Networks whose input is published, by their files' names: OpenVINO's, Tencent Youtu's in OpenCV's zoo, and NVIDIA's
+# ReIdentificationNet.
 RETAIL = "person-reidentification-retail-"
-FAMILIES = {f"{RETAIL}{number}": "bgr 256x128 255" for number in ("0277", "0286", "0287")}
+_NVIDIA = "resnet50_market1501"
+FAMILIES = {
+    **{f"{RETAIL}{number}": "bgr 256x128 255" for number in ("0277", "0286", "0287")},
+    "person_reid_youtu_2021nov": "rgb 256x128 imagenet opencv",
+    **dict.fromkeys((_NVIDIA, f"{_NVIDIA}_aicity156"), "rgb 256x128 1 mean=0.485,0.456,0.406 std=0.226"),
+}
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ def input_of_family(file: Path, family: str | None) -> NetworkInput | None:
     if family is None:
         known = FAMILIES.get(file.stem)
     else:
-        known = next((text for name, text in FAMILIES.items() if name.endswith(family) and family[-4:].isdigit()), None)
+        known = FAMILIES.get(family) or FAMILIES.get(f"{RETAIL}{family.removeprefix('retail-')}")
         if known is None:
             raise ArgumentError(f"Unknown family {family!r}. Known: {', '.join(FAMILIES)}.")
     return None if known is None else NetworkInput.parse(known)

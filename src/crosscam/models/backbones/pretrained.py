@@ -81,12 +81,12 @@ def load_pretrained(backbone: Backbone, name: str, source: str) -> None:
         CheckpointError: no such file or package, or it does not fit.
     """
     if source == "imagenet":
-        state = _read_state(packaged_file(name))
+        state = read_weights(packaged_file(name))
     elif source == "download":
         state = _download(name)
     else:
         folder = run_folder(Path(source))
-        state = _read_state(folder / "weights.safetensors" if folder.is_dir() else Path(source))
+        state = read_weights(folder / "weights.safetensors" if folder.is_dir() else Path(source))
     own = backbone.state_dict()
     state = backbone.from_published(_own_part(backbone.renamed(state), own, backbone.refused))
     missing = sorted(k for k in own if k not in state and not k.endswith("num_batches_tracked"))
@@ -104,12 +104,18 @@ def _own_part(state: Mapping[str, Tensor], own: Mapping[str, Tensor], refused: S
 
     What stands in them stays, be it known or not, and so does a stage more (``layer9``).
     """
-    for theirs, ours in _RENAMED:
-        state = {k.replace(theirs, ours): v for k, v in state.items()}
+    state = with_our_layers(state)
     prefix = _prefix(state, own)
     modules = {_kind(k) for k in [*own, *refused]}
     short = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     return _without_head({k: v for k, v in short.items() if _kind(k) in modules}, own)
+
+
+def with_our_layers(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by our names for the two halves of an IBN layer."""
+    for theirs, ours in _RENAMED:
+        state = {k.replace(theirs, ours): v for k, v in state.items()}
+    return dict(state)
 
 
 def _prefix(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
@@ -172,7 +178,8 @@ def _download(name: str) -> dict[str, Tensor]:
     return state
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The named tensors of a .safetensors or torch.save file, alone or wrapped; CheckpointError if it holds no such."""
     if not path.is_file():
         raise CheckpointError(
             f"No weights file {path}. Give a path, 'imagenet' for an installed package's weights, or 'download' for "

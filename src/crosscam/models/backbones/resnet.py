@@ -196,6 +196,7 @@ RESNETS: dict[str, ResNetShape] = {
     "resnet18": _standard("basic", (2, 2, 2, 2)),
     "resnet34": _standard("basic", (3, 4, 6, 3)),
     "resnet50": _standard("bottleneck", (3, 4, 6, 3)),
+    "resnet50-ibn": _standard("bottleneck", (3, 4, 6, 3), instance=True),
     "resnet101": _standard("bottleneck", (3, 4, 23, 3)),
 }
 _SPELLED = re.compile(

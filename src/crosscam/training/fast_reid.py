@@ -1,0 +1,76 @@
+"""ResNets with a BNNeck of the fast-reid toolkit or of the Bag of Tricks as run folders; nothing in the file is run.
+
+Source of both: Luo et al., CVPR Workshops 2019, as :mod:`crosscam.models.baselines.bot` builds it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from crosscam.errors import CheckpointError
+from crosscam.models.backbones.pretrained import read_weights, with_our_layers
+from crosscam.models.baselines.bot import BoTModel
+from crosscam.recipes.baseline_recipes import BOT
+from crosscam.training.torchreid import save_imported
+
+BOTS = {
+    "bot_resnet50": BoTModel(),
+    "bot_resnet50_ibn": BoTModel(backbone="resnet50-ibn"),
+    "bot_resnet101": BoTModel(backbone="resnet101"),
+}
+# The names of the two parts in fast-reid (the neck's changed with its versions) and in the Bag of Tricks' own code.
+_PARTS = (
+    ("backbone.", "backbone."),
+    ("base.", "backbone."),
+    ("heads.bottleneck.0.", "neck."),
+    ("heads.bnneck.", "neck."),
+    ("bottleneck.", "neck."),
+)
+# What only training needs, and the mean and deviation of the images, which are ImageNet's.
+_LEFT_OUT = ("heads.weight", "heads.classifier.", "classifier.", "pixel_mean", "pixel_std", "heads.cls_layer.")
+_COUNT = "num_batches_tracked"
+
+
+def import_fast_reid(file: Path, family: str, folder: Path) -> None:
+    """Write the run folder of a network with global average pooling and a BNNeck.
+
+    Args:
+        file: a .pth file: named tensors, alone or under ``model`` or ``state_dict``.
+        family: of :data:`BOTS`.
+        folder: the run folder to write; it must not hold a training.
+    Raises:
+        CheckpointError: damaged, unsafe, of another network (other pooling, attention), or the folder is taken.
+    """
+    settings = BOTS[family]
+    model = settings.build(0, pretrained=False)
+    _fill(model, file, family)
+    description = f"{family} imported from {file.name}."
+    save_imported(folder, replace(BOT, name=family, description=description, model=settings), model, file)
+
+
+def _fill(model: nn.Module, file: Path, family: str) -> None:
+    """Fill a network, built without classifier; all tensors of the file must be the network's."""
+    tensors = {name.removeprefix("module."): value for name, value in with_our_layers(read_weights(file)).items()}
+    found = {_our_name(k): v for k, v in tensors.items() if not k.startswith(_LEFT_OUT) and not k.endswith(_COUNT)}
+    wanted: dict[str, Tensor] = {k: v for k, v in model.state_dict().items() if not k.endswith(_COUNT)}
+    wrong = sorted(wanted.keys() ^ found.keys())
+    if wrong:
+        what = "lacks" if wrong[0] in wanted else "has, beyond it,"
+        raise CheckpointError(f"{file} is not {family}: it {what} {wrong[0]} ({len(wrong)} such). Check --family.")
+    for name, value in found.items():
+        if value.shape != wanted[name].shape:
+            raise CheckpointError(
+                f"{file} is not {family}: {name} has shape {tuple(value.shape)}, expected {tuple(wanted[name].shape)}. "
+                f"Check --family; known: {', '.join(BOTS)}."
+            )
+    model.load_state_dict(found, strict=False)
+
+
+def _our_name(name: str) -> str:
+    for theirs, ours in _PARTS:
+        if name.startswith(theirs):
+            return ours + name.removeprefix(theirs)
+    return name
