@@ -58,7 +58,7 @@ from crosscam.data.datasets.without_cameras import (
 )
 from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
-from crosscam.data.walk import file_key, find_files
+from crosscam.data.walk import copies_between, file_key, find_files
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import did_you_mean
 
@@ -244,5 +244,11 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
         raise DataError(f"{folder} holds {what}. Expected a folder of other people's images, as distractors.")
     added = tuple(Sample(path, DISTRACTOR_PID, 0) for path in paths)
     note = f"{len(added):,} distractors of {folder} are in the gallery and match nobody."
-    gallery, notes = (*dataset.gallery, *added), (*dataset.notes, note)
-    return replace(dataset, name=f"{dataset.name}-distractors", gallery=gallery, notes=notes, distractors=root)
+    gallery, notes = (*dataset.gallery, *added), [*dataset.notes, note]
+    copies = copies_between([(s.path for samples in dataset.subsets.values() for s in samples), paths])
+    if copies:
+        notes.append(
+            f"warning: {len(copies):,} of these distractors have the same bytes as images of the dataset, such as "
+            f"{copies[0][1]} and {copies[0][0]}. They stay, as wrong matches of whom they show; remove them."
+        )
+    return replace(dataset, name=f"{dataset.name}-distractors", gallery=gallery, notes=tuple(notes), distractors=root)
