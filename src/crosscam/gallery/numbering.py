@@ -9,7 +9,8 @@ from pathlib import Path
 
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.walk import natural_key
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
+from crosscam.gallery.camera_names import renamed
 from crosscam.gallery.entries import Where, name_of
 from crosscam.gallery.interface import Gallery
 from crosscam.system.text import printable
@@ -63,6 +64,22 @@ def _name_older(gallery: Gallery, samples: Sequence[Sample], new: set[str], wher
     return numbers
 
 
+def still_numbered(gallery: Gallery, some: Sequence[Sample], cameras: Sequence[Sample]) -> list[Sample]:
+    """Some numbered samples; numbered again where another program has since used such a number or name.
+
+    Args:
+        gallery: opened for writing.
+        some: of :func:`number_cameras`.
+        cameras: a sample of each camera of that call.
+    """
+    planned = [(s.camid, printable(s.camera)) for s in cameras if s.camera is not None]
+    try:
+        renamed(gallery.camera_names(), planned, replace=False)
+    except ArgumentError:
+        return number_cameras(gallery, [*some, *cameras])[: len(some)]
+    return list(some)
+
+
 def keep_cameras_apart(gallery: Gallery, samples: Sequence[Sample]) -> None:
     """Refuse images whose cameras have numbers of their own, where the gallery gave such a number to a name.
 
@@ -70,7 +87,7 @@ def keep_cameras_apart(gallery: Gallery, samples: Sequence[Sample]) -> None:
         gallery: where they are to go.
         samples: what is to be added; the numbers are the source's own, and not those that a user gave for this gallery.
     Raises:
-        DataError: a number would stand for two cameras; nothing was added.
+        DataError: a number would stand for two cameras.
     """
     names = gallery.camera_names()
     shared = sorted({s.camid for s in samples if s.camera is None and s.camid in names})
@@ -81,7 +98,8 @@ def keep_cameras_apart(gallery: Gallery, samples: Sequence[Sample]) -> None:
         return
     raise DataError(
         f"Camera {shared[0]} of these images would be {names[shared[0]]!r} of the gallery, where names got numbers. "
-        "Nothing was added. Say which camera took them: --camera NAME, a folder for each camera, or names in the table."
+        "They were not added. Say which camera took them: --camera NAME, a folder for each camera, or names in the "
+        "table."
     )
 
 

@@ -7,15 +7,12 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from crosscam.errors import GalleryBusyError, GalleryError
+from crosscam.errors import GalleryError
 from crosscam.gallery.entries import Where
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.local import is_address
-from crosscam.inference.engines.base import cache_folder
-from crosscam.system.locks import exclusive
+from crosscam.gallery.local import working_alone
 from crosscam.video.decoding import Source
 from crosscam.video.live import FrameFolder
 
@@ -142,17 +139,7 @@ def watching_alone(gallery: Gallery, source: Source) -> Iterator[None]:
         GalleryError: nothing can be written there.
     """
     what = hashlib.sha256((source.name if source.live else source.key).encode()).hexdigest()[:16]
-    place = Path(gallery.place)
-    if is_address(gallery.place):
-        place = cache_folder() / "watch"
-        what = hashlib.sha256(f"{gallery.place} {what}".encode()).hexdigest()[:16]
-    with exclusive(
-        place / f"watch-{what}.lock",
-        lambda who: GalleryBusyError(
-            f"{source.name} is being watched into {gallery.place} by {who}. Wait until it is done."
-        ),
-        lambda why: GalleryError(f"{place} cannot be written: {why}. Check who may write there."),
-    ):
+    with working_alone(gallery, f"watch-{what}", f"{source.name} is being watched into {gallery.place}"):
         yield
 
 
