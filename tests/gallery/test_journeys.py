@@ -410,6 +410,7 @@ def test_transits_are_learned_and_read(tmp_path: Path) -> None:
         ("from,to,seconds\n", "no rows"),
         ("from,to,seconds\n1,2,10,5\n", "line 2: another number of cells than in the first line"),
         ("from,to,seconds\n1,2\n", "line 2: another number of cells than in the first line"),
+        ("from,to,seconds,seconds\n1,2,10,90\n", "names a column twice: from,to,seconds,seconds"),
         ("from,to,seconds\n1,22,3\n", "line 2: no entry of the gallery is of camera 22"),
         ("from,to,seconds,spred\n1,2,3,1\n", "unknown column 'spred'. Did you mean spread"),
     ):

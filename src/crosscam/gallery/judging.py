@@ -6,7 +6,6 @@ sure pairs of tracks.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.calibration.calibration import Calibration
+from crosscam.data.text_files import read_rows
 from crosscam.errors import ArgumentError, DataError
 from crosscam.gallery.camera_names import camid_of
 from crosscam.gallery.track_table import Tracks
@@ -216,22 +216,14 @@ def read_transits(file: Path, names: Mapping[int, str], cameras: Container[int])
     Raises:
         DataError: no such file, a column of another name, or a row that cannot be read.
     """
-    try:
-        with open(file, encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{file} cannot be read ({reason}). Expected a CSV table: from,to,seconds,spread.") from error
+    rows = read_rows(file, "Expected a CSV table: from,to,seconds,spread.")
     found: dict[tuple[int, int], Transit] = {}
-    strange_column = next((name for name in (rows[0] if rows else ()) if name not in (*COLUMNS, "spread", None)), None)
+    strange_column = next((name for name in (rows[0] if rows else ()) if name not in (*COLUMNS, "spread")), None)
     if strange_column is not None and set(COLUMNS) <= rows[0].keys():
         near = did_you_mean(strange_column, ("spread",))
         raise DataError(f"{file}: unknown column {strange_column!r}. {near}Expected from,to,seconds,spread.")
     for number, row in enumerate(rows, 2):
         try:
-            if None in row or None in row.values():
-                # "10,5" with a comma for the decimal point would count as ten seconds.
-                raise ArgumentError("another number of cells than in the first line")
             way = camid_of(names, (row["from"] or "").strip()), camid_of(names, (row["to"] or "").strip())
             strange = next((camid for camid in way if camid not in cameras), None)
             if strange is not None:
