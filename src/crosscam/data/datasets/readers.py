@@ -184,7 +184,9 @@ def read_dataset(
             f"Unknown kind of dataset {kind!r}. {did_you_mean(kind, READERS)}Expected one of {', '.join(READERS)}."
         )
     try:
-        dataset = _read(root, kind, {name: value for name, value in options.items() if value is not None})
+        dataset = _with_unknown(
+            _read(root, kind, {name: value for name, value in options.items() if value is not None})
+        )
         return dataset if distractors is None else with_distractors(dataset, distractors)
     except OSError as error:
         place = root if error.filename is None else os.fsdecode(error.filename)
@@ -202,6 +204,18 @@ def _read(path: Path, kind: str | None, options: Mapping[str, object]) -> ReidDa
         if option not in READERS[kind].takes:
             raise ArgumentError(f"{option} means nothing for {kind} ({root}). Leave it out.")
     return READERS[kind].read(root, **options)
+
+
+def _with_unknown(dataset: ReidDataset) -> ReidDataset:
+    """With a note on cameras that are not known, if any."""
+    unknown = sum(s.camid < 0 for samples in dataset.subsets.values() for s in samples)
+    if not unknown:
+        return dataset
+    note = (
+        f"warning: {unknown:,} images have a negative camera number, which means unknown. A ranking counts each such "
+        "number as one camera, so that matches of these images are left out. State their cameras."
+    )
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
 def _refuse_foreign(path: Path) -> None:
