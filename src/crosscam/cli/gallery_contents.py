@@ -14,7 +14,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from crosscam.cli.gallery_options import Choosing, Place, Time, extractor_of, new_gallery
 from crosscam.cli.options import General, Reading, Unset, tell_notes
 from crosscam.cli.show import bars, counting, say
-from crosscam.data.labels import read_label
+from crosscam.data.labels import read_label, same_spelling
 from crosscam.data.records import JUNK_PID, ReidDataset, Sample
 from crosscam.errors import CrosscamError
 from crosscam.gallery.camera_names import camid_of, check_name
@@ -202,7 +202,7 @@ def _new_names(gallery: Gallery, given: Sequence[str]) -> dict[int, str | None]:
         camera, equals, name = setting.partition("=")
         if not equals:
             raise CrosscamError(f"--name-cameras {setting!r}: expected CAMERA=NAME, such as 1='Kamera Sued'.")
-        found[camid_of(names, camera.strip())] = name.strip() or None
+        found[camid_of(names, camera.strip())] = same_spelling(name) or None
     return found
 
 
@@ -210,10 +210,10 @@ def _camera(gallery: Gallery, camera: str) -> tuple[int, str | None]:
     """Number of a camera that a user gives by name or number; with its name, where that is new to the gallery."""
     names = gallery.camera_names()
     label = read_label(camera)
-    if camera in names.values() or isinstance(label, int):
+    if isinstance(label, int) or label in names.values():
         return camid_of(names, camera), None
-    check_name(camera)
-    return max((0, *names, *(camid for camid, _ in gallery.info().cameras))) + 1, camera
+    check_name(label)
+    return max((0, *names, *(camid for camid, _ in gallery.info().cameras))) + 1, label
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from crosscam.data.labels import same_spelling
 from crosscam.data.text_files import read_rows
 from crosscam.errors import ArgumentError, DataError
 from crosscam.gallery.fragments import Box, Fragment
@@ -111,10 +112,10 @@ def read_table(file: Path) -> tuple[dict[tuple[str, str], str], dict[tuple[str, 
     boxes: dict[tuple[str, str], int] = {}
     for number, row in enumerate(read_rows(file, f"{TABLE}."), 2):
         try:
-            key = row["camera"].strip(), row["track"].strip()
+            key = same_spelling(row["camera"]), row["track"].strip()
             if key in who:
                 raise ArgumentError("a track that another line has")
-            who[key], boxes[key] = row["person"].strip(), int(row.get("boxes") or 1)
+            who[key], boxes[key] = same_spelling(row["person"]), int(row.get("boxes") or 1)
             if boxes[key] < 0:
                 raise ArgumentError("a negative number of boxes")
         except KeyError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import get_args
 
 from crosscam.data.datasets.cells import Cells, listed, read_cells, refuse_for_parquet, write_cells
-from crosscam.data.labels import are_named, label_names, numbered, read_label, whole_number
+from crosscam.data.labels import are_named, label_names, numbered, read_label, same_spelling, whole_number
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
 from crosscam.data.text_files import path_in
 from crosscam.data.walk import path_key
@@ -189,7 +189,8 @@ def _camids(
     camids = numbered(cells.columns[column], "cameras", notes, cells.where)
     names = label_names(cells.columns[column], camids)
     if column == "camid" and "camera" in cells.columns:
-        given = {(n, text.strip()) for n, text in zip(camids, cells.columns["camera"], strict=True) if text.strip()}
+        texts = map(same_spelling, cells.columns["camera"])
+        given = {(n, text) for n, text in zip(camids, texts, strict=True) if text}
         if len({n for n, _ in given}) == len({text for _, text in given}) == len(given):
             names |= dict(given)
         else:
