@@ -17,7 +17,7 @@ from crosscam.data.text_files import path_in
 from crosscam.data.walk import path_key
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.files import write_atomically
-from crosscam.system.text import read_date
+from crosscam.system.text import FIRST, LAST, date_of, read_date
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLITS = ("train", "query", "gallery")
@@ -205,13 +205,17 @@ def _each(camids: Sequence[int], names: Mapping[int, str]) -> list[str | None]:
 def _times_tracks(cells: Cells) -> tuple[list[float | None], list[str | None]]:
     nothing = [""] * len(cells.columns["path"])
     times: list[float | None] = []
-    for row, value in enumerate(cells.columns.get("time", nothing)):
+    given = [value.strip() for value in cells.columns.get("time", nothing)]
+    if any(given) and all(date_of(value) for value in given if value):
+        row = next(row for row, value in enumerate(given) if value)
+        raise DataError(f"{cells.where(row)}: time {given[row]} may be a date or seconds. Write {date_of(given[row])}.")
+    for row, value in enumerate(given):
         try:
-            time = _time(value.strip()) if value.strip() else None
+            time = _time(value) if value else None
         except (ValueError, OverflowError):
             time = math.nan
-        if time is not None and not math.isfinite(time):
-            raise DataError(f"{cells.where(row)}: time {value.strip()!r}. Expected seconds, an ISO date, or nothing.")
+        if time is not None and not FIRST <= time < LAST:  # milliseconds are of later years
+            raise DataError(f"{cells.where(row)}: time {value!r}. Expected seconds, an ISO date, or nothing.")
         times.append(time)
     return times, [value if value.strip() else None for value in cells.columns.get("track", nothing)]
 
