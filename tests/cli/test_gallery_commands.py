@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from crosscam.data.datasets.readers import read_dataset
-from crosscam.gallery import open_gallery
+from crosscam.gallery import NewEntry, Where, open_gallery
 from crosscam.inference.extractor import Extractor
 
 Run = Callable[[str], tuple[int, str, str]]
@@ -121,6 +122,55 @@ def test_adding_reads_no_entry_of_the_gallery(crosscam: Run, filled: Path, monke
     monkeypatch.setattr("crosscam.gallery.local.LocalGallery.entries", entries)
     told = as_json(crosscam("gallery add g run people --subset query --json"))
     assert told["added"] == told["entries"] - as_json(crosscam("gallery add g run people --json"))["known"]  # type: ignore[operator]
+
+
+def test_others_write_while_images_are_described(crosscam: Run, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = [s.path for s in read_dataset(filled / "people").query][:6]
+    cameras = ("south", "south", "north", "yard", "yard", "east")
+    rows = [f"{path},5,{camera},gallery" for path, camera in zip(pictures, cameras, strict=True)]
+    (filled / "t.csv").write_text("\n".join(("path,pid,camid,split", *rows)) + "\n")
+    monkeypatch.setattr("crosscam.gallery.filling.PICTURES_AT_ONCE", 2)
+    describe, added = Extractor.__call__, []
+    with open_gallery(filled / "g") as before:
+        highest = max(camid for camid, _ in before.info().cameras)
+
+    def meanwhile(self: Extractor, *arguments: Any, **options: Any) -> Any:
+        with open_gallery(filled / "g", write=True) as gallery:
+            row = gallery.descriptors(gallery.ids()[:1])
+            if not added:  # numbers that the table's cameras were to have
+                entries = [NewEntry("watched/1", highest + 1, camera="gate"), NewEntry("watched/2", 77, camera="yard")]
+                added.extend(gallery.add(row.repeat(2, 0), entries, model=gallery.model.fingerprint))
+        assert "is being added to" in crosscam("gallery add g run people --subset query")[2]
+        return describe(self, *arguments, **options)
+
+    monkeypatch.setattr(Extractor, "__call__", meanwhile)
+    monkeypatch.setattr("crosscam.cli.gallery_contents.PATIENCE", 0.0)
+    assert as_json(crosscam("gallery add g run t.csv --json"))["added"] == 6
+    with open_gallery(filled / "g") as gallery:
+        assert [e.camera for e in gallery.entries()[-6:]] == [*cameras]
+        names = gallery.camera_names()
+    assert (names[highest + 1], names[77], len(names)) == ("gate", "yard", 5)
+
+
+def test_a_number_that_somebody_elses_camera_got_meanwhile_is_refused(
+    crosscam: Run, filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crosscam.gallery.filling.PICTURES_AT_ONCE", 1)
+    assert crosscam("gallery create h run")[0] == 0
+    describe = Extractor.__call__
+
+    def meanwhile(self: Extractor, *arguments: Any, **options: Any) -> Any:
+        with open_gallery(filled / "h", write=True) as gallery:
+            if len(gallery) == 1:
+                entry = NewEntry("watched", 2, camera="gate")
+                gallery.add(gallery.descriptors(gallery.ids()), [entry], model=gallery.model.fingerprint)
+        return describe(self, *arguments, **options)
+
+    monkeypatch.setattr(Extractor, "__call__", meanwhile)
+    status, _, err = crosscam("gallery add h run people")
+    assert (status, "Camera 2 of these images would be 'gate'" in err) == (2, True)
+    with open_gallery(filled / "h") as gallery:
+        assert [e.path for e in gallery.entries(Where(camids=(2,)))] == ["watched"]
 
 
 def test_pictures_of_nobody_known(crosscam: Run, filled: Path) -> None:

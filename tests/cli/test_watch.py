@@ -179,6 +179,13 @@ def test_several_cameras_in_a_file(crosscam: Run, yard: Path) -> None:
     assert [found["complete"] for found in json.loads(out)] == [False, False]
     with open_gallery(yard / "g") as gallery:
         assert set(gallery.camera_names().values()) == {"hall", "yard"}
+    # Another setting of the second camera is refused before the first is watched, here anew.
+    write_video(yard / "walk.mp4", walk(39, people=1)[0])
+    (yard / "cameras.toml").write_text((yard / "cameras.toml").read_text().replace("08:31", "08:32"))
+    status, _, err = crosscam(call)
+    assert (status, "other.mkv was watched with start 2026-11-24T08:31:00+00:00, and now it is" in err) == (2, True)
+    with open_gallery(yard / "g") as gallery:
+        assert len(gallery.document("watched")) == 2
 
 
 class Camera(http.server.BaseHTTPRequestHandler):

@@ -28,6 +28,19 @@ def test_a_whole_number_reads_as_itself_however_it_is_spelled(number: int, zeros
     assert read_label(f" {sign}{'0' * zeros}{digits} ") == number
 
 
+def test_names_that_look_alike_are_one(tmp_path: Path) -> None:
+    composed, apart = "Zo\u00eb", "Zoe\u0308"
+    notes: list[str] = []
+    assert numbered([composed, apart, "Ann"], "identities", notes) == [2, 2, 1]
+    assert notes[0].startswith("1 identities are spelled in several ways; each is one: ")
+    rows = (f"a.jpg,{composed},{apart},query", f"b.jpg,{apart},{composed},gallery", f"c.jpg,{apart},Hall,gallery")
+    (tmp_path / "t.csv").write_text("\n".join(("path,pid,camid,split", *rows)), encoding="utf-8")
+    (tmp_path / "a.jpg").touch()
+    dataset = read_table(tmp_path / "t.csv")
+    assert [(s.pid, s.camera) for s in (*dataset.query, *dataset.gallery)] == [(1, composed)] * 2 + [(1, "Hall")]
+    assert [s.camid for s in (*dataset.query, *dataset.gallery)] == [2, 2, 1]
+
+
 @given(FLOATS)
 def test_whole_floats_are_whole_numbers_as_every_program_writes_them(number: int) -> None:
     for text in (str(float(number)), f"{number}.0", f"{number}.", f"{float(number):.18e}", f"{np.float64(number)}"):

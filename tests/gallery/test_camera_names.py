@@ -13,6 +13,7 @@ from crosscam.calibration.calibration import Calibration, CameraThresholds, Thre
 from crosscam.data.records import Sample
 from crosscam.gallery import NewEntry, Where, open_gallery
 from crosscam.gallery.calibrated import of_gallery
+from crosscam.gallery.camera_names import camid_of
 from crosscam.gallery.local import LocalGallery
 from crosscam.gallery.numbering import keep_cameras_apart, kept_name, number_cameras
 from crosscam.gallery.store import Store
@@ -142,6 +143,18 @@ def test_a_source_s_cameras_get_the_gallery_s_numbers(tmp_path: Path) -> None:
         keep_cameras_apart(gallery, samples(("a", 1, SOUTH), ("b", 3, None)))
         with pytest.raises(Exception, match="Camera 1 of these images would be 'Kamera Süd' of the gallery"):
             keep_cameras_apart(gallery, samples(("b", 1, None)))
+
+
+def test_names_that_look_alike_are_one_camera(tmp_path: Path) -> None:
+    apart = "Kamera Su\u0308d"
+    with named(tmp_path / "g") as gallery:
+        assert [s.camid for s in number_cameras(gallery, samples(("a", 9, apart), ("b", 9, "Hof")))] == [1, 8]
+        gallery.add(some_descriptors(1), [NewEntry("x.jpg", 1, camera=apart)], model=F)
+        assert camid_of(gallery.camera_names(), apart) == 1
+        gallery.set_document("cameras", {"1": apart, "2": NORTH})  # of an earlier version
+        assert gallery.camera_names() == {1: SOUTH, 2: NORTH}
+        gallery.set_document("cameras", {"1": apart, "2": SOUTH})  # which kept these two apart
+        assert gallery.camera_names() == {1: apart, 2: SOUTH}
 
 
 def test_cameras_of_an_earlier_version_get_their_names(tmp_path: Path) -> None:

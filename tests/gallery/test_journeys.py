@@ -242,6 +242,22 @@ def test_a_decision_overrules_and_can_be_undone(tmp_path: Path) -> None:
     gallery.close()
 
 
+def test_an_undone_merge_keeps_the_reasons_of_its_links(tmp_path: Path) -> None:
+    gallery, _ = made(tmp_path / "g")
+    link_gallery(gallery)
+    before = read_journeys(gallery)
+    one, other = [p.number for p in before.people if len(p.tracks) > 1][:2]
+    decide(gallery, lambda people, who, when: people.merge(one, other, who, when), "anna")
+    link_gallery(gallery, again=True)
+    decide(gallery, lambda people, who, when: people.undo(), "anna")
+    after = read_journeys(gallery)
+    for number in (one, other):
+        links = before.person(number).links  # type: ignore[union-attr]
+        assert any(link and link.probability is not None for link in links)
+        assert after.person(number).links == links  # type: ignore[union-attr]
+    gallery.close()
+
+
 def test_confirmed_people_say_so(tmp_path: Path) -> None:
     gallery, _ = made(tmp_path / "g")
     link_gallery(gallery)
@@ -394,6 +410,7 @@ def test_transits_are_learned_and_read(tmp_path: Path) -> None:
         ("from,to,seconds\n", "no rows"),
         ("from,to,seconds\n1,2,10,5\n", "line 2: another number of cells than in the first line"),
         ("from,to,seconds\n1,2\n", "line 2: another number of cells than in the first line"),
+        ("from,to,seconds,seconds\n1,2,10,90\n", "names a column twice: from,to,seconds,seconds"),
         ("from,to,seconds\n1,22,3\n", "line 2: no entry of the gallery is of camera 22"),
         ("from,to,seconds,spred\n1,2,3,1\n", "unknown column 'spred'. Did you mean spread"),
     ):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from small_study import BUDGET, RELATION, TINY
 
+from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.errors import CheckpointError, RecipeError
 from crosscam.experiments.scoring import TestImages, ranking_labels
@@ -93,6 +94,23 @@ def test_another_budget_and_other_data_are_refused(finished: Study, rendered: Re
     other = ReidDataset("other", rendered.root, rendered.train, rendered.query, rendered.gallery)
     with pytest.raises(CheckpointError, match="data=rendered, now data=other"):
         Study(finished.folder, other, BUDGET)
+
+
+@pytest.mark.parametrize("subset", ["train", "gallery"])
+def test_other_images_of_the_same_names_are_refused(finished: Study, tmp_path: Path, subset: str) -> None:
+    shutil.copytree(finished.dataset.root, tmp_path / finished.dataset.root.name)
+    dataset = read_dataset(tmp_path / finished.dataset.root.name)
+    assert dataset.fingerprint() == finished.dataset.fingerprint()
+    Study(finished.folder, dataset, BUDGET).fill([ROWS["gmp"]], 1)
+    one, other = dataset.subsets[subset][:2]
+    shutil.copy(one.path, other.path)
+    with pytest.raises(CheckpointError, match="other images of these names"):
+        Study(finished.folder, dataset, BUDGET).fill([ROWS["gmp"]], 1)
+    shutil.copytree(finished.folder, tmp_path / "study")
+    (tmp_path / "study" / "study.json").write_text(finished._text)  # of an earlier version
+    if subset == "train":
+        with pytest.raises(CheckpointError, match="training images changed since it began"):
+            Study(tmp_path / "study", dataset, BUDGET).fill([ROWS["gmp"]], 1)
 
 
 def test_settings_that_are_refused_do_not_bind_the_folder(rendered: ReidDataset, tmp_path: Path) -> None:

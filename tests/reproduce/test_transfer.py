@@ -10,7 +10,7 @@ from PIL import Image
 from small_study import BUDGET
 
 from crosscam.data.records import ReidDataset
-from crosscam.errors import DataError
+from crosscam.errors import CheckpointError, DataError
 from crosscam.experiments.scoring import TestImages, ranking_labels
 from crosscam.inference.describing import load_model
 from crosscam.inference.extractor import Extractor
@@ -107,3 +107,13 @@ def test_files_are_named_by_the_exam(study: Study, viper: Path) -> None:
     (path,) = study.run_folder("gmp", 0).glob("exam-*.json")
     assert exam[ALL][0].fingerprint() in path.name
     assert len(json.loads(path.read_text())[HALF]) == 10
+
+
+def test_an_exam_of_other_images_is_not_the_same(study: Study, viper: Path, tmp_path: Path) -> None:
+    shutil.copytree(viper, tmp_path / "VIPeR")
+    rows, exam = [ROWS["rm-gmp"]], read_exam(tmp_path / "VIPeR")
+    examine(study, rows, exam, str)
+    examine(study, rows, read_exam(viper), pytest.fail)
+    shutil.copy(tmp_path / "VIPeR" / "cam_a" / "001_00.bmp", tmp_path / "VIPeR" / "cam_b" / "001_25.bmp")
+    with pytest.raises(CheckpointError, match="made with other images of these names"):
+        examine(study, rows, exam, str)

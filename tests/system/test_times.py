@@ -33,7 +33,21 @@ def test_a_date_as_the_last_time_is_the_whole_day() -> None:
     assert read_time("2026-11-24 08:30", "--time-to", end=True) == DAY + 30_600
 
 
-@pytest.mark.parametrize("text", ["noon", "2026-13-01", "2026-02-30", "24.11.2026", "", "3 fortnights", "20261124"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "noon",
+        "2026-13-01",
+        "2026-02-30",
+        "24.11.2026",
+        "",
+        "3 fortnights",
+        "20261124",
+        "202611240830",
+        "20261124083000",
+        "1711012412000",
+    ],
+)
 def test_what_is_no_time_is_told_with_the_option(text: str) -> None:
     with pytest.raises(ValueError, match=r"^--time-from"):
         read_time(text, "--time-from")

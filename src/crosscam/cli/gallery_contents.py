@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,16 +14,17 @@ from tyro.conf import Positional, UseAppendAction, arg
 from crosscam.cli.gallery_options import Choosing, Place, Time, extractor_of, new_gallery
 from crosscam.cli.options import General, Reading, Unset, tell_notes
 from crosscam.cli.show import bars, counting, say
-from crosscam.data.labels import read_label
+from crosscam.data.labels import read_label, same_spelling
 from crosscam.data.records import JUNK_PID, ReidDataset, Sample
 from crosscam.errors import CrosscamError
 from crosscam.gallery.camera_names import camid_of, check_name
 from crosscam.gallery.conditions import refuse_unknown, without_time
 from crosscam.gallery.entries import KEEP
-from crosscam.gallery.filling import fill
+from crosscam.gallery.filling import Filled, fill
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.local import open_gallery
-from crosscam.gallery.numbering import keep_cameras_apart, keep_people_apart
+from crosscam.gallery.local import open_gallery, opened_for_writing, working_alone
+from crosscam.gallery.numbering import keep_people_apart
+from crosscam.gallery.store import PATIENCE
 from crosscam.system.text import counted, read_time
 
 
@@ -73,12 +75,14 @@ class Add:
         if len(self.sources) not in (1, 2):
             raise CrosscamError(f"Expected the images to add, found {len(self.sources)} paths. Give one source a call.")
         dataset, samples = self._samples(self.sources[-1])
-        with open_gallery(self.gallery, write=True) as gallery, bars(self.general.json) as progress:
+        with ExitStack() as stack:
+            gallery = stack.enter_context(open_gallery(self.gallery))
+            # Two sources that are added at once could give one number to two people.
+            stack.enter_context(working_alone(gallery, "add", f"{self.gallery} is being added to", wait=PATIENCE))
             extractor = extractor_of(gallery, self.gallery, self.sources[:-1])
             if dataset is not None:
-                keep_people_apart(gallery, dataset, samples)
-            if not self._camera_is_stated():
-                keep_cameras_apart(gallery, samples)
+                with opened_for_writing(gallery) as writer:
+                    keep_people_apart(writer, dataset, samples)
             added = fill(
                 gallery,
                 extractor,
@@ -86,21 +90,11 @@ class Add:
                 labeled=dataset is not None,
                 thumbnails=not self.no_thumbnails,
                 skip_damaged=self.skip_damaged,
-                progress=counting(progress, "adding"),
+                keep_apart=not self._camera_is_stated(),
+                progress=counting(stack.enter_context(bars(self.general.json)), "adding"),
             )
             total = len(gallery)
-        if added.changed:
-            say(
-                f"note: {len(added.changed):,} of the images that were there have changed on the disk since; the "
-                "gallery keeps what it has. Forget and add them again if they show something else. First: "
-                f"{added.changed[0]}."
-            )
-        if added.differing:
-            say(
-                f"note: of {len(added.differing):,} of the images that were there the gallery has another identity, "
-                "camera, time or track, and keeps it. 'crosscam gallery update' changes it. First: "
-                f"{added.differing[0]}."
-            )
+        _tell_kept(added)
         for _, fault in added.damaged:
             say(f"left out: {fault}")
         damaged = [{"path": str(path), "fault": fault} for path, fault in added.damaged]
@@ -137,6 +131,22 @@ class Add:
         pictures = self.reading.read_unlabeled(path)
         tell_notes(pictures.notes)
         return list(pictures.gallery)
+
+
+def _tell_kept(added: Filled) -> None:
+    """Say where the gallery keeps what it has."""
+    if added.changed:
+        say(
+            f"note: {len(added.changed):,} of the images that were there have changed on the disk since; the "
+            "gallery keeps what it has. Forget and add them again if they show something else. First: "
+            f"{added.changed[0]}."
+        )
+    if added.differing:
+        say(
+            f"note: of {len(added.differing):,} of the images that were there the gallery has another identity, "
+            "camera, time or track, and keeps it. 'crosscam gallery update' changes it. First: "
+            f"{added.differing[0]}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +202,7 @@ def _new_names(gallery: Gallery, given: Sequence[str]) -> dict[int, str | None]:
         camera, equals, name = setting.partition("=")
         if not equals:
             raise CrosscamError(f"--name-cameras {setting!r}: expected CAMERA=NAME, such as 1='Kamera Sued'.")
-        found[camid_of(names, camera.strip())] = name.strip() or None
+        found[camid_of(names, camera.strip())] = same_spelling(name) or None
     return found
 
 
@@ -200,10 +210,10 @@ def _camera(gallery: Gallery, camera: str) -> tuple[int, str | None]:
     """Number of a camera that a user gives by name or number; with its name, where that is new to the gallery."""
     names = gallery.camera_names()
     label = read_label(camera)
-    if camera in names.values() or isinstance(label, int):
+    if isinstance(label, int) or label in names.values():
         return camid_of(names, camera), None
-    check_name(camera)
-    return max((0, *names, *(camid for camid, _ in gallery.info().cameras))) + 1, camera
+    check_name(label)
+    return max((0, *names, *(camid for camid, _ in gallery.info().cameras))) + 1, label
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from crosscam.video.live import FrameFolder, open_source
 from crosscam.video.opening import knows_frames, open_detector
 from crosscam.video.tiles import read_tiles
 from crosscam.video.tracks import WatchSettings
+from crosscam.video.watch_record import check_same_way, how_of
 from crosscam.video.watching import Watched, watch
 
 
@@ -93,6 +94,9 @@ class Watch:
             gallery, extractor = (None, None) if self.gallery is None else self._opened(self.gallery, stack)
             if gallery is not None:
                 for camera, source in zip(cameras, sources, strict=True):
+                    if not self.again:
+                        how = how_of(source, detector, settings, camera.zones)
+                        check_same_way(gallery, source, camera.name, camera.start, how)
                     note_start(camera, source)
             folders = dict(zip(map(id, sources), folders_of(self.out, cameras), strict=False))
             progress = stack.enter_context(bars(self.general.json))

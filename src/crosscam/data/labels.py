@@ -8,6 +8,7 @@ refused.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Literal
@@ -47,6 +48,14 @@ def is_missing(cell: str) -> bool:
     return cell.strip() in _MISSING
 
 
+def same_spelling(text: str) -> str:
+    """A name without spaces around it, with the characters that two programs write alike (Unicode's NFC).
+
+    File names of a Mac spell ``ü`` as ``u`` and two dots, keyboards as one character.
+    """
+    return unicodedata.normalize("NFC", text.strip())
+
+
 def read_label(text: str) -> int | str:
     """The label that a cell or a name spells: a whole number of at most 63 bits, or the name.
 
@@ -56,7 +65,7 @@ def read_label(text: str) -> int | str:
     Raises:
         ValueError: nothing is known, it is infinite, or it was written as a float that cannot hold it.
     """
-    cell = text.strip()
+    cell = same_spelling(text)
     if cell in _MISSING:
         raise ArgumentError(f"{cell!r} says that it is not known" if cell else "it is empty")
     if _INFINITE.fullmatch(cell):
@@ -119,7 +128,7 @@ def numbered(
 def label_names(values: Sequence[str], numbers: Sequence[int]) -> dict[int, str]:
     """Names by number, of what :func:`numbered` gave another number than it spells."""
     spelled = dict(zip(numbers, values, strict=True))
-    return {number: text.strip() for number, text in spelled.items() if read_label(text) != number}
+    return {number: same_spelling(text) for number, text in spelled.items() if read_label(text) != number}
 
 
 def are_named(values: Iterable[str]) -> bool:

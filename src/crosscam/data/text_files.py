@@ -8,6 +8,8 @@ not be.
 from __future__ import annotations
 
 import codecs
+import csv
+import io
 import os
 import re
 from collections.abc import Iterable
@@ -62,6 +64,30 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """
     lines = (line.removesuffix("\r") for line in read_text(path).split("\n"))
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def read_rows(path: Path, expected: str) -> list[dict[str, str]]:
+    """The lines of a small CSV table below its first, by the names of the columns.
+
+    Args:
+        path: the table.
+        expected: what it should hold, as a sentence for messages.
+    Raises:
+        DataError: it cannot be read, a column is named twice, or a line has another number of cells.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read ({error}). {expected}") from error
+    names = list(reader.fieldnames or ())
+    if len(set(names)) < len(names):
+        raise DataError(f"{path} names a column twice: {','.join(names)}. {expected}")
+    for number, row in enumerate(rows, 2):
+        # "10,5" with a comma for the decimal point would count as ten seconds.
+        if None in row or None in row.values():
+            raise DataError(f"{path}, line {number}: another number of cells than in the first line. {expected}")
+    return rows
 
 
 def path_in(folder: Path, name: str, *, exact: bool = False) -> Path:

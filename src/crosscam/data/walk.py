@@ -5,9 +5,12 @@ Links are followed once, loops end, and a folder that cannot be read is an error
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,3 +161,25 @@ def file_key(path: Path) -> tuple[int, int] | Path:
     except OSError:
         return path
     return (found.st_dev, found.st_ino)
+
+
+def copies_between(groups: Sequence[Iterable[Path]]) -> list[tuple[Path, Path]]:
+    """Files with the bytes of a file of an earlier group, each behind that file; what cannot be read is left out."""
+    sizes: dict[Path, int] = {}  # of files that are not empty
+    owners: dict[int, set[int]] = defaultdict(set)
+    files = [(number, path) for number, group in enumerate(groups) for path in group]
+    for number, path in files:
+        with suppress(OSError):
+            if size := path.stat().st_size:
+                sizes[path] = size
+                owners[size].add(number)
+    found: list[tuple[Path, Path]] = []
+    first: dict[bytes, tuple[int, Path]] = {}
+    for number, path in files:
+        # Files of a size that one group alone has need not be read.
+        if path in sizes and len(owners[sizes[path]]) > 1:
+            with suppress(OSError):
+                owner, twin = first.setdefault(hashlib.sha256(path.read_bytes()).digest(), (number, path))
+                if owner != number:
+                    found.append((twin, path))
+    return found

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from crosscam.data.labels import read_label
+from crosscam.data.labels import read_label, same_spelling
 from crosscam.errors import ArgumentError
 from crosscam.system.text import did_you_mean
 
@@ -21,7 +21,10 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 def read_names(document: Any) -> dict[int, str]:
     """Names by camera from the gallery's document; what has another form is left out."""
     found = document if isinstance(document, dict) else {}
-    return {int(k): v for k, v in found.items() if isinstance(v, str) and k.removeprefix("-").isdecimal()}
+    kept = {int(k): v for k, v in found.items() if isinstance(v, str) and k.removeprefix("-").isdecimal()}
+    names = {camid: same_spelling(name) for camid, name in kept.items()}
+    # Earlier versions kept two spellings of one name apart.
+    return names if len(set(names.values())) == len(names) else kept
 
 
 def as_document(names: Mapping[int, str]) -> dict[str, str] | None:
@@ -36,7 +39,7 @@ def with_new(names: Mapping[int, str], entries: Iterable[NewEntry]) -> dict[int,
         ValueError: a camera that has another name already, or a name that another camera has.
     """
     return renamed(
-        names, dict.fromkeys((int(e.camid), e.camera) for e in entries if e.camera is not None), replace=False
+        names, dict.fromkeys((int(e.camid), same_spelling(e.camera)) for e in entries if e.camera), replace=False
     )
 
 
@@ -89,7 +92,7 @@ def check_label(camera: str) -> int | str:
     Raises:
         ValueError: a name that no camera can have.
     """
-    label = read_label(camera) if camera.strip().lstrip("+-").isdecimal() else camera
+    label = read_label(camera) if camera.strip().lstrip("+-").isdecimal() else same_spelling(camera)
     if isinstance(label, str):
         check_name(label)
     return label
@@ -102,7 +105,7 @@ def camid_of(names: Mapping[int, str], wanted: str) -> int:
         ValueError: no camera has this name.
     """
     for camid, name in names.items():
-        if name == wanted:
+        if name in (wanted, same_spelling(wanted)):
             return camid
     try:
         label = read_label(wanted)

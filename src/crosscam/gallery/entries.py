@@ -15,6 +15,7 @@ from crosscam.data.labels import whole_number
 from crosscam.errors import ArgumentError
 from crosscam.gallery.camera_names import check_name
 from crosscam.models.output import Layout
+from crosscam.system.text import FIRST, LAST
 
 
 class Keep:
@@ -288,7 +289,7 @@ def refuse_new(entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None], 
             )
         if entry.track is not None and not entry.track.strip():
             raise ArgumentError(f"Entry {place} has the track {entry.track!r}. Expected a name, or None for no track.")
-        if entry.time is not None and not (_is_number(entry.time) and np.isfinite(entry.time)):
+        if entry.time is not None and not (_is_number(entry.time) and FIRST <= entry.time < LAST):
             raise ArgumentError(f"Entry {place} has the time {entry.time!r}. Expected seconds, or None.")
 
 

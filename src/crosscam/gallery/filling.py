@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from crosscam.data.text_files import refuse_names
 from crosscam.errors import ImageError
 from crosscam.gallery.entries import Entry, NewEntry
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.numbering import kept_name, number_cameras
+from crosscam.gallery.local import opened_for_writing
+from crosscam.gallery.numbering import keep_cameras_apart, kept_name, number_cameras, still_numbered
 from crosscam.inference.extractor import Extractor
 from crosscam.system.files import stamp_of
 from crosscam.system.progress import Progress
@@ -30,6 +31,8 @@ THUMBNAIL_HEIGHT = 160
 THUMBNAIL_WIDTH = 160
 JPEG_QUALITY = 80
 PICTURES_AT_ONCE = 256
+# Seconds that described images wait for another program that writes the gallery.
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,14 @@ def fill(
     thumbnails: bool = True,
     skip_damaged: bool = False,
     spell_names: bool = False,
+    keep_apart: bool = False,
     progress: Progress | None = None,
 ) -> Filled:
     """Add images; a second call after an interruption goes on where the first one stopped.
 
     Args:
-        gallery: opened for writing, of the extractor's model; see
-            :func:`crosscam.gallery.source_network.matching_extractor`.
+        gallery: of the extractor's model; see :func:`crosscam.gallery.source_network.matching_extractor`. Opened for
+            reading, it is written in moments, between which others can write it; or opened for writing.
         extractor: describes the images.
         samples: the images; one whose path the gallery knows is left alone, and counted; one that comes twice, as in
             query and gallery, is added once.
@@ -74,23 +78,29 @@ def fill(
         thumbnails: keep a small copy of each image.
         skip_damaged: leave images that cannot be read out, and tell which, instead of stopping.
         spell_names: keep names that are not UTF-8 as they are shown (``\\xff``), instead of refusing them.
+        keep_apart: numbers of cameras are the source's own: see :func:`crosscam.gallery.numbering.keep_cameras_apart`.
         progress: called with (done, all).
     Raises:
-        DataError: names that are not UTF-8, which a gallery's database cannot hold; nothing is added.
+        GalleryBusyError: another program writes the gallery for long.
+        DataError: a number would stand for two cameras; or names that are not UTF-8, which a gallery's database
+            cannot hold.
         ImageError: an image that cannot be read; what came before it is in the gallery.
     """
     if not spell_names:
         instead = "Rename the files; nothing was added."
         refuse_names((t for s in samples for t in (os.path.abspath(s.path), s.track or "")), "a gallery", instead)
-    once: dict[str, Sample] = {}
-    for sample in number_cameras(gallery, samples):
-        once.setdefault(kept_name(sample.path), sample)
-    samples = list(once.values())
+    samples = _once(samples)
+    # Refuses here, and not after minutes, a gallery that cannot be written.
+    with opened_for_writing(gallery) as writer:
+        if keep_apart:
+            keep_cameras_apart(writer, samples)
+        samples = number_cameras(writer, samples)
     known = gallery.known_paths({kept_name(s.path) for s in samples})
     there = [(s, known[kept_name(s.path)]) for s in samples if kept_name(s.path) in known]
     changed = [s.path for s, entry in there if _changed_since(s.path, entry.added)]
     differing = [s.path for s, entry in there if _differs(_entry(s, labeled), entry)]
     new = [s for s in samples if kept_name(s.path) not in known]
+    cameras = list({(s.camera, s.camid): s for s in new}.values())
     ids: list[int] = []
     damaged: list[tuple[Path, str]] = []
     done = 0
@@ -105,14 +115,25 @@ def fill(
             raise ImageError(f"{faults[0][1]} {len(ids):,} images before it are added; the next try goes on there.")
         damaged += faults
         if good:
-            entries = [_entry(s, labeled) for s, _ in good]
-            descriptors = extractor([picture.pixels for _, picture in good], names=[s.path for s, _ in good])
-            pictures = [picture.thumbnail for _, picture in good]
-            ids += gallery.add(descriptors, entries, pictures, model=gallery.model.fingerprint)
+            rows = extractor([picture.pixels for _, picture in good], names=[s.path for s, _ in good])
+            with opened_for_writing(gallery, patience=PATIENCE) as writer:
+                numbered = still_numbered(writer, [s for s, _ in good], cameras)
+                if keep_apart:
+                    keep_cameras_apart(writer, numbered)
+                entries = [_entry(s, labeled) for s in numbered]
+                ids += writer.add(rows, entries, [p.thumbnail for _, p in good], model=writer.model.fingerprint)
         done += len(some)
         if progress:
             progress(done, len(new))
     return Filled(tuple(ids), len(samples) - len(new), tuple(damaged), tuple(changed), tuple(differing))
+
+
+def _once(samples: Iterable[Sample]) -> list[Sample]:
+    """The first sample of each image."""
+    found: dict[str, Sample] = {}
+    for sample in samples:
+        found.setdefault(kept_name(sample.path), sample)
+    return list(found.values())
 
 
 def _differs(given: NewEntry, kept: Entry) -> bool:

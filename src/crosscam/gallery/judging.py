@@ -6,7 +6,6 @@ sure pairs of tracks.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crosscam.calibration.calibration import Calibration
+from crosscam.data.text_files import read_rows
 from crosscam.errors import ArgumentError, DataError
 from crosscam.gallery.camera_names import camid_of
 from crosscam.gallery.track_table import Tracks
@@ -216,45 +216,29 @@ def read_transits(file: Path, names: Mapping[int, str], cameras: Container[int])
     Raises:
         DataError: no such file, a column of another name, or a row that cannot be read.
     """
-    try:
-        with open(file, encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{file} cannot be read ({reason}). Expected a CSV table: from,to,seconds,spread.") from error
+    rows = read_rows(file, "Expected a CSV table: from,to,seconds,spread.")
     found: dict[tuple[int, int], Transit] = {}
-    strange_column = next((name for name in (rows[0] if rows else ()) if name not in (*COLUMNS, "spread", None)), None)
+    strange_column = next((name for name in (rows[0] if rows else ()) if name not in (*COLUMNS, "spread")), None)
     if strange_column is not None and set(COLUMNS) <= rows[0].keys():
         near = did_you_mean(strange_column, ("spread",))
         raise DataError(f"{file}: unknown column {strange_column!r}. {near}Expected from,to,seconds,spread.")
     for number, row in enumerate(rows, 2):
         try:
-            way, transit = _transit_of(row, names, cameras)
+            way = camid_of(names, (row["from"] or "").strip()), camid_of(names, (row["to"] or "").strip())
+            strange = next((camid for camid in way if camid not in cameras), None)
+            if strange is not None:
+                raise ArgumentError(f"no entry of the gallery is of camera {strange}")
+            seconds = float(row["seconds"])
+            spread = float(row.get("spread") or max(1.0, 0.3 * abs(seconds)))
+            if not (math.isfinite(seconds) and 0 < spread < math.inf):
+                raise ArgumentError("expected a finite number of seconds and a spread above 0")
             if way in found:
                 raise ArgumentError("this way is given twice")
         except (KeyError, TypeError, ValueError) as error:
             missing = [name for name in COLUMNS if name not in row]
             said = f"no column {missing[0]}" if missing else f"line {number}: {str(error).rstrip('.')}"
             raise DataError(f"{file}: {said}. Expected from,to,seconds,spread, cameras by name or number.") from error
-        found[way] = transit
+        found[way] = Transit(seconds, spread)
     if not found:
         raise DataError(f"{file} has no rows. Expected from,to,seconds,spread, one line for each way.")
     return found
-
-
-def _transit_of(
-    row: Mapping[str, str | None], names: Mapping[int, str], cameras: Container[int]
-) -> tuple[tuple[int, int], Transit]:
-    """One row of the table: the two cameras, and what the way takes."""
-    if None in row or None in row.values():
-        # "10,5" with a comma for the decimal point would count as ten seconds.
-        raise ArgumentError("another number of cells than in the first line")
-    way = camid_of(names, (row["from"] or "").strip()), camid_of(names, (row["to"] or "").strip())
-    strange = next((camid for camid in way if camid not in cameras), None)
-    if strange is not None:
-        raise ArgumentError(f"no entry of the gallery is of camera {strange}")
-    seconds = float(row["seconds"] or "")
-    spread = float(row.get("spread") or max(1.0, 0.3 * abs(seconds)))
-    if not (math.isfinite(seconds) and 0 < spread < math.inf):
-        raise ArgumentError("expected a finite number of seconds and a spread above 0")
-    return way, Transit(seconds, spread)

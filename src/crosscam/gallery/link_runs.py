@@ -78,7 +78,10 @@ def link_gallery(
         for member in members
     }
     found = replace(people, next=next_person, tracks=kept)
-    found = replace(found, evidence=_evidence(found, linked, [] if again else people.evidence))
+    # Tracks that users joined are not compared again; without what was known of them, an undone merge had no reasons.
+    said = {pair for pair, decision in people.decided().items() if decision.same}
+    old = [e for e in people.evidence if not again or (e.first, e.second) in said]
+    found = replace(found, evidence=_evidence(found, linked, old))
     document = as_document(found)
     if document != gallery.document(DOCUMENT):
         gallery.set_document(DOCUMENT, document)

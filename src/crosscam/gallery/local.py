@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.errors import GalleryError
+from crosscam.errors import GalleryBusyError, GalleryError
 from crosscam.gallery import writing
 from crosscam.gallery.entries import (
     EVERYTHING,
@@ -31,7 +32,9 @@ from crosscam.gallery.searching import Searcher, SearchOptions
 from crosscam.gallery.segments import Rows, check_layout
 from crosscam.gallery.snapshot import NONE
 from crosscam.gallery.store import SEGMENT_ROWS, TRIES, Store
+from crosscam.inference.engines.base import cache_folder
 from crosscam.models.output import Layout
+from crosscam.system.locks import exclusive
 
 Place = str | os.PathLike[str]
 SCHEMES = ("milvus://", "milvus+lite://", "http://", "https://")
@@ -263,12 +266,32 @@ def opened_for_writing(gallery: Gallery, *, patience: float | None = None) -> It
     if gallery.writable:
         yield gallery
         return
-    if is_address(gallery.place):
-        opened = open_gallery(gallery.place, write=True)
-    else:
-        opened = LocalGallery.open(Path(gallery.place), write=True, patience=patience)
-    with opened as writer:
+    with (
+        open_gallery(gallery.place, write=True)
+        if is_address(gallery.place)
+        else LocalGallery.open(Path(gallery.place), write=True, patience=patience)
+    ) as writer:
         yield writer
+
+
+@contextmanager
+def working_alone(gallery: Gallery, work: str, doing: str, *, wait: float = 0.0) -> Iterator[None]:
+    """Keep other calls from the same ``work`` on a gallery (``doing``: in words), which they can use meanwhile.
+
+    Raises:
+        GalleryBusyError: another call does it; the message says which.
+        GalleryError: nothing can be written there.
+    """
+    place = Path(gallery.place)
+    if is_address(gallery.place):
+        place = cache_folder() / "locks" / hashlib.sha256(gallery.place.encode()).hexdigest()[:16]
+    with exclusive(
+        place / f"{work}.lock",
+        lambda who: GalleryBusyError(f"{doing} by {who}. Wait until it is done."),
+        lambda why: GalleryError(f"{place} cannot be written: {why}. Check who may write there."),
+        wait=wait,
+    ):
+        yield
 
 
 def is_address(place: Place) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from crosscam.data.labels import same_spelling
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.walk import natural_key
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
+from crosscam.gallery.camera_names import renamed
 from crosscam.gallery.entries import Where, name_of
 from crosscam.gallery.interface import Gallery
 from crosscam.system.text import printable
@@ -24,6 +26,10 @@ def kept_name(path: Path) -> str:
     return printable(name_of(os.path.abspath(path)))
 
 
+def _called(camera: str) -> str:
+    return printable(same_spelling(camera))
+
+
 def number_cameras(gallery: Gallery, samples: Sequence[Sample]) -> list[Sample]:
     """Samples with the numbers that their cameras have in a gallery, as far as their cameras have names.
 
@@ -34,7 +40,7 @@ def number_cameras(gallery: Gallery, samples: Sequence[Sample]) -> list[Sample]:
         gallery: opened for writing.
         samples: their ``camid`` counts where they have no ``camera``.
     """
-    names = {printable(s.camera) for s in samples if s.camera is not None}
+    names = {_called(s.camera) for s in samples if s.camera is not None}
     numbers = {name: camid for camid, name in gallery.camera_names().items()}
     new = sorted(names - numbers.keys(), key=natural_key)
     if new:
@@ -44,7 +50,7 @@ def number_cameras(gallery: Gallery, samples: Sequence[Sample]) -> list[Sample]:
         new = [name for name in new if name not in numbers]
         taken |= set(numbers.values()) | {s.camid for s in samples if s.camera is None}
         numbers |= {name: number for number, name in enumerate(new, max((0, *taken)) + 1)}
-    return [s if s.camera is None else replace(s, camid=numbers[printable(s.camera)]) for s in samples]
+    return [s if s.camera is None else replace(s, camid=numbers[_called(s.camera)]) for s in samples]
 
 
 def _name_older(gallery: Gallery, samples: Sequence[Sample], new: set[str], where: Where) -> dict[str, int]:
@@ -52,7 +58,7 @@ def _name_older(gallery: Gallery, samples: Sequence[Sample], new: set[str], wher
     unnamed = {e.path: e.camid for e in gallery.entries(where)}
     found: dict[str, set[int]] = {}
     for s in samples:
-        path, name = kept_name(s.path), printable(s.camera or "")
+        path, name = kept_name(s.path), _called(s.camera or "")
         if name in new and path in unnamed:
             found.setdefault(name, set()).add(unnamed[path])
     numbers = {name: min(camids) for name, camids in found.items() if len(camids) == 1}
@@ -63,6 +69,22 @@ def _name_older(gallery: Gallery, samples: Sequence[Sample], new: set[str], wher
     return numbers
 
 
+def still_numbered(gallery: Gallery, some: Sequence[Sample], cameras: Sequence[Sample]) -> list[Sample]:
+    """Some numbered samples; numbered again where another program has since used such a number or name.
+
+    Args:
+        gallery: opened for writing.
+        some: of :func:`number_cameras`.
+        cameras: a sample of each camera of that call.
+    """
+    planned = [(s.camid, _called(s.camera)) for s in cameras if s.camera is not None]
+    try:
+        renamed(gallery.camera_names(), planned, replace=False)
+    except ArgumentError:
+        return number_cameras(gallery, [*some, *cameras])[: len(some)]
+    return list(some)
+
+
 def keep_cameras_apart(gallery: Gallery, samples: Sequence[Sample]) -> None:
     """Refuse images whose cameras have numbers of their own, where the gallery gave such a number to a name.
 
@@ -70,7 +92,7 @@ def keep_cameras_apart(gallery: Gallery, samples: Sequence[Sample]) -> None:
         gallery: where they are to go.
         samples: what is to be added; the numbers are the source's own, and not those that a user gave for this gallery.
     Raises:
-        DataError: a number would stand for two cameras; nothing was added.
+        DataError: a number would stand for two cameras.
     """
     names = gallery.camera_names()
     shared = sorted({s.camid for s in samples if s.camera is None and s.camid in names})
@@ -81,7 +103,8 @@ def keep_cameras_apart(gallery: Gallery, samples: Sequence[Sample]) -> None:
         return
     raise DataError(
         f"Camera {shared[0]} of these images would be {names[shared[0]]!r} of the gallery, where names got numbers. "
-        "Nothing was added. Say which camera took them: --camera NAME, a folder for each camera, or names in the table."
+        "They were not added. Say which camera took them: --camera NAME, a folder for each camera, or names in the "
+        "table."
     )
 
 

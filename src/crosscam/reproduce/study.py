@@ -7,11 +7,12 @@ study goes on where it was stopped, and several processes may work on one: a loc
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,13 @@ from crosscam.system.files import make_folder, write_atomically
 from crosscam.system.locks import held, only_writer
 from crosscam.system.text import parse_json, reason_of
 from crosscam.training.callbacks import METRICS, Listeners, read_history
+from crosscam.training.learned import learned_from
+from crosscam.training.trained_on import Digests, digests_of
 from crosscam.training.trainer import train
 
 STUDY, RESULT, QUERIES, LOCK = "study.json", "result.json", "queries.npz", "lock"
+# A digest of all images, in study.json.
+IMAGES = "images"
 WHOLE = "whole"
 COLLAPSE_SHARE = 0.1
 
@@ -99,15 +104,28 @@ class Study:
                     "Go on with the same settings, or choose another folder with --out."
                 )
 
+    @cached_property
+    def _digests(self) -> Digests:
+        return image_digests(self.dataset)
+
     def _begin(self) -> None:
         """Write down what the folder is for; another process may have done so meanwhile."""
-        path = self.folder / STUDY
+        path, images = self.folder / STUDY, one_digest(self._digests)
         if not path.exists():
             make_folder(self.folder)
             with held(self.folder / LOCK, wait=True, remove=True):
                 if not path.exists():
-                    write_atomically(path, self._text)
+                    write_atomically(path, json.dumps({**json.loads(self._text), IMAGES: images}, indent=2) + "\n")
         self._check()
+        # Earlier versions did not keep it.
+        if read_json(path).get(IMAGES, images) != images:
+            raise CheckpointError(
+                f"{self.folder} holds a study of other images of these names: some files of {self.dataset.root} "
+                "changed since it began. Go on with the same images, or choose another folder with --out."
+            )
+
+    def _learned(self, recipe: Recipe) -> dict[str, str]:
+        return learned_from(recipe, self.dataset, self._digests[: len(self.dataset.train)])
 
     def run_folder(self, row: str, seed: int) -> Path:
         """The run folder of a row and seed."""
@@ -131,7 +149,7 @@ class Study:
         folder = self.run_folder(row.name, seed)
         recipe = recipe_of(row, self.budget, seed)
         if (folder / RESULT).exists():
-            check_same_training(folder, recipe, self.dataset.fingerprint())
+            check_same_training(folder, recipe, self.dataset.fingerprint(), lambda: self._learned(recipe))
             return True
         make_folder(folder)
         with held(folder / LOCK, wait=wait) as mine:
@@ -167,6 +185,16 @@ class Study:
         found = sorted(int(name) for name in names if re.fullmatch("[0-9]{1,9}", name))
         results = (self.result(row, seed) for seed in found)
         return [r for r in results if r is not None]
+
+
+def image_digests(dataset: ReidDataset) -> Digests:
+    """(N,) digests of the files of the training, query and gallery images."""
+    return digests_of([s.path for samples in dataset.subsets.values() for s in samples])
+
+
+def one_digest(digests: Digests) -> str:
+    """Sixteen hexadecimal digits that change with any of the digests."""
+    return hashlib.sha256(digests.tobytes()).hexdigest()[:16]
 
 
 def trained_of(folder: Path, num_blocks: int) -> Trained:

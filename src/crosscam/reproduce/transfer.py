@@ -14,7 +14,7 @@ import numpy as np
 
 from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.records import ReidDataset, pids_of, ranked
-from crosscam.errors import DataError
+from crosscam.errors import CheckpointError, DataError
 from crosscam.experiments.scoring import TestImages
 from crosscam.experiments.split_scores import all_splits, score_splits
 from crosscam.inference.describing import load_model
@@ -22,7 +22,7 @@ from crosscam.metrics.intervals import mean_interval
 from crosscam.metrics.ranking import RankingResult
 from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.paper_rows import Row
-from crosscam.reproduce.study import Study, read_arrays, read_json, save_arrays
+from crosscam.reproduce.study import IMAGES, Study, image_digests, one_digest, read_arrays, read_json, save_arrays
 from crosscam.reproduce.table_files import Table, Value, percent, spread
 from crosscam.system.cores import best_device
 from crosscam.system.files import write_atomically
@@ -45,7 +45,8 @@ def read_exam(path: Path) -> dict[str, list[ReidDataset]]:
 
 
 def examine(study: Study, rows: Sequence[Row], exam: dict[str, list[ReidDataset]], say: Callable[[str], None]) -> None:
-    """Score every trained network of these rows; what is there is left."""
+    """Score every trained network of these rows; what is there is left, and CheckpointError if of other images."""
+    images = one_digest(image_digests(exam[ALL][0]))
     for row in rows:
         for result in study.results(row.name):
             folder = study.run_folder(row.name, result.seed)
@@ -53,7 +54,11 @@ def examine(study: Study, rows: Sequence[Row], exam: dict[str, list[ReidDataset]
             with held(folder / "lock", wait=True):
                 if not path.exists():
                     say(f"{row.name}, seed {result.seed}")
-                    _examine_one(folder, path, exam)
+                    _examine_one(folder, path, exam, images)
+                elif read_json(path).get(IMAGES, images) != images:  # earlier versions did not keep it
+                    raise CheckpointError(
+                        f"{path} was made with other images of these names. Remove it; it is made again."
+                    )
 
 
 def _path(folder: Path, exam: dict[str, list[ReidDataset]]) -> Path:
@@ -61,7 +66,7 @@ def _path(folder: Path, exam: dict[str, list[ReidDataset]]) -> Path:
     return folder / f"exam-{whole.name}-{whole.fingerprint()}.json"
 
 
-def _examine_one(folder: Path, path: Path, exam: dict[str, list[ReidDataset]]) -> None:
+def _examine_one(folder: Path, path: Path, exam: dict[str, list[ReidDataset]], images: str) -> None:
     recipe = load_recipe(folder)
     model = load_model(folder, recipe).to(best_device())
     datasets = [dataset for some in exam.values() for dataset in some]
@@ -72,7 +77,7 @@ def _examine_one(folder: Path, path: Path, exam: dict[str, list[ReidDataset]]) -
     arrays = {"ap": whole.average_precision, "first": whole.first_match}
     write_atomically(path.with_suffix(".npz"), partial(save_arrays, arrays))
     values = {name: [_scores(r) for r in results] for name, results in scores.items()}
-    write_atomically(path, json.dumps(values, indent=2) + "\n")
+    write_atomically(path, json.dumps({**values, IMAGES: images}, indent=2) + "\n")
 
 
 def _scores(result: RankingResult) -> dict[str, float]:

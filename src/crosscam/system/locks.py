@@ -104,8 +104,10 @@ def only_writer(place: Path, *, folder: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def exclusive(file: Path, busy: Callable[[str], Exception], cannot: Callable[[str], Exception]) -> Iterator[None]:
-    """Hold a lock file, whose folder is made, for the time of the block.
+def exclusive(
+    file: Path, busy: Callable[[str], Exception], cannot: Callable[[str], Exception], *, wait: float = 0.0
+) -> Iterator[None]:
+    """Hold a lock file, whose folder is made, for the time of the block; ``wait`` seconds for another process.
 
     Raises:
         What ``busy`` makes of the process that holds it, and ``cannot`` of the reason why it cannot be written.
@@ -113,7 +115,7 @@ def exclusive(file: Path, busy: Callable[[str], Exception], cannot: Callable[[st
     try:
         make_folder(file.parent)
         lock = Lock(file)
-        taken = lock.take()
+        taken = lock.take(wait=wait)
     except OSError as error:
         raise cannot(error.strerror or str(error)) from error
     if not taken:

@@ -97,6 +97,8 @@ def read_date(text: str, *, end: bool = False) -> float:
     last instant of that day instead of the first. ValueError: another form, or no such day.
     """
     word = text.strip()
+    if word.isdecimal() and len(word) != 8:  # of milliseconds Python reads a year and an hour
+        raise ArgumentError(f"{word} is not a date")
     moment = datetime.fromisoformat(word[:-1] + "+00:00" if word[-1:] in ("Z", "z") else word)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if end and _DAY.fullmatch(word):
@@ -104,11 +106,14 @@ def read_date(text: str, *, end: bool = False) -> float:
     return moment.timestamp()
 
 
-def _is_date(text: str) -> bool:
-    try:
-        return 1900 <= datetime.fromisoformat(text).year < 2100
-    except ValueError:
-        return False
+def date_of(text: str) -> str:
+    """``2026-11-24`` for ``20261124``, with hours for ``202611240830``, which are seconds too; empty for all others."""
+    with suppress(ValueError):
+        if text.isdecimal() and len(text) in (8, 12, 14):
+            moment = datetime.fromisoformat(f"{text[:8]}T{text[8:]}" if text[8:] else text)
+            if 1900 <= moment.year < 2100:
+                return str(moment if text[8:] else moment.date())
+    return ""
 
 
 def read_time(text: str, option: str, *, end: bool = False, now: float | None = None, spans: bool = True) -> float:
@@ -122,8 +127,7 @@ def read_time(text: str, option: str, *, end: bool = False, now: float | None = 
     """
     # A number is seconds, but nobody means the 23rd of August 1970 by 20261124.
     word = text.strip()
-    if len(word) == 8 and word.isdecimal() and _is_date(word):
-        day = f"{word[:4]}-{word[4:6]}-{word[6:]}"
+    if day := date_of(word):
         raise ArgumentError(f"{option}: {word} may be a date or seconds. Write {day}, or {word}.0 for seconds.")
     with suppress(ValueError):
         seconds = float(text)

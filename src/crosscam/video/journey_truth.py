@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from crosscam.data.labels import same_spelling
+from crosscam.data.text_files import read_rows
 from crosscam.errors import ArgumentError, DataError
 from crosscam.gallery.fragments import Box, Fragment
 from crosscam.gallery.interface import Gallery
@@ -107,21 +108,14 @@ def read_table(file: Path) -> tuple[dict[tuple[str, str], str], dict[tuple[str, 
     Raises:
         DataError: it cannot be read.
     """
-    try:
-        with open(file, encoding="utf-8-sig", newline="") as opened:
-            rows = list(csv.DictReader(opened))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} cannot be read ({getattr(error, 'strerror', None) or error}). {TABLE}.") from error
     who: dict[tuple[str, str], str] = {}
     boxes: dict[tuple[str, str], int] = {}
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(read_rows(file, f"{TABLE}."), 2):
         try:
-            if None in row or None in row.values():
-                raise ArgumentError("another number of cells than in the first line")
-            key = row["camera"].strip(), row["track"].strip()
+            key = same_spelling(row["camera"]), row["track"].strip()
             if key in who:
                 raise ArgumentError("a track that another line has")
-            who[key], boxes[key] = row["person"].strip(), int(row.get("boxes") or 1)
+            who[key], boxes[key] = same_spelling(row["person"]), int(row.get("boxes") or 1)
             if boxes[key] < 0:
                 raise ArgumentError("a negative number of boxes")
         except KeyError as error:

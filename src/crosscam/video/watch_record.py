@@ -7,17 +7,18 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from crosscam.errors import GalleryBusyError, GalleryError
+from crosscam.errors import GalleryError
 from crosscam.gallery.entries import Where
 from crosscam.gallery.interface import Gallery
-from crosscam.gallery.local import is_address
-from crosscam.inference.engines.base import cache_folder
-from crosscam.system.locks import exclusive
+from crosscam.gallery.local import working_alone
+from crosscam.video.cameras import Zones
 from crosscam.video.decoding import Source
+from crosscam.video.detections import Detector
 from crosscam.video.live import FrameFolder
+from crosscam.video.opening import identify_detector
+from crosscam.video.tracks import WatchSettings
 
 # The document that says how far each video was watched, by its key, and how.
 DOCUMENT = "watched"
@@ -52,14 +53,19 @@ class WatchRecord:
         """
         if again:
             self._forget(writer, (self._source.key, *(self._earlier() if self._how["start"] is not None else ())))
-        record = self._read()
+        record = self.check()
         self.note = "" if record else self._note_earlier()
         self.done, self.complete = record.get("frame", -1), record.get("complete", False)
-        if record and record["how"] != self._how:
-            raise GalleryError(_difference(self._source, record["how"], self._how))
         if record and record.get("source") != self._source.name:
             # Moved since, or watched by a version that did not keep it: frames are looked up there.
             self._keep(writer, {**record, "source": self._source.name})
+
+    def check(self) -> dict[str, Any]:
+        """What the gallery keeps of the video; GalleryError if it was watched in another way."""
+        record = self._read()
+        if record and record["how"] != self._how:
+            raise GalleryError(_difference(self._source, record["how"], self._how))
+        return record
 
     def has_passed(self, ended: int | None) -> bool:
         """Whether a track that was over at a frame was written, or left out, by an earlier call."""
@@ -142,17 +148,7 @@ def watching_alone(gallery: Gallery, source: Source) -> Iterator[None]:
         GalleryError: nothing can be written there.
     """
     what = hashlib.sha256((source.name if source.live else source.key).encode()).hexdigest()[:16]
-    place = Path(gallery.place)
-    if is_address(gallery.place):
-        place = cache_folder() / "watch"
-        what = hashlib.sha256(f"{gallery.place} {what}".encode()).hexdigest()[:16]
-    with exclusive(
-        place / f"watch-{what}.lock",
-        lambda who: GalleryBusyError(
-            f"{source.name} is being watched into {gallery.place} by {who}. Wait until it is done."
-        ),
-        lambda why: GalleryError(f"{place} cannot be written: {why}. Check who may write there."),
-    ):
+    with working_alone(gallery, f"watch-{what}", f"{source.name} is being watched into {gallery.place}"):
         yield
 
 
@@ -177,13 +173,27 @@ def _date(seconds: float | None) -> str:
         return str(seconds)
 
 
-def as_how(settings: Any, detector: str, tracker: str) -> dict[str, Any]:
-    """What decides the tracks of a video, as a gallery keeps it (JSON)."""
+def start_of(source: Source, start: float | None) -> float | None:
+    """Seconds of the Unix epoch at the first frame: given, or told by the names of frames; None where neither is."""
+    return source.begun if start is None and isinstance(source, FrameFolder) else start
+
+
+def how_of(source: Source, detector: Detector, settings: WatchSettings, zone: Zones | None) -> dict[str, Any]:
+    """What decides the tracks of a video beside its camera and start, as a gallery keeps it (JSON)."""
     kept = dataclasses.asdict(settings)
     tiles = kept.pop("tiles")
-    return {
+    how = {
         **kept,
         "tiles": None if tiles is None else f"{tiles[0]}x{tiles[1]}",
-        "detector": detector,
-        "tracker": tracker,
+        "detector": identify_detector(detector),
+        "tracker": "plain" if settings.tracker == "auto" else settings.tracker,
     }
+    how |= {} if zone is None else {"zones": str(zone)}
+    if isinstance(source, FrameFolder) and source.given is not None:
+        how |= {"frame-rate": source.given}
+    return how
+
+
+def check_same_way(gallery: Gallery, source: Source, camera: str, start: float | None, how: Mapping[str, Any]) -> None:
+    """Refuse (GalleryError) a video that was watched in another way, before the first of several is watched."""
+    WatchRecord(gallery, source, {"camera": camera, "start": start_of(source, start), **how}).check()

@@ -18,13 +18,12 @@ from crosscam.video.decoding import USUAL_RATE, Frame, Source
 from crosscam.video.detections import Detections, Detector, as_detections
 from crosscam.video.gallery_tracks import GalleryTracks
 from crosscam.video.journal import Journal
-from crosscam.video.live import FrameFolder
 from crosscam.video.mot import MotDetections
-from crosscam.video.opening import identify_detector, knows_frames
+from crosscam.video.opening import knows_frames
 from crosscam.video.tiles import Tiled
 from crosscam.video.tracking import open_tracker
 from crosscam.video.tracks import Exported, OpenTracks, Track, WatchSettings
-from crosscam.video.watch_record import as_how, watching_alone
+from crosscam.video.watch_record import how_of, start_of, watching_alone
 
 # Ended tracks are described and added together: this many, or after so many seconds.
 TRACKS_AT_ONCE = 32
@@ -114,7 +113,7 @@ def watch(
         DataError: nothing can be decoded.
     """
     settings = settings or WatchSettings()
-    start = source.begun if start is None and isinstance(source, FrameFolder) else start
+    start = start_of(source, start)
     if gallery is None and out is None:
         raise ArgumentError("Nothing would be kept. Give a gallery, or a folder for crops and boxes.")
     if gallery is not None and (extractor is None or not camera):
@@ -122,8 +121,8 @@ def watch(
     if settings.tiles is not None and knows_frames(detector):
         raise ArgumentError("Tiles are for a detector that looks at frames; this one has its boxes. Leave them out.")
     rates = [rate for rate in (settings.rate, source.rate) if rate]
-    tracker, tracker_name = open_tracker(settings.tracker, min(rates, default=USUAL_RATE))
-    how = _how(source, detector, settings, tracker_name, zone)
+    tracker, _ = open_tracker(settings.tracker, min(rates, default=USUAL_RATE))
+    how = how_of(source, detector, settings, zone)
     watched, writer = Watched(total=source.total), None
     with ExitStack() as stack:
         if gallery is not None and extractor is not None and camera is not None:
@@ -139,16 +138,6 @@ def watch(
         run = _Run(source, detector, settings, zone, journal, writer, exported, watched, note, progress)
         run.run(OpenTracks(tracker, settings))
     return watched
-
-
-def _how(
-    source: Source, detector: Detector, settings: WatchSettings, tracker: str, zone: Zones | None
-) -> dict[str, object]:
-    """All that decides the tracks of a video."""
-    how = as_how(settings, identify_detector(detector), tracker) | ({} if zone is None else {"zones": str(zone)})
-    if isinstance(source, FrameFolder) and source.given is not None:
-        how |= {"frame-rate": source.given}
-    return how
 
 
 def _journal_name(source: Source, how: dict[str, object]) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from crosscam.data.datasets.joining import join
 from crosscam.data.datasets.market1501 import read_market1501
+from crosscam.data.datasets.readers import with_distractors
 from crosscam.data.datasets.table import read_table, write_table
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.errors import DataError
@@ -94,3 +95,25 @@ def test_a_link_to_a_dataset_is_no_other_dataset(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(first)
     with pytest.raises(DataError, match=r"0001_c1s1_000001_00\.jpg is in datasets 1 and 2"):
         join([read_market1501(first), read_market1501(tmp_path / "link")])
+
+
+def test_the_same_bytes_in_two_datasets_are_told(tmp_path: Path) -> None:
+    datasets = []
+    for name, contents in (("first", ("ab", "cd", "cd")), ("second", ("ef", "cd", "ghi"))):
+        samples = tuple(Sample(tmp_path / f"{name}{i}.jpg", i + 1, 1) for i in range(3))
+        for sample, content in zip(samples, contents, strict=True):
+            sample.path.write_text(content)
+        datasets.append(ReidDataset(name, tmp_path, train=samples))
+    joined = join(datasets)
+    (warning,) = [note for note in joined.notes if note.startswith("warning: ")]
+    assert "1 images have the same bytes" in warning
+    assert f"{tmp_path / 'second1.jpg'} and {tmp_path / 'first1.jpg'}" in warning
+    assert len(joined.train) == 6
+    (tmp_path / "strangers").mkdir()
+    for name, content in (("x.jpg", "ab"), ("y.jpg", "xy"), ("z.jpg", "xy")):
+        (tmp_path / "strangers" / name).write_text(content)
+    warning = with_distractors(datasets[0], tmp_path / "strangers").notes[-1]
+    assert warning.startswith("warning: 1 of these distractors have the same bytes as images of the dataset")
+    assert "x.jpg and" in warning
+    (tmp_path / "strangers" / "x.jpg").unlink()
+    assert with_distractors(datasets[0], tmp_path / "strangers").notes[-1].startswith("2 distractors of")

@@ -130,3 +130,12 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 def test_all_kinds_are_covered_here() -> None:
     assert set(READERS) == {*LAYOUTS, "cuhk-sysu", "grid", "mars", "msmt17", "table", "folders", "cameras", "pictures"}
+
+
+def test_unknown_cameras_are_told(tmp_path: Path) -> None:
+    table = touch(tmp_path, "a.jpg") / "t.csv"
+    table.write_text("path,pid,camid\na.jpg,1,-1\nb.jpg,1,2\nc.jpg,2,-1\n")
+    (warning,) = [note for note in read_dataset(table).notes if note.startswith("warning: ")]
+    assert "2 images have a negative camera number" in warning
+    table.write_text("path,pid,camid\na.jpg,1,0\nb.jpg,1,2\n")
+    assert not [note for note in read_dataset(table).notes if note.startswith("warning: ")]

@@ -97,6 +97,11 @@ def test_missing_cameras_must_be_stated(tmp_path: Path) -> None:
         ("path,pid,camid,split\na.jpg,1,1,test\n", "line 2: split 'test'"),
         ("path,pid,camid,time\na.jpg,1,1,noon\n", "line 2: time 'noon'"),
         ("path,pid,camid,time\na.jpg,1,1,nan\n", "line 2: time 'nan'"),
+        (
+            "path,pid,camid,time\na.jpg,1,1,9\nb.jpg,1,2,1795509000000\n",
+            "line 3: time '1795509000000'. Expected seconds",
+        ),
+        ("path,pid,camid,time\na.jpg,1,1,\nb.jpg,1,2,20261124\n", "line 3: time 20261124 may be a date or seconds"),
         ("path,pid,camid\na.jpg,1\n", "line 2: 2 values for 3 columns"),
         ("path,pid,camid\na.jpg,0,1\n", "pid 0"),
         ("path,pid,camid,split\na.jpg,-1,1,query\n", "pid -1"),

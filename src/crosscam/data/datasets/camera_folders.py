@@ -167,11 +167,11 @@ def _numbers(names: Sequence[str]) -> tuple[list[int], dict[int, str]]:
         labels = {name: read_label(name) for name in set(names)}
     except ArgumentError as error:
         raise ArgumentError(f"The name of a camera: {error}. Expected a name or a whole number.") from error
-    numbers = {name: label for name, label in labels.items() if isinstance(label, int)}
-    first = max((0, *numbers.values())) + 1
-    texts = sorted((name for name in labels if name not in numbers), key=natural_key)
-    numbers |= {name: number for number, name in enumerate(texts, first)}
-    return [numbers[name] for name in names], {numbers[name]: name for name in texts}
+    numbers: dict[int | str, int] = {label: label for label in labels.values() if isinstance(label, int)}
+    texts = sorted({label for label in labels.values() if isinstance(label, str)}, key=natural_key)
+    called = dict(enumerate(texts, max((0, *numbers.values())) + 1))
+    numbers |= {name: number for number, name in called.items()}
+    return [numbers[labels[name]] for name in names], called
 
 
 def _samples(paths: Sequence[Path], camids: Sequence[int], names: dict[int, str]) -> list[Sample]:

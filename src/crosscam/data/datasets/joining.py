@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crosscam.data.records import DISTRACTOR_PID, RANKED_BY_TRACKLETS, ReidDataset, Sample
-from crosscam.data.walk import file_key
+from crosscam.data.walk import copies_between, file_key
 from crosscam.errors import ArgumentError, DataError
 
 
@@ -50,6 +50,12 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
             f"cameras {first_camid} to {first_camid + len(camids) - 1}."
         )
         first_pid, first_camid = first_pid + len(pids), first_camid + len(camids)
+    copies = copies_between([[s.path for some in d.subsets.values() for s in some] for d in datasets])
+    if copies:
+        notes.append(
+            f"warning: {len(copies):,} images have the same bytes as images of another dataset, such as {copies[0][1]} "
+            f"and {copies[0][0]}. They stay, as images of two people; leave one of the datasets out."
+        )
     root = Path(os.path.commonpath([d.root.absolute() for d in datasets]))
     train, query, gallery = (tuple(subset) for subset in subsets.values())
     return ReidDataset(name, root, train, query, gallery, protocols[0], tuple(notes), True, tracklets)

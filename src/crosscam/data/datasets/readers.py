@@ -58,7 +58,7 @@ from crosscam.data.datasets.without_cameras import (
 )
 from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
-from crosscam.data.walk import file_key, find_files
+from crosscam.data.walk import copies_between, file_key, find_files
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import did_you_mean
 
@@ -184,7 +184,9 @@ def read_dataset(
             f"Unknown kind of dataset {kind!r}. {did_you_mean(kind, READERS)}Expected one of {', '.join(READERS)}."
         )
     try:
-        dataset = _read(root, kind, {name: value for name, value in options.items() if value is not None})
+        dataset = _with_unknown(
+            _read(root, kind, {name: value for name, value in options.items() if value is not None})
+        )
         return dataset if distractors is None else with_distractors(dataset, distractors)
     except OSError as error:
         place = root if error.filename is None else os.fsdecode(error.filename)
@@ -202,6 +204,18 @@ def _read(path: Path, kind: str | None, options: Mapping[str, object]) -> ReidDa
         if option not in READERS[kind].takes:
             raise ArgumentError(f"{option} means nothing for {kind} ({root}). Leave it out.")
     return READERS[kind].read(root, **options)
+
+
+def _with_unknown(dataset: ReidDataset) -> ReidDataset:
+    """With a note on cameras that are not known, if any."""
+    unknown = sum(s.camid < 0 for samples in dataset.subsets.values() for s in samples)
+    if not unknown:
+        return dataset
+    note = (
+        f"warning: {unknown:,} images have a negative camera number, which means unknown. A ranking counts each such "
+        "number as one camera, so that matches of these images are left out. State their cameras."
+    )
+    return replace(dataset, notes=(*dataset.notes, note))
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -244,5 +258,11 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
         raise DataError(f"{folder} holds {what}. Expected a folder of other people's images, as distractors.")
     added = tuple(Sample(path, DISTRACTOR_PID, 0) for path in paths)
     note = f"{len(added):,} distractors of {folder} are in the gallery and match nobody."
-    gallery, notes = (*dataset.gallery, *added), (*dataset.notes, note)
-    return replace(dataset, name=f"{dataset.name}-distractors", gallery=gallery, notes=notes, distractors=root)
+    gallery, notes = (*dataset.gallery, *added), [*dataset.notes, note]
+    copies = copies_between([(s.path for samples in dataset.subsets.values() for s in samples), paths])
+    if copies:
+        notes.append(
+            f"warning: {len(copies):,} of these distractors have the same bytes as images of the dataset, such as "
+            f"{copies[0][1]} and {copies[0][0]}. They stay, as wrong matches of whom they show; remove them."
+        )
+    return replace(dataset, name=f"{dataset.name}-distractors", gallery=gallery, notes=tuple(notes), distractors=root)

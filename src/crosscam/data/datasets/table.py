@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import get_args
 
 from crosscam.data.datasets.cells import Cells, listed, read_cells, refuse_for_parquet, write_cells
-from crosscam.data.labels import are_named, label_names, numbered, read_label, whole_number
+from crosscam.data.labels import are_named, label_names, numbered, read_label, same_spelling, whole_number
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
 from crosscam.data.text_files import path_in
 from crosscam.data.walk import path_key
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.files import write_atomically
-from crosscam.system.text import read_date
+from crosscam.system.text import FIRST, LAST, date_of, read_date
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLITS = ("train", "query", "gallery")
@@ -189,7 +189,8 @@ def _camids(
     camids = numbered(cells.columns[column], "cameras", notes, cells.where)
     names = label_names(cells.columns[column], camids)
     if column == "camid" and "camera" in cells.columns:
-        given = {(n, text.strip()) for n, text in zip(camids, cells.columns["camera"], strict=True) if text.strip()}
+        texts = map(same_spelling, cells.columns["camera"])
+        given = {(n, text) for n, text in zip(camids, texts, strict=True) if text}
         if len({n for n, _ in given}) == len({text for _, text in given}) == len(given):
             names |= dict(given)
         else:
@@ -204,13 +205,17 @@ def _each(camids: Sequence[int], names: Mapping[int, str]) -> list[str | None]:
 def _times_tracks(cells: Cells) -> tuple[list[float | None], list[str | None]]:
     nothing = [""] * len(cells.columns["path"])
     times: list[float | None] = []
-    for row, value in enumerate(cells.columns.get("time", nothing)):
+    given = [value.strip() for value in cells.columns.get("time", nothing)]
+    if any(given) and all(date_of(value) for value in given if value):
+        row = next(row for row, value in enumerate(given) if value)
+        raise DataError(f"{cells.where(row)}: time {given[row]} may be a date or seconds. Write {date_of(given[row])}.")
+    for row, value in enumerate(given):
         try:
-            time = _time(value.strip()) if value.strip() else None
+            time = _time(value) if value else None
         except (ValueError, OverflowError):
             time = math.nan
-        if time is not None and not math.isfinite(time):
-            raise DataError(f"{cells.where(row)}: time {value.strip()!r}. Expected seconds, an ISO date, or nothing.")
+        if time is not None and not FIRST <= time < LAST:  # milliseconds are of later years
+            raise DataError(f"{cells.where(row)}: time {value!r}. Expected seconds, an ISO date, or nothing.")
         times.append(time)
     return times, [value if value.strip() else None for value in cells.columns.get("track", nothing)]
 
