@@ -32,6 +32,7 @@ def test_a_folder_of_own_pictures(crosscam: Run, place: Path) -> None:
         assert first.split("_")[1][:2] != second.split("_")[1][:2]
     page = (place / "own" / "pairs.html").read_text(encoding="utf-8")
     assert "Likely the same person: " in page
+    assert "from 1.2 on a pair is called likely" in page
     assert {pair["verdict"] for pair in found["pairs"]} <= {"likely the same person", "look-alike"}
     status, _, err = crosscam("demo --photos people/bounding_box_test --out own")
     assert status == 0

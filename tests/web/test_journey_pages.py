@@ -65,6 +65,7 @@ def test_people_are_shown_with_their_tracks(client: TestClient, linked: Path) ->
 
 def test_every_control_has_words(client: TestClient, linked: Path) -> None:
     page = client.get("/journeys?all=true", headers=HTML).text
+    assert "Report (HTML)</a> · <a" in page
     for button in re.findall(r"<button[^>]*>([^<]*)</button>", page):
         assert button.strip()
     for box in re.findall(r'<input type="(?:checkbox|number)"[^>]*>', page):

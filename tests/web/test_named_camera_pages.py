@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from starlette.testclient import TestClient
@@ -21,4 +22,6 @@ def test_pages_show_the_names_of_cameras(place: Path, extractor: Extractor) -> N
     for page in ("/search?q=e1", "/gallery", "/entries/1", "/entries"):
         text = client.get(page, headers={"accept": "text/html"}).text
         assert "Kamera &lt;Süd&gt;" in text, page
+    filters = client.get("/search?q=e1", headers={"accept": "text/html"}).text
+    assert re.search(r'> Kamera &lt;Süd&gt;<span class="count">, \d+ images</span>', filters)
     service.close()

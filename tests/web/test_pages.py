@@ -136,9 +136,10 @@ def test_entries_are_changed_and_forgotten_by_forms(client: TestClient, service:
     assert "Entry 4 is gone" in client.post("/entries/4/forget", data={"sure": "yes"}, headers=HTML).text
     assert client.get("/entries/4", headers=HTML).status_code == 404
     page = client.post("/gallery/expire", data={"days": "1", "by": "time", "sure": "yes"}, headers=HTML).text
-    assert "59 entries" in page
+    assert "Gone: 59 entries older than 1 day." in page
     for path in ("/", "/entries", "/gallery"):
         assert client.get(path, headers=HTML).status_code == 200
+    assert "The gallery is empty." in client.get("/", headers=HTML).text
 
 
 def test_the_explanation_adds_up_and_draws_maps(client: TestClient) -> None:
@@ -159,4 +160,21 @@ def test_a_query_that_is_kept_no_longer(client: TestClient) -> None:
 
 def test_the_audit_page_shows_the_search(client: TestClient) -> None:
     client.get("/search?q=e1")
-    assert "query e1" in client.get("/audit").text
+    page = client.get("/audit").text
+    assert "query e1" in page
+    assert re.search(r"<td>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d</td>", page)
+
+
+def test_an_address_without_a_page_says_so(client: TestClient) -> None:
+    assert "There is no page /nowhere." in client.get("/nowhere", headers=HTML).text
+
+
+@pytest.mark.parametrize("page", ["/entries/1", "/entries", "/gallery", "/search?q=e1"])
+def test_times_tell_their_zone(client: TestClient, page: str) -> None:
+    assert re.search(r"2023-11-14 \d\d:\d\d:\d\d UTC", client.get(page, headers=HTML).text)
+
+
+def test_the_axes_of_the_calibration_end_at_round_numbers(client: TestClient) -> None:
+    ticks = re.findall(r'class="tick mid"[^>]*>([^<]*)<', client.get("/calibration", headers=HTML).text)
+    assert ticks
+    assert all(len(tick) <= 4 for tick in ticks)

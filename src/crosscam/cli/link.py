@@ -99,7 +99,7 @@ class Link:
     truth: Unset[Path] = None
     """Who the tracks really are: a CSV table camera,track,person and perhaps boxes, or the folder of drawn videos that
     were watched; prints multi-camera IDF1, and precision and recall of links."""
-    options: Linking = field(default_factory=Linking)
+    linking: Linking = field(default_factory=Linking)
     deciding: Deciding = field(default_factory=Deciding)
     general: General = field(default_factory=General)
 
@@ -108,8 +108,8 @@ class Link:
         still = f"--{decision}" if decision else "--show" if self.show else None
         idle = {"--show": decision and self.show, "--again": self.again, "--transit": self.transit}
         idle |= {
-            f"--{each.name.replace('_', '-')}": getattr(self.options, each.name) != each.default
-            for each in dataclasses.fields(self.options)
+            f"--{each.name.replace('_', '-')}": getattr(self.linking, each.name) != each.default
+            for each in dataclasses.fields(self.linking)
         }
         ignored = next((name for name, given in idle.items() if given), None)
         if still and ignored:
@@ -126,7 +126,7 @@ class Link:
             elif not self.show:
                 names, camids = gallery.camera_names(), {camid for camid, _ in gallery.info().cameras}
                 transits = None if self.transit is None else read_transits(self.transit, names, camids)
-                run = link_gallery(gallery, self.options, transits=transits, again=self.again)
+                run = link_gallery(gallery, self.linking, transits=transits, again=self.again)
             found = read_journeys(gallery)
             names = gallery.camera_names()
             scores = None if self.truth is None else score_journeys(gallery, found, self.truth)

@@ -160,7 +160,8 @@ def calibration_of(gallery: Gallery) -> tuple[Calibration | None, str]:
 def _kept(gallery: Gallery) -> tuple[Calibration | None, str]:
     value = gallery.document(CALIBRATION)
     if value is None:
-        return None, "this gallery is not calibrated; 'crosscam calibrate RUN --data LABELLED --gallery' does it."
+        command = "crosscam calibrate RUN --data LABELED --gallery GALLERY"
+        return None, f"this gallery is not calibrated; '{command}' does it."
     try:
         found = Calibration.from_json(json.dumps(value), "The gallery's calibration")
     except DataError as error:

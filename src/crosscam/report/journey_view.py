@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from markupsafe import Markup
+from rich.cells import cell_len, set_cell_size
 
 from crosscam.gallery.fragments import clock_span
 from crosscam.gallery.journeys import Journeys, Link, Person, Proposal, TrackSeen, in_percent, seconds_between
@@ -20,7 +21,7 @@ from crosscam.system.text import counted, on_one_clock
 # Images of one track that are shown, the most typical first.
 PICTURES = 4
 # Of the timeline, in pixels.
-LABEL, LENGTH, LANE, BAR, LEAST = 110, 560, 26, 14, 4
+LABEL, LENGTH, LANE, BAR, LEAST = 130, 560, 26, 14, 4
 # Of the drawing of cameras: more of them than this tell nothing; its sizes.
 MOST_CAMERAS = 12
 WIDTH, RING_WIDTH, RING_HEIGHT, MARGIN = 640, 210.0, 120.0, 46.0
@@ -232,7 +233,7 @@ def _is_doubtful(link: Link | None) -> bool:
 
 
 def _short(name: str, most: int) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+    return name if cell_len(name) <= most else set_cell_size(name, most - 1).rstrip() + "…"  # 入 is two cells wide
 
 
 def camera_graph(ways: Sequence[Way]) -> Markup:

@@ -89,13 +89,13 @@ def write_pairs(
         ),
         "look-alikes": (
             f"Look-alikes: {len(others) + left_out[1]}",
-            _section(f"{nearest}, {LOOK_ALIKE_LEAD}", others, left_out[1]),
+            _section(f"{nearest}, {LOOK_ALIKE_LEAD}" if others else NO_LOOK_ALIKE_LEAD, others, left_out[1]),
         ),
     }
     about = [*notes, *([] if calibration is None else [_what_distances_mean(calibration)])]
     if about:
         sections["about"] = ("About these images", fragment("pairs.html", "about", notes=about))
-    legend, styles = fragment("pairs.html", "legend"), ("hits.css", "pairs.css")
+    legend, styles = fragment("pairs.html", "legend", likely_from=STANDS_OUT), ("hits.css", "pairs.css")
     page = html_page("pairs", "Who looks alike", subtitle, sections, lead=legend, styles=styles)
     write_page(path, page)
 
@@ -113,6 +113,7 @@ LIKELY_LEAD = (
     "ten such pairs were right. Look before you conclude."
 )
 NONE_LEAD = "No pair is far enough ahead of the others to be called the same person."
+NO_LOOK_ALIKE_LEAD = "No other pairs are each the other's nearest."
 LOOK_ALIKE_LEAD = "but others are nearly as near, so many of these pairs are two people."
 
 

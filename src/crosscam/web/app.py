@@ -116,7 +116,9 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    response = answer(request, error.status_code, str(error.detail))
+    unknown = error.status_code == 404 and error.detail == "Not Found"
+    message = f"There is no page {request.url.path}." if unknown else str(error.detail)
+    response = answer(request, error.status_code, message)
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from crosscam.explain.typical import block_words
 from crosscam.gallery.answers import ENOUGH
 from crosscam.gallery.fragments import shown_name
-from crosscam.report.hits import chance
+from crosscam.report.hits import chance, when
 from crosscam.report.shell import templates
 from crosscam.system.text import counted
 from crosscam.web import views
@@ -31,6 +31,7 @@ TEMPLATES.globals.update(
     journeys=templates().get_template("journeys.html").module,
     views=views,
     chance=chance,
+    when=when,
     name_of=name_of,
     shown_name=shown_name,
     counted=counted,

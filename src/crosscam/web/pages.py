@@ -15,6 +15,7 @@ from crosscam.gallery import Entry, SearchOptions, Where
 from crosscam.gallery.calibrated import is_from_elsewhere, verdicts_of
 from crosscam.gallery.conditions import without_time
 from crosscam.retrieval.contributions import body_profile
+from crosscam.system.text import counted
 from crosscam.web import views
 from crosscam.web.api import EntryId, picture_response, service_of, who_of
 from crosscam.web.asking import has_several_cameras
@@ -210,7 +211,8 @@ def expire(
     """Forget what is old."""
     count = service_of(request).expire(f"{days}d", by, who_of(request))
     note = without_time(service_of(request).gallery) if by == "time" else ""
-    message = f"{count:,} entries older than {days} days are gone.{note}"
+    gone = counted(count, "entry", "entries")
+    message = f"Gone: {gone} older than {counted(days, 'day')}.{note}"
     return page(request, "done.html", title="Expired", message=message)
 
 
@@ -247,7 +249,7 @@ def audit(request: Request) -> Response:
     lines = service_of(request).audit.last(200)
     shown = [
         {
-            "when": str(line.get("when", "")),
+            "when": str(line.get("when", "")).partition(".")[0].replace("T", " "),
             "who": str(line.get("who", "")),
             "what": str(line.get("what", "")),
             "details": ", ".join(f"{k} {v}" for k, v in line.items() if k not in ("when", "who", "what")),

@@ -71,7 +71,8 @@ def det_chart(calibration: Calibration) -> Markup:
 
 def probability_chart(calibration: Calibration) -> Markup:
     """The probability of the same person over the distance."""
-    distances = np.linspace(0, max(1.0, calibration.steps[-1][0]), 81)
+    # A round end, which stands below the axis.
+    distances = np.linspace(0, max(1.0, np.ceil(10 * calibration.steps[-1][0]) / 10), 81)
     values = [100 * calibration.probability(float(d)) for d in distances]
     name = "of the answers" if calibration.answered else f"at a prior of {100 * calibration.prior:.3g} %"
     chart = line_chart(
