@@ -39,7 +39,7 @@ def test_all_columns(tmp_path: Path) -> None:
         "c10.jpg,7,1,train,12.5,t1\n"
         "c2.jpg,7,2,TRAIN,,\n"
         "a.jpg,8,1,query,3,\n"
-        "b.jpg,-1,2,gallery,,t2\n",
+        "b.jpg,-1,2,gallery,, t2 \n",
     )
     dataset = read_table(path)
     assert dataset.name == "own"

@@ -217,7 +217,7 @@ def _times_tracks(cells: Cells) -> tuple[list[float | None], list[str | None]]:
         if time is not None and not FIRST <= time < LAST:  # milliseconds are of later years
             raise DataError(f"{cells.where(row)}: time {value!r}. Expected seconds, an ISO date, or nothing.")
         times.append(time)
-    return times, [value if value.strip() else None for value in cells.columns.get("track", nothing)]
+    return times, [value.strip() or None for value in cells.columns.get("track", nothing)]
 
 
 def _time(cell: str) -> float:
