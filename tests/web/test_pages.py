@@ -12,6 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from crosscam.gallery import open_gallery
+from crosscam.web.guard import error_body
 from crosscam.web.service import Service
 
 HTML = {"accept": "text/html"}
@@ -163,6 +164,19 @@ def test_the_audit_page_shows_the_search(client: TestClient) -> None:
     page = client.get("/audit").text
     assert "query e1" in page
     assert re.search(r"<td>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d</td>", page)
+
+
+def test_a_file_that_is_no_image_is_called_by_its_place(client: TestClient) -> None:
+    answer = client.post("/upload", files={"picture": ("a.jpg", b"hello", "image/jpeg")}, headers=HTML)
+    assert answer.status_code == 422
+    assert "Image 1: the file is not an image that can be read" in answer.text
+
+
+def test_what_is_refused_at_the_door_leads_back() -> None:
+    scope = {"type": "http", "path": "/upload", "headers": [(b"accept", b"text/html")]}
+    text = error_body(scope, 413, "Larger than <b>.")[1].decode()
+    assert "Larger than &lt;b&gt;." in text
+    assert checked(text).links == ["/static/style.css", "/"]
 
 
 def test_an_address_without_a_page_says_so(client: TestClient) -> None:

@@ -14,6 +14,7 @@ from crosscam.recipes.catalogue import RECIPES, find_recipe
 from crosscam.recipes.ranges import flatten
 from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import recipe_to_json
+from crosscam.system.text import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +53,14 @@ def _show_cost(recipe: Recipe, images: int) -> None:
     from crosscam.training.cost import cost_of, speed
 
     cost = cost_of(recipe, num_images=images)
-    rate = speed()
+    rate, epochs = speed(), counted(cost.epochs, "epoch")
     rows = [
         ("parameters", f"{cost.parameters / 1e6:,.1f} million"),
         ("input", f"{recipe.data.height} x {recipe.data.width} pixels, {cost.batch} images a step"),
         ("an epoch", f"{cost.epoch_images:,} images, of {images:,}"),
         ("arithmetic", f"{cost.flops / 1e9:,.1f} GFLOP an image, forward and backward"),
         ("memory to expect", f"about {cost.memory / 1e9:,.1f} GB"),
-        ("time to expect", f"about {as_duration(cost.seconds(rate))} for {cost.epochs} epochs on this machine's CPU"),
+        ("time to expect", f"about {as_duration(cost.seconds(rate))} for {epochs} on this machine's CPU"),
     ]
     table(("training", "estimate"), rows, numbers=False)
     say(

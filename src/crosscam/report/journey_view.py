@@ -251,7 +251,7 @@ def camera_graph(ways: Sequence[Way]) -> Markup:
         {"x": x, "y": y, "words_y": y + (24 if y > height / 2 + 1 else -15), "name": _short(name, 22)}
         for name, (x, y) in places.items()
     ]
-    words = "; ".join(f"{way.start} to {way.end} {way.people:,} times" for way in ways)
+    words = "; ".join(f"{way.start} to {way.end} {counted(way.people, 'time')}" for way in ways)
     label = f"Cameras and ways: {words}"
     return fragment(
         "journeys.html", "camera_graph", label=label, width=WIDTH, height=height, arrows=arrows, cameras=dots

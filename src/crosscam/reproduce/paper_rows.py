@@ -16,6 +16,7 @@ from crosscam.recipes.recipe import Recipe
 from crosscam.recipes.settings import UnusedSettingError, with_settings
 from crosscam.reproduce import published
 from crosscam.reproduce.published import Scores
+from crosscam.system.text import counted
 
 Scale = Literal["paper", "small", "lite"]
 
@@ -40,7 +41,7 @@ class Budget:
             size = "the systems' own recipes"
         else:
             network = "MobileNetV2 from ImageNet" if self.scale == "lite" else "half-width ResNet-18"
-            size = f"{network}, {self.epochs} epochs, one optimizer for all"
+            size = f"{network}, {counted(self.epochs, 'epoch')}, one optimizer for all"
         return f"{size}; {', '.join(self.overrides)}" if self.overrides else size
 
 

@@ -191,7 +191,7 @@ def _main() -> None:
         except EOFError:
             return
         try:
-            found = decode_image(data, max_pixels=pixels)
+            found = decode_image(data, max_pixels=pixels, name="the file")
         except ImageError as error:
             text = str(error).encode()
             answers.write(ANSWER.pack(0, 0, len(text)) + text)

@@ -282,7 +282,9 @@ def error_body(scope: Scope | MutableMapping[str, Any], status: int, message: st
     if is_api(scope) or "text/html" not in Headers(scope=scope).get("accept", ""):
         return "application/json", (json.dumps({"error": message, "status": status}) + "\n").encode()
     page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{status}</title><h1>{status}</h1>'
-        f"<p>{escape(message)}</p></html>"
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        '<title>Not possible · crosscam</title><link rel="stylesheet" href="/static/style.css"></head><body><main>'
+        f'<h1>That did not work</h1><p class="note" role="alert">{escape(message)}</p>'
+        f'<p class="hint">Status {status}. <a href="/">Begin a search</a></p></main></body></html>'
     )
     return "text/html; charset=utf-8", page.encode()
