@@ -97,6 +97,11 @@ def bag_of_tricks(state: dict[str, Tensor]) -> dict[str, object]:
     return {f"module.{name}": value for name, value in (named | {"classifier.weight": torch.ones(7, 128)}).items()}
 
 
+def wrapped_twice(state: dict[str, Tensor]) -> dict[str, object]:
+    """The model's dictionary in another, with what else a training keeps."""
+    return {"model": {"state_dict": fast_reid(state)["model"], "epoch": 3}}
+
+
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "bottleneck:stem=4,planes=4.8.16.32,out=16.32.64.128,depths=1.2.1.1"
@@ -114,7 +119,7 @@ def toolkit(ibn: bool = False) -> Toolkit:
 
 
 @pytest.mark.parametrize("ibn", [False, True])
-@pytest.mark.parametrize("layout", [fast_reid, bag_of_tricks])
+@pytest.mark.parametrize("layout", [fast_reid, bag_of_tricks, wrapped_twice])
 def test_the_run_folder_describes_as_the_toolkit_does(
     layout: Callable[[dict[str, Tensor]], dict[str, object]], ibn: bool, tmp_path: Path
 ):

@@ -42,13 +42,15 @@ def import_fast_reid(file: Path, family: str, folder: Path) -> None:
     """Write the run folder of a network with global average pooling and a BNNeck.
 
     Args:
-        file: a .pth file: named tensors, alone or under ``model`` or ``state_dict``.
+        file: a .pth or .safetensors file: named tensors, alone or under ``model`` or ``state_dict``.
         family: of :data:`BOTS`.
         folder: the run folder to write; it must not hold a training.
     Raises:
         CheckpointError: damaged, unsafe, of another network (other pooling, attention), of images that were not
             normalized by ImageNet's mean and deviation, or the folder is taken.
     """
+    if not file.is_file():
+        raise CheckpointError(f"No file {file}. Give a .pth or .safetensors file of {family}.")
     settings = BOTS[family]
     model = settings.build(0, pretrained=False)
     _fill(model, file, family)

@@ -110,8 +110,7 @@ def import_run(file: Path, folder: Path) -> AuthorsModel:
 
 
 def _import(file: Path, folder: Path) -> AuthorsModel:
-    if any((folder / name).exists() for name in (checkpoint.RECIPE, checkpoint.WEIGHTS, checkpoint.STATE)):
-        raise CheckpointError(f"{folder} already holds a training. Choose another folder.")
+    checkpoint.check_free(folder, "Choose another folder.")
     found = import_authors(file)
     check_numbers(found.model, file)
     model = RRIDModel(backbone=found.backbone, scales=found.scales, dim=found.dim)

@@ -83,7 +83,7 @@ def save_imported(folder: Path, recipe: Recipe, model: nn.Module, file: Path) ->
     """
     check_numbers(model, file)
     with only_writer(folder, folder=True):
-        checkpoint.check_free(folder)
+        checkpoint.check_free(folder, "Choose another folder.")
         checkpoint.save_recipe(folder, recipe)
         checkpoint.save_weights(folder, model.state_dict())
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
