@@ -84,9 +84,9 @@ class Toolkit(nn.Module):
 def fast_reid(state: dict[str, Tensor]) -> dict[str, object]:
     """As fast-reid's checkpoints hold it: beside the optimizer, with the classifier and the mean of the images."""
     named = {name.replace("neck.", "heads.bottleneck.0."): value for name, value in state.items()}
-    mean = torch.tensor([0.485, 0.456, 0.406]).reshape(1, 3, 1, 1) * 255
+    mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) * 255 for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     return {
-        "model": named | {"heads.weight": torch.ones(7, 128), "pixel_mean": mean, "pixel_std": mean},
+        "model": named | {"heads.weight": torch.ones(7, 128), "pixel_mean": mean, "pixel_std": std},
         "iteration": 3,
     }
 
@@ -95,6 +95,11 @@ def bag_of_tricks(state: dict[str, Tensor]) -> dict[str, object]:
     """As the Bag of Tricks' own code saves it, from several GPUs."""
     named = {name.replace("backbone.", "base.").replace("neck.", "bottleneck."): v for name, v in state.items()}
     return {f"module.{name}": value for name, value in (named | {"classifier.weight": torch.ones(7, 128)}).items()}
+
+
+def wrapped_twice(state: dict[str, Tensor]) -> dict[str, object]:
+    """The model's dictionary in another, with what else a training keeps."""
+    return {"model": {"state_dict": fast_reid(state)["model"], "epoch": 3}}
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +119,7 @@ def toolkit(ibn: bool = False) -> Toolkit:
 
 
 @pytest.mark.parametrize("ibn", [False, True])
-@pytest.mark.parametrize("layout", [fast_reid, bag_of_tricks])
+@pytest.mark.parametrize("layout", [fast_reid, bag_of_tricks, wrapped_twice])
 def test_the_run_folder_describes_as_the_toolkit_does(
     layout: Callable[[dict[str, Tensor]], dict[str, object]], ibn: bool, tmp_path: Path
 ):
@@ -134,6 +139,14 @@ def test_the_run_folder_describes_as_the_toolkit_does(
     [
         ({"heads.pool_layer.p": torch.ones(1)}, "has, beyond it, heads.pool_layer.p"),
         ({"backbone.NL_2.0.g.weight": torch.ones(1)}, "has, beyond it, backbone.NL_2.0.g.weight"),
+        (
+            {"pixel_mean": torch.full((1, 3, 1, 1), 127.5)},
+            "pixel_mean: 127.5, 127.5, 127.5, expected ImageNet's 123.67, 116.28",
+        ),
+        ({"pixel_std": torch.ones(1, 3, 1, 1)}, "pixel_std: 1, 1, 1, expected ImageNet's 58.395, 57.12, 57.375"),
+        ({"heads.bottleneck.0.bias": torch.full((128,), torch.nan)}, "not finite in neck.bias"),
+        ({"heads.bottleneck.0.bias": torch.full((128,), 1e6).half()}, "not finite in neck.bias"),
+        ({"heads.bottleneck.0.running_var": -torch.ones(128)}, "variances below 0 in neck.running_var"),
         ({"heads.bottleneck.0.weight": torch.ones(3)}, r"neck.weight has shape \(3,\), expected \(128,\)"),
     ],
 )

@@ -196,7 +196,7 @@ def test_the_run_folder_describes_as_the_toolkit_does(toolkit: Toolkit, tmp_path
     assert expected.std() > 0
     np.testing.assert_allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
     assert Extractor.load(tmp_path / "run").dim == 512
-    with pytest.raises(CheckpointError, match="already holds a training"):
+    with pytest.raises(CheckpointError, match=r"already holds a training .*\. Choose another"):
         import_torchreid(tmp_path / "osnet.pth", "osnet_x0_25", tmp_path / "run")
 
 
@@ -208,5 +208,8 @@ def test_another_network_is_one_line(toolkit: Toolkit, tmp_path: Path):
     torch.save({"conv2.0.IN.weight" if n == "conv5.bn.bias" else n: v for n, v in state.items()}, tmp_path / "ain.pth")
     with pytest.raises(CheckpointError, match="is not osnet_x0_25: it") as also:
         import_torchreid(tmp_path / "ain.pth", "osnet_x0_25", tmp_path / "run")
+    torch.save(state | {"conv5.bn.bias": torch.full_like(state["conv5.bn.bias"], torch.inf)}, tmp_path / "inf.pth")
+    with pytest.raises(CheckpointError, match=r"inf\.pth has numbers that are not finite in backbone"):
+        import_torchreid(tmp_path / "inf.pth", "osnet_x0_25", tmp_path / "run")
     assert "\n" not in str(caught.value) + str(also.value)
     assert not (tmp_path / "run" / "weights.safetensors").exists()

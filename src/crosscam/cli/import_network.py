@@ -80,7 +80,7 @@ class ImportNetwork:
         self._tell(found, place, checked)
 
     def _takes(self) -> NetworkInput:
-        known = input_of_family(self.file, self.family)
+        known = input_of_family(self.file, self.family, (*OSNETS, *BOTS))
         if self.input is not None:
             return NetworkInput.parse(self.input)
         if known is None:

@@ -194,13 +194,11 @@ def load_recipe(folder: Path) -> Recipe:
         raise CheckpointError(f"{path} is not a recipe: {error}") from error
 
 
-def check_free(folder: Path) -> None:
-    """Refuse (CheckpointError) a folder for a new training that holds a training, or weights."""
+def check_free(folder: Path, next_step: str = "Go on with --resume, or choose another folder.") -> None:
+    """Refuse (CheckpointError) a folder for a new run that holds a training, or weights."""
     found = [name for name in (RECIPE, WEIGHTS, STATE) if (folder / name).exists()]
     if found:
-        raise CheckpointError(
-            f"{folder} already holds a training ({found[0]}). Go on with --resume, or choose another folder."
-        )
+        raise CheckpointError(f"{folder} already holds a training ({found[0]}). {next_step}")
 
 
 def load_state(folder: Path, recipe: Recipe, data_fingerprint: str) -> dict[str, Any] | None:

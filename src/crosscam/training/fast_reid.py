@@ -5,11 +5,14 @@ Source of both: Luo et al., CVPR Workshops 2019, as :mod:`crosscam.models.baseli
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor, nn
 
+from crosscam.data.resizing import IMAGENET_MEAN, IMAGENET_STD
 from crosscam.errors import CheckpointError
 from crosscam.models.backbones.pretrained import read_weights, with_our_layers
 from crosscam.models.baselines.bot import BoTModel
@@ -29,8 +32,9 @@ _PARTS = (
     ("heads.bnneck.", "neck."),
     ("bottleneck.", "neck."),
 )
-# What only training needs, and the mean and deviation of the images, which are ImageNet's.
+# What only training needs, and the mean and deviation of the images, which must be ImageNet's.
 _LEFT_OUT = ("heads.weight", "heads.classifier.", "classifier.", "pixel_mean", "pixel_std", "heads.cls_layer.")
+_PIXELS = {"pixel_mean": IMAGENET_MEAN, "pixel_std": IMAGENET_STD}
 _COUNT = "num_batches_tracked"
 
 
@@ -38,12 +42,15 @@ def import_fast_reid(file: Path, family: str, folder: Path) -> None:
     """Write the run folder of a network with global average pooling and a BNNeck.
 
     Args:
-        file: a .pth file: named tensors, alone or under ``model`` or ``state_dict``.
+        file: a .pth or .safetensors file: named tensors, alone or under ``model`` or ``state_dict``.
         family: of :data:`BOTS`.
         folder: the run folder to write; it must not hold a training.
     Raises:
-        CheckpointError: damaged, unsafe, of another network (other pooling, attention), or the folder is taken.
+        CheckpointError: damaged, unsafe, of another network (other pooling, attention), of images that were not
+            normalized by ImageNet's mean and deviation, or the folder is taken.
     """
+    if not file.is_file():
+        raise CheckpointError(f"No file {file}. Give a .pth or .safetensors file of {family}.")
     settings = BOTS[family]
     model = settings.build(0, pretrained=False)
     _fill(model, file, family)
@@ -54,6 +61,7 @@ def import_fast_reid(file: Path, family: str, folder: Path) -> None:
 def _fill(model: nn.Module, file: Path, family: str) -> None:
     """Fill a network, built without classifier; all tensors of the file must be the network's."""
     tensors = {name.removeprefix("module."): value for name, value in with_our_layers(read_weights(file)).items()}
+    _check_pixels(tensors, file)
     found = {_our_name(k): v for k, v in tensors.items() if not k.startswith(_LEFT_OUT) and not k.endswith(_COUNT)}
     wanted: dict[str, Tensor] = {k: v for k, v in model.state_dict().items() if not k.endswith(_COUNT)}
     wrong = sorted(wanted.keys() ^ found.keys())
@@ -67,6 +75,17 @@ def _fill(model: nn.Module, file: Path, family: str) -> None:
                 f"Check --family; known: {', '.join(BOTS)}."
             )
     model.load_state_dict(found, strict=False)
+
+
+def _check_pixels(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Refuse images of another normalization; the file has none in later versions of fast-reid."""
+    for name, expected in _PIXELS.items():
+        found = [float(v) for v in tensors[name].flatten()] if name in tensors else None
+        if found and not np.allclose(np.divide(found, 255), expected, atol=2e-3):
+            raise CheckpointError(
+                f"{file} takes images of another {name}: {', '.join(f'{v:.5g}' for v in found)}, expected ImageNet's "
+                f"{', '.join(f'{255 * v:.5g}' for v in expected)}. Export it as ONNX, and give mean and std in --input."
+            )
 
 
 def _our_name(name: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from crosscam.data.records import ReidDataset
 from crosscam.data.text_files import read_text
@@ -109,9 +110,9 @@ def import_run(file: Path, folder: Path) -> AuthorsModel:
 
 
 def _import(file: Path, folder: Path) -> AuthorsModel:
-    if any((folder / name).exists() for name in (checkpoint.RECIPE, checkpoint.WEIGHTS, checkpoint.STATE)):
-        raise CheckpointError(f"{folder} already holds a training. Choose another folder.")
+    checkpoint.check_free(folder, "Choose another folder.")
     found = import_authors(file)
+    check_numbers(found.model, file)
     model = RRIDModel(backbone=found.backbone, scales=found.scales, dim=found.dim)
     recipe = replace(RRID_F, name="imported", description=f"RRID imported from the authors' {file.name}.", model=model)
     checkpoint.save_recipe(folder, recipe)
@@ -120,3 +121,12 @@ def _import(file: Path, folder: Path) -> AuthorsModel:
     origin = {"imported_from": file.name, "sha256": digest, "num_ids": found.num_ids, "versions": versions()}
     checkpoint.save_provenance(folder, origin)
     return found
+
+
+def check_numbers(model: nn.Module, file: Path) -> None:
+    """Refuse (CheckpointError) weights of ``file`` that are not finite, or variances below 0: nothing is described."""
+    for name, value in model.state_dict().items():
+        negative = name.endswith("running_var") and bool((value < 0).any())
+        if negative or not bool(torch.isfinite(value).all()):
+            what = "variances below 0" if negative else "numbers that are not finite"
+            raise CheckpointError(f"{file} has {what} in {name}. Nothing was written; give an undamaged file.")

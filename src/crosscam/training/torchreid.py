@@ -18,7 +18,7 @@ from crosscam.recipes import checkpoint
 from crosscam.recipes.baseline_recipes import OSNET
 from crosscam.recipes.recipe import Recipe
 from crosscam.system.locks import only_writer
-from crosscam.training.provenance import versions
+from crosscam.training.provenance import check_numbers, versions
 
 # The toolkit's names of the networks.
 OSNETS = {
@@ -77,9 +77,13 @@ def import_torchreid(file: Path, family: str, folder: Path) -> None:
 
 
 def save_imported(folder: Path, recipe: Recipe, model: nn.Module, file: Path) -> None:
-    """Write the run folder of a network that was read from ``file``; CheckpointError if the folder holds a training."""
+    """Write the run folder of a network that was read from ``file``.
+
+    CheckpointError: the folder holds a training, or a number of the weights is not finite.
+    """
+    check_numbers(model, file)
     with only_writer(folder, folder=True):
-        checkpoint.check_free(folder)
+        checkpoint.check_free(folder, "Choose another folder.")
         checkpoint.save_recipe(folder, recipe)
         checkpoint.save_weights(folder, model.state_dict())
         digest = hashlib.sha256(file.read_bytes()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from crosscam.data.text_files import read_text
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.inference.engines.network_runtimes import SUFFIXES
 from crosscam.system.files import write_atomically
-from crosscam.system.text import parse_json
+from crosscam.system.text import did_you_mean, parse_json
 
 DECLARATION = "network.json"
 RUN = "recipe.json"
@@ -158,12 +159,13 @@ def digest_of_files(file: Path) -> str:
     return digest.hexdigest()
 
 
-def input_of_family(file: Path, family: str | None) -> NetworkInput | None:
+def input_of_family(file: Path, family: str | None, further: Iterable[str] = ()) -> NetworkInput | None:
     """The published input of a known network, by its family or the file's name; None for an unknown file.
 
     Args:
         file: of the network.
         family: ``"person-reidentification-retail-0277"``, or its end, such as ``"retail-0277"`` or ``"0277"``.
+        further: names that the message tells of, too.
     Raises:
         ArgumentError: an unknown family.
     """
@@ -172,7 +174,8 @@ def input_of_family(file: Path, family: str | None) -> NetworkInput | None:
     else:
         known = FAMILIES.get(family) or FAMILIES.get(f"{RETAIL}{family.removeprefix('retail-')}")
         if known is None:
-            raise ArgumentError(f"Unknown family {family!r}. Known: {', '.join(FAMILIES)}.")
+            names = [*FAMILIES, *further]
+            raise ArgumentError(f"Unknown family {family!r}. {did_you_mean(family, names)}Known: {', '.join(names)}.")
     return None if known is None else NetworkInput.parse(known)
 
 

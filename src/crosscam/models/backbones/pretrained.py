@@ -198,9 +198,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} is not a plain weights file ({type(error).__name__}): it is damaged, or asks to run code. Nothing "
             "in it was run. Give torchvision's ImageNet file, or tensors alone as .safetensors."
         ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
+    # In one another, too; a file's dictionary that holds itself must not be followed for ever.
+    for _ in _WRAPPERS:
+        inner = [state[w] for w in _WRAPPERS if isinstance(state.get(w), dict)] if isinstance(state, dict) else []
+        state = inner[0] if inner else state
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{path} does not hold named tensors alone. Give torchvision's ImageNet file.")
+        raise CheckpointError(f"{path} does not hold named tensors alone. Give a file of weights without other values.")
     return {str(k): v for k, v in state.items()}
