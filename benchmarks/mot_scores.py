@@ -71,7 +71,7 @@ def watch_all(root: Path, out: Path, yolox: Path | None) -> None:
                 frames.append((frame, found[found.scores >= WatchSettings().min_score]))
             for tracker_name in ("plain", "bytetrack", "ocsort"):
                 try:
-                    tracker, _ = open_tracker(tracker_name, RATE)
+                    tracker = open_tracker(tracker_name, RATE)
                 except CrosscamError:
                     continue  # the package trackers is not installed
                 tracks = OpenTracks(tracker, WatchSettings(tracker=tracker_name))

@@ -89,7 +89,7 @@ def trackers_of(rate: float) -> Iterator[tuple[str, Any]]:
 
     for name in ("plain", "bytetrack", "ocsort"):
         try:
-            yield name, open_tracker(name, rate)[0]
+            yield name, open_tracker(name, rate)
         except CrosscamError:
             continue  # the package trackers is not installed
 

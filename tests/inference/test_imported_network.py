@@ -251,7 +251,7 @@ def test_what_is_not_such_a_network_is_one_line(onnx_file: Path, tmp_path: Path)
         # (1 - mean) / deviation of each color
         ("person_reid_youtu_2021nov", None, "rgb", (2.2489, 2.4286, 2.64)),
         ("resnet50_market1501_aicity156", None, "rgb", (2.2788, 2.4071, 2.6283)),
-        ("mine", "resnet50_market1501", "rgb", (2.2788, 2.4071, 2.6283)),
+        ("mine", "resnet50_market1501_aicity156", "rgb", (2.2788, 2.4071, 2.6283)),
     ],
 )
 def test_networks_whose_input_is_published(stem: str, family: str | None, order: str, white: tuple[float, ...]):
@@ -260,6 +260,10 @@ def test_networks_whose_input_is_published(stem: str, family: str | None, order:
     assert (takes.order, takes.height, takes.width) == (order, 256, 128)
     pixels = torch.full((1, 3, 256, 128), 255, dtype=torch.uint8)
     np.testing.assert_allclose(takes.scaled(pixels)[0, :, 0, 0], white, atol=1e-4)
+
+
+def test_a_name_that_any_network_may_have_tells_no_input():
+    assert input_of_family(Path("resnet50_market1501.onnx"), None) is None
 
 
 @pytest.mark.parametrize("family", ["", "2", "retail-", "youtu", "person-reidentification"])

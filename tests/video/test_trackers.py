@@ -142,9 +142,9 @@ def test_a_tracker_knows_the_sources_frame_rate(
 ) -> None:
     asked = []
 
-    def open_tracker(_: str, rate: float) -> tuple[PlainTracker, str]:
+    def open_tracker(_: str, rate: float) -> PlainTracker:
         asked.append(rate)
-        return PlainTracker(), "plain"
+        return PlainTracker()
 
     monkeypatch.setattr(watching, "open_tracker", open_tracker)
     for number, rate in enumerate((None, 4.0, 100.0)):

@@ -354,7 +354,7 @@ def near(number: int, seen: Callable[[int], bool]) -> Detections:
 def test_trackers_keep_people_through_gaps(name: str) -> None:
     if name != "plain":
         pytest.importorskip("trackers")
-    tracker, _ = open_tracker(name, RATE)
+    tracker = open_tracker(name, RATE)
     numbers = [tracker.update(near(n, lambda i: i % 7 < 5), n / RATE) for n in range(40)]
     assert {int(n[0]) for n in numbers[2:]} == {int(numbers[5][0])}
     assert {int(n[1]) for n in numbers[2:] if len(n) == 2} == {int(numbers[2][1])}

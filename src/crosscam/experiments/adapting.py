@@ -218,7 +218,7 @@ def adapted_recipe(source: Recipe) -> Recipe:
     """The recipe of an adaptation of a network of recipe ``source``, before the user's settings.
 
     The network, its input and its scoring are the source's. The first stages of the backbone stay frozen, as in most
-    recipes from ImageNet weights: they are half of a step's time. Rates and epochs are those that were measured
+    recipes from ImageNet weights, which makes a step cheaper. Rates and epochs are those that were measured
     (docs/adapt.md).
     """
     name = source.name.removesuffix(SUFFIX)

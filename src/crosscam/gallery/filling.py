@@ -95,11 +95,7 @@ def fill(
         if keep_apart:
             keep_cameras_apart(writer, samples)
         samples = number_cameras(writer, samples)
-    known = gallery.known_paths({kept_name(s.path) for s in samples})
-    there = [(s, known[kept_name(s.path)]) for s in samples if kept_name(s.path) in known]
-    changed = [s.path for s, entry in there if _changed_since(s.path, entry.added)]
-    differing = [s.path for s, entry in there if _differs(_entry(s, labeled), entry)]
-    new = [s for s in samples if kept_name(s.path) not in known]
+    new, changed, differing = _parted(gallery, samples, labeled)
     cameras = list({(s.camera, s.camid): s for s in new}.values())
     ids: list[int] = []
     damaged: list[tuple[Path, str]] = []
@@ -126,6 +122,15 @@ def fill(
         if progress:
             progress(done, len(new))
     return Filled(tuple(ids), len(samples) - len(new), tuple(damaged), tuple(changed), tuple(differing))
+
+
+def _parted(gallery: Gallery, samples: Sequence[Sample], labeled: bool) -> tuple[list[Sample], list[Path], list[Path]]:
+    """New samples; images of known paths that changed on the disk since; those that the gallery describes otherwise."""
+    known = gallery.known_paths({kept_name(s.path) for s in samples})
+    there = [(s, known[kept_name(s.path)]) for s in samples if kept_name(s.path) in known]
+    changed = [s.path for s, entry in there if _changed_since(s.path, entry.added)]
+    differing = [s.path for s, entry in there if _differs(_entry(s, labeled), entry)]
+    return [s for s in samples if kept_name(s.path) not in known], changed, differing
 
 
 def _once(samples: Iterable[Sample]) -> list[Sample]:

@@ -17,7 +17,7 @@ from crosscam.errors import CheckpointError
 from crosscam.models.backbones.pretrained import read_weights, with_our_layers
 from crosscam.models.baselines.bot import BoTModel
 from crosscam.recipes.baseline_recipes import BOT
-from crosscam.training.torchreid import save_imported
+from crosscam.training.torchreid import COUNT, another_shape, same_names, save_imported
 
 BOTS = {
     "bot_resnet50": BoTModel(),
@@ -35,7 +35,6 @@ _PARTS = (
 # What only training needs, and the mean and deviation of the images, which must be ImageNet's.
 _LEFT_OUT = ("heads.weight", "heads.classifier.", "classifier.", "pixel_mean", "pixel_std", "heads.cls_layer.")
 _PIXELS = {"pixel_mean": IMAGENET_MEAN, "pixel_std": IMAGENET_STD}
-_COUNT = "num_batches_tracked"
 
 
 def import_fast_reid(file: Path, family: str, folder: Path) -> None:
@@ -62,18 +61,11 @@ def _fill(model: nn.Module, file: Path, family: str) -> None:
     """Fill a network, built without classifier; all tensors of the file must be the network's."""
     tensors = {name.removeprefix("module."): value for name, value in with_our_layers(read_weights(file)).items()}
     _check_pixels(tensors, file)
-    found = {_our_name(k): v for k, v in tensors.items() if not k.startswith(_LEFT_OUT) and not k.endswith(_COUNT)}
-    wanted: dict[str, Tensor] = {k: v for k, v in model.state_dict().items() if not k.endswith(_COUNT)}
-    wrong = sorted(wanted.keys() ^ found.keys())
-    if wrong:
-        what = "lacks" if wrong[0] in wanted else "has, beyond it,"
-        raise CheckpointError(f"{file} is not {family}: it {what} {wrong[0]} ({len(wrong)} such). Check --family.")
+    found = {_our_name(k): v for k, v in tensors.items() if not k.startswith(_LEFT_OUT) and not k.endswith(COUNT)}
+    wanted = same_names(model, found, file, family)
     for name, value in found.items():
         if value.shape != wanted[name].shape:
-            raise CheckpointError(
-                f"{file} is not {family}: {name} has shape {tuple(value.shape)}, expected {tuple(wanted[name].shape)}. "
-                f"Check --family; known: {', '.join(BOTS)}."
-            )
+            raise another_shape(file, family, name, value.shape, wanted[name], BOTS)
     model.load_state_dict(found, strict=False)
 
 

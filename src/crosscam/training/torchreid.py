@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ OSNETS = {
 }
 # What only training needs.
 _LEFT_OUT = ("classifier.",)
-_COUNT = "num_batches_tracked"
+COUNT = "num_batches_tracked"
 _IN_BLOCK = (
     (r"^conv1\.conv\.", "narrow.0."),
     (r"^conv1\.bn\.", "narrow.1."),
@@ -99,21 +100,34 @@ def read_osnet(model: OSNet, file: Path, family: str) -> None:
     arrays = {name.removeprefix("module."): np.array(a, np.float32) for name, a in read_tensors(file).items()}
     norm = OSNETS[family].norm
     found = {our_name(name, norm): value for name, value in arrays.items() if not name.startswith(_LEFT_OUT)}
-    found = {name: value for name, value in found.items() if not name.endswith(_COUNT)}
-    wanted = {name: value for name, value in model.state_dict().items() if not name.endswith(_COUNT)}
-    wrong = sorted(wanted.keys() ^ found.keys())
-    if wrong:
-        what = "lacks" if wrong[0] in wanted else "has, beyond it,"
-        raise CheckpointError(f"{file} is not {family}: it {what} {wrong[0]} ({len(wrong)} such). Check --family.")
+    found = {name: value for name, value in found.items() if not name.endswith(COUNT)}
+    wanted = same_names(model, found, file, family)
     for name, value in found.items():
         array = value.T if name == "unit.linear.weight" else value
         if array.size != wanted[name].numel():
-            raise CheckpointError(
-                f"{file} is not {family}: {name} has shape {value.shape}, expected {tuple(wanted[name].shape)}. Check "
-                f"--family; known: {', '.join(OSNETS)}."
-            )
+            raise another_shape(file, family, name, value.shape, wanted[name], OSNETS)
         wanted[name] = _shaped(array, wanted[name])
     model.load_state_dict(wanted, strict=False)
+
+
+def same_names(model: nn.Module, found: Iterable[str], file: Path, family: str) -> dict[str, Tensor]:
+    """The weights of a network; CheckpointError if those found in a file, by its names, are not the same ones."""
+    wanted = {name: value for name, value in model.state_dict().items() if not name.endswith(COUNT)}
+    wrong = sorted(wanted.keys() ^ set(found))
+    if wrong:
+        what = "lacks" if wrong[0] in wanted else "has, beyond it,"
+        raise CheckpointError(f"{file} is not {family}: it {what} {wrong[0]} ({len(wrong)} such). Check --family.")
+    return wanted
+
+
+def another_shape(
+    file: Path, family: str, name: str, shape: Sequence[int], wanted: Tensor, families: Iterable[str]
+) -> CheckpointError:
+    """The error for weights of another shape than the family's."""
+    return CheckpointError(
+        f"{file} is not {family}: {name} has shape {tuple(shape)}, expected {tuple(wanted.shape)}. Check --family; "
+        f"known: {', '.join(families)}."
+    )
 
 
 def _shaped(array: np.ndarray, like: Tensor) -> Tensor:

@@ -209,21 +209,25 @@ class LibraryTracker:
         return began
 
 
-def open_tracker(name: str, rate: float) -> tuple[Tracker, str]:
-    """The tracker and its name.
+def tracker_name(choice: str) -> str:
+    """The name of the tracker; ``auto``, as earlier versions called their choice, is ``plain``."""
+    return "plain" if choice == "auto" else choice
+
+
+def open_tracker(name: str, rate: float) -> Tracker:
+    """The tracker of a name.
 
     Args:
-        name: ``plain``, ``bytetrack`` or ``ocsort``; ``auto``, as earlier versions called their choice, is ``plain``.
+        name: ``plain``, ``bytetrack`` or ``ocsort``; or ``auto``, see :func:`tracker_name`.
         rate: frames a second, about.
     Raises:
         ArgumentError: an unknown name.
         EngineError: the package is not installed, or scipy.
     """
-    if name == "auto":
-        name = "plain"
+    name = tracker_name(name)
     if name in ("bytetrack", "ocsort"):
-        return LibraryTracker(name, rate), name
+        return LibraryTracker(name, rate)
     if name != "plain":
         raise ArgumentError(f"{name!r} is not a tracker. Known: auto, plain, bytetrack, ocsort.")
     needed("scipy.optimize", "Tracking needs scipy: pip install 'crosscam[video]'.", EngineError)
-    return PlainTracker(), name
+    return PlainTracker()

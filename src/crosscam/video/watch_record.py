@@ -18,6 +18,7 @@ from crosscam.video.decoding import Source
 from crosscam.video.detections import Detector
 from crosscam.video.live import FrameFolder
 from crosscam.video.opening import identify_detector
+from crosscam.video.tracking import tracker_name
 from crosscam.video.tracks import WatchSettings
 
 # The document that says how far each video was watched, by its key, and how.
@@ -186,7 +187,7 @@ def how_of(source: Source, detector: Detector, settings: WatchSettings, zone: Zo
         **kept,
         "tiles": None if tiles is None else f"{tiles[0]}x{tiles[1]}",
         "detector": identify_detector(detector),
-        "tracker": "plain" if settings.tracker == "auto" else settings.tracker,
+        "tracker": tracker_name(settings.tracker),
     }
     how |= {} if zone is None else {"zones": str(zone)}
     if isinstance(source, FrameFolder) and source.given is not None:

@@ -121,7 +121,7 @@ def watch(
     if settings.tiles is not None and knows_frames(detector):
         raise ArgumentError("Tiles are for a detector that looks at frames; this one has its boxes. Leave them out.")
     rates = [rate for rate in (settings.rate, source.rate) if rate]
-    tracker, _ = open_tracker(settings.tracker, min(rates, default=USUAL_RATE))
+    tracker = open_tracker(settings.tracker, min(rates, default=USUAL_RATE))
     how = how_of(source, detector, settings, zone)
     watched, writer = Watched(total=source.total), None
     with ExitStack() as stack:

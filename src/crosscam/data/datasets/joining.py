@@ -50,12 +50,7 @@ def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
             f"cameras {first_camid} to {first_camid + len(camids) - 1}."
         )
         first_pid, first_camid = first_pid + len(pids), first_camid + len(camids)
-    copies = copies_between([[s.path for some in d.subsets.values() for s in some] for d in datasets])
-    if copies:
-        notes.append(
-            f"warning: {len(copies):,} images have the same bytes as images of another dataset, such as {copies[0][1]} "
-            f"and {copies[0][0]}. They stay, as images of two people; leave one of the datasets out."
-        )
+    notes += _copies(datasets)
     root = Path(os.path.commonpath([d.root.absolute() for d in datasets]))
     train, query, gallery = (tuple(subset) for subset in subsets.values())
     return ReidDataset(name, root, train, query, gallery, protocols[0], tuple(notes), True, tracklets)
@@ -141,3 +136,14 @@ def _source(dataset: ReidDataset, whole: bool) -> ReidDataset:
     if not train:
         raise DataError(f"{dataset.root} has no training images. Leave it out, or give the whole dataset.")
     return replace(dataset, train=tuple(train), query=(), gallery=(), protocol="market1501")
+
+
+def _copies(datasets: Sequence[ReidDataset]) -> list[str]:
+    """A note where datasets have images with the same bytes."""
+    copies = copies_between([[s.path for some in d.subsets.values() for s in some] for d in datasets])
+    if not copies:
+        return []
+    return [
+        f"warning: {len(copies):,} images have the same bytes as images of another dataset, such as {copies[0][1]} "
+        f"and {copies[0][0]}. They stay, as images of two people; leave one of the datasets out."
+    ]

@@ -23,13 +23,12 @@ RUN = "recipe.json"
 _EXTERNAL = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
 _OURS = {".onnx": b"crosscam.fingerprint", ".xml": b"<crosscam>"}
 # Networks whose input is published, by their files' names: OpenVINO's, Tencent Youtu's in OpenCV's zoo, and NVIDIA's
-# ReIdentificationNet.
+# ReIdentificationNet, whose first version has a name that other networks have, too (resnet50_market1501).
 RETAIL = "person-reidentification-retail-"
-_NVIDIA = "resnet50_market1501"
 FAMILIES = {
     **{f"{RETAIL}{number}": "bgr 256x128 255" for number in ("0277", "0286", "0287")},
     "person_reid_youtu_2021nov": "rgb 256x128 imagenet opencv",
-    **dict.fromkeys((_NVIDIA, f"{_NVIDIA}_aicity156"), "rgb 256x128 1 mean=0.485,0.456,0.406 std=0.226"),
+    "resnet50_market1501_aicity156": "rgb 256x128 1 mean=0.485,0.456,0.406 std=0.226",
 }
 
 
