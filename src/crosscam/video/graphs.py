@@ -15,7 +15,7 @@ from PIL import Image
 from crosscam.errors import EngineError
 from crosscam.inference.engines.base import num_threads
 from crosscam.inference.engines.onnx_engine import opened
-from crosscam.inference.engines.openvino_engine import openvino_core
+from crosscam.inference.engines.openvino_engine import compile_graph, openvino_core
 from crosscam.video.detections import NOTHING, Detections, Floats, Pixels, suppress
 from crosscam.video.tiles import look_at, windows_of
 
@@ -59,7 +59,7 @@ class GraphDetector:
         settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": num_threads()}
         settings["INFERENCE_PRECISION_HINT"] = "f32"
         self._turn = threading.Lock()  # several cameras share a detector, which works on one frame at a time
-        self._model: Any = opened(path, lambda: core.compile_model(model, "CPU", settings))
+        self._model: Any = opened(path, lambda: compile_graph(model, settings))
 
     def __repr__(self) -> str:
         return f"GraphDetector({str(self.path)!r}, {self.kind})"

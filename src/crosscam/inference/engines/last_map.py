@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from crosscam.data.network_input import NetworkInput
 from crosscam.errors import EngineError
 from crosscam.inference.engines.base import runtime
-from crosscam.inference.engines.openvino_engine import openvino_core, settings_for
+from crosscam.inference.engines.openvino_engine import compile_graph, openvino_core, settings_for
 
 # Less than every fourth pixel is no map of features: it is the image, or tokens that happen to have its proportions.
 LEAST_STRIDE = 4
@@ -77,7 +77,7 @@ def split_at_last_map(
     Raises:
         EngineError: OpenVINO is not installed or does not read the network, or there is no feature map.
     """
-    core, library = openvino_core(), runtime("openvino")
+    library = runtime("openvino")
     example = prepare(torch.zeros(batch, 3, takes.height, takes.width, dtype=torch.uint8), takes)
     try:
         model = graph(example)
@@ -91,12 +91,12 @@ def split_at_last_map(
         raise EngineError("before its output stands no feature map of places.")
     place, last = found
     settings = settings_for(False)
-    front = core.compile_model(library.Model([place], model.get_parameters(), "front"), "CPU", settings)
+    front = compile_graph(library.Model([place], model.get_parameters(), "front"), settings)
     given = library.opset13.parameter(place.get_shape(), place.get_element_type())
     for target in place.get_target_inputs():
         target.replace_source_output(given.output(0))
     behind = library.Model([result.input_value(0)], [given, *model.get_parameters()], "rest")
-    rest = core.compile_model(behind, "CPU", settings)
+    rest = compile_graph(behind, settings)
     return SplitNetwork(
         lambda planes: np.array(front([prepare(planes, takes)])[0], np.float32),
         lambda planes, maps: np.array(rest([maps, prepare(planes, takes)])[0], np.float32).reshape(len(planes), -1),

@@ -22,7 +22,7 @@ from crosscam.errors import EngineError
 from crosscam.inference.engines.base import Pixels
 from crosscam.inference.engines.last_map import Prepare, ReadGraph, graph_of_file, graph_of_module
 from crosscam.inference.engines.onnx_engine import open_session, opened
-from crosscam.inference.engines.openvino_engine import openvino_core, settings_for
+from crosscam.inference.engines.openvino_engine import compile_graph, openvino_core, settings_for
 from crosscam.system.cores import chip_has_bf16
 
 # (B, H, W, 3) uint8 RGB images -> (B, D) rows.
@@ -159,7 +159,7 @@ def _open_openvino(path: Path, takes: NetworkInput, engine: str) -> Runtime:
     def compiled() -> Any:
         fresh = core.read_model(os.fspath(path))
         fresh.reshape([count or -1, *sides])
-        return core.compile_model(fresh, "CPU", settings)
+        return compile_graph(fresh, settings)
 
     network = opened(path, compiled)
 
