@@ -176,10 +176,7 @@ def _refuse_unsound(network: Network) -> None:
 
 
 def _refuse_unlike(engine: Engine, network: Network, images: Pixels) -> None:
-    """Compare an int8 engine with the network, on some of the images that its ranges are taken from.
-
-    On processors without instructions for it, sums of int8 products may saturate, and single descriptors are far off.
-    """
+    """Compare an int8 engine with the network, on some of the images that its ranges are taken from."""
     pixels = images[:MEASURED_IMAGES]
     expected = TorchEngine(network.model, network.card.size, flip=network.card.flip)(pixels)
     cosines = (engine(pixels) * expected).sum(axis=1)
