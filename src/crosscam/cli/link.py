@@ -17,8 +17,9 @@ from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import Journeys, in_percent, read_journeys
 from crosscam.gallery.judging import LinkOptions, read_transits
 from crosscam.gallery.link_runs import LinkRun, decide, link_gallery
-from crosscam.gallery.local import open_gallery
+from crosscam.gallery.local import open_gallery, opened_for_writing, working_alone
 from crosscam.gallery.people import People
+from crosscam.gallery.store import PATIENCE
 from crosscam.report.hits import when
 from crosscam.report.journey_report import write_journeys
 from crosscam.system.files import check_file, check_folder, write_atomically
@@ -120,13 +121,12 @@ class Link:
         if self.truth is not None:
             check_truth(self.truth)
         run: LinkRun | None = None
-        with open_gallery(self.gallery, write=not self.show) as gallery:
+        with open_gallery(self.gallery) as gallery:
             if decision:
-                decide(gallery, self.deciding.change, BY)
+                with opened_for_writing(gallery) as writer:
+                    decide(writer, self.deciding.change, BY)
             elif not self.show:
-                names, camids = gallery.camera_names(), {camid for camid, _ in gallery.info().cameras}
-                transits = None if self.transit is None else read_transits(self.transit, names, camids)
-                run = link_gallery(gallery, self.linking, transits=transits, again=self.again)
+                run = self._link(gallery)
             found = read_journeys(gallery)
             names = gallery.camera_names()
             scores = None if self.truth is None else score_journeys(gallery, found, self.truth)
@@ -136,6 +136,13 @@ class Link:
             show_json(_as_json(found, run, scores))
         else:
             _show(found, run, scores, names)
+
+    def _link(self, gallery: Gallery) -> LinkRun:
+        names, camids = gallery.camera_names(), {camid for camid, _ in gallery.info().cameras}
+        transits = None if self.transit is None else read_transits(self.transit, names, camids)
+        # Whoever links second has the people of the first.
+        with working_alone(gallery, "link", f"{self.gallery} is being linked", wait=PATIENCE):
+            return link_gallery(gallery, self.linking, transits=transits, again=self.again)
 
     def _write(self, gallery: Gallery, found: Journeys) -> None:
         if self.csv is not None:
