@@ -562,6 +562,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "the truth does not know 2 tracks of these" in said.err
     assert "the truth has 1 track that no journey has" in said.err
     assert f"{len({row.split(',')[2] for row in lost} - {''})} true people, 16 found" in said.err
+    table.write_text("\n".join(["camera,track,person,boxs", *rows]) + "\n", encoding="utf-8")
+    main(["link", place, "--show", "--truth", str(table)])
+    said = capsys.readouterr().err
+    assert "truth.csv: columns not used: boxs. There is no column boxes: each track counts as one box." in said
+    main(["link", place, "--show", "--truth", str(tmp_path / "out.csv")])
+    said = capsys.readouterr().err
+    assert "out.csv: columns not used: camid, start, end, images" in said
+    assert "IDF1 100.0%" in said
     main(["link", place, "--merge", "1", "2"])
     assert "15 people" in capsys.readouterr().err
     main(["link", place, "--undo", "--json"])

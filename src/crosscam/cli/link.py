@@ -118,8 +118,8 @@ class Link:
         check_file(self.csv)
         check_file(self.report)
         check_folder(self.mot)
-        if self.truth is not None:
-            check_truth(self.truth)
+        if self.truth is not None and (unused := check_truth(self.truth)):
+            say(f"note: {unused}")
         run: LinkRun | None = None
         with open_gallery(self.gallery) as gallery:
             if decision:
