@@ -228,6 +228,16 @@ def test_a_wrong_field_says_what_is_wrong(client: TestClient, address: str, form
     assert words in html.unescape(answer.text)
 
 
+def test_the_page_of_an_entry_calls_a_crop_by_its_video_and_time(client: TestClient, place: Path) -> None:
+    with open_gallery(place, write=True) as gallery:
+        gallery.update([4], path="/secret/gate.mp4#t=13.200&xywh=310,88,64,171&frame=330&seen=-1.000,2.000")
+        gallery.update([5], path="/")
+    page = client.get("/entries/4", headers=HTML).text
+    assert ">gate.mp4, 13.20 s</dd>" in page
+    assert 'title="gate.mp4#t=13.200&amp;xywh' in page
+    assert ">entry 5</dd>" in client.get("/entries/5", headers=HTML).text
+
+
 @pytest.mark.parametrize("page", ["/entries/1", "/entries", "/gallery", "/search?q=e1"])
 def test_times_tell_their_zone(client: TestClient, page: str) -> None:
     assert re.search(r"2023-11-14 \d\d:\d\d:\d\d UTC", client.get(page, headers=HTML).text)
