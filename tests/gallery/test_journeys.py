@@ -712,7 +712,7 @@ def test_few_tracks_are_judged_by_the_calibration_that_came_with_the_network(tmp
             found = read_journeys(gallery)
         assert len(found.people) == people
         assert run.told.startswith("Not calibrated")
-        assert ("few tracks, distances mean here" in run.told) == (people == 1)
+        assert ("there are few tracks: distances" in run.told) == (people == 1)
         assert len(found.proposals) == people - 1
 
 

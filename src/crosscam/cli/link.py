@@ -190,9 +190,10 @@ def _show(found: Journeys, run: LinkRun | None, scores: JourneyScores | None, na
         why = "; ".join(proposal.link.reasons)
         say(f"unsure: people {proposal.first} and {proposal.second} may be one ({in_percent(probability)}): {why}.")
     if run is not None:
-        say(f"{run.new_tracks} new tracks: {run.joined} joined people of earlier runs, {run.new_people} new people.")
+        tracks, people = counted(run.new_tracks, "new track"), counted(run.new_people, "new person", "new people")
+        say(f"{tracks}: {run.joined:,} joined people of earlier runs, {people}.")
         for (start, end), way in sorted(run.transits.items()):
-            basis = f"learned from {way.pairs} pairs" if way.pairs else "given"
+            basis = f"learned from {counted(way.pairs, 'pair')}" if way.pairs else "given"
             text = f"{way.seconds:.1f} s, spread {way.spread:.1f} s"
             say(f"From camera {names.get(start, start)} to {names.get(end, end)}: {text} ({basis}).")
         say(run.told)

@@ -150,8 +150,8 @@ def judge_of(gallery: Gallery, tracks: Tracks, options: LinkOptions) -> Judge:
     if shipped is None:
         return plain
     told = (
-        f"Not calibrated: for there are few tracks, distances mean here what they do at the cameras of "
-        f"{shipped.origin.data}, of which the network's own calibration is. Probabilities are rough; 'crosscam "
+        "Not calibrated, and there are few tracks: distances are taken to mean what they do at the cameras of "
+        f"{shipped.origin.data}, where the network's own calibration was made. Probabilities are rough; 'crosscam "
         "calibrate', or answers on the Calibration page, make them better."
     )
     return replace(calibrated_judge(shipped), told=told, elsewhere=True)
