@@ -76,8 +76,10 @@ def line_chart(
     x_low, x_high = x_range or (min(x for x, _ in points), max(x for x, _ in points))
     values = [y for _, y in points] + [end for s in series for bar in s.errors for end in bar]
     y_low, y_high = y_range or (min(0.0, *values), max(values))
-    axes = _Axes(_x_ticks(x_low, x_high, whole_x), nice_ticks(y_low, y_high), x_low, x_high)
     apart = ERRORS_APART if any(s.errors for s in series) else 0.0
+    axes = _Axes(
+        _x_ticks(x_low, x_high, whole_x), nice_ticks(y_low, y_high), x_low, x_high, apart * (len(series) + 1) / 2
+    )
     shifts = [apart * (k - (len(series) - 1) / 2) for k in range(len(series))]
     lines = [_line(s, k % NUM_STYLES, replace(axes, shift=shifts[k]), x_label, show_last) for k, s in enumerate(series)]
     return fragment("chart.html", "chart", axes=axes.drawn(), lines=lines, **labels)
@@ -92,12 +94,16 @@ def _check(series: Series) -> None:
 
 @dataclass(frozen=True)
 class _Axes:
-    """Ticks, and the map from values to places in the drawing; ``shift`` moves those of one line to the side."""
+    """Ticks, and the map from values to places in the drawing.
+
+    ``inset``: room for lines that are moved to the side, by ``shift``.
+    """
 
     x_ticks: list[float]
     y_ticks: list[float]
     x_low: float
     x_high: float
+    inset: float = 0.0
     shift: float = 0.0
 
     def place(self, x: float, y: float) -> tuple[float, float]:
@@ -105,7 +111,8 @@ class _Axes:
         across = 0.5 if self.x_high == self.x_low else (x - self.x_low) / (self.x_high - self.x_low)
         low, high = self.y_ticks[0], self.y_ticks[-1]
         up = min(max((y - low) / (high - low), 0.0), 1.0)
-        return LEFT + across * (WIDTH - LEFT - RIGHT) + self.shift, HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+        left, right = LEFT + self.inset, WIDTH - RIGHT - self.inset
+        return left + across * (right - left) + self.shift, HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     def drawn(self) -> dict[str, object]:
         """Edges of the drawing, and the place and the text of each tick."""
