@@ -562,6 +562,14 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "the truth does not know 2 tracks of these" in said.err
     assert "the truth has 1 track that no journey has" in said.err
     assert f"{len({row.split(',')[2] for row in lost} - {''})} true people, 16 found" in said.err
+    table.write_text("\n".join(["camera,track,person,boxs", *rows]) + "\n", encoding="utf-8")
+    main(["link", place, "--show", "--truth", str(table)])
+    said = capsys.readouterr().err
+    assert "truth.csv: columns not used: boxs. There is no column boxes: each track counts as one box." in said
+    main(["link", place, "--show", "--truth", str(tmp_path / "out.csv")])
+    said = capsys.readouterr().err
+    assert "out.csv: columns not used: camid, start, end, images" in said
+    assert "IDF1 100.0%" in said
     main(["link", place, "--merge", "1", "2"])
     assert "15 people" in capsys.readouterr().err
     main(["link", place, "--undo", "--json"])
@@ -704,7 +712,7 @@ def test_few_tracks_are_judged_by_the_calibration_that_came_with_the_network(tmp
             found = read_journeys(gallery)
         assert len(found.people) == people
         assert run.told.startswith("Not calibrated")
-        assert ("few tracks, distances mean here" in run.told) == (people == 1)
+        assert ("there are few tracks: distances" in run.told) == (people == 1)
         assert len(found.proposals) == people - 1
 
 

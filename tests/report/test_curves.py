@@ -101,5 +101,10 @@ def test_error_bars_reach_from_end_to_end_and_widen_the_axis():
     # One unit is as long in both bars: 2 units and 7.5 units.
     assert (low2 - high2) / (low - high) == pytest.approx(7.5 / 2, rel=1e-2)
     assert ">10</text>" in html
+    pair = [Series(name, [0, 1], [2.0, 3.0], [(1.0, 3.0), (2.0, 9.5)]) for name in "ab"]
+    html = line_chart(pair, title="t", x_label="x", y_label="y")
+    places = [float(x) for x in re.findall(r'class="bar" d="M([\d.]+)', html)]
+    assert places[2] - places[0] == places[3] - places[1] == 4, "no bar hides another"
+    assert 46 <= min(places) < max(places) + 6 <= 388, "nor the numbers of the axis"
     with pytest.raises(ValueError, match="2 points and 1 error bars"):
         line_chart([Series("a", [0, 1], [2, 3], [(1, 2)])], title="t", x_label="x", y_label="y")

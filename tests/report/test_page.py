@@ -65,7 +65,7 @@ def content(tmp_path_factory) -> ReportContent:
     def sample(name: str, pid: int, camid: int) -> Sample:
         path = folder / f"{name}.png"
         Image.fromarray(rng.integers(0, 256, (24, 12, 3), dtype=np.uint8)).save(path)
-        return Sample(path, pid, camid)
+        return Sample(path, pid, camid, camera={1: "gate", 2: "hall"}.get(camid))
 
     query = tuple(sample(f"q{pid}", pid, 1) for pid in range(1, 7))
     gallery = tuple(sample(f"g{n}", n % 8 - 1, 1 + n % 3) for n in range(40))
@@ -150,6 +150,23 @@ def test_one_plain_sentence_of_rank_1(content, rank1, count):
         Page(render_report(replace(content, scores=[replace(row, result=replace(row.result, cmc=cmc))]))).text
     )
     assert f"Of 100 searches, {count} find the right person first." in words
+
+
+def test_the_history_has_scores_in_per_cent(text):
+    table = text[text.index("Training epoch by epoch") : text.index("Rankings</h2>")]
+    assert "<td>25.0</td><td>50.0</td>" in table
+    assert re.search(r"mAP, per cent</th>\s*<th[^>]*>rank-1, per cent", table)
+
+
+def test_cameras_have_their_names(text):
+    assert {*re.findall(r"<br>cam (\w+)</p>", text)} == {"gate", "hall", "3"}
+    assert "camera gate" in text
+
+
+def test_what_comes_later_stays_with_its_dots(text, content):
+    assert any(strip.first_correct for strip in content.strips)
+    beside = re.findall(r'class="gap" aria-hidden="true">⋯</li>\s*<li class="tile right">', text)
+    assert len(beside) == text.count('class="gap"')
 
 
 def test_no_tile_of_a_ranking_is_cut_at_the_edge(text, content):

@@ -15,6 +15,7 @@ from crosscam.explain.activation import place_contributions, stripe_shares
 from crosscam.models.systems import layout_of
 from crosscam.recipes.catalogue import find_recipe
 from crosscam.recipes.settings import with_settings
+from crosscam.report.comparison import NOTE, _font, _wrapped
 from crosscam.reproduce.figures import Figure, NamedModel, choose_queries, figure_activation, figure_strips
 from small_models import TINY, tiny_rrid
 
@@ -171,6 +172,15 @@ def test_the_files_are_written_and_can_be_read(activation: Figure, tmp_path: Pat
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CrosscamError, match="Cannot write"):
         activation.write(tmp_path / "file", "figure6")
+
+
+def test_the_note_of_a_narrow_picture_is_broken_into_lines():
+    words = "Queries: the 4 on which the models differ most, and 4 drawn at random."
+    lines = _wrapped(words, 160)
+    assert " ".join(lines) == words
+    assert len(lines) > 1
+    assert max(_font(NOTE).getlength(line) for line in lines) <= 160
+    assert _wrapped(words, 2000) == [words]
 
 
 def test_what_cannot_be_drawn_is_refused(models: list[NamedModel], rendered: ReidDataset):

@@ -11,12 +11,12 @@ import pytest
 from markupsafe import Markup
 
 from crosscam.data.records import pids_of
-from crosscam.metrics.intervals import paired_difference
+from crosscam.metrics.intervals import Interval, paired_difference
 from crosscam.recipes.checkpoint import load_recipe
 from crosscam.reproduce.paper_rows import ROWS
 from crosscam.reproduce.published import published_column
 from crosscam.reproduce.study import Study
-from crosscam.reproduce.table_files import as_csv, as_html, as_json, as_markdown, write_tables
+from crosscam.reproduce.table_files import as_csv, as_html, as_json, as_markdown, signed, write_tables
 from crosscam.reproduce.tables import Table, claims_table, table3, table4, tables_of
 from crosscam.training.callbacks import read_history
 
@@ -114,6 +114,10 @@ def test_pages_are_written_whole(finished: Study, tmp_path: Path) -> None:
     assert "<p>chart</p>" in page
     assert "&lt;a test&gt;" in page
     assert "<a test>" not in page
+    assert "numbers beside those measured here." in page
+    own = Table("gaps", "Gaps", ("feature", "collide 0"), (("GCP", signed(Interval(-0.0001, -0.02, 0.01))),), ())
+    assert "Measured here; not in the paper." in as_html([own], {})
+    assert "+0.0 [-2.0, +1.0]" in as_html([own], {})
     lines = as_markdown(tables, {}).splitlines()
     widths = {line.count(" | ") for line in lines if line.startswith("| ") and "rm-" in line and "−" not in line}
     assert len(widths) == 1

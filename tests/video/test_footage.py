@@ -101,6 +101,28 @@ def test_a_clip_has_every_frame_of_its_time(
     assert len(times) >= (end - start) / step - 1
 
 
+@pytest.mark.parametrize("parts", [(30, 30), (20, 75)])
+def test_joined_recordings_show_what_was_watched(walkers: Walkers, tmp_path: Path, parts: tuple[int, int]) -> None:
+    """Each part begins at 0. A clip ended with the first part, and a later frame was the first part's or another's."""
+    joined = tmp_path / "joined.ts"
+    for number, count in enumerate(parts):
+        frames = walkers[0][:count] if number == 0 else walkers[0][::-1][:count]
+        with joined.open("ab") as file:
+            file.write(write_video(tmp_path / f"{number}.ts", frames, codec="libx264").read_bytes())
+    watched = list(VideoFile(joined).frames())
+    assert len(watched) == sum(parts)
+    for frame in watched[::9]:
+        assert np.array_equal(frame_of(joined, at(joined, frame.number, frame.seconds)), frame.pixels), frame.number
+    middle = watched[parts[0]].seconds
+    fragment = Fragment(str(joined), middle, (1, 2, 30, 60), parts[0], (middle - 0.4, middle + 0.4))
+    with av.open(io.BytesIO(clip_of(joined, fragment))) as clip:
+        shown = [frame.to_ndarray(format="rgb24") for frame in clip.decode(video=0)]
+    there = [frame.pixels for frame in watched if middle - 1.4 <= frame.seconds <= middle + 1.4]
+    assert len(shown) == len(there)
+    errors = [np.abs(a.astype(int) - b).mean() for a, b in zip(shown, there, strict=True)]
+    assert max(errors) < 8, "the same pictures, drawn anew"
+
+
 def test_a_coding_that_does_not_fit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, video: Path) -> None:
     monkeypatch.setattr(footage, "LARGEST_CLIP", 100)
     with pytest.raises(DataError, match="larger than"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 from html.parser import HTMLParser
@@ -181,6 +182,60 @@ def test_what_is_refused_at_the_door_leads_back() -> None:
 
 def test_an_address_without_a_page_says_so(client: TestClient) -> None:
     assert "There is no page /nowhere." in client.get("/nowhere", headers=HTML).text
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "words"),
+    [
+        ("/entries/xyz", 404, "There is no page /entries/xyz."),
+        ("/journeys/0", 404, "There is no page /journeys/0."),
+        ("/entries?camid=gate", 422, "'camid': expected a whole number, found 'gate'."),
+        ("/entries?camid=-1", 422, "'camid': expected 0 or more, found '-1'."),
+        ("/entries?camid=1.5", 422, "'camid': expected a whole number, found '1.5'."),
+        ("/entries?track=", 422, "'track': expected some text, found ''."),
+        ("/entries?track=%07", 422, r"'track': expected one line of ordinary text, found '\x07'."),
+        ("/entries?page=two", 422, "The value of page is not a number from 1 to 1e+06."),
+        ("/journeys?page=two", 422, "'page': expected a whole number, found 'two'."),
+        ("/journeys?all=maybe", 422, "'all': expected true or false, found 'maybe'."),
+        ("/explain?q=e1", 422, "Nothing is given for 'entry'."),
+        ("/explain?q=e1&entry=<b>", 422, "'entry': expected a whole number, found '<b>'."),
+        ("/search?q=e1&page=two", 422, "The value of page is not a number from 1 to 10000."),
+        ("/upload", 405, "/upload is what a form is sent to, and no page to open."),
+    ],
+)
+def test_a_wrong_address_says_what_is_wrong(client: TestClient, address: str, status: int, words: str) -> None:
+    answer = client.get(address, headers=HTML)
+    assert (answer.status_code, html.unescape(answer.text).count(words)) == (status, 1)
+    assert "/" in checked(answer.text).links
+    assert "openapi" not in answer.text
+    assert "Input should" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("address", "form", "words"),
+    [
+        ("/entries/4/update", {"camid": "x"}, "'camid': expected a whole number, found 'x'."),
+        ("/entries/4/update", {"camid": "1", "pid": "anna"}, "'pid': expected a whole number, found 'anna'."),
+        ("/entries/4/update", {"camid": "1", "time": "nan"}, "'time': expected a number, found 'nan'."),
+        ("/entries/4/forget", {}, "Nothing is given for 'sure'."),
+        ("/gallery/expire", {"days": "0", "by": "time", "sure": "yes"}, "'days': expected 1 or more, found '0'."),
+        ("/calibration/answer", {"said": "maybe"}, "'said': expected 'same', 'other', 'unsure' or 'back', found"),
+    ],
+)
+def test_a_wrong_field_says_what_is_wrong(client: TestClient, address: str, form: dict[str, str], words: str) -> None:
+    answer = client.post(address, data=form, headers=HTML)
+    assert answer.status_code == 422
+    assert words in html.unescape(answer.text)
+
+
+def test_the_page_of_an_entry_calls_a_crop_by_its_video_and_time(client: TestClient, place: Path) -> None:
+    with open_gallery(place, write=True) as gallery:
+        gallery.update([4], path="/secret/gate.mp4#t=13.200&xywh=310,88,64,171&frame=330&seen=-1.000,2.000")
+        gallery.update([5], path="/")
+    page = client.get("/entries/4", headers=HTML).text
+    assert ">gate.mp4, 13.20 s</dd>" in page
+    assert 'title="gate.mp4#t=13.200&amp;xywh' in page
+    assert ">entry 5</dd>" in client.get("/entries/5", headers=HTML).text
 
 
 @pytest.mark.parametrize("page", ["/entries/1", "/entries", "/gallery", "/search?q=e1"])

@@ -119,7 +119,7 @@ class Add:
         everyone = [s for name in names for s in subsets[name]]
         samples = [s for s in everyone if s.pid != JUNK_PID]
         if len(samples) < len(everyone):
-            say(f"note: {len(everyone) - len(samples):,} junk images (pid -1) show nobody and were left out.")
+            say(f"note: {counted(len(everyone) - len(samples), 'junk image')} (pid -1) left out: junk shows nobody.")
         if not samples:
             sizes = ", ".join(f"{name} {len(found):,}" for name, found in subsets.items())
             raise CrosscamError(f"{path} has no {self.subset} images ({sizes}). Choose with --subset.")

@@ -17,8 +17,9 @@ from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import Journeys, in_percent, read_journeys
 from crosscam.gallery.judging import LinkOptions, read_transits
 from crosscam.gallery.link_runs import LinkRun, decide, link_gallery
-from crosscam.gallery.local import open_gallery
+from crosscam.gallery.local import open_gallery, opened_for_writing, working_alone
 from crosscam.gallery.people import People
+from crosscam.gallery.store import PATIENCE
 from crosscam.report.hits import when
 from crosscam.report.journey_report import write_journeys
 from crosscam.system.files import check_file, check_folder, write_atomically
@@ -117,16 +118,15 @@ class Link:
         check_file(self.csv)
         check_file(self.report)
         check_folder(self.mot)
-        if self.truth is not None:
-            check_truth(self.truth)
+        if self.truth is not None and (unused := check_truth(self.truth)):
+            say(f"note: {unused}")
         run: LinkRun | None = None
-        with open_gallery(self.gallery, write=not self.show) as gallery:
+        with open_gallery(self.gallery) as gallery:
             if decision:
-                decide(gallery, self.deciding.change, BY)
+                with opened_for_writing(gallery) as writer:
+                    decide(writer, self.deciding.change, BY)
             elif not self.show:
-                names, camids = gallery.camera_names(), {camid for camid, _ in gallery.info().cameras}
-                transits = None if self.transit is None else read_transits(self.transit, names, camids)
-                run = link_gallery(gallery, self.linking, transits=transits, again=self.again)
+                run = self._link(gallery)
             found = read_journeys(gallery)
             names = gallery.camera_names()
             scores = None if self.truth is None else score_journeys(gallery, found, self.truth)
@@ -136,6 +136,13 @@ class Link:
             show_json(_as_json(found, run, scores))
         else:
             _show(found, run, scores, names)
+
+    def _link(self, gallery: Gallery) -> LinkRun:
+        names, camids = gallery.camera_names(), {camid for camid, _ in gallery.info().cameras}
+        transits = None if self.transit is None else read_transits(self.transit, names, camids)
+        # Whoever links second has the people of the first.
+        with working_alone(gallery, "link", f"{self.gallery} is being linked", wait=PATIENCE):
+            return link_gallery(gallery, self.linking, transits=transits, again=self.again)
 
     def _write(self, gallery: Gallery, found: Journeys) -> None:
         if self.csv is not None:
@@ -183,9 +190,10 @@ def _show(found: Journeys, run: LinkRun | None, scores: JourneyScores | None, na
         why = "; ".join(proposal.link.reasons)
         say(f"unsure: people {proposal.first} and {proposal.second} may be one ({in_percent(probability)}): {why}.")
     if run is not None:
-        say(f"{run.new_tracks} new tracks: {run.joined} joined people of earlier runs, {run.new_people} new people.")
+        tracks, people = counted(run.new_tracks, "new track"), counted(run.new_people, "new person", "new people")
+        say(f"{tracks}: {run.joined:,} joined people of earlier runs, {people}.")
         for (start, end), way in sorted(run.transits.items()):
-            basis = f"learned from {way.pairs} pairs" if way.pairs else "given"
+            basis = f"learned from {counted(way.pairs, 'pair')}" if way.pairs else "given"
             text = f"{way.seconds:.1f} s, spread {way.spread:.1f} s"
             say(f"From camera {names.get(start, start)} to {names.get(end, end)}: {text} ({basis}).")
         say(run.told)

@@ -44,6 +44,11 @@ class Sample:
     track: str | None = None
     camera: str | None = None
 
+    @property
+    def camera_label(self) -> str:
+        """What people call the camera: its name, or its number where it has none."""
+        return str(self.camid) if self.camera is None else self.camera
+
 
 @dataclass(frozen=True)
 class ReidDataset:

@@ -174,7 +174,7 @@ def write_run_report(
     warning = shared.sentence()
     content = ReportContent(
         title=f"{recipe.name} on {dataset.name}",
-        subtitle=f"{recipe.description} Tested on {ids} identities{'.' if warning else ' that it never saw.'}",
+        subtitle=f"Recipe: {recipe.description} Tested on {ids} identities{'.' if warning else ' that it never saw.'}",
         scores=[s.row() for s in scores],
         history=read_history(folder),
         strips=strips_of(dataset, scores[0], recipe, layout),

@@ -74,8 +74,13 @@ class Fragment:
 def shown_name(path: str) -> str:
     """What a page calls an entry: the last part of its path, and for a crop of a file the video and its time."""
     fragment = Fragment.read(path)
-    name = PurePosixPath((path if fragment is None else fragment.video).replace("\\", "/")).name
+    name = last_part(path if fragment is None else fragment.video)
     return name if fragment is None or fragment.live else f"{name}, {fragment.seconds:.2f} s"
+
+
+def last_part(path: str) -> str:
+    """The last part of a path of any system; empty where it has none."""
+    return PurePosixPath(path.replace("\\", "/")).name
 
 
 def clock_span(times: Sequence[float] | NDArray[np.float64]) -> tuple[float, float] | None:

@@ -259,9 +259,10 @@ def _unlinked(gallery: Gallery, people: People) -> int:
     """Tracks that are in no journey yet; looks at new entries alone."""
     known = {entry for track in people.tracks.values() for entry in track.entries}
     new = [number for number in gallery.ids() if number not in known]
-    tracks = {track_key(entry) for entry in gallery.get(new)} if new else set()
-    if tracks:
-        tracks -= {track_key(entry) for entry in gallery.get([t.entries[0] for t in people.tracks.values()])}
+    tracks = {track_key(entry) for entry in gallery.entries(Where(ids=tuple(new)))} if new else set()
+    if tracks and known:
+        first = tuple(track.entries[0] for track in people.tracks.values())
+        tracks -= {track_key(entry) for entry in gallery.entries(Where(ids=first))}
     return len(tracks)
 
 

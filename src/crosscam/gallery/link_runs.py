@@ -15,9 +15,15 @@ from crosscam.gallery.clusters import Linked
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.judging import Judge, LinkOptions, Transits, calibrated_judge, plain_judge
 from crosscam.gallery.linking import Linker
+from crosscam.gallery.local import opened_for_writing
 from crosscam.gallery.people import Evidence, KeptTrack, Pair, People, renamed, without
 from crosscam.gallery.people_document import DOCUMENT, as_document, read_people
 from crosscam.gallery.track_table import Tracks, tracks_of
+
+# Seconds that linked people wait for another program that writes the gallery.
+PATIENCE = 60.0
+# Times that tracks are linked while others can decide on people.
+FREE_TRIES = 2
 
 
 @dataclass(frozen=True)
@@ -48,26 +54,70 @@ def link_gallery(
 ) -> LinkRun:
     """Link the tracks of a gallery to people, and keep the result with it.
 
-    Tracks that an earlier run has seen stay with their people; new ones join them, or become new people.
+    Tracks that an earlier run has seen stay with their people; new ones join them, or become new people. What is
+    forgotten meanwhile is in no result. Where people are decided meanwhile, tracks are linked again, at last while
+    nobody else can write.
 
     Args:
-        gallery: opened for writing.
+        gallery: opened for reading, it is written at the end alone, so that others can write it before; or opened for
+            writing.
         options: see there.
         transits: usual times between cameras; None learns them.
         again: link all tracks anew; what users decided holds, and people keep their number where most tracks stay.
     Raises:
-        GalleryError: not opened for writing, or damaged.
+        GalleryBusyError: another program writes the gallery for long.
+        GalleryError: cannot be written, or damaged.
     """
     options = options or LinkOptions()
-    tracks = tracks_of(gallery)
-    people = _with_present_tracks(read_people(gallery.document(DOCUMENT)), tracks)
+    for _ in range(FREE_TRIES):
+        run = _link_once(gallery, options, transits, again)
+        if run is not None:
+            return run
+    with opened_for_writing(gallery, patience=PATIENCE) as writer:
+        run = _link_once(writer, options, transits, again)
+    assert run is not None, "nobody else writes"
+    return run
+
+
+def _link_once(gallery: Gallery, options: LinkOptions, transits: Transits | None, again: bool) -> LinkRun | None:
+    """Link and keep; None, and nothing kept, where others changed meanwhile what it rests on."""
+    ids = gallery.ids()
+    before = read_people(gallery.document(DOCUMENT))
+    try:
+        tracks = tracks_of(gallery)
+    except GalleryError:
+        if set(ids) <= set(gallery.ids()):
+            raise
+        return None  # forgotten while they were read
+    found, run = _linked(before, tracks, judge_of(gallery, tracks, options), options, transits, again)
+    with opened_for_writing(gallery, patience=PATIENCE) as writer:
+        return run if _keep(writer, before, found) else None
+
+
+def _keep(writer: Gallery, before: People, found: People) -> bool:
+    """Keep the people that were found, without what was forgotten since; not if somebody decided on them since."""
+    kept = writer.document(DOCUMENT)
+    named = {entry for people in (before, found) for track in people.tracks.values() for entry in track.entries}
+    gone = named.difference(writer.ids())
+    if read_people(kept) != (without(before, gone) if gone else before):
+        return False
+    document = as_document(without(found, gone) if gone else found)
+    if document != kept:
+        writer.set_document(DOCUMENT, document)
+    return True
+
+
+def _linked(
+    people: People, tracks: Tracks, judge: Judge, options: LinkOptions, transits: Transits | None, again: bool
+) -> tuple[People, LinkRun]:
+    """The people after linking."""
+    people = _with_present_tracks(people, tracks)
     persons = np.array([people.tracks[e[0]].person if e[0] in people.tracks else 0 for e in tracks.entries], np.int64)
     before = persons
     if again:
         persons = np.zeros_like(persons)
     place = {entries[0]: number for number, entries in enumerate(tracks.entries)}
     together, apart = _constraints(people, place)
-    judge = judge_of(gallery, tracks, options)
     compared = [(place[e.first], place[e.second]) for e in people.evidence]
     linker = Linker(tracks, judge, options, persons=persons, together=together, apart=apart, compared=compared)
     linked = linker.link(transits)
@@ -81,13 +131,10 @@ def link_gallery(
     # Tracks that users joined are not compared again; without what was known of them, an undone merge had no reasons.
     said = {pair for pair, decision in people.decided().items() if decision.same}
     old = [e for e in people.evidence if not again or (e.first, e.second) in said]
-    found = replace(found, evidence=_evidence(found, linked, old))
-    document = as_document(found)
-    if document != gallery.document(DOCUMENT):
-        gallery.set_document(DOCUMENT, document)
     new = np.flatnonzero(before == 0)
     joined = sum(kept[tracks.entries[n][0]].person < people.next for n in new)
-    return LinkRun(len(new), next_person - people.next, int(joined), linked.transits, judge.told)
+    run = LinkRun(len(new), next_person - people.next, int(joined), linked.transits, judge.told)
+    return replace(found, evidence=_evidence(found, linked, old)), run
 
 
 def judge_of(gallery: Gallery, tracks: Tracks, options: LinkOptions) -> Judge:
@@ -103,8 +150,8 @@ def judge_of(gallery: Gallery, tracks: Tracks, options: LinkOptions) -> Judge:
     if shipped is None:
         return plain
     told = (
-        f"Not calibrated: for there are few tracks, distances mean here what they do at the cameras of "
-        f"{shipped.origin.data}, of which the network's own calibration is. Probabilities are rough; 'crosscam "
+        "Not calibrated, and there are few tracks: distances are taken to mean what they do at the cameras of "
+        f"{shipped.origin.data}, where the network's own calibration was made. Probabilities are rough; 'crosscam "
         "calibrate', or answers on the Calibration page, make them better."
     )
     return replace(calibrated_judge(shipped), told=told, elsewhere=True)

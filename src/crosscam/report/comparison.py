@@ -55,7 +55,7 @@ def comparison_html(entry: ComparedQuery) -> Markup:
     """The query at the left, and for each model its name, its map and its first matches."""
     precisions = [row.strip.average_precision for row in entry.rows]
     spread = f"AP from {100 * min(precisions):.1f} to {100 * max(precisions):.1f} %"
-    heading = f"{who(entry.query)}, camera {entry.query.camid}"
+    heading = f"{who(entry.query)}, camera {entry.query.camera_label}"
     facts = [REASONS[entry.rows[0].strip.kind], spread]
     models = [_shown(row) for row in entry.rows]
     shown = {"query": query_tile(entry.query), "models": models, "height": SHOWN_HEIGHT}
@@ -84,6 +84,8 @@ GAP = 8
 CAPTION = 15
 MARGIN = 18
 HEADING = 22
+# Size of the letters of the note below all, and from line to line.
+NOTE, LINE = 12, 16
 RIGHT, WRONG, INK, SOFT = (26, 127, 55), (198, 40, 40), (29, 33, 38), (89, 97, 107)
 MARK = (62, 200, 255)
 CELL = (TILE[0] + 2 * FRAME + GAP, TILE[1] + 2 * FRAME + CAPTION + 6)
@@ -102,15 +104,30 @@ def contact_picture(title: str, note: str, entries: Sequence[ComparedQuery]) -> 
     names = _name_width(entries)
     width, height = _entry_size(entries, names)
     lines = -(-len(entries) // columns)
-    size = (MARGIN + columns * (width + MARGIN), 48 + lines * (height + MARGIN) + 24)
+    wide = MARGIN + columns * (width + MARGIN)
+    notes = _wrapped(note, wide - 2 * MARGIN)
+    size = (wide, 48 + lines * (height + MARGIN) + 24 + LINE * (len(notes) - 1))
     sheet = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((MARGIN, 14), title, fill=INK, font=_font(18))
     for k, entry in enumerate(entries):
         corner = (MARGIN + (k % columns) * (width + MARGIN), 48 + (k // columns) * (height + MARGIN))
         _draw_entry(sheet, draw, entry, corner, names)
-    draw.text((MARGIN, size[1] - 24), note, fill=SOFT, font=_font(12))
+    for k, text in enumerate(reversed(notes)):
+        draw.text((MARGIN, size[1] - 24 - LINE * k), text, fill=SOFT, font=_font(NOTE))
     return sheet
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of at most so many pixels."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and _font(NOTE).getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def _name_width(entries: Sequence[ComparedQuery]) -> int:
@@ -131,7 +148,7 @@ def _draw_entry(
     sheet: Image.Image, draw: ImageDraw.ImageDraw, entry: ComparedQuery, corner: tuple[int, int], names: int
 ) -> None:
     left, top = corner
-    heading = f"{who(entry.query)}, camera {entry.query.camid}: {REASONS[entry.rows[0].strip.kind]}"
+    heading = f"{who(entry.query)}, camera {entry.query.camera_label}: {REASONS[entry.rows[0].strip.kind]}"
     draw.text((left, top), heading, fill=SOFT, font=_font(12))
     top += HEADING
     _tile(sheet, draw, _pixels(entry.query), (left, top), INK, "query")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -13,6 +13,8 @@ from crosscam.report.shell import fragment
 
 WIDTH, HEIGHT = 400, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 40
+# Lines with error bars stand so far apart that no bar hides another.
+ERRORS_APART = 4.0
 NUM_STYLES = 5
 MAX_MARKERS = 40
 
@@ -74,8 +76,12 @@ def line_chart(
     x_low, x_high = x_range or (min(x for x, _ in points), max(x for x, _ in points))
     values = [y for _, y in points] + [end for s in series for bar in s.errors for end in bar]
     y_low, y_high = y_range or (min(0.0, *values), max(values))
-    axes = _Axes(_x_ticks(x_low, x_high, whole_x), nice_ticks(y_low, y_high), x_low, x_high)
-    lines = [_line(s, k % NUM_STYLES, axes, x_label, show_last) for k, s in enumerate(series)]
+    apart = ERRORS_APART if any(s.errors for s in series) else 0.0
+    axes = _Axes(
+        _x_ticks(x_low, x_high, whole_x), nice_ticks(y_low, y_high), x_low, x_high, apart * (len(series) + 1) / 2
+    )
+    shifts = [apart * (k - (len(series) - 1) / 2) for k in range(len(series))]
+    lines = [_line(s, k % NUM_STYLES, replace(axes, shift=shifts[k]), x_label, show_last) for k, s in enumerate(series)]
     return fragment("chart.html", "chart", axes=axes.drawn(), lines=lines, **labels)
 
 
@@ -88,19 +94,25 @@ def _check(series: Series) -> None:
 
 @dataclass(frozen=True)
 class _Axes:
-    """Ticks, and the map from values to places in the drawing."""
+    """Ticks, and the map from values to places in the drawing.
+
+    ``inset``: room for lines that are moved to the side, by ``shift``.
+    """
 
     x_ticks: list[float]
     y_ticks: list[float]
     x_low: float
     x_high: float
+    inset: float = 0.0
+    shift: float = 0.0
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Drawing coordinates of a point; values beyond the axis end at its edge."""
         across = 0.5 if self.x_high == self.x_low else (x - self.x_low) / (self.x_high - self.x_low)
         low, high = self.y_ticks[0], self.y_ticks[-1]
         up = min(max((y - low) / (high - low), 0.0), 1.0)
-        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+        left, right = LEFT + self.inset, WIDTH - RIGHT - self.inset
+        return left + across * (right - left) + self.shift, HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     def drawn(self) -> dict[str, object]:
         """Edges of the drawing, and the place and the text of each tick."""

@@ -38,7 +38,7 @@ def strip_html(strip: RankStrip) -> Markup:
         (match is strip.first_correct, match_tile(match, profile_bars(profile, n, profile.longest)))
         for n, match in enumerate(shown)
     ]
-    label = f"Ranking of query identity {strip.query.pid}, camera {strip.query.camid}"
+    label = f"Ranking of query identity {strip.query.pid}, camera {strip.query.camera_label}"
     heads, rows = _table(shown, profile)
     facts, query = _facts(strip), query_tile(strip.query)
     return fragment("report.html", "strip", facts=facts, label=label, query=query, tiles=tiles, heads=heads, rows=rows)
@@ -83,7 +83,7 @@ def who(sample: Sample) -> str:
 
 def query_tile(query: Sample) -> Markup:
     """The query in its frame, with its caption."""
-    picture = _picture(query, f"Query: {who(query)}, camera {query.camid}")
+    picture = _picture(query, f"Query: {who(query)}, camera {query.camera_label}")
     return fragment("report.html", "query_tile", query=query, who=who(query), picture=picture, height=SHOWN_HEIGHT)
 
 
@@ -91,7 +91,7 @@ def match_tile(match: Match, beside: Markup = NOTHING) -> Markup:
     """One match: image in its frame, what stands beside it, and the caption."""
     verdict = "right" if match.correct else "wrong"
     person = who(match.sample)
-    picture = _picture(match.sample, f"Rank {match.rank}, {verdict}: {person}, camera {match.sample.camid}")
+    picture = _picture(match.sample, f"Rank {match.rank}, {verdict}: {person}, camera {match.sample.camera_label}")
     shown = {"picture": picture, "height": SHOWN_HEIGHT, "beside": beside}
     return fragment("report.html", "match_tile", match=match, who=person, **shown)
 

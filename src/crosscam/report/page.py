@@ -30,6 +30,9 @@ AVERAGE_PRECISION = {
     "step": "Average precision is step-wise.",
     "trapezoid": "Average precision is the trapezoid of the Market-1501 toolkit.",
 }
+# Of the history: fractions, and what a table calls its keys.
+SCORES = ("mAP", "rank1")
+HEADS = {"lr": "learning rate", "cpu_seconds": "CPU seconds", "mAP": "mAP, per cent", "rank1": "rank-1, per cent"}
 
 Distance = Literal["euclidean", "euclidean, lengths kept", "own"]
 # How galleries, explanations, calibrations and exported files compare, where scores do so in another way.
@@ -190,9 +193,13 @@ def _curves(history: Sequence[Mapping[str, float]], scores: Sequence[ScoreRow]) 
     if not charts:
         return _empty("Nothing was trained or scored.")
     keys = list(dict.fromkeys(key for entry in history for key in entry))
-    heads = [key.replace("_", " ") for key in keys]
-    rows = [[f"{entry[key]:.6g}" if key in entry else "" for key in keys] for entry in history]
+    heads = [HEADS.get(key, key.replace("_", " ")) for key in keys]
+    rows = [[_cell(key, entry[key]) if key in entry else "" for key in keys] for entry in history]
     return fragment("report.html", "curves", drawn=charts, heads=heads, rows=rows)
+
+
+def _cell(key: str, value: float) -> str:
+    return _percent(value) if key in SCORES else f"{value:.6g}"
 
 
 def _history_charts(history: Sequence[Mapping[str, float]]) -> list[Markup]:

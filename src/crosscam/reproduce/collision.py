@@ -25,6 +25,7 @@ from crosscam.reproduce.study import Study
 from crosscam.reproduce.table_files import Table, Value, percent, signed
 from crosscam.system.files import folder_in_place, make_folder
 from crosscam.system.locks import held
+from crosscam.system.text import counted
 from crosscam.training.callbacks import Listeners
 
 DIALS = (0.0, 0.25, 0.5, 0.75)
@@ -136,9 +137,9 @@ def collision_tables(studies: dict[float, list[Study]], plan: Collision) -> list
     lines, gaps = measure(studies)
     dials = [f"{dial:g}" for dial in DIALS]
     notes = (
-        f"mAP in per cent of single features, with 95 % intervals; {plan.draws} draws of {plan.ids} people at each "
-        f"dial, a third of them tested, one training of each row on each; groups of 2 to {LARGEST_GROUP} share a "
-        "garment.",
+        f"mAP in per cent of single features, with 95 % intervals; {counted(plan.draws, 'draw')} of {plan.ids} "
+        f"people at each dial, a third of them tested, one training of each row on each; groups of 2 to "
+        f"{LARGEST_GROUP} share a garment.",
         f"Budget of every row: {plan.budget}.",
         "One stripe: mean over the six local features, each ranking alone. All stripes: the six side by side. GAP, "
         "GMP, GAP+GMP, GCP: the global feature alone, of rows with relation module.",

@@ -100,7 +100,9 @@ def as_html(tables: Sequence[Table], provenance: Mapping[str, str], figures: Mar
         )
         sections[table.name] = (table.title, shown)
     sections["origin"] = ("Where this comes from", origin_html(provenance))
-    return html_page("reproduction", tables[0].title, "The paper's numbers beside those measured here.", sections)
+    published = any("published" in head for table in tables for head in table.heads)
+    subtitle = "The paper's numbers beside those measured here." if published else "Measured here; not in the paper."
+    return html_page("reproduction", tables[0].title, subtitle, sections)
 
 
 def percent(value: float) -> str:
@@ -117,4 +119,5 @@ def signed(change: Interval | None) -> str:
     """A difference of fractions in points of per cent, with its interval."""
     if change is None:
         return "–"
-    return f"{100 * change.value:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+    # z: nothing rounds to -0.0.
+    return f"{100 * change.value:+z.1f} [{100 * change.low:+z.1f}, {100 * change.high:+z.1f}]"

@@ -22,6 +22,7 @@ from crosscam.gallery.interface import Gallery
 from crosscam.video.decoding import Pictures, VideoFile, decoded, digest_of_file, opened_video
 from crosscam.video.detections import Pixels
 from crosscam.video.encoded_clips import encode_clip
+from crosscam.video.frame_times import Stamps
 from crosscam.video.live import FrameFolder
 from crosscam.video.watch_record import DOCUMENT
 
@@ -32,6 +33,8 @@ MARGIN, LONGEST = 1.0, 60.0
 LARGEST_CLIP = 100_000_000
 # Codings that browsers play in an MP4 file.
 PLAYED, PLAYED_PIXELS = ("h264", "hevc", "vp9", "av1", "libdav1d"), ("yuv420p", "yuvj420p")
+# Containers that have an index with the length of each frame.
+INDEXED = frozenset(("mp4", "avi"))
 BOX, BOX_EDGE = (255, 140, 0), (0, 0, 0)
 
 
@@ -88,7 +91,7 @@ def frame_of(path: Path, fragment: Fragment) -> Pixels:
         if fragment.frame not in files:
             raise DataError(f"{path} has no frame {fragment.frame}. Expected the folder that was watched.")
         return decode_image(files[fragment.frame])
-    found = _by_time(path, fragment.seconds)
+    found = None if _is_joined(path) else _by_time(path, fragment.seconds)
     if found is None:
         found = _by_number(path, fragment.frame)
     if found is None:
@@ -98,6 +101,27 @@ def frame_of(path: Path, fragment: Fragment) -> Pixels:
 
 def _pass_over(_: str) -> None:
     """What is damaged was told when the video was watched."""
+
+
+def _is_joined(path: Path) -> bool:
+    """Whether the times of a file begin anew, as where recordings were joined: it cannot be searched by times."""
+    stat = path.stat()
+    return _begins_anew(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _begins_anew(path: Path, *_: int) -> bool:
+    import av
+
+    stamps = Stamps(0.0)
+    with opened_video(os.fspath(path)) as (container, stream), suppress(av.FFmpegError):
+        # An index of lengths: times cannot go back.
+        if not INDEXED & set(container.format.name.split(",")):
+            for packet in container.demux(stream):
+                stamps.seconds(None if packet.dts is None else float(packet.dts * packet.time_base))
+                if stamps.restarts:
+                    return True
+    return False
 
 
 def _by_time(path: Path, seconds: float) -> Pixels | None:
@@ -162,7 +186,7 @@ def clip_of(path: Path, fragment: Fragment) -> bytes:
         if passed > 0 and fragment.seconds > 0:  # it may have been watched with --frame-rate
             folder.rate = passed / fragment.seconds
         return encode_clip(_frames_of_folder(folder, start, end), LARGEST_CLIP)
-    found = _copied_clip(path, start, end)
+    found = None if _is_joined(path) else _copied_clip(path, start, end)
     return found if found is not None else encode_clip(_frames_between(path, start, end), LARGEST_CLIP)
 
 
@@ -189,7 +213,7 @@ def _frames_between(path: Path, start: float, end: float) -> Iterator[tuple[floa
     """The frames of a time, from the key frame before it where the file can be searched, else from the beginning."""
     picture = Pictures()
     with opened_video(os.fspath(path)) as (container, stream):
-        first = _seek(container, stream, start)
+        first = None if _is_joined(path) else _seek(container, stream, start)
         timed = (frame for frame in decoded(container, stream, _pass_over) if frame.time is not None)
         frame = None if first is None else next(timed, None)
         # Some containers are searched by guessing, and the frame comes from behind the time.

@@ -21,6 +21,7 @@ from crosscam.video.detections import Floats, overlaps
 
 TABLE = "Expected a CSV table with the columns camera, track and person, and perhaps boxes"
 VIDEOS = "Expected a folder as 'crosscam data render --video' writes it: cameras.toml, and CAMERA/gt/gt.txt"
+COLUMNS = ("camera", "track", "person", "boxes")
 LEAST_OVERLAP = 0.5
 NOBODY = -1
 
@@ -39,13 +40,22 @@ class JourneyScores(IdentityScores):
     absent: int = 0
 
 
-def check_truth(truth: Path) -> None:
+def check_truth(truth: Path) -> str:
     """Refuse a truth that cannot be read, before tracks are linked.
 
+    Returns:
+        Which columns of a table do not count, as a sentence; empty where all do.
     Raises:
         DataError: another form.
     """
-    _ = read_videos(truth) if truth.is_dir() else read_table(truth)
+    if truth.is_dir():
+        read_videos(truth)
+        return ""
+    read_table(truth)
+    columns = next(iter(read_rows(truth, f"{TABLE}.")), {}).keys()
+    unused = ", ".join(name or "(no name)" for name in columns if name not in COLUMNS)
+    one_box = "" if "boxes" in columns else " There is no column boxes: each track counts as one box."
+    return f"{truth}: columns not used: {unused}.{one_box}" if unused else ""
 
 
 def score_journeys(gallery: Gallery, found: Journeys, truth: Path) -> JourneyScores:

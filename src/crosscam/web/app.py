@@ -18,7 +18,7 @@ from crosscam.web import api, content, journey_api, journey_pages, login_pages, 
 from crosscam.web.audit import AuditError
 from crosscam.web.clients import Sessions
 from crosscam.web.guard import Guard, RefusedError, error_body, is_api
-from crosscam.web.page_shell import error_page
+from crosscam.web.page_shell import error_page, wrong_value
 from crosscam.web.server_settings import Settings
 from crosscam.web.service import MissingError, Service
 
@@ -98,6 +98,10 @@ def answer(request: Request, status: int, message: str) -> Response:
     return Response(body, status, media_type=kind)
 
 
+def _no_page(request: Request) -> Response:
+    return answer(request, 404, f"There is no page {request.url.path}.")
+
+
 def _known_error(request: Request, error: Exception) -> Response:
     status = next((code for kind, code in STATUS if isinstance(error, kind)), 422)
     place = str(request.app.state.service.place)
@@ -109,6 +113,10 @@ def _known_error(request: Request, error: Exception) -> Response:
 def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
+    if not is_api(request.scope):
+        if first["loc"][0] == "path":
+            return _no_page(request)
+        return answer(request, 422, wrong_value(first))
     where = ".".join(str(part) for part in first["loc"][1:])[:100] or str(first["loc"][0])
     more = f" And {len(error.errors()) - 1} more." if len(error.errors()) > 1 else ""
     return answer(request, 422, f"{where}: {first['msg']}.{more} See /api/v1/openapi.json.")
@@ -116,9 +124,12 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    unknown = error.status_code == 404 and error.detail == "Not Found"
-    message = f"There is no page {request.url.path}." if unknown else str(error.detail)
-    response = answer(request, error.status_code, message)
+    if error.status_code == 404 and error.detail == "Not Found":
+        response = _no_page(request)
+    elif error.status_code == 405 and not is_api(request.scope):
+        response = answer(request, 405, f"{request.url.path} is what a form is sent to, and no page to open.")
+    else:
+        response = answer(request, error.status_code, str(error.detail))
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import Form, Request
@@ -59,6 +60,35 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
 def error_page(request: Request, status: int, message: str) -> HTMLResponse:
     """What went wrong, and the way back."""
     return page(request, "error.html", status, message=message, code=status)
+
+
+# What a field expects, by the kind of fault that its schema found; with what the schema says of its limits.
+EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a number",
+    "bool": "true or false",
+    "greater_than_equal": "{ge:g} or more",
+    "less_than_equal": "{le:g} or less",
+    "literal_error": "{expected}",
+    "string_too_long": "at most {max_length:,} characters",
+    "string_too_short": "some text",
+    "string_pattern_mismatch": "one line of ordinary text",
+}
+
+
+def wrong_value(fault: Mapping[str, Any]) -> str:
+    """What is wrong with a field of an address or a form, in words.
+
+    Args:
+        fault: of the schema, as ``RequestValidationError.errors()`` has it.
+    """
+    name, kind = str(fault["loc"][1] if len(fault["loc"]) > 1 else fault["loc"][0]), str(fault["type"])
+    if kind == "missing":
+        return f"Nothing is given for {name!r:.60}."
+    expected = EXPECTED.get(kind) or EXPECTED.get(kind.partition("_")[0], "another value")
+    found = "" if kind == "string_too_long" else f", found {fault['input']!r:.60}"
+    return f"{name!r:.60}: expected {expected.format(**fault.get('ctx', {}))}{found}."
 
 
 def sure(sure: Annotated[Literal["yes"], Form()]) -> None:

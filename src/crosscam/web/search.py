@@ -11,7 +11,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from crosscam.calibration.calibration import Calibration, Verdict
 from crosscam.gallery import Entry, Hit, SearchOptions, Where
 from crosscam.gallery.filling import small_jpeg
+from crosscam.gallery.fragments import last_part
 from crosscam.report.hits import is_right
 from crosscam.report.pairs import SimilarPair
 
@@ -230,4 +230,4 @@ def vars_of(where: Where) -> dict[str, Any]:
 
 def name_of(entry: Entry) -> str:
     """The last part of the path that an entry was added with: folders never leave the gallery."""
-    return PurePosixPath(entry.path.replace("\\", "/")).name or f"entry {entry.id}"
+    return last_part(entry.path) or f"entry {entry.id}"

@@ -37,8 +37,8 @@ def test_three_subsets_in_order_with_junk_and_distractors(tmp_path: Path) -> Non
     ]
     assert [s.pid for s in dataset.query] == [3]
     assert sorted(s.pid for s in dataset.gallery) == [-1, 0, 3]
-    assert any("1 junk" in note for note in dataset.notes)
-    assert any("1 distractors" in note for note in dataset.notes)
+    assert any("1 junk image (pid -1)" in note for note in dataset.notes)
+    assert any("1 distractor (pid 0)" in note for note in dataset.notes)
     assert any("Thumbs.db" in note for note in dataset.notes)
     assert len(dataset.notes) == 3
 

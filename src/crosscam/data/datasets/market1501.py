@@ -18,7 +18,7 @@ from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.data.walk import list_images
 from crosscam.errors import DataError
 from crosscam.system import needed
-from crosscam.system.text import first_few
+from crosscam.system.text import counted, first_few
 
 SUBSET_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 
@@ -138,9 +138,9 @@ def note_junk(gallery: tuple[Sample, ...], notes: list[str]) -> None:
     junk = sum(s.pid == JUNK_PID for s in gallery)
     distractors = sum(s.pid == DISTRACTOR_PID for s in gallery)
     if junk:
-        notes.append(f"The gallery holds {junk:,} junk images (pid -1), which ranking ignores.")
+        notes.append(f"The gallery holds {counted(junk, 'junk image')} (pid -1); ranking ignores junk.")
     if distractors:
-        notes.append(f"The gallery holds {distractors:,} distractors (pid 0), which match nobody.")
+        notes.append(f"The gallery holds {counted(distractors, 'distractor')} (pid 0); distractors match nobody.")
 
 
 # For example 0001_c2_f0046182.jpg.
