@@ -164,6 +164,8 @@ def test_imagenet_files_that_do_not_fit_say_why(tmp_path: Path):
     assert "0 parameters missing, 1 unknown or of another shape (first: layer9.weight)" in refusal(backbone, path)
     torch.save({**state, "bn1.bias": torch.zeros(5)}, path)
     assert "(first: bn1.bias)" in refusal(backbone, path)
+    torch.save({**state, "conv1.weight": state["conv1.weight"].char()}, path)
+    assert "weights.pth has whole numbers (int8) in conv1.weight, expected" in refusal(backbone, path)
     torch.save({"state_dict": [1, 2], "epoch": 3}, path)
     assert "does not hold named tensors alone" in refusal(backbone, path)
     path.write_bytes(b"not a checkpoint")
