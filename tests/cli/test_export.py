@@ -50,6 +50,17 @@ def test_export_int8_from_a_folder_of_pictures(crosscam: Run, place: Path) -> No
         assert json.loads(out)["precision"] == "int8"
 
 
+def test_a_dataset_on_which_no_score_can_be_measured_is_told_of(crosscam: Run, place: Path) -> None:
+    rows = [f"{s.path},{s.pid},{s.camid}" for s in read_dataset(place / "people").query]
+    (place / "own.csv").write_text("\n".join(["path,pid,camid", *rows]) + "\n")
+    for options in ("", "--int8 --max-drop 0.5", "--int8 --calibration people/query"):
+        status, out, err = crosscam(f"export run --data own.csv {options}")
+        assert (status, out) == (2, "")
+        assert "own.csv has no query and gallery, on which mAP could be measured" in err.splitlines()[-1]
+    _, _, err = crosscam("export run --data own.csv --int8")
+    assert "note: own.csv has no query and gallery: it gives the ranges of --int8, and mAP is not measured" in err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -34,6 +34,8 @@ from crosscam.system.text import is_unicode, parse_json
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
 PROVENANCE = "provenance.json"
+# Beside a network from elsewhere; a folder is either's.
+DECLARATION = "network.json"
 STATE = "state.pt"
 # What a training learned from, in its state and provenance.
 LEARNED = "learned"
@@ -198,7 +200,9 @@ def load_recipe(folder: Path) -> Recipe:
 
 
 def check_free(folder: Path, next_step: str = "Go on with --resume, or choose another folder.") -> None:
-    """Refuse (CheckpointError) a folder for a new run that holds a training, or weights."""
+    """Refuse (CheckpointError) a folder for a new run that holds a training, weights, or a network from elsewhere."""
+    if (folder / DECLARATION).is_file():
+        raise CheckpointError(f"{folder} holds a network from elsewhere ({DECLARATION}). Choose another folder.")
     found = [name for name in (RECIPE, WEIGHTS, STATE) if (folder / name).exists()]
     if found:
         raise CheckpointError(f"{folder} already holds a training ({found[0]}). {next_step}")

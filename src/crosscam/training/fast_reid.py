@@ -16,6 +16,7 @@ from crosscam.data.resizing import IMAGENET_MEAN, IMAGENET_STD
 from crosscam.errors import CheckpointError
 from crosscam.models.backbones.pretrained import with_our_layers
 from crosscam.models.baselines.bot import BoTModel
+from crosscam.recipes import checkpoint
 from crosscam.recipes.baseline_recipes import BOT
 from crosscam.training.torchreid import COUNT, another_shape, read_toolkit, same_names, save_imported
 
@@ -48,6 +49,7 @@ def import_fast_reid(file: Path, family: str, folder: Path) -> None:
         CheckpointError: damaged, unsafe, of another network (other pooling, attention), of images that were not
             normalized by ImageNet's mean and deviation, or the folder is taken.
     """
+    checkpoint.check_free(folder, "Choose another folder.")
     settings = BOTS[family]
     model = settings.build(0, pretrained=False)
     _fill(model, file, family)

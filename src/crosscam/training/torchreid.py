@@ -71,6 +71,7 @@ def import_torchreid(file: Path, family: str, folder: Path) -> None:
     Raises:
         CheckpointError: damaged, unsafe, of another network, or the folder is taken.
     """
+    checkpoint.check_free(folder, "Choose another folder.")
     settings = OSNETS[family]
     model = settings.build(0)
     read_osnet(model, file, family)
