@@ -22,9 +22,13 @@ def test_it_tells_clusters_and_scores(crosscam: Run, place: Path) -> None:
     assert "mAP" in out
     assert "clusters of" in err
     assert (place / "runs" / "demo-adapted" / "adapt.md").is_file()
+    told = json.loads((place / "runs/demo-adapted/adapt.json").read_text())
     status, out, _ = crosscam(f"adapt run --data people --resume --json {SETTINGS}")
     assert status == 0
     assert json.loads(out)["epochs"][0]["clusters"] > 1
+    assert None not in (told["before"], told["after"])
+    again = json.loads((place / "runs/demo-adapted/adapt.json").read_text())
+    assert (again["before"], again["after"]) == (told["before"], told["after"]), "scores stay without --labeled"
     assert crosscam("evaluate runs/demo-adapted --data people")[0] == 0
 
 
