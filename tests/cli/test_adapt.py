@@ -32,11 +32,26 @@ def test_it_tells_clusters_and_scores(crosscam: Run, place: Path) -> None:
     assert crosscam("evaluate runs/demo-adapted --data people")[0] == 0
 
 
+def test_the_same_data_by_another_path_is_read_by_the_same_options(crosscam: Run, place: Path) -> None:
+    rows = ["path,pid,split"]
+    for split, folder in (("train", "bounding_box_train"), ("query", "query"), ("gallery", "bounding_box_test")):
+        for picture in sorted((place / "people" / folder).glob("*.jpg")):
+            rows.append(f"people/{folder}/{picture.name},{int(picture.name[:4])},{split}")
+    (place / "own.csv").write_text("\n".join(rows) + "\n")
+    (place / "link.csv").symlink_to(place / "own.csv")
+    for labeled in ("link.csv", "people/../own.csv"):
+        status, _, err = crosscam(
+            f"adapt run --data own.csv --labeled {labeled} --camids _c([0-9]) --out {labeled[:4]} {SETTINGS}"
+        )
+        assert status == 0, err
+
+
 def test_without_labels_it_claims_no_better_scores(crosscam: Run, place: Path) -> None:
     (place / "pictures").mkdir()
     for number, picture in enumerate(sorted((place / "people" / "bounding_box_train").glob("*.jpg"))):
         shutil.copy(picture, place / "pictures" / f"{number}_c{number % 2 + 1}.jpg")
-    status, out, err = crosscam(f"adapt run --data pictures --out out {SETTINGS}")
+    (place / "run").rename(place / "run.onnx")
+    status, out, err = crosscam(f"adapt run.onnx --data pictures --out out {SETTINGS}")
     assert status == 0, err
     assert "is not known without labels" in out
 

@@ -46,7 +46,8 @@ def recipe_for(source: Path, settings: Sequence[str] = ()) -> Recipe:
     TrainingError: a network that cannot be trained; CheckpointError: no run folder; RecipeError: no such setting, or
     one of the network itself.
     """
-    if is_network_file(source) or is_exported(source) or declaration_of(source, None) is not None:
+    is_file = not source.is_dir() and (is_network_file(source) or is_exported(source))
+    if is_file or declaration_of(source, None) is not None:
         raise TrainingError(
             f"{source} is a network that cannot be trained here: a file, or one from elsewhere. Give a run folder of "
             "'crosscam train', or rrid-mini."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.nn import functional as F
 
 from crosscam.errors import CheckpointError
@@ -133,10 +133,10 @@ def imagenet_state() -> dict[str, torch.Tensor]:
     return {**state, "fc.weight": torch.zeros(1000, 16), "fc.bias": torch.zeros(1000)}
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", "\udcff.safetensors"])
 def test_imagenet_weights_from_a_file(tmp_path: Path, suffix: str):
     state, path = imagenet_state(), tmp_path / f"weights{suffix}"
-    torch.save(state, path) if suffix == ".pth" else save_file(state, path)
+    torch.save(state, path) if suffix == ".pth" else path.write_bytes(save(state))
     backbone = ResNet(TINY)
     load_pretrained(backbone, "tiny", str(path))
     own = backbone.state_dict()

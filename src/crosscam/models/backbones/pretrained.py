@@ -20,6 +20,7 @@ from crosscam.errors import CheckpointError
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.torch_files import refuse_quantized, unwrapped
 from crosscam.shipped import run_folder
+from crosscam.system.text import is_unicode
 
 # torchvision's ImageNet files, first version (V1): the published RRID numbers started from resnet50-19c8e357.
 IMAGENET_URLS = {
@@ -190,9 +191,10 @@ def read_weights(path: Path, wanted: str = "torchvision's ImageNet file") -> dic
         )
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+            from safetensors.torch import load, load_file
 
-            return load_file(path)
+            # safetensors takes no path that is not UTF-8.
+            return load_file(path) if is_unicode(path) else load(path.read_bytes())
         # Files of whole trainings (DINO, SOLIDER) hold the command's arguments, which are names and values alone.
         with torch.serialization.safe_globals([Namespace]):
             state: object = torch.load(path, map_location="cpu", weights_only=True)
