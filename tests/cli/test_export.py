@@ -40,6 +40,15 @@ def test_export_to_openvino_without_the_mirror(crosscam: Run, place: Path) -> No
     assert "cosine_min" in out
     assert "sub/m.xml written: fp32, without the mirror pass, fingerprint " in err
     assert not Extractor.load(place / "sub/m.xml").flip
+    assert crosscam("gallery create g sub/m.xml")[0] == 0
+    rows = [f"{s.path},{s.pid},{s.camid}" for part in read_dataset(place / "people").subsets.values() for s in part]
+    (place / "own.csv").write_text("\n".join(["path,pid,camid", *rows]) + "\n")
+    status, out, err = crosscam("calibrate sub/m.xml --data own.csv --fmr 0.2 --fnmr 0.95 --out c.json --json")
+    assert status == 0, err
+    assert json.loads(out)["origin"]["flip"] is False
+    for command in ("export sub/m.xml", f"explain sub/m.xml {rows[0].split(',')[0]} {rows[1].split(',')[0]}"):
+        status, _, err = crosscam(command)
+        assert (status, "An exported file holds no network of torch" in err) == (2, True), err
 
 
 def test_export_int8_from_a_folder_of_pictures(crosscam: Run, place: Path) -> None:

@@ -64,7 +64,7 @@ class Export:
             raise DataError(f"{out} cannot be written. Expected a name that ends in {suffix}, or another --format.")
         check_file(out)
         dataset = self._dataset()
-        extractor = Extractor.load(self.run_folder, flip=not self.no_flip)
+        extractor = Extractor.load(self.run_folder, flip=False if self.no_flip else None)
         card = export_model(
             extractor,
             out,
