@@ -70,6 +70,7 @@ REFUSED = {
     "out of range": ("--data people --set adapt.eps=1", "adapt.eps"),
     "without effect": ("--data people --set loss.margin=0.3", "loss.margin"),
     "no data": ("--data nowhere", "nowhere"),
+    "a camera that is known": ("--data people --camera gate", "--camera means nothing for rendered"),
     "no scores": ("--data people --labeled few", "few"),
 }
 

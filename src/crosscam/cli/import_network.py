@@ -48,7 +48,7 @@ class ImportNetwork:
 
     file: Positional[Path]
     """An .onnx file, an .xml file of OpenVINO's with its .bin, or TorchScript; with --family osnet_x1_0 or
-    bot_resnet50, the .pth file of a torchreid or fast-reid model."""
+    bot_resnet50, the .pth or .safetensors file of a torchreid or fast-reid model."""
     input: Unset[str] = None
     """What it takes: order of colors, height x width, scale (255, 1, imagenet), for example 'rgb 256x128 imagenet';
     then mean=..., std=... and the resize (bicubic, opencv) where they differ. Known models need none."""
