@@ -22,17 +22,36 @@ def test_it_tells_clusters_and_scores(crosscam: Run, place: Path) -> None:
     assert "mAP" in out
     assert "clusters of" in err
     assert (place / "runs" / "demo-adapted" / "adapt.md").is_file()
+    told = json.loads((place / "runs/demo-adapted/adapt.json").read_text())
     status, out, _ = crosscam(f"adapt run --data people --resume --json {SETTINGS}")
     assert status == 0
     assert json.loads(out)["epochs"][0]["clusters"] > 1
+    assert None not in (told["before"], told["after"])
+    again = json.loads((place / "runs/demo-adapted/adapt.json").read_text())
+    assert (again["before"], again["after"]) == (told["before"], told["after"]), "scores stay without --labeled"
     assert crosscam("evaluate runs/demo-adapted --data people")[0] == 0
+
+
+def test_the_same_data_by_another_path_is_read_by_the_same_options(crosscam: Run, place: Path) -> None:
+    rows = ["path,pid,split"]
+    for split, folder in (("train", "bounding_box_train"), ("query", "query"), ("gallery", "bounding_box_test")):
+        for picture in sorted((place / "people" / folder).glob("*.jpg")):
+            rows.append(f"people/{folder}/{picture.name},{int(picture.name[:4])},{split}")
+    (place / "own.csv").write_text("\n".join(rows) + "\n")
+    (place / "link.csv").symlink_to(place / "own.csv")
+    for labeled in ("link.csv", "people/../own.csv"):
+        status, _, err = crosscam(
+            f"adapt run --data own.csv --labeled {labeled} --camids _c([0-9]) --out {labeled[:4]} {SETTINGS}"
+        )
+        assert status == 0, err
 
 
 def test_without_labels_it_claims_no_better_scores(crosscam: Run, place: Path) -> None:
     (place / "pictures").mkdir()
     for number, picture in enumerate(sorted((place / "people" / "bounding_box_train").glob("*.jpg"))):
         shutil.copy(picture, place / "pictures" / f"{number}_c{number % 2 + 1}.jpg")
-    status, out, err = crosscam(f"adapt run --data pictures --out out {SETTINGS}")
+    (place / "run").rename(place / "run.onnx")
+    status, out, err = crosscam(f"adapt run.onnx --data pictures --out out {SETTINGS}")
     assert status == 0, err
     assert "is not known without labels" in out
 
@@ -51,6 +70,7 @@ REFUSED = {
     "out of range": ("--data people --set adapt.eps=1", "adapt.eps"),
     "without effect": ("--data people --set loss.margin=0.3", "loss.margin"),
     "no data": ("--data nowhere", "nowhere"),
+    "a camera that is known": ("--data people --camera gate", "--camera means nothing for rendered"),
     "no scores": ("--data people --labeled few", "few"),
 }
 

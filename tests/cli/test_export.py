@@ -40,6 +40,15 @@ def test_export_to_openvino_without_the_mirror(crosscam: Run, place: Path) -> No
     assert "cosine_min" in out
     assert "sub/m.xml written: fp32, without the mirror pass, fingerprint " in err
     assert not Extractor.load(place / "sub/m.xml").flip
+    assert crosscam("gallery create g sub/m.xml")[0] == 0
+    rows = [f"{s.path},{s.pid},{s.camid}" for part in read_dataset(place / "people").subsets.values() for s in part]
+    (place / "own.csv").write_text("\n".join(["path,pid,camid", *rows]) + "\n")
+    status, out, err = crosscam("calibrate sub/m.xml --data own.csv --fmr 0.2 --fnmr 0.95 --out c.json --json")
+    assert status == 0, err
+    assert json.loads(out)["origin"]["flip"] is False
+    for command in ("export sub/m.xml", f"explain sub/m.xml {rows[0].split(',')[0]} {rows[1].split(',')[0]}"):
+        status, _, err = crosscam(command)
+        assert (status, "An exported file holds no network of torch" in err) == (2, True), err
 
 
 def test_export_int8_from_a_folder_of_pictures(crosscam: Run, place: Path) -> None:
@@ -48,6 +57,17 @@ def test_export_int8_from_a_folder_of_pictures(crosscam: Run, place: Path) -> No
     assert status == 0 or ("model-int8.onnx is not written" in err and not (place / "run/model-int8.onnx").exists())
     if status == 0:
         assert json.loads(out)["precision"] == "int8"
+
+
+def test_a_dataset_on_which_no_score_can_be_measured_is_told_of(crosscam: Run, place: Path) -> None:
+    rows = [f"{s.path},{s.pid},{s.camid}" for s in read_dataset(place / "people").query]
+    (place / "own.csv").write_text("\n".join(["path,pid,camid", *rows]) + "\n")
+    for options in ("", "--int8 --max-drop 0.5", "--int8 --calibration people/query"):
+        status, out, err = crosscam(f"export run --data own.csv {options}")
+        assert (status, out) == (2, "")
+        assert "own.csv has no query and gallery, on which mAP could be measured" in err.splitlines()[-1]
+    _, _, err = crosscam("export run --data own.csv --int8")
+    assert "note: own.csv has no query and gallery: it gives the ranges of --int8, and mAP is not measured" in err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,12 @@ def test_a_gallery_refuses_the_network_with_another_input(crosscam: Run, place: 
         ("import-network run/foreign.onnx --input 'rgb 2x2 1'", "run is a run folder. Give another folder with --out"),
         ("import-network run/recipe.json --input 'rgb 2x2 1' --out x", "is not a network that crosscam opens"),
         (f"import-network elsewhere.onnx --input '{RGB}' --check people/query/none", "people/query/none"),
+        ("import-network weights.pth --input 'rgb 32x16 1'", "BoT take --family"),
+        ("import-network weights.safetensors --input 'rgb 32x16 1'", "BoT take --family"),
+        (f"import-network elsewhere.onnx --family 0277 --input '{RGB}'", "Give --family, or --input"),
+        (f"import-network elsewhere.onnx --input '{RGB}' --camera gate", "options of reading are for --check"),
+        ("import-network weights.pth --family osnet_x1_0 --out net", "net holds a network from elsewhere"),
+        ("import-authors weights.pth net", "net holds a network from elsewhere"),
         ("evaluate elsewhere.onnx --data people", "does not say which images it takes"),
         ("gallery create g elsewhere.onnx", "no network.json that says which images it takes"),
         ("export net", "is a network from elsewhere, without body parts"),
@@ -118,10 +125,31 @@ def test_a_gallery_refuses_the_network_with_another_input(crosscam: Run, place: 
 def test_what_is_wrong_is_one_line(crosscam: Run, place: Path, network: Path, command: str, message: str):
     (place / "a.jpg").write_bytes(next((place / "people/query").iterdir()).read_bytes())
     (place / "run/foreign.onnx").write_bytes((place / "elsewhere.onnx").read_bytes())
+    for name in ("weights.pth", "weights.safetensors"):
+        (place / name).write_bytes(b"no network")
     status, _, err = crosscam(command)
     assert status == 2
     assert message in err
     assert err.strip().count("\n") == 0
+
+
+def test_no_other_network_is_replaced(crosscam: Run, place: Path, network: Path):
+    before = (place / network).read_bytes()
+    write_onnx(Stripes(), place / "stripes.onnx")
+    (place / "more").mkdir()
+    shutil.copy(place / "stripes.onnx", place / "more/elsewhere.onnx")
+    for command, message in (
+        (
+            f"more/elsewhere.onnx --input '{RGB}' --out net",
+            "net/elsewhere.onnx is another file than more/elsewhere.onnx",
+        ),
+        (f"stripes.onnx --input '{RGB}' --out net", "net/network.json declares elsewhere.onnx"),
+    ):
+        status, _, err = crosscam(f"import-network {command}")
+        assert (status, message in err, err.strip().count("\n")) == (2, True, 0)
+        assert sorted(p.name for p in (place / "net").iterdir()) == ["elsewhere.onnx", "network.json"]
+        assert (place / network).read_bytes() == before
+    assert crosscam(f"import-network elsewhere.onnx --input '{BGR}' --out net")[0] == 0, "the same file again"
 
 
 def test_explain_shows_the_distance_and_a_page(crosscam: Run, place: Path, network: Path):

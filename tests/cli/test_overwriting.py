@@ -32,12 +32,13 @@ class Command:
         ("link.csv", "is read by the same command"),
         ("b.txt", "is read by the same command"),
         ("run/recipe.json", "belongs to a network"),
+        ("net.onnx", "is a network that 'crosscam export' did not write,"),
         ("photo.jpg", "is an image"),
     ],
 )
 def test_what_is_needed_is_not_written_over(tmp_path: Path, out: str, message: str) -> None:
     (tmp_path / "run").mkdir()
-    for name in ("t.csv", "a.txt", "b.txt", "run/recipe.json", "run/scores.json", "photo.jpg"):
+    for name in ("t.csv", "a.txt", "b.txt", "run/recipe.json", "run/scores.json", "photo.jpg", "net.onnx"):
         (tmp_path / name).write_text(name)
     (tmp_path / "link.csv").symlink_to(tmp_path / "t.csv")
     data, pictures = tmp_path / "t.csv", (tmp_path / "a.txt", tmp_path / "b.txt")
@@ -45,6 +46,8 @@ def test_what_is_needed_is_not_written_over(tmp_path: Path, out: str, message: s
         refuse_overwriting(Command(data, pictures, tmp_path / out))
     refuse_overwriting(Command(data, pictures, tmp_path / "run/scores.json", sheet=tmp_path / "photo.jpg"))
     refuse_overwriting(Command(data, pictures, tmp_path / "new.csv"))
+    (tmp_path / "ours.onnx").write_bytes(b"... crosscam.fingerprint ...")
+    refuse_overwriting(Command(data, pictures, tmp_path / "ours.onnx"))
     refuse_overwriting(Command(tmp_path, pictures, tmp_path / "run"))
 
 

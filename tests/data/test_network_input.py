@@ -46,6 +46,19 @@ def test_other_words_are_refused(text: str):
         NetworkInput.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rgb 2x2 1 mean=123.7,116.3,103.5 std=58.4", "mean is 123.7,116.3,103.5, and scale 1 runs from 0 to 1"),
+        ("rgb 2x2 255 mean=-1", "mean is -1,-1,-1, and scale 255 runs from 0 to 255"),
+        ("rgb 2x2 255 mean=0.5 std=0.229", "std is 0.229,0.229,0.229, which is for images from 0 to 1"),
+    ],
+)
+def test_a_mean_and_a_deviation_of_another_scale_are_refused(text: str, said: str):
+    with pytest.raises(ArgumentError, match=said):
+        NetworkInput.parse(text)
+
+
 @pytest.mark.parametrize("shape", [(40, 30), (300, 150)])
 def test_bicubic_is_pillows_and_opencv_does_not_smooth(shape: tuple[int, int]):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)

@@ -96,6 +96,29 @@ def test_a_file_becomes_a_table(tmp_path: Path) -> None:
     assert np.array_equal(np.stack(list(frame["descriptor"])), ROWS)
 
 
+DESCRIPTORS = {
+    "words.parquet": ["x", "y"],
+    "ragged.parquet": [[1.0], [0.0, 1.0]],
+    "missing.parquet": [[1.0], None],
+    "hole.parquet": [[0.0, 1.0], [1.0, None]],
+}
+
+
+def write_parquet(path: Path, descriptors: list[object]) -> None:
+    """As another program writes it: lists of any length."""
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(
+        pyarrow.table({"path": [f"{n}.jpg" for n in range(len(descriptors))], "descriptor": descriptors}), path
+    )
+
+
+def test_lists_without_a_fixed_length_are_read(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "other.parquet", ROWS.tolist())
+    found = read_descriptors(tmp_path / "other.parquet")
+    assert np.array_equal(found.descriptors, ROWS)
+    assert found.descriptors.dtype == np.float32
+
+
 def spoiled(folder: Path, name: str) -> Path:
     path = folder / name
     if name == "cut.npz":
@@ -109,6 +132,16 @@ def spoiled(folder: Path, name: str) -> Path:
         np.savez(path, descriptors=ROWS, paths=np.array(["a"]))
     elif name == "objects.npz":
         np.savez(path, descriptors=np.array([{}], object), paths=np.array(["a"]))
+    elif name in ("nan.npz", "long.npz"):
+        np.savez(
+            path, descriptors=ROWS * [[1], [np.nan if name == "nan.npz" else 5], [1]], paths=np.array(["a", "b", "c"])
+        )
+    elif name in DESCRIPTORS:
+        write_parquet(path, DESCRIPTORS[name])
+    elif name == "several":
+        path.mkdir()
+        for fingerprint in ("aaaa", "bbbb"):
+            write_joined(path / f"{fingerprint}.parquet", TwoParts(ENTRIES), fingerprint)
     elif name in ("text.npz", "text.parquet", "text.csv"):
         path.write_text("nothing of the kind")
     elif name == "folder":
@@ -129,10 +162,17 @@ def spoiled(folder: Path, name: str) -> Path:
         ("text.parquet", "is damaged or not a file of descriptors"),
         ("text.csv", "is not a file of descriptors. Expected .npz"),
         ("folder", "not a file of descriptors"),
+        ("nan.npz", "nan.npz: the descriptor of b has length nan, expected 1"),
+        ("long.npz", "long.npz: the descriptor of b has length 5, expected 1"),
+        ("words.parquet", "is damaged or not a file of descriptors"),
+        ("ragged.parquet", "is damaged or not a file of descriptors"),
+        ("missing.parquet", "1 descriptors are missing"),
+        ("hole.parquet", "the descriptor of 1.jpg has length nan"),
+        ("several", r"several networks \(aaaa, bbbb\), which do not compare"),
     ],
 )
 def test_what_is_no_file_of_descriptors_is_one_line(tmp_path: Path, name: str, message: str) -> None:
-    if name in ("text.parquet", "folder"):
+    if name in ("text.parquet", "folder", "several"):
         pytest.importorskip("pyarrow")
     with pytest.raises(DataError, match=message) as caught:
         read_descriptors(spoiled(tmp_path, name))

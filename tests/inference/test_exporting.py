@@ -69,7 +69,7 @@ def test_a_file_gives_what_the_run_folder_gives(
     np.testing.assert_allclose(loaded.files(paths), loaded(paths), atol=1e-6)
     with pytest.raises(EngineError, match="Load the run folder"):
         _ = loaded.model
-    with pytest.raises(ValueError, match="Export again"):
+    with pytest.raises(ValueError, match="export again"):
         Extractor.load(path, flip=not flip)
 
 

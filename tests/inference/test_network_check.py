@@ -85,10 +85,10 @@ def test_of_readings_alike_the_declared_scale_is_taken():
 def test_both_orders_and_all_scales_are_read():
     found = {str(t) for t in other_readings(NetworkInput.parse("bgr 4x2 255"))}
     assert found == {f"{order} 4x2 {scale}" for order in ("rgb", "bgr") for scale in ("255", "1", "imagenet")}
-    own = other_readings(NetworkInput.parse("rgb 4x2 1 mean=1,2,3 std=0.5 opencv"))
+    own = other_readings(NetworkInput.parse("rgb 4x2 1 mean=0.1,0.2,0.3 std=0.5 opencv"))
     assert [str(t) for t in own[:2]] == [
-        "rgb 4x2 1 mean=1,2,3 std=0.5,0.5,0.5 opencv",
-        "bgr 4x2 1 mean=3,2,1 std=0.5,0.5,0.5 opencv",
+        "rgb 4x2 1 mean=0.1,0.2,0.3 std=0.5,0.5,0.5 opencv",
+        "bgr 4x2 1 mean=0.3,0.2,0.1 std=0.5,0.5,0.5 opencv",
     ]
     assert len(own) == 8
 

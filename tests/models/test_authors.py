@@ -225,6 +225,13 @@ def test_import_of_something_else_says_what_is_missing(tmp_path: Path):
         ({f"base.{k}": v for k, v in ResNet(TINY).state_dict().items()}, "no part units"),
         (tree_of(changed(state_for(tiny()), "missing")).state_dict(), "'rest_4_conv_list.2.0.weight' is missing"),
         ({"base.conv1.weight": torch.zeros(3)}, "'base.conv1.weight' is (3,), expected 4 sizes"),
+        (
+            {
+                k: torch.from_numpy(v.astype("i1") if k == "base.conv1.weight" else v)
+                for k, v in state_for(tiny()).items()
+            },
+            "it has whole numbers (int8) in base.conv1.weight, expected float32",
+        ),
     ):
         torch.save(state, path)
         with pytest.raises(CheckpointError) as caught:

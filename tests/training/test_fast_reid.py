@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,11 @@ def wrapped_twice(state: dict[str, Tensor]) -> dict[str, object]:
     return {"model": {"state_dict": fast_reid(state)["model"], "epoch": 3}}
 
 
+def whole_training(state: dict[str, Tensor]) -> dict[str, object]:
+    """With a score of NumPy beside it."""
+    return fast_reid(state) | {"metric": np.float64(0.9)}
+
+
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     name = "bottleneck:stem=4,planes=4.8.16.32,out=16.32.64.128,depths=1.2.1.1"
@@ -119,7 +125,7 @@ def toolkit(ibn: bool = False) -> Toolkit:
 
 
 @pytest.mark.parametrize("ibn", [False, True])
-@pytest.mark.parametrize("layout", [fast_reid, bag_of_tricks, wrapped_twice])
+@pytest.mark.parametrize("layout", [fast_reid, bag_of_tricks, wrapped_twice, whole_training])
 def test_the_run_folder_describes_as_the_toolkit_does(
     layout: Callable[[dict[str, Tensor]], dict[str, object]], ibn: bool, tmp_path: Path
 ):
@@ -147,6 +153,7 @@ def test_the_run_folder_describes_as_the_toolkit_does(
         ({"heads.bottleneck.0.bias": torch.full((128,), torch.nan)}, "not finite in neck.bias"),
         ({"heads.bottleneck.0.bias": torch.full((128,), 1e6).half()}, "not finite in neck.bias"),
         ({"heads.bottleneck.0.running_var": -torch.ones(128)}, "variances below 0 in neck.running_var"),
+        ({"heads.bottleneck.0.weight": torch.ones(128).char()}, r"has whole numbers \(int8\) in neck.weight, expected"),
         ({"heads.bottleneck.0.weight": torch.ones(3)}, r"neck.weight has shape \(3,\), expected \(128,\)"),
     ],
 )

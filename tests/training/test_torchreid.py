@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from crosscam.errors import CheckpointError
@@ -182,13 +183,33 @@ def toolkit() -> Toolkit:
     return model.eval()
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_the_run_folder_describes_as_the_toolkit_does(toolkit: Toolkit, tmp_path: Path, wrapped: bool):
-    state = toolkit.state_dict()
-    if wrapped:
-        state = {"state_dict": {f"module.{name}": value for name, value in state.items()}, "epoch": 3}
-    torch.save(state, tmp_path / "osnet.pth")
-    import_torchreid(tmp_path / "osnet.pth", "osnet_x0_25", tmp_path / "run")
+def training_file(toolkit: Toolkit) -> dict[str, object]:
+    """As the toolkit's own training saves it: rank-1 of NumPy, and a schedule that counts its milestones."""
+    optimizer = torch.optim.SGD(toolkit.parameters(), 0.1)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [20, 40])
+    return {
+        "state_dict": {f"module.{name}": value for name, value in toolkit.state_dict().items()},
+        "epoch": 3,
+        "rank1": np.float32(0.5),
+        "optimizer": optimizer.state_dict(),
+        "scheduler": schedule.state_dict(),
+    }
+
+
+LAYOUTS = {
+    "alone.pth": lambda toolkit: toolkit.state_dict(),
+    "model.pth.tar-3": training_file,
+    "wrapped.pth": lambda toolkit: {"model": {"state_dict": toolkit.state_dict()}, "epoch": 3},
+    "module.pth": lambda toolkit: toolkit,
+    "osnet.safetensors": lambda toolkit: toolkit.state_dict(),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_run_folder_describes_as_the_toolkit_does(toolkit: Toolkit, tmp_path: Path, name: str):
+    file = tmp_path / name
+    (save_file if file.suffix == ".safetensors" else torch.save)(LAYOUTS[name](toolkit), file)
+    import_torchreid(file, "osnet_x0_25", tmp_path / "run")
     model = load_model(tmp_path / "run", load_recipe(tmp_path / "run")).eval()
     images = torch.randn(2, 3, 256, 128, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -197,7 +218,7 @@ def test_the_run_folder_describes_as_the_toolkit_does(toolkit: Toolkit, tmp_path
     np.testing.assert_allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
     assert Extractor.load(tmp_path / "run").dim == 512
     with pytest.raises(CheckpointError, match=r"already holds a training .*\. Choose another"):
-        import_torchreid(tmp_path / "osnet.pth", "osnet_x0_25", tmp_path / "run")
+        import_torchreid(file, "osnet_x0_25", tmp_path / "run")
 
 
 def test_another_network_is_one_line(toolkit: Toolkit, tmp_path: Path):
@@ -211,5 +232,13 @@ def test_another_network_is_one_line(toolkit: Toolkit, tmp_path: Path):
     torch.save(state | {"conv5.bn.bias": torch.full_like(state["conv5.bn.bias"], torch.inf)}, tmp_path / "inf.pth")
     with pytest.raises(CheckpointError, match=r"inf\.pth has numbers that are not finite in backbone"):
         import_torchreid(tmp_path / "inf.pth", "osnet_x0_25", tmp_path / "run")
+    torch.save(state | {"conv1.conv.weight": state["conv1.conv.weight"].char()}, tmp_path / "int8.pth")
+    with pytest.raises(
+        CheckpointError, match=r"int8\.pth has whole numbers \(int8\) in backbone\.0\.0\.weight, expected"
+    ):
+        import_torchreid(tmp_path / "int8.pth", "osnet_x0_25", tmp_path / "run")
+    (tmp_path / "note.pth").write_text("no weights")
+    with pytest.raises(CheckpointError, match=r"Give a \.pth file of osnet_x0_25, or tensors alone as \.safetensors"):
+        import_torchreid(tmp_path / "note.pth", "osnet_x0_25", tmp_path / "run")
     assert "\n" not in str(caught.value) + str(also.value)
     assert not (tmp_path / "run" / "weights.safetensors").exists()

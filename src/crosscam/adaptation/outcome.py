@@ -113,12 +113,17 @@ def save_outcome(folder: Path, outcome: Outcome) -> None:
     write_atomically(folder / PAGE, outcome.page())
 
 
-def known_before(folder: Path, source_fingerprint: str, data_fingerprint: str) -> Scores | None:
-    """The scores before an adaptation that is resumed; None where they are not known or of something else."""
+def known_scores(
+    folder: Path, source_fingerprint: str, labeled: ReidDataset | None
+) -> tuple[Scores | None, Scores | None]:
+    """The scores before and after an adaptation that is resumed; None where they are not known or of something else."""
     try:
         value = parse_json(read_text(folder / JSON))
         before: Scores = value["before"]
-        same = value["source"]["fingerprint"] == source_fingerprint and before["data_fingerprint"] == data_fingerprint
+        after: Scores | None = value["after"]
+        same = value["source"]["fingerprint"] == source_fingerprint
+        # Without labels nothing is scored anew, and what was scored stays.
+        same = same and (labeled is None or before["data_fingerprint"] == labeled.fingerprint())
     except (DataError, ValueError, LookupError, TypeError):
-        return None
-    return before if same else None
+        return None, None
+    return (before, after) if same else (None, None)

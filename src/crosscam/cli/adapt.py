@@ -46,7 +46,7 @@ class Adapt:
         labeled = None
         if self.labeled is not None:
             # The options of reading are the data's; a labeled dataset elsewhere is recognized.
-            same = self.labeled.absolute() == self.data.absolute()
+            same = self.labeled.resolve() == self.data.resolve()
             labeled = (self.reading if same else Reading()).read(self.labeled)
         with bars(self.general.json) as progress:
             listeners = _with_clusters(training_listeners(progress, self.general.json), self.general.json)

@@ -63,7 +63,7 @@ class Calibrate:
         out = self.out or output_of(self.run_folder, "calibration.json")
         check_file(out)
         if self.gallery is None:
-            extractor = Extractor.load(self.run_folder, flip=not self.no_flip, device=best_device())
+            extractor = Extractor.load(self.run_folder, flip=False if self.no_flip else None, device=best_device())
         else:
             # For writing, as it will be: a gallery that cannot be written is told of now.
             with open_gallery(self.gallery, write=True) as gallery:

@@ -46,7 +46,7 @@ class Explain:
     def run(self) -> None:
         weights = parse_weights(*self.weight)
         check_file(self.out)
-        extractor = Extractor.load(self.run_folder, flip=not self.no_flip, device=best_device())
+        extractor = Extractor.load(self.run_folder, flip=False if self.no_flip else None, device=best_device())
         pair = explain_pair(extractor, self.query, self.match, weights=weights, maps_of=self.maps)
         if self.general.json:
             show_json(pair.to_dict() | ({"out": str(self.out)} if self.out else {}))

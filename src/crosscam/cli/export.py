@@ -10,6 +10,7 @@ from tyro.conf import Positional
 from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import say, show_json, table
 from crosscam.data.datasets.camera_folders import find_pictures
+from crosscam.data.records import ReidDataset
 from crosscam.errors import DataError
 from crosscam.inference.engines.base import ModelCard
 from crosscam.inference.exporting import MOST_LOST_MAP, SUFFIXES, Format, export_model
@@ -62,13 +63,14 @@ class Export:
         if out.suffix != suffix:
             raise DataError(f"{out} cannot be written. Expected a name that ends in {suffix}, or another --format.")
         check_file(out)
-        extractor = Extractor.load(self.run_folder, flip=not self.no_flip)
+        dataset = self._dataset()
+        extractor = Extractor.load(self.run_folder, flip=False if self.no_flip else None)
         card = export_model(
             extractor,
             out,
             int8=self.int8,
             batch=batch,
-            dataset=self.reading.read_and_note(self.data) if self.data else None,
+            dataset=dataset,
             int8_images=find_pictures(self.calibration)[0] if self.calibration else None,
             most_lost=self.max_drop,
             compared=lambda card: self._show(card, out),
@@ -77,6 +79,20 @@ class Export:
             return
         mirrored = "with" if card.flip else "without"
         say(f"{out} written: {card.precision}, {mirrored} the mirror pass, fingerprint {card.fingerprint}.")
+
+    def _dataset(self) -> ReidDataset | None:
+        """The dataset of --data; DataError where nothing of it would count."""
+        if self.data is None:
+            return None
+        dataset = self.reading.read_and_note(self.data)
+        if not (dataset.query and dataset.gallery):
+            if not self.int8 or self.calibration is not None or self.max_drop != MOST_LOST_MAP:
+                raise DataError(
+                    f"{self.data} has no query and gallery, on which mAP could be measured. 'crosscam data holdout' "
+                    "cuts them out of training identities; or leave --data and --max-drop out."
+                )
+            say(f"note: {self.data} has no query and gallery: it gives the ranges of --int8, and mAP is not measured.")
+        return dataset
 
     def _show(self, card: ModelCard, out: Path) -> None:
         """What was measured, whatever becomes of the file."""

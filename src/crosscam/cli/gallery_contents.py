@@ -41,7 +41,7 @@ class Create:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
-        model, extractor = new_gallery(self.gallery, self.run_folder, flip=not self.no_flip)
+        model, extractor = new_gallery(self.gallery, self.run_folder, flip=False if self.no_flip else None)
         self.general.tell(
             {"gallery": self.gallery, "model": dataclasses.asdict(model), "dim": extractor.dim},
             f"{self.gallery} is ready for descriptors of {model.name} (fingerprint {model.fingerprint}).",

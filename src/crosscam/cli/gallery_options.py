@@ -70,7 +70,7 @@ def _camids(names: Mapping[int, str], wanted: tuple[str, ...] | None) -> tuple[i
 
 
 def new_gallery(
-    place: str, network: Path, *, flip: bool = True, device: str = "cpu"
+    place: str, network: Path, *, flip: bool | None = None, device: str = "cpu"
 ) -> tuple[ModelIdentity, Extractor]:
     """Make an empty gallery for a network's descriptors, and keep with it where the network is."""
     extractor = Extractor.load(network, flip=flip, device=device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +12,14 @@ from crosscam.cli.options import General, Reading, Unset
 from crosscam.cli.show import bars, counting, say, show_json, table
 from crosscam.data.network_input import NetworkInput
 from crosscam.errors import ArgumentError, EngineError
-from crosscam.inference.engines.network_file import FAMILIES, RUN, declare, files_of, input_of_family, write_declaration
+from crosscam.inference.engines.network_file import (
+    FAMILIES,
+    RUN,
+    copy_network,
+    declare,
+    input_of_family,
+    write_declaration,
+)
 from crosscam.inference.engines.network_runtimes import TORCHSCRIPT
 from crosscam.inference.extractor import Extractor
 from crosscam.inference.imported import Imported, open_declared
@@ -25,9 +31,12 @@ from crosscam.inference.network_check import (
     indistinguishable,
     pictures_to_check,
 )
-from crosscam.system.files import check_folder, copy_bytes, write_atomically
+from crosscam.system.files import check_folder
 from crosscam.training.fast_reid import BOTS, import_fast_reid
 from crosscam.training.torchreid import OSNETS, import_torchreid
+
+# Names that files of weights alone have.
+WEIGHTS = (".pth", ".pt", ".tar", ".safetensors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +48,7 @@ class ImportNetwork:
 
     file: Positional[Path]
     """An .onnx file, an .xml file of OpenVINO's with its .bin, or TorchScript; with --family osnet_x1_0 or
-    bot_resnet50, the .pth file of a torchreid or fast-reid model."""
+    bot_resnet50, the .pth or .safetensors file of a torchreid or fast-reid model."""
     input: Unset[str] = None
     """What it takes: order of colors, height x width, scale (255, 1, imagenet), for example 'rgb 256x128 imagenet';
     then mean=..., std=... and the resize (bicubic, opencv) where they differ. Known models need none."""
@@ -56,6 +65,8 @@ class ImportNetwork:
     general: General = field(default_factory=General)
 
     def run(self) -> None:
+        if self.check is None and self.reading != Reading():
+            raise ArgumentError("The options of reading are for --check. Give --check PICTURES, or leave them out.")
         if self.out is not None:
             check_folder(self.out)
         if self.family in (*OSNETS, *BOTS):
@@ -64,7 +75,7 @@ class ImportNetwork:
         folder = self.out or self.file.parent
         if (folder / RUN).is_file():
             raise EngineError(f"{folder} is a run folder. Give another folder with --out.")
-        found = open_declared(declare(self.file, self._takes()))
+        found = self._opened()
         check_rows(found.network)
         checked = None if self.check is None else self._checked(found, self.check)
         if checked is not None:
@@ -73,14 +84,22 @@ class ImportNetwork:
         assert found.declared is not None
         declared = found.declared
         if self.out is not None and self.out.resolve() != self.file.parent.resolve():
-            for path in files_of(self.file):
-                write_atomically(self.out / path.name, partial(copy_bytes, path))
-            declared = declare(self.out / self.file.name, declared.takes, declared.output)
+            declared = declare(copy_network(self.file, self.out), declared.takes, declared.output)
         place = write_declaration(declared, version("crosscam"))
         self._tell(found, place, checked)
 
+    def _opened(self) -> Imported:
+        try:
+            return open_declared(declare(self.file, self._takes()))
+        except EngineError as error:
+            if self.family is None and self.file.suffix.lower() in WEIGHTS:
+                raise EngineError(f"{error} Weights of torchreid's OSNet or fast-reid's BoT take --family.") from error
+            raise
+
     def _takes(self) -> NetworkInput:
         known = input_of_family(self.file, self.family, (*OSNETS, *BOTS))
+        if self.family is not None and self.input is not None:
+            raise ArgumentError(f"--family {self.family} says what the file takes. Give --family, or --input.")
         if self.input is not None:
             return NetworkInput.parse(self.input)
         if known is None:

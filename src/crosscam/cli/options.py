@@ -76,17 +76,23 @@ class Reading:
         if self.camera is not None and self.camids is not None:
             raise ArgumentError("--camera names the one camera of all images, --camids finds it. Give one of them.")
         number = None if self.camera is None else read_label(self.camera)
-        dataset = read_dataset(
-            path,
-            kind=self.kind,
-            protocol=self.protocol,
-            split=self.split,
-            camids=1 if isinstance(number, str) else self.camids if number is None else number,
-            boxes=self.boxes,
-            extract_to=self.extract_to,
-            frames=self.frames,
-            distractors=self.distractors,
-        )
+        try:
+            dataset = read_dataset(
+                path,
+                kind=self.kind,
+                protocol=self.protocol,
+                split=self.split,
+                camids=1 if isinstance(number, str) else self.camids if number is None else number,
+                boxes=self.boxes,
+                extract_to=self.extract_to,
+                frames=self.frames,
+                distractors=self.distractors,
+            )
+        except ArgumentError as error:
+            if self.camera is None:
+                raise
+            # A camera's name is read as a number for all.
+            raise ArgumentError(str(error).replace("camids", "--camera", 1)) from error
         return with_camera(dataset, number) if isinstance(number, str) else dataset
 
     def read_and_note(self, path: Path, *, pictures: bool = False) -> ReidDataset:

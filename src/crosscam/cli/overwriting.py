@@ -1,4 +1,4 @@
-"""What a command must not write over: what it reads, the files of a run folder, and images."""
+"""What a command must not write over: what it reads, the files of a run folder, networks from elsewhere, and images."""
 
 from __future__ import annotations
 
@@ -30,11 +30,19 @@ def refuse_overwriting(command: object) -> None:
                 what = "is read by the same command"
             elif path.name in RUN_FILES:
                 what = "belongs to a network"
+            elif _is_foreign_network(path):
+                what = "is a network that 'crosscam export' did not write,"
             elif name != "sheet" and is_image_name(path.name):
                 what = "is an image"
             else:
                 continue
             raise DataError(f"{path} {what} and would be replaced. Nothing was done; choose another name.")
+
+
+def _is_foreign_network(path: Path) -> bool:
+    from crosscam.inference.engines.network_file import is_exported_by_crosscam, is_network_file  # loads torch
+
+    return is_network_file(path) and not is_exported_by_crosscam(path)
 
 
 def _paths(value: object) -> Iterator[Path]:

@@ -56,6 +56,7 @@ class NetworkInput:
         mean, std, resize = further
         if words[2] == "imagenet" and (mean or std):
             raise _refused(text)
+        _check_range(text, words[2], mean or _PLAIN_MEAN, std or _PLAIN_STD)
         return cls(words[0], *size, words[2], mean or _PLAIN_MEAN, std or _PLAIN_STD, resize or "bilinear")
 
     def __str__(self) -> str:
@@ -124,6 +125,17 @@ def _channels(text: str) -> tuple[float, ...] | None:
 
 def _joined(numbers: tuple[float, ...]) -> str:
     return ",".join(f"{number:g}" if float(f"{number:g}") == number else repr(number) for number in numbers)
+
+
+def _check_range(text: str, scale: Scale, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """Refuse (ArgumentError) a mean and a deviation that are of another scale, which nothing else would tell of."""
+    white = 255 if scale == "255" else 1
+    if not 0 <= min(mean) <= max(mean) <= white:
+        raise ArgumentError(f"Input {text[:100]!r}: mean is {_joined(mean)}, and scale {scale} runs from 0 to {white}.")
+    if scale == "255" and min(std) < 1:
+        raise ArgumentError(
+            f"Input {text[:100]!r}: std is {_joined(std)}, which is for images from 0 to 1, and scale 255 runs to 255."
+        )
 
 
 def _refused(text: str) -> ArgumentError:

@@ -9,10 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from crosscam.adaptation.adapter import FINGERPRINT, Adapter, check_same_source
-from crosscam.adaptation.outcome import Outcome, Scores, data_of, known_before, save_outcome
+from crosscam.adaptation.outcome import Outcome, Scores, data_of, known_scores, save_outcome
 from crosscam.adaptation.pseudo_labels import check_clustering
 from crosscam.data.augment import Augment
 from crosscam.data.datasets.camera_folders import has_pictures, read_pictures
@@ -48,7 +46,8 @@ def recipe_for(source: Path, settings: Sequence[str] = ()) -> Recipe:
     TrainingError: a network that cannot be trained; CheckpointError: no run folder; RecipeError: no such setting, or
     one of the network itself.
     """
-    if is_network_file(source) or is_exported(source) or declaration_of(source, None) is not None:
+    is_file = not source.is_dir() and (is_network_file(source) or is_exported(source))
+    if is_file or declaration_of(source, None) is not None:
         raise TrainingError(
             f"{source} is a network that cannot be trained here: a file, or one from elsewhere. Give a run folder of "
             "'crosscam train', or rrid-mini."
@@ -108,8 +107,9 @@ def run_adaptation(
         if resume:
             _check_finished(folder, origin)
         test = None if labeled is None else TestImages(labeled, recipe, user.reading, world)
-        kept = folder if resume else None
-        before = None if test is None else _before(test, kept, origin, model.to(world.device))
+        before, kept = known_scores(folder, origin[FINGERPRINT], labeled) if resume else (None, None)
+        if test is not None and before is None:
+            before = test.score(model.to(world.device), "before").to_dict()
 
         def save(after: Scores | None = None) -> Outcome:
             epochs = read_history(folder)
@@ -120,16 +120,10 @@ def run_adaptation(
 
         trained = adapter.fit()
         if test is None:
-            return save()
+            return save(kept)
         scored = test.score(describing_model(recipe, trained.state_dict()).to(world.device), "adapted")
         save_scores(folder / SCORES, [scored])
         return save(scored.to_dict())
-
-
-def _before(test: TestImages, kept: Path | None, origin: Mapping[str, Any], model: nn.Module) -> Scores:
-    """Scores of the network that is adapted; those in the folder of an adaptation that is resumed, if they are its."""
-    known = known_before(kept, origin[FINGERPRINT], test.dataset.fingerprint()) if kept else None
-    return known or test.score(model, "before").to_dict()
 
 
 def origin_of(source: Path) -> dict[str, Any]:

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crosscam.errors import DataError
+from crosscam.errors import ArgumentError, DataError
 from crosscam.inference.descriptor_files import COLUMNS, UNKNOWN
 from crosscam.system import needed
 from crosscam.system.columns import Column, Columns, Tabular
 from crosscam.system.text import reason_of
+
+# By which the length of a descriptor may differ from 1: rounding to half precision.
+_LENGTH_SLACK = 2e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +70,8 @@ def read_descriptors(file: str | os.PathLike[str]) -> DescriptorFile:
         file: .npz or .parquet, or a folder of .parquet files, as ``crosscam extract`` or ``crosscam gallery export``
             writes them.
     Raises:
-        DataError: no such file, another kind of file, or a damaged one; or pyarrow is missing for Parquet.
+        DataError: no such file, another kind of file, or a damaged one; descriptors of several networks, or one that
+            is not of length 1; or pyarrow is missing for Parquet.
     """
     path = Path(file)
     if not path.exists():
@@ -79,7 +83,8 @@ def read_descriptors(file: str | os.PathLike[str]) -> DescriptorFile:
             columns, descriptors, fingerprint = _read_parquet(path)
         else:
             raise DataError(f"{path} is not a file of descriptors. Expected .npz, .parquet or a folder of .parquet.")
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    # Parquet's reader raises the last two for columns of other types.
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError, NotImplementedError) as error:
         reason = reason_of(error)
         raise DataError(
             f"{path} is damaged or not a file of descriptors ({reason}). Expected what 'crosscam extract' writes."
@@ -87,6 +92,12 @@ def read_descriptors(file: str | os.PathLike[str]) -> DescriptorFile:
     lengths = {len(descriptors), *map(len, columns.values())}
     if descriptors.ndim != 2 or len(lengths) > 1:
         raise DataError(f"{path} is damaged: its columns have different lengths ({sorted(lengths)}). Extract again.")
+    lengths = np.linalg.norm(descriptors, axis=1)
+    wrong = ~np.isclose(lengths, 1, atol=_LENGTH_SLACK)
+    if wrong.any():
+        row = int(wrong.argmax())
+        name = columns["path"][row]
+        raise DataError(f"{path}: the descriptor of {name} has length {lengths[row]:.4g}, expected 1. Extract again.")
     values = {f"{name}s": columns[name] for name in COLUMNS}
     return DescriptorFile(path, descriptors=descriptors, fingerprint=fingerprint, **values)
 
@@ -117,14 +128,35 @@ def _values(array: NDArray[Any]) -> list[Any]:
 
 def _read_parquet(path: Path) -> Found:
     dataset = needed("pyarrow.dataset", "Reading Parquet needs pyarrow: pip install 'crosscam[data]'.")
-    table = dataset.dataset(path, format="parquet").to_table()
+    found = dataset.dataset(path, format="parquet")
+    table = found.to_table()
     lost = [name for name in ("path", "descriptor") if name not in table.column_names]
     if lost:
         raise DataError(f"{path} has no column {lost[0]!r}, so it is not a file of descriptors.")
     nothing = [None] * table.num_rows
     columns = {name: table[name].to_pylist() if name in table.column_names else nothing for name in COLUMNS}
-    dim = table.schema.field("descriptor").type.list_size
-    chunks = [np.asarray(chunk.flatten(), np.float32).reshape(-1, dim) for chunk in table["descriptor"].chunks]
-    descriptors = np.concatenate([np.empty((0, dim), np.float32), *chunks])
-    known = (table.schema.metadata or {}).get(b"crosscam.fingerprint")
-    return columns, descriptors, None if known is None else known.decode("ascii", "replace")
+    return columns, _vectors(table["descriptor"]), _one_network(path, found)
+
+
+def _vectors(column: Any) -> NDArray[np.float32]:
+    """(N, D) of a column of lists; other programs write them without a fixed length."""
+    pyarrow = needed("pyarrow", "Reading Parquet needs pyarrow: pip install 'crosscam[data]'.")
+    if column.null_count:
+        raise ArgumentError(f"{column.null_count:,} descriptors are missing")
+    fixed = pyarrow.types.is_fixed_size_list(column.type)
+    dim = column.type.list_size if fixed else len(column[0]) if len(column) else 0
+    chunks = column.cast(pyarrow.list_(pyarrow.float32(), dim)).chunks
+    rows = [np.asarray(chunk.flatten(), np.float32).reshape(-1, dim) for chunk in chunks]
+    return np.concatenate([np.empty((0, dim), np.float32), *rows])
+
+
+def _one_network(path: Path, dataset: Any) -> str | None:
+    """The fingerprint in the files of a Parquet dataset; DataError if they are of several networks."""
+    texts = [(f.physical_schema.metadata or {}).get(b"crosscam.fingerprint") for f in dataset.get_fragments()]
+    found = sorted({text.decode("ascii", "replace") for text in texts if text is not None})
+    if len(found) > 1:
+        raise DataError(
+            f"{path} holds descriptors of several networks ({', '.join(found)}), which do not compare. Read the files "
+            "of one."
+        )
+    return found[0] if found else None

@@ -82,7 +82,8 @@ class OpenedModel:
         found, card = open_exported(path, engine, device)
         if flip is not None and flip != card.flip:
             raise ArgumentError(
-                f"{path} was exported {'with' if card.flip else 'without'} the mirror pass. Export again."
+                f"{path} was exported {'with' if card.flip else 'without'} the mirror pass, which is settled in it. "
+                f"Leave {'flip=True' if flip else '--no-flip (flip=False)'} out, or export again."
             )
         return cls._without_torch(card.recipe, card, Runner.of(found), device)
 

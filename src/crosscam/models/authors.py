@@ -21,7 +21,7 @@ from crosscam.errors import ArgumentError, CheckpointError
 from crosscam.models.backbones.resnet import Four, ResNet, ResNetShape
 from crosscam.models.rrid import RRID, RRIDModel
 from crosscam.models.safe_pickle import show
-from crosscam.models.torch_files import read_tensors
+from crosscam.models.torch_files import read_tensors, refuse_quantized
 
 AUTHORS_SCALES = (6, 4, 2)
 _MAX_SIZE = 1_000_000
@@ -130,6 +130,7 @@ def _load(model: RRID, state: Mapping[str, Array | Tensor], *, assign: bool) -> 
     filled = {}
     for name, source in sources.items():
         parts = [arrays.get(key, torch.zeros(source.shape)) for key in source.keys]
+        refuse_quantized(dict(zip(source.keys, parts, strict=True)), dict.fromkeys(source.keys, own[name]), "it")
         # A copy, so that the file's read-only bytes are let go.
         filled[name] = source.join(parts).to(dtype=own[name].dtype, copy=True).contiguous()
     model.load_state_dict(filled, assign=assign)

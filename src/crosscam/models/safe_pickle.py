@@ -187,10 +187,15 @@ def _answer(called: str, arguments: tuple[object, ...]) -> object:
     raise RefusedError(f"asks to call {show(called)} while it is read, which no file of tensors does")
 
 
-# Calls in pickled modules whose result holds no tensors.
+# Calls in pickled modules, and in what a training keeps beside its weights, whose result holds no tensors.
 _IGNORED = {
     "__builtin__.set",
     "builtins.set",
+    "collections.Counter",
+    "_codecs.encode",
+    "numpy.dtype",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
     "torch.device",
     "torch.Size",
     "torch.nn.backends.thnn._get_thnn_function_backend",

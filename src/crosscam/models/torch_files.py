@@ -9,10 +9,12 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from crosscam.errors import CheckpointError
 from crosscam.models.safe_pickle import Instance, RefusedError, StoredTensor, load_pickle, show
@@ -20,6 +22,8 @@ from crosscam.models.safe_pickle import Instance, RefusedError, StoredTensor, lo
 Array = NDArray[np.generic]
 
 MAX_FILE_BYTES = 4 << 30
+# Files wrap their tensors in a dictionary under one of these names; DINO's training keeps a student and a teacher.
+WRAPPERS = ("state_dict", "model", "net", "model_state_dict", "teacher")
 _MAX_DEPTH = 50
 _MAX_NAME = 500
 _MAX_ENTRIES = 100_000
@@ -30,8 +34,8 @@ _LEGACY_PROTOCOL = 1001
 def read_tensors(path: Path) -> dict[str, Array]:
     """The named, read-only tensors of a file that ``torch.save`` wrote, without running anything in it.
 
-    It holds a whole pickled module, a dictionary of tensors, or one under the key ``state_dict``. CheckpointError: no
-    such file, damaged, of another kind, or a pickle that asks to call something.
+    It holds a whole pickled module, or a dictionary of tensors, alone or wrapped. CheckpointError: no such file,
+    damaged, of another kind, or a pickle that asks to call something.
     """
     try:
         size = path.stat().st_size
@@ -47,6 +51,26 @@ def read_tensors(path: Path) -> dict[str, Array]:
         raise CheckpointError(f"{path} {reason}. Nothing in it was run, and nothing was loaded.") from reason
     except OSError as error:
         raise CheckpointError(f"Cannot read {path}: {error.strerror or error}. Give a checkpoint file.") from error
+
+
+def unwrapped(state: object) -> object:
+    """What a file's dictionary holds under the names of :data:`WRAPPERS`, also in one another; else the same."""
+    # A file's dictionary that holds itself must not be followed for ever.
+    for _ in WRAPPERS:
+        inner = [state[w] for w in WRAPPERS if isinstance(state.get(w), dict)] if isinstance(state, dict) else []
+        state = inner[0] if inner else state
+    return state
+
+
+def refuse_quantized(found: Mapping[str, Tensor], own: Mapping[str, Tensor], where: object) -> None:
+    """Refuse (CheckpointError) whole numbers where a network has fractions: their scales are not in the file."""
+    for name, value in found.items():
+        if name in own and own[name].is_floating_point() and not value.is_floating_point():
+            kind = str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"{where} has whole numbers ({kind}) in {name}, expected float32 or float16. Give the weights as they "
+                "were before they were quantized."
+            )
 
 
 def _read_stream(data: bytes) -> dict[str, tuple[StoredTensor, Array]]:
@@ -128,10 +152,9 @@ def _resolve(tensor: StoredTensor, storage: Array) -> Array:
 
 
 def _named_tensors(root: object) -> dict[str, StoredTensor]:
-    if isinstance(root, dict):
-        inner = root.get("state_dict", root)
-        if isinstance(inner, dict) and inner and all(isinstance(v, StoredTensor) for v in inner.values()):
-            return {str(key): value for key, value in inner.items()}
+    inner = unwrapped(root)
+    if isinstance(inner, dict) and inner and all(isinstance(v, StoredTensor) for v in inner.values()):
+        return {str(key): value for key, value in inner.items()}
     if not (isinstance(root, Instance) and isinstance(root.state, dict) and "_modules" in root.state):
         raise RefusedError("holds neither a module nor named tensors")
     found: dict[str, StoredTensor] = {}

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from crosscam.data.text_files import read_text
 from crosscam.errors import CheckpointError, DataError, RecipeError, TrainingError
+from crosscam.models.torch_files import refuse_quantized
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.ranges import flatten
 from crosscam.recipes.recipe import Recipe
@@ -33,6 +34,8 @@ from crosscam.system.text import is_unicode, parse_json
 WEIGHTS = "weights.safetensors"
 RECIPE = "recipe.json"
 PROVENANCE = "provenance.json"
+# Beside a network from elsewhere; a folder is either's.
+DECLARATION = "network.json"
 STATE = "state.pt"
 # What a training learned from, in its state and provenance.
 LEARNED = "learned"
@@ -137,6 +140,7 @@ def _metadata(path: Path) -> dict[str, str]:
 def load_weights_into(model: nn.Module, folder: Path, recipe: Recipe, leave_out: str | None = None) -> None:
     """Fill a model with a run folder's weights, but for names with ``leave_out``; CheckpointError if they don't fit."""
     weights = {k: v for k, v in load_weights(folder).items() if leave_out is None or leave_out not in k}
+    refuse_quantized(weights, model.state_dict(), folder / WEIGHTS)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -157,6 +161,7 @@ def start_from(model: nn.Module, source: Path) -> None:
             f"train.start={source} is another network than this recipe's: {len(other)} weights are missing, unknown or "
             f"of another shape (first: {other[0]}). Set model.* as {source / RECIPE} has them, or train.start=none."
         )
+    refuse_quantized(weights, own, source / WEIGHTS)
     model.load_state_dict(weights, strict=False)
 
 
@@ -195,7 +200,9 @@ def load_recipe(folder: Path) -> Recipe:
 
 
 def check_free(folder: Path, next_step: str = "Go on with --resume, or choose another folder.") -> None:
-    """Refuse (CheckpointError) a folder for a new run that holds a training, or weights."""
+    """Refuse (CheckpointError) a folder for a new run that holds a training, weights, or a network from elsewhere."""
+    if (folder / DECLARATION).is_file():
+        raise CheckpointError(f"{folder} holds a network from elsewhere ({DECLARATION}). Choose another folder.")
     found = [name for name in (RECIPE, WEIGHTS, STATE) if (folder / name).exists()]
     if found:
         raise CheckpointError(f"{folder} already holds a training ({found[0]}). {next_step}")

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from crosscam.data.resizing import IMAGENET_MEAN, IMAGENET_STD
 from crosscam.errors import CheckpointError
-from crosscam.models.backbones.pretrained import read_weights, with_our_layers
+from crosscam.models.backbones.pretrained import with_our_layers
 from crosscam.models.baselines.bot import BoTModel
+from crosscam.recipes import checkpoint
 from crosscam.recipes.baseline_recipes import BOT
-from crosscam.training.torchreid import COUNT, another_shape, same_names, save_imported
+from crosscam.training.torchreid import COUNT, another_shape, read_toolkit, same_names, save_imported
 
 BOTS = {
     "bot_resnet50": BoTModel(),
@@ -41,15 +42,14 @@ def import_fast_reid(file: Path, family: str, folder: Path) -> None:
     """Write the run folder of a network with global average pooling and a BNNeck.
 
     Args:
-        file: a .pth or .safetensors file: named tensors, alone or under ``model`` or ``state_dict``.
+        file: a .pth or .safetensors file: named tensors, alone or wrapped, or a whole module.
         family: of :data:`BOTS`.
         folder: the run folder to write; it must not hold a training.
     Raises:
         CheckpointError: damaged, unsafe, of another network (other pooling, attention), of images that were not
             normalized by ImageNet's mean and deviation, or the folder is taken.
     """
-    if not file.is_file():
-        raise CheckpointError(f"No file {file}. Give a .pth or .safetensors file of {family}.")
+    checkpoint.check_free(folder, "Choose another folder.")
     settings = BOTS[family]
     model = settings.build(0, pretrained=False)
     _fill(model, file, family)
@@ -59,7 +59,7 @@ def import_fast_reid(file: Path, family: str, folder: Path) -> None:
 
 def _fill(model: nn.Module, file: Path, family: str) -> None:
     """Fill a network, built without classifier; all tensors of the file must be the network's."""
-    tensors = {name.removeprefix("module."): value for name, value in with_our_layers(read_weights(file)).items()}
+    tensors = with_our_layers(read_toolkit(file, family))
     _check_pixels(tensors, file)
     found = {_our_name(k): v for k, v in tensors.items() if not k.startswith(_LEFT_OUT) and not k.endswith(COUNT)}
     wanted = same_names(model, found, file, family)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from crosscam.errors import CheckpointError
+from crosscam.models.backbones.pretrained import read_weights
 from crosscam.models.baselines.osnet import Norm, OSNet, OSNetModel
-from crosscam.models.torch_files import read_tensors
+from crosscam.models.torch_files import read_tensors, refuse_quantized
 from crosscam.recipes import checkpoint
 from crosscam.recipes.baseline_recipes import OSNET
 from crosscam.recipes.recipe import Recipe
@@ -64,12 +65,13 @@ def import_torchreid(file: Path, family: str, folder: Path) -> None:
     """Write the run folder of a torchreid OSNet.
 
     Args:
-        file: a .pth file: named tensors, alone or under ``state_dict``.
+        file: a .pth or .safetensors file: named tensors, alone or wrapped, or a whole module.
         family: of :data:`OSNETS`.
         folder: the run folder to write; it must not hold a training.
     Raises:
         CheckpointError: damaged, unsafe, of another network, or the folder is taken.
     """
+    checkpoint.check_free(folder, "Choose another folder.")
     settings = OSNETS[family]
     model = settings.build(0)
     read_osnet(model, file, family)
@@ -91,32 +93,52 @@ def save_imported(folder: Path, recipe: Recipe, model: nn.Module, file: Path) ->
         checkpoint.save_provenance(folder, {"imported_from": file.name, "sha256": digest, "versions": versions()})
 
 
+def read_toolkit(file: Path, family: str) -> dict[str, Tensor]:
+    """The named tensors of another toolkit's file, without the ``module.`` of several GPUs.
+
+    Raises:
+        CheckpointError: no such file, damaged, unsafe, or without named tensors.
+    """
+    if not file.is_file():
+        raise CheckpointError(f"No file {file}. Give a .pth or .safetensors file of {family}.")
+    try:
+        found = read_weights(file, f"a .pth file of {family}")
+    except CheckpointError as error:
+        # A whole module, or a training's file with values of NumPy (torchreid's rank-1), which torch refuses.
+        try:
+            found = {name: torch.from_numpy(np.array(value)) for name, value in read_tensors(file).items()}
+        except CheckpointError:
+            raise error from None
+    return {name.removeprefix("module."): value for name, value in found.items()}
+
+
 def read_osnet(model: OSNet, file: Path, family: str) -> None:
     """Fill a network, built without classifier, with the weights of a torchreid file.
 
     Raises:
         CheckpointError: damaged, unsafe, or of another network.
     """
-    arrays = {name.removeprefix("module."): np.array(a, np.float32) for name, a in read_tensors(file).items()}
+    tensors = read_toolkit(file, family)
     norm = OSNETS[family].norm
-    found = {our_name(name, norm): value for name, value in arrays.items() if not name.startswith(_LEFT_OUT)}
+    found = {our_name(name, norm): value for name, value in tensors.items() if not name.startswith(_LEFT_OUT)}
     found = {name: value for name, value in found.items() if not name.endswith(COUNT)}
     wanted = same_names(model, found, file, family)
     for name, value in found.items():
-        array = value.T if name == "unit.linear.weight" else value
-        if array.size != wanted[name].numel():
+        if value.numel() != wanted[name].numel():
             raise another_shape(file, family, name, value.shape, wanted[name], OSNETS)
-        wanted[name] = _shaped(array, wanted[name])
+        tensor = value.T if name == "unit.linear.weight" else value
+        wanted[name] = tensor.reshape(wanted[name].shape).to(wanted[name].dtype)
     model.load_state_dict(wanted, strict=False)
 
 
-def same_names(model: nn.Module, found: Iterable[str], file: Path, family: str) -> dict[str, Tensor]:
-    """The weights of a network; CheckpointError if those found in a file, by its names, are not the same ones."""
+def same_names(model: nn.Module, found: Mapping[str, Tensor], file: Path, family: str) -> dict[str, Tensor]:
+    """The weights of a network; CheckpointError if those found in a file, by its names, are others, or quantized."""
     wanted = {name: value for name, value in model.state_dict().items() if not name.endswith(COUNT)}
     wrong = sorted(wanted.keys() ^ set(found))
     if wrong:
         what = "lacks" if wrong[0] in wanted else "has, beyond it,"
         raise CheckpointError(f"{file} is not {family}: it {what} {wrong[0]} ({len(wrong)} such). Check --family.")
+    refuse_quantized(found, wanted, file)
     return wanted
 
 
@@ -128,10 +150,6 @@ def another_shape(
         f"{file} is not {family}: {name} has shape {tuple(shape)}, expected {tuple(wanted.shape)}. Check --family; "
         f"known: {', '.join(families)}."
     )
-
-
-def _shaped(array: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array).reshape(tuple(like.shape))).to(like.dtype)
 
 
 def our_name(name: str, norm: Norm = "batch") -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch.nn import functional as F
 
 from crosscam.errors import CheckpointError
@@ -133,10 +133,10 @@ def imagenet_state() -> dict[str, torch.Tensor]:
     return {**state, "fc.weight": torch.zeros(1000, 16), "fc.bias": torch.zeros(1000)}
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors", "\udcff.safetensors"])
 def test_imagenet_weights_from_a_file(tmp_path: Path, suffix: str):
     state, path = imagenet_state(), tmp_path / f"weights{suffix}"
-    torch.save(state, path) if suffix == ".pth" else save_file(state, path)
+    torch.save(state, path) if suffix == ".pth" else path.write_bytes(save(state))
     backbone = ResNet(TINY)
     load_pretrained(backbone, "tiny", str(path))
     own = backbone.state_dict()
@@ -164,6 +164,8 @@ def test_imagenet_files_that_do_not_fit_say_why(tmp_path: Path):
     assert "0 parameters missing, 1 unknown or of another shape (first: layer9.weight)" in refusal(backbone, path)
     torch.save({**state, "bn1.bias": torch.zeros(5)}, path)
     assert "(first: bn1.bias)" in refusal(backbone, path)
+    torch.save({**state, "conv1.weight": state["conv1.weight"].char()}, path)
+    assert "weights.pth has whole numbers (int8) in conv1.weight, expected" in refusal(backbone, path)
     torch.save({"state_dict": [1, 2], "epoch": 3}, path)
     assert "does not hold named tensors alone" in refusal(backbone, path)
     path.write_bytes(b"not a checkpoint")

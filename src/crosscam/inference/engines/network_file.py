@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import read_text
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.inference.engines.network_runtimes import SUFFIXES
-from crosscam.system.files import write_atomically
+from crosscam.system.files import copy_bytes, write_atomically
 from crosscam.system.text import did_you_mean, parse_json
 
 DECLARATION = "network.json"
@@ -122,13 +124,36 @@ def write_declaration(declared: Declaration, version: str) -> Path:
         EngineError: the folder has the declaration of another file.
     """
     place = declared.file.parent / DECLARATION
-    if place.is_file():
-        other = _read(place).file.name
-        if other != declared.file.name:
-            raise EngineError(f"{place} declares {other}. Give another folder with --out.")
+    _refuse_declared(place, declared.file.name)
     value = {"file": declared.file.name, "input": str(declared.takes), "output": declared.output}
     write_atomically(place, json.dumps({**value, "sha256": declared.digest, "crosscam": version}, indent=2) + "\n")
     return place
+
+
+def copy_network(file: Path, folder: Path) -> Path:
+    """Copy a network's file, and those that hold its weights, into a folder; where they are then.
+
+    Raises:
+        EngineError: the folder has the declaration of another file, or other files of these names; nothing is copied.
+    """
+    _refuse_declared(folder / DECLARATION, file.name)
+    for source in files_of(file):
+        target = folder / source.name
+        if target.is_file() and not filecmp.cmp(source, target, shallow=False):
+            raise EngineError(
+                f"{target} is another file than {source} and would be replaced. Nothing was done; give another folder "
+                "with --out."
+            )
+    for source in files_of(file):
+        write_atomically(folder / source.name, partial(copy_bytes, source))
+    return folder / file.name
+
+
+def _refuse_declared(place: Path, name: str) -> None:
+    """Refuse (EngineError) a folder whose ``network.json`` declares another file than ``name``."""
+    other = _read(place).file.name if place.is_file() else name
+    if other != name:
+        raise EngineError(f"{place} declares {other}. Give another folder with --out.")
 
 
 def files_of(file: Path) -> list[Path]:

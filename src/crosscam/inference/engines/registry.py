@@ -230,8 +230,8 @@ def int8_fingerprint(card: ModelCard, images: Pixels) -> str:
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a path is a file of 'crosscam export' by its name."""
-    return path.suffix.lower() in _CARDS
+    """Whether a path is a file of 'crosscam export' by its name; a folder is none, whatever its name."""
+    return path.suffix.lower() in _CARDS and not path.is_dir()
 
 
 def open_exported(path: Path, name: str, device: str = "cpu") -> tuple[Engine, ModelCard]:

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from crosscam.errors import CheckpointError
 from crosscam.models.backbones.feature_map import Backbone
+from crosscam.models.torch_files import refuse_quantized, unwrapped
 from crosscam.shipped import run_folder
+from crosscam.system.text import is_unicode
 
 # torchvision's ImageNet files, first version (V1): the published RRID numbers started from resnet50-19c8e357.
 IMAGENET_URLS = {
@@ -61,8 +63,6 @@ IMAGENET_PACKAGES = {
     "mobilenet-v2": _MOBILENET,
     "mobilenet-v2-trunk": _MOBILENET,
 }
-# Files wrap their tensors in a dictionary under one of these names; DINO's training keeps a student and a teacher.
-_WRAPPERS = ("state_dict", "model", "net", "model_state_dict", "teacher")
 # fast-reid's names for the two halves of an IBN layer.
 _RENAMED = ((".IN.", ".instance."), (".BN.", ".batch."))
 
@@ -96,6 +96,7 @@ def load_pretrained(backbone: Backbone, name: str, source: str) -> None:
             f"{source} does not fit backbone {name}: {len(missing)} parameters missing, {len(wrong)} unknown or of "
             f"another shape (first: {(missing + wrong)[0]}). Give the ImageNet file of {name}."
         )
+    refuse_quantized(state, own, source)
     backbone.load_state_dict(state, strict=False)
 
 
@@ -178,8 +179,11 @@ def _download(name: str) -> dict[str, Tensor]:
     return state
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The named tensors of a .safetensors or torch.save file, alone or wrapped; CheckpointError if it holds no such."""
+def read_weights(path: Path, wanted: str = "torchvision's ImageNet file") -> dict[str, Tensor]:
+    """The named tensors of a .safetensors or torch.save file, alone or wrapped; CheckpointError if it holds no such.
+
+    ``wanted`` is what the message tells to give.
+    """
     if not path.is_file():
         raise CheckpointError(
             f"No weights file {path}. Give a path, 'imagenet' for an installed package's weights, or 'download' for "
@@ -187,21 +191,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         )
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+            from safetensors.torch import load, load_file
 
-            return load_file(path)
+            # safetensors takes no path that is not UTF-8.
+            return load_file(path) if is_unicode(path) else load(path.read_bytes())
         # Files of whole trainings (DINO, SOLIDER) hold the command's arguments, which are names and values alone.
         with torch.serialization.safe_globals([Namespace]):
             state: object = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
             f"{path} is not a plain weights file ({type(error).__name__}): it is damaged, or asks to run code. Nothing "
-            "in it was run. Give torchvision's ImageNet file, or tensors alone as .safetensors."
+            f"in it was run. Give {wanted}, or tensors alone as .safetensors."
         ) from error
-    # In one another, too; a file's dictionary that holds itself must not be followed for ever.
-    for _ in _WRAPPERS:
-        inner = [state[w] for w in _WRAPPERS if isinstance(state.get(w), dict)] if isinstance(state, dict) else []
-        state = inner[0] if inner else state
+    state = unwrapped(state)
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} does not hold named tensors alone. Give a file of weights without other values.")
     return {str(k): v for k, v in state.items()}
