@@ -225,7 +225,7 @@ def test_folders_are_read_by_the_same_rule(tmp_path: Path) -> None:
         "f.jpg": 2,
     }
     notes = " ".join(dataset.notes)
-    for expected in ("007 = 7", "1 junk images", "1 distractors", "folder -1 (junk) (e.jpg)"):
+    for expected in ("007 = 7", "1 junk image ", "1 distractor ", "folder -1 (junk) (e.jpg)"):
         assert expected in notes
     (tmp_path / "gallery/None").mkdir()
     (tmp_path / "gallery/None/g.jpg").touch()

@@ -77,6 +77,9 @@ def test_rows_are_the_teachers_descriptors_and_are_kept(
     monkeypatch.setattr(teachers, "_described", lambda *_: pytest.fail("computed again"))
     (again,) = teacher_rows(distill, paths, tmp_path)
     assert torch.equal(rows, again)
+    copies = [Path(shutil.copy(path, tmp_path / f"{number}.jpg")) for number, path in enumerate(paths)]
+    (elsewhere,) = teacher_rows(distill, copies, tmp_path)
+    assert torch.equal(rows, elsewhere)
     with pytest.raises(pytest.fail.Exception):
         teacher_rows(distill, paths[1:], tmp_path)
 

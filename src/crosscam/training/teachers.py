@@ -33,31 +33,37 @@ from crosscam.models.systems import layout_of
 from crosscam.recipes.checkpoint import RECIPE, WEIGHTS
 from crosscam.recipes.recipe import Distill
 from crosscam.shipped import run_folder
-from crosscam.system.files import stamp_of, write_atomically
+from crosscam.system.files import write_atomically
 from crosscam.system.progress import Progress
+from crosscam.training.trained_on import Digests, readable_digests
 
 KEPT = "teachers.npz"
 _BATCH = 16
 
 
 def teacher_rows(
-    distill: Distill, paths: Sequence[Path], folder: Path, progress: Progress | None = None
+    distill: Distill,
+    paths: Sequence[Path],
+    folder: Path,
+    progress: Progress | None = None,
+    digests: Digests | None = None,
 ) -> tuple[Tensor, ...]:
     """(N, T) float16 descriptors of every teacher, each row of length 1.
 
-    They are kept in ``folder`` and taken from there if teachers, input and images are the same.
+    They are kept in ``folder`` and taken from there if teachers, input and images are the same, wherever these lie.
 
     Args:
         distill: which teachers, and their input.
         paths: N images.
         folder: the run folder.
         progress: called with (done, all) over all teachers.
+        digests: (N,) of the images' files; None computes them.
     Raises:
         RecipeError: a teacher that cannot be opened, or another input than its own.
         TrainingError: a descriptor that is not finite.
         ImageError: an image that cannot be read.
     """
-    key = _key(distill, paths)
+    key = _key(distill, readable_digests(paths) if digests is None else digests)
     kept = folder / KEPT
     if kept.is_file():
         # What is damaged is made again; the archive checks its own bytes.
@@ -167,11 +173,10 @@ def teachers_digest(distill: Distill) -> hashlib._Hash:
     return digest
 
 
-def _key(distill: Distill, paths: Sequence[Path]) -> str:
-    """What the descriptors depend on: the teachers, and the images with size and time."""
+def _key(distill: Distill, digests: Digests) -> str:
+    """What the descriptors depend on: the teachers, and what is in the images."""
     digest = teachers_digest(distill)
-    for path in paths:
-        digest.update(f"{path}\0{stamp_of(path)}\n".encode("utf-8", "surrogateescape"))
+    digest.update(digests.astype("<u8").tobytes())
     return digest.hexdigest()
 
 

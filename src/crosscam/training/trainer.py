@@ -169,7 +169,7 @@ class Trainer(RunState):
         self.start(pretrained=state is None)
         if recipe.distill.teachers:
             with torch.random.fork_rng([]):  # opening a teacher draws numbers; kept descriptors do not
-                self.taught = teacher_rows(recipe.distill, self._paths, folder, self.listeners.reading)
+                self.taught = teacher_rows(recipe.distill, self._paths, folder, self.listeners.reading, self.digests)
             self.follow_teachers([rows.shape[1] for rows in self.taught])
         if state is not None:
             self.listeners.tell(self.restore(state))
