@@ -308,6 +308,10 @@ def broken_run(run: tuple[Path, RRID], folder: Path, damage: str) -> Path:
     elif damage == "cut weights":
         path = folder / checkpoint.WEIGHTS
         path.write_bytes(path.read_bytes()[:1000])
+    elif damage == "whole numbers":
+        weights = checkpoint.load_weights(folder)
+        name = next(name for name, value in weights.items() if value.is_floating_point())
+        checkpoint.save_weights(folder, {**weights, name: torch.ones_like(weights[name], dtype=torch.int8)})
     elif damage == "other recipe":
         checkpoint.save_recipe(folder, small_recipe("model.dim=16"))
     elif damage == "other scales":
@@ -325,6 +329,7 @@ def broken_run(run: tuple[Path, RRID], folder: Path, damage: str) -> Path:
     [
         ("no weights", "No weights.safetensors in"),
         ("cut weights", "is damaged"),
+        ("whole numbers", "has whole numbers (int8) in backbone."),
         ("other recipe", "does not fit its recipe small"),
         ("other scales", "does not fit its recipe small"),
         ("no recipe", "No recipe.json in"),

@@ -14,7 +14,6 @@ from crosscam.data.network_input import NetworkInput
 from crosscam.errors import ArgumentError, EngineError
 from crosscam.inference.engines.network_file import (
     FAMILIES,
-    RUN,
     copy_network,
     declare,
     input_of_family,
@@ -31,6 +30,7 @@ from crosscam.inference.network_check import (
     indistinguishable,
     pictures_to_check,
 )
+from crosscam.recipes.checkpoint import RECIPE
 from crosscam.system.files import check_folder
 from crosscam.training.fast_reid import BOTS, import_fast_reid
 from crosscam.training.torchreid import OSNETS, import_torchreid
@@ -73,7 +73,7 @@ class ImportNetwork:
             self._import_weights(self.family)
             return
         folder = self.out or self.file.parent
-        if (folder / RUN).is_file():
+        if (folder / RECIPE).is_file():
             raise EngineError(f"{folder} is a run folder. Give another folder with --out.")
         found = self._opened()
         check_rows(found.network)

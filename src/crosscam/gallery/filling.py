@@ -22,6 +22,7 @@ from crosscam.gallery.entries import Entry, NewEntry
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import opened_for_writing
 from crosscam.gallery.numbering import keep_cameras_apart, kept_name, number_cameras, still_numbered
+from crosscam.gallery.store import LONG_PATIENCE
 from crosscam.inference.extractor import Extractor
 from crosscam.system.files import stamp_of
 from crosscam.system.progress import Progress
@@ -31,8 +32,6 @@ THUMBNAIL_HEIGHT = 160
 THUMBNAIL_WIDTH = 160
 JPEG_QUALITY = 80
 PICTURES_AT_ONCE = 256
-# Seconds that described images wait for another program that writes the gallery.
-PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def fill(
         damaged += faults
         if good:
             rows = extractor([picture.pixels for _, picture in good], names=[s.path for s, _ in good])
-            with opened_for_writing(gallery, patience=PATIENCE) as writer:
+            with opened_for_writing(gallery, patience=LONG_PATIENCE) as writer:
                 numbered = still_numbered(writer, [s for s, _ in good], cameras)
                 if keep_apart:
                     keep_cameras_apart(writer, numbered)

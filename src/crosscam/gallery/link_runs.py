@@ -18,10 +18,9 @@ from crosscam.gallery.linking import Linker
 from crosscam.gallery.local import opened_for_writing
 from crosscam.gallery.people import Evidence, KeptTrack, Pair, People, renamed, without
 from crosscam.gallery.people_document import DOCUMENT, as_document, read_people
+from crosscam.gallery.store import LONG_PATIENCE
 from crosscam.gallery.track_table import Tracks, tracks_of
 
-# Seconds that linked people wait for another program that writes the gallery.
-PATIENCE = 60.0
 # Times that tracks are linked while others can decide on people.
 FREE_TRIES = 2
 
@@ -73,7 +72,7 @@ def link_gallery(
         run = _link_once(gallery, options, transits, again)
         if run is not None:
             return run
-    with opened_for_writing(gallery, patience=PATIENCE) as writer:
+    with opened_for_writing(gallery, patience=LONG_PATIENCE) as writer:
         run = _link_once(writer, options, transits, again)
     assert run is not None, "nobody else writes"
     return run
@@ -90,7 +89,7 @@ def _link_once(gallery: Gallery, options: LinkOptions, transits: Transits | None
             raise
         return None  # forgotten while they were read
     found, run = _linked(before, tracks, judge_of(gallery, tracks, options), options, transits, again)
-    with opened_for_writing(gallery, patience=PATIENCE) as writer:
+    with opened_for_writing(gallery, patience=LONG_PATIENCE) as writer:
         return run if _keep(writer, before, found) else None
 
 

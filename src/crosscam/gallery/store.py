@@ -33,6 +33,8 @@ FORMER_INDEX = "lists.npz"
 LOCK = "writer.lock"
 # Seconds that a writer waits for another one: most writers, such as a watch, need a moment.
 PATIENCE = 5.0
+# Seconds that the result of long work waits.
+LONG_PATIENCE = 60.0
 
 
 class Store:

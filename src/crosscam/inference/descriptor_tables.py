@@ -89,9 +89,9 @@ def read_descriptors(file: str | os.PathLike[str]) -> DescriptorFile:
         raise DataError(
             f"{path} is damaged or not a file of descriptors ({reason}). Expected what 'crosscam extract' writes."
         ) from error
-    lengths = {len(descriptors), *map(len, columns.values())}
-    if descriptors.ndim != 2 or len(lengths) > 1:
-        raise DataError(f"{path} is damaged: its columns have different lengths ({sorted(lengths)}). Extract again.")
+    counts = {len(descriptors), *map(len, columns.values())}
+    if descriptors.ndim != 2 or len(counts) > 1:
+        raise DataError(f"{path} is damaged: its columns have different lengths ({sorted(counts)}). Extract again.")
     lengths = np.linalg.norm(descriptors, axis=1)
     wrong = ~np.isclose(lengths, 1, atol=_LENGTH_SLACK)
     if wrong.any():

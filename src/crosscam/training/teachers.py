@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,13 @@ def teacher_rows(
             if progress:
                 progress(number * len(paths) + sum(map(len, rows)), total)
         found[f"teacher{number}"] = _unit_rows(np.concatenate(rows), teacher, paths)
-
-    def write(path: Path) -> None:
-        with open(path, "wb") as file:
-            np.savez(file, allow_pickle=False, **found)
-
-    write_atomically(kept, write)
+    write_atomically(kept, partial(_write, found))
     return tuple(torch.from_numpy(found[f"teacher{i}"]) for i in range(len(distill.teachers)))
+
+
+def _write(found: dict[str, NDArray[Any]], path: Path) -> None:
+    with open(path, "wb") as file:
+        np.savez(file, allow_pickle=False, **found)
 
 
 def _unit_rows(rows: NDArray[np.float32], teacher: str, paths: Sequence[Path]) -> NDArray[np.float16]:

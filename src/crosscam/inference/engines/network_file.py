@@ -16,11 +16,10 @@ from crosscam.data.network_input import NetworkInput
 from crosscam.data.text_files import read_text
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.inference.engines.network_runtimes import SUFFIXES
+from crosscam.recipes.checkpoint import DECLARATION, RECIPE
 from crosscam.system.files import copy_bytes, write_atomically
 from crosscam.system.text import did_you_mean, parse_json
 
-DECLARATION = "network.json"
-RUN = "recipe.json"
 # As protocol buffers hold the names of the files beside an ONNX file that keep its weights.
 _EXTERNAL = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
 _OURS = {".onnx": b"crosscam.fingerprint", ".xml": b"<crosscam>"}
@@ -96,7 +95,7 @@ def find_declaration(source: Path) -> Declaration | None:
     folder = source if source.is_dir() else source.parent
     place = folder / DECLARATION
     # A run folder is a run folder, whatever else was put into it.
-    if not place.is_file() or (source == folder and (folder / RUN).is_file()):
+    if not place.is_file() or (source == folder and (folder / RECIPE).is_file()):
         return None
     found = _read(place)
     if source != folder and found.file.name != source.name:

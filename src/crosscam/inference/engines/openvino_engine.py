@@ -24,6 +24,7 @@ from crosscam.inference.engines.onnx_engine import opened
 
 _CORES: dict[int, Any] = {}
 _LOCK = threading.Lock()
+# Multiples of it are right as they are.
 _CHANNELS = 16
 
 
@@ -57,9 +58,8 @@ def compile_graph(model: Any, settings: dict[str, Any]) -> Any:
     """A graph, ready to run on the CPU; the one way in, for networks of crosscam, of others, and detectors.
 
     In networks of 8 bits, 1 x 1 convolutions with a stride are given every other pixel first, and none of their own.
-    On chips without AVX-512 OpenVINO (2026.4) copies those pixels in pieces of 16 channels to a buffer of each thread;
-    with 8 channels more than a multiple of 16 the last piece runs into the buffer of the next thread, and rows are
-    wrong now and then.
+    With 8 channels more than a multiple of 16, OpenVINO 2026.4 gives other rows now and then when several threads run
+    them on a chip without AVX-512 (``benchmarks/int8_threads.py``): at the place where the next thread's images begin.
     """
     ops = model.get_ordered_ops()
     if any(node.get_type_name() == "FakeQuantize" for node in ops):
