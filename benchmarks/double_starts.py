@@ -116,9 +116,9 @@ class Case:
 
 def cases(place: Path) -> list[Case]:
     """All of them, and what a result is compared with."""
-    pictures = sorted((place / "people" / "bounding_box_train").glob("*.jpg"))
+    images = sorted((place / "people" / "bounding_box_train").glob("*.jpg"))
     extractor = Extractor.load("rrid-mini", engine="torch")
-    right = {path.name: row for path, row in zip(pictures, extractor(pictures), strict=True)}
+    right = {path.name: row for path, row in zip(images, extractor(images), strict=True)}
 
     def extract(number: str) -> tuple[list[str], list[str]]:
         command = [*CROSSCAM, "extract", "rrid-mini", "people/bounding_box_train", f"extract{number}.npz"]
@@ -130,8 +130,8 @@ def cases(place: Path) -> list[Case]:
             names = [Path(p).name for p in found["paths"]]
             wrong = sum(float(right[n] @ row) < 0.9999 for n, row in zip(names, found["descriptors"], strict=True))
         left = list(place.glob(f"{path.name}.npz.*"))
-        if names != [p.name for p in pictures] or wrong or left:
-            return f"{len(names)} of {len(pictures)} rows, {wrong} under another image's path, left over: {left}"
+        if names != [p.name for p in images] or wrong or left:
+            return f"{len(names)} of {len(images)} rows, {wrong} under another image's path, left over: {left}"
         return ""
 
     def train(number: str) -> tuple[list[str], list[str]]:
@@ -196,7 +196,7 @@ def cases(place: Path) -> list[Case]:
 
     def exported(path: Path) -> str:
         file = Extractor.load(path.with_suffix(".onnx"))
-        apart = float(np.abs(file(pictures[:8]) - np.stack([right[p.name] for p in pictures[:8]])).max())
+        apart = float(np.abs(file(images[:8]) - np.stack([right[p.name] for p in images[:8]])).max())
         left = [p.name for p in place.iterdir() if p.name.startswith(path.name) and p.suffix != ".onnx"]
         return f"{apart:.1e} from the network, left over: {left}" if apart > 1e-3 or left else ""
 

@@ -50,7 +50,7 @@ TURN_SECONDS = 1.5
 RECIPES = {"large": ("rrid-f", "ResNet-50"), "small": ("rrid-s-scratch", "ResNet-18")}
 
 
-def pictures(dataset: ReidDataset | None, count: int, size: tuple[int, int]) -> Pixels:
+def images(dataset: ReidDataset | None, count: int, size: tuple[int, int]) -> Pixels:
     """Photographs of the training subset, evenly spread, or soft noise where there is no dataset."""
     if dataset is None:
         return drawn_noise(count, size)
@@ -63,7 +63,7 @@ def random_network(recipe: Recipe, dataset: ReidDataset | None) -> nn.Module:
     """Random weights, and batch normalisations that have seen some images: at their start they would hide errors."""
     torch.manual_seed(0)
     model = build_model(recipe, 0, pretrained=False).train()
-    seen = pictures(dataset, 4 * BATCH, (recipe.data.height, recipe.data.width))
+    seen = images(dataset, 4 * BATCH, (recipe.data.height, recipe.data.width))
     with torch.no_grad():
         for start in range(0, len(seen), BATCH):
             model(prepare(torch.from_numpy(seen[start : start + BATCH]), recipe.data.height, recipe.data.width))
@@ -213,13 +213,13 @@ def main() -> None:
         extractor = Extractor(random_network(recipe, dataset), recipe, flip=False)
         height, width = extractor.card.size
         title = f"{backbone} ({name}), {height} x {width}, random weights"
-        seen = pictures(dataset, 96, (height, width))
+        seen = images(dataset, 96, (height, width))
         network = Network(extractor.model, extractor.card, int8_images=seen[:64])
         result = speeds(network, seen[64:], options.rounds, options.compiled)
         found.setdefault("speed", {})[title] = result
         show(f"{title}; auto takes {result['auto']}", result["rows"])
     if options.only in (None, "scores") and trained is not None and dataset is not None:
-        seen = pictures(dataset, INT8_IMAGES, trained.card.size)
+        seen = images(dataset, INT8_IMAGES, trained.card.size)
         rows = scores(Network(trained.model, trained.card, int8_images=seen), trained, dataset)
         data = trained.recipe.data
         title = f"{trained.recipe.name}, {data.height} x {data.width}, trained; {dataset.name}, {dataset.fingerprint()}"

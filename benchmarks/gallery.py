@@ -36,7 +36,7 @@ from crosscam.models.output import Block
 
 RESULTS = Path(__file__).with_name("results") / "gallery.json"
 MODEL = ModelIdentity("bench", "made up")
-CHUNK, PICTURES_EACH, GROUPS, CAMERAS = 10_000, 20, 400, 16
+CHUNK, IMAGES_EACH, GROUPS, CAMERAS = 10_000, 20, 400, 16
 HOURS = 24
 FILTERS = {
     "all entries": (Where(), None),
@@ -62,7 +62,7 @@ def unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def pictures(chunk: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
+def images(chunk: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
     """The descriptors of a chunk; another seed gives other images of the same persons.
 
     Persons differ in 64 directions and images of one person (turned, lit, hidden) in 24, so that neighbours of other
@@ -72,11 +72,11 @@ def pictures(chunk: int, dim: int, seed: int = 0) -> NDArray[np.float32]:
     groups = fixed.standard_normal((GROUPS, dim), np.float32)
     looks, turns = (fixed.standard_normal((n, dim), np.float32) for n in (64, 24))
     generator = np.random.default_rng(1000 + chunk)
-    count = CHUNK // PICTURES_EACH
+    count = CHUNK // IMAGES_EACH
     persons = groups[generator.integers(0, GROUPS, count)]
     persons = persons + 0.8 / 8 * generator.standard_normal((count, 64), np.float32) @ looks
     noise = np.random.default_rng((seed, chunk))
-    rows = np.repeat(persons, PICTURES_EACH, axis=0)
+    rows = np.repeat(persons, IMAGES_EACH, axis=0)
     rows += 0.8 / 24**0.5 * noise.standard_normal((CHUNK, 24), np.float32) @ turns
     rows += 0.3 * noise.standard_normal((CHUNK, dim), np.float32)
     return unit(rows)
@@ -86,7 +86,7 @@ def queries(entries: int, dim: int, count: int) -> NDArray[np.float32]:
     """New images of persons of the gallery."""
     generator = np.random.default_rng(3)
     chunks = generator.permutation(entries // CHUNK)[: max(1, count // 20)]
-    found = np.concatenate([pictures(int(chunk), dim, seed=99)[:: CHUNK // 20] for chunk in chunks])
+    found = np.concatenate([images(int(chunk), dim, seed=99)[:: CHUNK // 20] for chunk in chunks])
     return found[generator.permutation(len(found))[:count]]
 
 
@@ -96,7 +96,7 @@ def entries_of(chunk: int) -> Iterator[list[NewEntry]]:
     camids, times = generator.integers(0, CAMERAS, CHUNK), generator.random(CHUNK) * HOURS * 3600
     for first in range(0, CHUNK, 1000):
         yield [
-            NewEntry(f"day/{chunk:04d}/{i:05d}.jpg", int(camids[i]), chunk * 500 + i // PICTURES_EACH, float(times[i]))
+            NewEntry(f"day/{chunk:04d}/{i:05d}.jpg", int(camids[i]), chunk * 500 + i // IMAGES_EACH, float(times[i]))
             for i in range(first, first + 1000)
         ]
 
@@ -143,7 +143,7 @@ def fill(place: Path, options: argparse.Namespace) -> dict[str, Any]:
     adding = 0.0
     with LocalGallery.create(place, layout(options.dim), MODEL) as gallery:
         for chunk in range(options.entries // CHUNK):
-            rows = pictures(chunk, options.dim)
+            rows = images(chunk, options.dim)
             for i, some in enumerate(entries_of(chunk)):
                 began = time.perf_counter()
                 gallery.add(rows[1000 * i : 1000 * i + 1000], some, model=MODEL.fingerprint)
@@ -276,7 +276,7 @@ def one_engine(options: argparse.Namespace) -> dict[str, Any]:
     """What the choice of a store rests on, for one of them."""
     from gallery_engines import ENGINES
 
-    rows = np.concatenate([pictures(chunk, options.dim) for chunk in range(options.entries // CHUNK)])
+    rows = np.concatenate([images(chunk, options.dim) for chunk in range(options.entries // CHUNK)])
     asked = queries(options.entries, options.dim, 20)
     camids = np.concatenate([[e.camid for e in some] for c in range(len(rows) // CHUNK) for some in entries_of(c)])
     exact = asked.astype(np.float64) @ rows.T.astype(np.float64)

@@ -303,8 +303,8 @@ def traces(trial: Trial, folder: Path, found: set[int]) -> None:
 
 def names_gone(mark: re.Match[bytes], gone: set[int], tracks: set[int]) -> bool:
     """Whether a text in a file is of an entry or a track that is gone."""
-    picture, path, track = mark.groups()
-    return int(track) in tracks if track else int(picture or path) in gone
+    image, path, track = mark.groups()
+    return int(track) in tracks if track else int(image or path) in gone
 
 
 def attempt(trial: Trial, new: Path, place: Path) -> None:

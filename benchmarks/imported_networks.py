@@ -29,8 +29,8 @@ def descriptors(file: str, paths: list[Path], rgb: bool) -> np.ndarray:
     network = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     rows = []
     for path in paths:
-        picture = Image.open(path).convert("RGB").resize((128, 256), Image.Resampling.BILINEAR)
-        numbers = np.asarray(picture, np.float32)
+        image = Image.open(path).convert("RGB").resize((128, 256), Image.Resampling.BILINEAR)
+        numbers = np.asarray(image, np.float32)
         numbers = (numbers / 255 - MEAN) / STD if rgb else numbers[:, :, ::-1]
         row = network(np.ascontiguousarray(numbers.transpose(2, 0, 1)[None]))[0].reshape(-1)
         rows.append(row / np.linalg.norm(row))
@@ -51,7 +51,7 @@ def scores(query: np.ndarray, gallery: np.ndarray, labels: list[np.ndarray]) -> 
     return float(np.mean(precisions)), float(np.mean(first))
 
 
-def pictures(data: Path) -> list[list[tuple[Path, int, int]]]:
+def images(data: Path) -> list[list[tuple[Path, int, int]]]:
     """Query and gallery as (path, identity, camera): of a table, or of Market-1501's folder."""
     if data.is_file():
         with data.open(encoding="utf-8", newline="") as opened:
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("scores", type=Path)
     parser.add_argument("--rgb", action="store_true", help="RGB without ImageNet's mean in place of BGR, 0 to 255")
     given = parser.parse_args()
-    parts = pictures(given.data)
+    parts = images(given.data)
     both = [descriptors(given.file, [path for path, _, _ in part], given.rgb) for part in parts]
     labels = [np.array([row[column] for row in part]) for part in parts for column in (1, 2)]
     mean_ap, rank1 = scores(*both, labels)

@@ -44,7 +44,7 @@ from crosscam.training.provenance import versions
 
 RESULT = Path(__file__).parent / "results" / "rrid_mini.json"
 ENGINES = ("torch", "openvino", "openvino-int8")
-SPEED_PICTURES = 128
+SPEED_IMAGES = 128
 OURS = ("rrid-mini", "rrid-mini-128", "rrid-nano")
 PEERS = "person-reidentification"
 Row = dict[str, Any]
@@ -129,22 +129,22 @@ def to_peer(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(resized[..., ::-1].transpose(2, 0, 1)[None], dtype=np.float32)
 
 
-def opened(source: Path, pictures: Sequence[Path]) -> dict[str, Extractor]:
+def opened(source: Path, images: Sequence[Path]) -> dict[str, Extractor]:
     """The network by every engine that gives what it gives here; int8 takes its ranges from the images."""
     found = {}
     for name in ENGINES:
-        extractor = Extractor.load(source, engine=name, int8_images=list(pictures))
+        extractor = Extractor.load(source, engine=name, int8_images=list(images))
         try:
-            extractor(pictures[:1])
+            extractor(images[:1])
             found[name] = extractor
         except EngineError as error:
             print(f"{name} is left out: {error}")
     return found
 
 
-def images_per_second(engines: Mapping[str, Extractor], pictures: Sequence[Path]) -> dict[str, float]:
+def images_per_second(engines: Mapping[str, Extractor], images: Sequence[Path]) -> dict[str, float]:
     """From decoded images to descriptors, mirror pass included; median of three rounds, engines in turn."""
-    some = [pictures[i % len(pictures)] for i in range(SPEED_PICTURES)]
+    some = [images[i % len(images)] for i in range(SPEED_IMAGES)]
     pixels = next(iter(engines.values())).decoded(some)
     batches = [pixels[i : i + 32] for i in range(0, len(pixels), 32)]
     times: dict[str, list[float]] = {name: [] for name in engines}
@@ -184,10 +184,10 @@ def main() -> None:
     for dataset in datasets:
         rows += own_scores(name, extractor, options.again, dataset)
         rows += peer_scores(options.peers, dataset) if options.peers else kept_peers(options.out, dataset)
-    pictures = [s.path for s in datasets[-1].gallery]
+    images = [s.path for s in datasets[-1].gallery]
     engines = opened(options.model, [s.path for s in datasets[-2 if len(datasets) > 1 else -1].gallery][:128])
-    speed = images_per_second(engines, pictures)
-    others = {each: images_per_second(opened(Path(each), pictures), pictures) for each in OURS if each != name}
+    speed = images_per_second(engines, images)
+    others = {each: images_per_second(opened(Path(each), images), images) for each in OURS if each != name}
     by_engine = scores_by_engine(engines, datasets[-1])
     looks = json.loads(options.out.read_text())["looks"] if options.out.is_file() else []
     looks.append({"time": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "model": extractor.fingerprint,

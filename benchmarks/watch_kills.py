@@ -184,8 +184,8 @@ def content(place: Path) -> Content:
             raise SystemExit(f"{place} is damaged.")
         entries = [replace(entry, added=0.0) for entry in gallery.entries()]
         ids = [entry.id for entry in entries]
-        pictures = gallery.thumbnails(ids)
-        return Content(list(zip(entries, pictures, strict=True)), gallery.descriptors(ids))
+        images = gallery.thumbnails(ids)
+        return Content(list(zip(entries, images, strict=True)), gallery.descriptors(ids))
 
 
 def differences(whole: Content, found: Content) -> list[str]:

@@ -128,7 +128,7 @@ class Target:
     host: str
     port: int
     token: str
-    picture: bytes
+    image: bytes
     audit: Path
 
     def ask(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> int:
@@ -144,12 +144,12 @@ class Target:
         finally:
             connection.close()
 
-    def upload(self, picture: bytes) -> tuple[int, float]:
+    def upload(self, image: bytes) -> tuple[int, float]:
         """Status and seconds of a search with an image."""
         head = b'--B\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n'
         began = time.perf_counter()
         kind = {"Content-Type": "multipart/form-data; boundary=B"}
-        status = self.ask("POST", "/api/v1/search", head + picture + b"\r\n--B--\r\n", kind)
+        status = self.ask("POST", "/api/v1/search", head + image + b"\r\n--B--\r\n", kind)
         return status, round(time.perf_counter() - began, 2)
 
     def raw(self, data: bytes, seconds: float = 20.0) -> int:
@@ -202,7 +202,7 @@ def slow(target: Target, count: int, head: bytes) -> dict[str, Any]:
     until = time.perf_counter() + HELD_SECONDS
     while time.perf_counter() < until:
         served[target.ask("GET", "/api/v1/info")] += 1
-        served[target.upload(target.picture)[0]] += 1
+        served[target.upload(target.image)[0]] += 1
         time.sleep(0.2)
     closed = sum(is_closed(connection) for connection in held)
     for connection in held:
@@ -234,9 +234,9 @@ def slow_bodies(target: Target) -> dict[str, Any]:
     return slow(target, SLOW_BODIES, head.encode() + b"Content-Type: application/x-www-form-urlencoded\r\n\r\ntoken=")
 
 
-def pictures(target: Target) -> dict[str, Any]:
+def images(target: Target) -> dict[str, Any]:
     """Small files that are long to decode, several at once, with ordinary uploads beside them."""
-    bombs = list(bad_pictures())
+    bombs = list(bad_images())
     ordinary: list[tuple[int, float]] = []
     statuses: dict[str, tuple[int, float]] = {}
 
@@ -248,14 +248,14 @@ def pictures(target: Target) -> dict[str, Any]:
         thread.start()
         time.sleep(0.1)
         while thread.is_alive():
-            ordinary.append(target.upload(target.picture))
+            ordinary.append(target.upload(target.image))
             time.sleep(0.1)
         thread.join()
     slowest = max(seconds for _, seconds in ordinary)
     return {"answers": statuses, "ordinary": dict(Counter(s for s, _ in ordinary)), "slowest ordinary, s": slowest}
 
 
-def bad_pictures() -> Iterator[tuple[str, bytes]]:
+def bad_images() -> Iterator[tuple[str, bytes]]:
     """Names and files."""
 
     def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -322,18 +322,18 @@ CASES: dict[str, Callable[[Target], dict[str, Any]]] = {
     "charsets": charsets,
     "slow headers": slow_headers,
     "slow bodies": slow_bodies,
-    "pictures": pictures,
+    "pictures": images,
     "headers and parameters": headers,
     "wrong tokens": wrong_tokens,
     "the log moved": moved_log,
 }
 
 
-def attack(address: str, token: str, picture: bytes, audit: Path) -> tuple[dict[str, Any], list[str]]:
+def attack(address: str, token: str, image: bytes, audit: Path) -> tuple[dict[str, Any], list[str]]:
     """All cases: what each showed, and what is wrong with it."""
     parts = urlsplit(address)
-    target = Target(parts.hostname or "", parts.port or 80, token, picture, audit)
-    target.upload(picture)
+    target = Target(parts.hostname or "", parts.port or 80, token, image, audit)
+    target.upload(image)
     results: dict[str, Any] = {}
     faults: list[str] = []
     for name, case in CASES.items():

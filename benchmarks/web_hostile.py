@@ -112,12 +112,12 @@ def make_gallery(folder: Path) -> tuple[Path, Path, list[bytes]]:
     save_weights(folder / "run", model.state_dict())
     extractor = Extractor.load(folder / "run")
     samples = [s for s in dataset.gallery if s.pid >= 0]
-    pictures = [decode_image(s.path) for s in samples]
+    images = [decode_image(s.path) for s in samples]
     entries = [NewEntry(s.path.name, s.camid, time=1.7e9 + n, track=f"t{s.pid}") for n, s in enumerate(samples)]
     identity = identify_model(folder / "run", extractor)
     with create_gallery(folder / "gallery", extractor.layout, identity) as gallery:
-        thumbnails = [preview(p, 256, 256) for p in pictures]
-        gallery.add(extractor(pictures), entries, thumbnails, model=identity.fingerprint)
+        thumbnails = [preview(p, 256, 256) for p in images]
+        gallery.add(extractor(images), entries, thumbnails, model=identity.fingerprint)
     return folder / "run", folder / "gallery", [s.path.read_bytes() for s in dataset.query]
 
 
@@ -150,7 +150,7 @@ def memory(process: int) -> float:
     return int(found[1]) / 1000
 
 
-def malformed(pictures: list[bytes], count: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def malformed(images: list[bytes], count: int, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Kinds and keyword arguments of requests that nobody should send."""
     chance = random.Random(seed)
     huge = io.BytesIO()
@@ -194,16 +194,16 @@ def malformed(pictures: list[bytes], count: int, seed: int) -> Iterator[tuple[st
     }
     for n in range(count):
         name = list(makers)[n % len(makers)]
-        yield name, makers[name](chance.choice(pictures))
+        yield name, makers[name](chance.choice(images))
 
 
 def send_malformed(
-    address: str, pictures: list[bytes], count: int, seed: int
+    address: str, images: list[bytes], count: int, seed: int
 ) -> tuple[Answers, dict[str, dict[str, int]]]:
     """Send them, and count."""
     answers, by_kind = Answers(), {}
     with httpx.Client(base_url=address, timeout=60) as client:
-        for n, (kind, request) in enumerate(malformed(pictures, count, seed)):
+        for n, (kind, request) in enumerate(malformed(images, count, seed)):
             path, extra = ("/api/v1/search", {}) if n % 2 else ("/api/v1/entries", {"camid": "1"})
             if "files" in request:
                 request = request | {"data": extra | request.get("data", {})}
@@ -219,7 +219,7 @@ def send_malformed(
     return answers, by_kind
 
 
-async def search_at_once(address: str, pictures: list[bytes], count: int) -> tuple[Answers, list[float]]:
+async def search_at_once(address: str, images: list[bytes], count: int) -> tuple[Answers, list[float]]:
     """``count`` searches begun at one instant, and how long each took."""
     answers, seconds = Answers(), []
     limits = httpx.Limits(max_connections=count, max_keepalive_connections=0)
@@ -229,8 +229,8 @@ async def search_at_once(address: str, pictures: list[bytes], count: int) -> tup
             begun = time.perf_counter()
             try:
                 if n % 2:
-                    picture = pictures[n % len(pictures)]
-                    answer = await client.post("/api/v1/search", files={"picture": ("a.jpg", picture, "image/jpeg")})
+                    image = images[n % len(images)]
+                    answer = await client.post("/api/v1/search", files={"picture": ("a.jpg", image, "image/jpeg")})
                 else:
                     answer = await client.post("/api/v1/search", data={"query": f"e{1 + n % 100}"})
             except httpx.TransportError as error:
@@ -285,11 +285,11 @@ def main() -> None:
     arguments = parser.parse_args()
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if arguments.attacks and RESULTS.exists() else {}
     with tempfile.TemporaryDirectory() as name:
-        run, gallery, pictures = make_gallery(Path(name))
+        run, gallery, images = make_gallery(Path(name))
         (Path(name) / "token").write_text(TOKEN)
         with served(run, gallery, "--token-file", str(Path(name) / "token"), "--rate", "1000000") as (address, process):
             before = memory(process)
-            shown, faults = attack(address, TOKEN, pictures[0], gallery / "audit.jsonl")
+            shown, faults = attack(address, TOKEN, images[0], gallery / "audit.jsonl")
             results["attacks"] = shown | {"memory, MB": [round(before, 1), round(memory(process), 1)], "faults": faults}
         for fault in faults:
             print(fault)
@@ -297,7 +297,7 @@ def main() -> None:
             RESULTS.write_text(json.dumps(results, indent=1) + "\n")
             sys.exit(bool(faults))
         with served(run, gallery, "--rate", "1000000") as (address, process):
-            asyncio.run(search_at_once(address, pictures, arguments.at_once))
+            asyncio.run(search_at_once(address, images, arguments.at_once))
             warm = memory(process)
             keep = ("--exclude-path-regex", "forget|expire", "--exclude-method", "DELETE")
             results["schemathesis"] = fuzz(address, arguments.examples, *keep)
@@ -305,8 +305,8 @@ def main() -> None:
             after_fuzz = memory(process)
             mb, timings = [], []
             for number in range(arguments.rounds):
-                answers, by_kind = send_malformed(address, pictures, arguments.uploads // arguments.rounds, number)
-                together, seconds = asyncio.run(search_at_once(address, pictures, arguments.at_once))
+                answers, by_kind = send_malformed(address, images, arguments.uploads // arguments.rounds, number)
+                together, seconds = asyncio.run(search_at_once(address, images, arguments.at_once))
                 results[f"round {number + 1}"] = {"uploads": answers.to_dict(), "searches": together.to_dict()}
                 mb.append(round(memory(process), 1))
                 timings.append([round(float(np.percentile(seconds, p)), 3) for p in (50, 99)])
@@ -321,7 +321,7 @@ def main() -> None:
             results["without a token"] = without_token(address)
             print("without a token:", results["without a token"])
         with served(run, gallery) as (address, _):
-            limited, _ = asyncio.run(search_at_once(address, pictures, 400))
+            limited, _ = asyncio.run(search_at_once(address, images, 400))
             results["400 at once at the default rate"] = limited.to_dict()
             print("400 at once at the default rate:", limited.to_dict())
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")

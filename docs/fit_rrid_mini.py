@@ -234,13 +234,13 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     dataset = read_dataset(args.table)
-    pictures = {"train": [sample.path for sample in dataset.train]}
+    images = {"train": [sample.path for sample in dataset.train]}
     if args.unlabelled:
-        pictures["unlabelled"] = [path_in(args.unlabelled.parent, line) for _, line in read_lines(args.unlabelled)]
-    fitted = [describe(args.body, paths, args.out / f"{name}-0.npz", None) for name, paths in pictures.items()]
+        images["unlabelled"] = [path_in(args.unlabelled.parent, line) for _, line in read_lines(args.unlabelled)]
+    fitted = [describe(args.body, paths, args.out / f"{name}-0.npz", None) for name, paths in images.items()]
     # Augmented copies of the labeled images only: the clean ones say more for each second that they cost.
     for copy in range(1, args.copies + 1):
-        found = describe(args.body, pictures["train"], args.out / f"train-{copy}.npz", 1000 * args.seed + copy)
+        found = describe(args.body, images["train"], args.out / f"train-{copy}.npz", 1000 * args.seed + copy)
         fitted.append(Stripes(found.stripes, fitted[0].descriptors))
     recipe = RRID_MINI
     model = build_model(recipe, 0, pretrained=False).eval()
@@ -251,11 +251,11 @@ def main() -> None:
     unfold_norms(model, prepare(pixels, recipe.data.height, recipe.data.width))
     save_recipe(args.out, recipe)
     save_weights(args.out, model.state_dict())
-    save_trained_on(args.out, dataset, pictures.get("unlabelled", ()))
-    save_provenance(args.out, _provenance(args, dataset, pictures))
+    save_trained_on(args.out, dataset, images.get("unlabelled", ()))
+    save_provenance(args.out, _provenance(args, dataset, images))
 
 
-def _provenance(args: argparse.Namespace, dataset: ReidDataset, pictures: dict[str, list[Path]]) -> dict[str, Any]:
+def _provenance(args: argparse.Namespace, dataset: ReidDataset, images: dict[str, list[Path]]) -> dict[str, Any]:
     return {
         "recipe": RRID_MINI.name,
         "seed": args.seed,
@@ -264,7 +264,7 @@ def _provenance(args: argparse.Namespace, dataset: ReidDataset, pictures: dict[s
             "fingerprint": dataset.fingerprint(),
             "train_images": len(dataset.train),
             "train_ids": len({sample.pid for sample in dataset.train}),
-            "unlabelled_images": len(pictures.get("unlabelled", ())),
+            "unlabelled_images": len(images.get("unlabelled", ())),
         },
         "fitted": "by docs/fit_rrid_mini.py: the body is the published network's, the head follows its descriptors",
         "body": {"name": args.body.stem, "sha256": _digest(args.body.with_suffix(".bin")), "licence": "Apache-2.0"},

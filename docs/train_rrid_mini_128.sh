@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # rrid-mini at 128 x 64, by distillation: docs/train_rrid_mini_128.sh TABLE LIST TEACHER.xml OUT
 #
-# TABLE: training images with labels (mini/all.csv of docs/rrid-mini.md). LIST: further pictures, one a line.
-# TEACHER.xml: OpenVINO's person-reidentification-retail-0277, which sees the pictures at 256 x 128.
+# TABLE: training images with labels (mini/all.csv of docs/rrid-mini.md). LIST: further images, one a line.
+# TEACHER.xml: OpenVINO's person-reidentification-retail-0277, which sees the images at 256 x 128.
 # OUT: a new folder for the three trainings. Starts from rrid-mini in the package, and puts the result there as
 # rrid-mini-128. Labels choose what stands together in a batch, and weigh next to nothing in the loss.
 set -euo pipefail

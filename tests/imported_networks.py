@@ -57,8 +57,8 @@ def plain_rows(run, paths: list[Path], *, bgr: bool = False, scale: float = 1.0)
     """(N, D) of length 1 by a plain script: Pillow, one image at a time, and the mean with the mirror image."""
     rows = []
     for path in paths:
-        picture = Image.open(path).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
-        numbers = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] * np.float32(scale)
+        image = Image.open(path).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
+        numbers = np.asarray(image, np.float32).transpose(2, 0, 1)[None] * np.float32(scale)
         numbers = np.ascontiguousarray(numbers[:, ::-1] if bgr else numbers)
         row = (run(numbers) + run(np.ascontiguousarray(numbers[..., ::-1]))).reshape(-1) / 2
         rows.append(row / np.linalg.norm(row))

@@ -20,12 +20,12 @@ def mini() -> Extractor:
     return Extractor.load("rrid-mini", engine="torch")
 
 
-def pictures(count: int) -> list[np.ndarray]:
+def images(count: int) -> list[np.ndarray]:
     return list(np.random.default_rng(0).integers(0, 256, (count, 128, 48, 3), dtype=np.uint8))
 
 
 def test_a_shipped_network_opens_by_name_and_describes(mini: Extractor) -> None:
-    rows = mini(pictures(3))
+    rows = mini(images(3))
     assert rows.shape == (3, mini.dim)
     assert mini.dim <= 512
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)

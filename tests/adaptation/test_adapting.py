@@ -98,7 +98,7 @@ def test_it_writes_an_ordinary_run(rendered: ReidDataset, source: Path, whole: P
     assert provenance["adapted_from"]["name"] == "tiny"
 
 
-def test_folders_of_a_folder_of_pictures_are_cameras(tmp_path: Path) -> None:
+def test_folders_of_a_folder_of_images_are_cameras(tmp_path: Path) -> None:
     for name in ("yard/1.png", "yard/2.png", "door/monday/1.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (4, 8)).save(tmp_path / name)
@@ -154,7 +154,7 @@ def test_what_does_not_fit_the_folder_is_refused(
         crosscam.adapt(source, rendered, whole, settings=SETTINGS, progress=False)
 
 
-def test_an_adaptation_goes_on_with_the_pictures_tracks_and_times_that_it_began_with(
+def test_an_adaptation_goes_on_with_the_images_tracks_and_times_that_it_began_with(
     rendered: ReidDataset, source: Path, whole: Path, tmp_path: Path
 ) -> None:
     moved = tmp_path / "moved"

@@ -22,7 +22,7 @@ from crosscam.errors import DataError
 from crosscam.recipes.choices import Adapt
 
 SETTINGS = Adapt(eps=0.6, min_images=2, k1=6, k2=2)
-PEOPLE, TRACKS, PICTURES = 6, 3, 4
+PEOPLE, TRACKS, IMAGES = 6, 3, 4
 # So many that the other tracks of a person are the neighbors.
 OF_TRACKS = Adapt(eps=0.6, min_images=2, k1=2, k2=1)
 
@@ -31,11 +31,9 @@ def sample(number: int, camid: int = 1, time: float | None = None, track: str | 
     return Sample(Path(f"{number}.jpg"), 0, camid, time=time, track=track)
 
 
-def look_alikes(rng: np.random.Generator, people: int, pictures: int, spread: float = 0.05) -> Rows:
+def look_alikes(rng: np.random.Generator, people: int, images: int, spread: float = 0.05) -> Rows:
     """(people * images, 16) of length 1: the images of a person side by side and close together."""
-    rows = np.repeat(rng.normal(size=(people, 16)), pictures, axis=0) + spread * rng.normal(
-        size=(people * pictures, 16)
-    )
+    rows = np.repeat(rng.normal(size=(people, 16)), images, axis=0) + spread * rng.normal(size=(people * images, 16))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -57,36 +55,36 @@ def test_two_people_of_one_frame_never_share_a_cluster(seed: int) -> None:
 
 def tracked(rng: np.random.Generator, *, overlapping: bool) -> tuple[Rows, list[Sample]]:
     """Tracks of people at one camera; each track's last image looks like another person."""
-    rows = look_alikes(rng, PEOPLE, TRACKS * PICTURES)
+    rows = look_alikes(rng, PEOPLE, TRACKS * IMAGES)
     samples = []
     for place in range(len(rows)):
-        track, number = divmod(place, PICTURES)
+        track, number = divmod(place, IMAGES)
         begin = 0.0 if overlapping else 100.0 * track
         samples.append(sample(place, 1, begin + number + 0.01 * track, f"t{track}"))
-        if number == PICTURES - 1:
+        if number == IMAGES - 1:
             rows[place] = rows[(place + len(rows) // 2) % len(rows)]
     return rows, samples
 
 
-def test_pictures_of_one_track_always_share_a_cluster() -> None:
+def test_images_of_one_track_always_share_a_cluster() -> None:
     rows, samples = tracked(np.random.default_rng(0), overlapping=False)
     units = units_of(samples, SETTINGS)
     assert len(units) == PEOPLE * TRACKS
     assert units.notes == ("18 tracks: the images of each stay together.",)
-    labels = cluster(rows, units, OF_TRACKS).reshape(-1, PICTURES)
+    labels = cluster(rows, units, OF_TRACKS).reshape(-1, IMAGES)
     assert (labels == labels[:, :1]).all()
     assert labels.max() + 1 == PEOPLE
-    alone = cluster(rows, units_of(samples, Adapt(tracks=False)), OF_TRACKS).reshape(-1, PICTURES)
+    alone = cluster(rows, units_of(samples, Adapt(tracks=False)), OF_TRACKS).reshape(-1, IMAGES)
     assert (alone != alone[:, :1]).any(), "without tracks they do not"
 
 
 def test_tracks_that_overlap_in_time_are_different_people() -> None:
     rows, samples = tracked(np.random.default_rng(0), overlapping=True)
     units = units_of(samples, SETTINGS)
-    labels = cluster(rows, units, OF_TRACKS).reshape(-1, PICTURES)
+    labels = cluster(rows, units, OF_TRACKS).reshape(-1, IMAGES)
     assert (labels == labels[:, :1]).all()
     assert len(set(labels[:, 0])) == PEOPLE * TRACKS
-    elsewhere = [Sample(s.path, 0, 1 + k // PICTURES, time=s.time, track=s.track) for k, s in enumerate(samples)]
+    elsewhere = [Sample(s.path, 0, 1 + k // IMAGES, time=s.time, track=s.track) for k, s in enumerate(samples)]
     assert cluster(rows, units_of(elsewhere, OF_TRACKS), OF_TRACKS).max() + 1 == PEOPLE, "cameras can see them together"
 
 
@@ -97,7 +95,7 @@ def test_tracks_that_end_and_begin_in_one_coarse_second_may_be_one_person() -> N
     assert apart.tolist() == [False, False, True]
 
 
-def test_a_track_of_one_picture_within_another_track_is_somebody_else() -> None:
+def test_a_track_of_one_image_within_another_track_is_somebody_else() -> None:
     times = {"long": (1.0, 2.0, 3.0), "within": (2.5,), "at its end": (3.0,), "later": (3.5,)}
     samples = [sample(k, 1, t, track) for track, some in times.items() for k, t in enumerate(some)]
     units = units_of(samples, Adapt(apart="none"))
@@ -128,12 +126,12 @@ def test_times_that_do_not_tell_frames_keep_nobody_apart_unless_asked() -> None:
     assert units_of(samples, Adapt(apart="all")).keeps_apart
 
 
-def test_pictures_at_unknown_cameras_are_not_kept_apart() -> None:
+def test_images_at_unknown_cameras_are_not_kept_apart() -> None:
     units = units_of([sample(k, -1, 0.5) for k in range(2)], SETTINGS)
     assert not units.apart(np.array([0]), np.array([1])).any()
 
 
-def test_the_order_of_pictures_changes_no_cluster() -> None:
+def test_the_order_of_images_changes_no_cluster() -> None:
     rng = np.random.default_rng(1)
     rows = look_alikes(rng, 8, 6)
     samples = [sample(k, k % 3 + 1) for k in range(len(rows))]

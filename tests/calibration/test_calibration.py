@@ -241,7 +241,7 @@ def test_a_thinned_tail_keeps_its_weight_and_its_closest_pairs(points: Points) -
     assert np.array_equal(near, whole.bin[: len(near)])
 
 
-def test_the_order_of_the_pictures_changes_nothing(points: Points, found: Calibration) -> None:
+def test_the_order_of_the_images_changes_nothing(points: Points, found: Calibration) -> None:
     order = np.random.default_rng(2).permutation(len(points[0]))
     again = calibrate(*(p[order] for p in points), ORIGIN, fmr=0.01, replicates=50)
     assert again.pooled.same == pytest.approx(found.pooled.same, abs=WIDTH)

@@ -35,8 +35,8 @@ def test_it_tells_clusters_and_scores(crosscam: Run, place: Path) -> None:
 def test_the_same_data_by_another_path_is_read_by_the_same_options(crosscam: Run, place: Path) -> None:
     rows = ["path,pid,split"]
     for split, folder in (("train", "bounding_box_train"), ("query", "query"), ("gallery", "bounding_box_test")):
-        for picture in sorted((place / "people" / folder).glob("*.jpg")):
-            rows.append(f"people/{folder}/{picture.name},{int(picture.name[:4])},{split}")
+        for image in sorted((place / "people" / folder).glob("*.jpg")):
+            rows.append(f"people/{folder}/{image.name},{int(image.name[:4])},{split}")
     (place / "own.csv").write_text("\n".join(rows) + "\n")
     (place / "link.csv").symlink_to(place / "own.csv")
     for labeled in ("link.csv", "people/../own.csv"):
@@ -48,18 +48,18 @@ def test_the_same_data_by_another_path_is_read_by_the_same_options(crosscam: Run
 
 def test_without_labels_it_claims_no_better_scores(crosscam: Run, place: Path) -> None:
     (place / "pictures").mkdir()
-    for number, picture in enumerate(sorted((place / "people" / "bounding_box_train").glob("*.jpg"))):
-        shutil.copy(picture, place / "pictures" / f"{number}_c{number % 2 + 1}.jpg")
+    for number, image in enumerate(sorted((place / "people" / "bounding_box_train").glob("*.jpg"))):
+        shutil.copy(image, place / "pictures" / f"{number}_c{number % 2 + 1}.jpg")
     (place / "run").rename(place / "run.onnx")
     status, out, err = crosscam(f"adapt run.onnx --data pictures --out out {SETTINGS}")
     assert status == 0, err
     assert "is not known without labels" in out
 
 
-def few_pictures(place: Path) -> None:
+def few_images(place: Path) -> None:
     (place / "few").mkdir()
-    for picture in sorted((place / "people" / "bounding_box_train").glob("*.jpg"))[:3]:
-        shutil.copy(picture, place / "few")
+    for image in sorted((place / "people" / "bounding_box_train").glob("*.jpg"))[:3]:
+        shutil.copy(image, place / "few")
 
 
 REFUSED = {
@@ -77,7 +77,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("words", "said"), REFUSED.values(), ids=REFUSED)
 def test_what_cannot_be_learned_is_refused_in_one_line(words: str, said: str, crosscam: Run, place: Path) -> None:
-    few_pictures(place)
+    few_images(place)
     status, out, err = crosscam(f"adapt run --out out {words}")
     lines = [line for line in err.splitlines() if not line.startswith("note: ")]
     assert (status, out) == (2, "")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from crosscam.calibration.calibration import Calibration
-from crosscam.calibration.fitting import pictures_to_calibrate
+from crosscam.calibration.fitting import images_to_calibrate
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.errors import DataError
 from crosscam.gallery import create_gallery, open_gallery
@@ -62,8 +62,8 @@ def test_it_is_kept_with_the_gallery(crosscam: Run, place: Path, own: Path) -> N
 def test_a_search_says_what_a_distance_means_and_on_what_that_rests(crosscam: Run, place: Path, own: Path) -> None:
     assert crosscam("gallery create g run")[0] == 0
     assert crosscam("gallery add g run people")[0] == 0
-    (picture, *_) = sorted((place / "people/query").iterdir())
-    search = f"gallery search g run {picture}"
+    (image, *_) = sorted((place / "people/query").iterdir())
+    search = f"gallery search g run {image}"
     status, _, err = crosscam(search)
     assert status == 0
     assert "No verdicts: this gallery is not calibrated" in err
@@ -91,13 +91,13 @@ def test_a_gallery_of_another_model_is_refused_before_the_work(crosscam: Run, pl
 
 def test_query_and_gallery_are_taken_where_there_are_some(place: Path) -> None:
     dataset = read_dataset(place / "people")
-    samples, which = pictures_to_calibrate(dataset, dataset.fingerprint())
+    samples, which = images_to_calibrate(dataset, dataset.fingerprint())
     assert {s.path for s in samples} == {s.path for s in (*dataset.query, *dataset.gallery) if s.pid != -1}
     assert which == "query and gallery"
 
 
-def test_pictures_of_the_training_are_refused(own: Path) -> None:
+def test_images_of_the_training_are_refused(own: Path) -> None:
     dataset = read_dataset(own)
-    assert len(pictures_to_calibrate(dataset, "0" * 16)[0]) == len(dataset.train)
+    assert len(images_to_calibrate(dataset, "0" * 16)[0]) == len(dataset.train)
     with pytest.raises(DataError, match="was trained on"):
-        pictures_to_calibrate(dataset, dataset.fingerprint())
+        images_to_calibrate(dataset, dataset.fingerprint())

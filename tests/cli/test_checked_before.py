@@ -108,7 +108,7 @@ def test_an_export_shows_its_comparison_first(
 
 
 @pytest.mark.parametrize("form", ["", " --json"])
-def test_own_pictures_show_their_pairs_first(
+def test_own_images_show_their_pairs_first(
     crosscam: Run, place: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     monkeypatch.setattr(photographs, "write_pairs", full_disk)

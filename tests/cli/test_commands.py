@@ -162,15 +162,15 @@ def test_extract_gives_what_the_extractor_gives(crosscam: Run, place: Path) -> N
     np.testing.assert_allclose(descriptors, Extractor.load(place / "run")(paths), atol=1e-6)
 
 
-def test_extract_one_picture(crosscam: Run, place: Path) -> None:
-    picture = min((place / "people/query").iterdir())
-    assert crosscam(f"extract run {picture} one.npz")[0] == 0
+def test_extract_one_image(crosscam: Run, place: Path) -> None:
+    image = min((place / "people/query").iterdir())
+    assert crosscam(f"extract run {image} one.npz")[0] == 0
     with np.load(place / "one.npz") as saved:
-        assert list(saved["paths"]) == [str(picture)]
+        assert list(saved["paths"]) == [str(image)]
         assert saved["descriptors"].shape[0] == 1
 
 
-def test_extract_tells_of_files_that_are_no_pictures(crosscam: Run, place: Path) -> None:
+def test_extract_tells_of_files_that_are_no_images(crosscam: Run, place: Path) -> None:
     status, _, err = crosscam("extract run people out.npz")
     assert status == 0
     assert "note: Left out: 1 file without an image's name; first: people/identities.json." in err
@@ -182,7 +182,7 @@ def test_extract_refuses_a_name_that_is_no_npz_before_it_works(crosscam: Run) ->
     assert err.startswith("crosscam: people cannot be written. Expected the name of a file that ends in .npz or")
 
 
-def save_odd_pictures(folder: Path, pixels: np.ndarray) -> tuple[str, ...]:
+def save_odd_images(folder: Path, pixels: np.ndarray) -> tuple[str, ...]:
     """The same image as grey, CMYK, RGBA and turned by EXIF; and each of them as the plain image it stands for."""
     folder.mkdir()
     plain = Image.fromarray(pixels)
@@ -203,9 +203,9 @@ def save_odd_pictures(folder: Path, pixels: np.ndarray) -> tuple[str, ...]:
     return ("grey", "cmyk", "rgba", "exif")
 
 
-def test_grey_cmyk_transparent_and_turned_pictures_are_described_as_what_they_show(crosscam: Run, place: Path) -> None:
+def test_grey_cmyk_transparent_and_turned_images_are_described_as_what_they_show(crosscam: Run, place: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 20, 3)).astype(np.uint8)
-    names = save_odd_pictures(place / "odd", pixels)
+    names = save_odd_images(place / "odd", pixels)
     status, _, err = crosscam("extract run odd odd.npz")
     assert status == 0, err
     with np.load(place / "odd.npz") as saved:
@@ -216,7 +216,7 @@ def test_grey_cmyk_transparent_and_turned_pictures_are_described_as_what_they_sh
     assert np.abs(rows["grey"] - rows["cmyk"]).max() > 0.01
 
 
-def test_a_data_set_of_odd_pictures_is_healthy_and_trains(crosscam: Run, place: Path, tiny: str) -> None:
+def test_a_data_set_of_odd_images_is_healthy_and_trains(crosscam: Run, place: Path, tiny: str) -> None:
     folder = place / "people/bounding_box_train"
     for mode, path in zip(("L", "CMYK", "1", "P"), sorted(folder.iterdir()), strict=False):
         with Image.open(path) as image:
@@ -236,8 +236,8 @@ def test_import_authors(crosscam: Run, place: Path) -> None:
         "scales": list(extractor.recipe.model.scales),
         "ids": json.loads((place / "imported/provenance.json").read_text())["num_ids"],
     }
-    picture = np.zeros((extractor.recipe.data.height, extractor.recipe.data.width, 3), np.uint8)
-    assert np.isclose(np.linalg.norm(extractor([picture])), 1)
+    image = np.zeros((extractor.recipe.data.height, extractor.recipe.data.width, 3), np.uint8)
+    assert np.isclose(np.linalg.norm(extractor([image])), 1)
     assert "already holds" in crosscam("import-authors authors.pth imported")[2]
 
 

@@ -13,13 +13,13 @@ Run = Callable[[str], tuple[int, str, str]]
 
 
 @pytest.fixture
-def pictures(place: Path) -> tuple[str, str]:
+def images(place: Path) -> tuple[str, str]:
     first, second, *_ = sorted((place / "people/query").iterdir())
     return f"people/query/{first.name}", f"people/query/{second.name}"
 
 
-def test_the_table_names_every_block_and_the_sum(crosscam: Run, place: Path, pictures: tuple[str, str]) -> None:
-    status, out, err = crosscam(f"explain run {' '.join(pictures)}")
+def test_the_table_names_every_block_and_the_sum(crosscam: Run, place: Path, images: tuple[str, str]) -> None:
+    status, out, err = crosscam(f"explain run {' '.join(images)}")
     assert status == 0, err
     for block in Extractor.load(place / "run").layout:
         assert block.name in out
@@ -28,22 +28,22 @@ def test_the_table_names_every_block_and_the_sum(crosscam: Run, place: Path, pic
     assert not list(place.glob("*.html"))
 
 
-def test_json_adds_up_and_the_page_is_written(crosscam: Run, place: Path, pictures: tuple[str, str]) -> None:
-    status, out, err = crosscam(f"explain run {' '.join(pictures)} --json --out why.html")
+def test_json_adds_up_and_the_page_is_written(crosscam: Run, place: Path, images: tuple[str, str]) -> None:
+    status, out, err = crosscam(f"explain run {' '.join(images)} --json --out why.html")
     assert status == 0, err
     found = json.loads(out)
-    q, m = Extractor.load(place / "run")([place / name for name in pictures]).astype(np.float64)
+    q, m = Extractor.load(place / "run")([place / name for name in images]).astype(np.float64)
     assert found["squared_distance"] == pytest.approx(np.square(q - m).sum())
     assert sum(b["squared_distance"] for b in found["blocks"]) == pytest.approx(found["squared_distance"])
     assert abs(found["check"]["deviation"]) < 1e-6
     assert found["out"] == "why.html"
     page = (place / "why.html").read_text(encoding="utf-8")
-    assert Path(pictures[0]).name in page
+    assert Path(images[0]).name in page
     assert "://" not in page
 
 
-def test_weights_and_maps_and_mirror_images_can_be_chosen(crosscam: Run, pictures: tuple[str, str]) -> None:
-    pair = " ".join(pictures)
+def test_weights_and_maps_and_mirror_images_can_be_chosen(crosscam: Run, images: tuple[str, str]) -> None:
+    pair = " ".join(images)
     plain = json.loads(crosscam(f"explain run {pair} --json")[1])
     weighed = json.loads(crosscam(f"explain run {pair} --json --weight p2.local1=0 --weight *global=2")[1])
     pairs = zip(plain["blocks"], weighed["blocks"], strict=True)
@@ -65,14 +65,14 @@ def test_weights_and_maps_and_mirror_images_can_be_chosen(crosscam: Run, picture
         ("--maps nice", "strength"),
     ],
 )
-def test_what_cannot_be_done_is_one_line(options: str, told: str, crosscam: Run, pictures: tuple[str, str]) -> None:
-    status, _, err = crosscam(f"explain run {' '.join(pictures)} {options}")
+def test_what_cannot_be_done_is_one_line(options: str, told: str, crosscam: Run, images: tuple[str, str]) -> None:
+    status, _, err = crosscam(f"explain run {' '.join(images)} {options}")
     assert status == 2
     assert told in err
     assert err.count("\n") == 1
 
 
-def test_a_picture_that_is_missing(crosscam: Run, pictures: tuple[str, str]) -> None:
-    status, _, err = crosscam(f"explain run {pictures[0]} gone.jpg --out why.html")
+def test_an_image_that_is_missing(crosscam: Run, images: tuple[str, str]) -> None:
+    status, _, err = crosscam(f"explain run {images[0]} gone.jpg --out why.html")
     assert status == 2
     assert err.startswith("crosscam: No image at gone.jpg")

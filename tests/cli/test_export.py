@@ -51,7 +51,7 @@ def test_export_to_openvino_without_the_mirror(crosscam: Run, place: Path) -> No
         assert (status, "An exported file holds no network of torch" in err) == (2, True), err
 
 
-def test_export_int8_from_a_folder_of_pictures(crosscam: Run, place: Path) -> None:
+def test_export_int8_from_a_folder_of_images(crosscam: Run, place: Path) -> None:
     status, out, err = crosscam("export run --int8 --calibration people/query --json")
     # A network with random weights of four channels may be rounded too far; then nothing is written.
     assert status == 0 or ("model-int8.onnx is not written" in err and not (place / "run/model-int8.onnx").exists())

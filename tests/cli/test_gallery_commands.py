@@ -36,10 +36,10 @@ def as_json(answer: tuple[int, str, str]) -> dict[str, object]:
 
 def test_create_add_search(crosscam: Run, filled: Path) -> None:
     dataset = read_dataset(filled / "people")
-    pictures = [s for s in dataset.gallery if s.pid != -1]
+    images = [s for s in dataset.gallery if s.pid != -1]
     told = as_json(crosscam("gallery add g run people --subset all --json"))
-    every = len(dataset.train) + len(dataset.query) + len(pictures)
-    assert told == {"added": every - len(pictures), "known": len(pictures), "damaged": [], "entries": every}
+    every = len(dataset.train) + len(dataset.query) + len(images)
+    assert told == {"added": every - len(images), "known": len(images), "damaged": [], "entries": every}
 
     query = dataset.query[0]
     hits = json.loads(crosscam(f"gallery search g run {query.path} --k 4 --json")[1])
@@ -125,11 +125,11 @@ def test_adding_reads_no_entry_of_the_gallery(crosscam: Run, filled: Path, monke
 
 
 def test_others_write_while_images_are_described(crosscam: Run, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures = [s.path for s in read_dataset(filled / "people").query][:6]
+    images = [s.path for s in read_dataset(filled / "people").query][:6]
     cameras = ("south", "south", "north", "yard", "yard", "east")
-    rows = [f"{path},5,{camera},gallery" for path, camera in zip(pictures, cameras, strict=True)]
+    rows = [f"{path},5,{camera},gallery" for path, camera in zip(images, cameras, strict=True)]
     (filled / "t.csv").write_text("\n".join(("path,pid,camid,split", *rows)) + "\n")
-    monkeypatch.setattr("crosscam.gallery.filling.PICTURES_AT_ONCE", 2)
+    monkeypatch.setattr("crosscam.gallery.filling.IMAGES_AT_ONCE", 2)
     describe, added = Extractor.__call__, []
     with open_gallery(filled / "g") as before:
         highest = max(camid for camid, _ in before.info().cameras)
@@ -155,7 +155,7 @@ def test_others_write_while_images_are_described(crosscam: Run, filled: Path, mo
 def test_a_number_that_somebody_elses_camera_got_meanwhile_is_refused(
     crosscam: Run, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crosscam.gallery.filling.PICTURES_AT_ONCE", 1)
+    monkeypatch.setattr("crosscam.gallery.filling.IMAGES_AT_ONCE", 1)
     assert crosscam("gallery create h run")[0] == 0
     describe = Extractor.__call__
 
@@ -173,7 +173,7 @@ def test_a_number_that_somebody_elses_camera_got_meanwhile_is_refused(
         assert [e.path for e in gallery.entries(Where(camids=(2,)))] == ["watched"]
 
 
-def test_pictures_of_nobody_known(crosscam: Run, filled: Path) -> None:
+def test_images_of_nobody_known(crosscam: Run, filled: Path) -> None:
     folder = filled / "unknown"
     folder.mkdir()
     for number in (1, 2):
@@ -277,12 +277,12 @@ def test_info_verify_export_backup(crosscam: Run, filled: Path) -> None:
 
 
 def test_what_is_refused(crosscam: Run, filled: Path) -> None:
-    picture = read_dataset(filled / "people").query[0].path
+    image = read_dataset(filled / "people").query[0].path
     for command, told in (
         ("gallery create g run", "g is taken"),
         ("gallery info nowhere", "No gallery at nowhere"),
-        (f"gallery search g run {picture} --parts arm=1", "No body part or block 'arm'"),
-        (f"gallery search g run {picture} --parts arm", "is not a weight"),
+        (f"gallery search g run {image} --parts arm=1", "No body part or block 'arm'"),
+        (f"gallery search g run {image} --parts arm", "is not a weight"),
         ("gallery search g run", "No image to search for"),
         ("gallery expire g --keep soon", "is not a time span"),
         ("gallery add g run people --camids 3", "camids means nothing"),
@@ -303,8 +303,8 @@ def test_another_model_is_refused(crosscam: Run, filled: Path, tiny: str) -> Non
 
 def named_table(place: Path, file: str, names: str, first: int = 0) -> list[str]:
     """A table of images of the dataset, one for each letter, which is its identity's name."""
-    pictures = sorted((place / "people" / "bounding_box_train").glob("*.jpg"))[first : first + len(names)]
-    rows = [f"{picture},{name},1,gallery" for picture, name in zip(pictures, names, strict=True)]
+    images = sorted((place / "people" / "bounding_box_train").glob("*.jpg"))[first : first + len(names)]
+    rows = [f"{image},{name},1,gallery" for image, name in zip(images, names, strict=True)]
     (place / file).write_text("\n".join(("path,pid,camid,split", *rows)) + "\n")
     return rows
 
@@ -352,26 +352,26 @@ def test_whole_numbers_of_two_tables_are_the_same_people(crosscam: Run, place: P
     assert pids_in(place) == [1, 2, 2, 3]
 
 
-def test_pictures_that_changed_since_are_told_of(crosscam: Run, filled: Path) -> None:
+def test_images_that_changed_since_are_told_of(crosscam: Run, filled: Path) -> None:
     status, _, err = crosscam("gallery add g run people")
     assert (status, "changed" in err) == (0, False)
-    picture = sorted((filled / "people/bounding_box_test").glob("*.jpg"))[1]
-    Image.new("RGB", (32, 64)).save(picture)
+    image = sorted((filled / "people/bounding_box_test").glob("*.jpg"))[1]
+    Image.new("RGB", (32, 64)).save(image)
     status, _, err = crosscam("gallery add g run people")
     assert status == 0
     assert "note: 1 of the images that were there have changed on the disk since" in err
-    assert picture.name in err
+    assert image.name in err
 
 
 @pytest.mark.parametrize(
     ("command", "told"),
     [
         ("gallery forget g --time-from nan", "--time-from: 'nan' is not a valid time"),
-        ("gallery search g run {picture} --time-to nan", "--time-to: 'nan' is not a valid time"),
-        ("gallery search g run {picture} --parts torso=1e308", "The weight of torso is 1e+308"),
-        ("explain run {picture} {picture} --weight *=1e300", "expected a number from 0 to"),
+        ("gallery search g run {image} --time-to nan", "--time-to: 'nan' is not a valid time"),
+        ("gallery search g run {image} --parts torso=1e308", "The weight of torso is 1e+308"),
+        ("explain run {image} {image} --weight *=1e300", "expected a number from 0 to"),
         (
-            "explain run {picture} {picture} --weight *=1 --weight *=2",
+            "explain run {image} {image} --weight *=1 --weight *=2",
             "'*=2' is not a weight. Expected NAME=NUMBER, each name",
         ),
         ("export run --batch ²", "--batch ²: expected a number of images"),
@@ -381,7 +381,7 @@ def test_pictures_that_changed_since_are_told_of(crosscam: Run, filled: Path) ->
     ],
 )
 def test_numbers_that_mean_nothing_are_one_line(crosscam: Run, filled: Path, command: str, told: str) -> None:
-    picture = min((filled / "people/query").glob("*.jpg"))
-    status, out, err = crosscam(command.format(picture=picture))
+    image = min((filled / "people/query").glob("*.jpg"))
+    status, out, err = crosscam(command.format(image=image))
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert told in err

@@ -45,13 +45,13 @@ def test_check_writes_nothing_where_another_reading_fits_better(crosscam: Run, p
     people = write_people(place / "wearers")
     rows = [f"{path},{int(path.name[:4])},{path.name[6]},train" for path in sorted(people.iterdir())]
     (place / "wearers.csv").write_text("\n".join(["path,pid,camid,split", *rows]) + "\n")
-    for pictures in ("wearers", "wearers.csv"):
-        status, out, err = crosscam(f"import-network stripes.onnx --input '{RGB}' --check {pictures}")
+    for images in ("wearers", "wearers.csv"):
+        status, out, err = crosscam(f"import-network stripes.onnx --input '{RGB}' --check {images}")
         assert status == 2
         assert f"Give --input '{BGR}'" in err
         assert "(declared)" in out
         assert not (place / "network.json").exists()
-        status, _, err = crosscam(f"import-network stripes.onnx --input '{BGR}' --check {pictures}")
+        status, _, err = crosscam(f"import-network stripes.onnx --input '{BGR}' --check {images}")
         assert (status, "No other reading fits better" in err + out) == (0, True)
         (place / "network.json").unlink()
 

@@ -22,10 +22,10 @@ SOUTH, NORTH = "Kamera Süd", "Kamera Nord"
 @pytest.fixture
 def by_camera(place: Path) -> Path:
     """The drawn people's images in a folder for each camera, named so that no file name tells it."""
-    for n, picture in enumerate(sorted((place / "people/bounding_box_test").glob("*.jpg"))):
-        folder = place / "own" / (SOUTH if "_c1" in picture.name else NORTH)
+    for n, image in enumerate(sorted((place / "people/bounding_box_test").glob("*.jpg"))):
+        folder = place / "own" / (SOUTH if "_c1" in image.name else NORTH)
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture, folder / f"{n:03}.jpg")
+        shutil.copy(image, folder / f"{n:03}.jpg")
     return place
 
 
@@ -141,7 +141,7 @@ def test_extract_keeps_the_cameras(crosscam: Run, by_camera: Path) -> None:
     assert set(read_descriptors(by_camera / "x.parquet").to_arrow()["camera"].to_pylist()) == {"Yard"}
 
 
-def test_the_doctor_looks_at_pictures_of_nobody_known(crosscam: Run, by_camera: Path) -> None:
+def test_the_doctor_looks_at_images_of_nobody_known(crosscam: Run, by_camera: Path) -> None:
     status, out, err = crosscam("data doctor own")
     assert status == 0, err
     assert "Each folder is a camera: Kamera Nord, Kamera Süd." in out
@@ -160,11 +160,11 @@ def test_the_doctor_looks_at_pictures_of_nobody_known(crosscam: Run, by_camera: 
 
 
 def test_calibration_knows_cameras_by_name(crosscam: Run, gallery: Path) -> None:
-    for picture in sorted((gallery / "people").glob("*/*.jpg")):
-        who, camera = picture.name[:4], NORTH if "_c1" in picture.name else "Elsewhere"
+    for image in sorted((gallery / "people").glob("*/*.jpg")):
+        who, camera = image.name[:4], NORTH if "_c1" in image.name else "Elsewhere"
         folder = gallery / "labeled" / camera / who
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture, folder / f"{picture.stem.replace('_c', '-')}.jpg")
+        shutil.copy(image, folder / f"{image.stem.replace('_c', '-')}.jpg")
     status, _, err = crosscam("calibrate run --data labeled --fmr 0.2 --fnmr 0.95 --gallery g")
     assert status == 0, err
     assert "Each folder is a camera: Elsewhere, Kamera Nord." in err
@@ -183,10 +183,10 @@ def test_a_plain_folder_needs_no_option(crosscam: Run, place: Path) -> None:
 
 
 def test_the_gallery_knows_its_network(crosscam: Run, place: Path) -> None:
-    picture = min((place / "people/query").glob("*.jpg"))
+    image = min((place / "people/query").glob("*.jpg"))
     assert crosscam("gallery create g run")[0] == 0
     assert crosscam("gallery add g people")[0] == 0
-    assert json.loads(crosscam(f"gallery search g {picture} --limit 1 --json")[1])
+    assert json.loads(crosscam(f"gallery search g {image} --limit 1 --json")[1])
     (place / "run").rename(place / "moved")
     assert crosscam("gallery add g people")[0] == 2
     assert crosscam("gallery add g moved people")[0] == 0
@@ -200,12 +200,12 @@ def test_the_gallery_knows_its_network(crosscam: Run, place: Path) -> None:
 
 
 def test_the_old_name_of_limit_is_taken_and_not_both(crosscam: Run, place: Path) -> None:
-    picture = min((place / "people/query").glob("*.jpg"))
+    image = min((place / "people/query").glob("*.jpg"))
     assert crosscam("gallery create g run")[0] == 0
     assert crosscam("gallery add g run people")[0] == 0
     for option in ("--k 2", "--limit 2", "--limit=2"):
-        assert len(json.loads(crosscam(f"gallery search g run {picture} {option} --json")[1])) == 2
-    assert "given twice" in crosscam(f"gallery search g run {picture} --k 2 --limit 3")[2]
+        assert len(json.loads(crosscam(f"gallery search g run {image} {option} --json")[1])) == 2
+    assert "given twice" in crosscam(f"gallery search g run {image} --k 2 --limit 3")[2]
 
 
 def test_hits_are_whole_on_a_narrow_terminal(crosscam: Run, gallery: Path, monkeypatch: pytest.MonkeyPatch) -> None:

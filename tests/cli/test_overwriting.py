@@ -20,7 +20,7 @@ from crosscam.training.trained_on import TRAINED_ON
 @dataclass
 class Command:
     data: Path
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
     out: Path | None = None
     sheet: Path | None = None
 
@@ -41,14 +41,14 @@ def test_what_is_needed_is_not_written_over(tmp_path: Path, out: str, message: s
     for name in ("t.csv", "a.txt", "b.txt", "run/recipe.json", "run/scores.json", "photo.jpg", "net.onnx"):
         (tmp_path / name).write_text(name)
     (tmp_path / "link.csv").symlink_to(tmp_path / "t.csv")
-    data, pictures = tmp_path / "t.csv", (tmp_path / "a.txt", tmp_path / "b.txt")
+    data, images = tmp_path / "t.csv", (tmp_path / "a.txt", tmp_path / "b.txt")
     with pytest.raises(DataError, match=f"{message} and would be replaced"):
-        refuse_overwriting(Command(data, pictures, tmp_path / out))
-    refuse_overwriting(Command(data, pictures, tmp_path / "run/scores.json", sheet=tmp_path / "photo.jpg"))
-    refuse_overwriting(Command(data, pictures, tmp_path / "new.csv"))
+        refuse_overwriting(Command(data, images, tmp_path / out))
+    refuse_overwriting(Command(data, images, tmp_path / "run/scores.json", sheet=tmp_path / "photo.jpg"))
+    refuse_overwriting(Command(data, images, tmp_path / "new.csv"))
     (tmp_path / "ours.onnx").write_bytes(b"... crosscam.fingerprint ...")
-    refuse_overwriting(Command(data, pictures, tmp_path / "ours.onnx"))
-    refuse_overwriting(Command(tmp_path, pictures, tmp_path / "run"))
+    refuse_overwriting(Command(data, images, tmp_path / "ours.onnx"))
+    refuse_overwriting(Command(tmp_path, images, tmp_path / "run"))
 
 
 def test_all_files_of_a_run_folder_are_known() -> None:

@@ -19,7 +19,7 @@ from crosscam.gallery.source_network import SOURCE
 Run = Callable[[str], tuple[int, str, str]]
 
 
-def test_a_folder_of_own_pictures(crosscam: Run, place: Path) -> None:
+def test_a_folder_of_own_images(crosscam: Run, place: Path) -> None:
     status, out, err = crosscam("demo --photos people/bounding_box_test --out own --json")
     assert (status, err) == (0, "")
     found = json.loads(out)
@@ -94,8 +94,8 @@ def test_the_shipped_network_stands_for_a_run_folder(crosscam: Run, place: Path)
     status, _, _ = crosscam("evaluate rrid-mini --data people --json")
     assert status == 0
     assert (place / "rrid-mini-scores-rendered.json").is_file()
-    pictures = sorted((place / "people" / "query").glob("*.jpg"))[:2]
-    status, _, _ = crosscam(f"explain rrid-mini {pictures[0]} {pictures[1]} --out why.html")
+    images = sorted((place / "people" / "query").glob("*.jpg"))[:2]
+    status, _, _ = crosscam(f"explain rrid-mini {images[0]} {images[1]} --out why.html")
     assert status == 0
     assert "p4.local1" in (place / "why.html").read_text(encoding="utf-8")
 

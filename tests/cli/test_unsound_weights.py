@@ -77,7 +77,7 @@ def test_refused_in_one_line(
 
 
 @pytest.mark.parametrize(("change", "fault"), SPOILT)
-def test_own_pictures(crosscam: Run, place: Path, monkeypatch: pytest.MonkeyPatch, change: Spoil, fault: str) -> None:
+def test_own_images(crosscam: Run, place: Path, monkeypatch: pytest.MonkeyPatch, change: Spoil, fault: str) -> None:
     shutil.copytree(run_folder(demo.MINI), place / "mini")
     spoil(place / "mini", change)
     monkeypatch.setattr(demo, "MINI", place / "mini")

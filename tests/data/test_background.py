@@ -23,7 +23,7 @@ def figure() -> Tensor:
     return torch.from_numpy(head | trunk | left | right)
 
 
-def picture(person: tuple[int, int, int], behind: tuple[int, int, int], seed: int) -> Tensor:
+def drawn(person: tuple[int, int, int], behind: tuple[int, int, int], seed: int) -> Tensor:
     """(1, 3, H, W): a figure of one color before another, with noise."""
     colors = torch.tensor([behind, person], dtype=torch.float32)[figure().long()].permute(2, 0, 1)
     noise = 12 * torch.randn(3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(seed))
@@ -32,7 +32,7 @@ def picture(person: tuple[int, int, int], behind: tuple[int, int, int], seed: in
 
 @pytest.mark.parametrize("behind", [(40, 90, 200), (120, 120, 120), (230, 230, 220)])
 def test_mask_covers_the_person_and_leaves_the_background_out(behind: tuple[int, int, int]) -> None:
-    mask = person_mask(picture((180, 30, 40), behind, 0))[0, 0]
+    mask = person_mask(drawn((180, 30, 40), behind, 0))[0, 0]
     assert mask[figure()].mean() > 0.85
     # An image of one color tells nothing, so its mask is the guess by place alone.
     by_place = person_mask(torch.full((1, 3, HEIGHT, WIDTH), 128.0))[0, 0]
@@ -46,7 +46,7 @@ def overlap(mask: Tensor) -> float:
     return float((found & true).sum() / (found | true).sum())
 
 
-def test_mask_is_finite_where_a_picture_tells_nothing() -> None:
+def test_mask_is_finite_where_an_image_tells_nothing() -> None:
     flat = torch.full((2, 3, 65, 33), 128, dtype=torch.uint8)
     mask = person_mask(flat)
     assert mask.shape == (2, 1, 65, 33)
@@ -55,9 +55,9 @@ def test_mask_is_finite_where_a_picture_tells_nothing() -> None:
     assert mask.max() <= 1
 
 
-def test_person_stays_and_background_comes_from_the_other_picture() -> None:
-    red = picture((180, 30, 40), (40, 90, 200), 0)
-    green = picture((30, 160, 60), (230, 230, 220), 1)
+def test_person_stays_and_background_comes_from_the_other_image() -> None:
+    red = drawn((180, 30, 40), (40, 90, 200), 0)
+    green = drawn((30, 160, 60), (230, 230, 220), 1)
     mixed = change_backgrounds(red, green)[0]
     assert (mixed[:, 30:60, 18:30].mean((1, 2)) - torch.tensor([180.0, 30, 40])).abs().max() < 15
     assert (mixed[:, :, :4].mean((1, 2)) - torch.tensor([230.0, 230, 220])).abs().max() < 15
@@ -66,7 +66,7 @@ def test_person_stays_and_background_comes_from_the_other_picture() -> None:
 
 
 def test_probability_and_generator_decide() -> None:
-    images = torch.cat([picture((180, 30, 40), (k, 90, 200), k) for k in range(0, 240, 20)])
+    images = torch.cat([drawn((180, 30, 40), (k, 90, 200), k) for k in range(0, 240, 20)])
     assert torch.equal(random_background(images, 0.0, torch.Generator().manual_seed(1)), images)
     once = random_background(images, 0.5, torch.Generator().manual_seed(1))
     again = random_background(images, 0.5, torch.Generator().manual_seed(1))
@@ -79,13 +79,13 @@ def test_probability_and_generator_decide() -> None:
 
 
 def test_one_image_alone_keeps_its_background() -> None:
-    image = picture((180, 30, 40), (40, 90, 200), 0)
+    image = drawn((180, 30, 40), (40, 90, 200), 0)
     alone = random_background(image, 1.0, torch.Generator().manual_seed(0))
     assert (alone[:, :, :, :4] - image[:, :, :, :4]).abs().mean() < 15
 
 
 def test_augment_applies_it() -> None:
-    rows = torch.cat([picture((180, 30, 40), (k, 90, 200), k) for k in (0, 120, 240)]).permute(0, 2, 3, 1).byte()
+    rows = torch.cat([drawn((180, 30, 40), (k, 90, 200), k) for k in (0, 120, 240)]).permute(0, 2, 3, 1).byte()
     still = Augment(flip=0.0, erase="none")
     moved = Augment(flip=0.0, erase="none", background=1.0)
     plain = augment(rows, HEIGHT, WIDTH, still, torch.Generator().manual_seed(0))

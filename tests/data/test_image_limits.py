@@ -45,7 +45,7 @@ def test_no_person_is_that_thin(kind: str, size: tuple[int, int], tmp_path: Path
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "GIF", "JPEG"])
-def test_no_picture_is_that_long(kind: str) -> None:
+def test_no_image_is_that_long(kind: str) -> None:
     with pytest.raises(ImageError, match="Expected sides of at most 16,384"):
         decode_image(saved(Image.new("L", (300, MAX_SIDE + 1)), kind))
 

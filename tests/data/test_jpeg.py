@@ -18,7 +18,7 @@ pytest.importorskip("simplejpeg")
 MANY = 10**8
 
 
-def picture(height: int, width: int, seed: int = 0) -> Image.Image:
+def image(height: int, width: int, seed: int = 0) -> Image.Image:
     """Smooth areas, edges and noise."""
     rng = np.random.default_rng(seed)
     coarse = Image.fromarray(rng.integers(0, 256, (4, 3, 3), dtype=np.uint8)).resize((width, height), Image.BICUBIC)
@@ -40,7 +40,7 @@ def by_pillow(data: bytes) -> np.ndarray:
 @pytest.mark.parametrize("quality", [10, 75, 90, 100])
 @pytest.mark.parametrize("size", [(128, 64), (1, 1), (17, 9), (161, 77)])
 def test_the_pixels_are_pillows(size: tuple[int, int], quality: int, subsampling: int) -> None:
-    data = encoded(picture(*size), quality=quality, subsampling=subsampling)
+    data = encoded(image(*size), quality=quality, subsampling=subsampling)
     found = decode_plain_jpeg(data, MANY)
     assert found is not None
     assert found.flags.writeable
@@ -59,14 +59,14 @@ def test_the_pixels_are_pillows(size: tuple[int, int], quality: int, subsampling
     ids=lambda options: next(iter(options)),
 )
 def test_usual_variants_are_taken(options: dict[str, object]) -> None:
-    data = encoded(picture(50, 30), **options)
+    data = encoded(image(50, 30), **options)
     found = decode_plain_jpeg(data, MANY)
     assert found is not None
     np.testing.assert_array_equal(found, by_pillow(data))
 
 
 def test_grey_is_taken() -> None:
-    data = encoded(picture(33, 20).convert("L"))
+    data = encoded(image(33, 20).convert("L"))
     found = decode_plain_jpeg(data, MANY)
     assert found is not None
     np.testing.assert_array_equal(found, by_pillow(data))
@@ -75,19 +75,19 @@ def test_grey_is_taken() -> None:
 def with_orientation() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
-    return encoded(picture(20, 30), exif=exif)
+    return encoded(image(20, 30), exif=exif)
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        encoded(picture(20, 30), progressive=True),
-        encoded(picture(20, 30), keep_rgb=True),
-        encoded(picture(20, 30).convert("CMYK")),
-        encoded(picture(20, 30), xmp=b"<x:xmpmeta/>"),
+        encoded(image(20, 30), progressive=True),
+        encoded(image(20, 30), keep_rgb=True),
+        encoded(image(20, 30).convert("CMYK")),
+        encoded(image(20, 30), xmp=b"<x:xmpmeta/>"),
         with_orientation(),
-        encoded(picture(20, 30)).replace(b"JFIF\0", b"JFXX\0"),
-        b"\xff\xd8" + encoded(picture(20, 30)),
+        encoded(image(20, 30)).replace(b"JFIF\0", b"JFXX\0"),
+        b"\xff\xd8" + encoded(image(20, 30)),
         b"\xff\xd8",
         b"\x89PNG\r\n\x1a\n" + bytes(64),
         b"",
@@ -100,7 +100,7 @@ def test_what_is_out_of_the_ordinary_is_left_to_pillow(data: bytes) -> None:
 
 
 def test_the_limit_of_pixels_is_exact() -> None:
-    data = encoded(picture(12, 8))
+    data = encoded(image(12, 8))
     assert plain_jpeg_size(data) == (12, 8)
     assert decode_plain_jpeg(data, 96) is not None
     assert decode_plain_jpeg(data, 95) is None
@@ -109,7 +109,7 @@ def test_the_limit_of_pixels_is_exact() -> None:
 
 
 def test_a_file_cut_anywhere_is_left_to_pillow() -> None:
-    data = encoded(picture(24, 16))
+    data = encoded(image(24, 16))
     for length in range(len(data)):
         assert decode_plain_jpeg(data[:length], MANY) is None
 
@@ -117,7 +117,7 @@ def test_a_file_cut_anywhere_is_left_to_pillow() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_files_are_judged_as_pillow_judges_them(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    data = encoded(picture(40, 24))
+    data = encoded(image(40, 24))
     damaged = []
     for _ in range(600):
         some = bytearray(data)
@@ -141,7 +141,7 @@ def decode_or_words(data: bytes) -> np.ndarray | str:
 
 
 def test_without_simplejpeg_pillow_decodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(encoded(picture(30, 20)))
+    (tmp_path / "a.jpg").write_bytes(encoded(image(30, 20)))
     quick = decode_image(tmp_path / "a.jpg")
     monkeypatch.setattr(jpeg, "_decoder", lambda: None)
     np.testing.assert_array_equal(decode_image(tmp_path / "a.jpg"), quick)
@@ -149,4 +149,4 @@ def test_without_simplejpeg_pillow_decodes(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_images_uses_the_quick_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "open", None)
-    assert decode_image(encoded(picture(30, 20))).shape == (30, 20, 3)
+    assert decode_image(encoded(image(30, 20))).shape == (30, 20, 3)

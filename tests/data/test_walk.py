@@ -26,7 +26,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "elsewhere/loop").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (root / "circle").symlink_to(root / "circle")
     found = find_files(root)
-    assert [p.relative_to(root).as_posix() for p in found.pictures] == ["elsewhere/c.png", "z/a.jpg", "z/deep/b.JPG"]
+    assert [p.relative_to(root).as_posix() for p in found.images] == ["elsewhere/c.png", "z/a.jpg", "z/deep/b.JPG"]
     assert [p.name for p in found.others] == ["circle", "notes.md"]
 
 

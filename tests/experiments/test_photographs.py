@@ -59,7 +59,7 @@ def kept(found: Searched) -> tuple[list[Entry], NDArray[np.float64]]:
         return entries, gallery.descriptors([e.id for e in entries]).astype(np.float64)
 
 
-def test_each_person_s_two_pictures_are_a_pair(tmp_path: Path, extractor: Extractor) -> None:
+def test_each_person_s_two_images_are_a_pair(tmp_path: Path, extractor: Extractor) -> None:
     notes: list[str] = []
     samples = tell_cameras(people(tmp_path / "in"), tmp_path / "in", None, notes)
     assert notes == ["Cameras by file names: 1, 2."]
@@ -98,7 +98,7 @@ def test_pairs_are_mutual_neighbours_by_a_plain_loop(tmp_path: Path, extractor: 
     assert {(p.first.id, p.second.id) for p in found.pairs} == expected
 
 
-def test_damaged_pictures_are_told_and_a_second_call_adds_nothing(tmp_path: Path, extractor: Extractor) -> None:
+def test_damaged_images_are_told_and_a_second_call_adds_nothing(tmp_path: Path, extractor: Extractor) -> None:
     paths = people(tmp_path / "in", 3)
     broken = tmp_path / "in" / "77_c1.png"
     broken.write_bytes(paths[0].read_bytes()[:40])
@@ -111,7 +111,7 @@ def test_damaged_pictures_are_told_and_a_second_call_adds_nothing(tmp_path: Path
     assert (second.entries, len(second.pairs)) == (6, len(first.pairs))
 
 
-def test_the_same_picture_twice_is_no_pair(tmp_path: Path, extractor: Extractor) -> None:
+def test_the_same_image_twice_is_no_pair(tmp_path: Path, extractor: Extractor) -> None:
     paths = people(tmp_path / "in", 2)
     copy = tmp_path / "in" / "00_c2.png"
     copy.write_bytes(paths[0].read_bytes())
@@ -131,14 +131,14 @@ def test_cameras_by_folder_by_rule_or_one_for_all(tmp_path: Path) -> None:
     assert "Nothing tells the cameras" in notes[0]
 
 
-def test_one_camera_compares_all_pictures(tmp_path: Path, extractor: Extractor) -> None:
+def test_one_camera_compares_all_images(tmp_path: Path, extractor: Extractor) -> None:
     paths = [draw(tmp_path / "in" / f"{n}{half}.png", n, 8 * (half == "b")) for n in range(4) for half in "ab"]
     samples = tell_cameras(paths, tmp_path / "in", None, [])
     found = search_photographs(samples, SOURCE, extractor, tmp_path / "out")
     assert sum(Path(p.first.path).name[0] == Path(p.second.path).name[0] for p in found.pairs) >= 3
 
 
-def test_one_picture_has_no_pair(tmp_path: Path, extractor: Extractor) -> None:
+def test_one_image_has_no_pair(tmp_path: Path, extractor: Extractor) -> None:
     samples = tell_cameras([draw(tmp_path / "in" / "a.png", 1)], tmp_path / "in", None, [])
     with pytest.raises(DataError, match="1 of 1 images can be read"):
         search_photographs(samples, SOURCE, extractor, tmp_path / "out")
@@ -213,18 +213,18 @@ def test_one_entry_s_pair_is_that_of_the_page(tmp_path: Path, extractor: Extract
                 assert pair.margin == pytest.approx(same.margin)
 
 
-def test_pictures_on_the_page_are_large_and_open_in_full_size(tmp_path: Path, extractor: Extractor) -> None:
+def test_images_on_the_page_are_large_and_open_in_full_size(tmp_path: Path, extractor: Extractor) -> None:
     paths = people(tmp_path / "in", 4)
     for path in paths:
-        with Image.open(path) as picture:
-            picture.resize((200, 600)).save(path)
+        with Image.open(path) as image:
+            image.resize((200, 600)).save(path)
     samples = tell_cameras(paths, tmp_path / "in", None, [])
     page = search_photographs(samples, SOURCE, extractor, tmp_path / "out").page.read_text(encoding="utf-8")
     data = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
     assert data
     for one in data:
-        with Image.open(io.BytesIO(base64.b64decode(one))) as picture:
-            assert picture.size == (200, 600)
+        with Image.open(io.BytesIO(base64.b64decode(one))) as image:
+            assert image.size == (200, 600)
     targets = re.findall(r'<a class="frame" href="#([\w-]+)" title="Show in full size"><img', page)
     assert len(targets) == len(set(targets)) == len(data)
     ids = set(re.findall(r'id="([\w-]+)"', page))

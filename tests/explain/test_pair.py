@@ -40,7 +40,7 @@ def test_the_blocks_sum_to_the_squared_distance_of_the_descriptors(extractor, tw
     np.testing.assert_allclose([part.squared_distance for part in pair.blocks], naive, rtol=1e-9)
 
 
-def test_maps_are_there_for_each_block_and_picture(extractor, two):
+def test_maps_are_there_for_each_block_and_image(extractor, two):
     pair = explain_pair(extractor, *two)
     for maps in (pair.query_maps, pair.match_maps):
         assert maps.shape == (len(extractor.layout), 6, 2)
@@ -58,7 +58,7 @@ def test_maps_are_there_for_each_block_and_picture(extractor, two):
 def test_maps_are_of_the_descriptor_that_is_compared(two, flip):
     model, recipe = tiny_rrid()
     extractor = crosscam.Extractor(model, recipe, flip=flip)
-    pixels = np.stack([resize_image(picture, 96, 32) for picture in two])
+    pixels = np.stack([resize_image(image, 96, 32) for image in two])
     batch = prepare(torch.from_numpy(pixels), 96, 32)
     others = torch.from_numpy(extractor(two)).flip(0)
     for maps_of, reference in (("strength", None), ("agreement", others)):
@@ -67,7 +67,7 @@ def test_maps_are_of_the_descriptor_that_is_compared(two, flip):
         np.testing.assert_allclose(np.stack((pair.query_maps, pair.match_maps)), wanted, atol=1e-5)
 
 
-def test_a_picture_against_itself(extractor, two):
+def test_an_image_against_itself(extractor, two):
     pair = explain_pair(extractor, two[0], two[0])
     assert (pair.distance, pair.squared_distance) == (0, 0)
     assert all(part.share == 0 for part in pair.blocks)
@@ -109,6 +109,6 @@ def test_it_goes_into_json(extractor, two, tmp_path):
     assert [b["weight"] for b in content["blocks"] if b["name"] == "p2.local1"] == [3]
 
 
-def test_a_picture_that_is_missing(extractor, two, tmp_path):
+def test_an_image_that_is_missing(extractor, two, tmp_path):
     with pytest.raises(ImageError, match="gone"):
         explain_pair(extractor, tmp_path / "gone.jpg", two[0])

@@ -178,11 +178,11 @@ def test_a_copy_holds_nobody_who_was_not_wiped_yet(made: tuple[Path, Filled], pl
     )
     with open_gallery(place) as gallery:
         assert gallery.backup(tmp_path / "copy") == 119
-    row, picture = made[1].descriptors[7].tobytes(), made[1].thumbnails[7] or b""
+    row, image = made[1].descriptors[7].tobytes(), made[1].thumbnails[7] or b""
     everything = b"".join(f.read_bytes() for f in (tmp_path / "copy").rglob("*") if f.is_file())
     assert row in (place / "segments" / "000001.rows").read_bytes()
     assert row not in everything
-    assert picture not in everything
+    assert image not in everything
     assert b"00007.jpg" not in everything
 
 

@@ -331,7 +331,7 @@ def test_a_backup_has_the_journeys(tmp_path: Path) -> None:
     gallery.close()
 
 
-def test_more_pictures_of_a_known_track_stay_with_it(tmp_path: Path) -> None:
+def test_more_images_of_a_known_track_stay_with_it(tmp_path: Path) -> None:
     gallery, _ = made(tmp_path / "g", people=6, cameras=2)
     link_gallery(gallery)
     track = read_journeys(gallery).people[0].tracks[0]

@@ -105,7 +105,7 @@ def test_many_queries_are_the_single_ones(opened: tuple[LocalGallery, Filled]) -
         assert [(h.entry.id, h.distance) for h in hits] == [(h.entry.id, h.distance) for h in alone]
 
 
-def test_a_hundred_equal_pictures_rank_by_id(tmp_path: Path) -> None:
+def test_a_hundred_equal_images_rank_by_id(tmp_path: Path) -> None:
     with LocalGallery.create(tmp_path / "g", LAYOUT, MODEL, segment_rows=16) as gallery:
         rows = np.repeat(some_descriptors(1), 100, axis=0)
         ids = gallery.add(rows, some_entries(100), model=F)
@@ -158,7 +158,7 @@ def test_pooled_tracks_are_means(opened: tuple[LocalGallery, Filled]) -> None:
         np.testing.assert_allclose([hit.distance for hit in hits], [d for d, _, _ in expected[:12]], atol=1e-6)
 
 
-def test_several_pictures_are_one_query(opened: tuple[LocalGallery, Filled]) -> None:
+def test_several_images_are_one_query(opened: tuple[LocalGallery, Filled]) -> None:
     gallery, data = opened
     query = unit_mean(data.descriptors[:3])
     assert np.linalg.norm(query) == pytest.approx(1)

@@ -203,7 +203,7 @@ def test_a_network_without_descriptors_is_left_to_torch(network: Network) -> Non
     assert choose_engine(replace(network, model=spoilt), PIXELS)[0].name == "torch"
 
 
-def test_int8_needs_pictures(network: Network) -> None:
+def test_int8_needs_images(network: Network) -> None:
     for images in (None, PIXELS[:0]):
         with pytest.raises(EngineError, match="takes its ranges from images"):
             open_engine("onnxruntime-int8", replace(network, int8_images=images))

@@ -89,7 +89,7 @@ def test_int8_is_measured_and_has_a_fingerprint_of_its_own(
     assert 0.98 < cosines.min() < 0.9999999
 
 
-def test_a_fixed_batch_takes_any_number_of_pictures_through_the_extractor(run: Path, tmp_path: Path) -> None:
+def test_a_fixed_batch_takes_any_number_of_images_through_the_extractor(run: Path, tmp_path: Path) -> None:
     extractor = Extractor.load(run, engine="torch")
     export_model(extractor, tmp_path / "four.onnx", batch=4)
     pixels = drawn_noise(6, (64, 32))
@@ -120,16 +120,16 @@ def test_other_systems_are_exported_too(tmp_path: Path, system: str, batch: int 
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".xml"])
-def test_projected_blocks_are_exported_for_any_number_of_pictures(tmp_path: Path, suffix: str) -> None:
+def test_projected_blocks_are_exported_for_any_number_of_images(tmp_path: Path, suffix: str) -> None:
     settings = [f"model.backbone={TINY}", "model.dim=8", "model.project=3", "data.height=64", "data.width=32"]
     recipe = with_settings(find_recipe("demo"), settings)
     extractor = Extractor.load(save_run(tmp_path / "run", recipe), engine="torch")
     export_model(extractor, tmp_path / f"model{suffix}")
     loaded = Extractor.load(tmp_path / f"model{suffix}")
     assert loaded.dim == 8 * 3
-    pictures = list(np.random.default_rng(0).integers(0, 256, (33, 64, 32, 3), dtype=np.uint8))
+    images = list(np.random.default_rng(0).integers(0, 256, (33, 64, 32, 3), dtype=np.uint8))
     for count in (1, 3, 33):
-        np.testing.assert_allclose(loaded(pictures[:count]), extractor(pictures[:count]), atol=1e-4)
+        np.testing.assert_allclose(loaded(images[:count]), extractor(images[:count]), atol=1e-4)
 
 
 def card_with(run: Path, precision: str, **checks: object) -> ModelCard:
@@ -170,7 +170,7 @@ def test_nothing_is_left_behind_by_a_refusal(run: Path, tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_int8_without_pictures_and_other_endings_are_refused(run: Path, tmp_path: Path) -> None:
+def test_int8_without_images_and_other_endings_are_refused(run: Path, tmp_path: Path) -> None:
     extractor = Extractor.load(run)
     with pytest.raises(DataError, match="int8 takes its ranges from images"):
         export_model(extractor, tmp_path / "m.onnx", int8=True)

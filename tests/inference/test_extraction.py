@@ -169,7 +169,7 @@ def test_nothing_to_describe_gives_no_rows(run: tuple[Path, RRID]) -> None:
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
         np.zeros((8, 4), np.uint8),
         np.zeros((8, 4, 4), np.uint8),
@@ -178,10 +178,10 @@ def test_nothing_to_describe_gives_no_rows(run: tuple[Path, RRID]) -> None:
     ],
     ids=["grey", "rgba", "planes", "float"],
 )
-def test_arrays_that_are_no_pictures_are_refused(run: tuple[Path, RRID], picture: np.ndarray) -> None:
+def test_arrays_that_are_no_images_are_refused(run: tuple[Path, RRID], image: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"\(H, W, 3\) uint8 RGB") as caught:
-        Extractor.load(run[0])([picture])
-    assert str(picture.shape) in str(caught.value)
+        Extractor.load(run[0])([image])
+    assert str(image.shape) in str(caught.value)
 
 
 def test_one_path_in_place_of_a_list_is_refused(run: tuple[Path, RRID]) -> None:
@@ -233,7 +233,7 @@ def test_a_generator_is_drawn_as_it_is_used(rendered: ReidDataset, run: tuple[Pa
 
 
 @pytest.mark.parametrize(
-    ("pictures", "message"),
+    ("images", "message"),
     [
         ([np.zeros((8, 4, 3), np.uint8), None], "Image 1 is None"),
         ([np.zeros((8, 4, 3), np.uint8), torch.zeros(3, 8, 4)], r"Image 1 is a tensor.*value_range=\(0, 1\)"),
@@ -250,9 +250,9 @@ def test_a_generator_is_drawn_as_it_is_used(rendered: ReidDataset, run: tuple[Pa
         ([b"no image"], "Image 0 is not an image"),
     ],
 )
-def test_what_is_no_list_of_pictures_is_one_line(run: tuple[Path, RRID], pictures: object, message: str) -> None:
+def test_what_is_no_list_of_images_is_one_line(run: tuple[Path, RRID], images: object, message: str) -> None:
     with pytest.raises(CrosscamError, match=message) as caught:
-        Extractor.load(run[0])(pictures)  # type: ignore[arg-type]
+        Extractor.load(run[0])(images)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
@@ -295,7 +295,7 @@ def test_an_extractor_says_what_it_is(run: tuple[Path, RRID], rendered: ReidData
     assert repr(TrackerFeatures(extractor, color="rgb")) == f"TrackerFeatures({extractor!r}, rgb)"
 
 
-def test_a_picture_that_cannot_be_read_is_named(run: tuple[Path, RRID], tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named(run: tuple[Path, RRID], tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no image")
     with pytest.raises(ImageError, match=r"a\.jpg is not an image"):
         Extractor.load(run[0])([tmp_path / "a.jpg"])

@@ -110,7 +110,7 @@ class ChannelsLast(nn.Module):
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float16, torch.float32])
 @pytest.mark.parametrize("fixed", [False, True])
-def test_channels_last_bytes_halves_and_one_picture_at_a_time(
+def test_channels_last_bytes_halves_and_one_image_at_a_time(
     people: list[Path], tmp_path: Path, engine: str, kind: torch.dtype, fixed: bool
 ):
     pytest.importorskip(engine)

@@ -19,10 +19,10 @@ from crosscam.inference.network_check import (
     best_reading,
     check_rows,
     compare_readings,
+    images_to_check,
     indistinguishable,
     mirror_margins,
     other_readings,
-    pictures_to_check,
 )
 from imported_networks import HEIGHT, WIDTH, Stripes, write_people
 
@@ -93,14 +93,14 @@ def test_both_orders_and_all_scales_are_read():
     assert len(own) == 8
 
 
-def test_pictures_are_spread_and_enough(samples: list[Sample]):
-    assert {s.pid for s in pictures_to_check(samples, labeled=True)} == {s.pid for s in samples}
+def test_images_are_spread_and_enough(samples: list[Sample]):
+    assert {s.pid for s in images_to_check(samples, labeled=True)} == {s.pid for s in samples}
     many = [Sample(Path(f"{i}.jpg"), i, 1) for i in range(1000)]
-    chosen = pictures_to_check(many, labeled=False)
+    chosen = images_to_check(many, labeled=False)
     assert len(chosen) == 64
     assert [chosen[0], chosen[-1]] == [many[0], many[-1]]
     with pytest.raises(DataError, match="3 images are too few"):
-        pictures_to_check(samples[:3], labeled=False)
+        images_to_check(samples[:3], labeled=False)
 
 
 class Company(nn.Module):
@@ -118,7 +118,7 @@ class Company(nn.Module):
 @pytest.mark.parametrize(
     ("kind", "message"), [("beside", "when others are beside it"), ("nan", "noise"), ("zero", "noise")]
 )
-def test_rows_must_be_numbers_of_one_picture(kind: str, message: str):
+def test_rows_must_be_numbers_of_one_image(kind: str, message: str):
     def opened(kind: str) -> ImportedNetwork:
         takes = NetworkInput.parse(f"rgb {HEIGHT}x{WIDTH} 1")
         return ImportedNetwork(open_module(Company(kind)), takes, "network")

@@ -179,7 +179,7 @@ def test_an_unfinished_extraction_of_something_else_is_not_mixed_in(
         describe_stream(entries, out, fingerprint="f", run=run)
 
 
-def test_pictures_that_cannot_be_read_are_listed_and_the_others_described(
+def test_images_that_cannot_be_read_are_listed_and_the_others_described(
     extractor: Extractor, entries: list[Entry], tmp_path: Path
 ) -> None:
     bad = [tmp_path / "torn.jpg", tmp_path / "gone.jpg"]
@@ -316,7 +316,7 @@ def test_a_part_that_is_lost_before_the_joining_is_made_again(
 
 
 @pytest.mark.parametrize("change", ["another image", "a later time", "another of the same size and time"])
-def test_a_picture_that_changed_since_is_described_again(
+def test_an_image_that_changed_since_is_described_again(
     extractor: Extractor, entries: list[Entry], tmp_path: Path, change: str
 ) -> None:
     for number, entry in enumerate(entries):
@@ -339,7 +339,7 @@ def test_a_picture_that_changed_since_is_described_again(
     assert gone_on(extractor, own, tmp_path / "out.npz") == [1, 4, 5, 6]
 
 
-def test_a_picture_that_is_there_now_is_described(extractor: Extractor, entries: list[Entry], tmp_path: Path) -> None:
+def test_an_image_that_is_there_now_is_described(extractor: Extractor, entries: list[Entry], tmp_path: Path) -> None:
     own = [*entries[:5], Entry(tmp_path / "late.jpg", 1, 1), *entries[6:]]
     stopped(extractor, own, tmp_path / "out.npz", after=4)
     own[5].path.write_bytes(entries[5].path.read_bytes())

@@ -20,7 +20,7 @@ def test_more_is_brighter_and_covers_more():
     assert (heat(np.array([-1.0, 2.0])) == ramp[[0, -1]]).all()
 
 
-def test_the_strongest_place_is_the_brightest_of_the_picture():
+def test_the_strongest_place_is_the_brightest_of_the_image():
     values = np.zeros((6, 2))
     values[4, 1] = 1
     found = brightness(with_heat(np.full((96, 32, 3), 128, np.uint8), values))
@@ -36,5 +36,5 @@ def test_enlarging_keeps_a_constant():
 def test_an_overlay_is_a_png_with_transparency_in_the_shape_of_the_map():
     kind, data = heat_uri(np.eye(6, 2), height=48).split(",")
     assert kind == "data:image/png;base64"
-    with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
-        assert (picture.size, picture.mode) == ((16, 48), "RGBA")
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        assert (image.size, image.mode) == ((16, 48), "RGBA")

@@ -183,9 +183,9 @@ def test_every_image_is_a_small_jpeg_with_words(text, content):
         assert image["alt"]
         kind, data = str(image["src"]).split(",")
         assert kind == "data:image/jpeg;base64"
-        with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
-            assert picture.format == "JPEG"
-            assert picture.height <= 176
+        with Image.open(io.BytesIO(base64.b64decode(data))) as opened:
+            assert opened.format == "JPEG"
+            assert opened.height <= 176
 
 
 def test_frames_and_signs_say_right_or_wrong(text, content):
@@ -300,7 +300,7 @@ def test_a_missing_image_leaves_the_old_report(content, tmp_path):
 @pytest.mark.parametrize(("height", "width"), [(128, 64), (400, 40), (50, 200), (1, 1), (2000, 900)])
 def test_thumbnails_keep_rows_at_their_height(height, width):
     uri, shown = thumbnail(np.zeros((height, width, 3), np.uint8))
-    with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as picture:
-        assert picture.height <= 176
-        assert picture.width / picture.height == pytest.approx(shown / SHOWN_HEIGHT, abs=0.02)
+    with Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))) as image:
+        assert image.height <= 176
+        assert image.width / image.height == pytest.approx(shown / SHOWN_HEIGHT, abs=0.02)
     assert WIDTHS[0] <= shown <= WIDTHS[1]

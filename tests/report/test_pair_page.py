@@ -19,8 +19,8 @@ from small_models import tiny_rrid
 
 @pytest.fixture(scope="module")
 def pair() -> PairExplanation:
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 3), dtype=np.uint8)
-    return explain_pair(crosscam.Extractor(*tiny_rrid()), *pictures)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 32, 3), dtype=np.uint8)
+    return explain_pair(crosscam.Extractor(*tiny_rrid()), *images)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_all_text_is_escaped(text):
     assert "<b>.png" not in text
 
 
-def test_each_picture_is_stored_once(text):
+def test_each_image_is_stored_once(text):
     assert text.count("data:image/jpeg") == 2
 
 
@@ -122,7 +122,7 @@ def test_a_descriptor_without_parts_or_map(pair):
     assert not page.all("rect", class_="tint")
 
 
-def test_equal_pictures(pair):
+def test_equal_images(pair):
     blocks = tuple(replace(part, squared_distance=0.0, share=0.0) for part in pair.blocks)
     text = render_pair_page(replace(pair, blocks=blocks, distance=0.0), {})
     assert not re.search(r"\bnan\b", re.sub('data:[^"]*', "", text))

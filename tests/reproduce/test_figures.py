@@ -165,16 +165,16 @@ def test_figure_6_says_what_its_construction_decides(activation: Figure):
 def test_the_files_are_written_and_can_be_read(activation: Figure, tmp_path: Path):
     activation.write(tmp_path / "new", "figure6")
     assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["figure6.html", "figure6.json", "figure6.png"]
-    with Image.open(tmp_path / "new/figure6.png") as picture:
-        assert picture.format == "PNG"
-        assert picture.size == activation.picture.size
+    with Image.open(tmp_path / "new/figure6.png") as image:
+        assert image.format == "PNG"
+        assert image.size == activation.image.size
     assert json.loads((tmp_path / "new/figure6.json").read_text())["part"] == 2
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CrosscamError, match="Cannot write"):
         activation.write(tmp_path / "file", "figure6")
 
 
-def test_the_note_of_a_narrow_picture_is_broken_into_lines():
+def test_the_note_of_a_narrow_image_is_broken_into_lines():
     words = "Queries: the 4 on which the models differ most, and 4 drawn at random."
     lines = _wrapped(words, 160)
     assert " ".join(lines) == words

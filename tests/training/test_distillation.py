@@ -131,7 +131,7 @@ def test_a_student_comes_to_agree_with_its_teacher(teacher: Path, rendered: Reid
     assert "distillation" not in read_history(tmp_path / "alone")[-1]
 
 
-def test_pictures_without_labels_change_the_result_and_are_listed_by_a_file(
+def test_images_without_labels_change_the_result_and_are_listed_by_a_file(
     teacher: Path, rendered: ReidDataset, tmp_path: Path
 ):
     listing = tmp_path / "more.txt"
@@ -148,7 +148,7 @@ def test_pictures_without_labels_change_the_result_and_are_listed_by_a_file(
     assert not (tmp_path / "third").exists()
 
 
-def test_a_student_goes_on_with_the_teachers_and_pictures_that_it_began_with(
+def test_a_student_goes_on_with_the_teachers_and_images_that_it_began_with(
     teacher: Path, rendered: ReidDataset, tmp_path: Path
 ):
     own, listing, folder = tmp_path / "teacher", tmp_path / "more.txt", tmp_path / "run"

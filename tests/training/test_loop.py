@@ -465,7 +465,7 @@ def test_a_warm_up_that_never_ends_says_so() -> None:
     assert warmup_note(small_recipe("schedule.warmup_epochs=2")) is None
 
 
-def test_an_epoch_of_a_part_of_the_pictures_says_so() -> None:
+def test_an_epoch_of_a_part_of_the_images_says_so() -> None:
     labels = np.repeat(np.arange(16), [400, *[4] * 15])
     recipe = small_recipe("data.batch_ids=16", "data.batch_images=4", "data.sampler=identities")
     note = unseen_note(recipe, labels, 1)

@@ -130,11 +130,11 @@ class MeanColors:
     """Describes images by 4 x 4 mean colors."""
 
     def __call__(
-        self, pictures: Sequence[NDArray[np.uint8]], batch_size: int = 32, *, names: object = None
+        self, images: Sequence[NDArray[np.uint8]], batch_size: int = 32, *, names: object = None
     ) -> NDArray[np.float32]:
         """(N, 48) rows of length 1."""
         assert batch_size <= 8, "the activations of a large batch stay in the memory of a long watch"
-        small = [np.asarray(Image.fromarray(p).resize((4, 4), Image.Resampling.BOX), np.float32) for p in pictures]
+        small = [np.asarray(Image.fromarray(p).resize((4, 4), Image.Resampling.BOX), np.float32) for p in images]
         rows = np.stack(small).reshape(len(small), -1) + 1
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 

@@ -13,7 +13,7 @@ from drawn_video import RATE, write_video
 from crosscam.video.decoding import VideoFile
 from crosscam.video.frame_times import Stamps
 
-PICTURE = np.full((48, 64, 3), 90, np.uint8)
+IMAGE = np.full((48, 64, 3), 90, np.uint8)
 
 
 def told(path: Path) -> tuple[list[float], list[str]]:
@@ -37,7 +37,7 @@ def test_times_count_on_where_stamps_are_missing_or_begin_anew() -> None:
 
 def test_joined_recordings_go_on(tmp_path: Path) -> None:
     """Each part begins at 0: what came after the first one had one time, and so was one track of no length."""
-    data = write_video(tmp_path / "v.ts", [PICTURE] * 30).read_bytes()
+    data = write_video(tmp_path / "v.ts", [IMAGE] * 30).read_bytes()
     (tmp_path / "joined.ts").write_bytes(data * 2)
     seconds, notes = told(tmp_path / "joined.ts")
     assert seconds == pytest.approx([k / RATE for k in range(60)], abs=0.1), "the rate of the file is a guess"
@@ -53,7 +53,7 @@ def test_a_beginning_that_cannot_be_decoded_is_told(tmp_path: Path) -> None:
         stream: Any = container.add_stream("libx264", rate=RATE, options={"g": "30", "sc_threshold": "0"})
         stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
         for _ in range(70):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(PICTURE, format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(IMAGE, format="rgb24")))
         container.mux(stream.encode())
     assert told(path)[1] == []
     data = path.read_bytes()
@@ -80,7 +80,7 @@ def test_streams_without_times_and_second_videos_are_told(tmp_path: Path) -> Non
         stream: Any = container.add_stream("libx264", rate=RATE)
         stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
         for _ in range(5):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(PICTURE, format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(IMAGE, format="rgb24")))
         container.mux(stream.encode())
     seconds, notes = told(tmp_path / "v.h264")
     assert seconds == [0, 0.04, 0.08, 0.12, 0.16]
@@ -90,6 +90,6 @@ def test_streams_without_times_and_second_videos_are_told(tmp_path: Path) -> Non
             stream = container.add_stream("mjpeg", rate=RATE)
             stream.height, stream.width, stream.pix_fmt = 48, 64, "yuvj420p"
         for stream in container.streams.video:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(PICTURE, format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(IMAGE, format="rgb24")))
             container.mux(stream.encode())
     assert told(tmp_path / "v.mkv")[1] == ["v.mkv holds 2 videos: only the first one counts."]

@@ -26,13 +26,13 @@ from crosscam.video.opening import open_detector
 from crosscam.video.watching import watch
 
 Walkers = tuple[list[NDArray[np.uint8]], list[NDArray[np.float64]]]
-PICTURE = np.full((24, 32, 3), 90, np.uint8)
+IMAGE = np.full((24, 32, 3), 90, np.uint8)
 
 
-def pictures(folder: Path, names: list[str]) -> Path:
+def images(folder: Path, names: list[str]) -> Path:
     folder.mkdir()
     for name in names:
-        Image.fromarray(PICTURE).save(folder / name)
+        Image.fromarray(IMAGE).save(folder / name)
     return folder
 
 
@@ -42,17 +42,17 @@ def seconds_of(folder: Path, rate: float | None = None) -> list[float]:
 
 def test_a_photograph_is_no_video(tmp_path: Path) -> None:
     for name in ("a.jpg", "a.png", "a.bmp", "a.webp", "a.tiff"):
-        Image.fromarray(PICTURE).save(tmp_path / name)
+        Image.fromarray(IMAGE).save(tmp_path / name)
         with pytest.raises(DataError, match="is one image, in which nobody can be followed"):
             open_source(str(tmp_path / name))
 
 
-def test_a_folder_of_videos_with_a_picture_is_no_folder_of_frames(tmp_path: Path) -> None:
-    folder = pictures(tmp_path / "day", ["cover.jpg"])
+def test_a_folder_of_videos_with_an_image_is_no_folder_of_frames(tmp_path: Path) -> None:
+    folder = images(tmp_path / "day", ["cover.jpg"])
     (folder / "hall.mp4").touch()
     with pytest.raises(DataError, match=r"holds one image.*It holds videos, such as hall\.mp4: give one"):
         open_source(str(folder))
-    Image.fromarray(PICTURE).save(folder / "yard.jpg")
+    Image.fromarray(IMAGE).save(folder / "yard.jpg")
     assert "holds videos beside frames, such as hall.mp4" in open_source(str(folder)).notes[0]
 
 
@@ -61,15 +61,15 @@ def test_folders_of_frames_without_compression_are_told_apart(tmp_path: Path) ->
     for place, level in (("hall", 90), ("yard", 91), ("copy", 90)):
         (tmp_path / place).mkdir()
         for number in (1, 2, 3):
-            picture = np.full((24, 32, 3), level if number == 2 else 0, np.uint8)
-            Image.fromarray(picture).save(tmp_path / place / f"{number:06}.bmp")
+            image = np.full((24, 32, 3), level if number == 2 else 0, np.uint8)
+            Image.fromarray(image).save(tmp_path / place / f"{number:06}.bmp")
         sources.append(open_source(str(tmp_path / place)))
     assert sources[0].key != sources[1].key
     assert sources[0].key == sources[2].key
 
 
 def test_stamps_that_begin_late_are_no_missing_end(tmp_path: Path) -> None:
-    source = VideoFile(write_video(tmp_path / "v.mkv", [PICTURE] * 5, [10**8 + 100 * k for k in range(5)]))
+    source = VideoFile(write_video(tmp_path / "v.mkv", [IMAGE] * 5, [10**8 + 100 * k for k in range(5)]))
     assert [round(frame.seconds, 3) for frame in source.frames()] == [0, 0.1, 0.2, 0.3, 0.4]
     assert source.notes == []
 
@@ -100,8 +100,8 @@ def test_gray_ten_bit_and_odd_sizes(tmp_path: Path, codec: str, pixels: str) -> 
         stream: Any = container.add_stream(codec, rate=RATE)
         stream.height, stream.width, stream.pix_fmt = *size, pixels
         for level in (0, 128, 255):
-            picture = np.full((*size, 3), level, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image = np.full((*size, 3), level, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     frames = [frame.pixels for frame in VideoFile(tmp_path / "v.mkv").frames()]
     assert [frame.shape for frame in frames] == [(*size, 3)] * 3
@@ -114,7 +114,7 @@ def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
         cover: Any = container.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 32, 24, "yuvj420p"
         cover.disposition = av.stream.Disposition.attached_pic
-        container.mux(cover.encode(av.VideoFrame.from_ndarray(PICTURE, format="rgb24")))
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(IMAGE, format="rgb24")))
         container.mux(cover.encode())
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         silence.sample_rate = 44_100
@@ -125,7 +125,7 @@ def test_the_cover_of_a_song_is_no_video(tmp_path: Path) -> None:
 
 
 def test_a_gallery_of_an_earlier_version_says_why_times_of_frames_differ(tmp_path: Path) -> None:
-    clock = pictures(tmp_path / "clock", [f"{1_700_000_000_000 + 40 * k}.png" for k in range(4)])
+    clock = images(tmp_path / "clock", [f"{1_700_000_000_000 + 40 * k}.png" for k in range(4)])
     given: dict[str, Any] = {"extractor": MeanColors(), "camera": "c"}
     with new_gallery(tmp_path / "g") as gallery:
         source = open_source(str(clock))
@@ -140,9 +140,9 @@ def test_a_gallery_of_an_earlier_version_says_why_times_of_frames_differ(tmp_pat
 
 
 def test_the_times_of_a_folder(tmp_path: Path) -> None:
-    assert seconds_of(pictures(tmp_path / "gaps", ["1.png", "2.png", "11.png"]), 10) == [0, 0.1, 1.0]
-    assert seconds_of(pictures(tmp_path / "twice", ["1.png", "01.png", "2.png"]), 10) == [0, 0.1, 0.2]
-    clock = pictures(tmp_path / "clock", [f"{1_700_000_000_000 + 40 * k * k}.png" for k in range(4)])
+    assert seconds_of(images(tmp_path / "gaps", ["1.png", "2.png", "11.png"]), 10) == [0, 0.1, 1.0]
+    assert seconds_of(images(tmp_path / "twice", ["1.png", "01.png", "2.png"]), 10) == [0, 0.1, 0.2]
+    clock = images(tmp_path / "clock", [f"{1_700_000_000_000 + 40 * k * k}.png" for k in range(4)])
     assert seconds_of(clock) == [0, 0.04, 0.16, 0.36], "names in milliseconds"
     assert open_source(str(clock)).notes == []
     assert "--frame-rate" in open_source(str(tmp_path / "gaps")).notes[0]
@@ -151,7 +151,7 @@ def test_the_times_of_a_folder(tmp_path: Path) -> None:
         open_source(str(clock), frame_rate=0)
     with pytest.raises(ArgumentError, match="names of its frames are times, so a frame rate of 10 does not count"):
         open_source(str(clock), frame_rate=10)
-    padded = pictures(tmp_path / "padded", [f"{k:010}.png" for k in range(3)])
+    padded = images(tmp_path / "padded", [f"{k:010}.png" for k in range(3)])
     assert seconds_of(padded, 10) == [0, 0.1, 0.2], "a counter of ten digits is not a time of 1970"
     (padded / "seqinfo.ini").write_text("[Sequence]\nframeRate=5\n")
     assert seconds_of(padded) == seconds_of(padded, 5) == [0, 0.2, 0.4]
@@ -214,7 +214,7 @@ def test_a_detector_that_fails_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "my_finder.py").write_text("def find(frame):\n    raise KeyError('x')\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(EngineError, match=r"my_finder:find failed \(KeyError: 'x'\)"):
-        open_detector("my_finder:find")(PICTURE)
+        open_detector("my_finder:find")(IMAGE)
     with pytest.raises(ArgumentError, match="the box 300, 100, 40, 120"):
         as_detections(np.array([[300, 100, 40, 120]]))
 

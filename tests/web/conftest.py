@@ -51,8 +51,8 @@ def made(rendered: ReidDataset, extractor: Extractor, tmp_path_factory: pytest.T
     """A gallery with 60 entries, thumbnails and a calibration; leave its files alone."""
     place = tmp_path_factory.mktemp("galleries") / "people.gallery"
     samples = [s for s in rendered.train if s.pid > 0]
-    pictures = [decode_image(s.path) for s in samples]
-    descriptors = extractor(pictures)
+    images = [decode_image(s.path) for s in samples]
+    descriptors = extractor(images)
     entries = [
         NewEntry(path=f"/secret/folder/{s.path.name}", camid=s.camid, time=START + 60 * n, track=f"t{s.pid}")
         for n, s in enumerate(samples[:60])
@@ -62,7 +62,7 @@ def made(rendered: ReidDataset, extractor: Extractor, tmp_path_factory: pytest.T
         descriptors, pids_of(tuple(samples)), camids_of(tuple(samples)), origin, fmr=0.05, fnmr=0.3, replicates=5
     )
     with create_gallery(place, extractor.layout, ModelIdentity(extractor.fingerprint, "tiny")) as gallery:
-        thumbnails = [preview(picture, 128, 128) for picture in pictures[:60]]
+        thumbnails = [preview(image, 128, 128) for image in images[:60]]
         gallery.add(descriptors[:60], entries, thumbnails, model=extractor.fingerprint)
         gallery.set_document("calibration", json.loads(found.to_json()))
     return place
@@ -99,7 +99,7 @@ def client(make: Make) -> TestClient:
 
 
 @pytest.fixture(scope="session")
-def picture(rendered: ReidDataset) -> bytes:
+def image(rendered: ReidDataset) -> bytes:
     """The bytes of an image of a person who is in the gallery."""
     return rendered.train[0].path.read_bytes()
 

@@ -38,8 +38,8 @@ def test_info_tells_no_folder(client: TestClient, place: Path) -> None:
     assert str(place.parent) not in answer.text
 
 
-def test_search_with_a_picture_that_is_in_the_gallery(client: TestClient, picture: bytes, service: Service) -> None:
-    found = client.post(f"{API}/search", files=upload(picture), data={"limit": 5}).json()
+def test_search_with_an_image_that_is_in_the_gallery(client: TestClient, image: bytes, service: Service) -> None:
+    found = client.post(f"{API}/search", files=upload(image), data={"limit": 5}).json()
     assert len(found["hits"]) == 5
     assert found["more"] is True
     first = found["hits"][0]
@@ -51,7 +51,7 @@ def test_search_with_a_picture_that_is_in_the_gallery(client: TestClient, pictur
     assert first["entry"]["name"].endswith(".jpg")
     assert "secret" not in json.dumps(found)
     assert "Rests on" in found["rests_on"]
-    direct = service.gallery.search(service.describe([picture])[0], 5, model=service.gallery.model.fingerprint)[0]
+    direct = service.gallery.search(service.describe([image])[0], 5, model=service.gallery.model.fingerprint)[0]
     assert [h["entry"]["id"] for h in found["hits"]] == [h.entry.id for h in direct]
 
 
@@ -75,18 +75,18 @@ def test_search_with_filters_parts_and_pages(client: TestClient) -> None:
     assert reranked["hits"][0]["verdict"] is None
 
 
-def test_feedback_becomes_part_of_the_query(client: TestClient, picture: bytes, service: Service) -> None:
-    found = client.post(f"{API}/search", files=upload(picture)).json()
+def test_feedback_becomes_part_of_the_query(client: TestClient, image: bytes, service: Service) -> None:
+    found = client.post(f"{API}/search", files=upload(image)).json()
     key, ids = found["query"], [h["entry"]["id"] for h in found["hits"]]
     assert client.post(f"{API}/feedback", json={"query": key, "entry": ids[1], "same": True}).status_code == 200
     said = client.post(f"{API}/feedback", json={"query": key, "entry": ids[2], "same": False}).json()
     assert {(j["entry"], j["same"]) for j in said["judgements"]} == {(ids[1], True), (ids[2], False)}
-    again = client.post(f"{API}/search", files=upload(picture)).json()
+    again = client.post(f"{API}/search", files=upload(image)).json()
     assert (again["query"], again["confirmed"], again["rejected"]) == (key, [ids[1]], [ids[2]])
     shown = [h["entry"]["id"] for h in again["hits"]]
     assert ids[1] not in shown
     assert ids[2] not in shown
-    both = np.concatenate([service.describe([picture])[0], service.gallery.descriptors([ids[1]])]).mean(axis=0)
+    both = np.concatenate([service.describe([image])[0], service.gallery.descriptors([ids[1]])]).mean(axis=0)
     nearest = service.gallery.descriptors(shown[:1])[0]
     assert again["hits"][0]["distance"] == pytest.approx(
         np.linalg.norm(both / np.linalg.norm(both) - nearest), abs=1e-5
@@ -112,9 +112,9 @@ def test_explanation_is_an_exact_sum(client: TestClient) -> None:
     assert light["parts"][2]["squared_distance"] == 0
 
 
-def test_add_browse_update_forget(client: TestClient, picture: bytes, service: Service) -> None:
+def test_add_browse_update_forget(client: TestClient, image: bytes, service: Service) -> None:
     form = {"camid": 9, "track": "t-new", "time": 5.5}
-    answer = client.post(f"{API}/entries", files=upload(picture, "../../etc/passwd.jpg"), data=form)
+    answer = client.post(f"{API}/entries", files=upload(image, "../../etc/passwd.jpg"), data=form)
     assert answer.status_code == 201
     (number,) = answer.json()["ids"]
     found = client.get(f"{API}/entries", params={"camid": 9, "track": "t-new"}).json()
@@ -178,8 +178,8 @@ def test_calibration(client: TestClient, place: Path) -> None:
     assert "Make it again" in one_line(client.get(f"{API}/calibration"), 404)
 
 
-def test_audit_tells_who_searched_and_deleted_but_shows_nobody(client: TestClient, picture: bytes, place: Path) -> None:
-    client.post(f"{API}/search", files=upload(picture), data={"cameras": "1", "parts": "head=2"})
+def test_audit_tells_who_searched_and_deleted_but_shows_nobody(client: TestClient, image: bytes, place: Path) -> None:
+    client.post(f"{API}/search", files=upload(image), data={"cameras": "1", "parts": "head=2"})
     client.delete(f"{API}/entries/3")
     lines = client.get(f"{API}/audit").json()["lines"]
     assert [line["what"] for line in lines] == ["forgotten", "forget", "search"]
@@ -205,15 +205,15 @@ def test_nothing_is_answered_that_cannot_be_logged(
 
 
 @pytest.mark.parametrize("data", [b"", b"text", b"\xff\xd8\xff\xe0" + bytes(50), b"GIF89a", b"%!PS-Adobe", b"<svg/>"])
-def test_uploads_that_are_no_pictures(client: TestClient, data: bytes) -> None:
+def test_uploads_that_are_no_images(client: TestClient, data: bytes) -> None:
     one_line(client.post(f"{API}/search", files=upload(data)), 422)
     one_line(client.post(f"{API}/entries", files=upload(data), data={"camid": 1}), 422)
 
 
-def test_uploads_that_are_too_much(client: TestClient, bomb: bytes, picture: bytes) -> None:
+def test_uploads_that_are_too_much(client: TestClient, bomb: bytes, image: bytes) -> None:
     assert len(bomb) < 100_000
     assert "25,000,000" in one_line(client.post(f"{API}/search", files=upload(bomb)), 422)
-    many = [("picture", ("a.jpg", picture, "image/jpeg"))] * 9
+    many = [("picture", ("a.jpg", image, "image/jpeg"))] * 9
     assert "Expected 1 to 8" in one_line(client.post(f"{API}/search", files=many), 422)
 
 
@@ -289,23 +289,23 @@ def test_bodies_that_cannot_be_read(client: TestClient) -> None:
     one_line(client.put(f"{API}/info"), 405)
 
 
-def test_uploads_need_a_network(place: Path, picture: bytes) -> None:
+def test_uploads_need_a_network(place: Path, image: bytes) -> None:
     from crosscam.web.app import create_app
     from crosscam.web.server_settings import Limits, Settings
 
     service = Service(str(place), None, place / "audit.jsonl", Limits())
     client = TestClient(create_app(service, Settings(), "g"), base_url="http://localhost")
-    assert "no network for this gallery" in one_line(client.post(f"{API}/search", files=upload(picture)), 422)
+    assert "no network for this gallery" in one_line(client.post(f"{API}/search", files=upload(image)), 422)
     assert client.post(f"{API}/search", data={"query": "e1"}).status_code == 200
     assert "has no network for this gallery" in client.get("/").text
     service.close()
 
 
-def test_many_searches_at_once(client: TestClient, picture: bytes) -> None:
+def test_many_searches_at_once(client: TestClient, image: bytes) -> None:
     answers: list[Any] = []
 
     def ask(n: int) -> None:
-        answers.append(client.post(f"{API}/search", files=upload(picture), data={"limit": 3 + n % 2}))
+        answers.append(client.post(f"{API}/search", files=upload(image), data={"limit": 3 + n % 2}))
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(16)]
     for thread in threads:

@@ -59,10 +59,10 @@ def address(service: Service) -> Iterator[str]:
 
 
 @pytest.fixture
-def file(picture: bytes, tmp_path: Path) -> Path:
+def file(image: bytes, tmp_path: Path) -> Path:
     """An image to upload."""
     path = tmp_path / "person.jpg"
-    path.write_bytes(picture)
+    path.write_bytes(image)
     return path
 
 
@@ -257,7 +257,7 @@ def test_without_a_script(browser: Any, address: str, file: Path, service: Servi
     assert page.locator("tfoot").count() == 1
 
 
-def test_a_picture_is_dropped(browser: Any, address: str, picture: bytes) -> None:
+def test_an_image_is_dropped(browser: Any, address: str, image: bytes) -> None:
     page = opened(browser, address)
     page.evaluate(
         """bytes => {
@@ -266,7 +266,7 @@ def test_a_picture_is_dropped(browser: Any, address: str, picture: bytes) -> Non
           document.querySelector("main").dispatchEvent(
             new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
         }""",
-        list(picture),
+        list(image),
     )
     page.wait_for_url("**/search?q=p*")
     assert page.locator(".match").count() == 24

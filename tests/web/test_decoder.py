@@ -37,25 +37,25 @@ def slow(side: int = 4990, scans: int = 60) -> bytes:
     return jpeg[:-2] + jpeg[jpeg.rindex(b"\xff\xda") : -2] * (scans - 10) + b"\xff\xd9"
 
 
-def decode_all(turn: Turn, pictures: list[bytes]) -> None:
+def decode_all(turn: Turn, images: list[bytes]) -> None:
     """One after another, in one turn."""
-    for data in pictures:
+    for data in images:
         turn.decode(data)
 
 
-def test_the_same_pixels(decoders: Decoders, picture: bytes) -> None:
+def test_the_same_pixels(decoders: Decoders, image: bytes) -> None:
     with decoders.turn() as turn:
         for _ in range(3):
-            found = turn.decode(picture)
-            np.testing.assert_array_equal(found, decode_image(picture))
+            found = turn.decode(image)
+            np.testing.assert_array_equal(found, decode_image(image))
             found[0, 0] = 1  # the caller's own
-        for data, told in ((b"", "is empty"), (b"x", "not an image"), (picture[:300], "damaged or cut short")):
+        for data, told in ((b"", "is empty"), (b"x", "not an image"), (image[:300], "damaged or cut short")):
             with pytest.raises(ImageError, match=told):
                 turn.decode(data)
-        assert turn.decode(picture).ndim == 3
+        assert turn.decode(image).ndim == 3
 
 
-def test_what_takes_too_long_is_ended(picture: bytes) -> None:
+def test_what_takes_too_long_is_ended(image: bytes) -> None:
     found = Decoders(1, 4.0, 25_000_000)
     began = time.perf_counter()
     with found.turn() as turn, pytest.raises(ImageError, match="took too long to decode"):
@@ -66,11 +66,11 @@ def test_what_takes_too_long_is_ended(picture: bytes) -> None:
     assert process.wait(timeout=5) == -signal.SIGKILL
     for _ in range(2):  # and another takes its place
         with found.turn() as turn:
-            assert turn.decode(picture).ndim == 3
+            assert turn.decode(image).ndim == 3
     found.close()
 
 
-def test_others_are_decoded_meanwhile(picture: bytes) -> None:
+def test_others_are_decoded_meanwhile(image: bytes) -> None:
     found = Decoders(2, 20.0, 25_000_000)
 
     def long() -> None:
@@ -79,28 +79,28 @@ def test_others_are_decoded_meanwhile(picture: bytes) -> None:
 
     for _ in range(2):
         with found.turn() as turn:
-            turn.decode(picture)
+            turn.decode(image)
     busy = threading.Thread(target=long)
     busy.start()
     time.sleep(0.1)
     with found.turn() as turn:
-        turn.decode(picture)
+        turn.decode(image)
     assert busy.is_alive()
     busy.join()
     found.close()
 
 
-def test_a_process_that_dies_is_replaced(decoders: Decoders, picture: bytes) -> None:
+def test_a_process_that_dies_is_replaced(decoders: Decoders, image: bytes) -> None:
     with decoders.turn() as turn:
-        turn.decode(picture)
+        turn.decode(image)
         process = decoders._all[0]._process
         assert process is not None
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert turn.decode(picture).ndim == 3
+        assert turn.decode(image).ndim == 3
 
 
-def test_memory_has_a_limit(picture: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_has_a_limit(image: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("resource")
     monkeypatch.setattr(decoder, "MEMORY", 400 << 20)
     monkeypatch.setattr(decoder, "BYTES_PER_PIXEL", 0)
@@ -110,7 +110,7 @@ def test_memory_has_a_limit(picture: bytes, monkeypatch: pytest.MonkeyPatch) -> 
     with found.turn() as turn:
         with pytest.raises(ImageError):
             turn.decode(out.getvalue())
-        assert turn.decode(picture).ndim == 3
+        assert turn.decode(image).ndim == 3
     found.close()
 
 

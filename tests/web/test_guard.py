@@ -63,7 +63,7 @@ def test_pages_of_other_sites_change_nothing(client: TestClient, service: Servic
     assert len(service.gallery) == before
 
 
-def test_pages_of_other_sites_embed_no_picture(client: TestClient) -> None:
+def test_pages_of_other_sites_embed_no_image(client: TestClient) -> None:
     path = "/api/v1/entries/1/thumbnail"
     embedded = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
     assert client.get(path, headers=embedded).status_code == 403
@@ -274,9 +274,9 @@ def test_too_many_at_once(make: Make) -> None:
     one_line(make(limits=Limits(waiting=0)).get("/api/v1/info"), 429)
 
 
-def test_a_body_that_is_too_large(make: Make, picture: bytes) -> None:
+def test_a_body_that_is_too_large(make: Make, image: bytes) -> None:
     client = make(limits=Limits(upload_bytes=20_000))
-    large = {"picture": ("a.jpg", picture + bytes(30_000), "image/jpeg")}
+    large = {"picture": ("a.jpg", image + bytes(30_000), "image/jpeg")}
     assert "20,000 bytes" in one_line(client.post("/api/v1/search", files=large), 413)
 
     def chunks() -> Any:
@@ -291,13 +291,13 @@ def test_a_body_that_is_too_large(make: Make, picture: bytes) -> None:
         one_line(client.post("/api/v1/forget", content=b"", headers={"content-length": length}), 413)
 
 
-def test_all_bodies_together_are_bounded(make: Make, picture: bytes) -> None:
+def test_all_bodies_together_are_bounded(make: Make, image: bytes) -> None:
     client = make(limits=Limits(upload_total=20_000))
-    large = {"picture": ("a.jpg", picture + bytes(30_000), "image/jpeg")}
+    large = {"picture": ("a.jpg", image + bytes(30_000), "image/jpeg")}
     for _ in range(2):
         assert "uploaded at once" in one_line(client.post("/api/v1/search", files=large), 429)
     for _ in range(9):  # what is done takes no room
-        assert client.post("/api/v1/search", files={"picture": ("a.jpg", picture)}).status_code == 200
+        assert client.post("/api/v1/search", files={"picture": ("a.jpg", image)}).status_code == 200
 
 
 def test_uploads_are_not_written_to_disk(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,8 +79,8 @@ def test_no_link_of_any_page_is_dead(client: TestClient) -> None:
         assert client.get(link, headers=HTML).status_code == 200, link
 
 
-def test_from_an_upload_to_feedback_and_export(client: TestClient, picture: bytes) -> None:
-    files = {"picture": ("a.jpg", picture, "image/jpeg")}
+def test_from_an_upload_to_feedback_and_export(client: TestClient, image: bytes) -> None:
+    files = {"picture": ("a.jpg", image, "image/jpeg")}
     answer = client.post("/upload", files=files, headers=HTML, follow_redirects=False)
     assert answer.status_code == 303
     page = client.get(answer.headers["location"]).text

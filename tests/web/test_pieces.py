@@ -127,7 +127,7 @@ def test_uploads_are_few_and_go_after_a_while() -> None:
     assert len(store) == 0
 
 
-def test_the_same_pictures_have_the_same_key() -> None:
+def test_the_same_images_have_the_same_key() -> None:
     assert key_of([b"a", b"b"]) == key_of([b"b", b"a"]) != key_of([b"ab"])
     assert entry_of(key_of([b"a"])) is None
     assert entry_of("e12") == 12

@@ -23,16 +23,16 @@ def shown(page: str) -> list[int]:
     return [int(n) for n in re.findall(r'name="entry" value="(\d+)"', page)]
 
 
-def uploaded(client: TestClient, picture: bytes) -> str:
+def uploaded(client: TestClient, image: bytes) -> str:
     """The address of a search with an upload."""
     answer = client.post(
-        "/upload", files={"picture": ("a.jpg", picture, "image/jpeg")}, headers=HTML, follow_redirects=False
+        "/upload", files={"picture": ("a.jpg", image, "image/jpeg")}, headers=HTML, follow_redirects=False
     )
     return str(answer.headers["location"])
 
 
-def test_a_search_leaves_out_the_query_s_own_image(client: TestClient, picture: bytes, service: Service) -> None:
-    page = client.get(uploaded(client, picture), headers=HTML).text
+def test_a_search_leaves_out_the_query_s_own_image(client: TestClient, image: bytes, service: Service) -> None:
+    page = client.get(uploaded(client, image), headers=HTML).text
     checked(page)
     assert "The gallery has this image:" in page
     own = int(re.findall(r"The gallery has this image: <a href=\"/entries/(\d+)\"", page)[0])
@@ -42,10 +42,10 @@ def test_a_search_leaves_out_the_query_s_own_image(client: TestClient, picture: 
 
 
 def test_other_cameras_only_is_on_where_the_query_has_a_camera(
-    client: TestClient, picture: bytes, service: Service
+    client: TestClient, image: bytes, service: Service
 ) -> None:
     camera = service.entry(1).camid
-    for address in ("/search?q=e1", uploaded(client, picture)):
+    for address in ("/search?q=e1", uploaded(client, image)):
         page = client.get(address, headers=HTML).text
         assert re.search(r'name="scope" value="other" checked', page)
         assert all(service.entry(n).camid != camera for n in shown(page))

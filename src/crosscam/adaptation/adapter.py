@@ -33,7 +33,7 @@ from crosscam.training.trainer import Trainer
 
 KEY = "adaptation"
 # Images for each number of a block that tell its covariance; with fewer the source's projection stays.
-FIT_PICTURES = 16
+FIT_IMAGES = 16
 # Of the source's weights, in its origin.
 FINGERPRINT = "fingerprint"
 
@@ -177,7 +177,7 @@ class Adapter(Trainer):
     def fit_projection(self, images: Images) -> None:
         """Fit the projection to the images, where there are enough of them; else that of the source stays."""
         projection = self.model.projection if isinstance(self.model, RRID) else None
-        if projection is not None and len(images) >= FIT_PICTURES * projection.linear.weight.shape[1]:
+        if projection is not None and len(images) >= FIT_IMAGES * projection.linear.weight.shape[1]:
             super().fit_projection(images)
 
     def further_record(self) -> dict[str, float]:

@@ -23,7 +23,7 @@ from crosscam.retrieval.reranking import SparseRows, encode_neighborhoods, entri
 
 Rows = NDArray[np.float32]
 # Images of tracks that the silhouette is taken of: their distances are a dense matrix of 32 MB.
-SILHOUETTE_PICTURES = 2000
+SILHOUETTE_IMAGES = 2000
 # Pairs that are kept for each image on average: 16 bytes each, so that 10,000 images take at most 160 MB.
 MOST_PAIRS = 1000
 
@@ -55,13 +55,13 @@ def cluster(descriptors: Rows, units: Units, settings: Adapt) -> Ints:
     found: Ints = scan.fit_predict(matrix, sample_weight=units.sizes).astype(np.int64)
     if units.keeps_apart:
         found = _split(found, rows, units)
-    return _numbered(found[units.of_picture], settings.min_images)
+    return _numbered(found[units.of_image], settings.min_images)
 
 
 def unit_rows(descriptors: Rows, units: Units) -> Rows:
     """(U, D) mean descriptors of the units, scaled to length 1."""
     sums = np.zeros((len(units), descriptors.shape[1]))
-    np.add.at(sums, units.of_picture, descriptors)
+    np.add.at(sums, units.of_image, descriptors)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     unit: Rows = (sums / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
     return unit
@@ -163,7 +163,7 @@ def measure(labels: Ints, before: Ints, descriptors: Rows, units: Units) -> Clus
 
 
 def track_silhouette(descriptors: Rows, units: Units) -> float | None:
-    """Silhouette of tracks with two images or more: of all, or of ``SILHOUETTE_PICTURES`` images, by whole tracks.
+    """Silhouette of tracks with two images or more: of all, or of ``SILHOUETTE_IMAGES`` images, by whole tracks.
 
     Source: Rousseeuw, J. Comput. Appl. Math. 1987.
     """
@@ -171,11 +171,11 @@ def track_silhouette(descriptors: Rows, units: Units) -> float | None:
 
     tracks = np.flatnonzero(units.sizes > 1)
     tracks = tracks[np.random.default_rng(0).permutation(len(tracks))]
-    within = np.cumsum(units.sizes[tracks]) <= SILHOUETTE_PICTURES
-    places = np.flatnonzero(np.isin(units.of_picture, tracks[within]))
+    within = np.cumsum(units.sizes[tracks]) <= SILHOUETTE_IMAGES
+    places = np.flatnonzero(np.isin(units.of_image, tracks[within]))
     if within.sum() < 2:
         return None
-    return float(silhouette_score(descriptors[places], units.of_picture[places]))
+    return float(silhouette_score(descriptors[places], units.of_image[places]))
 
 
 def near_pairs(descriptors: Descriptors, limit: float, *, k1: int = 30, k2: int = 6) -> SparseRows:

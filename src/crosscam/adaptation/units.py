@@ -25,7 +25,7 @@ class Units:
     """U units of N images: each a track, or an image without one.
 
     Attributes:
-        of_picture: (N,) unit of each image; units are numbered by their first images.
+        of_image: (N,) unit of each image; units are numbered by their first images.
         sizes: (U,) images.
         camids: (U,) cameras; below 0 for unknown ones, of which no two units are kept apart.
         spans: (U, 2) first and last time of a track in seconds; NaN without times, and for images without a track.
@@ -33,7 +33,7 @@ class Units:
         notes: what was decided, one sentence each.
     """
 
-    of_picture: Ints
+    of_image: Ints
     sizes: Ints
     camids: Ints
     spans: NDArray[np.float64]
@@ -66,9 +66,9 @@ def units_of(samples: Sequence[Sample], settings: Adapt) -> Units:
         tracked = settings.tracks and sample.track is not None
         members[(sample.camid, str(sample.track)) if tracked else place].append(place)
     found = list(members.values())
-    of_picture = np.empty(len(samples), np.int64)
+    of_image = np.empty(len(samples), np.int64)
     for unit, places in enumerate(found):
-        of_picture[places] = unit
+        of_image[places] = unit
     tracks = [key for key in members if not isinstance(key, int)]
     notes = [f"{counted(len(tracks), 'track')}: the images of each stay together."] if tracks else []
     times = [[samples[p].time for p in places] for places in found]
@@ -85,7 +85,7 @@ def units_of(samples: Sequence[Sample], settings: Adapt) -> Units:
             notes.append(_COARSE)
     camids = np.array([samples[places[0]].camid for places in found], np.int64)
     sizes = np.array([len(places) for places in found], np.int64)
-    return Units(of_picture, sizes, camids, spans, tuple(frames), tuple(notes))
+    return Units(of_image, sizes, camids, spans, tuple(frames), tuple(notes))
 
 
 def _tell_frames(known: Sequence[Sequence[float]]) -> bool:

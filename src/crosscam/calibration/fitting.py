@@ -43,7 +43,7 @@ MIN_PEOPLE = 20
 Floats = NDArray[np.float64]
 
 
-def pictures_to_calibrate(dataset: ReidDataset, trained_on: str | None = None) -> tuple[tuple[Sample, ...], str]:
+def images_to_calibrate(dataset: ReidDataset, trained_on: str | None = None) -> tuple[tuple[Sample, ...], str]:
     """The images of a dataset that may calibrate, each once and without junk; and in words which they are.
 
     Args:

@@ -42,7 +42,7 @@ class Adapt:
         recipe = recipe_for(self.run_folder, self.set)
         out = self.out or Path("runs") / recipe.name
         check_folder(out)
-        dataset = self.reading.read_and_note(self.data, pictures=True)
+        dataset = self.reading.read_and_note(self.data, images=True)
         labeled = None
         if self.labeled is not None:
             # The options of reading are the data's; a labeled dataset elsewhere is recognized.

@@ -11,7 +11,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from crosscam.calibration.calibration import Calibration, Origin, Thresholds
-from crosscam.calibration.fitting import calibrate, check_calibration, pictures_to_calibrate
+from crosscam.calibration.fitting import calibrate, check_calibration, images_to_calibrate
 from crosscam.calibration.open_set import OperatingPoint
 from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import bars, counting, print_plain, say, show_text, table
@@ -69,13 +69,13 @@ class Calibrate:
             with open_gallery(self.gallery, write=True) as gallery:
                 extractor = matching_extractor(gallery, self.run_folder, best_device())
         dataset = self.reading.read_and_note(self.data)
-        samples, which = pictures_to_calibrate(dataset, _trained_on(self.run_folder))
+        samples, which = images_to_calibrate(dataset, _trained_on(self.run_folder))
         say(f"note: calibrating on {which}: {len(samples):,} images. Their people must not have been trained on.")
         labels = pids_of(samples), camids_of(samples)
         try:
             check_calibration(dataset.name, *labels, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
         except DataError as error:
-            raise DataError(f"{error}{self._more_pictures()}") from error
+            raise DataError(f"{error}{self._more_images()}") from error
         with only_writer(out), bars(self.general.json) as progress:
             shared = overlap(
                 load_trained_on(self.run_folder),
@@ -105,13 +105,13 @@ class Calibrate:
         if not self.general.json:
             say(f"Written to {out}{f' and kept with {self.gallery}' if self.gallery else ''}.")
 
-    def _more_pictures(self) -> str:
+    def _more_images(self) -> str:
         """The hint that a protocol with everybody tested is enough, where the dataset has one; else nothing."""
         if self.reading.protocol is not None:
             return ""
         with suppress(CrosscamError):
             every = replace(self.reading, protocol=EVERYBODY).read(self.data)
-            samples, _ = pictures_to_calibrate(every)
+            samples, _ = images_to_calibrate(every)
             labels = pids_of(samples), camids_of(samples)
             check_calibration(every.name, *labels, fmr=self.fmr, fnmr=self.fnmr, prior=self.prior)
             return f" Or give --protocol {EVERYBODY}: all {len(samples):,} images are enough."

@@ -42,7 +42,7 @@ class Doctor:
 
     def run(self) -> None:
         with bars(self.general.json) as progress:
-            dataset = self.reading.read(self.path, pictures=True)
+            dataset = self.reading.read(self.path, images=True)
             found = examine_dataset(dataset, progress=counting(progress, "reading images"))
         if self.general.json:
             show_json(found.to_dict())

@@ -11,7 +11,7 @@ from crosscam.calibration.calibration import Calibration
 from crosscam.cli.options import General, Settings, Unset, tell_notes
 from crosscam.cli.show import bars, counting, listing, pasteable, say, show_json
 from crosscam.cli.train import run_shown
-from crosscam.data.datasets.camera_folders import find_pictures, tell_cameras
+from crosscam.data.datasets.camera_folders import find_images, tell_cameras
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.records import ReidDataset
 from crosscam.data.synthetic.dataset import render_dataset
@@ -75,7 +75,7 @@ class Demo:
                 raise CrosscamError("--ids draws people, and --photos draws nobody. Leave one of them out.")
             out = self.out or Path("runs") / f"photos-{self.photos.resolve().name}"
             check_folder(out)
-            paths, notes = find_pictures(self.photos)
+            paths, notes = find_images(self.photos)
             with only_writer(out, folder=True):
                 self._search_photos(self.photos, paths, notes, out)
         else:

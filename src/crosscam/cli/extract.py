@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Unset, tell_notes
 from crosscam.cli.show import bars, counting, say, show_json
-from crosscam.data.datasets.camera_folders import find_pictures, tell_cameras
+from crosscam.data.datasets.camera_folders import find_images, tell_cameras
 from crosscam.data.datasets.cells import refuse_for_parquet
 from crosscam.data.datasets.table import is_table
 from crosscam.data.images import decode_image
@@ -91,12 +91,12 @@ class Extract:
     def _entries(self) -> list[Entry]:
         if self.dataset or is_table(self.images):
             return entries_of(self.reading.read_and_note(self.images))
-        self.reading.refuse_for_pictures(self.images, "kind")
+        self.reading.refuse_for_images(self.images, "kind")
         if is_list(self.images):
             listed = entries_of_list(self.images)
             told = self.reading.camids is not None or self.reading.camera is not None
             return self._placed([e.path for e in listed], []) if told else listed
-        paths, notes = find_pictures(self.images)
+        paths, notes = find_images(self.images)
         entries = self._placed(paths, notes)
         tell_notes(notes)
         return entries

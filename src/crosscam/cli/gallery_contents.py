@@ -128,9 +128,9 @@ class Add:
     def _unlabelled(self, path: Path) -> list[Sample]:
         if self.subset != "gallery":
             raise CrosscamError(f"{path} is not a dataset, so it has no subset {self.subset}. Leave --subset out.")
-        pictures = self.reading.read_unlabeled(path)
-        tell_notes(pictures.notes)
-        return list(pictures.gallery)
+        images = self.reading.read_unlabeled(path)
+        tell_notes(images.notes)
+        return list(images.gallery)
 
 
 def _tell_kept(added: Filled) -> None:

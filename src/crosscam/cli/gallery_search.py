@@ -63,16 +63,16 @@ class Search:
 
     def run(self) -> None:
         given = [path for path in self.sources[:1] if not is_image_name(path.name)]
-        pictures = self.sources[len(given) :]
-        if not pictures:
+        files = self.sources[len(given) :]
+        if not files:
             raise CrosscamError("No image to search for. Give at least one after the run folder.")
         weights = parse_weights(self.parts) if self.parts else None
         check_file(self.html)
-        images = [decode_image(path) for path in pictures]
+        images = [decode_image(path) for path in files]
         with open_gallery(self.gallery) as gallery:
             block_weights(weights, gallery.layout)
             options = replace(self.ranking, where=self.choosing.where(gallery), weights=weights)
-            query = unit_mean(extractor_of(gallery, self.gallery, given)(images, names=pictures))
+            query = unit_mean(extractor_of(gallery, self.gallery, given)(images, names=files))
             (hits,) = gallery.search(query, options, model=gallery.model.fingerprint)
             calibration, rests_on = verdicts_of(gallery, options)
             # Nobody says which camera took the query.

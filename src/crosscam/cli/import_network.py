@@ -27,8 +27,8 @@ from crosscam.inference.network_check import (
     best_reading,
     check_rows,
     compare_readings,
+    images_to_check,
     indistinguishable,
-    pictures_to_check,
 )
 from crosscam.recipes.checkpoint import RECIPE
 from crosscam.system.files import check_folder
@@ -109,11 +109,11 @@ class ImportNetwork:
             )
         return known
 
-    def _checked(self, found: Imported, pictures: Path) -> list[Agreement]:
-        labeled = not self.reading.is_unlabeled(pictures)
-        dataset = self.reading.read_and_note(pictures, pictures=True)
+    def _checked(self, found: Imported, images: Path) -> list[Agreement]:
+        labeled = not self.reading.is_unlabeled(images)
+        dataset = self.reading.read_and_note(images, images=True)
         samples = [s for subset in dataset.subsets.values() for s in subset]
-        chosen = pictures_to_check(samples, labeled=labeled)
+        chosen = images_to_check(samples, labeled=labeled)
         pixels = Extractor.of_imported(found).decoded([s.path for s in chosen])
         pids = [s.pid for s in chosen] if labeled else None
         with bars(self.general.json) as progress:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from tyro.conf import UseAppendAction, arg
 
 from crosscam.cli.show import say, show_json
-from crosscam.data.datasets.camera_folders import has_pictures, read_pictures
+from crosscam.data.datasets.camera_folders import has_images, read_images
 from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.doctor import told
 from crosscam.data.labels import read_label
@@ -69,9 +69,9 @@ class Reading:
     distractors: Unset[Path] = None
     """Folder of images that are added to the gallery and match nobody, such as Market-1501's 500,000."""
 
-    def read(self, path: Path, *, pictures: bool = False) -> ReidDataset:
-        """The dataset at ``path``; with ``pictures``, images that nobody labeled will do: :meth:`is_unlabeled`."""
-        if pictures and self.is_unlabeled(path):
+    def read(self, path: Path, *, images: bool = False) -> ReidDataset:
+        """The dataset at ``path``; with ``images``, images that nobody labeled will do: :meth:`is_unlabeled`."""
+        if images and self.is_unlabeled(path):
             return self.read_unlabeled(path)
         if self.camera is not None and self.camids is not None:
             raise ArgumentError("--camera names the one camera of all images, --camids finds it. Give one of them.")
@@ -95,9 +95,9 @@ class Reading:
             raise ArgumentError(str(error).replace("camids", "--camera", 1)) from error
         return with_camera(dataset, number) if isinstance(number, str) else dataset
 
-    def read_and_note(self, path: Path, *, pictures: bool = False) -> ReidDataset:
+    def read_and_note(self, path: Path, *, images: bool = False) -> ReidDataset:
         """The same, and say what the reader left out or decided."""
-        dataset = self.read(path, pictures=pictures)
+        dataset = self.read(path, images=images)
         tell_notes(dataset.notes)
         return dataset
 
@@ -111,10 +111,10 @@ class Reading:
             return self.kind == "pictures"
         found = recognize(path)
         if found is None:
-            return has_pictures(path)
+            return has_images(path)
         return found[0] == "cameras" or (found[0] == "folders" and self.camids is None)
 
-    def refuse_for_pictures(self, path: Path, *names: str) -> None:
+    def refuse_for_images(self, path: Path, *names: str) -> None:
         """Refuse (ArgumentError) options that mean nothing for images of nobody known, and ``names`` of others."""
         for name in (*names, "protocol", "split", "boxes", "extract_to", "frames", "distractors"):
             if getattr(self, name) is not None:
@@ -123,11 +123,11 @@ class Reading:
 
     def read_unlabeled(self, path: Path) -> ReidDataset:
         """Images of which nothing says who is on them; with a hint where their folders might."""
-        self.refuse_for_pictures(path)
-        pictures = read_pictures(path, camids=self.camids, camera=self.camera)
+        self.refuse_for_images(path)
+        images = read_images(path, camids=self.camids, camera=self.camera)
         found = recognize(path) if self.kind is None and path.is_dir() else None
         hint = HINTS.get(found[0]) if found is not None else None
-        return pictures if hint is None else replace(pictures, notes=(*pictures.notes, hint))
+        return images if hint is None else replace(images, notes=(*images.notes, hint))
 
 
 def with_camera(dataset: ReidDataset, camera: str) -> ReidDataset:

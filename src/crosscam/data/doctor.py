@@ -139,7 +139,7 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
     tracklets = dataset.tracklets
     rows = tuple(_count(name, samples, official.get(name), tracklets) for name, samples in dataset.subsets.items())
     opened = _open_all(dataset, progress)
-    found = _of_pictures(dataset, opened)
+    found = _of_images(dataset, opened)
     if dataset.name != UNNAMED:
         found = (
             *findings.empty_subsets(dataset),
@@ -152,14 +152,14 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
     return Examination(dataset.name, dataset.root, dataset.protocol, dataset.fingerprint(), rows, found, dataset.notes)
 
 
-def examine_pictures(samples: Sequence[Sample]) -> tuple[Finding, ...]:
+def examine_images(samples: Sequence[Sample]) -> tuple[Finding, ...]:
     """What is wrong with images without labels: damaged files, copies, unknown cameras."""
     root = Path(os.path.commonpath([s.path.parent.absolute() for s in samples]))
     dataset = ReidDataset(UNNAMED, root, gallery=tuple(samples))
-    return _of_pictures(dataset, _open_all(dataset))
+    return _of_images(dataset, _open_all(dataset))
 
 
-def _of_pictures(dataset: ReidDataset, opened: _Opened) -> tuple[Finding, ...]:
+def _of_images(dataset: ReidDataset, opened: _Opened) -> tuple[Finding, ...]:
     """What can be wrong with images, with or without labels."""
     found = (
         findings.unreadable(opened.faults, dataset.root),

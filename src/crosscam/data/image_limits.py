@@ -126,12 +126,12 @@ def foreign_fault(name: str, kind: str) -> str:
     return f"{name} is {article} {kind}, which this command does not read: {_NEXT_STEP.get(kind, _CONVERT)}."
 
 
-def tell_left_out(others: Sequence[Path], pictures: int) -> list[str]:
+def tell_left_out(others: Sequence[Path], images: int) -> list[str]:
     """Sentences about the files of a folder that are not images; photographs and videos by what they are.
 
     Args:
         others: the files.
-        pictures: how many files are images, for comparison.
+        images: how many files are images, for comparison.
     Returns:
         Sentences; those that begin with "warning: " are of files that show people.
     """
@@ -147,7 +147,7 @@ def tell_left_out(others: Sequence[Path], pictures: int) -> list[str]:
         several = "videos" if kind == VIDEO else kind.replace("photograph", "photographs")
         what = f"1 {kind} was" if few else f"{len(files):,} {several} were"
         told.append(
-            f"warning: {what} left out, beside {counted(pictures, 'image')}; first: {files[0]}. To use "
+            f"warning: {what} left out, beside {counted(images, 'image')}; first: {files[0]}. To use "
             f"{'it' if few else 'them'}: {_NEXT_STEP.get(kind, _CONVERT)}."
         )
     rest = by_kind.get(None, [])

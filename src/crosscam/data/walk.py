@@ -77,11 +77,11 @@ class Found:
     """What lies in a folder and all its folders, in natural order.
 
     Attributes:
-        pictures: image files, by suffix.
+        images: image files, by suffix.
         others: all other files, hidden ones included.
     """
 
-    pictures: list[Path]
+    images: list[Path]
     others: list[Path]
 
 
@@ -115,14 +115,14 @@ def find_files(root: Path) -> Found:
             if is_folder(entry):
                 (links if entry.is_symlink() else waiting).append(place)
             else:
-                (found.pictures if is_image_name(entry.name) else found.others).append(place)
+                (found.images if is_image_name(entry.name) else found.others).append(place)
     if unreadable:
         named = sorted(unreadable)[:NAMED] + ([f"and {len(unreadable) - NAMED:,} more"] if unreadable[NAMED:] else [])
         raise DataError(
             f"{len(unreadable):,} folders in {root} cannot be read: {', '.join(named)}. "
             "Check their permissions, or move them elsewhere."
         )
-    for files in (found.pictures, found.others):
+    for files in (found.images, found.others):
         files.sort(key=path_key)
     return found
 

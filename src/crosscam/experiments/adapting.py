@@ -13,7 +13,7 @@ from crosscam.adaptation.adapter import FINGERPRINT, Adapter, check_same_source
 from crosscam.adaptation.outcome import Outcome, Scores, data_of, known_scores, save_outcome
 from crosscam.adaptation.pseudo_labels import check_clustering
 from crosscam.data.augment import Augment
-from crosscam.data.datasets.camera_folders import has_pictures, read_pictures
+from crosscam.data.datasets.camera_folders import has_images, read_images
 from crosscam.data.datasets.readers import read_dataset, recognize
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset
 from crosscam.data.text_files import read_text
@@ -91,7 +91,7 @@ def run_adaptation(
     if labeled is not None:
         check_scoring(recipe, labeled, model)
     origin = origin_of(source)
-    pictures = without_labels(dataset)
+    images = without_labels(dataset)
 
     def keep_and_tell(record: Mapping[str, float]) -> None:
         save()  # on the disk before the user is told of it
@@ -99,8 +99,8 @@ def run_adaptation(
             user.epoch(record)
 
     kept_first = replace(user, epoch=keep_and_tell)
-    adapter = Adapter(source, origin, recipe, pictures, folder, resume=resume, listeners=kept_first)
-    notes = [*adapter.units.notes, *_tested_too(pictures, labeled), *_known_people(source, labeled)]
+    adapter = Adapter(source, origin, recipe, images, folder, resume=resume, listeners=kept_first)
+    notes = [*adapter.units.notes, *_tested_too(images, labeled), *_known_people(source, labeled)]
     for note in notes:
         user.tell(note)
     with adapter.joined() as world:
@@ -114,7 +114,7 @@ def run_adaptation(
         def save(after: Scores | None = None) -> Outcome:
             epochs = read_history(folder)
             settings = flatten(asdict(recipe))
-            outcome = Outcome(origin, data_of(pictures), settings, notes, epochs, before, after)
+            outcome = Outcome(origin, data_of(images), settings, notes, epochs, before, after)
             save_outcome(folder, outcome)
             return outcome
 
@@ -136,12 +136,12 @@ def origin_of(source: Path) -> dict[str, Any]:
     }
 
 
-def _tested_too(pictures: ReidDataset, labeled: ReidDataset | None) -> list[str]:
+def _tested_too(images: ReidDataset, labeled: ReidDataset | None) -> list[str]:
     """A sentence where scored images are learned from, though without labels."""
     if labeled is None:
         return []
     tested = {s.path for s in (*labeled.query, *labeled.gallery)}
-    shared = len(tested & {s.path for s in pictures.train})
+    shared = len(tested & {s.path for s in images.train})
     if not shared:
         return []
     return [f"{shared:,} of the {len(tested):,} scored images are learned from, too, though without their labels."]
@@ -204,8 +204,8 @@ def adapt(
 def _read(path: Path) -> ReidDataset:
     """A dataset, or a folder of images of which nothing says who is on them; folders in it are cameras."""
     found = recognize(path) if path.exists() else None
-    unlabeled = has_pictures(path) if found is None else found[0] in ("folders", "cameras")
-    return read_pictures(path) if unlabeled else read_dataset(path)
+    unlabeled = has_images(path) if found is None else found[0] in ("folders", "cameras")
+    return read_images(path) if unlabeled else read_dataset(path)
 
 
 def adapted_recipe(source: Recipe) -> Recipe:

@@ -65,11 +65,11 @@ def demonstrate(run: Path, dataset: ReidDataset) -> Demonstration:
         hits = gallery.search(
             extractor([query.path]), SHOWN, model=gallery.model.fingerprint, where=Where(not_camids=(query.camid,))
         )[0]
-        picture = make_thumbnail(decode_image(query.path))
+        image = make_thumbnail(decode_image(query.path))
         ids = [hit.entry.id for hit in hits]
         thumbnails = dict(zip(ids, gallery.thumbnails(ids), strict=True))
         subtitle = f"{len(gallery):,} images of drawn people; cameras other than the query's."
-        write_hits(run / HITS, [picture], hits, thumbnails, gallery.layout, subtitle=subtitle, pid=query.pid)
+        write_hits(run / HITS, [image], hits, thumbnails, gallery.layout, subtitle=subtitle, pid=query.pid)
         entries, typical = len(gallery), typical_pairs(gallery)
     # A gallery spells names that are not UTF-8.
     nearest = next(s.path for s in dataset.gallery if kept_name(s.path) == hits[0].entry.path)

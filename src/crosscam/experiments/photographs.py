@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from crosscam.calibration.calibration import Calibration
-from crosscam.data.doctor import examine_pictures
+from crosscam.data.doctor import examine_images
 from crosscam.data.findings import NUM_EXAMPLES, Finding
 from crosscam.data.images import decode_image
 from crosscam.data.records import Sample
@@ -96,7 +96,7 @@ def search_photographs(
         DataError: fewer than two images that can be read.
         CrosscamError: as the gallery raises it.
     """
-    findings = examine_pictures(samples)
+    findings = examine_images(samples)
     place = out / GALLERY
     with gallery_of(source, extractor, place) as gallery:
         if calibration is not None:
@@ -109,7 +109,7 @@ def search_photographs(
             first = f" First: {filled.damaged[0][1]}" if filled.damaged else ""
             raise DataError(f"{len(gallery)} of {len(samples)} images can be read. Pairs take at least two.{first}")
         pairs, left_out = _most_similar(gallery, shown)
-        pictures = _page_pictures(gallery, [entry for pair in pairs for entry in (pair.first, pair.second)])
+        thumbnails = _page_images(gallery, [entry for pair in pairs for entry in (pair.first, pair.second)])
         cameras = len({entry.camid for entry in gallery.entries()})
         images = f"{counted(len(gallery), 'image')}, {counted(cameras, 'camera')}"
         searched = Searched(findings, place, len(gallery), filled.damaged, tuple(pairs), out / PAGE, left_out, cameras)
@@ -117,7 +117,7 @@ def search_photographs(
         write_pairs(
             out / PAGE,
             pairs,
-            pictures,
+            thumbnails,
             gallery.layout,
             calibration,
             subtitle=f"{images}, described by {extractor.recipe.name}.",
@@ -145,7 +145,7 @@ def _most_similar(gallery: Gallery, most: int) -> tuple[list[SimilarPair], tuple
     return pairs, (likely[0] - likely[1], len(every) - likely[0] - len(pairs) + likely[1])
 
 
-def _page_pictures(gallery: Gallery, entries: Sequence[Entry]) -> list[bytes | None]:
+def _page_images(gallery: Gallery, entries: Sequence[Entry]) -> list[bytes | None]:
     """JPEG images for the page, from the files where they can still be read, else the gallery's small ones."""
     found: list[bytes | None] = []
     for entry, small in zip(entries, gallery.thumbnails([entry.id for entry in entries]), strict=True):

@@ -81,7 +81,7 @@ def _lost(
     return np.asarray((row - without) @ v, np.float32).reshape(height, width)
 
 
-Picture = str | os.PathLike[str] | NDArray[np.uint8]
+ImageLike = str | os.PathLike[str] | NDArray[np.uint8]
 MapsOf = Literal["strength", "agreement"]
 
 
@@ -170,8 +170,8 @@ class PairExplanation:
 
 def explain_pair(
     extractor: Extractor,
-    query: Picture,
-    match: Picture,
+    query: ImageLike,
+    match: ImageLike,
     *,
     weights: Mapping[str, float] | None = None,
     maps_of: MapsOf = "strength",
@@ -195,7 +195,7 @@ def explain_pair(
     """
     layout = extractor.layout
     factors = block_weights(weights, layout)
-    images = [picture if isinstance(picture, np.ndarray) else decode_image(Path(picture)) for picture in (query, match)]
+    images = [image if isinstance(image, np.ndarray) else decode_image(Path(image)) for image in (query, match)]
     names = [f"the {i} image" if isinstance(p, np.ndarray) else p for i, p in (("first", query), ("second", match))]
     descriptors = extractor(images, names=names)
     parts = part_contributions(descriptors[0], descriptors[1:], layout)[0] * factors
@@ -257,5 +257,5 @@ def _maps_of_imported(
     return activation_maps(torch.from_numpy(places)[:, None]).numpy(), ""
 
 
-def _name(picture: Picture) -> str:
-    return "array" if isinstance(picture, np.ndarray) else os.fspath(picture)
+def _name(image: ImageLike) -> str:
+    return "array" if isinstance(image, np.ndarray) else os.fspath(image)

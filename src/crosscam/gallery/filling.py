@@ -31,7 +31,7 @@ from crosscam.system.text import printable
 THUMBNAIL_HEIGHT = 160
 THUMBNAIL_WIDTH = 160
 JPEG_QUALITY = 80
-PICTURES_AT_ONCE = 256
+IMAGES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -100,17 +100,17 @@ def fill(
     damaged: list[tuple[Path, str]] = []
     done = 0
 
-    def read(sample: Sample) -> tuple[Sample, _Picture | None, str]:
+    def read(sample: Sample) -> tuple[Sample, _Image | None, str]:
         return sample, *_read(sample.path, thumbnails, extractor)
 
-    for some in read_ahead(new, read, PICTURES_AT_ONCE):
-        faults = [(s.path, fault) for s, picture, fault in some if picture is None]
-        good = [(s, picture) for s, picture, _ in some if picture is not None]
+    for some in read_ahead(new, read, IMAGES_AT_ONCE):
+        faults = [(s.path, fault) for s, image, fault in some if image is None]
+        good = [(s, image) for s, image, _ in some if image is not None]
         if faults and not skip_damaged:
             raise ImageError(f"{faults[0][1]} {len(ids):,} images before it are added; the next try goes on there.")
         damaged += faults
         if good:
-            rows = extractor([picture.pixels for _, picture in good], names=[s.path for s, _ in good])
+            rows = extractor([image.pixels for _, image in good], names=[s.path for s, _ in good])
             with opened_for_writing(gallery, patience=LONG_PATIENCE) as writer:
                 numbered = still_numbered(writer, [s for s, _ in good], cameras)
                 if keep_apart:
@@ -167,27 +167,27 @@ def small_jpeg(pixels: NDArray[np.uint8], height: int, width: int, quality: int)
     fault = size_fault(pixels.shape[1], pixels.shape[0])
     if fault:
         raise ImageError(f"An image {fault}")
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((width, height), Image.Resampling.BICUBIC)
+    image = Image.fromarray(pixels)
+    image.thumbnail((width, height), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
 
 
 @dataclass(frozen=True, eq=False)
-class _Picture:
+class _Image:
     pixels: NDArray[np.uint8]
     thumbnail: bytes | None
 
 
-def _read(path: Path, thumbnails: bool, extractor: Extractor) -> tuple[_Picture | None, str]:
+def _read(path: Path, thumbnails: bool, extractor: Extractor) -> tuple[_Image | None, str]:
     """An image at the size that the model takes, so that few large ones are in memory; or what is wrong with it."""
     try:
         pixels = decode_image(path)
     except ImageError as error:
         return None, str(error)
     small = make_thumbnail(pixels) if thumbnails else None
-    return _Picture(extractor.resized(pixels), small), ""
+    return _Image(extractor.resized(pixels), small), ""
 
 
 def _entry(sample: Sample, labeled: bool) -> NewEntry:

@@ -62,13 +62,13 @@ class Hits(list[Hit], Tabular):
     def _repr_html_(self) -> str:
         """The hits with their thumbnails, in one piece of HTML that fetches nothing."""
         shown = self[:MOST_SHOWN]
-        pictures: list[bytes | None] = [None] * len(shown)
+        images: list[bytes | None] = [None] * len(shown)
         if self._thumbnails is not None:
             try:
-                pictures = self._thumbnails([hit.entry.id for hit in shown])
+                images = self._thumbnails([hit.entry.id for hit in shown])
             except CrosscamError:  # the gallery is closed, or an entry was forgotten since
-                pictures = [None] * len(shown)
-        cells = [_cell(rank, hit, data) for rank, (hit, data) in enumerate(zip(shown, pictures, strict=True), 1)]
+                images = [None] * len(shown)
+        cells = [_cell(rank, hit, data) for rank, (hit, data) in enumerate(zip(shown, images, strict=True), 1)]
         more = f"<p>and {len(self) - len(shown):,} more</p>" if len(self) > len(shown) else ""
         return f"<div>{''.join(cells)}{more}</div>" if cells else "<p>No hits.</p>"
 

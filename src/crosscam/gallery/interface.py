@@ -117,9 +117,9 @@ class Gallery(ABC):
         self._must_write()
         self.check_model(model)
         rows = check_descriptors(descriptors, self.layout, "descriptors")
-        pictures = [None] * len(entries) if thumbnails is None else list(thumbnails)
-        refuse_new(entries, pictures, len(rows))
-        return self._add(rows, entries, pictures) if len(rows) else []
+        images = [None] * len(entries) if thumbnails is None else list(thumbnails)
+        refuse_new(entries, images, len(rows))
+        return self._add(rows, entries, images) if len(rows) else []
 
     @abstractmethod
     def _add(self, rows: Rows, entries: Sequence[NewEntry], thumbnails: Sequence[bytes | None]) -> list[int]:

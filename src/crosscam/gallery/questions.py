@@ -55,7 +55,7 @@ def possible_questions(gallery: Gallery, *, across: bool) -> tuple[Question, ...
             if hit.distance > SAME_IMAGE:
                 found[min(one, hit.entry.id), max(one, hit.entry.id)] = hit.distance
     named = sorted({number for pair in found for number in pair})
-    shown = {n for n, picture in zip(named, gallery.thumbnails(named), strict=True) if picture is not None}
+    shown = {n for n, image in zip(named, gallery.thumbnails(named), strict=True) if image is not None}
     pairs = (Question(*pair, distance) for pair, distance in found.items() if shown.issuperset(pair))
     return tuple(sorted(pairs, key=lambda pair: (pair.distance, pair.first, pair.second)))
 

@@ -19,7 +19,7 @@ from crosscam.models.output import Layout
 from crosscam.retrieval.contributions import block_weights
 from crosscam.retrieval.reranking import rerank
 
-PICTURES_AT_ONCE = 16_384
+IMAGES_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,9 @@ class PooledTracks:
 
     def first_ids(self, keys: Keys) -> Keys:
         """(n,) the lowest id that a key stands for."""
-        return np.array([self.snapshot.columns["id"][self.pictures(key)[0]] for key in keys], np.int64)
+        return np.array([self.snapshot.columns["id"][self.images(key)[0]] for key in keys], np.int64)
 
-    def pictures(self, key: int) -> Keys:
+    def images(self, key: int) -> Keys:
         """Places of the images that a key stands for, by rising id."""
         track = int(key) - len(self.snapshot)
         if track < 0:
@@ -81,9 +81,9 @@ def pool_tracks(snapshot: Snapshot, chosen: NDArray[np.bool_], layout: Layout) -
     dim = layout[-1].stop
     sums = np.zeros((len(starts), dim))
     number = np.repeat(np.arange(len(starts)), np.diff(offsets))
-    for first in range(0, len(places), PICTURES_AT_ONCE):
-        mine = number[first : first + PICTURES_AT_ONCE]
-        rows = snapshot.rows(places[first : first + PICTURES_AT_ONCE])[:, :dim].astype(np.float64)
+    for first in range(0, len(places), IMAGES_AT_ONCE):
+        mine = number[first : first + IMAGES_AT_ONCE]
+        rows = snapshot.rows(places[first : first + IMAGES_AT_ONCE])[:, :dim].astype(np.float64)
         within = np.flatnonzero(np.r_[True, np.diff(mine) != 0])
         sums[mine[within]] += np.add.reduceat(rows, within, axis=0)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
@@ -189,7 +189,7 @@ class Searcher:
             reranked(q, one, options, weights, layout, fetch(one.keys)) for q, one in zip(queries, found, strict=True)
         ]
         shown = [
-            [_picture(q, int(key), weights, layout, snapshot, pooled) for key in one.keys]
+            [_image(q, int(key), weights, layout, snapshot, pooled) for key in one.keys]
             for q, (one, _) in zip(queries, ranked, strict=True)
         ]
         ids = sorted({id_ for one in shown for id_, _ in one})
@@ -201,10 +201,10 @@ class Searcher:
             [
                 Hit(entries[id_], float(distance), parts, again, count)
                 for (id_, count), distance, parts, again in zip(
-                    pictures, one.distances, one.contributions, changed, strict=True
+                    images, one.distances, one.contributions, changed, strict=True
                 )
             ]
-            for (one, changed), pictures in zip(ranked, shown, strict=True)
+            for (one, changed), images in zip(ranked, shown, strict=True)
         ]
 
     def drop(self) -> None:
@@ -239,12 +239,12 @@ def reranked(
     return kept, distances[: options.k]
 
 
-def _picture(
+def _image(
     query: Rows, key: int, weights: Weights, layout: Layout, snapshot: Snapshot, pooled: PooledTracks | None
 ) -> tuple[int, int]:
     """The id to show for a key, and how many images it stands for: of a track, the nearest image."""
     if pooled is None:
         return int(snapshot.columns["id"][key]), 1
-    places = pooled.pictures(key)
+    places = pooled.images(key)
     squares = weighted_contributions(query, snapshot.rows(places), weights, layout).sum(axis=1)
     return int(snapshot.columns["id"][places[int(squares.argmin())]]), len(places)

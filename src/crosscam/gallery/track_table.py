@@ -122,9 +122,9 @@ def _first_shown(gallery: Gallery, ranked: Sequence[Ints]) -> list[int]:
     """Of each list of entries the first that has a small image; the first of all where none has."""
     best = [int(some[0]) for some in ranked]
     for part in _parts(len(best)):
-        pictures = gallery.thumbnails(best[part])
-        for place, picture in zip(range(len(best))[part], pictures, strict=True):
-            if picture is None:
+        images = gallery.thumbnails(best[part])
+        for place, image in zip(range(len(best))[part], images, strict=True):
+            if image is None:
                 some = ranked[place].tolist()
                 shown = [n for n, other in zip(some, gallery.thumbnails(some), strict=True) if other is not None]
                 best[place] = shown[0] if shown else best[place]

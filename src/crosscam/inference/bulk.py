@@ -168,7 +168,7 @@ def describe_stream(
         job = {"fingerprint": fingerprint, "entries": _digest(entries), "part_size": part_size, "engine": engine}
         _open_job(parts.folder, job, world)
         missing = _missing(parts, world)
-        resumed = len(entries) - sum(len(parts.pictures(n)) for n in missing)
+        resumed = len(entries) - sum(len(parts.images(n)) for n in missing)
         for _ in range(ROUNDS):
             _describe_missing(parts, missing, run, world, progress)
             # A part that was spoiled on the way, or whose images changed meanwhile, is made again.
@@ -178,7 +178,7 @@ def describe_stream(
         else:
             raise DataError(
                 f"Part {missing[0]} of {out} is not whole after {ROUNDS} tries: its images change, or the disk "
-                f"spoils what is written. First image: {parts.pictures(missing[0])[0].path}."
+                f"spoils what is written. First image: {parts.images(missing[0])[0].path}."
             )
         failures = tuple(parts.failures())
         failures_file = _failures_file(out) if failures else None
@@ -206,14 +206,14 @@ def _describe_missing(
 ) -> None:
     """Describe some parts, a share in each process."""
     done = total = len(parts.all_entries)
-    done -= sum(len(parts.pictures(n)) for n in missing)
+    done -= sum(len(parts.images(n)) for n in missing)
     mine = missing[world.rank :: world.size]
-    for number, part in run((n, [e.path for e in parts.pictures(n)]) for n in mine):
+    for number, part in run((n, [e.path for e in parts.images(n)]) for n in mine):
         parts.save(number, part)
         # No process is ahead by more than a part, so none runs into the time limit.
         world.barrier()
         at = missing.index(number) - world.rank
-        done += sum(len(parts.pictures(n)) for n in missing[at : at + world.size])
+        done += sum(len(parts.images(n)) for n in missing[at : at + world.size])
         if progress:
             progress(done, total)
     if len(mine) * world.size < len(missing):
@@ -276,6 +276,6 @@ def _write_failures(path: Path, failures: Sequence[tuple[Path, str]]) -> None:
         with open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("path", "reason"))
-            writer.writerows((harmless(str(picture)), harmless(reason)) for picture, reason in failures)
+            writer.writerows((harmless(str(image)), harmless(reason)) for image, reason in failures)
 
     write_atomically(path, write)

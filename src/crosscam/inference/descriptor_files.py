@@ -208,7 +208,7 @@ class PartsOnDisk:
         self.all_entries, self.folder, self.part_size = entries, folder, part_size
         self.numbers = range(-(-len(entries) // part_size))
 
-    def pictures(self, number: int) -> Sequence[Entry]:
+    def images(self, number: int) -> Sequence[Entry]:
         """The images of one part."""
         return self.all_entries[number * self.part_size : (number + 1) * self.part_size]
 
@@ -242,10 +242,10 @@ class PartsOnDisk:
             whole = str(arrays.pop("digest")) == _digest(number, arrays)
         except Exception:  # a flipped bit makes the reader of the archive raise nearly anything
             return False
-        pictures = self.pictures(number)
-        if not whole or len(arrays["kept"]) + len(arrays["failed"]) != len(pictures):
+        images = self.images(number)
+        if not whole or len(arrays["kept"]) + len(arrays["failed"]) != len(images):
             return False
-        return bool(np.array_equal(arrays["stamps"], as_array([stamp_of(e.path) for e in pictures])))
+        return bool(np.array_equal(arrays["stamps"], as_array([stamp_of(e.path) for e in images])))
 
     def _read(self, number: int, name: str) -> NDArray[np.generic]:
         with np.load(self.file(number)) as part:
@@ -255,8 +255,8 @@ class PartsOnDisk:
     def entries(self) -> Iterator[list[Entry]]:
         """The described images of each part."""
         for number in self.numbers:
-            pictures = self.pictures(number)
-            yield [pictures[int(i)] for i in self._read(number, "kept")]
+            images = self.images(number)
+            yield [images[int(i)] for i in self._read(number, "kept")]
 
     def rows(self) -> Iterator[NDArray[np.float32]]:
         """(n, D) descriptors of each part."""
@@ -266,9 +266,9 @@ class PartsOnDisk:
     def failures(self) -> Iterator[tuple[Path, str]]:
         """Path and reason of each image that could not be read."""
         for number in self.numbers:
-            pictures = self.pictures(number)
+            images = self.images(number)
             pairs = zip(self._read(number, "failed"), self._read(number, "reasons"), strict=True)
-            yield from ((pictures[int(i)].path, str(reason)) for i, reason in pairs)
+            yield from ((images[int(i)].path, str(reason)) for i, reason in pairs)
 
 
 def _digest(number: int, arrays: dict[str, NDArray[Any]]) -> str:

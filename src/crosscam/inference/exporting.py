@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from crosscam.data.image_inputs import ImageLike
 from crosscam.data.images import resize_image
-from crosscam.data.pictures import Picture
 from crosscam.data.records import ReidDataset, pooled, ranking_labels
 from crosscam.errors import ArgumentError, DataError, EngineError
 from crosscam.inference.describing import check_descriptors
@@ -31,7 +31,7 @@ Format = Literal["onnx", "openvino"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml"}
 LEAST_COSINE = 0.9999
 MOST_LOST_MAP = 0.01
-CHECKED_PICTURES = 64
+CHECKED_IMAGES = 64
 
 
 def export_model(
@@ -41,10 +41,10 @@ def export_model(
     int8: bool = False,
     batch: int | None = None,
     dataset: ReidDataset | None = None,
-    int8_images: Sequence[Picture] | None = None,
+    int8_images: Sequence[ImageLike] | None = None,
     most_lost: float = MOST_LOST_MAP,
     compared: Callable[[ModelCard], None] = lambda _: None,
-    calibration: Sequence[Picture] | None = None,
+    calibration: Sequence[ImageLike] | None = None,
 ) -> ModelCard:
     """Write a network with its preprocessing as .onnx or, for OpenVINO, as .xml and .bin.
 
@@ -83,7 +83,7 @@ def _export(
     int8: bool,
     batch: int | None,
     dataset: ReidDataset | None,
-    int8_images: Sequence[Picture] | None,
+    int8_images: Sequence[ImageLike] | None,
     most_lost: float,
     compared: Callable[[ModelCard], None],
 ) -> ModelCard:
@@ -118,8 +118,8 @@ def _export(
     return card
 
 
-def _int8_images(dataset: ReidDataset | None, given: Sequence[Picture] | None) -> Sequence[Picture]:
-    found: Sequence[Picture] = given if given is not None else [s.path for s in dataset.train] if dataset else []
+def _int8_images(dataset: ReidDataset | None, given: Sequence[ImageLike] | None) -> Sequence[ImageLike]:
+    found: Sequence[ImageLike] = given if given is not None else [s.path for s in dataset.train] if dataset else []
     if not found:
         raise DataError(
             "int8 takes its ranges from images, and there are none. Give a dataset with a training subset (--data), "
@@ -133,7 +133,7 @@ def _checks(extractor: Extractor, engine: Engine, dataset: ReidDataset | None) -
     """How a file compares with the network: cosines, neighbors and, with a dataset, mAP."""
     reference = open_engine("torch", Network(extractor.model, extractor.card))
     if dataset is None or not (dataset.query and dataset.gallery):
-        pixels = drawn_noise(CHECKED_PICTURES, extractor.card.size)
+        pixels = drawn_noise(CHECKED_IMAGES, extractor.card.size)
         expected = reference(pixels)
         check_descriptors(expected, ["an image of noise"] * len(pixels))
         return {"compared_on": f"{len(pixels)} images of noise", **_compare(expected, _run(engine, pixels))}
@@ -211,5 +211,5 @@ def drawn_noise(count: int, size: tuple[int, int]) -> Pixels:
     generator = np.random.default_rng(0)
     coarse = generator.integers(0, 256, (count, 12, 6, 3), dtype=np.uint8)
     fine = generator.integers(-20, 21, (count, height, width, 3))
-    soft = np.stack([resize_image(picture, height, width) for picture in coarse])
+    soft = np.stack([resize_image(image, height, width) for image in coarse])
     return (soft + fine).clip(0, 255).astype(np.uint8)

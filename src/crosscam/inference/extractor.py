@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from crosscam.data.crops import Boxes, Color, HasBoxes, boxed_frames, crop_boxes, earlier_spelling
+from crosscam.data.image_inputs import ImageLike, ImagesLike, ValueRange, in_list
 from crosscam.data.loading import embed, open_images, read_ahead
 from crosscam.data.network_input import NetworkInput
-from crosscam.data.pictures import Picture, Pictures, ValueRange, in_list
 from crosscam.data.resizing import resize_bytes
 from crosscam.data.samplers import in_order
 from crosscam.data.walk import list_images, path_key
@@ -49,8 +49,8 @@ class Extractor(OpenedModel):
         flip: bool | None = None,
         device: str = "cpu",
         engine: str = "auto",
-        int8_images: Sequence[Picture] | None = None,
-        calibration: Sequence[Picture] | None = None,
+        int8_images: Sequence[ImageLike] | None = None,
+        calibration: Sequence[ImageLike] | None = None,
         input: str | None = None,
         name: str | None = None,
     ) -> Self:
@@ -105,7 +105,7 @@ class Extractor(OpenedModel):
 
     def __call__(
         self,
-        pictures: Pictures,
+        images: ImagesLike,
         batch_size: int | None = None,
         *,
         names: Sequence[object] | None = None,
@@ -115,7 +115,7 @@ class Extractor(OpenedModel):
         """Describe images.
 
         Args:
-            pictures: a list, a generator or a batch of images of any size; a mixture is fine. An image is a path,
+            images: a list, a generator or a batch of images of any size; a mixture is fine. An image is a path,
                 the bytes of an image file, an open file, a PIL image, an (H, W, 3) array, or an (H, W, 3) or
                 (3, H, W) tensor; arrays and tensors are RGB, of uint8 or, with ``value_range``, of floats. A
                 generator is drawn batch by batch; ``"auto"`` cannot count it, and takes the engine for few images.
@@ -134,7 +134,7 @@ class Extractor(OpenedModel):
         size = self.batch_size if batch_size is None else batch_size
         if size < 1:
             raise ArgumentError(f"batch_size is {size}. Expected at least 1.")
-        listed, seen = in_list(pictures), list[object]()
+        listed, seen = in_list(images), list[object]()
         batches = read_ahead(self._settled(listed, names, value_range, seen), self._read, size)
         expected = len(listed) if isinstance(listed, Sized) else 0
         with reported(progress, "describing") as report:

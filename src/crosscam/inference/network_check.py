@@ -24,7 +24,7 @@ from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.retrieval.distances import unit_rows
 
 T = TypeVar("T")
-PICTURES = 64
+IMAGES = 64
 EACH = 4
 FEWEST = 12
 _BATCH = 32
@@ -193,8 +193,8 @@ def _rows(network: ImportedNetwork, planes: torch.Tensor) -> NDArray[np.float64]
     return rows
 
 
-def pictures_to_check(samples: Sequence[Sample], *, labeled: bool) -> list[Sample]:
-    """About :data:`PICTURES` of them: evenly spread; of labeled ones, up to four of each person with several.
+def images_to_check(samples: Sequence[Sample], *, labeled: bool) -> list[Sample]:
+    """About :data:`IMAGES` of them: evenly spread; of labeled ones, up to four of each person with several.
 
     Raises:
         DataError: too few.
@@ -205,9 +205,9 @@ def pictures_to_check(samples: Sequence[Sample], *, labeled: bool) -> list[Sampl
             if sample.pid > DISTRACTOR_PID:
                 people.setdefault(sample.pid, []).append(sample)
         groups = [_spread(some, EACH) for some in people.values() if len(some) > 1]
-        chosen = [sample for some in _spread(groups, PICTURES // EACH) for sample in some]
+        chosen = [sample for some in _spread(groups, IMAGES // EACH) for sample in some]
     if not labeled or len(chosen) < FEWEST:
-        chosen = _spread(list(samples), PICTURES)
+        chosen = _spread(list(samples), IMAGES)
     if len(chosen) < FEWEST:
         raise DataError(f"{len(chosen)} images are too few to check a declared input. Expected at least {FEWEST}.")
     return chosen

@@ -15,11 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from crosscam.data.images import resize_image
-from crosscam.data.loading import read_ahead
-from crosscam.data.pictures import (
-    Picture,
-    Pictures,
+from crosscam.data.image_inputs import (
+    ImageLike,
+    ImagesLike,
     Settled,
     ValueRange,
     check_range,
@@ -28,6 +26,8 @@ from crosscam.data.pictures import (
     name_of,
     settle,
 )
+from crosscam.data.images import resize_image
+from crosscam.data.loading import read_ahead
 from crosscam.errors import ArgumentError, EngineError
 from crosscam.inference.engines.autotune import Measurement, Runner
 from crosscam.inference.engines.base import ModelCard, Pixels, fingerprint_of
@@ -62,8 +62,8 @@ class OpenedModel:
         flip: bool = True,
         engine: str = "torch",
         device: str = "cpu",
-        int8_images: Sequence[Picture] | None = None,
-        calibration: Sequence[Picture] | None = None,
+        int8_images: Sequence[ImageLike] | None = None,
+        calibration: Sequence[ImageLike] | None = None,
     ) -> None:
         self.recipe = recipe
         self.flip = flip
@@ -203,9 +203,9 @@ class OpenedModel:
             )
         _used = True
 
-    def tune(self, pictures: Iterable[Picture]) -> str:
+    def tune(self, images: Iterable[ImageLike]) -> str:
         """Measure the engines on some images now, and keep the fastest for any number of images; its name."""
-        self._runner.choose(self.decoded(list(islice(in_list(pictures), MEASURED_IMAGES))))
+        self._runner.choose(self.decoded(list(islice(in_list(images), MEASURED_IMAGES))))
         return self.engine
 
     @property
@@ -221,47 +221,49 @@ class OpenedModel:
     def _network(self) -> Network:
         return Network(self.model, self.card, self._device, self._int8_images, self._folder)
 
-    def decoded(self, pictures: Pictures, *, value_range: ValueRange | None = None) -> Pixels:
+    def decoded(self, images: ImagesLike, *, value_range: ValueRange | None = None) -> Pixels:
         """Images as :meth:`pixels` takes them: (N, height, width, 3) uint8, decoded and resized in parallel.
 
         Args:
-            pictures: as when they are described at once.
+            images: as when they are described at once.
             value_range: likewise.
         Raises:
             ImageError: an image that cannot be read.
             ValueError: something that is not an image, or one image instead of a list.
         """
         self._refuse_fork()
-        settled = self._settled(in_list(pictures), None, value_range, [])
+        settled = self._settled(in_list(images), None, value_range, [])
         found = [image for batch in read_ahead(settled, self._read, self.batch_size) for image in batch]
         return np.stack(found) if found else np.empty((0, *self._size, 3), np.uint8)
 
     def _settled(
         self,
-        pictures: Iterable[Picture],
+        images: Iterable[ImageLike],
         names: Sequence[object] | None,
         value_range: ValueRange | None,
         seen: list[object],
     ) -> Iterator[tuple[Settled, str]]:
         """Each image as threads can share it, and what messages call it; ``seen`` gets what the caller calls it."""
         check_range(value_range)
-        for place, picture in enumerate(pictures):
-            known = names[place] if names is not None and place < len(names) else picture
+        for place, image in enumerate(images):
+            known = names[place] if names is not None and place < len(names) else image
             name = name_of(known, place)
             # The images themselves are not kept: a generator may bring any number.
             seen.append(known if isinstance(known, str | os.PathLike) else place)
-            yield settle(picture, name, value_range), name
+            yield settle(image, name, value_range), name
 
-    def _read(self, picture: tuple[Settled, str]) -> Pixels:
+    def _read(self, image: tuple[Settled, str]) -> Pixels:
         """(height, width, 3) of one image."""
-        return self.resized(decode_settled(*picture))
+        return self.resized(decode_settled(*image))
 
     def resized(self, pixels: Pixels) -> Pixels:
         """(H, W, 3) uint8 -> (height, width, 3), as the model takes it."""
         return resize_image(pixels, *self._size, resize_of(self.recipe))
 
 
-def int8_images_of(images: Sequence[Picture] | None, calibration: Sequence[Picture] | None) -> Sequence[Picture] | None:
+def int8_images_of(
+    images: Sequence[ImageLike] | None, calibration: Sequence[ImageLike] | None
+) -> Sequence[ImageLike] | None:
     """The images for int8, also by the argument's old name, which warns."""
     if calibration is None:
         return images

@@ -92,5 +92,5 @@ class TrackerFeatures:
         """
         turned = self.color == "bgr"
         # Anything but an array is refused with the other images.
-        pictures = [crop[..., ::-1] if turned and isinstance(crop, np.ndarray) else crop for crop in crops]
-        return list(self.extractor(pictures))
+        images = [crop[..., ::-1] if turned and isinstance(crop, np.ndarray) else crop for crop in crops]
+        return list(self.extractor(images))

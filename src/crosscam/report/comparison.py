@@ -74,8 +74,8 @@ def _shown(row: ModelRow) -> dict[str, object]:
     shown: dict[str, object] = {"name": row.name, "facts": row_facts(row), "tiles": tiles, "map": row.query_map}
     if row.query_map is None:
         return shown
-    picture, width = thumbnail(decode_image(row.strip.query.path))
-    return shown | {"picture": picture, "width": width, "heat": heat_uri(row.query_map.values)}
+    image, width = thumbnail(decode_image(row.strip.query.path))
+    return shown | {"image": image, "width": width, "heat": heat_uri(row.query_map.values)}
 
 
 TILE = (64, 128)
@@ -93,7 +93,7 @@ CELL = (TILE[0] + 2 * FRAME + GAP, TILE[1] + 2 * FRAME + CAPTION + 6)
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def contact_picture(title: str, note: str, entries: Sequence[ComparedQuery]) -> Image.Image:
+def contact_image(title: str, note: str, entries: Sequence[ComparedQuery]) -> Image.Image:
     """All queries with the rows of their models, two queries side by side, as an RGB image on white.
 
     ``title`` and ``note`` stand above and below; without a query it is a ValueError.
@@ -166,9 +166,9 @@ def _draw_row(
     left += names
     if row.query_map:
         values = row.query_map.values
-        picture = Image.fromarray(with_heat(np.asarray(_pixels(row.strip.query)), values))
-        _stripes(picture, row.query_map.num_stripes, row.query_map.rows)
-        _tile(sheet, draw, picture, (left, top), "white", "")
+        image = Image.fromarray(with_heat(np.asarray(_pixels(row.strip.query)), values))
+        _stripes(image, row.query_map.num_stripes, row.query_map.rows)
+        _tile(sheet, draw, image, (left, top), "white", "")
         left += CELL[0]
     for match in row.strip.matches:
         color, sign = (RIGHT, "right") if match.correct else (WRONG, "wrong")
@@ -176,27 +176,27 @@ def _draw_row(
         left += CELL[0]
 
 
-def _stripes(picture: Image.Image, num_stripes: int, rows: tuple[float, float]) -> None:
+def _stripes(image: Image.Image, num_stripes: int, rows: tuple[float, float]) -> None:
     """Thin lines between the stripes, and a box around the part, in place."""
-    draw = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(image)
     for k in range(1, num_stripes):
-        y = round(picture.height * k / num_stripes)
-        draw.line((0, y, picture.width, y), fill=(120, 120, 120))
-    top, bottom = (round(picture.height * edge) for edge in rows)
-    draw.rectangle((0, top, picture.width - 1, bottom - 1), outline=MARK, width=2)
+        y = round(image.height * k / num_stripes)
+        draw.line((0, y, image.width, y), fill=(120, 120, 120))
+    top, bottom = (round(image.height * edge) for edge in rows)
+    draw.rectangle((0, top, image.width - 1, bottom - 1), outline=MARK, width=2)
 
 
 def _tile(
     sheet: Image.Image,
     draw: ImageDraw.ImageDraw,
-    picture: Image.Image,
+    image: Image.Image,
     corner: tuple[int, int],
     color: tuple[int, int, int] | str,
     caption: str,
 ) -> None:
     left, top = corner
     draw.rectangle((left, top, left + TILE[0] + 2 * FRAME - 1, top + TILE[1] + 2 * FRAME - 1), fill=color)
-    sheet.paste(picture, (left + FRAME, top + FRAME))
+    sheet.paste(image, (left + FRAME, top + FRAME))
     draw.text((left, top + TILE[1] + 2 * FRAME + 2), caption, fill=color, font=_font(11))
 
 

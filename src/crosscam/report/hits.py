@@ -83,7 +83,7 @@ def render_hits(
             sections[name.lower()] = (name, shown)
     if origin:
         sections["origin"] = ("Where this comes from", origin_html(origin))
-    asked = fragment("hits.html", "asked", pictures=[picture_uri(data) for data in queries], height=SHOWN_HEIGHT)
+    asked = fragment("hits.html", "asked", images=[image_uri(data) for data in queries], height=SHOWN_HEIGHT)
     return html_page("search", title, subtitle, sections, lead=asked, styles=("hits.css",))
 
 
@@ -115,9 +115,9 @@ def is_right(pid: int | None, other: int | None) -> bool | None:
 
 def _tile(entry: Entry, what: str, thumbnails: Mapping[int, bytes | None]) -> dict[str, object]:
     """What is shown of an entry; a hit adds its rank, its bars and its verdict."""
-    picture = picture_uri(thumbnails.get(entry.id))
+    image = image_uri(thumbnails.get(entry.id))
     alt = f"{what}: entry {entry.id}, camera {entry.camera_label}"
-    shown = {"path": entry.path, "picture": picture, "alt": alt, "lines": _lines(entry)}
+    shown = {"path": entry.path, "image": image, "alt": alt, "lines": _lines(entry)}
     return shown | {"hit": None, "right": None, "bars": Markup("")}
 
 
@@ -128,7 +128,7 @@ def _lines(entry: Entry) -> list[str]:
     return lines + ([f"track {entry.track}"] if entry.track is not None else [])
 
 
-def picture_uri(data: bytes | None) -> str:
+def image_uri(data: bytes | None) -> str:
     """A JPEG or WebP image as a data URI; empty for None."""
     if data is None:
         return ""

@@ -59,8 +59,8 @@ def thumbnail(
     stored = min(stored_height, max(height, shown_height // 2))
     size = (max(1, round(stored * shown / shown_height)), stored)
     buffer = io.BytesIO()
-    picture = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
-    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    resized = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
+    resized.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}", shown
 
 
@@ -83,20 +83,21 @@ def who(sample: Sample) -> str:
 
 def query_tile(query: Sample) -> Markup:
     """The query in its frame, with its caption."""
-    picture = _picture(query, f"Query: {who(query)}, camera {query.camera_label}")
-    return fragment("report.html", "query_tile", query=query, who=who(query), picture=picture, height=SHOWN_HEIGHT)
+    shown = _image(query, f"Query: {who(query)}, camera {query.camera_label}")
+    return fragment("report.html", "query_tile", query=query, who=who(query), shown=shown, height=SHOWN_HEIGHT)
 
 
 def match_tile(match: Match, beside: Markup = NOTHING) -> Markup:
     """One match: image in its frame, what stands beside it, and the caption."""
     verdict = "right" if match.correct else "wrong"
     person = who(match.sample)
-    picture = _picture(match.sample, f"Rank {match.rank}, {verdict}: {person}, camera {match.sample.camera_label}")
-    shown = {"picture": picture, "height": SHOWN_HEIGHT, "beside": beside}
-    return fragment("report.html", "match_tile", match=match, who=person, **shown)
+    shown = _image(match.sample, f"Rank {match.rank}, {verdict}: {person}, camera {match.sample.camera_label}")
+    return fragment(
+        "report.html", "match_tile", match=match, who=person, shown=shown, height=SHOWN_HEIGHT, beside=beside
+    )
 
 
-def _picture(sample: Sample, alt: str) -> dict[str, object]:
+def _image(sample: Sample, alt: str) -> dict[str, object]:
     uri, width = thumbnail(decode_image(sample.path))
     return {"uri": uri, "width": width, "alt": alt}
 
@@ -159,8 +160,8 @@ def enlarge(values: NDArray[np.floating], height: int, width: int) -> NDArray[np
 def heat_uri(values: NDArray[np.floating], height: int = 96) -> str:
     """(H', W') map in [0, 1] -> a PNG with transparency as a data URI."""
     rows, columns = values.shape
-    picture = heat(enlarge(values, height, max(1, round(height * columns / rows))))
-    return png_uri(Image.fromarray(picture))
+    image = heat(enlarge(values, height, max(1, round(height * columns / rows))))
+    return png_uri(Image.fromarray(image))
 
 
 def with_heat(image: NDArray[np.uint8], values: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -10,12 +10,12 @@ from markupsafe import Markup
 
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.journeys import Journeys
-from crosscam.report.hits import picture_uri
+from crosscam.report.hits import image_uri
 from crosscam.report.journey_view import camera_graph, person_view, proposal_view, ways_of
 from crosscam.report.shell import fragment, html_page, origin_html, write_page
 from crosscam.system.text import counted
 
-PICTURES_AT_ONCE = 512
+IMAGES_AT_ONCE = 512
 
 
 def write_journeys(path: Path, gallery: Gallery, found: Journeys, name: str) -> None:
@@ -25,34 +25,34 @@ def write_journeys(path: Path, gallery: Gallery, found: Journeys, name: str) -> 
         gallery: opened; it has the small images.
         name: what the page calls the gallery; no path.
     """
-    write_page(path, render_journeys(found, pictures_of(gallery, found), name, gallery.model.name))
+    write_page(path, render_journeys(found, images_of(gallery, found), name, gallery.model.name))
 
 
-def pictures_of(gallery: Gallery, found: Journeys) -> dict[int, bytes]:
+def images_of(gallery: Gallery, found: Journeys) -> dict[int, bytes]:
     """The small images that the page shows, by entry."""
     shown = _shown(found)
-    pictures: dict[int, bytes] = {}
-    for first in range(0, len(shown), PICTURES_AT_ONCE):
-        part = shown[first : first + PICTURES_AT_ONCE]
-        pictures |= {n: data for n, data in zip(part, gallery.thumbnails(part), strict=True) if data is not None}
-    return pictures
+    images: dict[int, bytes] = {}
+    for first in range(0, len(shown), IMAGES_AT_ONCE):
+        part = shown[first : first + IMAGES_AT_ONCE]
+        images |= {n: data for n, data in zip(part, gallery.thumbnails(part), strict=True) if data is not None}
+    return images
 
 
-def render_journeys(found: Journeys, pictures: Mapping[int, bytes], name: str, model: str) -> str:
-    """The page as text; ``pictures`` are JPEG by entry, an empty frame stands where there is none."""
+def render_journeys(found: Journeys, images: Mapping[int, bytes], name: str, model: str) -> str:
+    """The page as text; ``images`` are JPEG by entry, an empty frame stands where there is none."""
     travelled = [person_view(found, person) for person in found.people if len(person.cameras) > 1]
     others = [person_view(found, person) for person in found.people if len(person.cameras) == 1]
-    shown = {entry: picture_uri(pictures.get(entry)) for entry in _shown(found)}
+    shown = {entry: image_uri(images.get(entry)) for entry in _shown(found)}
     sections: dict[str, tuple[str, Markup]] = {}
     if travelled or not others:
-        people = fragment("journeys.html", "people", views=travelled, pictures=shown)
+        people = fragment("journeys.html", "people", views=travelled, images=shown)
         sections["people"] = ("People at several cameras", people)
     if found.proposals:
         views = [proposal_view(found, proposal) for proposal in found.proposals]
-        unsure = fragment("journeys.html", "proposals", views=views, pictures=shown)
+        unsure = fragment("journeys.html", "proposals", views=views, images=shown)
         sections["unsure"] = ("Unsure: one person or two?", unsure)
     if others:
-        sections["others"] = ("People at one camera", fragment("journeys.html", "people", views=others, pictures=shown))
+        sections["others"] = ("People at one camera", fragment("journeys.html", "people", views=others, images=shown))
     ways = ways_of(found.people)
     if ways:
         drawn = fragment("journeys.html", "ways", ways=ways, graph=camera_graph(ways))

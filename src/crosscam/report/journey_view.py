@@ -19,7 +19,7 @@ from crosscam.report.shell import fragment
 from crosscam.system.text import counted, on_one_clock
 
 # Images of one track that are shown, the most typical first.
-PICTURES = 4
+IMAGES = 4
 # Of the timeline, in pixels.
 LABEL, LENGTH, LANE, BAR, LEAST = 130, 560, 26, 14, 4
 # Of the drawing of cameras: more of them than this tell nothing; its sizes.
@@ -54,7 +54,7 @@ class StepView:
     def shown(self) -> tuple[int, ...]:
         """The entries whose images are shown: the most typical one, then the others in their order."""
         track = self.track
-        return (track.best, *(entry for entry in track.entries if entry != track.best))[:PICTURES]
+        return (track.best, *(entry for entry in track.entries if entry != track.best))[:IMAGES]
 
 
 @dataclass(frozen=True)

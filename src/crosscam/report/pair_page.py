@@ -98,11 +98,11 @@ def _headline(pair: PairExplanation) -> list[dict[str, object]]:
 
 def _parts(pair: PairExplanation) -> Markup:
     images = (("query", pair.query_image), ("match", pair.match_image))
-    pictures = [(name, *thumbnail(image, SHOWN_HEIGHT, STORED_HEIGHT)) for name, image in images]
+    sides = [(name, *thumbnail(image, SHOWN_HEIGHT, STORED_HEIGHT)) for name, image in images]
     unit = max(share.squared_distance for share in pair.blocks) or 1.0
-    widths = (pictures[0][2], pictures[1][2])
+    widths = (sides[0][2], sides[1][2])
     scales = [_scale(num_parts, blocks, unit, widths) for num_parts, blocks in _scales(pair.blocks)]
-    return fragment("pair.html", "parts", pictures=pictures, height=SHOWN_HEIGHT, scales=scales)
+    return fragment("pair.html", "parts", sides=sides, height=SHOWN_HEIGHT, scales=scales)
 
 
 def _scales(blocks: Sequence[BlockShare]) -> list[tuple[int, list[BlockShare]]]:

@@ -14,7 +14,7 @@ from crosscam.calibration.calibration import Calibration
 from crosscam.gallery.entries import Entry
 from crosscam.gallery.fragments import shown_name
 from crosscam.models.output import Layout
-from crosscam.report.hits import picture_uri, when
+from crosscam.report.hits import image_uri, when
 from crosscam.report.image_tiles import SHOWN_HEIGHT as HIT_HEIGHT
 from crosscam.report.image_tiles import profile_bars
 from crosscam.report.shell import fragment, html_page, write_page
@@ -57,7 +57,7 @@ class SimilarPair:
 def write_pairs(
     path: Path,
     pairs: Sequence[SimilarPair],
-    pictures: Sequence[bytes | None],
+    images: Sequence[bytes | None],
     layout: Layout,
     calibration: Calibration | None = None,
     *,
@@ -70,7 +70,7 @@ def write_pairs(
 
     Args:
         pairs: nearest first.
-        pictures: JPEG images, two for each pair in turn, None where there is none.
+        images: JPEG images, two for each pair in turn, None where there is none.
         layout: blocks of the pairs' contributions.
         calibration: what the distance of a single pair means; None says nothing of it.
         subtitle, notes: what was compared, in a sentence; more sentences.
@@ -78,7 +78,7 @@ def write_pairs(
         across: whether only different cameras were compared.
     """
     profile = body_profile(np.array([p.contributions for p in pairs]).reshape(len(pairs), len(layout)), layout)
-    tiles = [_tile(n, pair, pictures[2 * n : 2 * n + 2], profile) for n, pair in enumerate(pairs)]
+    tiles = [_tile(n, pair, images[2 * n : 2 * n + 2], profile) for n, pair in enumerate(pairs)]
     likely = [tile for tile, pair in zip(tiles, pairs, strict=True) if pair.stands_out]
     others = [tile for tile, pair in zip(tiles, pairs, strict=True) if not pair.stands_out]
     nearest = "Each is the other's nearest image" + (" at another camera" if across else " of all")
@@ -121,13 +121,13 @@ def _section(lead: str, tiles: Sequence[dict[str, object]], left_out: int) -> Ma
     return fragment("pairs.html", "section", lead=lead, tiles=tiles, left_out=left_out, height=HIT_HEIGHT)
 
 
-def _tile(n: int, pair: SimilarPair, pictures: Sequence[bytes | None], profile: BodyProfile) -> dict[str, object]:
+def _tile(n: int, pair: SimilarPair, images: Sequence[bytes | None], profile: BodyProfile) -> dict[str, object]:
     sides = []
-    for side, entry, data in zip("ab", (pair.first, pair.second), pictures, strict=True):
+    for side, entry, data in zip("ab", (pair.first, pair.second), images, strict=True):
         name = shown_name(entry.path)
         words = (f"cam {entry.camera_label}", name, when(entry.time))
         alt = f"Pair {n + 1}: camera {entry.camera_label}, {name}"
-        shown = {"id": f"pair-{n + 1}-{side}", "picture": picture_uri(data), "alt": alt}
+        shown = {"id": f"pair-{n + 1}-{side}", "image": image_uri(data), "alt": alt}
         sides.append(shown | {"name": " ".join(word for word in words if word)})
     bars = profile_bars(profile, n, profile.longest, SHOWN_HEIGHT)
     return {"id": f"pair-{n + 1}", "number": f"{n + 1:,}", "pair": pair, "sides": sides, "bars": bars}

@@ -27,7 +27,7 @@ from crosscam.experiments.scoring import Scored, TestImages, distances_of
 from crosscam.explain.activation import activation_maps, part_focus, stripe_block
 from crosscam.models.systems import layout_of
 from crosscam.recipes.recipe import Recipe
-from crosscam.report.comparison import ComparedQuery, ModelRow, QueryMap, comparison_html, contact_picture
+from crosscam.report.comparison import ComparedQuery, ModelRow, QueryMap, comparison_html, contact_image
 from crosscam.report.focus_view import focus_data, focus_html, focus_rows
 from crosscam.report.image_tiles import heat_legend
 from crosscam.report.page import scores_html
@@ -54,13 +54,13 @@ class Figure:
     """A finished figure: a self-contained page, the same as one RGB image, and the numbers, JSON-ready."""
 
     html: str
-    picture: Image.Image
+    image: Image.Image
     data: dict[str, Any]
 
     def write(self, folder: Path, name: str) -> None:
         """Write ``name.html``, ``name.png`` and ``name.json`` into a folder; CrosscamError if that fails."""
         write_page(folder / f"{name}.html", self.html)
-        write_atomically(folder / f"{name}.png", lambda path: self.picture.save(path, "PNG", optimize=True))
+        write_atomically(folder / f"{name}.png", lambda path: self.image.save(path, "PNG", optimize=True))
         write_atomically(folder / f"{name}.json", json.dumps(self.data, indent=2) + "\n")
 
 
@@ -98,7 +98,7 @@ def figure_strips(
     }
     words = f"The first {top} of the ranking by {len(models)} models. Green is the same person, red is somebody else."
     html = html_page("figure", title, words, sections, styles=("compare.css",))
-    return Figure(html, contact_picture(title, _rule(queries, seed), entries), _data(scored, entries, seed))
+    return Figure(html, contact_image(title, _rule(queries, seed), entries), _data(scored, entries, seed))
 
 
 def figure_activation(
@@ -152,7 +152,7 @@ def figure_activation(
     }
     html = html_page("figure", title, FOCUS_WORDS.format(part, num_parts), sections, styles=("compare.css",))
     data = _data(scored, entries, seed) | {"part": part, "num_parts": num_parts, "focus": focus_data(rows)}
-    return Figure(html, contact_picture(title, _rule(queries, seed), entries), data)
+    return Figure(html, contact_image(title, _rule(queries, seed), entries), data)
 
 
 FOCUS_WORDS = (

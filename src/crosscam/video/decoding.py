@@ -95,7 +95,7 @@ class VideoFile:
 
     def frames(self, rate: float | None = None) -> Iterator[Frame]:
         """See :class:`Source`; damaged frames are left out, and told with their time."""
-        due, picture, unread = Due(rate), Pictures(), Unread(self.path, self._length())
+        due, pixels_of, unread = Due(rate), Upright(), Unread(self.path, self._length())
         number, self._reached = -1, 0.0
         with opened_video(os.fspath(self.path)) as (container, stream):
             self._tell_of_streams(container)
@@ -105,7 +105,7 @@ class VideoFile:
                 if number == 0:
                     self._tell_of_beginning(unread.before(frame.time))
                 if due.take(seconds):
-                    yield Frame(number, seconds, picture(frame))
+                    yield Frame(number, seconds, pixels_of(frame))
             self._tell_of_end(container, stream, stamps, unread)
         if number < 0:
             raise DataError(f"{self.path} holds no frame that can be decoded. Copy it again, or convert it.")
@@ -231,7 +231,7 @@ def decoded(
                 damaged(str(error.strerror))
 
 
-class Pictures:
+class Upright:
     """Turns the frames of one stream into pixels.
 
     The container's rotation is read from the first frame: to look at it holds each frame of PyAV in a circle of

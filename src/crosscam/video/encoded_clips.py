@@ -45,9 +45,9 @@ def encode_clip(frames: Iterable[tuple[float, Pixels]], most: int) -> bytes:
                 first, size = seconds, _size_of(pixels)
                 stream.width, stream.height = size
             stamp = max(last + 1, round((seconds - first) * CLOCK))
-            picture = av.VideoFrame.from_ndarray(_fitted(pixels, size), format="rgb24")
-            picture.pts, picture.time_base, last = stamp, Fraction(1, CLOCK), stamp
-            target.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(_fitted(pixels, size), format="rgb24")
+            image.pts, image.time_base, last = stamp, Fraction(1, CLOCK), stamp
+            target.mux(stream.encode(image))
             if out.tell() > most:
                 raise DataError(f"The clip would be larger than {most / 1e6:.0f} MB.")
         if size is None:

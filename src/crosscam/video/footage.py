@@ -19,7 +19,7 @@ from crosscam.errors import ArgumentError, DataError, ImageError
 from crosscam.gallery.entries import Entry
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.interface import Gallery
-from crosscam.video.decoding import Pictures, VideoFile, decoded, digest_of_file, opened_video
+from crosscam.video.decoding import Upright, VideoFile, decoded, digest_of_file, opened_video
 from crosscam.video.detections import Pixels
 from crosscam.video.encoded_clips import encode_clip
 from crosscam.video.frame_times import Stamps
@@ -130,7 +130,7 @@ def _by_time(path: Path, seconds: float) -> Pixels | None:
         first = _seek(container, stream, seconds)
         for frame in decoded(container, stream, _pass_over) if first is not None else ():
             if frame.time is not None and frame.time - first >= seconds - EXACT:
-                return Pictures()(frame) if frame.time - first <= seconds + EXACT else None
+                return Upright()(frame) if frame.time - first <= seconds + EXACT else None
     return None
 
 
@@ -139,7 +139,7 @@ def _by_number(path: Path, number: int) -> Pixels | None:
     with opened_video(os.fspath(path)) as (container, stream):
         for count, frame in enumerate(decoded(container, stream, _pass_over)):
             if count == number:
-                return Pictures()(frame)
+                return Upright()(frame)
     return None
 
 
@@ -211,7 +211,7 @@ def _copied_clip(path: Path, start: float, end: float) -> bytes | None:
 
 def _frames_between(path: Path, start: float, end: float) -> Iterator[tuple[float, Pixels]]:
     """The frames of a time, from the key frame before it where the file can be searched, else from the beginning."""
-    picture = Pictures()
+    pixels_of = Upright()
     with opened_video(os.fspath(path)) as (container, stream):
         first = None if _is_joined(path) else _seek(container, stream, start)
         timed = (frame for frame in decoded(container, stream, _pass_over) if frame.time is not None)
@@ -222,7 +222,7 @@ def _frames_between(path: Path, start: float, end: float) -> Iterator[tuple[floa
                 if each.time - first > end:
                     return
                 if each.time - first >= start - EXACT:
-                    yield each.time - first, picture(each)
+                    yield each.time - first, pixels_of(each)
             return
     for whole in VideoFile(path).frames():
         if whole.seconds > end:

@@ -19,8 +19,8 @@ from crosscam.system.text import FIRST_DATE, printable
 from crosscam.video.decoding import (
     USUAL_RATE,
     Frame,
-    Pictures,
     Source,
+    Upright,
     VideoFile,
     decoded,
     opened_video,
@@ -253,7 +253,7 @@ class LiveSource:
             self._changed.notify_all()
 
     def _read_once(self, due: Due, number: int) -> int:
-        picture = Pictures()
+        pixels_of = Upright()
         options = {"rtsp_transport": "tcp"} if self._address.startswith("rtsp") else {}
         with opened_video(self._address, options, format=self._device, timeout=TIMEOUT) as (container, stream):
             for frame in decoded(container, stream, lambda _: None):
@@ -261,7 +261,7 @@ class LiveSource:
                     break
                 seconds = clock.time()
                 if due.take(seconds):
-                    found = Frame(number, seconds, picture(frame))
+                    found = Frame(number, seconds, pixels_of(frame))
                     with self._changed:
                         self.dropped += self._newest is not None
                         self._newest = found

@@ -33,7 +33,7 @@ JPEG: dict[int | str, dict[str, Any]] = {
 }
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 EntryId = Annotated[int, Path(ge=1, le=2**53 - 1, examples=[1])]
-Pictures = Annotated[list[UploadFile], File(description="One or several images of one person.")]
+Uploads = Annotated[list[UploadFile], File(description="One or several images of one person.")]
 
 
 async def refuse_unknown(request: Request) -> None:
@@ -112,7 +112,7 @@ def calibration(request: Request) -> dict[str, Any]:
 def search(
     request: Request,
     options: Annotated[SearchOptions, Depends(api_options)],
-    picture: Pictures = [],  # noqa: B006 - FastAPI copies it
+    picture: Uploads = [],  # noqa: B006 - FastAPI copies it
     query: Annotated[s.QueryKey | None, Form(description="An earlier query, or e12 for entry 12, instead.")] = None,
     start: Annotated[int, Form(ge=0, le=10_000)] = 0,
 ) -> s.SearchOut:
@@ -127,7 +127,7 @@ def search(
 @router.post("/entries", status_code=201)
 def add(
     request: Request,
-    picture: Pictures,
+    picture: Uploads,
     camid: Annotated[s.Camera, Form(description="Camera of all the images.")],
     pid: Annotated[s.Pid | None, Form(description="Identity, if known.")] = None,
     time: Annotated[
@@ -169,7 +169,7 @@ def entry(request: Request, number: EntryId) -> s.EntryOut:
 @router.get("/entries/{number}/thumbnail", responses=JPEG, response_class=Response)
 def thumbnail(request: Request, number: EntryId) -> Response:
     """The small image of an entry."""
-    return picture_response(service_of(request).thumbnail(number))
+    return image_response(service_of(request).thumbnail(number))
 
 
 @router.patch("/entries/{number}")
@@ -243,7 +243,7 @@ def audit(request: Request, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -
     return {"lines": service_of(request).audit.last(limit)}
 
 
-def picture_response(data: bytes) -> Response:
+def image_response(data: bytes) -> Response:
     """A stored image; only the kinds that a gallery holds are named as images."""
     kind = "image/webp" if data[8:12] == b"WEBP" else "image/jpeg"
     return Response(data, media_type=kind, headers={"cache-control": "private, max-age=60"})
@@ -253,8 +253,8 @@ def _judgments(found: Any) -> s.FeedbackOut:
     return s.FeedbackOut(judgements=[s.JudgmentOut(**vars(j)) for j in found])
 
 
-def _read(pictures: list[UploadFile]) -> list[bytes]:
-    return [picture.file.read() for picture in pictures]
+def _read(uploads: list[UploadFile]) -> list[bytes]:
+    return [upload.file.read() for upload in uploads]
 
 
 def _name(filename: str | None, number: int) -> str:

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from crosscam.gallery import Where
 from crosscam.gallery.fragments import Fragment
-from crosscam.report.journey_report import pictures_of, render_journeys
+from crosscam.report.journey_report import images_of, render_journeys
 from crosscam.report.journey_view import camera_graph, person_view, proposal_view, ways_of
 from crosscam.video.footage import length_of
 from crosscam.web.api import service_of, who_of
@@ -108,7 +108,7 @@ def report(request: Request) -> Response:
     found = service.journeys.read()
     service.audit.write(who_of(request), "export", kind="journeys", people=len(found.people))
     gallery, name = service.gallery, request.app.state.name
-    text = render_journeys(found, pictures_of(gallery, found), name, gallery.model.name)
+    text = render_journeys(found, images_of(gallery, found), name, gallery.model.name)
     headers = {"content-disposition": 'attachment; filename="crosscam-journeys.html"'}
     return Response(text, media_type="text/html; charset=utf-8", headers=headers)
 

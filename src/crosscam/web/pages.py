@@ -17,7 +17,7 @@ from crosscam.gallery.conditions import without_time
 from crosscam.retrieval.contributions import body_profile
 from crosscam.system.text import counted
 from crosscam.web import views
-from crosscam.web.api import EntryId, picture_response, service_of, who_of
+from crosscam.web.api import EntryId, image_response, service_of, who_of
 from crosscam.web.asking import has_several_cameras
 from crosscam.web.forms import SearchForm, number, read_form
 from crosscam.web.page_shell import page, see, sure
@@ -43,10 +43,10 @@ def home(request: Request) -> Response:
 @router.post("/upload")
 def upload(request: Request, picture: Annotated[list[UploadFile], File()]) -> Response:
     """Describe images, and search with them."""
-    pictures = [data for data in (p.file.read() for p in picture) if data]
-    if not pictures:
+    images = [data for data in (p.file.read() for p in picture) if data]
+    if not images:
         raise WebError("No image was chosen. Choose one, or drop it onto the page.")
-    query = service_of(request).upload(pictures)
+    query = service_of(request).upload(images)
     return see(f"/search?q={query.key}")
 
 
@@ -260,14 +260,14 @@ def audit(request: Request) -> Response:
 
 
 @router.get("/query/{key}/{place}.jpg")
-def query_picture(request: Request, key: QueryKey, place: int) -> Response:
+def query_image(request: Request, key: QueryKey, place: int) -> Response:
     """An image of a query, small."""
     query = service_of(request).query(key)
     if query.entry is not None:
-        return picture_response(service_of(request).thumbnail(query.entry))
+        return image_response(service_of(request).thumbnail(query.entry))
     if not 0 <= place < len(query.previews):
         raise MissingError("This query has no such image.")
-    return picture_response(query.previews[place])
+    return image_response(query.previews[place])
 
 
 @router.get("/export.csv")

@@ -46,10 +46,10 @@ class Query:
     camid: int | None = None
 
 
-def key_of(pictures: Sequence[bytes]) -> str:
+def key_of(images: Sequence[bytes]) -> str:
     """Name of a set of images, from their bytes."""
     digest = hashlib.sha256()
-    for data in sorted(hashlib.sha256(picture).digest() for picture in pictures):
+    for data in sorted(hashlib.sha256(image).digest() for image in images):
         digest.update(data)
     return f"p{digest.hexdigest()[:24]}"
 

@@ -26,7 +26,7 @@ class Limits:
     Attributes:
         upload_bytes: of one request's body.
         upload_total: of all bodies that are in memory at once.
-        pictures: in one request.
+        images: in one request.
         pixels: of one image, read off its header before it is decoded.
         hits: the farthest rank that can be asked for.
         rate: searches, changes and explanations per minute for each client; pages and thumbnails twenty times that.
@@ -45,7 +45,7 @@ class Limits:
 
     upload_bytes: int = 16_000_000
     upload_total: int = 256_000_000
-    pictures: int = 8
+    images: int = 8
     pixels: int = 25_000_000
     hits: int = 1_000
     rate: int = 240

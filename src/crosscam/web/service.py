@@ -128,7 +128,7 @@ class Service:
 
     # Searching
 
-    def describe(self, pictures: Sequence[bytes]) -> tuple[NDArray[np.float32], list[NDArray[np.uint8]]]:
+    def describe(self, uploads: Sequence[bytes]) -> tuple[NDArray[np.float32], list[NDArray[np.uint8]]]:
         """Decode uploads, and describe them.
 
         Raises:
@@ -140,26 +140,26 @@ class Service:
                 "Images cannot be uploaded: the server has no network for this gallery. Start it with "
                 "--model RUN_FOLDER."
             )
-        if not 1 <= len(pictures) <= self.limits.pictures:
-            raise WebError(f"Expected 1 to {self.limits.pictures} images, found {len(pictures)}.")
+        if not 1 <= len(uploads) <= self.limits.images:
+            raise WebError(f"Expected 1 to {self.limits.images} images, found {len(uploads)}.")
         # The turn lasts until they are described: large images take much memory.
         with self._decoders.turn() as turn:
             images = []
-            for number, picture in enumerate(pictures, 1):
+            for number, upload in enumerate(uploads, 1):
                 try:
-                    images.append(turn.decode(picture))
+                    images.append(turn.decode(upload))
                 except ImageError as error:
                     raise ImageError(f"Image {number}: {error}") from error
             with self.describing_lock:
                 return self.extractor(images), images
 
-    def upload(self, pictures: Sequence[bytes]) -> Query:
+    def upload(self, uploads: Sequence[bytes]) -> Query:
         """Make a query of uploaded images of one person; errors as :meth:`describe`."""
-        key = key_of(pictures)
+        key = key_of(uploads)
         kept = self.queries.get(key)
         if kept is not None:
             return kept
-        descriptors, images = self.describe(pictures)
+        descriptors, images = self.describe(uploads)
         query = Query(key, descriptors, tuple(preview(image) for image in images))
         self.queries.put(query)
         return query
@@ -293,9 +293,9 @@ class Service:
 
     # Changes
 
-    def add(self, pictures: Sequence[bytes], entries: Sequence[NewEntry], who: str) -> list[int]:
+    def add(self, uploads: Sequence[bytes], entries: Sequence[NewEntry], who: str) -> list[int]:
         """Add uploaded images; errors as :meth:`describe` and of the gallery."""
-        descriptors, images = self.describe(pictures)
+        descriptors, images = self.describe(uploads)
         thumbnails = [make_thumbnail(image) for image in images]
         with self._writing() as gallery:
             numbers = gallery.add(descriptors, entries, thumbnails, model=gallery.model.fingerprint)

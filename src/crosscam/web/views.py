@@ -109,9 +109,9 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f} %"
 
 
-def data_uri(picture: bytes, kind: str = "image/jpeg") -> str:
+def data_uri(image: bytes, kind: str = "image/jpeg") -> str:
     """An image inside a page."""
-    return f"data:{kind};base64,{base64.b64encode(picture).decode()}"
+    return f"data:{kind};base64,{base64.b64encode(image).decode()}"
 
 
 def pair_maps(
@@ -128,20 +128,20 @@ def pair_maps(
     own = service.gallery.thumbnails([query.entry])[0] if query.entry is not None else query.previews[0]
     if service.extractor is None or thumbnail is None or own is None:
         return None
-    pictures = [decode_image(own), decode_image(thumbnail)]
+    images = [decode_image(own), decode_image(thumbnail)]
     try:
         with service.describing_lock:
-            found = explain_pair(service.extractor, *pictures, maps_of="agreement")
+            found = explain_pair(service.extractor, *images, maps_of="agreement")
     except EngineError:  # an exported file has no feature map to look into
         return None
     if found.query_maps is None or found.match_maps is None:
         return None
     factors = block_weights(weights, service.gallery.layout)
     first, second = (
-        _png(with_heat(picture, _together(maps, factors)))
-        for picture, maps in zip(pictures, (found.query_maps, found.match_maps), strict=True)
+        _png(with_heat(image, _together(maps, factors)))
+        for image, maps in zip(images, (found.query_maps, found.match_maps), strict=True)
     )
-    return _png(pictures[0]), first, second, _png(pictures[1])
+    return _png(images[0]), first, second, _png(images[1])
 
 
 def _together(maps: NDArray[np.float32], factors: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -202,14 +202,14 @@ def as_html(found: Found, service: Service, name: str) -> str:
     """One page that needs nothing but a browser; of an entry's path it has the last part alone."""
     gallery, query = service.gallery, found.query
     shown = [*(r.hit.entry.id for r in found.hits), *(e.id for e in (*found.confirmed, *found.rejected))]
-    pictures = dict(zip(shown, gallery.thumbnails(shown), strict=True))
+    images = dict(zip(shown, gallery.thumbnails(shown), strict=True))
     own = query.previews if query.entry is None else [p for p in gallery.thumbnails([query.entry]) if p]
     added = f"; confirmed images ({len(found.confirmed)}) are part of the query" if found.confirmed else ""
     asked = "; ".join(f"{key}: {value}" for key, value in found.asked.items())
     return render_hits(
         own,
         [replace(r.hit, entry=_named(r.hit.entry)) for r in found.hits],
-        pictures,
+        images,
         gallery.layout,
         title=f"Matches in {name}",
         subtitle=f"{len(found.hits)} nearest entries{added}. A match is a hint, not an identification.",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crosscam.data.datasets.camera_folders import find_pictures, read_pictures, tell_cameras
+from crosscam.data.datasets.camera_folders import find_images, read_images, tell_cameras
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.datasets.table import read_table, write_table
 from crosscam.data.doctor import examine_dataset
@@ -63,13 +63,13 @@ def test_the_user_tells_the_camera(tmp_path: Path) -> None:
         cameras_of(paths, tmp_path, "/(cam3)/")
 
 
-def test_pictures_of_nobody_known_are_examined(tmp_path: Path) -> None:
+def test_images_of_nobody_known_are_examined(tmp_path: Path) -> None:
     draw(tmp_path / "hall/a.jpg", tmp_path / "yard/bb.jpg")
-    found = examine_dataset(read_pictures(tmp_path))
+    found = examine_dataset(read_images(tmp_path))
     assert [f.code for f in found.findings] == []
     assert (found.subsets[2].found.ids, found.subsets[2].found.images, found.subsets[2].found.cameras) == (0, 2, 2)
     assert "Each folder is a camera: hall, yard." in found.notes
-    (alone,) = examine_dataset(read_pictures(tmp_path / "hall")).findings
+    (alone,) = examine_dataset(read_images(tmp_path / "hall")).findings
     assert alone.code == "one_camera"
     assert "query" not in alone.what
     assert "--camids" in alone.cure
@@ -136,8 +136,8 @@ def test_videos_and_foreign_photographs_are_named_for_what_they_are(tmp_path: Pa
         (tmp_path / f"IMG_{number:03}.HEIC").write_bytes(b"x")
     (tmp_path / "hall.mp4").write_bytes(b"x")
     (tmp_path / "notes.txt").write_bytes(b"x")
-    pictures, told = find_pictures(tmp_path)
-    assert len(pictures) == 1
+    images, told = find_images(tmp_path)
+    assert len(images) == 1
     heic, video, rest = sorted(told, key=lambda t: ("HEIC" not in t, "video" not in t))
     assert heic.startswith("warning: 30 HEIC photographs (iPhone) were left out, beside 1 image; first: ")
     assert "convert" in heic.lower()
@@ -147,7 +147,7 @@ def test_videos_and_foreign_photographs_are_named_for_what_they_are(tmp_path: Pa
     with pytest.raises(
         DataError, match=r"hall\.mp4 is a video, which this command does not read: 'crosscam watch' finds"
     ):
-        find_pictures(tmp_path / "hall.mp4")
+        find_images(tmp_path / "hall.mp4")
     (tmp_path / "a.jpg").unlink()
     with pytest.raises(DataError, match=r"No images in .* 30 HEIC photographs"):
-        find_pictures(tmp_path)
+        find_images(tmp_path)

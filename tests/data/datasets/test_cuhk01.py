@@ -31,7 +31,7 @@ def test_views_are_two_cameras(tmp_path: Path) -> None:
     assert {int(s.path.name[:4]) == s.pid for s in (*dataset.train, *dataset.gallery)} == {True}
 
 
-def test_counted_crops_and_single_cameras_are_other_pictures(tmp_path: Path) -> None:
+def test_counted_crops_and_single_cameras_are_other_images(tmp_path: Path) -> None:
     """0000001.jpg, 0000002.jpg, ... of a tracker would be four images of nobody 0, and so on, under wrong names."""
     for folder, names in {
         "counted": [f"{n:07}.jpg" for n in range(1, 30)],

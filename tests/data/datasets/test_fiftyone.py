@@ -17,7 +17,7 @@ FIELDS = {"pid": int, "camid": int, "split": str, "time": float, "track": str, "
 
 
 def made(root: Path) -> ReidDataset:
-    def picture(name: str) -> Path:
+    def image(name: str) -> Path:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.zeros((8, 4, 3), np.uint8)).save(path)
@@ -27,11 +27,11 @@ def made(root: Path) -> ReidDataset:
         "people",
         root,
         train=(
-            Sample(picture("a/1.jpg"), 1, 1, 12.25, "t, 1", "Yard"),
-            Sample(picture("b/1.jpg"), 2, 2, camera="Door"),
+            Sample(image("a/1.jpg"), 1, 1, 12.25, "t, 1", "Yard"),
+            Sample(image("b/1.jpg"), 2, 2, camera="Door"),
         ),
-        query=(Sample(picture("a/2.jpg"), 1, 2, camera="Door"),),
-        gallery=(Sample(picture("a/3.jpg"), 1, 1, camera="Yard"),),
+        query=(Sample(image("a/2.jpg"), 1, 2, camera="Door"),),
+        gallery=(Sample(image("a/3.jpg"), 1, 1, camera="Yard"),),
     )
 
 

@@ -19,7 +19,7 @@ from crosscam.errors import DataError
 Rows = list[dict[str, Any]]
 
 
-def picture(path: Path, color: int, kind: str = "JPEG") -> Path:
+def drawn(path: Path, color: int, kind: str = "JPEG") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((8, 4, 3), color, np.uint8)).save(path, kind)
     return path
@@ -27,8 +27,8 @@ def picture(path: Path, color: int, kind: str = "JPEG") -> Path:
 
 def made(root: Path) -> ReidDataset:
     """Two people at two cameras, a distractor, times, tracks and names of cameras; two files of one name."""
-    ann, bob = picture(root / "ann" / "1.jpg", 10), picture(root / "bob" / "1.jpg", 20)
-    seen, other = picture(root / "ann" / "2.jpg", 30), picture(root / "0" / "3.png", 40, "PNG")
+    ann, bob = drawn(root / "ann" / "1.jpg", 10), drawn(root / "bob" / "1.jpg", 20)
+    seen, other = drawn(root / "ann" / "2.jpg", 30), drawn(root / "0" / "3.png", 40, "PNG")
     return ReidDataset(
         "made",
         root,
@@ -68,7 +68,7 @@ def test_columns_and_back(tmp_path: Path) -> None:
 
 
 def test_only_columns_that_say_something(tmp_path: Path) -> None:
-    image = picture(tmp_path / "a.jpg", 1)
+    image = drawn(tmp_path / "a.jpg", 1)
     dataset = ReidDataset("plain", tmp_path / "elsewhere", train=(Sample(image, 1, 1),), protocol="allshots")
     assert columns_of(dataset) == {
         "train": {"image": [str(image)], "pid": [1], "camid": [1], "protocol": ["allshots"], "path": ["a.jpg"]}
@@ -79,7 +79,7 @@ def test_only_columns_that_say_something(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", [None, "../out.jpg", "/out.jpg", "a\\out.jpg", "c:out.jpg", "out.txt", ".jpg", 7])
 def test_paths_that_lead_elsewhere_are_not_followed(tmp_path: Path, path: object) -> None:
-    data = picture(tmp_path / "a.png", 1, "PNG").read_bytes()
+    data = drawn(tmp_path / "a.png", 1, "PNG").read_bytes()
     rows = [{"image": {"bytes": data, "path": None}, "pid": 4, "camid": 1, "path": path}]
     table = write_rows({"train": rows}, tmp_path / "one" / "out")
     assert [s.path for s in read_dataset(table).train] == [tmp_path / "one" / "out" / "train" / "000000.png"]
@@ -87,7 +87,7 @@ def test_paths_that_lead_elsewhere_are_not_followed(tmp_path: Path, path: object
 
 
 def test_names_are_labels_as_in_a_table(tmp_path: Path) -> None:
-    image = {"bytes": picture(tmp_path / "a.jpg", 1).read_bytes(), "path": "a.jpg"}
+    image = {"bytes": drawn(tmp_path / "a.jpg", 1).read_bytes(), "path": "a.jpg"}
     rows = [{"image": image, "pid": name, "camid": "yard"} for name in ("zoe", "ann")]
     back = read_dataset(write_rows({"train": rows}, tmp_path / "out"))
     assert [(s.path.name, s.pid, s.camera) for s in back.train] == [
@@ -156,7 +156,7 @@ def test_there_and_back_by_the_library(tmp_path: Path) -> None:
         from_hugging_face(data, tmp_path / "back")
 
 
-def test_classes_pictures_in_memory_and_streams(tmp_path: Path) -> None:
+def test_classes_images_in_memory_and_streams(tmp_path: Path) -> None:
     datasets = library()
     features = datasets.Features(
         {"image": datasets.Image(), "pid": datasets.ClassLabel(names=["zoe", "ann"]), "extra": datasets.Value("string")}

@@ -92,7 +92,7 @@ def test_every_lower_pattern_shows_from_every_side(pattern: str, kind: str, yaw:
     assert changed(seen(plain, yaw), seen(patterned, yaw)) >= 30
 
 
-def test_what_a_person_wears_changes_the_picture() -> None:
+def test_what_a_person_wears_changes_the_image() -> None:
     plain = seen(PERSON, yaw=0.6)
     for name, values in (("hair_style", HAIR_STYLES), ("hat", HATS), ("bag", BAGS)):
         for value in {v for v in values if v != getattr(PERSON, name)}:

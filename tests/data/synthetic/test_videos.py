@@ -38,21 +38,21 @@ def test_people_have_one_number_at_all_cameras(drawn: VideoSummary) -> None:
     assert sum(len(truth(drawn.out, camera)) for camera in drawn.cameras) == drawn.boxes
 
 
-def test_truth_is_where_the_picture_changes(drawn: VideoSummary) -> None:
+def test_truth_is_where_the_image_changes(drawn: VideoSummary) -> None:
     """A fully visible person differs from the same place without anybody; elsewhere there is noise alone."""
     rows = truth(drawn.out, "gate")
     by_frame = defaultdict(list)
     for row in rows:
         by_frame[int(row[0])].append(row)
-    pictures = {
+    images = {
         number: np.asarray(Image.open(drawn.out / "gate" / "img1" / f"{number:06d}.jpg"), np.float64)
         for number in range(1, drawn.frames + 1)
     }
-    usual = np.median(np.stack(list(pictures.values())[::3]), axis=0)
+    usual = np.median(np.stack(list(images.values())[::3]), axis=0)
     compared = 0
     for number, boxes in by_frame.items():
         outside = np.ones(usual.shape[:2], bool)
-        change = np.abs(pictures[number] - usual).mean(axis=2)
+        change = np.abs(images[number] - usual).mean(axis=2)
         for _, _, left, top, width, height, *_ in boxes:
             margin = 30  # of the shadows
             right, bottom = int(left + width), int(top + height)

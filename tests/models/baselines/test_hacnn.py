@@ -28,13 +28,13 @@ def images(count: int = 6, height: int = 64, width: int = 32) -> Tensor:
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
-def plain_sample(picture: Tensor, y: float, x: float) -> float:
+def plain_sample(image: Tensor, y: float, x: float) -> float:
     """Bilinear value at a place in pixels, (0, 0) the middle of the first; zero outside."""
     top, left = math.floor(y), math.floor(x)
     value = 0.0
     for row, column in itertools.product((top, top + 1), (left, left + 1)):
-        if 0 <= row < picture.shape[0] and 0 <= column < picture.shape[1]:
-            value += (1 - abs(y - row)) * (1 - abs(x - column)) * picture[row, column].item()
+        if 0 <= row < image.shape[0] and 0 <= column < image.shape[1]:
+            value += (1 - abs(y - row)) * (1 - abs(x - column)) * image[row, column].item()
     return value
 
 
@@ -150,10 +150,10 @@ def test_bf16_trains():
 
 @pytest.mark.parametrize(("height", "width"), [(64, 32), (50, 30)])
 def test_batched_equals_single(height, width):
-    model, pictures = tiny().eval(), images(3, height, width)
+    model, batch = tiny().eval(), images(3, height, width)
     with torch.no_grad():
-        together = model(pictures)
-        single = [model(pictures[i : i + 1]) for i in range(3)]
+        together = model(batch)
+        single = [model(batch[i : i + 1]) for i in range(3)]
     torch.testing.assert_close(together.descriptor, torch.cat([s.descriptor for s in single]))
 
 

@@ -242,12 +242,12 @@ def _by_camera(images: list[Path], notes: list[str]) -> list[Sample]:
     return [Sample(path, s.pid, s.camid, camera=s.camera) for path, s in zip(images, told, strict=True)]
 
 
-def has_pictures(place: Path) -> bool:
+def has_images(place: Path) -> bool:
     """Whether a place is an image, or a folder with images in it or in its folders."""
-    return is_image_name(place.name) if place.is_file() else place.is_dir() and bool(find_files(place).pictures)
+    return is_image_name(place.name) if place.is_file() else place.is_dir() and bool(find_files(place).images)
 
 
-def find_pictures(place: Path) -> tuple[list[Path], list[str]]:
+def find_images(place: Path) -> tuple[list[Path], list[str]]:
     """The images of a folder and all its folders in natural order, or the one image; and what was left out.
 
     Returns:
@@ -263,15 +263,15 @@ def find_pictures(place: Path) -> tuple[list[Path], list[str]]:
     if not place.is_dir():
         raise DataError(f"No file or folder {place}. Give an image or a folder of images.")
     found = find_files(place)
-    told = tell_left_out(found.others, len(found.pictures))
-    if not found.pictures:
+    told = tell_left_out(found.others, len(found.images))
+    if not found.images:
         instead = [sentence.removeprefix("warning: ") for sentence in told if sentence.startswith("warning: ")]
         expected = "Expected files in .jpg, .png, .bmp, .webp or .tif."
         raise DataError(" ".join([f"No images in {place} or its folders.", *(instead or [expected])]))
-    return found.pictures, told
+    return found.images, told
 
 
-def read_pictures(place: Path, *, camids: CamidRule = None, camera: str | None = None) -> ReidDataset:
+def read_images(place: Path, *, camids: CamidRule = None, camera: str | None = None) -> ReidDataset:
     """Read an image, or a folder of images without labels: all are gallery, with pid 0.
 
     Args:
@@ -283,7 +283,7 @@ def read_pictures(place: Path, *, camids: CamidRule = None, camera: str | None =
         DataError: no images.
     """
     root = Path(os.path.abspath(place))
-    paths, notes = find_pictures(root)
+    paths, notes = find_images(root)
     samples = tell_cameras(paths, root.parent if root.is_file() else root, camids, notes, camera=camera)
     notes.append("Nobody is named on the images.")
     gallery = tuple(sorted(samples, key=lambda s: path_key(s.path)))

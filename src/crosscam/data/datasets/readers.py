@@ -11,10 +11,10 @@ from pathlib import Path
 from crosscam.data.datasets.camera_folders import (
     has_camera_folders,
     has_identity_folders,
-    has_pictures,
+    has_images,
     read_camera_folders,
     read_identity_folders,
-    read_pictures,
+    read_images,
 )
 from crosscam.data.datasets.cuhk import is_cuhk01, is_cuhk02, is_cuhk_sysu, read_cuhk01, read_cuhk02, read_cuhk_sysu
 from crosscam.data.datasets.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
@@ -104,7 +104,7 @@ READERS: dict[str, Reader] = {
     "table": Reader(is_table, read_table, ("camids",)),
     "folders": Reader(has_identity_folders, read_identity_folders, ("camids",)),
     "cameras": Reader(has_camera_folders, read_camera_folders),
-    "pictures": Reader(has_pictures, read_pictures, ("camids",)),
+    "pictures": Reader(has_images, read_images, ("camids",)),
 }
 # Kinds that fit nearly everything come last; images without labels only by name.
 _LAST = ("folders", "cameras", "pictures")
@@ -232,7 +232,7 @@ def _refuse_foreign(path: Path) -> None:
         )
     found = find_files(path)
     told = [t.removeprefix("warning: ") for t in tell_left_out(found.others, 0) if t.startswith("warning: ")]
-    if told and not found.pictures:
+    if told and not found.images:
         raise DataError(f"No images in {path} or its folders. {' '.join(told)}")
 
 
@@ -251,7 +251,7 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
     if not folder.is_dir():
         raise DataError(f"No folder {folder} with distractors. Check the path of --distractors.")
     root = Path(os.path.abspath(folder))
-    paths = find_files(root).pictures
+    paths = find_files(root).images
     known = {file_key(s.path) for samples in dataset.subsets.values() for s in samples}
     if not paths or not known.isdisjoint(map(file_key, paths)):
         what = "images of the dataset itself" if paths else "no images"

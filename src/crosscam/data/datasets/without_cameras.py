@@ -76,7 +76,7 @@ def _read_identities(folder: Path, camid: int, name: re.Pattern[str], notes: lis
     """The images of a folder and its folders; the one group of ``name`` finds the identity (DataError: in none)."""
     samples, strangers = [], []
     parse = name_parser(name, camid=camid)
-    for path in find_files(folder).pictures:
+    for path in find_files(folder).images:
         parsed = parse(path.name)
         if parsed is None:
             strangers.append(path)

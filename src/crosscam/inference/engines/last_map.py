@@ -108,7 +108,7 @@ def split_at_last_map(
 def _nearest_map(model: Any, result: Any, takes: NetworkInput) -> tuple[Any, bool] | None:
     """The output of the node, fewest steps before the result, that is a map of the image; and whether its channels
     come last."""
-    seen = _of_the_picture(model)
+    seen = _of_the_image(model)
     for node in _backwards(result, seen):
         for place in node.outputs():
             last = _channels_last(place, takes)
@@ -117,7 +117,7 @@ def _nearest_map(model: Any, result: Any, takes: NetworkInput) -> tuple[Any, boo
     return None
 
 
-def _of_the_picture(model: Any) -> set[str]:
+def _of_the_image(model: Any) -> set[str]:
     """Names of all nodes that depend on the input."""
     seen: set[str] = set()
     for node in model.get_ordered_ops():

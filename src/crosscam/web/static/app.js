@@ -133,10 +133,10 @@ document.addEventListener("submit", (event) => {
 
 function send(files) {
   const form = document.querySelector("form[data-drop]");
-  const pictures = [...files].filter((file) => file.type.startsWith("image/"));
-  if (!form || !pictures.length) return;
+  const images = [...files].filter((file) => file.type.startsWith("image/"));
+  if (!form || !images.length) return;
   const transfer = new DataTransfer();
-  for (const file of pictures) transfer.items.add(file);
+  for (const file of images) transfer.items.add(file);
   form.elements.picture.files = transfer.files;
   form.requestSubmit();
 }

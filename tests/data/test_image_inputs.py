@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
+from crosscam.data.image_inputs import check_range, decode_settled, settle
 from crosscam.data.images import decode_image
-from crosscam.data.pictures import check_range, decode_settled, settle
 from crosscam.errors import ArgumentError, CrosscamError, ImageError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 7, 3), dtype=np.uint8)
@@ -23,15 +23,15 @@ def encoded(kind: str = "png") -> bytes:
     return out.getvalue()
 
 
-def pixels(picture: object, value_range: tuple[float, float] | None = None) -> np.ndarray:
-    return decode_settled(settle(picture, "Image 4", value_range), "Image 4")  # type: ignore[arg-type]
+def pixels(image: object, value_range: tuple[float, float] | None = None) -> np.ndarray:
+    return decode_settled(settle(image, "Image 4", value_range), "Image 4")  # type: ignore[arg-type]
 
 
 CHW = torch.from_numpy(PIXELS).permute(2, 0, 1)
 
 
 @pytest.mark.parametrize(
-    ("picture", "value_range"),
+    ("image", "value_range"),
     [
         (encoded(), None),
         (bytearray(encoded()), None),
@@ -50,10 +50,10 @@ CHW = torch.from_numpy(PIXELS).permute(2, 0, 1)
         (PIXELS / 255, (0, 1)),
     ],
 )
-def test_each_kind_gives_the_same_pixels(picture: object, value_range: tuple[float, float] | None) -> None:
-    found = pixels(picture, value_range)
+def test_each_kind_gives_the_same_pixels(image: object, value_range: tuple[float, float] | None) -> None:
+    found = pixels(image, value_range)
     assert found.dtype == np.uint8
-    coarse = isinstance(picture, torch.Tensor) and picture.element_size() == 2 and picture.is_floating_point()
+    coarse = isinstance(image, torch.Tensor) and image.element_size() == 2 and image.is_floating_point()
     assert np.abs(found.astype(int) - PIXELS).max() <= (1 if coarse else 0)
 
 
@@ -93,7 +93,7 @@ def test_a_pil_image_is_what_its_file_is(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
         (None, "Image 4 is None. Expected a path"),
         (7, r"Image 4 is an int \(7\). Expected a path"),
@@ -116,9 +116,9 @@ def test_a_pil_image_is_what_its_file_is(tmp_path: Path, name: str) -> None:
         (b"", "Image 4 is empty"),
     ],
 )
-def test_what_is_no_picture_is_one_line(picture: object, message: str) -> None:
+def test_what_is_no_image_is_one_line(image: object, message: str) -> None:
     with pytest.raises(CrosscamError, match=message) as caught:
-        pixels(picture)
+        pixels(image)
     assert "\n" not in str(caught.value)
 
 

@@ -24,8 +24,8 @@ class BinaryFile(Protocol):
         """The rest of its bytes."""
 
 
-Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image | NDArray[Any] | Tensor
-Pictures = Iterable[Picture] | NDArray[Any] | Tensor
+ImageLike = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryFile | Image.Image | NDArray[Any] | Tensor
+ImagesLike = Iterable[ImageLike] | NDArray[Any] | Tensor
 # What threads can share: no file position, no half-decoded image.
 Settled = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 ValueRange = tuple[float, float]
@@ -35,44 +35,44 @@ KINDS = "a path, the bytes of an image file, an open file, a PIL image, an array
 OVERSHOOT = 0.01
 
 
-def name_of(picture: object, place: int) -> str:
+def name_of(image: object, place: int) -> str:
     """What messages call an image: its path, or its place in the list, counted from 0."""
-    if isinstance(picture, str | os.PathLike):
-        return str(picture)
+    if isinstance(image, str | os.PathLike):
+        return str(image)
     return f"Image {place}"
 
 
-def is_picture(value: object) -> bool:
+def is_image(value: object) -> bool:
     """Whether a value is one image by its type alone, whatever it holds."""
     if isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | Image.Image | np.ndarray | Tensor):
         return True
     return callable(getattr(value, "read", None))
 
 
-def check_kind(picture: object, name: str) -> None:
+def check_kind(image: object, name: str) -> None:
     """Refuse what is not an image, by its type alone (ArgumentError: a number, a list, None or the like)."""
-    if not is_picture(picture):
-        raise ArgumentError(f"{name} is {_kind(picture)}. Expected {KINDS}.")
+    if not is_image(image):
+        raise ArgumentError(f"{name} is {_kind(image)}. Expected {KINDS}.")
 
 
-def in_list(pictures: Pictures) -> Iterable[Picture]:
+def in_list(images: ImagesLike) -> Iterable[ImageLike]:
     """The images, if they are several; what is not an image in a list is refused before the first is described.
 
     Raises:
         ArgumentError: one image, something that holds none, or something else among them.
     """
-    one = is_picture(pictures) and not (isinstance(pictures, np.ndarray | Tensor) and pictures.ndim != 3)
+    one = is_image(images) and not (isinstance(images, np.ndarray | Tensor) and images.ndim != 3)
     if one:
-        shown = f"{pictures!r:.80}" if isinstance(pictures, str | os.PathLike) else f"one {type(pictures).__name__}"
+        shown = f"{images!r:.80}" if isinstance(images, str | os.PathLike) else f"one {type(images).__name__}"
         raise ArgumentError(f"Expected a list of images, found {shown}. Put it into a list.")
-    kind = type(pictures)
+    kind = type(images)
     several = hasattr(kind, "__iter__") or (hasattr(kind, "__getitem__") and hasattr(kind, "__len__"))
-    if not several or (isinstance(pictures, np.ndarray | Tensor) and pictures.ndim == 0):
-        raise ArgumentError(f"Expected a list of images, found {pictures!r:.80}.")
-    if isinstance(pictures, list | tuple):
-        for place, picture in enumerate(pictures):
-            check_kind(picture, f"Image {place}")
-    return pictures
+    if not several or (isinstance(images, np.ndarray | Tensor) and images.ndim == 0):
+        raise ArgumentError(f"Expected a list of images, found {images!r:.80}.")
+    if isinstance(images, list | tuple):
+        for place, image in enumerate(images):
+            check_kind(image, f"Image {place}")
+    return images
 
 
 def check_range(value_range: ValueRange | None) -> None:
@@ -87,11 +87,11 @@ def check_range(value_range: ValueRange | None) -> None:
         raise ArgumentError(f"value_range is {value_range!r}. Expected the values of black and white, such as (0, 1).")
 
 
-def settle(picture: Picture, name: str, value_range: ValueRange | None = None) -> Settled:
+def settle(image: ImageLike, name: str, value_range: ValueRange | None = None) -> Settled:
     """An image as threads can share it; a file is read and a Pillow image decoded, tensors become arrays.
 
     Args:
-        picture: see ``Picture``. Arrays are (H, W, 3) and tensors (H, W, 3) or (3, H, W), RGB, of any size.
+        image: see ``ImageLike``. Arrays are (H, W, 3) and tensors (H, W, 3) or (3, H, W), RGB, of any size.
         name: for messages.
         value_range: black and white of floats; integers are uint8 from 0 to 255 whatever it says.
     Returns:
@@ -100,29 +100,29 @@ def settle(picture: Picture, name: str, value_range: ValueRange | None = None) -
         ArgumentError: not an image, or an array of another shape or type.
         ImageError: a file or Pillow image that cannot be read.
     """
-    if isinstance(picture, str | os.PathLike | bytes):
-        return picture
-    if isinstance(picture, bytearray | memoryview):
-        return bytes(picture)
-    if isinstance(picture, Image.Image):
-        return decode_pil(picture, name)
-    if isinstance(picture, Tensor):
-        return _of_tensor(picture, name, value_range)
-    if isinstance(picture, np.ndarray):
-        return _of_array(picture, name, value_range)
-    check_kind(picture, name)
-    return _of_file(picture, name)
+    if isinstance(image, str | os.PathLike | bytes):
+        return image
+    if isinstance(image, bytearray | memoryview):
+        return bytes(image)
+    if isinstance(image, Image.Image):
+        return decode_pil(image, name)
+    if isinstance(image, Tensor):
+        return _of_tensor(image, name, value_range)
+    if isinstance(image, np.ndarray):
+        return _of_array(image, name, value_range)
+    check_kind(image, name)
+    return _of_file(image, name)
 
 
-def decode_settled(picture: Settled, name: str) -> NDArray[np.uint8]:
+def decode_settled(image: Settled, name: str) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB of what :func:`settle` gives; called in threads.
 
     Raises:
         ImageError: an image that cannot be read.
     """
-    if isinstance(picture, np.ndarray):
-        return picture
-    return decode_image(picture if isinstance(picture, bytes) else Path(picture), name=name)
+    if isinstance(image, np.ndarray):
+        return image
+    return decode_image(image if isinstance(image, bytes) else Path(image), name=name)
 
 
 def _of_file(file: Any, name: str) -> bytes:
