@@ -23,7 +23,7 @@ def test_the_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
         assert done.returncode == 0, f"{command or script}\n{done.stdout}\n{done.stderr}"
         said[command] = done.stdout + done.stderr
     told = "".join(said.values())
-    assert "2 entries forgotten; 112 are left." in told
+    assert "2 entries forgotten; 112 entries left." in told
     assert len(said) == 12
     assert "Entrance" in told
     assert (tmp_path / "hits.html").stat().st_size > 0

@@ -124,7 +124,7 @@ def test_the_doctor_finds_each_damaged_image(name: str, make_errors: ModuleType,
     getattr(make_errors, name)(spoiled)
     status, out, err = crosscam("data doctor people")
     assert status == 1
-    assert "1 images cannot be read" in out
+    assert "1 image cannot be read" in out
     assert f"bounding_box_train/{spoiled.name}" in out
     assert err == ""
 

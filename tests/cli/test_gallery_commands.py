@@ -323,7 +323,7 @@ def test_names_of_two_tables_are_not_merged(crosscam: Run, place: Path) -> None:
         named_table(place, file, names, first=3)
         status, _, err = crosscam(f"gallery add g run {file}")
         assert (status, len(err.splitlines()[-1:])) == (2, 1)
-        assert "1 identities would get numbers" in err or "2 identities would get numbers" in err
+        assert "1 identity would get numbers" in err or "2 identities would get numbers" in err
         assert why in err
         assert pids_in(place) == [1, 2, 1]
     # The same table goes on, also with numbers that nobody has; a name that pushes the others along is told of.

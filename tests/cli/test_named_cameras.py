@@ -156,7 +156,7 @@ def test_the_doctor_looks_at_images_of_nobody_known(crosscam: Run, by_camera: Pa
     # Days are not people: two cameras and one name of a folder in them.
     assert "2 folders with 1 names of folders in them" in crosscam("data doctor days --kind cameras")[2]
     # Where the user tells the cameras, folders are people.
-    assert "identities have names" in crosscam("data doctor own --camids 1")[1]
+    assert "identities, numbered" in crosscam("data doctor own --camids 1")[1]
 
 
 def test_calibration_knows_cameras_by_name(crosscam: Run, gallery: Path) -> None:

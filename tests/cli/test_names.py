@@ -49,7 +49,7 @@ def test_what_names_them_before(crosscam: Run, odd: Path) -> None:
     ):
         status, _, err = crosscam(command)
         assert status == 2, command
-        assert "not UTF-8" in err
+        assert "not in UTF-8" in err
         assert r"\xe9.jpg" in err
     assert not any((odd / name).exists() for name in ("v.parquet", "vectors", "v.parquet.parts", "h.parquet"))
     assert "0, and 0 wiped" in crosscam("gallery info g")[1]

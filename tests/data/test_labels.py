@@ -32,7 +32,7 @@ def test_names_that_look_alike_are_one(tmp_path: Path) -> None:
     composed, apart = "Zo\u00eb", "Zoe\u0308"
     notes: list[str] = []
     assert numbered([composed, apart, "Ann"], "identities", notes) == [2, 2, 1]
-    assert notes[0].startswith("1 identities are spelled in several ways; each is one: ")
+    assert notes[0].startswith("1 identity spelled in several ways; each is one: ")
     rows = (f"a.jpg,{composed},{apart},query", f"b.jpg,{apart},{composed},gallery", f"c.jpg,{apart},Hall,gallery")
     (tmp_path / "t.csv").write_text("\n".join(("path,pid,camid,split", *rows)), encoding="utf-8")
     (tmp_path / "a.jpg").touch()
@@ -95,9 +95,9 @@ def test_numbers_that_lost_their_meaning_are_refused(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["9" * 19, "18446744073709551615", "9" * 5000, "1.5", "1e5", "0x10"])
 def test_other_numbers_are_names(cell: str) -> None:
     assert numbered(["3", cell], "identities", notes := []) == ([2, 1] if cell in ("1.5", "1e5", "0x10") else [1, 2])
-    assert "have names and were numbered" in notes[0]
+    assert "identities, numbered" in notes[0]
     assert numbered(["3", cell], "cameras", notes := []) == [3, 4]
-    assert notes == [f"1 cameras have names: {cell}."]
+    assert notes == [f"Names of 1 camera: {cell}."]
 
 
 def test_the_range_of_64_bits_is_kept_whole() -> None:

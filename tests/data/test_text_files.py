@@ -130,7 +130,7 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert len(dataset.fingerprint()) == 16
     write_table(dataset, tmp_path / "t.csv")
     assert read_table(tmp_path / "t.csv") == dataset
-    with pytest.raises(DataError, match=r"1 names are not UTF-8, and Parquet cannot hold them: .*caf\\xe9.jpg"):
+    with pytest.raises(DataError, match=r"1 name not in UTF-8, and Parquet cannot hold that: .*caf\\xe9.jpg"):
         write_table(dataset, tmp_path / "t.parquet")
     assert not (tmp_path / "t.parquet").exists()
     with pytest.raises(DataError, match="2 names"):

@@ -173,7 +173,7 @@ def test_whole_scenes_are_told(tmp_path: Path, extractor: Extractor) -> None:
         Image.new("RGB", (96, 64), "green").save(path)
     found = search_photographs(tell_cameras(paths, tmp_path / "in", None, []), SOURCE, extractor, tmp_path / "out")
     assert [f.what for f in found.findings if f.code == "scenes"] == [
-        "3 of 6 images are wider than high, so they look like whole scenes."
+        "Wider than high: 3 of 6 images, which looks like whole scenes."
     ]
 
 

@@ -99,7 +99,7 @@ def test_images_are_spread_and_enough(samples: list[Sample]):
     chosen = images_to_check(many, labeled=False)
     assert len(chosen) == 64
     assert [chosen[0], chosen[-1]] == [many[0], many[-1]]
-    with pytest.raises(DataError, match="3 images are too few"):
+    with pytest.raises(DataError, match="Found 3 images, too few"):
         images_to_check(samples[:3], labeled=False)
 
 

@@ -56,7 +56,7 @@ def test_far_too_many_pairs_are_refused_before_they_fill_the_memory(monkeypatch:
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="There are 1 images"):
+    with pytest.raises(ArgumentError, match="Found 1 image"):
         near_pairs(people()[:1], 0.5)
     with pytest.raises(ArgumentError, match="limit=1"):
         near_pairs(people(), 1.0)

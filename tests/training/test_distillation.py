@@ -143,7 +143,7 @@ def test_images_without_labels_change_the_result_and_are_listed_by_a_file(
     with np.load(tmp_path / "both" / KEPT) as kept:
         assert len(kept["teacher0"]) == len(rendered.train) + 12
     listing.write_text("gone.jpg\n", encoding="utf-8")
-    with pytest.raises(RecipeError, match=r"1 of 1 images are not there\. First: .*gone\.jpg"):
+    with pytest.raises(RecipeError, match=r"1 of 1 image missing\. First: .*gone\.jpg"):
         train(student(teacher, *more), rendered, tmp_path / "third")
     assert not (tmp_path / "third").exists()
 

@@ -26,6 +26,7 @@ from crosscam.models.rrid import RRID
 from crosscam.recipes import checkpoint
 from crosscam.recipes.catalogue import build_model
 from crosscam.recipes.recipe import Recipe
+from crosscam.system.text import counted
 from crosscam.training.callbacks import Listeners
 from crosscam.training.learned import learned_from, tracks_and_times
 from crosscam.training.trained_on import save_trained_on
@@ -96,8 +97,8 @@ class Adapter(Trainer):
         count, least = len(self.dataset.train), self.settings.min_images
         if count < 2 * least:
             raise DataError(
-                f"{self.dataset.root} has {count:,} images to learn from, and two clusters take at least {2 * least} "
-                f"(adapt.min_images={least}). Add images."
+                f"{self.dataset.root} has {counted(count, 'image')} to learn from, and two clusters take at least "
+                f"{2 * least} (adapt.min_images={least}). Add images."
             )
         return np.full(count, -1, np.int64)
 

@@ -12,7 +12,7 @@ from crosscam.data.records import ReidDataset
 from crosscam.data.text_files import read_text
 from crosscam.errors import DataError
 from crosscam.recipes.checkpoint import write_atomically
-from crosscam.system.text import parse_json
+from crosscam.system.text import counted, parse_json
 
 JSON, PAGE = "adapt.json", "adapt.md"
 Scores = Mapping[str, Any]
@@ -43,8 +43,8 @@ class Outcome:
         lines = [
             f"# {self.source['name']}, adapted to {self.data['name']}",
             "",
-            f"{self.data['pictures']:,} images without labels, {self.data['cameras']:,} cameras, "
-            f"{self.data['tracks']:,} tracks (fingerprint {self.data['fingerprint']}); "
+            f"{self.data['pictures']:,} images without labels, {counted(self.data['cameras'], 'camera')}, "
+            f"{counted(self.data['tracks'], 'track')} (fingerprint {self.data['fingerprint']}); "
             f"from {self.source['name']} (weights {self.source['fingerprint']}).",
             "",
             *(f"- {note}" for note in self.notes),
@@ -93,7 +93,7 @@ def _score_table(before: Scores, after: Scores | None) -> list[str]:
     for name, key in _SCORES:
         then = "" if after is None else f"{100 * after[key]:.1f}"
         lines.append(f"| {name} | {100 * before[key]:.1f} | {then} |")
-    return [*lines, "", f"{before['num_queries']:,} queries, data {before['data_fingerprint']}."]
+    return [*lines, "", f"{counted(before['num_queries'], 'query')}, data {before['data_fingerprint']}."]
 
 
 def data_of(dataset: ReidDataset) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from crosscam.errors import ArgumentError, DataError, TrainingError
 from crosscam.recipes.choices import Adapt
 from crosscam.retrieval.distances import Descriptors, distance_blocks
 from crosscam.retrieval.reranking import SparseRows, encode_neighborhoods, entries_of, nearest
+from crosscam.system.text import counted
 
 Rows = NDArray[np.float32]
 # Images of tracks that the silhouette is taken of: their distances are a dense matrix of 32 MB.
@@ -194,7 +195,7 @@ def near_pairs(descriptors: Descriptors, limit: float, *, k1: int = 30, k2: int 
     everyone = descriptors.detach() if isinstance(descriptors, Tensor) else torch.as_tensor(np.asarray(descriptors))
     count = len(everyone)
     if count < 2:
-        raise ArgumentError(f"There are {count} images. Expected at least two.")
+        raise ArgumentError(f"Found {counted(count, 'image')}. Expected at least two.")
     if min(k1, k2) < 1 or not 0 <= limit < 1:
         raise ArgumentError(f"k1={k1}, k2={k2}, limit={limit}: expected at least 1, at least 1, and from 0 to below 1.")
     k1, k2 = min(k1, count - 1), min(k2, count)

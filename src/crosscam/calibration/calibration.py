@@ -15,7 +15,7 @@ import numpy as np
 from crosscam.calibration.open_set import DetPoint, OperatingPoint
 from crosscam.calibration.pair_counts import Cameras
 from crosscam.errors import ArgumentError, DataError
-from crosscam.system.text import parse_json, reason_of
+from crosscam.system.text import counted, parse_json, reason_of
 
 Verdict = Literal["same", "unsure", "other"]
 FORMAT = 1
@@ -127,18 +127,18 @@ class Calibration:
         """One sentence: data, model, numbers of pairs."""
         if self.answered:
             return (
-                f"Rests on {self.answered:,} answers to 'same person?' about pairs of {self.images:,} images of this "
-                f"gallery: {self.pooled.genuine:,} say the same person, {self.pooled.impostor:,} two people. 'same' "
-                "is where nine in ten or more say the same person, 'other' where at most one in ten does."
+                f"Rests on {counted(self.answered, 'answer')} to 'same person?' about pairs of {self.images:,} images "
+                f"of this gallery: {self.pooled.genuine:,} say the same person, {self.pooled.impostor:,} two people. "
+                "'same' is where nine in ten or more say the same person, 'other' where at most one in ten does."
             )
         # Where both rates can be had at once nothing is unsure, and fewer are missed than was asked for.
         at_most = "at most " if self.pooled.same == self.pooled.other else ""
         return (
             f"Rests on {self.pooled.genuine:,} pairs of one person and {self.pooled.impostor:,} pairs of two people "
-            f"across cameras ({self.images:,} images of {self.people:,} people at {self.num_cameras} cameras) of "
-            f"{self.origin.data}, data {self.origin.data_fingerprint}, with the model "
-            f"{self.origin.model_fingerprint[:16]}; 'same' lets through {_percent(self.fmr)} of different people, "
-            f"'other' misses {at_most}{_percent(self.fnmr)} of equal ones."
+            f"across cameras ({self.images:,} images of {counted(self.people, 'person')} at "
+            f"{counted(self.num_cameras, 'camera')}) of {self.origin.data}, data {self.origin.data_fingerprint}, with "
+            f"the model {self.origin.model_fingerprint[:16]}; 'same' lets through {_percent(self.fmr)} of different "
+            f"people, 'other' misses {at_most}{_percent(self.fnmr)} of equal ones."
         )
 
     def percentages(self) -> str:

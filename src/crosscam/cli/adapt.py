@@ -13,6 +13,7 @@ from crosscam.cli.options import General, Reading, Settings, Unset
 from crosscam.cli.show import bars, print_plain, say, show_json, training_listeners
 from crosscam.experiments.adapting import recipe_for, run_adaptation
 from crosscam.system.files import check_folder
+from crosscam.system.text import counted
 from crosscam.training.callbacks import Listeners
 
 
@@ -69,7 +70,7 @@ def _with_clusters(listeners: Listeners, quiet: bool) -> Listeners:
         further = "".join(f"  {name} {record[name]:.2f}" for name in ("agreement", "silhouette") if name in record)
         say(
             f"epoch {record['epoch']:3.0f}  loss {record['loss']:8.3f}  {record['images_per_second']:5.0f} images/s  "
-            f"{record['clusters']:,.0f} clusters of {record['mean_size']:.1f} images, "
+            f"{counted(int(record['clusters']), 'cluster')} of {record['mean_size']:.1f} images, "
             f"{100 * record['unclustered']:.0f} % in none{further}"
         )
 

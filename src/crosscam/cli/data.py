@@ -23,6 +23,7 @@ from crosscam.data.synthetic.identities import SHARING_GROUP
 from crosscam.data.synthetic.videos import VideoSummary, render_videos
 from crosscam.errors import ArgumentError
 from crosscam.system.files import check_file, check_folder
+from crosscam.system.text import counted
 
 Number = TypeVar("Number", int, float)
 
@@ -118,7 +119,7 @@ class Render:
             )
         self.general.tell(
             as_json(drawn),
-            f"Drew {drawn.people} people, {drawn.across} of them at more than one of the cameras "
+            f"Drew {counted(drawn.people, 'person')}, {drawn.across} of them at more than one of the cameras "
             f"{', '.join(drawn.cameras)}: {drawn.frames:,} frames each, {drawn.boxes:,} boxes, in {self.out}.",
         )
 

@@ -108,8 +108,8 @@ class Demo:
         if not self.general.json:
             likely = sum(pair.stands_out for pair in shown.pairs)
             say(
-                f"Open {shown.page} in a browser: {counted(likely, 'pair is', 'pairs are')} likely the same person, "
-                f"{counted(len(shown.pairs) - likely, 'is a look-alike', 'are look-alikes')}."
+                f"Open {shown.page} in a browser: {counted(likely, 'pair is')} likely the same person, "
+                f"{counted(len(shown.pairs) - likely, 'look-alike')}."
             )
             if sum(shown.left_out):
                 left = f"{sum(shown.left_out):,} more pairs are not on the page"
@@ -190,7 +190,8 @@ class Demo:
         found = len({s.pid for samples in dataset.subsets.values() for s in samples if s.pid > 0})
         if found != self.ids:
             raise DataError(
-                f"{data} holds {found} people, not {self.ids}. Choose another folder with --out, or --ids {found}."
+                f"{data} holds {counted(found, 'person')}, not {self.ids}. Choose another folder with "
+                f"--out, or --ids {found}."
             )
         return dataset
 

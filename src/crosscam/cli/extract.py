@@ -27,6 +27,7 @@ from crosscam.inference.ray_cluster import run_on_ray
 from crosscam.system.cores import best_device
 from crosscam.system.distributed import joined_world
 from crosscam.system.files import check_file
+from crosscam.system.text import counted
 
 _ENGINE_HELP = (
     f"auto (measured once and kept beside the run), {', '.join(name for name in ENGINES if not is_int8(name))}; "
@@ -127,7 +128,8 @@ class Extract:
         elif not done.failures:
             earlier = f" ({done.resumed:,} by an earlier call)" if done.resumed else ""
             engine = f" by {extractor.used}" if extractor.used != "auto" else ""
-            say(f"{done.described:,} images{earlier}, {extractor.dim:,} numbers each{engine}, written to {self.out}.")
+            images = counted(done.described, "image")
+            say(f"{images}{earlier}, {extractor.dim:,} numbers each{engine}, written to {self.out}.")
         if done.failures and not done.described:
             raise DataError(
                 f"None of the {total:,} images can be read; {done.failures_file} lists them, and {self.out} holds no "

@@ -100,8 +100,8 @@ class Add:
         damaged = [{"path": str(path), "fault": fault} for path, fault in added.damaged]
         self.general.tell(
             {"added": len(added.ids), "known": added.known, "damaged": damaged, "entries": total},
-            f"{len(added.ids):,} images added, {added.known:,} were there already, "
-            f"{len(damaged):,} could not be read; {total:,} entries now.",
+            f"{counted(len(added.ids), 'image')} added, {added.known:,} there already, "
+            f"{len(damaged):,} could not be read; {counted(total, 'entry')} now.",
         )
 
     def _camera_is_stated(self) -> bool:
@@ -189,7 +189,7 @@ class Update:
             if camid is not None and name is not None:
                 gallery.name_cameras({camid: name})
         named = f"{counted(len(self.name_cameras), 'camera')} named." if self.name_cameras else ""
-        said = [f"{count:,} entries changed."] if changes else []
+        said = [f"{counted(count, 'entry')} changed."] if changes else []
         value = {"updated": count} | ({"named": len(self.name_cameras)} if self.name_cameras else {})
         self.general.tell(value, " ".join([*said, named]).strip())
 
@@ -233,7 +233,11 @@ class Forget:
             refuse_unknown(gallery, where)
             count = gallery.forget(where)
             left = len(gallery)
-        self.general.tell({"forgotten": count, "entries": left}, f"{count:,} entries forgotten; {left:,} are left.")
+        self.general.tell({"forgotten": count, "entries": left}, _forgotten(count, left))
+
+
+def _forgotten(count: int, left: int) -> str:
+    return f"{counted(count, 'entry')} forgotten; {counted(left, 'entry')} left."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,5 +256,5 @@ class Expire:
             count = gallery.expire(self.keep, by=self.by)
             left = len(gallery)
             note = without_time(gallery) if self.by == "time" else ""
-        said = f"{count:,} entries forgotten; {left:,} are left.{note}"
+        said = _forgotten(count, left) + note
         self.general.tell({"forgotten": count, "entries": left}, said)

@@ -16,6 +16,7 @@ from crosscam.gallery.conditions import unknown_in
 from crosscam.gallery.local import open_gallery
 from crosscam.report.hits import when
 from crosscam.system.files import check_file, check_folder
+from crosscam.system.text import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class Info:
         size = "unknown" if found.bytes is None else f"{found.bytes / 1e6:,.1f} MB"
         rows = [
             ("model", f"{found.model.name}, fingerprint {found.model.fingerprint}"),
-            ("descriptor", f"{found.dim:,} numbers in {len(found.layout)} blocks"),
+            ("descriptor", f"{found.dim:,} numbers in {counted(len(found.layout), 'block')}"),
             ("entries", f"{found.entries:,}, and {found.wiped:,} wiped places that compact gives back"),
             ("people, tracks", f"{found.people:,}, {found.tracks:,}"),
             ("cameras", ", ".join(f"{found.camera_label(c)}: {count:,}" for c, count in found.cameras) or "none"),
@@ -76,7 +77,7 @@ class Verify:
         else:
             for problem in found.problems:
                 print_plain(problem)
-            print_plain(f"{found.entries:,} entries read, {'all sound' if found.sound else 'not sound'}.")
+            print_plain(f"{counted(found.entries, 'entry')} read, {'all sound' if found.sound else 'not sound'}.")
         if not found.sound:
             sys.exit(1)
 
@@ -99,7 +100,7 @@ class Export:
             if note:
                 say(f"note: {note}")
             count = gallery.export(self.out, where)
-        self.general.tell({"out": str(self.out), "entries": count}, f"{count:,} entries written to {self.out}.")
+        self.general.tell({"out": str(self.out), "entries": count}, f"{counted(count, 'entry')} written to {self.out}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,4 +119,4 @@ class Backup:
         check_folder(self.out)
         with open_gallery(self.gallery) as gallery:
             count = gallery.backup(self.out)
-        self.general.tell({"out": str(self.out), "entries": count}, f"{count:,} entries copied to {self.out}.")
+        self.general.tell({"out": str(self.out), "entries": count}, f"{counted(count, 'entry')} copied to {self.out}.")

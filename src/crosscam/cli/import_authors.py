@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General
 from crosscam.system.files import check_folder
+from crosscam.system.text import counted
 from crosscam.training.provenance import import_run
 
 
@@ -31,5 +32,6 @@ class ImportAuthors:
         scales = ", ".join(map(str, found.scales))
         self.general.tell(
             {"out": str(self.out), "backbone": found.backbone, "scales": found.scales, "ids": found.num_ids},
-            f"Imported RRID into {self.out}: backbone {found.backbone}, stripes {scales}, {found.num_ids} identities.",
+            f"Imported RRID into {self.out}: backbone {found.backbone}, stripes {scales}, "
+            f"{counted(found.num_ids, 'identity')}.",
         )

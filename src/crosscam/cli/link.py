@@ -154,7 +154,7 @@ class Link:
         if self.mot is not None:
             made = write_mot(self.mot, gallery, found)
             left = f" {counted(made.without_box, 'image')} without a box in a video left out." * bool(made.without_box)
-            boxes, files = counted(made.boxes, "box", "boxes"), counted(len(made.texts), "file")
+            boxes, files = counted(made.boxes, "box"), counted(len(made.texts), "file")
             say(f"{boxes} in {files} written to {self.mot}.{left}")
 
 
@@ -182,7 +182,7 @@ def _show(found: Journeys, run: LinkRun | None, scores: JourneyScores | None, na
     heads = ("person", "camera", "from", "to", "images", "first", "linked", "why")
     listing(heads, rows, right=("person", "images", "first", "linked"))
     several = sum(len(person.cameras) > 1 for person in found.people)
-    say(f"{counted(len(found.people), 'person', 'people')}, {several} of them at more than one camera.")
+    say(f"{counted(len(found.people), 'person')}, {several} of them at more than one camera.")
     if found.unlinked:
         say(f"{counted(found.unlinked, 'track')} not linked yet: 'crosscam link' looks at them.")
     for proposal in found.proposals:
@@ -190,7 +190,7 @@ def _show(found: Journeys, run: LinkRun | None, scores: JourneyScores | None, na
         why = "; ".join(proposal.link.reasons)
         say(f"unsure: people {proposal.first} and {proposal.second} may be one ({in_percent(probability)}): {why}.")
     if run is not None:
-        tracks, people = counted(run.new_tracks, "new track"), counted(run.new_people, "new person", "new people")
+        tracks, people = counted(run.new_tracks, "new track"), counted(run.new_people, "new person")
         say(f"{tracks}: {run.joined:,} joined people of earlier runs, {people}.")
         for (start, end), way in sorted(run.transits.items()):
             basis = f"learned from {counted(way.pairs, 'pair')}" if way.pairs else "given"

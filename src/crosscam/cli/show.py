@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from crosscam.cli.streams import drop_output
-from crosscam.system.text import printable
+from crosscam.system.text import counted, printable
 
 if TYPE_CHECKING:
     from crosscam.experiments.scoring import Scored
@@ -141,9 +141,9 @@ def score_table(scores: Sequence[Scored], title: str) -> None:
     table(["%", "mAP", "rank-1", "rank-5", "rank-10", "mINP", "mirrored"], rows, title)
     first = scores[0]
     print_plain(
-        f"{first.result.num_queries:,} queries counted, {first.result.num_skipped:,} without a match skipped; "
-        f"{len(first.gallery):,} gallery {first.unit}s; {first.result.protocol} protocol, {first.result.ap}-wise AP; "
-        f"data {first.data_fingerprint}."
+        f"{counted(first.result.num_queries, 'query')} counted, {first.result.num_skipped:,} without a match skipped; "
+        f"{counted(len(first.gallery), f'gallery {first.unit}')}; {first.result.protocol} protocol, "
+        f"{first.result.ap}-wise AP; data {first.data_fingerprint}."
     )
     for s in scores:
         if s.reranking:

@@ -241,7 +241,7 @@ def in_words(watched: Watched, source: Source) -> str:
         return f"{source.name} is in the gallery already. --again forgets its tracks and watches it anew."
     left = "".join(f"; {count:,} left out: {reason}" for reason, count in sorted(watched.left_out.items()))
     known = f", {watched.known:,} were there already" if watched.known else ""
-    dropped = f"; {watched.dropped:,} frames dropped" if source.live else ""
+    dropped = f"; {counted(watched.dropped, 'frame')} dropped" if source.live else ""
     return (
         f"{counted(watched.frames, 'frame')}, {watched.seconds:.1f} s: {counted(watched.tracks, 'track')} with "
         f"{counted(watched.crops, 'crop')} added{known}{left}{dropped}."

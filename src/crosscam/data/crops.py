@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system import needed
-from crosscam.system.text import is_unicode
+from crosscam.system.text import counted, is_unicode
 
 Color = Literal["rgb", "bgr"]
 
@@ -192,7 +192,7 @@ def _named_frames(
     if not lost:
         return
     which = f"frame {lost[0]}" if len(lost) == 1 else f"{len(lost):,} frames that it does not have, first {lost[0]}"
-    said = f"{path} has {frames:,} frames, numbered from 0; boxes are given for {which}."
+    said = f"{path} has {counted(frames, 'frame')}, numbered from 0; boxes are given for {which}."
     if not matched:
         raise DataError(f"{said} None of its frames has boxes.")
     warnings.warn(said, stacklevel=2)

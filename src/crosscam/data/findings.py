@@ -10,6 +10,7 @@ from typing import Literal
 
 from crosscam.data import records
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
+from crosscam.system.text import counted
 
 NUM_EXAMPLES = 5
 # A few people lie, sit or stretch their arms.
@@ -64,7 +65,7 @@ def unreadable(faults: dict[Path, str], root: Path) -> list[Finding]:
     if not faults:
         return []
     examples = _some(fault.replace(str(path), _name(path, root)) for path, fault in faults.items())
-    what = f"{len(faults):,} images cannot be read."
+    what = f"{counted(len(faults), 'image')} cannot be read."
     return [Finding("unreadable", "error", len(faults), what, examples, "Copy them again, or remove them.")]
 
 
@@ -78,7 +79,7 @@ def scenes(sizes: Mapping[Path, tuple[int, int]], root: Path) -> list[Finding]:
     wide = [path for path, (height, width) in sizes.items() if width > height]
     if len(wide) < max(1.0, SCENE_SHARE * len(sizes)):
         return []
-    what = f"{len(wide):,} of {len(sizes):,} images are wider than high, so they look like whole scenes."
+    what = f"Wider than high: {len(wide):,} of {counted(len(sizes), 'image')}, which looks like whole scenes."
     cure = "Expected one person each: detect people first and cut them out, see docs/extraction.md."
     return [Finding("scenes", "warning", len(wide), what, _some(_name(path, root) for path in wide), cure)]
 
@@ -146,7 +147,7 @@ def cameras(dataset: ReidDataset) -> list[Finding]:
                 "unknown_cameras",
                 "error",
                 len(unknown),
-                f"{len(unknown):,} images have a negative camera number, which means unknown.",
+                f"{counted(len(unknown), 'image')} with a negative camera number, which means unknown.",
                 _some(_name(s.path, dataset.root) for s in unknown),
                 "State their cameras: a camid column in a table, or camids=...",
             )
@@ -168,7 +169,7 @@ def shared_ids(dataset: ReidDataset) -> list[Finding]:
     shared = sorted(train & {s.pid for s in (*dataset.query, *dataset.gallery)})
     if not shared:
         return []
-    what = f"{len(shared):,} identities are trained on and tested."
+    what = f"{counted(len(shared), 'identity')} both trained on and tested."
     cure = "Give tested people other numbers if they are others; else keep them out of training."
     return [Finding("shared_ids", "warning", len(shared), what, _some(f"pid {pid}" for pid in shared), cure)]
 
@@ -181,7 +182,7 @@ def single_image_ids(dataset: ReidDataset) -> list[Finding]:
     single = sorted(pid for pid, count in images.items() if count == 1)
     findings = []
     if single:
-        what = f"{len(single):,} training identities have one image only."
+        what = f"{counted(len(single), 'training identity')} with one image only."
         cure = "Their image is repeated in training; add images of them, or remove them."
         examples = _some(f"pid {pid}" for pid in single)
         findings.append(Finding("single_image_ids", "warning", len(single), what, examples, cure))
@@ -197,7 +198,7 @@ def unmatched_queries(dataset: ReidDataset) -> list[Finding]:
     unmatched = records.unmatched_queries(dataset) if dataset.gallery else []
     if not unmatched:
         return []
-    what = f"{len(unmatched):,} of {len(dataset.query):,} queries have no match from another camera."
+    what = f"{len(unmatched):,} of {counted(len(dataset.query), 'query')} without a match from another camera."
     unnamed = sum(s.pid in (JUNK_PID, DISTRACTOR_PID) for s in unmatched)
     if unnamed:
         what += f" {unnamed:,} of them have pid -1 (junk) or 0 (distractor), which match nobody."

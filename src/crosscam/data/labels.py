@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from crosscam.data.walk import natural_key
 from crosscam.errors import ArgumentError, DataError
-from crosscam.system.text import first_few
+from crosscam.system.text import counted, first_few
 
 What = Literal["identities", "cameras"]
+_ONE: dict[What, str] = {"identities": "identity", "cameras": "camera"}
 
 # What pandas, R and databases write where a value is missing.
 _MISSING = frozenset({"", "nan", "NaN", "NAN", "-nan", "-NaN", "None", "none", "NONE", "null", "Null", "NULL"}) | {
@@ -120,8 +121,8 @@ def numbered(
     number |= {name: i for i, name in enumerate(names, start=max((0, *kept)) + 1)}
     # Cameras keep their names, by which a gallery gives them numbers of its own.
     shown = ", ".join(f"{name} = {number[name]}" if what == "identities" else str(name) for name in names[:5])
-    were = " and were numbered" if what == "identities" else ""
-    notes.append(f"{len(names):,} {what} have names{were}: {shown}{', ...' if len(names) > 5 else ''}.")
+    told = f"Names of {counted(len(names), _ONE[what])}" + ", numbered" * (what == "identities")
+    notes.append(f"{told}: {shown}{', ...' if len(names) > 5 else ''}.")
     return [number[label] for label in labels]
 
 
@@ -153,7 +154,7 @@ def _note_spellings(values: Sequence[str], labels: Sequence[int | str], what: Wh
         spellings.setdefault(label, set()).add(value.strip())
     several = [" = ".join(sorted(texts, key=natural_key)) for texts in spellings.values() if len(texts) > 1]
     if several:
-        notes.append(f"{len(several):,} {what} are spelled in several ways; each is one: {first_few(several)}.")
+        notes.append(f"{counted(len(several), _ONE[what])} spelled in several ways; each is one: {first_few(several)}.")
 
 
 def whole_number(value: object, name: str) -> int:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from crosscam.data.labels import whole_numbers
 from crosscam.errors import ArgumentError, DataError
+from crosscam.system.text import counted
 
 JUNK_PID = -1
 DISTRACTOR_PID = 0
@@ -86,7 +87,8 @@ class ReidDataset:
     def __repr__(self) -> str:
         """Counts in place of tens of thousands of samples."""
         parts = [
-            f"{name}: {len(samples):,} images of {len({s.pid for s in samples if s.pid > 0}):,} people"
+            f"{name}: {counted(len(samples), 'image')} of "
+            f"{counted(len({s.pid for s in samples if s.pid > 0}), 'person')}"
             for name, samples in self.subsets.items()
         ]
         return f"ReidDataset({self.name!r}, {', '.join(parts)})"
@@ -154,8 +156,8 @@ def by_tracklets(dataset: ReidDataset) -> ReidDataset:
         )
     query, gallery = (len(_places(samples)) for samples in (dataset.query, dataset.gallery))
     note = (
-        f"{RANKED_BY_TRACKLETS}: {query:,} queries and {gallery:,} in the gallery, each by the mean of the descriptors "
-        "of its frames. Training takes frames as images."
+        f"{RANKED_BY_TRACKLETS}: {counted(query, 'query')} and {gallery:,} in the gallery, each by the mean of the "
+        "descriptors of its frames. Training takes frames as images."
     )
     return replace(dataset, tracklets=True, notes=(*dataset.notes, note))
 

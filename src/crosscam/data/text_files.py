@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from crosscam.errors import DataError
-from crosscam.system.text import first_few, is_unicode, printable
+from crosscam.system.text import counted, first_few, is_unicode, printable
 
 # UTF-32's mark begins as UTF-16's does.
 _MARKS = (
@@ -117,7 +117,7 @@ def refuse_names(names: Iterable[str | Path], what: str, instead: str) -> None:
     wrong = [printable(name) for name in names if not is_unicode(name)]
     if wrong:
         shown = first_few(wrong)
-        raise DataError(f"{len(wrong):,} names are not UTF-8, and {what} cannot hold them: {shown}. {instead}")
+        raise DataError(f"{counted(len(wrong), 'name')} not in UTF-8, and {what} cannot hold that: {shown}. {instead}")
 
 
 # Of other alphabets, spreadsheets take the wide forms for the same signs.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crosscam.errors import DataError
+from crosscam.system.text import counted
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 # Folders that cannot be read: so many are named.
@@ -119,7 +120,7 @@ def find_files(root: Path) -> Found:
     if unreadable:
         named = sorted(unreadable)[:NAMED] + ([f"and {len(unreadable) - NAMED:,} more"] if unreadable[NAMED:] else [])
         raise DataError(
-            f"{len(unreadable):,} folders in {root} cannot be read: {', '.join(named)}. "
+            f"{counted(len(unreadable), 'folder')} in {root} cannot be read: {', '.join(named)}. "
             "Check their permissions, or move them elsewhere."
         )
     for files in (found.images, found.others):

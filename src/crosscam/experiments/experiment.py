@@ -27,6 +27,7 @@ from crosscam.report.page import ReportContent, write_report
 from crosscam.report.strips import RankStrip, rank_strips
 from crosscam.system.distributed import is_first_process
 from crosscam.system.files import check_folder, write_atomically
+from crosscam.system.text import counted
 from crosscam.training.callbacks import Listeners, read_history, training_reported
 from crosscam.training.provenance import training_data, versions
 from crosscam.training.trained_on import Overlap, load_trained_on
@@ -169,12 +170,12 @@ def write_run_report(
         provenance: more lines, for example the command.
         overlap: the tested people that were trained on; looked up where it is not given.
     """
-    ids = len({s.pid for s in dataset.query})
+    tested = counted(len({s.pid for s in dataset.query}), "identity")
     shared = find_overlap(load_trained_on(folder), dataset) if overlap is None else overlap
     warning = shared.sentence()
     content = ReportContent(
         title=f"{recipe.name} on {dataset.name}",
-        subtitle=f"Recipe: {recipe.description} Tested on {ids} identities{'.' if warning else ' that it never saw.'}",
+        subtitle=f"Recipe: {recipe.description} Tested on {tested}{'.' if warning else ' that it never saw.'}",
         scores=[s.row() for s in scores],
         history=read_history(folder),
         strips=strips_of(dataset, scores[0], recipe, layout),

@@ -132,7 +132,7 @@ def _of_changed(changed: Sequence[Path]) -> tuple[Finding, ...]:
     """What is told of images that changed since they were described."""
     if not changed:
         return ()
-    what = f"{len(changed):,} images have changed on the disk; the gallery has what they showed."
+    what = f"{counted(len(changed), 'image has')} changed on the disk; the gallery has what they showed."
     cure = "Choose another --out to describe them anew."
     return (Finding("changed", "warning", len(changed), what, tuple(map(str, changed[:NUM_EXAMPLES])), cure),)
 

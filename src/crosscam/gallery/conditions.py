@@ -49,7 +49,7 @@ def _any_entry(gallery: Gallery, where: Where) -> bool:
 def without_time(gallery: Gallery) -> str:
     """What to say of entries that never expire by their time; empty where all have one."""
     count = len(gallery) - len(gallery.ids(Where(time_from=ANY_TIME)))
-    return f" {counted(count, 'entry has', 'entries have')} no time and never expire by it." if count else ""
+    return f" {counted(count, 'entry has')} no time and never expire by it." if count else ""
 
 
 def refuse_unknown(gallery: Gallery, where: Where) -> None:
@@ -75,7 +75,7 @@ def refuse_undated(gallery: Gallery, where: Where) -> None:
     undated = gallery.ids(replace(where, time_to=math.nextafter(FIRST_DATE, -math.inf)))
     if undated:
         raise GalleryError(
-            f"{counted(len(undated), 'entry has', 'entries have')} a time that is not a date, such as entry "
+            f"{counted(len(undated), 'entry has')} a time that is not a date, such as entry "
             f"{undated[0]}: it counts from the first frame of a video. Nothing was forgotten. Count their age from "
             "their addition, or choose entries by number, track or camera."
         )

@@ -26,7 +26,7 @@ from crosscam.gallery.store import LONG_PATIENCE
 from crosscam.inference.extractor import Extractor
 from crosscam.system.files import stamp_of
 from crosscam.system.progress import Progress
-from crosscam.system.text import printable
+from crosscam.system.text import counted, printable
 
 THUMBNAIL_HEIGHT = 160
 THUMBNAIL_WIDTH = 160
@@ -107,7 +107,8 @@ def fill(
         faults = [(s.path, fault) for s, image, fault in some if image is None]
         good = [(s, image) for s, image, _ in some if image is not None]
         if faults and not skip_damaged:
-            raise ImageError(f"{faults[0][1]} {len(ids):,} images before it are added; the next try goes on there.")
+            before = f"{counted(len(ids), 'image')} before it added; the next try goes on there."
+            raise ImageError(f"{faults[0][1]} {before}")
         damaged += faults
         if good:
             rows = extractor([image.pixels for _, image in good], names=[s.path for s, _ in good])

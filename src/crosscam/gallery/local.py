@@ -35,6 +35,7 @@ from crosscam.gallery.store import SEGMENT_ROWS, TRIES, Store
 from crosscam.inference.engines.base import cache_folder
 from crosscam.models.output import Layout
 from crosscam.system.locks import exclusive
+from crosscam.system.text import counted
 
 Place = str | os.PathLike[str]
 SCHEMES = ("milvus://", "milvus+lite://", "http://", "https://")
@@ -67,7 +68,7 @@ class LocalGallery(Gallery):
 
     def __repr__(self) -> str:
         try:
-            entries = f"{len(self):,} entries"
+            entries = counted(len(self), "entry")
         except GalleryError:
             entries = "closed"
         model = self.model

@@ -14,7 +14,7 @@ from crosscam.errors import ArgumentError, DataError
 from crosscam.gallery.camera_names import renamed
 from crosscam.gallery.entries import Where, name_of
 from crosscam.gallery.interface import Gallery
-from crosscam.system.text import printable
+from crosscam.system.text import counted, printable
 
 # The document that says whether crosscam numbered the identities of a gallery.
 NUMBERING = "numbering"
@@ -137,9 +137,9 @@ def keep_people_apart(gallery: Gallery, dataset: ReidDataset, samples: Sequence[
             else "the gallery's identities were names that crosscam numbered"
         )
         raise DataError(
-            f"{len(shared):,} identities would get numbers of others in the gallery ({first}): {why}. Nothing was "
-            "added. Write one table in which every person of both has a whole number of their own, or add the images "
-            "with --unlabelled."
+            f"{counted(len(shared), 'identity')} would get numbers of others in the gallery ({first}): {why}. Nothing "
+            "was added. Write one table in which every person of both has a whole number of their own, or add the "
+            "images with --unlabelled."
         )
     if dataset.renumbered and not numbered_here:
         gallery.set_document(NUMBERING, OURS)

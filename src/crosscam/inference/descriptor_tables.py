@@ -16,7 +16,7 @@ from crosscam.errors import ArgumentError, DataError
 from crosscam.inference.descriptor_files import COLUMNS, UNKNOWN
 from crosscam.system import needed
 from crosscam.system.columns import Column, Columns, Tabular
-from crosscam.system.text import reason_of
+from crosscam.system.text import counted, reason_of
 
 # By which the length of a descriptor may differ from 1: rounding to half precision.
 _LENGTH_SLACK = 2e-3
@@ -49,7 +49,8 @@ class DescriptorFile(Tabular):
 
     def __repr__(self) -> str:
         model = "" if self.fingerprint is None else f", {self.fingerprint[:4]}..."
-        return f"DescriptorFile({str(self.file)!r}, {len(self):,} images, {self.descriptors.shape[1]} numbers{model})"
+        images, numbers = counted(len(self), "image"), counted(self.descriptors.shape[1], "number")
+        return f"DescriptorFile({str(self.file)!r}, {images}, {numbers}{model})"
 
     def _columns(self) -> Columns:
         return {
@@ -142,7 +143,7 @@ def _vectors(column: Any) -> NDArray[np.float32]:
     """(N, D) of a column of lists; other programs write them without a fixed length."""
     pyarrow = needed("pyarrow", "Reading Parquet needs pyarrow: pip install 'crosscam[data]'.")
     if column.null_count:
-        raise ArgumentError(f"{column.null_count:,} descriptors are missing")
+        raise ArgumentError(f"{counted(column.null_count, 'descriptor is')} missing")
     fixed = pyarrow.types.is_fixed_size_list(column.type)
     dim = column.type.list_size if fixed else len(column[0]) if len(column) else 0
     chunks = column.cast(pyarrow.list_(pyarrow.float32(), dim)).chunks

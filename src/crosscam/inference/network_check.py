@@ -22,6 +22,7 @@ from crosscam.errors import DataError, EngineError
 from crosscam.inference.engines.base import Pixels
 from crosscam.inference.engines.imported_network import ImportedNetwork
 from crosscam.retrieval.distances import unit_rows
+from crosscam.system.text import counted
 
 T = TypeVar("T")
 IMAGES = 64
@@ -209,7 +210,9 @@ def images_to_check(samples: Sequence[Sample], *, labeled: bool) -> list[Sample]
     if not labeled or len(chosen) < FEWEST:
         chosen = _spread(list(samples), IMAGES)
     if len(chosen) < FEWEST:
-        raise DataError(f"{len(chosen)} images are too few to check a declared input. Expected at least {FEWEST}.")
+        raise DataError(
+            f"Found {counted(len(chosen), 'image')}, too few to check a declared input. Expected at least {FEWEST}."
+        )
     return chosen
 
 

@@ -22,6 +22,7 @@ from crosscam.models.backbones.resnet import Four, ResNet, ResNetShape
 from crosscam.models.rrid import RRID, RRIDModel
 from crosscam.models.safe_pickle import show
 from crosscam.models.torch_files import read_tensors, refuse_quantized
+from crosscam.system.text import counted
 
 AUTHORS_SCALES = (6, 4, 2)
 _MAX_SIZE = 1_000_000
@@ -124,7 +125,7 @@ def _load(model: RRID, state: Mapping[str, Array | Tensor], *, assign: bool) -> 
             first = f"{show(unknown[0])} is unknown"
         else:
             first = f"{show(wrong[0])} is {tuple(arrays[wrong[0]].shape)}, expected {wanted[wrong[0]]}"
-        counts = f"{len(missing)} names missing, {len(unknown)} unknown, {len(wrong)} of another shape"
+        counts = f"{counted(len(missing), 'name')} missing, {len(unknown)} unknown, {len(wrong)} of another shape"
         raise CheckpointError(f"{counts} (first: {first})")
     own = model.state_dict()
     filled = {}

@@ -60,7 +60,7 @@ def render_journeys(found: Journeys, images: Mapping[int, bytes], name: str, mod
     sections["origin"] = ("Where this comes from", origin_html(_origin(found, name, model), _NOTES))
     several = f"{len(travelled):,} of them at more than one camera"
     tracks = sum(len(person.tracks) for person in found.people)
-    subtitle = f"{counted(len(found.people), 'person', 'people')}, {several}; {counted(tracks, 'track')}."
+    subtitle = f"{counted(len(found.people), 'person')}, {several}; {counted(tracks, 'track')}."
     return html_page("journeys", f"Journeys in {name}", subtitle, sections, styles=("journeys.css",))
 
 

@@ -60,10 +60,25 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"Did you mean {near[0]}? " if near else ""
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """``"1 camera"``, ``"1,200 cameras"``."""
-    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+def counted(count: int, what: str) -> str:
+    """``"1 camera"``, ``"1,200 cameras"``; a verb may follow the noun: ``"1 pair is"``, ``"2 pairs are"``."""
+    if count == 1:
+        return f"1 {what}"
+    noun, _, verb = what.rpartition(" ")
+    if verb in _VERBS:
+        return f"{count:,} {_plural(noun)} {_VERBS[verb]}"
+    return f"{count:,} {_plural(what)}"
 
+
+def _plural(noun: str) -> str:
+    if noun.endswith("person"):
+        return noun.removesuffix("person") + "people"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun.removesuffix("y") + "ies"
+    return noun + ("es" if noun.endswith(("x", "ch")) else "s")
+
+
+_VERBS = {"is": "are", "has": "have"}
 
 # The times that a date can tell: of the years 1 to 9999.
 FIRST, LAST = -62_135_596_800, 253_402_300_800

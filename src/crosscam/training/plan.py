@@ -22,6 +22,7 @@ from crosscam.errors import DataError, RecipeError
 from crosscam.recipes.choices import SGD, Adam, Exponential, Optim, Schedule, Steps
 from crosscam.recipes.recipe import Recipe
 from crosscam.system.distributed import Split, World
+from crosscam.system.text import counted
 
 # A few images are left over at the end of nearly every epoch of identity batches.
 LEAST_SHOWN = 0.9
@@ -45,12 +46,12 @@ def checked_labels(recipe: Recipe, dataset: ReidDataset) -> NDArray[np.int64]:
         )
     if len(labels) < batch.batch_images:
         raise DataError(
-            f"{dataset.root} has {len(labels)} training images, fewer than the {batch.batch_images} of one identity in "
-            "a batch. Add images, or set data.batch_images lower."
+            f"{dataset.root} has {counted(len(labels), 'training image')}, fewer than the {batch.batch_images} of one "
+            "identity in a batch. Add images, or set data.batch_images lower."
         )
     if batch.sampler == "identities" and num_ids < batch.batch_ids:
         raise DataError(
-            f"{dataset.root} has {num_ids} training identities, but a batch of recipe {recipe.name} takes "
+            f"{dataset.root} has {counted(num_ids, 'training identity')}, but a batch of recipe {recipe.name} takes "
             f"{batch.batch_ids}. Add identities, or --set data.batch_ids={num_ids}."
         )
     return labels

@@ -36,6 +36,7 @@ from crosscam.recipes.recipe import Distill
 from crosscam.shipped import run_folder
 from crosscam.system.files import write_atomically
 from crosscam.system.progress import Progress
+from crosscam.system.text import counted
 from crosscam.training.trained_on import Digests, readable_digests
 
 KEPT = "teachers.npz"
@@ -198,7 +199,7 @@ def unlabeled_paths(distill: Distill) -> list[Path]:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise RecipeError(
-            f"distill.unlabeled: {len(missing)} of {len(paths)} images are not there. First: {missing[0]}."
+            f"distill.unlabeled: {len(missing):,} of {counted(len(paths), 'image')} missing. First: {missing[0]}."
         )
     return paths
 

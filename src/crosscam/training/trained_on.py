@@ -58,8 +58,8 @@ class Overlap:
         """What a reader of the scores must know; None where the network never saw the people, by their images."""
         if not self.known:
             return (
-                f"It is not known whom this network was trained on (it has no {TRAINED_ON}). If some of the "
-                f"{self.tested_people:,} tested people are among them, the scores are too high."
+                f"It is not known whom this network was trained on (it has no {TRAINED_ON}). If that includes people "
+                f"of the {self.tested_people:,} tested, the scores are too high."
             )
         if not self.pids:
             return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from crosscam.data.images import decode_image
 from crosscam.data.walk import IMAGE_SUFFIXES, natural_key
 from crosscam.errors import ArgumentError, DataError, ImageError
-from crosscam.system.text import FIRST_DATE, printable
+from crosscam.system.text import FIRST_DATE, counted, printable
 from crosscam.video.decoding import (
     USUAL_RATE,
     Frame,
@@ -244,7 +244,7 @@ class LiveSource:
                 if number == 0 or self._ended or not self._address.startswith(CAMERAS):
                     break
                 if tries == 1:
-                    self.notes.append(f"{self.name} was lost after {number:,} frames; trying again.")
+                    self.notes.append(f"{self.name} was lost after {counted(number, 'frame')}; trying again.")
                 clock.sleep(PAUSE)
         except Exception as error:  # shown by the thread that takes the frames
             self._failure = error

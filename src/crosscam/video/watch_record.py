@@ -13,6 +13,7 @@ from crosscam.errors import GalleryError
 from crosscam.gallery.entries import Where
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import working_alone
+from crosscam.system.text import counted
 from crosscam.video.cameras import Zones
 from crosscam.video.decoding import Source
 from crosscam.video.detections import Detector
@@ -116,8 +117,8 @@ class WatchRecord:
             return ""
         known = "--again forgets both." if self._how["start"] is not None else "Forget these tracks, or give --start."
         return (
-            f"{self._source.name} had other content when it was watched before, and {len(names):,} tracks of that, "
-            f"such as {names[0]}, stay. If it is more of the same recording, people are there twice now. {known}"
+            f"{self._source.name} had other content when it was watched before, and {counted(len(names), 'track')} of "
+            f"that, such as {names[0]}, stay. If it is more of the same recording, people are there twice now. {known}"
         )
 
     def _tracks_of(self, keys: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from crosscam.system.text import counted
 from crosscam.web.clients import Rate, Sessions, session_of
 from crosscam.web.content import fault_of
 from crosscam.web.server_settings import Settings
@@ -190,7 +191,9 @@ class Guard:
         costly = scope["method"] not in SAFE or path.startswith(COSTLY_PAGES) or path.endswith(COSTLY_ENDS)
         wait = (self._costly if costly else self._plain).take(client)
         if wait:
-            raise RefusedError(429, f"Too many requests. Try again in {wait} seconds.", {"retry-after": str(wait)})
+            raise RefusedError(
+                429, f"Too many requests. Try again in {counted(wait, 'second')}.", {"retry-after": str(wait)}
+            )
 
 
 class _Answer:

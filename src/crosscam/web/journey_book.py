@@ -13,6 +13,7 @@ from crosscam.gallery import Entry, Gallery, Journeys, read_journeys
 from crosscam.gallery.fragments import Fragment
 from crosscam.gallery.link_runs import decide
 from crosscam.gallery.people import Decision, People
+from crosscam.system.text import counted
 from crosscam.video.footage import clip_of, frame_of, videos_of, with_box
 from crosscam.web.audit import AuditLog
 
@@ -73,7 +74,7 @@ class JourneyBook:
 
 def in_words(decision: Decision) -> str:
     """What was decided, as one clause."""
-    tracks = "1 track" if len(decision.tracks) == 1 else f"{len(decision.tracks)} tracks"
+    tracks = counted(len(decision.tracks), "track")
     said = {
         "confirm": f"person {decision.source} was confirmed",
         "split": f"{tracks} of person {decision.source} became person {decision.target}",

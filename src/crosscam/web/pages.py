@@ -211,7 +211,7 @@ def expire(
     """Forget what is old."""
     count = service_of(request).expire(f"{days}d", by, who_of(request))
     note = without_time(service_of(request).gallery) if by == "time" else ""
-    gone = counted(count, "entry", "entries")
+    gone = counted(count, "entry")
     message = f"Gone: {gone} older than {counted(days, 'day')}.{note}"
     return page(request, "done.html", title="Expired", message=message)
 

@@ -204,7 +204,7 @@ def run_server(service: Service, settings: Settings, name: str, say: Callable[[s
         timeout_graceful_shutdown=10,
         backlog=BACKLOG,
     )
-    entries = counted(len(service.gallery), "entry", "entries")
+    entries = counted(len(service.gallery), "entry")
     say(f"Serving {name} ({entries}) at http://{shown}:{port} until Ctrl-C. {uploads}".rstrip())
     if not settings.loopback:
         say("note: this is plain HTTP. Put a proxy with TLS before it, or tokens and images can be read on the way.")

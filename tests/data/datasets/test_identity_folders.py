@@ -25,7 +25,7 @@ def test_folders_are_identities(tmp_path: Path) -> None:
         ("door_10.jpg", 2, 1),
     ]
     notes = " ".join(dataset.notes)
-    for expected in ("ann = 1, bob = 2", "names: door, yard", "list.txt", "readme.md", "for training"):
+    for expected in ("ann = 1, bob = 2", "cameras: door, yard", "list.txt", "readme.md", "for training"):
         assert expected in notes
 
 

@@ -106,14 +106,14 @@ def test_the_same_bytes_in_two_datasets_are_told(tmp_path: Path) -> None:
         datasets.append(ReidDataset(name, tmp_path, train=samples))
     joined = join(datasets)
     (warning,) = [note for note in joined.notes if note.startswith("warning: ")]
-    assert "1 images have the same bytes" in warning
+    assert "1 image with the same bytes" in warning
     assert f"{tmp_path / 'second1.jpg'} and {tmp_path / 'first1.jpg'}" in warning
     assert len(joined.train) == 6
     (tmp_path / "strangers").mkdir()
     for name, content in (("x.jpg", "ab"), ("y.jpg", "xy"), ("z.jpg", "xy")):
         (tmp_path / "strangers" / name).write_text(content)
     warning = with_distractors(datasets[0], tmp_path / "strangers").notes[-1]
-    assert warning.startswith("warning: 1 of these distractors have the same bytes as images of the dataset")
+    assert warning.startswith("warning: 1 distractor with the same bytes as images of the dataset")
     assert "x.jpg and" in warning
     (tmp_path / "strangers" / "x.jpg").unlink()
     assert with_distractors(datasets[0], tmp_path / "strangers").notes[-1].startswith("2 distractors of")

@@ -136,6 +136,6 @@ def test_unknown_cameras_are_told(tmp_path: Path) -> None:
     table = touch(tmp_path, "a.jpg") / "t.csv"
     table.write_text("path,pid,camid\na.jpg,1,-1\nb.jpg,1,2\nc.jpg,2,-1\n")
     (warning,) = [note for note in read_dataset(table).notes if note.startswith("warning: ")]
-    assert "2 images have a negative camera number" in warning
+    assert "2 images with a negative camera number" in warning
     table.write_text("path,pid,camid\na.jpg,1,0\nb.jpg,1,2\n")
     assert not [note for note in read_dataset(table).notes if note.startswith("warning: ")]

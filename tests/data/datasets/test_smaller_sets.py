@@ -51,7 +51,7 @@ def test_prid_tests_half_of_the_shared_people_among_strangers(tmp_path: Path) ->
     assert len(trained) == len(tested) == 3
     assert trained | tested == set(range(1, 7))
     assert sorted(s.pid for s in dataset.gallery) == [0, 0, *sorted(tested)]
-    assert "Left out of cam_a: 1 people whom camera B never saw." in dataset.notes
+    assert "Left out of cam_a: 1 person whom camera B never saw." in dataset.notes
     assert not unmatched_queries(dataset)
     assert {s.pid for s in read_prid2011(tmp_path, split=1).query} != tested
     with pytest.raises(DataError, match="Fewer than two people are in both cameras"):

@@ -63,7 +63,7 @@ def test_names_are_numbered_in_sorted_order_whatever_the_order_of_rows(tmp_path:
             "c2.jpg": (1, 1),
         }
         assert any("person9 = 1, person10 = 2, zoe = 3" in note for note in dataset.notes)
-        assert any("names: door, yard" in note for note in dataset.notes)
+        assert any("cameras: door, yard" in note for note in dataset.notes)
         assert any("no split column" in note for note in dataset.notes)
 
 
@@ -223,7 +223,7 @@ def test_camera_names_found_by_rule_are_numbered() -> None:
     notes: list[str] = []
     paths = [Path("p1_yard_3.jpg"), Path("p1_door_4.jpg"), Path("p2_yard_1.jpg")]
     assert camids_by_rule(paths, "_([a-z]+)_", Path("."), notes) == [2, 1, 2]
-    assert "names: door, yard" in notes[0]
+    assert "cameras: door, yard" in notes[0]
 
 
 def test_an_image_counts_once_in_a_subset_and_is_one_person(tmp_path: Path) -> None:

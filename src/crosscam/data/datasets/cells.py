@@ -15,7 +15,7 @@ from crosscam.data.labels import LARGEST_FLOAT, largest_whole
 from crosscam.data.text_files import read_text, refuse_names
 from crosscam.errors import DataError
 from crosscam.system import needed
-from crosscam.system.text import reason_of
+from crosscam.system.text import counted, reason_of
 
 LABELS = ("pid", "camid")
 
@@ -107,7 +107,8 @@ def _read_csv(path: Path, wanted: Collection[str]) -> Cells:
     header = _header(path, rows[0][1])
     for line, cells in rows[1:]:
         if len(cells) != len(header):
-            raise DataError(f"{path}, line {line}: {len(cells)} values for {len(header)} columns ({listed(header)}).")
+            found, expected = counted(len(cells), "value"), counted(len(header), "column")
+            raise DataError(f"{path}, line {line}: {found} for {expected} ({listed(header)}).")
     columns = {name: [cells[i] for _, cells in rows[1:]] for i, name in enumerate(header) if name in wanted}
     unused = tuple(name for name in header if name not in wanted)
     return Cells(path, columns, [line for line, _ in rows[1:]], unused, comments)

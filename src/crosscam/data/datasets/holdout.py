@@ -11,6 +11,7 @@ from pathlib import Path
 from crosscam.data.records import RANKED_BY_TRACKLETS, ReidDataset, Sample, unmatched_queries
 from crosscam.data.walk import natural_key, path_key
 from crosscam.errors import ArgumentError, DataError
+from crosscam.system.text import counted
 
 
 def shuffle_pids(pids: Iterable[int], seed: int) -> list[int]:
@@ -51,7 +52,8 @@ def holdout(
     pids = sorted({s.pid for s in dataset.train})
     if len(pids) < 2:
         raise DataError(
-            f"{dataset.root} has {len(pids)} training identities. A hold-out needs at least 2, one on each side."
+            f"{dataset.root} has {counted(len(pids), 'training identity')}. A hold-out needs at least 2, "
+            "one on each side."
         )
     if num_train_ids is None:
         if not 0 < test_share < 1:
@@ -94,7 +96,9 @@ def _unmatched_note(dataset: ReidDataset) -> tuple[str, ...]:
     unmatched = len(unmatched_queries(dataset))
     if not unmatched:
         return ()
-    return (f"{unmatched:,} of {len(dataset.query):,} queries have no match from another camera and are not scored.",)
+    return (
+        f"Not scored: {unmatched:,} of {counted(len(dataset.query), 'query')}, without a match from another camera.",
+    )
 
 
 def two_camera_dataset(

@@ -10,6 +10,7 @@ from pathlib import Path
 from crosscam.data.records import DISTRACTOR_PID, RANKED_BY_TRACKLETS, ReidDataset, Sample
 from crosscam.data.walk import copies_between, file_key
 from crosscam.errors import ArgumentError, DataError
+from crosscam.system.text import counted
 
 
 def join(datasets: Sequence[ReidDataset], name: str = "joined") -> ReidDataset:
@@ -144,6 +145,6 @@ def _copies(datasets: Sequence[ReidDataset]) -> list[str]:
     if not copies:
         return []
     return [
-        f"warning: {len(copies):,} images have the same bytes as images of another dataset, such as {copies[0][1]} "
-        f"and {copies[0][0]}. They stay, as images of two people; leave one of the datasets out."
+        f"warning: {counted(len(copies), 'image')} with the same bytes as images of another dataset, such as "
+        f"{copies[0][1]} and {copies[0][0]}. They stay, as images of two people; leave one of the datasets out."
     ]

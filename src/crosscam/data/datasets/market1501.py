@@ -127,7 +127,7 @@ def without_unnamed_people(train: tuple[Sample, ...], notes: list[str]) -> tuple
     kept = tuple(s for s in train if s.pid not in (JUNK_PID, DISTRACTOR_PID))
     if len(kept) < len(train):
         notes.append(
-            f"Left out of training: {len(train) - len(kept):,} images with pid -1 (junk) or 0 (distractor). "
+            f"Left out of training: {counted(len(train) - len(kept), 'image')} with pid -1 (junk) or 0 (distractor). "
             "Number real identities from 1."
         )
     return kept

@@ -60,7 +60,7 @@ from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_ou
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.walk import copies_between, file_key, find_files
 from crosscam.errors import ArgumentError, DataError
-from crosscam.system.text import did_you_mean
+from crosscam.system.text import counted, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -212,8 +212,8 @@ def _with_unknown(dataset: ReidDataset) -> ReidDataset:
     if not unknown:
         return dataset
     note = (
-        f"warning: {unknown:,} images have a negative camera number, which means unknown. A ranking counts each such "
-        "number as one camera, so that matches of these images are left out. State their cameras."
+        f"warning: {counted(unknown, 'image')} with a negative camera number, which means unknown. A ranking counts "
+        "each such number as one camera, so that matches of these images are left out. State their cameras."
     )
     return replace(dataset, notes=(*dataset.notes, note))
 
@@ -257,12 +257,12 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
         what = "images of the dataset itself" if paths else "no images"
         raise DataError(f"{folder} holds {what}. Expected a folder of other people's images, as distractors.")
     added = tuple(Sample(path, DISTRACTOR_PID, 0) for path in paths)
-    note = f"{len(added):,} distractors of {folder} are in the gallery and match nobody."
+    note = f"{counted(len(added), 'distractor')} of {folder} in the gallery, which match nobody."
     gallery, notes = (*dataset.gallery, *added), [*dataset.notes, note]
     copies = copies_between([(s.path for samples in dataset.subsets.values() for s in samples), paths])
     if copies:
         notes.append(
-            f"warning: {len(copies):,} of these distractors have the same bytes as images of the dataset, such as "
+            f"warning: {counted(len(copies), 'distractor')} with the same bytes as images of the dataset, such as "
             f"{copies[0][1]} and {copies[0][0]}. They stay, as wrong matches of whom they show; remove them."
         )
     return replace(dataset, name=f"{dataset.name}-distractors", gallery=gallery, notes=tuple(notes), distractors=root)

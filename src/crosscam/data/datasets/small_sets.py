@@ -15,6 +15,7 @@ from crosscam.data.labels import LARGEST
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.walk import has, within
 from crosscam.errors import ArgumentError, DataError
+from crosscam.system.text import counted
 
 VIPER_PROTOCOLS = ("316/316", "all")
 PRID_SHARED = 200
@@ -84,7 +85,7 @@ def read_prid2011(root: Path, *, split: int = 0) -> ReidDataset:
     first = [Sample(s.path, s.pid, 1) for s in one if s.pid in both]
     second = [Sample(s.path, s.pid if s.pid in both else DISTRACTOR_PID, 2) for s in two]
     notes.append(f"Split {split}: {len(trained)} identities train, {len(both) - len(trained)} others are tested.")
-    notes.append(f"Left out of cam_a: {len(one) - len(first):,} people whom camera B never saw.")
+    notes.append(f"Left out of cam_a: {counted(len(one) - len(first), 'person')} whom camera B never saw.")
     train = tuple(s for s in (*first, *second) if s.pid in trained)
     query = tuple(s for s in first if s.pid not in trained)
     gallery = tuple(s for s in second if s.pid not in trained)

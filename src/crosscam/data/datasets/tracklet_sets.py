@@ -19,7 +19,7 @@ from crosscam.data.records import ReidDataset, Sample, by_tracklets, spread_out
 from crosscam.data.text_files import read_lines
 from crosscam.data.walk import has, list_images, subfolders
 from crosscam.errors import ArgumentError, DataError
-from crosscam.system.text import parse_json
+from crosscam.system.text import counted, parse_json
 
 MARS_PROTOCOLS = ("official", "without-queries")
 # The published halves of PRID 2011 are of the people with so many frames at both cameras: 178 of 200.
@@ -150,7 +150,8 @@ def _read_sequences(name: str, root: Path, layout: tuple[str, str, str], split: 
     pids = sorted(one.keys() & two.keys())
     if name == "prid2011-video":
         pids = [p for p in pids if p <= PRID_SHARED and min(len(one[p]), len(two[p])) >= PRID_FRAMES]
-        notes.append(f"{len(pids)} people have {PRID_FRAMES} frames or more at both cameras; the others are left out.")
+        people = counted(len(pids), "person")
+        notes.append(f"{people} of at least {PRID_FRAMES} frames at both cameras; the others are left out.")
     if len(pids) < 2:
         raise DataError(f"Fewer than two people are in both cameras of {root}. Unpack it again; see docs/datasets.md.")
     test = _tested(name, cameras[0].parent.parent, pids, split, notes)

@@ -18,6 +18,7 @@ from crosscam.inference.engines.base import Descriptors, Pixels
 from crosscam.inference.engines.last_map import SplitNetwork, split_at_last_map
 from crosscam.inference.engines.network_runtimes import _EXAMPLES, Runtime
 from crosscam.models.output import Block, Layout, ReidOutput, describe
+from crosscam.system.text import counted
 
 
 class ImportedNetwork(nn.Module):
@@ -63,7 +64,7 @@ class ImportedNetwork(nn.Module):
         rows = self._outputs(planes)[self.output]
         if len(rows) != len(planes) or rows.size != len(planes) * self.layout[0].dim:
             raise EngineError(
-                f"{self.name} gives {rows.shape} for {len(planes)} images. Expected ({len(planes)}, "
+                f"{self.name} gives {rows.shape} for {counted(len(planes), 'image')}. Expected ({len(planes)}, "
                 f"{self.layout[0].dim}). Export it for any number of images, or for one."
             )
         # A copy: some runtimes use their result's memory again at the next call.
