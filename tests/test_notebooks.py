@@ -46,7 +46,7 @@ def test_own_photos(rendered: ReidDataset, folder: Path) -> None:
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(sample.path, place)
     left = run("own_photos", model="rrid-nano")
-    assert left["found"].entries == len(left["pictures"].gallery) == 8
+    assert left["found"].entries == len(left["images"].gallery) == 8
     assert left["found"].page.is_file()
     assert len(left["hits"]) == 6
     assert left["hits"][0].distance == pytest.approx(0, abs=1e-3)

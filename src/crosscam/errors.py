@@ -14,6 +14,19 @@ class ArgumentError(CrosscamError, ValueError):
     """A value that a function or an option does not take."""
 
 
+class UnusedOptionError(ArgumentError):
+    """An option that means nothing for what was given; the command line puts its own name for it in front.
+
+    Attributes:
+        option: its name in Python.
+        told: the rest of the message.
+    """
+
+    def __init__(self, option: str, told: str) -> None:
+        super().__init__(f"{option} {told}")
+        self.option, self.told = option, told
+
+
 class DataError(CrosscamError):
     """A dataset, table or folder that is not as expected."""
 

@@ -313,6 +313,9 @@ def test_mistakes_are_one_clear_line(points: Points) -> None:
         calibrate(x, np.ones_like(pids), camids, ORIGIN)
     with pytest.raises(ValueError, match="Expected a number between 0 and 1"):
         calibrate(x, pids, camids, ORIGIN, fmr=0)
+    for rate in (1e-300, 5e-324):
+        with pytest.raises(ValueError, match="Expected at least 1e-12"):
+            calibrate(x, pids, camids, ORIGIN, fmr=rate)
     with pytest.raises(ValueError, match=r"Descriptor \d+ has length 2"):
         calibrate(2 * x, pids, camids, ORIGIN)
 

@@ -285,7 +285,7 @@ def test_what_is_refused(crosscam: Run, filled: Path) -> None:
         (f"gallery search g run {image} --parts arm", "is not a weight"),
         ("gallery search g run", "No image to search for"),
         ("gallery expire g --keep soon", "is not a time span"),
-        ("gallery add g run people --camids 3", "camids means nothing"),
+        ("gallery add g run people --camids 3", "--camids means nothing"),
         ("gallery info milvus://nowhere", "not a valid gallery address"),
     ):
         status, _, err = crosscam(command)

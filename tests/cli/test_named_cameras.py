@@ -273,7 +273,7 @@ def test_joined_data_take_an_option_where_it_means_something(crosscam: Run, plac
     assert status == 0, err
     assert "note: --camids counts for a.csv alone." in err
     status, _, err = crosscam("data join j.csv people people --boxes labeled")
-    assert (status, "boxes means nothing for any of these datasets" in err) == (2, True)
+    assert (status, "--boxes means nothing for any of these datasets" in err) == (2, True)
 
 
 def test_demo_photos_with_one_camera_does_not_speak_of_several(crosscam: Run, by_camera: Path) -> None:

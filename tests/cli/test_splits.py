@@ -53,7 +53,7 @@ def test_splits_that_make_no_sense_are_one_line(crosscam: Run, viper: Path) -> N
         ("--data VIPeR --splits 0", "expected at least 1"),
         ("--data VIPeR --splits 2 --split 1", "Leave --split and --report out"),
         ("--data VIPeR --splits 2 --protocol all", "are the same"),
-        ("--data people --splits 2", "split means nothing for"),
+        ("--data people --splits 2", "--split means nothing for"),
     ):
         status, out, err = crosscam(f"evaluate run {words}")
         assert (status, out) == (2, "")

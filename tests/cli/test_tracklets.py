@@ -106,7 +106,7 @@ def test_tracks_of_a_table_are_ranked_on_request(crosscam: Run, place: Path) -> 
     assert "belongs to a track" in " ".join(err.split())
     status, _, err = crosscam("evaluate run --data people --frames 2")
     assert status == 2
-    assert "frames means nothing for" in " ".join(err.split())
+    assert "--frames means nothing for" in " ".join(err.split())
 
 
 def test_distances_of_frames_over_splits_are_those_of_each_alone(crosscam: Run, place: Path) -> None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from crosscam import evaluate_ranking
 from crosscam.data.datasets.camera_folders import read_identity_folders
+from crosscam.data.datasets.camera_rules import camids_by_rule
 from crosscam.data.datasets.market1501 import parse_market_name
-from crosscam.data.datasets.table import camids_by_rule, read_table
+from crosscam.data.datasets.table import read_table
 from crosscam.data.labels import LARGEST, is_missing, numbered, read_label, whole_number, whole_numbers
 from crosscam.data.records import Sample, pids_of
 from crosscam.errors import DataError

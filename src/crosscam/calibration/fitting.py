@@ -37,6 +37,8 @@ from crosscam.errors import ArgumentError, CrosscamError, DataError
 from crosscam.metrics.counting import Ints, check_labels
 
 OPEN_SET_RATES = (1e-2, 1e-3, 1e-4)
+# Of error rates that are asked for: thirty errors take 3e13 pairs.
+LOWEST_RATE = 1e-12
 # Of how many people the pairs of two cameras must be, before these cameras have thresholds of their own.
 MIN_PEOPLE = 20
 
@@ -69,6 +71,8 @@ def check_calibration(name: str, pids: ArrayLike, camids: ArrayLike, *, fmr: flo
     for what, value in (("fmr", fmr), ("fnmr", fnmr), ("prior", prior)):
         if not 0 < value < 1:
             raise ArgumentError(f"{what} is {value}. Expected a number between 0 and 1.")
+        if what != "prior" and value < LOWEST_RATE:
+            raise ArgumentError(f"{what} is {value}. Expected at least {LOWEST_RATE:g}: no dataset shows rarer errors.")
     count = len(np.atleast_1d(np.asarray(pids)))
     labels = check_labels((count, count), pids, pids, camids, camids)
     keep = labels.query_pids != JUNK_PID

@@ -241,7 +241,9 @@ class Join:
         for name in options:
             takers = [str(path) for path, own in taken.items() if name in own]
             if taken and not takers:
-                raise ArgumentError(f"{name} means nothing for any of these datasets. Leave it out.")
+                raise ArgumentError(
+                    f"--{name.replace('_', '-')} means nothing for any of these datasets. Leave it out."
+                )
             if len(takers) < len(self.paths):
                 say(f"note: --{name.replace('_', '-')} counts for {', '.join(takers)} alone.")
         datasets = []

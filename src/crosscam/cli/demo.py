@@ -11,8 +11,9 @@ from crosscam.calibration.calibration import Calibration
 from crosscam.cli.options import General, Settings, Unset, tell_notes
 from crosscam.cli.show import bars, counting, listing, pasteable, say, show_json
 from crosscam.cli.train import run_shown
-from crosscam.data.datasets.camera_folders import find_images, tell_cameras
+from crosscam.data.datasets.camera_folders import tell_cameras
 from crosscam.data.datasets.readers import read_dataset
+from crosscam.data.datasets.unlabeled import find_images
 from crosscam.data.records import ReidDataset
 from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.data.text_files import read_text

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import say, show_json, table
-from crosscam.data.datasets.camera_folders import find_images
+from crosscam.data.datasets.unlabeled import find_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import DataError
 from crosscam.inference.engines.base import ModelCard

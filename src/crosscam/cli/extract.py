@@ -12,9 +12,10 @@ from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Unset, tell_notes
 from crosscam.cli.show import bars, counting, say, show_json
-from crosscam.data.datasets.camera_folders import find_images, tell_cameras
+from crosscam.data.datasets.camera_folders import tell_cameras
 from crosscam.data.datasets.cells import refuse_for_parquet
 from crosscam.data.datasets.table import is_table
+from crosscam.data.datasets.unlabeled import find_images
 from crosscam.data.images import decode_image
 from crosscam.data.text_files import is_list
 from crosscam.errors import DataError, ImageError
@@ -91,7 +92,7 @@ class Extract:
 
     def _entries(self) -> list[Entry]:
         if self.dataset or is_table(self.images):
-            return entries_of(self.reading.read_and_note(self.images))
+            return entries_of(self.reading.read_and_note(self.images, images=not self.dataset))
         self.reading.refuse_for_images(self.images, "kind")
         if is_list(self.images):
             listed = entries_of_list(self.images)

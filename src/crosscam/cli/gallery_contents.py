@@ -57,9 +57,9 @@ class Add:
 
     gallery: Place
     sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] PATH", help_behavior_hint="")]
-    """PATH is the folder or table of a dataset; or an image or a folder of images that nobody has labeled,
-    perhaps a folder for each camera. RUN-FOLDER is the gallery's model, if it is not where it was when the gallery was
-    made."""
+    """PATH is the folder or table of a dataset; or images that nobody has labeled: one, a folder, perhaps with
+    a folder for each camera, or a table without pid. RUN-FOLDER is the gallery's model, if it is not where it was
+    when the gallery was made."""
     subset: Literal["train", "query", "gallery", "all"] = "gallery"
     """Which subset of the dataset."""
     unlabelled: bool = False

@@ -10,12 +10,12 @@ from typing import Annotated, Any, TypeVar
 from tyro.conf import UseAppendAction, arg
 
 from crosscam.cli.show import say, show_json
-from crosscam.data.datasets.camera_folders import has_images, read_images
-from crosscam.data.datasets.readers import read_dataset, recognize
+from crosscam.data.datasets.readers import is_unlabeled, read_dataset, recognize
+from crosscam.data.datasets.unlabeled import read_images
 from crosscam.data.doctor import told
 from crosscam.data.labels import read_label
 from crosscam.data.records import ReidDataset
-from crosscam.errors import ArgumentError
+from crosscam.errors import ArgumentError, UnusedOptionError
 from crosscam.system.distributed import is_first_process
 
 HINTS = {
@@ -88,11 +88,10 @@ class Reading:
                 frames=self.frames,
                 distractors=self.distractors,
             )
-        except ArgumentError as error:
-            if self.camera is None:
-                raise
-            # A camera's name is read as a number for all.
-            raise ArgumentError(str(error).replace("camids", "--camera", 1)) from error
+        except UnusedOptionError as error:
+            # One camera for all is read as a rule for camera numbers.
+            name = "camera" if error.option == "camids" and self.camera is not None else error.option
+            raise ArgumentError(f"--{name.replace('_', '-')} {error.told}") from error
         return with_camera(dataset, number) if isinstance(number, str) else dataset
 
     def read_and_note(self, path: Path, *, images: bool = False) -> ReidDataset:
@@ -102,17 +101,8 @@ class Reading:
         return dataset
 
     def is_unlabeled(self, path: Path) -> bool:
-        """Whether ``path`` holds images of which nothing says who is on them.
-
-        A folder for each person and a folder for each camera look alike. Where --camids tells the cameras, the folders
-        are people; else they are cameras. Folders in these may be people or days: they are people if --kind says so.
-        """
-        if self.kind is not None:
-            return self.kind == "pictures"
-        found = recognize(path)
-        if found is None:
-            return has_images(path)
-        return found[0] == "cameras" or (found[0] == "folders" and self.camids is None)
+        """Whether nothing says who is on the images: see :func:`crosscam.data.datasets.readers.is_unlabeled`."""
+        return is_unlabeled(path, self.kind, camids=self.camids)
 
     def refuse_for_images(self, path: Path, *names: str) -> None:
         """Refuse (ArgumentError) options that mean nothing for images of nobody known, and ``names`` of others."""

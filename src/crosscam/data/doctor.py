@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from crosscam.data import findings
-from crosscam.data.datasets.camera_folders import UNNAMED
+from crosscam.data.datasets.unlabeled import UNNAMED
 from crosscam.data.findings import Finding
 from crosscam.data.images import decode_image
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample, num_tracklets, ranked

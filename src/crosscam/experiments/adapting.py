@@ -13,8 +13,8 @@ from crosscam.adaptation.adapter import FINGERPRINT, Adapter, check_same_source
 from crosscam.adaptation.outcome import Outcome, Scores, data_of, known_scores, save_outcome
 from crosscam.adaptation.pseudo_labels import check_clustering
 from crosscam.data.augment import Augment
-from crosscam.data.datasets.camera_folders import has_images, read_images
-from crosscam.data.datasets.readers import read_dataset, recognize
+from crosscam.data.datasets.readers import is_unlabeled, read_dataset
+from crosscam.data.datasets.unlabeled import read_images
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset
 from crosscam.data.text_files import read_text
 from crosscam.errors import DataError, RecipeError, TrainingError
@@ -203,9 +203,7 @@ def adapt(
 
 def _read(path: Path) -> ReidDataset:
     """A dataset, or a folder of images of which nothing says who is on them; folders in it are cameras."""
-    found = recognize(path) if path.exists() else None
-    unlabeled = has_images(path) if found is None else found[0] in ("folders", "cameras")
-    return read_images(path) if unlabeled else read_dataset(path)
+    return read_images(path) if is_unlabeled(path) else read_dataset(path)
 
 
 def adapted_recipe(source: Recipe) -> Recipe:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from crosscam.data.datasets.camera_folders import UNNAMED
+from crosscam.data.datasets.unlabeled import UNNAMED
 from crosscam.data.images import decode_image
 from crosscam.data.loading import read_ahead
 from crosscam.data.records import ReidDataset

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from crosscam.data.datasets.camera_folders import find_images, read_images, tell_cameras
+from crosscam.data.datasets.camera_folders import tell_cameras
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.data.datasets.table import read_table, write_table
+from crosscam.data.datasets.unlabeled import find_images, read_images
 from crosscam.data.doctor import examine_dataset
 from crosscam.errors import ArgumentError, DataError
 

@@ -129,7 +129,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_all_kinds_are_covered_here() -> None:
-    assert set(READERS) == {*LAYOUTS, "cuhk-sysu", "grid", "mars", "msmt17", "table", "folders", "cameras", "pictures"}
+    assert set(READERS) == {*LAYOUTS, "cuhk-sysu", "grid", "mars", "msmt17", "table", "folders", "cameras", "images"}
 
 
 def test_unknown_cameras_are_told(tmp_path: Path) -> None:

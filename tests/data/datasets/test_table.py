@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from crosscam.data.datasets.camera_rules import camids_by_rule
 from crosscam.data.datasets.holdout import holdout
-from crosscam.data.datasets.table import camids_by_rule, read_table, write_table
+from crosscam.data.datasets.table import read_table, write_table
 from crosscam.data.labels import numbered
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.errors import DataError
@@ -80,7 +81,7 @@ def test_missing_cameras_must_be_stated(tmp_path: Path) -> None:
     for wrong in ("c[0-9]+", "(c)([0-9])", "(("):
         with pytest.raises(ValueError, match="camids"):
             read_table(path, camids=wrong)
-    with pytest.raises(ValueError, match="already"):
+    with pytest.raises(ValueError, match="has a camid column"):
         read_table(table(tmp_path, "path,pid,camid\na.jpg,1,1\n"), camids=0)
 
 

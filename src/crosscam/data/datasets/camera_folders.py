@@ -11,19 +11,18 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from crosscam.data.datasets.camera_rules import CamidRule, camids_by_rule, names_by_rule
 from crosscam.data.datasets.market1501 import note_junk, note_left_out
-from crosscam.data.datasets.table import SPLITS, CamidRule, camids_by_rule, names_by_rule
-from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
+from crosscam.data.datasets.table import SPLITS
 from crosscam.data.labels import are_named, numbered, read_label
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
-from crosscam.data.walk import find_files, is_image_name, list_images, natural_key, path_key, subfolders
+from crosscam.data.walk import list_images, natural_key, path_key, subfolders
 from crosscam.errors import ArgumentError, DataError
 from crosscam.system.text import printable
 
 # Market-1501, MARS and many trackers name an image's camera like this.
 NAMED_CAMERA = re.compile(r"_c([0-9]+)")
 SHOWN = 6
-UNNAMED = "pictures"
 
 
 def has_identity_folders(root: Path) -> bool:
@@ -42,7 +41,7 @@ def read_identity_folders(root: Path, *, camids: CamidRule = None) -> ReidDatase
 
     Args:
         root: the folder of the folders.
-        camids: the camera, see :func:`crosscam.data.datasets.table.camids_by_rule`; never guessed.
+        camids: the camera, see :func:`crosscam.data.datasets.camera_rules.camids_by_rule`; never guessed.
     Raises:
         DataError: no images, or ``camids`` is missing or does not fit.
     """
@@ -109,8 +108,8 @@ def tell_cameras(
     Args:
         paths: the images.
         folder: where they lie.
-        rule: as in :func:`crosscam.data.datasets.table.camids_by_rule`; None looks for ``_c1``, ``_c2``, ... in every
-            file name, then for a folder of each camera.
+        rule: as in :func:`crosscam.data.datasets.camera_rules.camids_by_rule`; None looks for ``_c1``, ``_c2``, ...
+            in every file name, then for a folder of each camera.
         notes: gets what was found, in a sentence.
         camera: name or number of the one camera that took them all; nothing else is looked at then.
     Raises:
@@ -240,51 +239,3 @@ def _by_camera(images: list[Path], notes: list[str]) -> list[Sample]:
         [path.parent.parent / path.name for path in images], images[0].parent.parent.parent, None, notes
     )
     return [Sample(path, s.pid, s.camid, camera=s.camera) for path, s in zip(images, told, strict=True)]
-
-
-def has_images(place: Path) -> bool:
-    """Whether a place is an image, or a folder with images in it or in its folders."""
-    return is_image_name(place.name) if place.is_file() else place.is_dir() and bool(find_files(place).images)
-
-
-def find_images(place: Path) -> tuple[list[Path], list[str]]:
-    """The images of a folder and all its folders in natural order, or the one image; and what was left out.
-
-    Returns:
-        the files, and sentences about others; see :func:`crosscam.data.image_limits.tell_left_out`.
-    Raises:
-        DataError: there are none, or a folder that cannot be read.
-    """
-    if place.is_file():
-        kind = foreign_kind(place.name)
-        if kind is not None:
-            raise DataError(foreign_fault(str(place), kind))
-        return [place], []
-    if not place.is_dir():
-        raise DataError(f"No file or folder {place}. Give an image or a folder of images.")
-    found = find_files(place)
-    told = tell_left_out(found.others, len(found.images))
-    if not found.images:
-        instead = [sentence.removeprefix("warning: ") for sentence in told if sentence.startswith("warning: ")]
-        expected = "Expected files in .jpg, .png, .bmp, .webp or .tif."
-        raise DataError(" ".join([f"No images in {place} or its folders.", *(instead or [expected])]))
-    return found.images, told
-
-
-def read_images(place: Path, *, camids: CamidRule = None, camera: str | None = None) -> ReidDataset:
-    """Read an image, or a folder of images without labels: all are gallery, with pid 0.
-
-    Args:
-        place: an image, or a folder, searched with all its folders.
-        camids: the camera, see :func:`crosscam.data.datasets.table.camids_by_rule`; by default by file names or by
-            folders.
-        camera: name or number of the one camera that took them all.
-    Raises:
-        DataError: no images.
-    """
-    root = Path(os.path.abspath(place))
-    paths, notes = find_images(root)
-    samples = tell_cameras(paths, root.parent if root.is_file() else root, camids, notes, camera=camera)
-    notes.append("Nobody is named on the images.")
-    gallery = tuple(sorted(samples, key=lambda s: path_key(s.path)))
-    return ReidDataset(UNNAMED, root.parent if root.is_file() else root, gallery=gallery, notes=tuple(notes))

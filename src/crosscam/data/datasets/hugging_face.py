@@ -10,8 +10,9 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
+from crosscam.data.datasets.camera_rules import CamidRule
 from crosscam.data.datasets.cells import write_cells
-from crosscam.data.datasets.table import CamidRule, read_table
+from crosscam.data.datasets.table import read_table
 from crosscam.data.images import FORMATS
 from crosscam.data.records import ReidDataset
 from crosscam.data.text_files import refuse_names

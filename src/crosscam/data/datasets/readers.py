@@ -11,11 +11,10 @@ from pathlib import Path
 from crosscam.data.datasets.camera_folders import (
     has_camera_folders,
     has_identity_folders,
-    has_images,
     read_camera_folders,
     read_identity_folders,
-    read_images,
 )
+from crosscam.data.datasets.camera_rules import CamidRule
 from crosscam.data.datasets.cuhk import is_cuhk01, is_cuhk02, is_cuhk_sysu, read_cuhk01, read_cuhk02, read_cuhk_sysu
 from crosscam.data.datasets.cuhk03 import is_cuhk03, is_cuhk03_pair, read_cuhk03, read_cuhk03_pair
 from crosscam.data.datasets.market1501 import (
@@ -36,7 +35,7 @@ from crosscam.data.datasets.small_sets import (
     read_prid2011,
     read_viper,
 )
-from crosscam.data.datasets.table import CamidRule, is_table, read_table
+from crosscam.data.datasets.table import is_table, read_table
 from crosscam.data.datasets.tracklet_sets import (
     is_ilids_vid,
     is_mars,
@@ -45,6 +44,7 @@ from crosscam.data.datasets.tracklet_sets import (
     read_mars,
     read_prid2011_video,
 )
+from crosscam.data.datasets.unlabeled import has_images, names_nobody, read_images
 from crosscam.data.datasets.without_cameras import (
     is_celeb_reid,
     is_last,
@@ -59,7 +59,7 @@ from crosscam.data.datasets.without_cameras import (
 from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.walk import copies_between, file_key, find_files
-from crosscam.errors import ArgumentError, DataError
+from crosscam.errors import ArgumentError, DataError, UnusedOptionError
 from crosscam.system.text import counted, did_you_mean
 
 
@@ -104,10 +104,12 @@ READERS: dict[str, Reader] = {
     "table": Reader(is_table, read_table, ("camids",)),
     "folders": Reader(has_identity_folders, read_identity_folders, ("camids",)),
     "cameras": Reader(has_camera_folders, read_camera_folders),
-    "pictures": Reader(has_images, read_images, ("camids",)),
+    "images": Reader(has_images, read_images, ("camids",)),
 }
+# What a kind was called before.
+_EARLIER = {"pictures": "images"}
 # Kinds that fit nearly everything come last; images without labels only by name.
-_LAST = ("folders", "cameras", "pictures")
+_LAST = ("folders", "cameras", "images")
 
 
 def recognize(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
@@ -119,7 +121,7 @@ def recognize(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
     Raises:
         DataError: several datasets stand below ``path``.
     """
-    layouts = [name for name in READERS if name not in _LAST] if kind is None else [kind]
+    layouts = [name for name in READERS if name not in _LAST] if kind is None else [_EARLIER.get(kind, kind)]
     found = _first_fit(path, layouts)
     if found is not None:
         return found, path
@@ -132,6 +134,22 @@ def recognize(path: Path, kind: str | None = None) -> tuple[str, Path] | None:
         return below[0]
     last = _first_fit(path, ("folders", "cameras")) if kind is None else None
     return None if last is None else (last, path)
+
+
+def is_unlabeled(path: Path, kind: str | None = None, *, camids: CamidRule = None) -> bool:
+    """Whether ``path`` holds images of which nothing says who is on them.
+
+    A folder for each person and a folder for each camera look alike. Where ``camids`` tells the cameras, the folders
+    are people; else they are cameras. Folders in these may be people or days: they are people if ``kind`` says so.
+    """
+    if kind is None or kind == "table":
+        if is_table(path):
+            return names_nobody(path)
+        found = recognize(path, kind)
+        if found is None:
+            return kind is None and has_images(path)
+        return found[0] == "cameras" or (found[0] == "folders" and camids is None)
+    return _EARLIER.get(kind, kind) == "images"
 
 
 def _first_fit(path: Path, kinds: Iterable[str]) -> str | None:
@@ -179,7 +197,7 @@ def read_dataset(
         "extract_to": extract_to,
         "frames": frames,
     }
-    if kind is not None and kind not in READERS:
+    if kind is not None and kind not in READERS and kind not in _EARLIER:
         raise ArgumentError(
             f"Unknown kind of dataset {kind!r}. {did_you_mean(kind, READERS)}Expected one of {', '.join(READERS)}."
         )
@@ -202,7 +220,7 @@ def _read(path: Path, kind: str | None, options: Mapping[str, object]) -> ReidDa
     kind, root = found
     for option in options:
         if option not in READERS[kind].takes:
-            raise ArgumentError(f"{option} means nothing for {kind} ({root}). Leave it out.")
+            raise UnusedOptionError(option, f"means nothing for {kind} ({root}). Leave it out.")
     return READERS[kind].read(root, **options)
 
 

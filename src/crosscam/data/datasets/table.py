@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
+from crosscam.data.datasets.camera_rules import CamidRule, camids_by_rule, names_by_rule
 from crosscam.data.datasets.cells import Cells, listed, read_cells, refuse_for_parquet, write_cells
-from crosscam.data.labels import are_named, label_names, numbered, read_label, same_spelling, whole_number
+from crosscam.data.labels import are_named, label_names, numbered, same_spelling
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
 from crosscam.data.text_files import path_in
 from crosscam.data.walk import path_key
-from crosscam.errors import ArgumentError, DataError
+from crosscam.errors import ArgumentError, DataError, UnusedOptionError
 from crosscam.system.files import write_atomically
 from crosscam.system.text import FIRST, LAST, date_of, read_date
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLITS = ("train", "query", "gallery")
-CamidRule = int | str | None
 
 # A constant column "protocol" is written only where the ranking protocol is not the usual one.
 _COLUMNS = ("path", "pid", "camid", "split", "time", "track", "camera", "protocol")
@@ -44,36 +43,57 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
     Raises:
         DataError: a missing column or value, an unknown split, or no row; the message gives the line.
     """
-    cells = read_cells(path, _COLUMNS)
-    columns = cells.columns
     notes: list[str] = []
-    for name in ("path", "pid"):
-        if name not in columns:
-            raise DataError(
-                f"{path} has no column {name!r}. Expected path,pid,camid[,split,time,track,camera], "
-                f"found {listed((*columns, *cells.unused)) or 'nothing'}."
-            )
-    if not columns["path"]:
-        raise DataError(f"{path} has no rows. Expected one row for each image.")
+    cells = image_cells(path, notes)
+    columns = cells.columns
+    if "pid" not in columns:
+        raise DataError(f"{_lacks(cells, 'pid')} Images of nobody known: gallery add, extract, adapt, data doctor.")
+    paths = image_paths(cells)
+    pids = numbered(columns["pid"], "identities", notes, cells.where)
+    camids_found, cameras = cameras_of(cells, paths, camids, notes)
+    samples = list(zip(paths, pids, camids_found, *times_and_tracks(cells), cameras, strict=True))
+    splits = _splits(cells, notes)
+    _check_pids(cells, splits, pids)
+    check_once(cells, splits, paths, pids, camids_found)
+    subsets: dict[str, list[Sample]] = defaultdict(list)
+    for split, fields in zip(splits, samples, strict=True):
+        subsets[split].append(Sample(*fields))
+    train, query, gallery = (tuple(sorted(subsets[name], key=lambda s: path_key(s.path))) for name in SPLITS)
+    root, named = root_of(path, paths), are_named(columns["pid"])
+    return ReidDataset(path.stem, root, train, query, gallery, _protocol(cells), tuple(notes), named)
+
+
+def image_cells(table: Path, notes: list[str], wanted: Sequence[str] = _COLUMNS) -> Cells:
+    """The cells of a table of images; ``notes`` gets what of it is not used.
+
+    Raises:
+        DataError: no column ``path``, or no rows; as :func:`crosscam.data.datasets.cells.read_cells`.
+    """
+    cells = read_cells(table, wanted)
+    if "path" not in cells.columns:
+        raise DataError(_lacks(cells, "path"))
+    if not cells.columns["path"]:
+        raise DataError(f"{table} has no rows. Expected one row for each image.")
     if cells.unused:
         notes.append(f"Columns not used: {', '.join(cells.unused)}.")
     if cells.comments:
         notes.append(f"Lines that begin with # (not rows): {cells.comments:,}.")
-    paths = [_image_path(cells, row, value) for row, value in enumerate(columns["path"])]
-    pids = numbered(columns["pid"], "identities", notes, cells.where)
-    camids_found, cameras = _camids(cells, paths, camids, notes)
-    samples = list(zip(paths, pids, camids_found, *_times_tracks(cells), cameras, strict=True))
-    splits = _splits(cells, notes)
-    _check_pids(cells, splits, pids)
-    _check_once(cells, splits, paths, pids, camids_found)
-    subsets: dict[str, list[Sample]] = defaultdict(list)
-    for split, fields in zip(splits, samples, strict=True):
-        subsets[split].append(Sample(*fields))
+    return cells
+
+
+def image_paths(cells: Cells) -> list[Path]:
+    """The image of each row (DataError: a row without one, or none of them exists)."""
+    paths = [_image_path(cells, row, value) for row, value in enumerate(cells.columns["path"])]
     if not any(p.is_file() for p in (paths[0], paths[-1])):
-        raise DataError(f"{path} names {paths[0]}, which does not exist. Paths count from the table's folder.")
-    train, query, gallery = (tuple(sorted(subsets[name], key=lambda s: path_key(s.path))) for name in SPLITS)
-    root, named = _root(path, paths), are_named(columns["pid"])
-    return ReidDataset(path.stem, root, train, query, gallery, _protocol(cells), tuple(notes), named)
+        raise DataError(f"{cells.path} names {paths[0]}, which does not exist. Paths count from the table's folder.")
+    return paths
+
+
+def _lacks(cells: Cells, name: str) -> str:
+    return (
+        f"{cells.path} has no column {name!r}. Expected path,pid,camid[,split,time,track,camera], "
+        f"found {listed((*cells.columns, *cells.unused)) or 'nothing'}."
+    )
 
 
 def write_table(dataset: ReidDataset, path: Path) -> None:
@@ -109,79 +129,18 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
     write_atomically(path, lambda part: write_cells(part, path.suffix.lower(), columns), error=DataError)
 
 
-def camids_by_rule(paths: Sequence[Path], rule: CamidRule, where: Path, notes: list[str]) -> list[int]:
-    """Camera of each image as the user states it.
-
-    Args:
-        paths: the images.
-        where: what lacks the cameras, for the message.
-        notes: gets a sentence where cameras have names.
-        rule: a number if one camera took all images, or a regular expression whose one group finds the camera in the
-            file name; with a slash in it, in the path below ``where``, which begins with a slash.
-    Raises:
-        DataError: no rule, or a file name without a match.
-        ValueError: not a regular expression with exactly one group.
-    """
-    if rule is None:
-        raise DataError(
-            f"{where} does not say which camera took an image. State it: camids=0 (--camids 0) if one camera took all, "
-            "a regular expression with one group over the file name, such as camids='_c([0-9]+)', or, in a table, a "
-            "column camid."
-        )
-    if not isinstance(rule, str):
-        return [whole_number(rule, "camids")] * len(paths)
-    if rule.strip().lstrip("+-").replace(".", "0").isdecimal():  # a number, as a command line gives it
-        label = read_label(rule)
-        if isinstance(label, str):
-            raise ArgumentError(
-                f"camids={rule!r}: expected a whole number of at most 63 bits, or a regular expression."
-            )
-        return [label] * len(paths)
-    try:
-        pattern = re.compile(rule)
-    except re.error as error:
-        raise ArgumentError(f"camids={rule!r} is not a regular expression: {error}.") from error
-    if pattern.groups != 1:
-        raise ArgumentError(f"camids={rule!r} has {pattern.groups} groups. Expected one, around the camera.")
-    found = [match[1] if (match := pattern.search(_searched(path, rule, where))) else None for path in paths]
-    lost = [path for path, camera in zip(paths, found, strict=True) if camera is None]
-    if lost:
-        what = "paths" if "/" in rule else "file names"
-        raise DataError(
-            f"camids={rule!r} finds no camera in {len(lost):,} of {len(paths):,} {what}, such as "
-            f"{_searched(lost[0], rule, where)}."
-        )
-    return numbered([camera or "" for camera in found], "cameras", notes, lambda place: str(paths[place]))
-
-
-def names_by_rule(paths: Sequence[Path], rule: CamidRule, camids: Sequence[int], where: Path) -> dict[int, str]:
-    """Names of the cameras that :func:`camids_by_rule` numbered, by number; none where they are numbers."""
-    if not isinstance(rule, str) or re.compile(rule).groups != 1:
-        return {}
-    found = [match[1] if (match := re.search(rule, _searched(path, rule, where))) else "" for path in paths]
-    return label_names(found, camids)
-
-
-def _searched(path: Path, rule: str, where: Path) -> str:
-    """What a rule looks at: the file's name, or, where the rule has a slash, the path below the source."""
-    if "/" not in rule:
-        return path.name
-    folder = where if where.is_dir() else where.parent
-    return f"/{path.relative_to(folder).as_posix()}" if path.is_relative_to(folder) else path.as_posix()
-
-
 def _image_path(cells: Cells, row: int, value: str) -> Path:
     if not value.strip() or "\0" in value:
         raise DataError(f"{cells.where(row)}: no image path.")
     return Path(os.path.abspath(path_in(cells.path.parent, value, exact=True)))
 
 
-def _camids(
+def cameras_of(
     cells: Cells, paths: Sequence[Path], rule: CamidRule, notes: list[str]
 ) -> tuple[list[int], list[str | None]]:
     """Number and name of each image's camera; a column camera holds names, of cameras that camid numbers or of all."""
     if "camid" in cells.columns and rule is not None:
-        raise ArgumentError(f"{cells.path} has a camid column already. Remove it, or leave camids out.")
+        raise UnusedOptionError("camids", f"means nothing for {cells.path}, which has a camid column. Leave one out.")
     column = next((name for name in ("camid", "camera") if name in cells.columns), None)
     if rule is not None or column is None:
         camids = camids_by_rule(paths, rule, cells.path, notes)
@@ -202,7 +161,8 @@ def _each(camids: Sequence[int], names: Mapping[int, str]) -> list[str | None]:
     return [names.get(camid) for camid in camids]
 
 
-def _times_tracks(cells: Cells) -> tuple[list[float | None], list[str | None]]:
+def times_and_tracks(cells: Cells) -> tuple[list[float | None], list[str | None]]:
+    """Time in seconds and track of each row, None where there is none (DataError: a time that is none)."""
     nothing = [""] * len(cells.columns["path"])
     times: list[float | None] = []
     given = [value.strip() for value in cells.columns.get("time", nothing)]
@@ -248,7 +208,7 @@ def _check_pids(cells: Cells, splits: Sequence[str], pids: Sequence[int]) -> Non
             )
 
 
-def _check_once(
+def check_once(
     cells: Cells, splits: Sequence[str], paths: Sequence[Path], pids: Sequence[int], camids: Sequence[int]
 ) -> None:
     """An image counts once in a subset, and shows one person at one camera."""
@@ -283,7 +243,7 @@ def _protocol(cells: Cells) -> RankingProtocol:
     )
 
 
-def _root(table: Path, paths: Sequence[Path]) -> Path:
+def root_of(table: Path, paths: Sequence[Path]) -> Path:
     """The table's folder, or else the common folder, so that fingerprints hold for a copy elsewhere."""
     if all(p.is_relative_to(table.parent) for p in paths):
         return table.parent

@@ -1,0 +1,84 @@
+"""Images of nobody known, as tables tell of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from crosscam.data.datasets.readers import is_unlabeled, read_dataset
+from crosscam.data.datasets.unlabeled import read_images
+from crosscam.errors import DataError
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Write:
+    """Write a table beside two images."""
+
+    def write(*lines: str) -> Path:
+        for number in (1, 2):
+            Image.fromarray(np.full((8, 4, 3), 50 * number, np.uint8)).save(tmp_path / f"{number}_c{number}.png")
+        path = tmp_path / "crops.csv"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write
+
+
+def test_a_table_without_pid_is_of_nobody_known(table: Write) -> None:
+    crops = table("path,camera,time,track,score", "2_c2.png,yard,2026-01-01T10:00:00,b,1", "1_c1.png,gate,,a,0")
+    assert is_unlabeled(crops)
+    assert is_unlabeled(crops, "table")
+    found = read_images(crops)
+    assert [(s.path.name, s.pid, s.camera, s.time, s.track) for s in found.gallery] == [
+        ("1_c1.png", 0, "gate", None, "a"),
+        ("2_c2.png", 0, "yard", 1767261600.0, "b"),
+    ]
+    assert (found.train, found.query, found.root) == ((), (), crops.parent)
+    assert "Columns not used: score." in found.notes
+    with pytest.raises(DataError, match=r"has no column 'pid'.*nobody known: gallery add"):
+        read_dataset(crops)
+
+
+def test_without_a_camera_column_the_names_of_files_tell_or_the_user(table: Write) -> None:
+    crops = table("path,track", "1_c1.png,a", "2_c2.png,b")
+    assert [s.camid for s in read_images(crops).gallery] == [1, 2]
+    assert [s.camera for s in read_images(crops, camera="gate").gallery] == ["gate", "gate"]
+    assert [s.camid for s in read_images(crops, camids=r"^([0-9])").gallery] == [1, 2]
+
+
+def test_a_pid_is_not_looked_at_where_the_user_says_that_nobody_knows(table: Write) -> None:
+    labeled = table("path,pid,camid,split", "1_c1.png,ann,1,query", "2_c2.png,,2,gallery")
+    assert not is_unlabeled(labeled)
+    found = read_images(labeled)
+    assert [(s.pid, s.camid) for s in found.gallery] == [(0, 1), (0, 2)]
+    assert "Columns not used: pid, split." in found.notes
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "message"),
+    [
+        (("path,camid", "1_c1.png,1", "1_c1.png,1"), {}, "line 3: .*1_c1.png stands in line 2 already"),
+        (("path,camid", "gone.png,1"), {}, "gone.png, which does not exist"),
+        (("path,camid", "1_c1.png,"), {}, "line 2: no camid"),
+        (("path,time", "1_c1.png,noon"), {}, "line 2: time 'noon'"),
+        (("file,camid", "1_c1.png,1"), {}, "no column 'path'"),
+        (("path,camid", "1_c1.png,1"), {"camera": "gate"}, "tells the cameras. Leave --camera out"),
+        (("path,camid", "1_c1.png,1"), {"camids": 1}, "camids means nothing for .*which has a camid column"),
+    ],
+)
+def test_what_a_table_lacks_is_one_line(
+    table: Write, lines: tuple[str, ...], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises((DataError, ValueError), match=message):
+        read_images(table(*lines), **options)  # type: ignore[arg-type]
+
+
+def test_kind_images_and_its_earlier_name(tmp_path: Path, table: Write) -> None:
+    crops = table("path,pid,camid", "1_c1.png,1,1")
+    for kind in ("images", "pictures"):
+        assert is_unlabeled(crops, kind)
+        assert len(read_dataset(tmp_path, kind=kind).gallery) == 2
