@@ -229,18 +229,20 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--unlabelled", type=Path)
+    parser.add_argument("--kept", type=Path, help="folder of what was described, for several seeds; OUT by default")
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    kept = args.kept or args.out
     dataset = read_dataset(args.table)
     images = {"train": [sample.path for sample in dataset.train]}
     if args.unlabelled:
         images["unlabelled"] = [path_in(args.unlabelled.parent, line) for _, line in read_lines(args.unlabelled)]
-    fitted = [describe(args.body, paths, args.out / f"{name}-0.npz", None) for name, paths in images.items()]
+    fitted = [describe(args.body, paths, kept / f"{name}-0.npz", None) for name, paths in images.items()]
     # Augmented copies of the labeled images only: the clean ones say more for each second that they cost.
     for copy in range(1, args.copies + 1):
-        found = describe(args.body, images["train"], args.out / f"train-{copy}.npz", 1000 * args.seed + copy)
+        found = describe(args.body, images["train"], kept / f"train-{copy}-{args.seed}.npz", 1000 * args.seed + copy)
         fitted.append(Stripes(found.stripes, fitted[0].descriptors))
     recipe = RRID_MINI
     model = build_model(recipe, 0, pretrained=False).eval()
