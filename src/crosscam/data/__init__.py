@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from crosscam.data.datasets.joining import join
     from crosscam.data.datasets.readers import read_dataset
     from crosscam.data.datasets.table import read_table, write_table
+    from crosscam.data.datasets.unlabeled import read_images
     from crosscam.data.doctor import examine_dataset
     from crosscam.data.images import decode_image
     from crosscam.data.records import ReidDataset, Sample
@@ -27,6 +28,7 @@ __getattr__, __dir__ = lazily(
         "data.datasets.joining": "join",
         "data.datasets.readers": "read_dataset",
         "data.datasets.table": "read_table write_table",
+        "data.datasets.unlabeled": "read_images",
         "data.doctor": "examine_dataset",
         "data.images": "decode_image",
         "data.records": "ReidDataset Sample",
@@ -44,6 +46,7 @@ __all__ = [
     "holdout",
     "join",
     "read_dataset",
+    "read_images",
     "read_table",
     "render_dataset",
     "to_hugging_face",
