@@ -97,7 +97,7 @@ class Adapter(Trainer):
         count, least = len(self.dataset.train), self.settings.min_images
         if count < 2 * least:
             raise DataError(
-                f"{self.dataset.root} has {counted(count, 'image')} to learn from, and two clusters take at least "
+                f"{self.dataset.place} has {counted(count, 'image')} to learn from, and two clusters take at least "
                 f"{2 * least} (adapt.min_images={least}). Add images."
             )
         return np.full(count, -1, np.int64)

@@ -57,12 +57,12 @@ def images_to_calibrate(dataset: ReidDataset, trained_on: str | None = None) -> 
     test = {s.path: s for s in (*dataset.query, *dataset.gallery)}
     if not test and dataset.fingerprint() == trained_on:
         raise DataError(
-            f"The network was trained on {dataset.root}, so people there are easier for it than others. Give data "
+            f"The network was trained on {dataset.place}, so people there are easier for it than others. Give data "
             "with a query and a gallery, or of other people; 'crosscam data holdout' splits data before training."
         )
     chosen = tuple(s for s in (test.values() or dataset.train) if s.pid != JUNK_PID)
     if not chosen:
-        raise DataError(f"{dataset.root} has no images to calibrate on. Expected labeled images, junk apart.")
+        raise DataError(f"{dataset.place} has no images to calibrate on. Expected labeled images, junk apart.")
     return chosen, "query and gallery" if test else "all images, as there is no query and gallery"
 
 

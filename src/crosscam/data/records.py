@@ -66,6 +66,7 @@ class ReidDataset:
         renumbered: whether the reader numbered the identities itself, so that a number means somebody else elsewhere.
         tracklets: whether tracklets are ranked in place of images, see :mod:`crosscam.data.records`.
         distractors: the folder of further distractors, see :mod:`crosscam.data.datasets.readers`; None for none.
+        table: the file that was read; None where it was a folder.
     """
 
     name: str
@@ -78,6 +79,12 @@ class ReidDataset:
     renumbered: bool = False
     tracklets: bool = False
     distractors: Path | None = None
+    table: Path | None = field(default=None, compare=False)
+
+    @property
+    def place(self) -> Path:
+        """What was read, as messages name it: the table, or the folder."""
+        return self.table or self.root
 
     @property
     def subsets(self) -> dict[str, tuple[Sample, ...]]:
@@ -152,7 +159,7 @@ def by_tracklets(dataset: ReidDataset) -> ReidDataset:
     """
     if not any(s.track is not None for s in (*dataset.query, *dataset.gallery)):
         raise DataError(
-            f"No query or gallery image of {dataset.root} belongs to a track. Add a track column, or rank images."
+            f"No query or gallery image of {dataset.place} belongs to a track. Add a track column, or rank images."
         )
     query, gallery = (len(_places(samples)) for samples in (dataset.query, dataset.gallery))
     note = (

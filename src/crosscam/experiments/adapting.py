@@ -64,7 +64,7 @@ def without_labels(dataset: ReidDataset) -> ReidDataset:
     # A folder of images without names is all gallery; a test split is never learned from.
     chosen = dataset.train or (dataset.gallery if not dataset.query else ())
     if not chosen:
-        raise DataError(f"{dataset.root} has a test split and no training images. Give images that are not tested on.")
+        raise DataError(f"{dataset.place} has a test split and no training images. Give images that are not tested on.")
     train = tuple(replace(sample, pid=DISTRACTOR_PID) for sample in chosen)
     return ReidDataset(dataset.name, dataset.root, train, notes=dataset.notes)
 

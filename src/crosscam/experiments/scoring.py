@@ -111,13 +111,13 @@ def _check_test_split(dataset: ReidDataset) -> None:
     for subset in ("query", "gallery"):
         if not dataset.subsets[subset]:
             raise DataError(
-                f"The {subset} of {dataset.root} is empty, so nothing can be scored. "
+                f"The {subset} of {dataset.place} is empty, so nothing can be scored. "
                 "'crosscam data holdout' cuts a test split out of training identities."
             )
     if len(unmatched_queries(dataset)) == len(dataset.query):
         raise DataError(
-            f"No query of {dataset.root} has a gallery image of its pid from another camera, so nothing can be scored. "
-            "Check pids and camids of query and gallery; 'crosscam data doctor' shows them."
+            f"No query of {dataset.place} has a gallery image of its pid from another camera, so nothing can be "
+            "scored. Check pids and camids of query and gallery; 'crosscam data doctor' shows them."
         )
 
 
@@ -269,7 +269,7 @@ class TestImages:
 
 def _no_tracklets(dataset: ReidDataset) -> DataError:
     return DataError(
-        f"{dataset.root} is ranked image by image, so that there are no sets of frames to compare. Leave "
+        f"{dataset.place} is ranked image by image, so that there are no sets of frames to compare. Leave "
         "--set-distance out, or rank the tracks of a table (--tracklets)."
     )
 

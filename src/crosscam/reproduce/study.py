@@ -120,7 +120,7 @@ class Study:
         # Earlier versions did not keep it.
         if read_json(path).get(IMAGES, images) != images:
             raise CheckpointError(
-                f"{self.folder} holds a study of other images of these names: some files of {self.dataset.root} "
+                f"{self.folder} holds a study of other images of these names: some files of {self.dataset.place} "
                 "changed since it began. Go on with the same images, or choose another folder with --out."
             )
 

@@ -36,22 +36,22 @@ def checked_labels(recipe: Recipe, dataset: ReidDataset) -> NDArray[np.int64]:
     """
     if not dataset.train:
         raise DataError(
-            f"The training subset of {dataset.root} is empty. 'crosscam data doctor' says what the folder is."
+            f"The training subset of {dataset.place} is empty. 'crosscam data doctor' says what the folder is."
         )
     labels = labels_of(dataset.train)
     num_ids, batch = int(labels.max()) + 1, recipe.data
     if num_ids < 2:
         raise DataError(
-            f"{dataset.root} has one training identity; telling people apart takes at least two. Add people."
+            f"{dataset.place} has one training identity; telling people apart takes at least two. Add people."
         )
     if len(labels) < batch.batch_images:
         raise DataError(
-            f"{dataset.root} has {counted(len(labels), 'training image')}, fewer than the {batch.batch_images} of one "
+            f"{dataset.place} has {counted(len(labels), 'training image')}, fewer than the {batch.batch_images} of one "
             "identity in a batch. Add images, or set data.batch_images lower."
         )
     if batch.sampler == "identities" and num_ids < batch.batch_ids:
         raise DataError(
-            f"{dataset.root} has {counted(num_ids, 'training identity')}, but a batch of recipe {recipe.name} takes "
+            f"{dataset.place} has {counted(num_ids, 'training identity')}, but a batch of recipe {recipe.name} takes "
             f"{batch.batch_ids}. Add identities, or --set data.batch_ids={num_ids}."
         )
     return labels

@@ -219,7 +219,7 @@ class Trainer(RunState):
         batches = planned_batches(recipe, self.labels, len(self.unlabeled), self.epoch, world)
         if not batches:
             raise DataError(
-                f"{self.dataset.root} has too few images for one batch. Set data.batch_ids or data.batch_images lower."
+                f"{self.dataset.place} has too few images for one batch. Set data.batch_ids or data.batch_images lower."
             )
         began = last = time.perf_counter()
         seen = 0

@@ -52,7 +52,7 @@ def holdout(
     pids = sorted({s.pid for s in dataset.train})
     if len(pids) < 2:
         raise DataError(
-            f"{dataset.root} has {counted(len(pids), 'training identity')}. A hold-out needs at least 2, "
+            f"{dataset.place} has {counted(len(pids), 'training identity')}. A hold-out needs at least 2, "
             "one on each side."
         )
     if num_train_ids is None:
@@ -61,7 +61,7 @@ def holdout(
         num_train_ids = min(max(len(pids) - round(len(pids) * test_share), 1), len(pids) - 1)
     if not 0 < num_train_ids < len(pids):
         raise ArgumentError(
-            f"num_train_ids={num_train_ids}: expected 1 to {len(pids) - 1}, since {dataset.root} has {len(pids)} "
+            f"num_train_ids={num_train_ids}: expected 1 to {len(pids) - 1}, since {dataset.place} has {len(pids)} "
             "training identities and at least one is tested."
         )
     order = pids if seed is None else shuffle_pids(pids, seed)
@@ -69,7 +69,7 @@ def holdout(
     query, gallery = query_gallery_split(s for s in dataset.train if s.pid not in kept)
     if not gallery:
         raise DataError(
-            f"{dataset.root} has one image of each tested identity at each camera: all would be queries and the "
+            f"{dataset.place} has one image of each tested identity at each camera: all would be queries and the "
             "gallery empty. A hold-out needs identities with two images or more at a camera."
         )
     cut = replace(

@@ -135,7 +135,7 @@ def _source(dataset: ReidDataset, whole: bool) -> ReidDataset:
     tested: Sequence[Sample] = (*dataset.query, *dataset.gallery) if whole else ()
     train = dict.fromkeys((*dataset.train, *(s for s in tested if s.pid > DISTRACTOR_PID)))
     if not train:
-        raise DataError(f"{dataset.root} has no training images. Leave it out, or give the whole dataset.")
+        raise DataError(f"{dataset.place} has no training images. Leave it out, or give the whole dataset.")
     return replace(dataset, train=tuple(train), query=(), gallery=(), protocol="market1501")
 
 

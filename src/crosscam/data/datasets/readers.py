@@ -263,7 +263,7 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
     """
     if dataset.protocol == "cuhk03":
         raise DataError(
-            f"{dataset.root} is ranked with one gallery image of each identity, and distractors would be one of them. "
+            f"{dataset.place} is ranked with one gallery image of each identity, and distractors would be one of them. "
             "Leave --distractors out, or choose another --protocol."
         )
     if not folder.is_dir():

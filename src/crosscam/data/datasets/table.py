@@ -60,7 +60,7 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
         subsets[split].append(Sample(*fields))
     train, query, gallery = (tuple(sorted(subsets[name], key=lambda s: path_key(s.path))) for name in SPLITS)
     root, named = root_of(path, paths), are_named(columns["pid"])
-    return ReidDataset(path.stem, root, train, query, gallery, _protocol(cells), tuple(notes), named)
+    return ReidDataset(path.stem, root, train, query, gallery, _protocol(cells), tuple(notes), named, table=path)
 
 
 def image_cells(table: Path, notes: list[str], wanted: Sequence[str] = _COLUMNS) -> Cells:

@@ -81,7 +81,8 @@ def read_images(place: Path, *, camids: CamidRule = None, camera: str | None = N
         samples = tell_cameras(paths, folder, camids, notes, camera=camera)
     notes.append("Nobody is named on the images.")
     gallery = tuple(sorted(samples, key=lambda s: path_key(s.path)))
-    return ReidDataset(UNNAMED, folder, gallery=gallery, notes=tuple(notes))
+    table = root if is_table(root) else None
+    return ReidDataset(UNNAMED, folder, gallery=gallery, notes=tuple(notes), table=table)
 
 
 def _of_table(table: Path, rule: CamidRule, camera: str | None, notes: list[str]) -> tuple[Path, list[Sample]]:
