@@ -137,3 +137,29 @@ def test_a_projection_is_fitted_to_enough_images_alone(
         for count in (16 * 8 - 1, 16 * 8):
             found.fit_projection([Sample(Path("a.jpg"), 0, 1)] * count)  # type: ignore[arg-type]
     assert fitted == [128]
+
+
+def test_clusters_are_renewed_once_an_epoch_and_compared_with_those_before(
+    source: Path, rendered: ReidDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = made(source, rendered, tmp_path / "run")
+    count = len(found.labels)
+    rows = normalize(torch.randn(count, 24, generator=torch.Generator().manual_seed(0)), dim=1).numpy()
+    halves, turns = np.arange(count) * 2 // count, np.arange(count) % 2
+    drawn = iter([halves, turns])
+    monkeypatch.setattr(found, "_descriptors", lambda images: rows)
+    monkeypatch.setattr(module, "cluster", lambda *_: next(drawn))
+    agreement = []
+    for epoch in (1, 1, 2, 3):  # again after a checkpoint; behind the last epoch
+        found.epoch = epoch
+        found.renew_labels([])  # type: ignore[arg-type]
+        assert found.clusters is not None
+        agreement.append(found.clusters.agreement)
+    assert agreement[:2] == [None, None], "nothing came before"
+    assert agreement[2] is not None
+    assert abs(agreement[2]) < 0.1
+    assert agreement[3] == agreement[2]
+    assert np.array_equal(found.labels, turns)
+    of_first = (found.proxies == 0).nonzero()[0]
+    expected = normalize(torch.from_numpy(rows[of_first]).double().sum(dim=0), dim=0)
+    torch.testing.assert_close(found.memory[0].double(), expected, rtol=0, atol=1e-6)

@@ -169,6 +169,9 @@ def test_an_adaptation_goes_on_with_the_images_tracks_and_times_that_it_began_wi
     folder, recipe = tmp_path / "killed", recipe_for(source, SETTINGS)
     with pytest.raises(KeyError):
         run_adaptation(source, recipe, rendered, folder, listeners=Listeners(step=step))
+    other = untrained(tmp_path / "other", seed=1)
+    with pytest.raises(CheckpointError, match="an adaptation of other weights"):
+        crosscam.adapt(other, rendered, folder, settings=SETTINGS, resume=True, progress=False)
     changes = {
         "tracks or times changed": [replace(first, track="elsewhere"), replace(first, time=7.5)],
         "was trained on other data": [replace(first, camid=9)],
@@ -176,9 +179,9 @@ def test_an_adaptation_goes_on_with_the_images_tracks_and_times_that_it_began_wi
     for message, changed in changes.items():
         for sample in changed:
             for place in (folder, whole):
-                other = replace(same, train=(sample, *others))
+                edited = replace(same, train=(sample, *others))
                 with pytest.raises(CheckpointError, match=message):
-                    crosscam.adapt(source, other, place, settings=SETTINGS, resume=True, progress=False)
+                    crosscam.adapt(source, edited, place, settings=SETTINGS, resume=True, progress=False)
     fewer = replace(same, train=tuple(others))
     with pytest.raises(CheckpointError, match="was trained on other data"):
         crosscam.adapt(source, fewer, folder, settings=SETTINGS, resume=True, progress=False)
