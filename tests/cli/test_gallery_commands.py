@@ -386,3 +386,21 @@ def test_numbers_that_mean_nothing_are_one_line(crosscam: Run, filled: Path, com
     status, out, err = crosscam(command.format(image=image))
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert told in err
+
+
+def test_tracks_of_another_tracker_are_a_table_without_pid(crosscam: Run, place: Path) -> None:
+    people = read_dataset(place / "people")
+    rows = [
+        (str(s.path), "gate" if s.camid == 1 else "yard", f"2026-11-30T10:{s.camid:02}:{s.pid % 60:02}", f"t{s.pid}")
+        for s in (*people.query, *people.gallery)
+    ]
+    tracks = {(camera, track) for _, camera, _, track in rows}
+    (place / "crops.csv").write_text("\n".join(map(",".join, [("path", "camera", "time", "track"), *rows])) + "\n")
+    assert crosscam("gallery create g run")[0] == 0
+    assert as_json(crosscam("gallery add g crops.csv --json"))["added"] == len(rows)
+    info = as_json(crosscam("gallery info g --json"))
+    assert (info["people"], info["tracks"]) == (0, len(tracks))
+    status, out, err = crosscam("link g")
+    assert status == 0, err
+    assert f"{len(tracks)} new tracks" in err
+    assert "gate" in out
