@@ -11,9 +11,8 @@ from crosscam.calibration.calibration import Calibration
 from crosscam.cli.options import General, Settings, Unset, tell_notes
 from crosscam.cli.show import bars, counting, listing, pasteable, say, show_json
 from crosscam.cli.train import run_shown
-from crosscam.data.datasets.camera_folders import tell_cameras
 from crosscam.data.datasets.readers import read_dataset
-from crosscam.data.datasets.unlabeled import find_images
+from crosscam.data.datasets.unlabeled import read_images
 from crosscam.data.records import ReidDataset
 from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.data.text_files import read_text
@@ -34,6 +33,7 @@ MINI = Path("rrid-mini")
 SHOWN_PAIRS = 5
 # Which folder of images the results in a folder are of.
 SOURCE = "photos.json"
+Source = dict[str, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Demo:
     set: Settings = ()
     """Change a setting of the recipe, for example --set train.epochs=5; may be given several times."""
     photos: Unset[Path] = None
-    """Folder of your own images, one person on each."""
+    """Your own images, one person on each: a folder, or a table path[,camera,time,track]."""
     camids: Unset[str] = None
     """With --photos: a regular expression with one group that finds the camera in a file name; with a slash in it, in
     the path below the folder. By default _c1, _c2, ... in the file names, or else a folder for each camera."""
@@ -76,9 +76,11 @@ class Demo:
                 raise CrosscamError("--ids draws people, and --photos draws nobody. Leave one of them out.")
             out = self.out or Path("runs") / f"photos-{self.photos.resolve().name}"
             check_folder(out)
-            paths, notes = find_images(self.photos)
+            source = {"folder": printable(str(self.photos.resolve())), "camids": self.camids}
+            _refuse_another_source(out, source)
+            images = read_images(self.photos, camids=self.camids)
             with only_writer(out, folder=True):
-                self._search_photos(self.photos, paths, notes, out)
+                self._search_photos(images, out, source)
         else:
             if self.camids is not None:
                 raise CrosscamError("--camids tells the cameras of --photos. Give both, or none.")
@@ -88,23 +90,23 @@ class Demo:
             with only_writer(out, folder=True):
                 self._learn_drawn(out)
 
-    def _search_photos(self, folder: Path, paths: Sequence[Path], notes: list[str], out: Path) -> None:
-        _refuse_another_source(out, folder, self.camids)
-        samples = tell_cameras(paths, folder if folder.is_dir() else folder.parent, self.camids, notes)
+    def _search_photos(self, images: ReidDataset, out: Path, source: Source) -> None:
+        _refuse_another_source(out, source)
+        write_atomically(out / SOURCE, json.dumps(source) + "\n")
         extractor = Extractor.load(MINI)
         kept = run_folder(MINI) / CALIBRATION
         calibration = Calibration.from_json(read_text(kept)) if kept.is_file() else None
         with bars(self.general.json) as progress:
             shown = search_photographs(
-                samples,
+                images.gallery,
                 MINI,
                 extractor,
                 out,
                 shown=self.pairs or SHOWN,
                 calibration=calibration,
-                notes=notes,
+                notes=images.notes,
                 progress=counting(progress, "describing"),
-                found=lambda searched: self._show(searched, notes),
+                found=lambda searched: self._show(searched, images.notes),
             )
         if not self.general.json:
             likely = sum(pair.stands_out for pair in shown.pairs)
@@ -118,7 +120,7 @@ class Demo:
             say(f"To search it yourself: {pasteable('serve', '--gallery', shown.gallery, '--model', MINI)}")
         if shown.damaged:  # as extract ends: what can be done is done, and the status tells of the rest
             raise DataError(
-                f"{len(shown.damaged):,} of {counted(len(samples), 'image')} cannot be read; the others are in "
+                f"{len(shown.damaged):,} of {counted(len(images.gallery), 'image')} cannot be read; the others are in "
                 f"{shown.gallery}. First: {shown.damaged[0][1]}"
             )
 
@@ -197,10 +199,9 @@ class Demo:
         return dataset
 
 
-def _refuse_another_source(out: Path, photos: Path, camids: str | None) -> None:
+def _refuse_another_source(out: Path, wanted: Source) -> None:
     """Refuse (DataError) a folder of other images or cameras: camera 1 of one is not camera 1 of the other."""
     source = out / SOURCE
-    wanted = {"folder": printable(str(photos.resolve())), "camids": camids}
     if source.is_file():
         try:
             found = parse_json(read_text(source))
@@ -210,4 +211,3 @@ def _refuse_another_source(out: Path, photos: Path, camids: str | None) -> None:
         if found != wanted:
             cameras = f" with --camids {rule}" if rule else ""
             raise DataError(f"{out} holds what was found in {folder}{cameras}. Choose another place with --out.")
-    write_atomically(source, json.dumps(wanted) + "\n")

@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import say, show_json, table
-from crosscam.data.datasets.unlabeled import find_images
+from crosscam.data.datasets.unlabeled import read_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import DataError
 from crosscam.inference.engines.base import ModelCard
@@ -42,7 +42,7 @@ class Export:
     data: Unset[Path] = None
     """Dataset on whose query and gallery the change of mAP is measured."""
     calibration: Unset[Path] = None
-    """Folder of images for --int8."""
+    """Images for --int8: a folder or a table."""
     max_drop: float = MOST_LOST_MAP
     """mAP that may be lost, as a fraction; a file that loses more is not written."""
     reading: Reading = field(default_factory=Reading)
@@ -71,7 +71,7 @@ class Export:
             int8=self.int8,
             batch=batch,
             dataset=dataset,
-            int8_images=find_images(self.calibration)[0] if self.calibration else None,
+            int8_images=[s.path for s in read_images(self.calibration).gallery] if self.calibration else None,
             most_lost=self.max_drop,
             compared=lambda card: self._show(card, out),
         )

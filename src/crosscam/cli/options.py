@@ -117,7 +117,8 @@ class Reading:
         images = read_images(path, camids=self.camids, camera=self.camera)
         found = recognize(path) if self.kind is None and path.is_dir() else None
         hint = HINTS.get(found[0]) if found is not None else None
-        return images if hint is None else replace(images, notes=(*images.notes, hint))
+        told = ("Nobody is named on the images.", *([hint] if hint else []))
+        return replace(images, notes=(*images.notes, *told))
 
 
 def with_camera(dataset: ReidDataset, camera: str) -> ReidDataset:

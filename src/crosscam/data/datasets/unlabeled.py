@@ -79,7 +79,6 @@ def read_images(place: Path, *, camids: CamidRule = None, camera: str | None = N
         notes += left_out
         folder = root.parent if root.is_file() else root
         samples = tell_cameras(paths, folder, camids, notes, camera=camera)
-    notes.append("Nobody is named on the images.")
     gallery = tuple(sorted(samples, key=lambda s: path_key(s.path)))
     table = root if is_table(root) else None
     return ReidDataset(UNNAMED, folder, gallery=gallery, notes=tuple(notes), table=table)
