@@ -136,7 +136,7 @@ def test_photos_of_a_table_have_its_cameras(crosscam: Run, place: Path) -> None:
     images = sorted((place / "people" / "query").glob("*.jpg"))[:6]
     rows = [f"{path},{'gate' if number % 2 else 'yard'}" for number, path in enumerate(images)]
     (place / "crops.csv").write_text("\n".join(["path,camera", *rows]) + "\n")
-    status, out, err = crosscam("demo --photos crops.csv --out few --json")
+    status, _, err = crosscam("demo --photos crops.csv --out few --json")
     assert status == 0, err
     with open_gallery(place / "few" / "gallery") as gallery:
         assert [entry.camera for entry in gallery.entries()].count("gate") == 3
