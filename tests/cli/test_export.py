@@ -135,7 +135,7 @@ def test_extract_int8_has_a_fingerprint_of_its_own(crosscam: Run, place: Path) -
         ("export run --calibration people/query", "--calibration gives the ranges of --int8"),
         ("export run --max-drop 0.5", "are for --data"),
         ("export run --split 3", "are for --data"),
-        ("demo --photos people/query --ids 9", "--photos draws nobody"),
+        ("demo --photos people/query --ids 9", "--photos draws no people"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(crosscam: Run, place: Path, command: str, words: str) -> None:

@@ -177,7 +177,7 @@ def test_a_plain_folder_needs_no_option(crosscam: Run, place: Path) -> None:
     assert crosscam("gallery create g run")[0] == 0
     status, _, err = crosscam("gallery add g run people/bounding_box_test")
     assert status == 0, err
-    assert "Nobody is named on the images." in err
+    assert "The images are unlabeled." in err
     status, _, err = crosscam("gallery add g run people/bounding_box_test --subset train")
     assert (status, "is not a dataset, so it has no subset train" in err) == (2, True)
 

@@ -36,7 +36,7 @@ class Doctor:
     """
 
     path: Positional[Path]
-    """Folder or table of the dataset, or a folder of images that nobody has labeled, perhaps one for each
+    """Folder or table of the dataset, or a folder of unlabeled images, perhaps one for each
     camera."""
     reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)

@@ -73,7 +73,7 @@ class Demo:
             if self.set:
                 raise CrosscamError("--set changes a training, and --photos trains nothing. Leave one of them out.")
             if self.ids != Demo.ids:
-                raise CrosscamError("--ids draws people, and --photos draws nobody. Leave one of them out.")
+                raise CrosscamError("--ids draws people, and --photos draws no people. Leave one of them out.")
             out = self.out or Path("runs") / f"photos-{self.photos.resolve().name}"
             check_folder(out)
             source = {"folder": printable(str(self.photos.resolve())), "camids": self.camids}

@@ -57,13 +57,13 @@ class Add:
 
     gallery: Place
     sources: Annotated[Positional[tuple[Path, ...]], arg(metavar="[RUN-FOLDER] PATH", help_behavior_hint="")]
-    """PATH is the folder or table of a dataset; or images that nobody has labeled: one, a folder, perhaps with
-    a folder for each camera, or a table without pid. RUN-FOLDER is the gallery's model, if it is not where it was
+    """PATH is the folder or table of a dataset; or unlabeled images: one, a folder, perhaps with a folder
+    for each camera, or a table without pid. RUN-FOLDER is the gallery's model, if it is not where it was
     when the gallery was made."""
     subset: Literal["train", "query", "gallery", "all"] = "gallery"
     """Which subset of the dataset."""
     unlabelled: bool = False
-    """Nobody knows who is on the images, whatever the folders are called."""
+    """Treat the images as unlabeled, whatever their folders are called."""
     no_thumbnails: bool = False
     """Keep no small copies of the images."""
     skip_damaged: bool = False
@@ -119,7 +119,7 @@ class Add:
         everyone = [s for name in names for s in subsets[name]]
         samples = [s for s in everyone if s.pid != JUNK_PID]
         if len(samples) < len(everyone):
-            say(f"note: {counted(len(everyone) - len(samples), 'junk image')} (pid -1) left out: junk shows nobody.")
+            say(f"note: {counted(len(everyone) - len(samples), 'junk image')} (pid -1) left out.")
         if not samples:
             sizes = ", ".join(f"{name} {len(found):,}" for name, found in subsets.items())
             raise CrosscamError(f"{path} has no {self.subset} images ({sizes}). Choose with --subset.")

@@ -67,10 +67,10 @@ class Reading:
     frames: Unset[int] = None
     """Datasets of tracklets: read at most so many frames of each, evenly spread."""
     distractors: Unset[Path] = None
-    """Folder of images that are added to the gallery and match nobody, such as Market-1501's 500,000."""
+    """Folder of images that are added to the gallery and never match, such as Market-1501's 500,000."""
 
     def read(self, path: Path, *, images: bool = False) -> ReidDataset:
-        """The dataset at ``path``; with ``images``, images that nobody labeled will do: :meth:`is_unlabeled`."""
+        """The dataset at ``path``; with ``images``, unlabeled images will do: :meth:`is_unlabeled`."""
         if images and self.is_unlabeled(path):
             return self.read_unlabeled(path)
         if self.camera is not None and self.camids is not None:
@@ -105,7 +105,7 @@ class Reading:
         return is_unlabeled(path, self.kind, camids=self.camids)
 
     def refuse_for_images(self, path: Path, *names: str) -> None:
-        """Refuse (ArgumentError) options that mean nothing for images of nobody known, and ``names`` of others."""
+        """Refuse (ArgumentError) options that mean nothing for unlabeled images, and ``names`` of others."""
         for name in (*names, "protocol", "split", "boxes", "extract_to", "frames", "distractors"):
             if getattr(self, name) is not None:
                 option = name.replace("_", "-")
@@ -117,7 +117,7 @@ class Reading:
         images = read_images(path, camids=self.camids, camera=self.camera)
         found = recognize(path) if self.kind is None and path.is_dir() else None
         hint = HINTS.get(found[0]) if found is not None else None
-        told = ("Nobody is named on the images.", *([hint] if hint else []))
+        told = ("The images are unlabeled.", *([hint] if hint else []))
         return replace(images, notes=(*images.notes, *told))
 
 

@@ -36,7 +36,7 @@ class Serve:
     port: int = 8700
     """Port to listen on; 0 takes a free one."""
     token_file: Unset[Path] = None
-    """File with one token a line, TOKEN or NAME TOKEN; whoever asks must show one."""
+    """File with one token a line, TOKEN or NAME TOKEN; every request must carry one."""
     host_name: tuple[str, ...] = ()
     """Further names by which browsers call this server, for example behind a proxy."""
     audit: Unset[Path] = None

@@ -201,7 +201,7 @@ def unmatched_queries(dataset: ReidDataset) -> list[Finding]:
     what = f"{len(unmatched):,} of {counted(len(dataset.query), 'query')} without a match from another camera."
     unnamed = sum(s.pid in (JUNK_PID, DISTRACTOR_PID) for s in unmatched)
     if unnamed:
-        what += f" {unnamed:,} of them have pid -1 (junk) or 0 (distractor), which match nobody."
+        what += f" {unnamed:,} of them have pid -1 (junk) or 0 (distractor), which never match."
     cure = "Ranking skips and counts them; add gallery images of them, or remove them from the query."
     examples = _some(_name(s.path, dataset.root) for s in unmatched)
     severity: Severity = "error" if len(unmatched) == len(dataset.query) else "warning"

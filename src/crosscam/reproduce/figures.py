@@ -191,8 +191,8 @@ def choose_queries(
 
 def _rule(count: int, seed: int) -> str:
     return (
-        f"Queries: the {(count + 1) // 2} on which the models' average precision differs most, whoever wins, and "
-        f"{count // 2} drawn at random (seed {seed}); each person once while there are others."
+        f"Queries: the {(count + 1) // 2} on which the models' average precision differs most, in either "
+        f"direction, and {count // 2} drawn at random (seed {seed}); each person once while there are others."
     )
 
 

@@ -1,4 +1,4 @@
-"""Images of nobody known, as tables tell of them."""
+"""Unlabeled images, as tables list them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def test_a_table_without_pid_is_of_nobody_known(table: Write) -> None:
     ]
     assert (found.train, found.query, found.root) == ((), (), crops.parent)
     assert "Columns not used: score." in found.notes
-    with pytest.raises(DataError, match=r"has no column 'pid'.*nobody known: gallery add"):
+    with pytest.raises(DataError, match=r"has no column 'pid'.*Unlabeled images: gallery add"):
         read_dataset(crops)
 
 

@@ -140,7 +140,7 @@ def note_junk(gallery: tuple[Sample, ...], notes: list[str]) -> None:
     if junk:
         notes.append(f"The gallery holds {counted(junk, 'junk image')} (pid -1); ranking ignores junk.")
     if distractors:
-        notes.append(f"The gallery holds {counted(distractors, 'distractor')} (pid 0); distractors match nobody.")
+        notes.append(f"The gallery holds {counted(distractors, 'distractor')} (pid 0); distractors never match.")
 
 
 # For example 0001_c2_f0046182.jpg.

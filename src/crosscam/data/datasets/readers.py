@@ -44,7 +44,7 @@ from crosscam.data.datasets.tracklet_sets import (
     read_mars,
     read_prid2011_video,
 )
-from crosscam.data.datasets.unlabeled import has_images, names_nobody, read_images
+from crosscam.data.datasets.unlabeled import has_images, is_unlabeled_table, read_images
 from crosscam.data.datasets.without_cameras import (
     is_celeb_reid,
     is_last,
@@ -144,7 +144,7 @@ def is_unlabeled(path: Path, kind: str | None = None, *, camids: CamidRule = Non
     """
     if kind is None or kind == "table":
         if is_table(path):
-            return names_nobody(path)
+            return is_unlabeled_table(path)
         found = recognize(path, kind)
         if found is None:
             return kind is None and has_images(path)
@@ -180,7 +180,7 @@ def read_dataset(
         boxes: ``"labeled"`` or ``"detected"``, for CUHK03.
         extract_to: folder for the images of CUHK03's raw file; beside it by default.
         frames: at most so many frames of each tracklet, evenly spread, for datasets of tracklets; all by default.
-        distractors: a folder of images of strangers, which are added to the gallery and match nobody.
+        distractors: a folder of images of strangers, which are added to the gallery and never match.
     Raises:
         DataError: nothing there, of no known kind, or not as its kind should be.
         ValueError: an unknown kind, or an option that this kind does not have.
@@ -275,7 +275,7 @@ def with_distractors(dataset: ReidDataset, folder: Path) -> ReidDataset:
         what = "images of the dataset itself" if paths else "no images"
         raise DataError(f"{folder} holds {what}. Expected a folder of other people's images, as distractors.")
     added = tuple(Sample(path, DISTRACTOR_PID, 0) for path in paths)
-    note = f"{counted(len(added), 'distractor')} of {folder} in the gallery, which match nobody."
+    note = f"{counted(len(added), 'distractor')} of {folder} in the gallery, which never match."
     gallery, notes = (*dataset.gallery, *added), [*dataset.notes, note]
     copies = copies_between([(s.path for samples in dataset.subsets.values() for s in samples), paths])
     if copies:

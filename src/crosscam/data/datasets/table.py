@@ -47,7 +47,7 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
     cells = image_cells(path, notes)
     columns = cells.columns
     if "pid" not in columns:
-        raise DataError(f"{_lacks(cells, 'pid')} Images of nobody known: gallery add, extract, adapt, data doctor.")
+        raise DataError(f"{_lacks(cells, 'pid')} Unlabeled images: gallery add, extract, adapt, data doctor.")
     paths = image_paths(cells)
     pids = numbered(columns["pid"], "identities", notes, cells.where)
     camids_found, cameras = cameras_of(cells, paths, camids, notes)

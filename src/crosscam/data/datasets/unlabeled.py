@@ -1,4 +1,4 @@
-"""Images of which nothing says who is on them: a file, a folder, or a table without identities."""
+"""Unlabeled images: a file, a folder, or a table without identities."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def find_images(place: Path) -> tuple[list[Path], list[str]]:
     return found.images, told
 
 
-def names_nobody(table: Path) -> bool:
+def is_unlabeled_table(table: Path) -> bool:
     """Whether a table has no column ``pid``; errors as :func:`crosscam.data.datasets.cells.read_cells`."""
     return "pid" not in image_cells(table, []).columns
 
