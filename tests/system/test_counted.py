@@ -13,6 +13,7 @@ from crosscam.system.text import counted
         ("day", "1 day", "1,200 days"),
         ("box", "1 box", "1,200 boxes"),
         ("match", "1 match", "1,200 matches"),
+        ("epoch", "1 epoch", "1,200 epochs"),
         ("new person", "1 new person", "1,200 new people"),
         ("pair is", "1 pair is", "1,200 pairs are"),
         ("entry has", "1 entry has", "1,200 entries have"),

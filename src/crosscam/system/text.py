@@ -75,7 +75,7 @@ def _plural(noun: str) -> str:
         return noun.removesuffix("person") + "people"
     if noun.endswith("y") and noun[-2] not in "aeiou":
         return noun.removesuffix("y") + "ies"
-    return noun + ("es" if noun.endswith(("x", "ch")) else "s")
+    return noun + ("es" if noun.endswith(("x", "tch")) else "s")
 
 
 _VERBS = {"is": "are", "has": "have"}
