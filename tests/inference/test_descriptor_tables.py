@@ -166,7 +166,7 @@ def spoiled(folder: Path, name: str) -> Path:
         ("long.npz", "long.npz: the descriptor of b has length 5, expected 1"),
         ("words.parquet", "is damaged or not a file of descriptors"),
         ("ragged.parquet", "is damaged or not a file of descriptors"),
-        ("missing.parquet", "1 descriptors are missing"),
+        ("missing.parquet", "1 descriptor is missing"),
         ("hole.parquet", "the descriptor of 1.jpg has length nan"),
         ("several", r"several networks \(aaaa, bbbb\), which do not compare"),
     ],

@@ -153,7 +153,7 @@ def changed(state: dict[str, np.ndarray], how: str) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("how", "expected"),
     [
-        ("missing", "1 names missing, 0 unknown, 0 of another shape (first: 'rest_4_conv_list.2.0.weight' is missing)"),
+        ("missing", "1 name missing, 0 unknown, 0 of another shape (first: 'rest_4_conv_list.2.0.weight' is missing)"),
         ("unknown", "0 names missing, 1 unknown, 0 of another shape (first: 'base.fc\\n.weight' is unknown)"),
         ("shape", "(first: 'rest_4_conv_list.2.0.weight' is (5, 7, 1, 1), expected (5, 16, 1, 1))"),
     ],

@@ -58,6 +58,7 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
     subsets: dict[str, list[Sample]] = defaultdict(list)
     for split, fields in zip(splits, samples, strict=True):
         subsets[split].append(Sample(*fields))
+    check_there(cells, paths)
     train, query, gallery = (tuple(sorted(subsets[name], key=lambda s: path_key(s.path))) for name in SPLITS)
     root, named = root_of(path, paths), are_named(columns["pid"])
     return ReidDataset(path.stem, root, train, query, gallery, _protocol(cells), tuple(notes), named, table=path)
@@ -82,11 +83,14 @@ def image_cells(table: Path, notes: list[str], wanted: Sequence[str] = _COLUMNS)
 
 
 def image_paths(cells: Cells) -> list[Path]:
-    """The image of each row (DataError: a row without one, or none of them exists)."""
-    paths = [_image_path(cells, row, value) for row, value in enumerate(cells.columns["path"])]
+    """The image of each row; DataError for a row without one."""
+    return [_image_path(cells, row, value) for row, value in enumerate(cells.columns["path"])]
+
+
+def check_there(cells: Cells, paths: Sequence[Path]) -> None:
+    """Refuse (DataError) a table whose paths lead nowhere, by its first and last row."""
     if not any(p.is_file() for p in (paths[0], paths[-1])):
         raise DataError(f"{cells.path} names {paths[0]}, which does not exist. Paths count from the table's folder.")
-    return paths
 
 
 def _lacks(cells: Cells, name: str) -> str:

@@ -10,6 +10,7 @@ from crosscam.data.datasets.camera_rules import CamidRule
 from crosscam.data.datasets.table import (
     cameras_of,
     check_once,
+    check_there,
     image_cells,
     image_paths,
     is_table,
@@ -95,6 +96,7 @@ def _of_table(table: Path, rule: CamidRule, camera: str | None, notes: list[str]
         told = tell_cameras(paths, table.parent, rule, notes, camera=camera)
         camids, names = [s.camid for s in told], [s.camera for s in told]
     nobody = [DISTRACTOR_PID] * len(paths)
+    check_there(cells, paths)
     check_once(cells, ["gallery"] * len(paths), paths, nobody, camids)
     rows = zip(paths, nobody, camids, *times_and_tracks(cells), names, strict=True)
     return root_of(table, paths), [Sample(*row) for row in rows]
