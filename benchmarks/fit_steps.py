@@ -1,10 +1,10 @@
 """What each step of fitting rrid-mini brings, on people and cameras that the fit leaves out.
 
-    python benchmarks/fit_steps.py RUN_FOLDER TABLE.csv --leave CUHK01
+    python benchmarks/fit_steps.py KEPT TABLE.csv --leave CUHK01
 
-RUN_FOLDER holds what ``docs/fit_rrid_mini.py`` kept: stripes and descriptors of the table's training images, and of
-further images. The images whose path holds the word are the exam: one camera against the others; the heads are
-fitted to the rest. Prints and writes ``benchmarks/results/fit_steps.json``.
+KEPT, a folder, holds what ``docs/fit_rrid_mini.py`` kept: stripes and descriptors of the table's training images,
+and of further images. The images whose path holds the word are the exam: one camera against the others; the heads
+are fitted to the rest. Prints and writes ``benchmarks/results/fit_steps.json``.
 """
 
 from __future__ import annotations
@@ -110,13 +110,13 @@ def score_blocks(exam: Exam, tested: Sequence[Tensor], data: Stripes, name: str)
 def main() -> None:
     """Fit, score, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("kept", type=Path)
     parser.add_argument("table", type=Path)
     parser.add_argument("--leave", required=True)
     args = parser.parse_args()
     samples = read_dataset(args.table).train
     left = np.array([args.leave in str(sample.path) for sample in samples])
-    labeled, more = load(args.run / "train-0.npz"), load(args.run / "unlabelled-0.npz")
+    labeled, more = load(args.kept / "train-0.npz"), load(args.kept / "unlabelled-0.npz")
     exam = Exam(samples, left)
     seen = Stripes(labeled.stripes[~left], labeled.descriptors[~left])
     both = Stripes(np.concatenate([seen.stripes, more.stripes]), np.concatenate([seen.descriptors, more.descriptors]))

@@ -1,6 +1,7 @@
 """Fit the shipped network: RRID's parts on the body of a published network, so that they follow that network.
 
-    python docs/fit_rrid_mini.py BODY.xml TABLE.csv RUN_FOLDER [--unlabelled LIST] [--copies N] [--seed N]
+    python docs/fit_rrid_mini.py BODY.xml TABLE.csv RUN_FOLDER [--unlabelled LIST] [--kept FOLDER] [--copies N]
+        [--seed N]
 
 BODY.xml is OpenVINO's person-reidentification-retail-0277 (Apache-2.0), TABLE.csv a table of training images (its rows
 of split "train" are used), LIST a text file with one further image a line. Afterwards ``docs/make_rrid_mini.py
@@ -12,7 +13,8 @@ a penalty (ridge regression). Each block of 64 numbers is to give 64 directions 
 length 1; four blocks together span it. The rest of the image is penalized, so that a part says what it can by itself.
 Augmented copies of the images aim at the descriptor of the clean image.
 
-Stripes and descriptors are kept in RUN_FOLDER; a second call goes on with the sets that it holds whole.
+Stripes and descriptors are kept in RUN_FOLDER, or in FOLDER for several seeds; a second call goes on with the sets
+that it holds whole.
 """
 
 from __future__ import annotations

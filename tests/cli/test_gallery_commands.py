@@ -404,3 +404,12 @@ def test_tracks_of_another_tracker_are_a_table_without_pid(crosscam: Run, place:
     assert status == 0, err
     assert f"{len(tracks)} new tracks" in err
     assert "gate" in out
+
+
+def test_options_that_mean_nothing_for_a_table_are_named_as_they_were_given(crosscam: Run, place: Path) -> None:
+    image = min((place / "people/query").glob("*.jpg"))
+    (place / "crops.csv").write_text(f"path,camid\n{image},1\n")
+    assert crosscam("gallery create g run")[0] == 0
+    for option in ("--camids 3", "--camera gate"):
+        status, _, err = crosscam(f"gallery add g crops.csv {option}")
+        assert (status, f"crosscam: {option.split()[0]} means nothing for" in err) == (2, True)

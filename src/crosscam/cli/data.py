@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Reading, Unset, tell_notes
+from crosscam.cli.parsing import flag
 from crosscam.cli.show import bars, counting, print_plain, say, show_json, table
 from crosscam.data.datasets.holdout import holdout
 from crosscam.data.datasets.joining import generalize, join
@@ -36,8 +37,8 @@ class Doctor:
     """
 
     path: Positional[Path]
-    """Folder or table of the dataset, or a folder of unlabeled images, perhaps one for each
-    camera."""
+    """Folder or table of the dataset, or unlabeled images: a folder, perhaps with one for each
+    camera, or a table without pid."""
     reading: Reading = field(default_factory=Reading)
     general: General = field(default_factory=General)
 
@@ -102,7 +103,7 @@ class Render:
         for name in names:
             if getattr(self, name) is not None and getattr(self, name) is not False:
                 where = "with --video" if self.video else "without --video"
-                raise ArgumentError(f"--{name.replace('_', '-')} means nothing {where}. Leave it out.")
+                raise ArgumentError(f"{flag(name)} means nothing {where}. Leave it out.")
 
     def _draw_videos(self) -> None:
         with bars(self.general.json) as progress:
@@ -241,11 +242,9 @@ class Join:
         for name in options:
             takers = [str(path) for path, own in taken.items() if name in own]
             if taken and not takers:
-                raise ArgumentError(
-                    f"--{name.replace('_', '-')} means nothing for any of these datasets. Leave it out."
-                )
+                raise ArgumentError(f"{flag(name)} means nothing for any of these datasets. Leave it out.")
             if len(takers) < len(self.paths):
-                say(f"note: --{name.replace('_', '-')} counts for {', '.join(takers)} alone.")
+                say(f"note: {flag(name)} counts for {', '.join(takers)} alone.")
         datasets = []
         for path in self.paths:
             own = taken.get(path, frozenset(options))

@@ -77,6 +77,7 @@ class Demo:
             out = self.out or Path("runs") / f"photos-{self.photos.resolve().name}"
             check_folder(out)
             source = {"folder": printable(str(self.photos.resolve())), "camids": self.camids}
+            # Before the images are looked at; under the lock once more, for another call may have been first.
             _refuse_another_source(out, source)
             images = read_images(self.photos, camids=self.camids)
             with only_writer(out, folder=True):

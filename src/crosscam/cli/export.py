@@ -9,7 +9,7 @@ from tyro.conf import Positional
 
 from crosscam.cli.options import General, Reading, Unset, output_of
 from crosscam.cli.show import say, show_json, table
-from crosscam.data.datasets.unlabeled import read_images
+from crosscam.data.datasets.unlabeled import find_images
 from crosscam.data.records import ReidDataset
 from crosscam.errors import DataError
 from crosscam.inference.engines.base import ModelCard
@@ -71,7 +71,7 @@ class Export:
             int8=self.int8,
             batch=batch,
             dataset=dataset,
-            int8_images=[s.path for s in read_images(self.calibration).gallery] if self.calibration else None,
+            int8_images=find_images(self.calibration)[0] if self.calibration else None,
             most_lost=self.max_drop,
             compared=lambda card: self._show(card, out),
         )

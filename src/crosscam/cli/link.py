@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from crosscam.cli.options import General, Unset
+from crosscam.cli.parsing import flag
 from crosscam.cli.show import listing, say, show_json
 from crosscam.errors import ArgumentError
 from crosscam.gallery.interface import Gallery
@@ -109,7 +110,7 @@ class Link:
         still = f"--{decision}" if decision else "--show" if self.show else None
         idle = {"--show": decision and self.show, "--again": self.again, "--transit": self.transit}
         idle |= {
-            f"--{each.name.replace('_', '-')}": getattr(self.linking, each.name) != each.default
+            flag(each.name): getattr(self.linking, each.name) != each.default
             for each in dataclasses.fields(self.linking)
         }
         ignored = next((name for name, given in idle.items() if given), None)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from tyro.conf import UseAppendAction, arg
 
+from crosscam.cli.parsing import flag
 from crosscam.cli.show import say, show_json
 from crosscam.data.datasets.readers import is_unlabeled, read_dataset, recognize
 from crosscam.data.datasets.unlabeled import read_images
@@ -76,7 +78,7 @@ class Reading:
         if self.camera is not None and self.camids is not None:
             raise ArgumentError("--camera names the one camera of all images, --camids finds it. Give one of them.")
         number = None if self.camera is None else read_label(self.camera)
-        try:
+        with self._named_as_options():
             dataset = read_dataset(
                 path,
                 kind=self.kind,
@@ -88,11 +90,16 @@ class Reading:
                 frames=self.frames,
                 distractors=self.distractors,
             )
+        return with_camera(dataset, number) if isinstance(number, str) else dataset
+
+    @contextmanager
+    def _named_as_options(self) -> Iterator[None]:
+        try:
+            yield
         except UnusedOptionError as error:
             # One camera for all is read as a rule for camera numbers.
             name = "camera" if error.option == "camids" and self.camera is not None else error.option
-            raise ArgumentError(f"--{name.replace('_', '-')} {error.told}") from error
-        return with_camera(dataset, number) if isinstance(number, str) else dataset
+            raise ArgumentError(f"{flag(name)} {error.told}") from error
 
     def read_and_note(self, path: Path, *, images: bool = False) -> ReidDataset:
         """The same, and say what the reader left out or decided."""
@@ -108,13 +115,13 @@ class Reading:
         """Refuse (ArgumentError) options that mean nothing for unlabeled images, and ``names`` of others."""
         for name in (*names, "protocol", "split", "boxes", "extract_to", "frames", "distractors"):
             if getattr(self, name) is not None:
-                option = name.replace("_", "-")
-                raise ArgumentError(f"--{option} is for datasets, and {path} is read as plain images. Leave it out.")
+                raise ArgumentError(f"{flag(name)} is for datasets, and {path} is read as plain images. Leave it out.")
 
     def read_unlabeled(self, path: Path) -> ReidDataset:
         """Images of which nothing says who is on them; with a hint where their folders might."""
         self.refuse_for_images(path)
-        images = read_images(path, camids=self.camids, camera=self.camera)
+        with self._named_as_options():
+            images = read_images(path, camids=self.camids, camera=self.camera)
         found = recognize(path) if self.kind is None and path.is_dir() else None
         hint = HINTS.get(found[0]) if found is not None else None
         told = ("The images are unlabeled.", *([hint] if hint else []))

@@ -94,6 +94,11 @@ class _Option:
     takes: Takes
 
 
+def flag(name: str) -> str:
+    """An option as the command line spells it: ``--extract-to`` of ``extract_to``."""
+    return f"--{name.replace('_', '-')}"
+
+
 def _refuse_unknown_options(called: str, known: Mapping[str, _Option], words: Sequence[str]) -> None:
     """Refuse an unknown option, one that is given twice, of which only the last would count, and one without a value.
 
@@ -166,7 +171,7 @@ def _options(command: type) -> dict[str, _Option]:
                 takes = Takes.ANYTIME
             else:
                 takes = Takes.SEVERAL if "tuple[" in str(kind) else Takes.ONE
-            option = _Option(f"--{name.replace('_', '-')}", takes)
+            option = _Option(flag(name), takes)
             found |= dict.fromkeys((option.name, *others), option)
     return found
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from crosscam.data.datasets.readers import is_unlabeled, read_dataset
-from crosscam.data.datasets.unlabeled import read_images
+from crosscam.data.datasets.unlabeled import find_images, read_images
 from crosscam.errors import DataError
 
 Write = Callable[..., Path]
@@ -66,7 +66,7 @@ def test_a_pid_is_not_looked_at_where_the_user_says_that_nobody_knows(table: Wri
         (("path,camid", "1_c1.png,"), {}, "line 2: no camid"),
         (("path,time", "1_c1.png,noon"), {}, "line 2: time 'noon'"),
         (("file,camid", "1_c1.png,1"), {}, "no column 'path'"),
-        (("path,camid", "1_c1.png,1"), {"camera": "gate"}, "tells the cameras. Leave --camera out"),
+        (("path,camid", "1_c1.png,1"), {"camera": "gate"}, "camera means nothing for .*which tells the cameras"),
         (("path,camid", "1_c1.png,1"), {"camids": 1}, "camids means nothing for .*which has a camid column"),
     ],
 )
@@ -82,3 +82,23 @@ def test_kind_images_and_its_earlier_name(tmp_path: Path, table: Write) -> None:
     for kind in ("images", "pictures"):
         assert is_unlabeled(crops, kind)
         assert len(read_dataset(tmp_path, kind=kind).gallery) == 2
+
+
+def test_whether_a_table_names_people_is_read_off_its_header(table: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = table("# by hand", "", "Path;Camera;PID", "1_c1.png;gate;1")
+    monkeypatch.setattr("crosscam.data.datasets.cells.read_cells", None)
+    assert not is_unlabeled(crops)
+    assert is_unlabeled(table("# by hand", "path,camera", *["1_c1.png,gate"] * 9))
+
+
+def test_a_parquet_table_of_unlabeled_images(table: Write) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    place = table("path").with_suffix(".parquet")
+    parquet.write_table(pyarrow.table({"path": ["2_c2.png", "1_c1.png"], "camera": ["yard", "gate"]}), place)
+    assert is_unlabeled(place)
+    assert [s.camera for s in read_images(place).gallery] == ["gate", "yard"]
+    assert [p.name for p in find_images(place)[0]] == ["2_c2.png", "1_c1.png"]
+    place.write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        read_images(place)

@@ -7,6 +7,7 @@ import io
 import math
 import os
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,21 @@ def read_cells(path: Path, wanted: Collection[str]) -> Cells:
     return _read_parquet(path, wanted) if path.suffix.lower() == ".parquet" else _read_csv(path, wanted)
 
 
+def column_names(path: Path, wanted: Collection[str]) -> list[str]:
+    """Names of a table's columns in small letters, of its header alone; none where :func:`read_cells` would fail."""
+    if path.suffix.lower() == ".parquet":
+        pyarrow, parquet = _pyarrow(f"Reading {path}")
+        with suppress(OSError, ValueError, pyarrow.ArrowException):
+            return [name.strip().lower() for name in parquet.read_schema(path).names]
+        return []
+    text = read_text(path)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text, wanted), strict=True)
+    with suppress(csv.Error):
+        header = next((cells for cells in rows if _is_row(cells) and not cells[0].startswith("#")), [])
+        return [name.strip().lower() for name in header]
+    return []
+
+
 def write_cells(path: Path, suffix: str, columns: Mapping[str, list[object]]) -> None:
     """Write columns so that :func:`read_cells` gives the same cells.
 
@@ -87,7 +103,7 @@ def refuse_for_parquet(texts: Sequence[str]) -> None:
 
 def _read_csv(path: Path, wanted: Collection[str]) -> Cells:
     text = read_text(path)
-    delimiter = _delimiter(text, "\t" if path.suffix.lower() == ".tsv" else ",", wanted)
+    delimiter = _delimiter(path, text, wanted)
     rows: list[tuple[int, list[str]]] = []
     comments, ended = 0, 0
     # Strictly: a quotation mark that is never closed would swallow the rows behind it in silence.
@@ -98,7 +114,7 @@ def _read_csv(path: Path, wanted: Collection[str]) -> Cells:
             # A path may begin with #, too: what has all cells is a row.
             if cells and cells[0].startswith("#") and (not rows or len(cells) != len(rows[0][1])):
                 comments += 1
-            elif cells and (len(cells) > 1 or cells[0].strip()):
+            elif _is_row(cells):
                 rows.append((line, cells))
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: not a table: {error}.") from error
@@ -114,11 +130,16 @@ def _read_csv(path: Path, wanted: Collection[str]) -> Cells:
     return Cells(path, columns, [line for line, _ in rows[1:]], unused, comments)
 
 
-def _delimiter(text: str, usual: str, wanted: Collection[str]) -> str:
+def _is_row(cells: Sequence[str]) -> bool:
+    return bool(cells) and (len(cells) > 1 or bool(cells[0].strip()))
+
+
+def _delimiter(path: Path, text: str, wanted: Collection[str]) -> str:
     """What separates the columns: as the suffix says, unless the header has wanted columns by another sign alone.
 
     Spreadsheet programs write semicolons where the comma stands in numbers.
     """
+    usual = "\t" if path.suffix.lower() == ".tsv" else ","
     lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
     header = next(lines, "")
 

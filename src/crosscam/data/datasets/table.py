@@ -23,7 +23,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 SPLITS = ("train", "query", "gallery")
 
 # A constant column "protocol" is written only where the ranking protocol is not the usual one.
-_COLUMNS = ("path", "pid", "camid", "split", "time", "track", "camera", "protocol")
+COLUMNS = ("path", "pid", "camid", "split", "time", "track", "camera", "protocol")
 
 
 def is_table(path: Path) -> bool:
@@ -64,7 +64,7 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
     return ReidDataset(path.stem, root, train, query, gallery, _protocol(cells), tuple(notes), named, table=path)
 
 
-def image_cells(table: Path, notes: list[str], wanted: Sequence[str] = _COLUMNS) -> Cells:
+def image_cells(table: Path, notes: list[str], wanted: Sequence[str] = COLUMNS) -> Cells:
     """The cells of a table of images; ``notes`` gets what of it is not used.
 
     Raises:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from crosscam.data.datasets.camera_folders import tell_cameras
 from crosscam.data.datasets.camera_rules import CamidRule
+from crosscam.data.datasets.cells import column_names
 from crosscam.data.datasets.table import (
+    COLUMNS,
     cameras_of,
     check_once,
     check_there,
@@ -20,7 +22,7 @@ from crosscam.data.datasets.table import (
 from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.walk import find_files, is_image_name, path_key
-from crosscam.errors import ArgumentError, DataError
+from crosscam.errors import DataError, UnusedOptionError
 
 UNNAMED = "images"
 
@@ -31,13 +33,19 @@ def has_images(place: Path) -> bool:
 
 
 def find_images(place: Path) -> tuple[list[Path], list[str]]:
-    """The images of a folder and all its folders in natural order, or the one image; and what was left out.
+    """The images of a folder and all its folders in natural order, of a table, or the one image; and what was left out.
 
     Returns:
         the files, and sentences about others; see :func:`crosscam.data.image_limits.tell_left_out`.
     Raises:
         DataError: there are none, or a folder that cannot be read.
     """
+    if is_table(place):
+        told: list[str] = []
+        cells = image_cells(place, told, ("path",))
+        paths = image_paths(cells)
+        check_there(cells, paths)
+        return paths, told
     if place.is_file():
         kind = foreign_kind(place.name)
         if kind is not None:
@@ -55,8 +63,8 @@ def find_images(place: Path) -> tuple[list[Path], list[str]]:
 
 
 def is_unlabeled_table(table: Path) -> bool:
-    """Whether a table has no column ``pid``; errors as :func:`crosscam.data.datasets.cells.read_cells`."""
-    return "pid" not in image_cells(table, []).columns
+    """Whether a table has no column ``pid``."""
+    return "pid" not in column_names(table, COLUMNS)
 
 
 def read_images(place: Path, *, camids: CamidRule = None, camera: str | None = None) -> ReidDataset:
@@ -73,15 +81,15 @@ def read_images(place: Path, *, camids: CamidRule = None, camera: str | None = N
         ValueError: a rule or a camera for a table that tells the cameras.
     """
     root, notes = Path(os.path.abspath(place)), list[str]()
-    if is_table(root):
-        folder, samples = _of_table(root, camids, camera, notes)
+    table = root if is_table(root) else None
+    if table is not None:
+        folder, samples = _of_table(table, camids, camera, notes)
     else:
         paths, left_out = find_images(root)
         notes += left_out
         folder = root.parent if root.is_file() else root
         samples = tell_cameras(paths, folder, camids, notes, camera=camera)
     gallery = tuple(sorted(samples, key=lambda s: path_key(s.path)))
-    table = root if is_table(root) else None
     return ReidDataset(UNNAMED, folder, gallery=gallery, notes=tuple(notes), table=table)
 
 
@@ -90,7 +98,7 @@ def _of_table(table: Path, rule: CamidRule, camera: str | None, notes: list[str]
     paths = image_paths(cells)
     if {"camid", "camera"} & cells.columns.keys():
         if camera is not None:
-            raise ArgumentError(f"{table} tells the cameras. Leave --camera out.")
+            raise UnusedOptionError("camera", f"means nothing for {table}, which tells the cameras. Leave it out.")
         camids, names = cameras_of(cells, paths, rule, notes)
     else:
         told = tell_cameras(paths, table.parent, rule, notes, camera=camera)
