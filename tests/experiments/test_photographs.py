@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,18 @@ def test_damaged_images_are_told_and_a_second_call_adds_nothing(tmp_path: Path, 
     assert first.entries == 6
     second = search_photographs(samples, SOURCE, extractor, tmp_path / "out")
     assert (second.entries, len(second.pairs)) == (6, len(first.pairs))
+
+
+def test_a_second_call_tells_what_is_said_otherwise_now_and_what_is_gone(tmp_path: Path, extractor: Extractor) -> None:
+    samples = tell_cameras(people(tmp_path / "in", 3), tmp_path / "in", None, [])
+    search_photographs(samples, SOURCE, extractor, tmp_path / "out")
+    other = [replace(samples[0], camid=9), *samples[1:-1]]
+    findings = search_photographs(other, SOURCE, extractor, tmp_path / "out").findings
+    told = {f.code: (f.count, f.examples) for f in findings if f.code in ("changed", "differing", "gone")}
+    assert told == {
+        "differing": (1, (str(samples[0].path),)),
+        "gone": (1, (str(samples[-1].path),)),
+    }
 
 
 def test_the_same_image_twice_is_no_pair(tmp_path: Path, extractor: Extractor) -> None:

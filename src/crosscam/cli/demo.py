@@ -9,6 +9,7 @@ from pathlib import Path
 
 from crosscam.calibration.calibration import Calibration
 from crosscam.cli.options import General, Settings, Unset, tell_notes
+from crosscam.cli.parsing import flag
 from crosscam.cli.show import bars, counting, listing, pasteable, say, show_json
 from crosscam.cli.train import run_shown
 from crosscam.data.datasets.readers import read_dataset
@@ -16,7 +17,7 @@ from crosscam.data.datasets.unlabeled import read_images
 from crosscam.data.records import ReidDataset
 from crosscam.data.synthetic.dataset import render_dataset
 from crosscam.data.text_files import read_text
-from crosscam.errors import CrosscamError, DataError
+from crosscam.errors import CrosscamError, DataError, UnusedOptionError
 from crosscam.experiments.demonstration import TRACKS, VIDEOS, demonstrate, demonstrate_videos
 from crosscam.experiments.experiment import REPORT
 from crosscam.experiments.photographs import CALIBRATION, SHOWN, Searched, search_photographs
@@ -79,7 +80,7 @@ class Demo:
             source = {"folder": printable(str(self.photos.resolve())), "camids": self.camids}
             # Before the images are looked at; under the lock once more, for another call may have been first.
             _refuse_another_source(out, source)
-            images = read_images(self.photos, camids=self.camids)
+            images = self._read_photos(self.photos)
             with only_writer(out, folder=True):
                 self._search_photos(images, out, source)
         else:
@@ -90,6 +91,12 @@ class Demo:
             out = self.out or Path("runs/demo")
             with only_writer(out, folder=True):
                 self._learn_drawn(out)
+
+    def _read_photos(self, photos: Path) -> ReidDataset:
+        try:
+            return read_images(photos, camids=self.camids)
+        except UnusedOptionError as error:
+            raise CrosscamError(f"{flag(error.option)} {error.told}") from error
 
     def _search_photos(self, images: ReidDataset, out: Path, source: Source) -> None:
         _refuse_another_source(out, source)

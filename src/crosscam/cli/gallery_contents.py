@@ -147,6 +147,13 @@ def _tell_kept(added: Filled) -> None:
             "camera, time or track, and keeps it. 'crosscam gallery update' changes it. First: "
             f"{added.differing[0]}."
         )
+    if added.joined:
+        first = ", ".join(f"{camera} {track}" for camera, track in added.joined[:3])
+        say(
+            f"note: {counted(len(added.joined), 'track is')} continued by images of another source than before "
+            f"({first}{', ...' if added.joined[3:] else ''}). If the tracker began to count anew, these are other "
+            "people: forget the new images, and give each track of a camera a name of its own, such as 1125-3."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

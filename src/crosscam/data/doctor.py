@@ -104,7 +104,7 @@ class SubsetCounts:
 
 @dataclass(frozen=True)
 class Examination:
-    """What :func:`examine_dataset` found; ``kind`` is the dataset's name."""
+    """What :func:`examine_dataset` found; ``kind`` is the dataset's name, ``table`` the file where it is a table."""
 
     kind: str
     root: Path
@@ -113,6 +113,7 @@ class Examination:
     subsets: tuple[SubsetCounts, ...]
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
+    table: Path | None = None
 
     @property
     def healthy(self) -> bool:
@@ -121,7 +122,8 @@ class Examination:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; tracklets are counted where they are ranked."""
-        told = {**asdict(self), "root": str(self.root), "healthy": self.healthy}
+        table = None if self.table is None else str(self.table)
+        told = {**asdict(self), "root": str(self.root), "table": table, "healthy": self.healthy}
         for counts in (row[which] for row in told["subsets"] for which in ("found", "official")):
             if counts is not None and counts["tracklets"] is None:
                 del counts["tracklets"]
@@ -149,7 +151,10 @@ def examine_dataset(dataset: ReidDataset, *, progress: Progress | None = None) -
             *findings.unmatched_queries(ranked(dataset)),
             *_other_counts(rows),
         )
-    return Examination(dataset.name, dataset.root, dataset.protocol, dataset.fingerprint(), rows, found, dataset.notes)
+    mark = dataset.fingerprint()
+    return Examination(
+        dataset.name, dataset.root, dataset.protocol, mark, rows, found, dataset.notes, table=dataset.table
+    )
 
 
 def examine_images(samples: Sequence[Sample]) -> tuple[Finding, ...]:
@@ -198,7 +203,7 @@ def as_text(examination: Examination) -> str:
     """The whole report as plain text, without colors."""
     rows = table_rows(examination)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [f"{examination.kind} in {examination.root}", ""]
+    lines = [f"{examination.kind} in {examination.table or examination.root}", ""]
     lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if any(row.official for row in examination.subsets):
         lines.append("In brackets: the published counts.")

@@ -88,17 +88,17 @@ def scenes(sizes: Mapping[Path, tuple[int, int]], root: Path) -> list[Finding]:
 _DUPLICATES: dict[str, tuple[Severity, str, str]] = {
     "duplicates_between_ids": (
         "error",
-        "images stand under several identities",
+        "under several identities",
         "Decide who it is, and remove the other copies.",
     ),
     "duplicates_between_subsets": (
         "warning",
-        "images stand in several subsets",
+        "in several subsets",
         "Remove the copies from one of them, or the score flatters.",
     ),
     "duplicates_within_subset": (
         "info",
-        "images stand several times in one subset",
+        "several times in one subset",
         "Remove the copies; they only count double.",
     ),
 }
@@ -132,7 +132,9 @@ def duplicates(dataset: ReidDataset, digests: dict[Path, bytes]) -> list[Finding
                 " = ".join(f"{name}: {_name(s.path, dataset.root)}" for name, s in group[:3]) for group in by_code[code]
             )
             count = len(by_code[code])
-            findings.append(Finding(code, severity, count, f"{count:,} {text} (same bytes).", examples, cure))
+            findings.append(
+                Finding(code, severity, count, f"{counted(count, 'image stands')} {text} (same bytes).", examples, cure)
+            )
     return findings
 
 

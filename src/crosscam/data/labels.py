@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -97,6 +98,8 @@ def numbered(
     what: What,
     notes: list[str],
     where: Callable[[int], str] = lambda place: f"value {place + 1}",
+    column: str | None = None,
+    instead: str = "",
 ) -> list[int]:
     """Numbers of identities or cameras: whole numbers as they are, names in natural order, with a note.
 
@@ -108,11 +111,14 @@ def numbered(
         what: what they tell, for the notes.
         notes: gets the sentences.
         where: tells the user where the value of a place stands.
+        column: what the values are called in messages; ``pid`` or ``camid`` by default.
+        instead: another way out of a missing value, a sentence for the message.
     Raises:
         DataError: a value that is missing or no number that can be kept; the message says where.
     """
-    labels = [_read_at(value, what, place, where) for place, value in enumerate(values)]
-    _note_spellings(values, labels, what, notes)
+    name = column or {"identities": "pid", "cameras": "camid"}[what]
+    labels = [_read_at(value, name, where, place, instead) for place, value in enumerate(values)]
+    note_spellings(values, labels, what, notes)
     if all(isinstance(label, int) for label in labels):
         return [int(label) for label in labels]
     kept = {label for label in labels if isinstance(label, int) and (label < 1 or what == "cameras")}
@@ -137,18 +143,26 @@ def are_named(values: Iterable[str]) -> bool:
     return any(isinstance(read_label(value), str) for value in set(values))
 
 
-def _read_at(value: str, what: What, place: int, where: Callable[[int], str]) -> int | str:
+def is_name(text: str) -> bool:
+    """Whether a text names something: it is neither missing nor a number."""
+    with suppress(ValueError):
+        return isinstance(read_label(text), str)
+    return False
+
+
+def _read_at(value: str, name: str, where: Callable[[int], str], place: int, instead: str) -> int | str:
     try:
         return read_label(value)
     except ValueError as error:
-        name = {"identities": "pid", "cameras": "camid"}[what]
         if is_missing(value):
             told = f" ({error})" if value.strip() else ""
-            raise DataError(f"{where(place)}: no {name}{told}. Fill it in; crosscam never guesses it.") from error
+            way = f"Fill it in; crosscam never guesses it.{instead and ' '}{instead}"
+            raise DataError(f"{where(place)}: no {name}{told}. {way}") from error
         raise DataError(f"{where(place)}: {name}: {error}. Expected a whole number or a name.") from error
 
 
-def _note_spellings(values: Sequence[str], labels: Sequence[int | str], what: What, notes: list[str]) -> None:
+def note_spellings(values: Sequence[str], labels: Sequence[int | str], what: What, notes: list[str]) -> None:
+    """Tell in ``notes`` which labels are spelled in several ways."""
     spellings: dict[int | str, set[str]] = {}
     for value, label in zip(values, labels, strict=True):
         spellings.setdefault(label, set()).add(value.strip())

@@ -20,6 +20,7 @@ from crosscam.gallery.entries import Entry, Hit
 from crosscam.gallery.filling import fill, small_jpeg
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import create_gallery, open_gallery
+from crosscam.gallery.numbering import kept_name
 from crosscam.gallery.questions import SAME_IMAGE, nearest_images
 from crosscam.gallery.source_network import identify_model, remember_source
 from crosscam.inference.extractor import Extractor
@@ -104,7 +105,8 @@ def search_photographs(
         filled = fill(
             gallery, extractor, samples, labeled=False, skip_damaged=True, spell_names=True, progress=progress
         )
-        findings = (*findings, *_of_changed(filled.changed))
+        gone = {entry.path for entry in gallery.entries()} - {kept_name(s.path) for s in samples}
+        findings = (*findings, *_of_older(filled.changed, filled.differing, sorted(gone)))
         if len(gallery) < 2:
             first = f" First: {filled.damaged[0][1]}" if filled.damaged else ""
             raise DataError(f"{len(gallery)} of {len(samples)} images can be read. Pairs take at least two.{first}")
@@ -128,13 +130,26 @@ def search_photographs(
     return searched
 
 
-def _of_changed(changed: Sequence[Path]) -> tuple[Finding, ...]:
-    """What is told of images that changed since they were described."""
-    if not changed:
-        return ()
-    what = f"{counted(len(changed), 'image has')} changed on the disk; the gallery has what they showed."
+def _of_older(changed: Sequence[Path], differing: Sequence[Path], gone: Sequence[str]) -> tuple[Finding, ...]:
+    """What is told of images that are no longer what they were when they were described."""
+    told = (
+        ("changed", changed, "changed on the disk; the gallery has what they showed"),
+        ("differing", differing, "another camera, time or track now; the gallery has what was said before"),
+        ("gone", gone, "gone from the source since; the gallery still has them"),
+    )
     cure = "Choose another --out to describe them anew."
-    return (Finding("changed", "warning", len(changed), what, tuple(map(str, changed[:NUM_EXAMPLES])), cure),)
+    return tuple(
+        Finding(
+            code,
+            "warning",
+            len(paths),
+            f"{counted(len(paths), 'image is' if code == 'gone' else 'image has')} {what}.",
+            tuple(map(str, paths[:NUM_EXAMPLES])),
+            cure,
+        )
+        for code, paths, what in told
+        if paths
+    )
 
 
 def _most_similar(gallery: Gallery, most: int) -> tuple[list[SimilarPair], tuple[int, int]]:

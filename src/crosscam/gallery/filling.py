@@ -18,7 +18,7 @@ from crosscam.data.loading import read_ahead
 from crosscam.data.records import Sample
 from crosscam.data.text_files import refuse_names
 from crosscam.errors import ImageError
-from crosscam.gallery.entries import Entry, NewEntry
+from crosscam.gallery.entries import Entry, NewEntry, Where
 from crosscam.gallery.interface import Gallery
 from crosscam.gallery.local import opened_for_writing
 from crosscam.gallery.numbering import keep_cameras_apart, kept_name, number_cameras, still_numbered
@@ -44,6 +44,8 @@ class Filled:
         damaged: images that could not be read, and why.
         changed: known images whose file has changed since: the gallery has what was there before.
         differing: known images that come with another identity, camera, time or track than the gallery has of them.
+        joined: camera and name of tracks that the gallery had before, from images that are not among these, and that
+            new images now belong to.
     """
 
     ids: tuple[int, ...]
@@ -51,6 +53,7 @@ class Filled:
     damaged: tuple[tuple[Path, str], ...]
     changed: tuple[Path, ...] = ()
     differing: tuple[Path, ...] = ()
+    joined: tuple[tuple[str, str], ...] = ()
 
 
 def fill(
@@ -95,6 +98,7 @@ def fill(
             keep_cameras_apart(writer, samples)
         samples = number_cameras(writer, samples)
     new, changed, differing = _parted(gallery, samples, labeled)
+    joined = _joined(gallery, new, samples)
     cameras = list({(s.camera, s.camid): s for s in new}.values())
     ids: list[int] = []
     damaged: list[tuple[Path, str]] = []
@@ -121,7 +125,7 @@ def fill(
         done += len(some)
         if progress:
             progress(done, len(new))
-    return Filled(tuple(ids), len(samples) - len(new), tuple(damaged), tuple(changed), tuple(differing))
+    return Filled(tuple(ids), len(samples) - len(new), tuple(damaged), tuple(changed), tuple(differing), joined)
 
 
 def _parted(gallery: Gallery, samples: Sequence[Sample], labeled: bool) -> tuple[list[Sample], list[Path], list[Path]]:
@@ -131,6 +135,17 @@ def _parted(gallery: Gallery, samples: Sequence[Sample], labeled: bool) -> tuple
     changed = [s.path for s, entry in there if _changed_since(s.path, entry.added)]
     differing = [s.path for s, entry in there if _differs(_entry(s, labeled), entry)]
     return [s for s in samples if kept_name(s.path) not in known], changed, differing
+
+
+def _joined(gallery: Gallery, new: Sequence[Sample], samples: Sequence[Sample]) -> tuple[tuple[str, str], ...]:
+    """Tracks of new images that the gallery has from images of another source; a tracker may have begun anew."""
+    tracks = {(s.camid, printable(s.track)) for s in new if s.track is not None}
+    if not tracks:
+        return ()
+    own, names = {kept_name(s.path) for s in samples}, gallery.camera_names()
+    there = gallery.entries(Where(camids=tuple({camid for camid, _ in tracks})))
+    found = {(e.camid, e.track) for e in there if e.track is not None and e.path not in own} & tracks
+    return tuple(sorted((names.get(camid, str(camid)), track) for camid, track in found))
 
 
 def _once(samples: Iterable[Sample]) -> list[Sample]:

@@ -78,7 +78,7 @@ def _plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("x", "tch")) else "s")
 
 
-_VERBS = {"is": "are", "has": "have"}
+_VERBS = {"is": "are", "has": "have", "stands": "stand"}
 
 # The times that a date can tell: of the years 1 to 9999.
 FIRST, LAST = -62_135_596_800, 253_402_300_800
@@ -105,6 +105,9 @@ def read_span(text: str) -> float:
     return sum(float(number) * SECONDS[unit] for number, unit in _PIECE.findall(match[1]))
 
 
+_OFFSET_ALONE = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}\s*[+-][0-9:]+")
+
+
 def read_date(text: str, *, end: bool = False) -> float:
     """An ISO 8601 date, or date and time, in seconds of the Unix epoch; UTC where it says no other offset.
 
@@ -112,7 +115,8 @@ def read_date(text: str, *, end: bool = False) -> float:
     last instant of that day instead of the first. ValueError: another form, or no such day.
     """
     word = text.strip()
-    if word.isdecimal() and len(word) != 8:  # of milliseconds Python reads a year and an hour
+    # Of milliseconds Python reads a year and an hour, and of a day with an offset a time of that day.
+    if (word.isdecimal() and len(word) != 8) or _OFFSET_ALONE.fullmatch(word):
         raise ArgumentError(f"{word} is not a date")
     moment = datetime.fromisoformat(word[:-1] + "+00:00" if word[-1:] in ("Z", "z") else word)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -42,6 +42,13 @@ def test_folders_that_are_numbers_are_the_cameras_numbers(tmp_path: Path) -> Non
     assert [s.camid for s in tell_cameras(paths, tmp_path, None, [])] == [7, 3, 8]
 
 
+def test_two_folders_of_one_number_are_one_camera_with_a_note(tmp_path: Path) -> None:
+    paths = draw(tmp_path / "01/a.jpg", tmp_path / "1/b.jpg", tmp_path / "2/c.jpg")
+    notes: list[str] = []
+    assert [s.camid for s in tell_cameras(paths, tmp_path, None, notes)] == [1, 1, 2]
+    assert "1 camera spelled in several ways; each is one: 01 = 1." in notes
+
+
 def test_one_folder_is_one_camera_of_its_name(tmp_path: Path) -> None:
     paths = draw(tmp_path / "yard/a.jpg", tmp_path / "yard/b.jpg")
     notes: list[str] = []

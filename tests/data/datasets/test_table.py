@@ -97,7 +97,7 @@ def test_missing_cameras_must_be_stated(tmp_path: Path) -> None:
         ("path,pid,camid\n,1,1\n", "line 2: no image path"),
         ("path,pid,camid,split\na.jpg,1,1,test\n", "line 2: split 'test'"),
         ("path,pid,camid,time\na.jpg,1,1,noon\n", "line 2: time 'noon'"),
-        ("path,pid,camid,time\na.jpg,1,1,nan\n", "line 2: time 'nan'"),
+        ("path,pid,camid,time\na.jpg,1,1,inf\n", "line 2: time 'inf'"),
         (
             "path,pid,camid,time\na.jpg,1,1,9\nb.jpg,1,2,1795509000000\n",
             "line 3: time '1795509000000'. Expected seconds",

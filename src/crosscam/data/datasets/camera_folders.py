@@ -14,7 +14,7 @@ from pathlib import Path
 from crosscam.data.datasets.camera_rules import CamidRule, camids_by_rule, names_by_rule
 from crosscam.data.datasets.market1501 import note_junk, note_left_out
 from crosscam.data.datasets.table import SPLITS
-from crosscam.data.labels import are_named, numbered, read_label
+from crosscam.data.labels import are_named, note_spellings, numbered, read_label
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, ReidDataset, Sample
 from crosscam.data.walk import list_images, natural_key, path_key, subfolders
 from crosscam.errors import ArgumentError, DataError
@@ -132,6 +132,7 @@ def tell_cameras(
         return _samples(paths, camids, {})
     names = camera_folders(paths, folder)
     camids, called = _numbers(names)
+    note_spellings(names, [read_label(name) for name in names], "cameras", notes)
     if len(called) + len(set(camids) - set(called)) > 1:
         # By name alone: a gallery has numbers of its own for them.
         shown = _some(called.get(camid, str(camid)) for camid in sorted(set(camids)))

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,11 @@ from crosscam.errors import DataError
 from crosscam.system import needed
 from crosscam.system.text import counted, reason_of
 
-LABELS = ("pid", "camid")
+# Of a table of images. A constant column "protocol" is written only where the ranking protocol is not the usual one.
+COLUMNS = ("path", "pid", "camid", "split", "time", "track", "camera", "protocol")
+# Columns that may hold numbers which floats of few digits do not tell apart.
+NUMBERS = ("pid", "camid", "camera", "time")
+_SEP = re.compile(r'"?sep=([,;\t|])"?\r?\n', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,8 @@ def column_names(path: Path, wanted: Collection[str]) -> list[str]:
         with suppress(OSError, ValueError, pyarrow.ArrowException):
             return [name.strip().lower() for name in parquet.read_schema(path).names]
         return []
-    text = read_text(path)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text, wanted), strict=True)
+    text, delimiter = _text_and_delimiter(path, wanted)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     with suppress(csv.Error):
         header = next((cells for cells in rows if _is_row(cells) and not cells[0].startswith("#")), [])
         return [name.strip().lower() for name in header]
@@ -102,8 +107,7 @@ def refuse_for_parquet(texts: Sequence[str]) -> None:
 
 
 def _read_csv(path: Path, wanted: Collection[str]) -> Cells:
-    text = read_text(path)
-    delimiter = _delimiter(path, text, wanted)
+    text, delimiter = _text_and_delimiter(path, wanted)
     rows: list[tuple[int, list[str]]] = []
     comments, ended = 0, 0
     # Strictly: a quotation mark that is never closed would swallow the rows behind it in silence.
@@ -134,8 +138,17 @@ def _is_row(cells: Sequence[str]) -> bool:
     return bool(cells) and (len(cells) > 1 or bool(cells[0].strip()))
 
 
+def _text_and_delimiter(path: Path, wanted: Collection[str]) -> tuple[str, str]:
+    """A table's text, and its separator. A first line ``sep=;``, as for Excel, says it, and is blank then."""
+    text = read_text(path)
+    stated = _SEP.match(text)
+    if stated is not None:
+        return f"\n{text[stated.end() :]}", stated[1]
+    return text, _delimiter(path, text, wanted)
+
+
 def _delimiter(path: Path, text: str, wanted: Collection[str]) -> str:
-    """What separates the columns: as the suffix says, unless the header has wanted columns by another sign alone.
+    """What separates the columns: as the suffix says, unless the header has known columns by another sign alone.
 
     Spreadsheet programs write semicolons where the comma stands in numbers.
     """
@@ -144,7 +157,7 @@ def _delimiter(path: Path, text: str, wanted: Collection[str]) -> str:
     header = next(lines, "")
 
     def known(sign: str) -> int:
-        return len({name.strip().strip('"').lower() for name in header.split(sign)} & set(wanted))
+        return len({name.strip().strip('"').lower() for name in header.split(sign)} & {*wanted, *COLUMNS})
 
     best = max((usual, ",", ";", "\t"), key=known)
     return best if known(best) > max(1, known(usual)) else usual
@@ -177,7 +190,7 @@ def _read_parquet(path: Path, wanted: Collection[str]) -> Cells:
         chosen = [(key, name) for key, name in zip(header, names, strict=True) if key in wanted]
         table = file.read(columns=[name for _, name in chosen])
         columns = {key: [_text(value) for value in table.column(name).to_pylist()] for key, name in chosen}
-        _refuse_short_floats(path, {key: table.column(name) for key, name in chosen if key in LABELS})
+        _refuse_short_floats(path, {key: table.column(name) for key, name in chosen if key in NUMBERS})
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise DataError(f"{path} cannot be read as Parquet: {reason_of(error)}.") from error
     unused = tuple(key for key in header if key not in wanted)
@@ -185,7 +198,7 @@ def _read_parquet(path: Path, wanted: Collection[str]) -> Cells:
 
 
 def _refuse_short_floats(path: Path, columns: Mapping[str, Any]) -> None:
-    """Refuse labels that were saved as floats of 32 or 16 bits and are too large for them: two people would be one."""
+    """Refuse numbers that were saved as floats of 32 or 16 bits and are too large for them: two people would be one."""
     for name, column in columns.items():
         digits = {"float": 24, "halffloat": 11}.get(str(column.type), 53)
         for row, value in enumerate(column.to_pylist() if digits < 53 else [], start=1):

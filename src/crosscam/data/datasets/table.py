@@ -10,25 +10,33 @@ from pathlib import Path
 from typing import get_args
 
 from crosscam.data.datasets.camera_rules import CamidRule, camids_by_rule, names_by_rule
-from crosscam.data.datasets.cells import Cells, listed, read_cells, refuse_for_parquet, write_cells
-from crosscam.data.labels import are_named, label_names, numbered, same_spelling
+from crosscam.data.datasets.cells import COLUMNS, Cells, listed, read_cells, refuse_for_parquet, write_cells
+from crosscam.data.labels import are_named, is_missing, is_name, label_names, numbered, same_spelling
 from crosscam.data.records import DISTRACTOR_PID, JUNK_PID, RankingProtocol, ReidDataset, Sample
 from crosscam.data.text_files import path_in
 from crosscam.data.walk import path_key
 from crosscam.errors import ArgumentError, DataError, UnusedOptionError
 from crosscam.system.files import write_atomically
-from crosscam.system.text import FIRST, LAST, date_of, read_date
+from crosscam.system.text import FIRST, LAST, date_of, is_unicode, printable, read_date
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+SHEET_SUFFIXES = (".xlsx", ".xls", ".ods", ".numbers", ".gz", ".zip")
 SPLITS = ("train", "query", "gallery")
 
-# A constant column "protocol" is written only where the ranking protocol is not the usual one.
-COLUMNS = ("path", "pid", "camid", "split", "time", "track", "camera", "protocol")
+# Texts that name people and cameras.
+LABELS = ("pid", "camid", "camera")
+FOR_UNLABELED = "gallery add, extract, adapt, data doctor."
 
 
 def is_table(path: Path) -> bool:
     """Whether the path is a file with the suffix of a table."""
     return path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
+
+
+def refuse_sheet(path: Path) -> None:
+    """Refuse (DataError) a spreadsheet or a packed table, which look like a table that could be read."""
+    if path.is_file() and path.suffix.lower() in SHEET_SUFFIXES:
+        raise DataError(f"{path} is a spreadsheet or packed. Save it as CSV (UTF-8), one row for each image.")
 
 
 def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
@@ -47,9 +55,10 @@ def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
     cells = image_cells(path, notes)
     columns = cells.columns
     if "pid" not in columns:
-        raise DataError(f"{_lacks(cells, 'pid')} Unlabeled images: gallery add, extract, adapt, data doctor.")
+        raise DataError(f"{_lacks(cells, 'pid')} Unlabeled images: {FOR_UNLABELED}")
     paths = image_paths(cells)
-    pids = numbered(columns["pid"], "identities", notes, cells.where)
+    instead = f"Unlabeled images need no column pid: {FOR_UNLABELED}"
+    pids = numbered(columns["pid"], "identities", notes, cells.where, instead=instead)
     camids_found, cameras = cameras_of(cells, paths, camids, notes)
     samples = list(zip(paths, pids, camids_found, *times_and_tracks(cells), cameras, strict=True))
     splits = _splits(cells, notes)
@@ -77,9 +86,21 @@ def image_cells(table: Path, notes: list[str], wanted: Sequence[str] = COLUMNS) 
         raise DataError(f"{table} has no rows. Expected one row for each image.")
     if cells.unused:
         notes.append(f"Columns not used: {', '.join(cells.unused)}.")
+    _refuse_other_encodings(cells)
     if cells.comments:
         notes.append(f"Lines that begin with # (not rows): {cells.comments:,}.")
     return cells
+
+
+def _refuse_other_encodings(cells: Cells) -> None:
+    """Paths may hold any bytes, as file names may; a person or a camera would be two."""
+    for name in LABELS:
+        for row, text in enumerate(cells.columns.get(name, ())):
+            if not is_unicode(text):
+                raise DataError(
+                    f"{cells.where(row)}: {name} {printable(text)!r} is not in UTF-8. Save the table as UTF-8 (in a "
+                    "spreadsheet: CSV UTF-8)."
+                )
 
 
 def image_paths(cells: Cells) -> list[Path]:
@@ -90,7 +111,8 @@ def image_paths(cells: Cells) -> list[Path]:
 def check_there(cells: Cells, paths: Sequence[Path]) -> None:
     """Refuse (DataError) a table whose paths lead nowhere, by its first and last row."""
     if not any(p.is_file() for p in (paths[0], paths[-1])):
-        raise DataError(f"{cells.path} names {paths[0]}, which does not exist. Paths count from the table's folder.")
+        why = "is a folder" if paths[0].is_dir() else "does not exist"
+        raise DataError(f"{cells.path} names {paths[0]}, which {why}. Paths count from the table's folder.")
 
 
 def _lacks(cells: Cells, name: str) -> str:
@@ -143,18 +165,21 @@ def cameras_of(
     cells: Cells, paths: Sequence[Path], rule: CamidRule, notes: list[str]
 ) -> tuple[list[int], list[str | None]]:
     """Number and name of each image's camera; a column camera holds names, of cameras that camid numbers or of all."""
-    if "camid" in cells.columns and rule is not None:
-        raise UnusedOptionError("camids", f"means nothing for {cells.path}, which has a camid column. Leave one out.")
     column = next((name for name in ("camid", "camera") if name in cells.columns), None)
-    if rule is not None or column is None:
+    if column is not None and rule is not None:
+        raise UnusedOptionError(
+            "camids", f"means nothing for {cells.path}, which has a {column} column. Leave one out."
+        )
+    if column is None:
         camids = camids_by_rule(paths, rule, cells.path, notes)
         return camids, _each(camids, names_by_rule(paths, rule, camids, cells.path))
-    camids = numbered(cells.columns[column], "cameras", notes, cells.where)
+    camids = numbered(cells.columns[column], "cameras", notes, cells.where, column)
     names = label_names(cells.columns[column], camids)
     if column == "camid" and "camera" in cells.columns:
         texts = map(same_spelling, cells.columns["camera"])
-        given = {(n, text) for n, text in zip(camids, texts, strict=True) if text}
-        if len({n for n, _ in given}) == len({text for _, text in given}) == len(given):
+        given = {(n, text) for n, text in zip(camids, texts, strict=True) if not is_missing(text)}
+        one_to_one = len({n for n, _ in given}) == len({text for _, text in given}) == len(given)
+        if one_to_one and all(is_name(text) for _, text in given):
             names |= dict(given)
         else:
             notes.append("The column camera is not used: its texts do not name the cameras of camid one to one.")
@@ -169,9 +194,10 @@ def times_and_tracks(cells: Cells) -> tuple[list[float | None], list[str | None]
     """Time in seconds and track of each row, None where there is none (DataError: a time that is none)."""
     nothing = [""] * len(cells.columns["path"])
     times: list[float | None] = []
-    given = [value.strip() for value in cells.columns.get("time", nothing)]
-    if any(given) and all(date_of(value) for value in given if value):
-        row = next(row for row, value in enumerate(given) if value)
+    given = ["" if is_missing(value) else value.strip() for value in cells.columns.get("time", nothing)]
+    row = next((row for row, value in enumerate(given) if date_of(value)), None)
+    # Beside other numbers such a number is seconds; beside dates, or alone, it may be one.
+    if row is not None and not any(_is_seconds(value) for value in given if not date_of(value)):
         raise DataError(f"{cells.where(row)}: time {given[row]} may be a date or seconds. Write {date_of(given[row])}.")
     for row, value in enumerate(given):
         try:
@@ -181,7 +207,14 @@ def times_and_tracks(cells: Cells) -> tuple[list[float | None], list[str | None]
         if time is not None and not FIRST <= time < LAST:  # milliseconds are of later years
             raise DataError(f"{cells.where(row)}: time {value!r}. Expected seconds, an ISO date, or nothing.")
         times.append(time)
-    return times, [value.strip() or None for value in cells.columns.get("track", nothing)]
+    return times, [None if is_missing(value) else value.strip() for value in cells.columns.get("track", nothing)]
+
+
+def _is_seconds(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
 
 
 def _time(cell: str) -> float:

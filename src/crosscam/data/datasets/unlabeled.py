@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from crosscam.data.datasets.camera_folders import tell_cameras
 from crosscam.data.datasets.camera_rules import CamidRule
-from crosscam.data.datasets.cells import column_names
+from crosscam.data.datasets.cells import COLUMNS, column_names
 from crosscam.data.datasets.table import (
-    COLUMNS,
     cameras_of,
     check_once,
     check_there,
     image_cells,
     image_paths,
     is_table,
+    refuse_sheet,
     root_of,
     times_and_tracks,
 )
 from crosscam.data.image_limits import foreign_fault, foreign_kind, tell_left_out
+from crosscam.data.labels import is_missing
 from crosscam.data.records import DISTRACTOR_PID, ReidDataset, Sample
 from crosscam.data.walk import find_files, is_image_name, path_key
 from crosscam.errors import DataError, UnusedOptionError
@@ -47,6 +49,7 @@ def find_images(place: Path) -> tuple[list[Path], list[str]]:
         check_there(cells, paths)
         return paths, told
     if place.is_file():
+        refuse_sheet(place)
         kind = foreign_kind(place.name)
         if kind is not None:
             raise DataError(foreign_fault(str(place), kind))
@@ -80,7 +83,7 @@ def read_images(place: Path, *, camids: CamidRule = None, camera: str | None = N
         DataError: no images; a table's cell that cannot be read.
         ValueError: a rule or a camera for a table that tells the cameras.
     """
-    root, notes = Path(os.path.abspath(place)), list[str]()
+    root, notes = Path(os.path.abspath(Path(place).expanduser())), list[str]()
     table = root if is_table(root) else None
     if table is not None:
         folder, samples = _of_table(table, camids, camera, notes)
@@ -95,6 +98,9 @@ def read_images(place: Path, *, camids: CamidRule = None, camera: str | None = N
 
 def _of_table(table: Path, rule: CamidRule, camera: str | None, notes: list[str]) -> tuple[Path, list[Sample]]:
     cells = image_cells(table, notes, ("path", "camid", "camera", "time", "track"))
+    # A column without a single camera tells none.
+    blank = {name for name in ("camid", "camera") if all(map(is_missing, cells.columns.get(name, ())))}
+    cells = replace(cells, columns={name: column for name, column in cells.columns.items() if name not in blank})
     paths = image_paths(cells)
     if {"camid", "camera"} & cells.columns.keys():
         if camera is not None:
