@@ -1,18 +1,20 @@
 """What each step of rrid-nano's recipe brings at cameras that the training has not seen.
 
-    python benchmarks/mini_steps.py TRAIN EXAM [--runs FOLDER] [--only STEP ...]
+    python benchmarks/mini_steps.py TRAIN EXAM [--runs FOLDER] [--only STEP ...] [--teacher FILE] [--unlabeled LIST]
 
 Trains the steps that have no run folder yet (TRAIN: a dataset of two cameras or more), and scores each on EXAM, whose
 people and cameras are not in TRAIN: the descriptor as it is, with its blocks whitened, and with its blocks whitened to
-512 numbers in all. VIPeR is not for this: whoever chooses by it cannot be examined by it. Writes
-``benchmarks/results/mini_steps.json`` and prints a line for each step.
+512 numbers in all. The last five steps are of MobileNetV2 and build on each other, each with as many batches of 64
+images; three of them need OpenVINO's person-reidentification-retail-0277 (``--teacher``), two a list of images without
+labels (``--unlabeled``), and are left out without. VIPeR is not for this: whoever chooses by it cannot be examined by
+it. Writes ``benchmarks/results/mini_steps.json`` and prints a line for each step.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -121,9 +123,42 @@ LATER_STEPS: dict[str, tuple[str, ...]] = {
         "data.augment.erase_probability=0.3",
     ),
 }
+# What the last steps share: MobileNetV2 at 128 x 64; four passes, or two where half of each batch has no labels.
+START = (
+    *(setting for setting in LATER if not setting.startswith(("model.backbone", "data.augment", "data.width"))),
+    "model.backbone=mobilenet-v2-trunk",
+    "data.width=64",
+    *(f"data.augment.{name}=0" for name in ("shift", "jitter", "tint", "gray", "blur", "background")),
+    "data.augment.erase=none",
+    "optim.lr_backbone=4e-4",
+    "optim.lr_head=3e-3",
+    "train.epochs=4",
+)
+IMAGENET = ("model.pretrained=imagenet",)
+TEACHER = (
+    "distill.teachers={teacher}",
+    "distill.input=bgr 256x128 255",
+    "distill.similarity=3000",
+    "distill.mapping=200",
+)
+UNLABELED = (
+    "distill.unlabeled={unlabeled}",
+    "distill.unlabeled_images=32",
+    "data.batch_ids=8",
+    "train.epochs=2",
+)
+CHANGED = ("data.augment.shift=0.05", *STRONG, "data.augment.background=0.2", "data.augment.erase=correct")
+START_STEPS: dict[str, tuple[str, ...]] = {
+    "random weights": ("optim.lr_backbone=3e-3",),
+    "ImageNet": IMAGENET,
+    "ImageNet, teacher": (*IMAGENET, *TEACHER),
+    "ImageNet, teacher, images without labels": (*IMAGENET, *TEACHER, *UNLABELED),
+    "ImageNet, teacher, images without labels, all of them changed": (*IMAGENET, *TEACHER, *UNLABELED, *CHANGED),
+}
 # Each step: what it shares with others, and what it changes.
 ALL = {step: (BASE, changes) for step, changes in STEPS.items()}
 ALL |= {step: (LATER, changes) for step, changes in LATER_STEPS.items()}
+ALL |= {step: (START, changes) for step, changes in START_STEPS.items()}
 
 
 def merged(*groups: Sequence[str]) -> list[str]:
@@ -131,9 +166,12 @@ def merged(*groups: Sequence[str]) -> list[str]:
     return list({setting.partition("=")[0]: setting for group in groups for setting in group}.values())
 
 
-def recipe_of(step: str) -> Recipe:
-    """The recipe of one step."""
-    return with_settings(find_recipe("rrid-nano"), merged(*ALL[step]))
+def recipe_of(step: str, files: Mapping[str, Path]) -> Recipe:
+    """The recipe of one step, with the teacher's file and the list of images without labels in their places."""
+    settings = merged(*ALL[step])
+    for name, file in files.items():
+        settings = [setting.replace(f"{{{name}}}", str(file)) for setting in settings]
+    return with_settings(find_recipe("rrid-nano"), settings)
 
 
 def make_rendered_backbone(runs: Path) -> None:
@@ -152,9 +190,9 @@ def make_rendered_backbone(runs: Path) -> None:
     save_file(weights, RENDERED / "backbone.safetensors")
 
 
-def trained(step: str, dataset: ReidDataset, runs: Path) -> Path:
+def trained(step: str, dataset: ReidDataset, runs: Path, files: Mapping[str, Path]) -> Path:
     """The run folder of a step, which is trained if there is none."""
-    folder, recipe = runs / step.replace(", ", "-").replace(" ", "-"), recipe_of(step)
+    folder, recipe = runs / step.replace(", ", "-").replace(" ", "-"), recipe_of(step, files)
     source = getattr(recipe.model, "pretrained", None)
     if source and not Path(source).exists():
         make_rendered_backbone(runs)
@@ -216,11 +254,18 @@ def main() -> None:
     parser.add_argument("exam", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/mini-steps"))
     parser.add_argument("--only", nargs="+", choices=list(ALL), default=list(ALL))
+    parser.add_argument("--teacher", type=Path)
+    parser.add_argument("--unlabeled", type=Path)
     args = parser.parse_args()
+    files = {name: getattr(args, name) for name in ("teacher", "unlabeled") if getattr(args, name)}
     dataset, exam = read_dataset(args.train), read_dataset(args.exam)
     result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"rows": {}}
     for step in args.only:
-        folder = trained(step, dataset, args.runs)
+        missing = [f"--{n}" for n in ("teacher", "unlabeled") if n not in files and f"{{{n}}}" in str(ALL[step][1])]
+        if missing:
+            print(f"{step}: left out, it needs {' and '.join(missing)}")
+            continue
+        folder = trained(step, dataset, args.runs, files)
         result["rows"][step] = {"settings": list(ALL[step][1]), **scored(folder, dataset, exam)}
         result |= {"train": dataset.fingerprint(), "exam": exam.fingerprint(), "versions": versions()}
         RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

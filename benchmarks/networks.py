@@ -2,7 +2,8 @@
 
 For the official Market-1501 (3,368 queries against 19,732 images, single-query protocol), VIPeR (all 632 people,
 camera A against camera B), and any other dataset with a query and a gallery. A file (ONNX, OpenVINO) needs its
-``network.json``, as ``crosscam import-network`` writes it. ``--plain`` leaves the mirror pass out, for half the time.
+``network.json``, as ``crosscam import-network`` writes it. Mirror images count as
+the network has it by default; ``--plain`` leaves them out, for half the time.
 Prints the scores with 95 % intervals over the tested people, and writes ``benchmarks/results/networks.json``; rows of
 other calls stay.
 """
@@ -27,10 +28,12 @@ SAME = ("network", "fingerprint", "mirrored")
 def scored(model: Path, dataset: ReidDataset, *, plain: bool) -> dict[str, Any]:
     """One network on one test, as a row of the results."""
     # A run folder goes through OpenVINO for speed; a file has its own engine.
-    extractor = Extractor.load(model, flip=not plain, **({} if model.is_file() else {"engine": "openvino"}))
+    extractor = Extractor.load(
+        model, flip=False if plain else None, **({} if model.is_file() else {"engine": "openvino"})
+    )
     name = model.stem if model.is_file() else str(model)
     row = scores(name, dataset, described(extractor, dataset))
-    return {**row, "network": extractor.fingerprint, "mirrored": not plain, **versions()}
+    return {**row, "network": extractor.fingerprint, "mirrored": extractor.flip, **versions()}
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What the networks that come with the package are worth: scores, size, speed.
 
-    python benchmarks/rrid_mini.py data/VIPeR [more datasets] [--again RUN ...] [--peers FOLDER] [--note TEXT]
+    python benchmarks/rrid_mini.py data/VIPeR [more datasets] [--again RUN ...] [--peers FOLDER] [--timed FILE ...]
+        [--note TEXT]
 
 Every dataset is scored on its query and gallery; VIPeR on all 632 people, camera A against camera B, and once more on
 every second of them, the half that no recipe was tuned by. With ``--peers`` the folder of OpenVINO's
@@ -8,8 +9,9 @@ person-reidentification-retail networks, each as ``NAME/NAME.xml``, is scored on
 run folders of the same recipe and other seeds. Without ``--peers`` the rows of these networks stay as an earlier call
 measured them, where the images are the same. Intervals are 95 %, by bootstrap over the tested identities. Speed, and
 scores by every engine, are of the last dataset's images; int8 is calibrated on those of the one before it. The other
-networks of the package are timed beside. Writes ``benchmarks/results/rrid_mini.json``, or ``--out FILE`` for another
-``--model``; each call adds to its ``looks``: how often an exam was looked at.
+networks of the package are timed beside, and ``--timed`` files with a ``network.json``, by the engine of each. Writes
+``benchmarks/results/rrid_mini.json``, or ``--out FILE`` for another ``--model``; each call adds to its ``looks``: how
+often an exam was looked at.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ from crosscam.training.provenance import versions
 RESULT = Path(__file__).parent / "results" / "rrid_mini.json"
 ENGINES = ("torch", "openvino", "openvino-int8")
 SPEED_IMAGES = 128
-OURS = ("rrid-mini", "rrid-mini-128", "rrid-nano")
+OURS = ("rrid-mini", "rrid-mini-128", "rrid-mini-fast", "rrid-nano")
 PEERS = "person-reidentification"
 Row = dict[str, Any]
 
@@ -143,7 +145,7 @@ def opened(source: Path, images: Sequence[Path]) -> dict[str, Extractor]:
 
 
 def images_per_second(engines: Mapping[str, Extractor], images: Sequence[Path]) -> dict[str, float]:
-    """From decoded images to descriptors, mirror pass included; median of three rounds, engines in turn."""
+    """From decoded images to descriptors, as each network makes them; median of three rounds, engines in turn."""
     some = [images[i % len(images)] for i in range(SPEED_IMAGES)]
     pixels = next(iter(engines.values())).decoded(some)
     batches = [pixels[i : i + 32] for i in range(0, len(pixels), 32)]
@@ -174,6 +176,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path)
     parser.add_argument("--model", type=Path, default=Path("rrid-mini"))
     parser.add_argument("--again", type=Path, nargs="+", default=[])
+    parser.add_argument("--timed", type=Path, nargs="+", default=[])
     parser.add_argument("--note", default="")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
@@ -188,6 +191,8 @@ def main() -> None:
     engines = opened(options.model, [s.path for s in datasets[-2 if len(datasets) > 1 else -1].gallery][:128])
     speed = images_per_second(engines, images)
     others = {each: images_per_second(opened(Path(each), images), images) for each in OURS if each != name}
+    files = {file.stem: Extractor.load(file, flip=False) for file in options.timed}
+    others |= {each: images_per_second({"file": opened_file}, images) for each, opened_file in files.items()}
     by_engine = scores_by_engine(engines, datasets[-1])
     looks = json.loads(options.out.read_text())["looks"] if options.out.is_file() else []
     looks.append({"time": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"), "model": extractor.fingerprint,
@@ -199,8 +204,10 @@ def main() -> None:
         "dim": extractor.dim,
         "parameters": sum(p.numel() for p in extractor.model.parameters()),
         "input": [extractor.recipe.data.height, extractor.recipe.data.width],
+        "mirrored": extractor.flip,
         "images_per_second": speed,
         "images_per_second_beside": others,
+        "input_beside": {each: [f.recipe.data.height, f.recipe.data.width] for each, f in files.items()},
         "scores_by_engine": by_engine,
         "scores": rows,
         "looks": looks,

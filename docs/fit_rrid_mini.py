@@ -1,11 +1,12 @@
 """Fit the shipped network: RRID's parts on the body of a published network, so that they follow that network.
 
-    python docs/fit_rrid_mini.py BODY.xml TABLE.csv RUN_FOLDER [--unlabelled LIST] [--kept FOLDER] [--copies N]
-        [--seed N]
+    python docs/fit_rrid_mini.py TEACHER.xml TABLE.csv RUN_FOLDER [--recipe NAME --body BODY.xml] [--unlabelled LIST]
+        [--kept FOLDER] [--copies N] [--seed N]
 
-BODY.xml is OpenVINO's person-reidentification-retail-0277 (Apache-2.0), TABLE.csv a table of training images (its rows
-of split "train" are used), LIST a text file with one further image a line. Afterwards ``docs/make_rrid_mini.py
-RUN_FOLDER`` puts the result into the package.
+TEACHER.xml is OpenVINO's person-reidentification-retail-0277 (Apache-2.0), whose body rrid-mini has; another recipe
+takes another body, such as 0287's, which sees the images at the recipe's size. TABLE.csv is a table of training images
+(its rows of split "train" are used), LIST a text file with one further image a line. Afterwards
+``docs/make_rrid_mini.py RUN_FOLDER NAME`` puts the result into the package.
 
 The body is taken over as it is, up to its feature map (``published_body.py``). The head is linear: relation
 and global contrastive pooling of mean-pooled stripes without ReLU (equations (1) and (2)), found by least squares with
@@ -25,6 +26,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,10 @@ from crosscam.inference.engines.openvino_engine import openvino_core
 from crosscam.models.pooling import contrastive_feature
 from crosscam.models.relation import one_vs_rest_mean
 from crosscam.models.rrid import RRID
-from crosscam.models.stripes import PartUnits, merge_stripes
-from crosscam.recipes.catalogue import RRID_MINI, build_model
+from crosscam.models.stripes import PartUnits, merge_stripes, pool_stripes
+from crosscam.recipes.catalogue import RRID_MINI, build_model, find_recipe
 from crosscam.recipes.checkpoint import save_provenance, save_recipe, save_weights
+from crosscam.recipes.recipe import Recipe
 from crosscam.system.files import stamp_of, write_atomically
 from crosscam.training.provenance import versions
 from crosscam.training.trained_on import save_trained_on
@@ -112,6 +115,20 @@ def _key(xml: Path, paths: Sequence[Path], seed: int | None) -> str:
     return digest.hexdigest()
 
 
+@torch.no_grad()
+def own_stripes(model: RRID, recipe: Recipe, paths: Sequence[Path]) -> NDArray[np.float16]:
+    """(N, 4, C) mean-pooled stripes of the images, by the network's body at the recipe's size."""
+    size = recipe.data.height, recipe.data.width
+    found: list[NDArray[np.float16]] = []
+    for pixels in read_ahead(paths, partial(_read, size=size), BATCH):
+        maps = model.backbone(prepare(torch.stack(pixels), *size))
+        found.append(pool_stripes(maps, STRIPES, "avg").numpy().astype(np.float16))
+        sys.stdout.write(f"\r{recipe.name}: {sum(map(len, found)):,} of {len(paths):,}")
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+    return np.concatenate(found)
+
+
 def _with_map(xml: Path) -> Any:
     """The published network with two outputs: descriptors, and the feature map (B, C, 16, 8)."""
     model = openvino_core().read_model(xml)
@@ -121,9 +138,8 @@ def _with_map(xml: Path) -> Any:
     return openvino_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
-def _read(path: Path) -> Tensor:
-    image = torch.from_numpy(decode_image(path)).unsqueeze(0)
-    return resize_bytes(image, RRID_MINI.data.height, RRID_MINI.data.width)[0]
+def _read(path: Path, size: tuple[int, int] = (RRID_MINI.data.height, RRID_MINI.data.width)) -> Tensor:
+    return resize_bytes(torch.from_numpy(decode_image(path)).unsqueeze(0), *size)[0]
 
 
 def _taken(pixels: Tensor, augmented: bool, generator: torch.Generator) -> Tensor:
@@ -227,32 +243,40 @@ def _second_half(num_parts: int, dim: int) -> Tensor:
 def main() -> None:
     """Describe, fit, write the run folder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("body", type=Path)
+    parser.add_argument("teacher", type=Path)
     parser.add_argument("table", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--recipe", default="rrid-mini", help="whose network is fitted: RRID at four and two stripes")
+    parser.add_argument("--body", type=Path, help="whose body it has; the teacher's by default")
     parser.add_argument("--unlabelled", type=Path)
     parser.add_argument("--kept", type=Path, help="folder of what was described, for several seeds; OUT by default")
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if args.body and args.copies:
+        parser.error("--body goes with --copies 0: a body of its own sees clean images")
     args.out.mkdir(parents=True, exist_ok=True)
     kept = args.kept or args.out
     dataset = read_dataset(args.table)
     images = {"train": [sample.path for sample in dataset.train]}
     if args.unlabelled:
         images["unlabelled"] = [path_in(args.unlabelled.parent, line) for _, line in read_lines(args.unlabelled)]
-    fitted = [describe(args.body, paths, kept / f"{name}-0.npz", None) for name, paths in images.items()]
+    fitted = [describe(args.teacher, paths, kept / f"{name}-0.npz", None) for name, paths in images.items()]
     # Augmented copies of the labeled images only: the clean ones say more for each second that they cost.
     for copy in range(1, args.copies + 1):
-        found = describe(args.body, images["train"], kept / f"train-{copy}-{args.seed}.npz", 1000 * args.seed + copy)
+        found = describe(args.teacher, images["train"], kept / f"train-{copy}-{args.seed}.npz", 1000 * args.seed + copy)
         fitted.append(Stripes(found.stripes, fitted[0].descriptors))
-    recipe = RRID_MINI
+    recipe = find_recipe(args.recipe)
     model = build_model(recipe, 0, pretrained=False).eval()
-    fill_body(model.backbone, args.body)
+    fill_body(model.backbone, args.body or args.teacher)
+    if args.body:
+        own = [own_stripes(model, recipe, paths) for paths in images.values()]
+        fitted = [Stripes(stripes, taught.descriptors) for stripes, taught in zip(own, fitted, strict=True)]
     fit_head(model, fitted, args.seed)
     some = np.random.default_rng(args.seed).choice(len(dataset.train), min(UNFOLD_IMAGES, len(dataset.train)), False)
-    pixels = torch.stack([_read(dataset.train[i].path) for i in sorted(some)])
-    unfold_norms(model, prepare(pixels, recipe.data.height, recipe.data.width))
+    size = recipe.data.height, recipe.data.width
+    pixels = torch.stack([_read(dataset.train[i].path, size) for i in sorted(some)])
+    unfold_norms(model, prepare(pixels, *size))
     save_recipe(args.out, recipe)
     save_weights(args.out, model.state_dict())
     save_trained_on(args.out, dataset, images.get("unlabelled", ()))
@@ -261,7 +285,7 @@ def main() -> None:
 
 def _provenance(args: argparse.Namespace, dataset: ReidDataset, images: dict[str, list[Path]]) -> dict[str, Any]:
     return {
-        "recipe": RRID_MINI.name,
+        "recipe": args.recipe,
         "seed": args.seed,
         "data": {
             "name": dataset.name,
@@ -270,11 +294,16 @@ def _provenance(args: argparse.Namespace, dataset: ReidDataset, images: dict[str
             "train_ids": len({sample.pid for sample in dataset.train}),
             "unlabelled_images": len(images.get("unlabelled", ())),
         },
-        "fitted": "by docs/fit_rrid_mini.py: the body is the published network's, the head follows its descriptors",
-        "body": {"name": args.body.stem, "sha256": _digest(args.body.with_suffix(".bin")), "licence": "Apache-2.0"},
+        "fitted": "by docs/fit_rrid_mini.py: the body is the published network's, the head follows the teacher's rows",
+        "body": _published(args.body or args.teacher),
+        "teacher": _published(args.teacher),
         "augmented_copies": args.copies,
         "versions": versions(),
     }
+
+
+def _published(xml: Path) -> dict[str, str]:
+    return {"name": xml.stem, "sha256": _digest(xml.with_suffix(".bin")), "licence": "Apache-2.0"}
 
 
 def _digest(path: Path) -> str:

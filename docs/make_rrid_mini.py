@@ -1,6 +1,8 @@
-"""Make a shipped network of a run folder: ``python docs/make_rrid_mini.py RUN_FOLDER [NAME]``.
+"""Make a shipped network of a run folder: ``python docs/make_rrid_mini.py RUN_FOLDER [NAME [START_SHARE]]``.
 
-NAME is ``rrid-mini`` unless another one is given.
+NAME is ``rrid-mini`` unless another one is given. With START_SHARE, from 0 to 1, each weight is that share of what the
+training began with, and for the rest what it ended with (Wortsman et al., "Robust fine-tuning of zero-shot models",
+CVPR 2022), which helps at cameras that the training did not see.
 
 Classifiers are left out, and matrices become half precision; one-dimensional numbers (norms, biases) stay as they are.
 Refused if the file is larger than 12 MB or a descriptor of noise turns by more than 1e-3.
@@ -18,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from crosscam.data.datasets.readers import read_dataset
-from crosscam.inference.describing import load_model
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.checkpoint import PROVENANCE, RECIPE, WEIGHTS, load_recipe, load_weights, save_weights
 from crosscam.recipes.recipe import Distill
@@ -57,9 +59,22 @@ def provenance_with_starts(source: Path) -> dict[str, Any]:
     """The provenance of a run, with that of the run it began with as ``start``, and so on."""
     found: dict[str, Any] = json.loads((source / PROVENANCE).read_text(encoding="utf-8"))
     start = load_recipe(source).train.start
-    if start is not None and "start" not in found:
+    # A fit begins with the published body, whatever its recipe trains from.
+    if start is not None and not found.keys() & {"start", "fitted"}:
         found["start"] = provenance_with_starts(run_folder(Path(start)))
     return found
+
+
+def averaged(source: Path, share: float) -> dict[str, Tensor]:
+    """The weights of a run, without classifiers, with this share of those that it began with."""
+    weights = {k: v for k, v in load_weights(source).items() if "_classifiers." not in k}
+    start = load_recipe(source).train.start
+    if not share:
+        return weights
+    if start is None:
+        sys.exit(f"{source} has no train.start, whose weights could count.")
+    before = load_weights(run_folder(Path(start)))
+    return {k: before[k].lerp(v, 1 - share) if v.is_floating_point() else v for k, v in weights.items()}
 
 
 def main() -> None:
@@ -71,13 +86,15 @@ def main() -> None:
     target = run_folder(Path(name))
     target.mkdir(exist_ok=True)
     recipe = load_recipe(source)
-    weights = {k: v for k, v in load_weights(source).items() if "_classifiers." not in k}
+    share = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+    weights = averaged(source, share)
     small = {k: v.half() if v.ndim > 1 else v for k, v in weights.items()}
     model = build_model(recipe, 0, pretrained=False).eval()
     model.load_state_dict(small)
     noise = torch.randn(8, 3, recipe.data.height, recipe.data.width, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        whole = load_model(source, recipe).eval()
+        whole = build_model(recipe, 0, pretrained=False).eval()
+        whole.load_state_dict(weights)
         cosine = cosine_similarity(model(noise).descriptor, whole(noise).descriptor).min().item()
     save_weights(target, small)
     size = (target / WEIGHTS).stat().st_size
@@ -95,6 +112,8 @@ def main() -> None:
     )
     (target / RECIPE).write_text(recipe_to_json(alone), encoding="utf-8")
     provenance = provenance_with_starts(source)
+    if share:
+        provenance["start_share"] = share
     if recipe.distill.teachers:
         teachers = [Path(teacher).stem for teacher in recipe.distill.teachers]
         provenance["distill"] = {**asdict(recipe.distill), "teachers": teachers}

@@ -1,4 +1,4 @@
-"""The body of OpenVINO's person-reidentification-retail-0277 as a backbone of crosscam's that can be trained further.
+"""The body of OpenVINO's person-reidentification-retail-0277 or 0287 as a backbone that can be trained further.
 
 The published graph holds batch norms folded into its convolutions. They are taken apart again: each first becomes one
 of mean 0 and variance 1, and then gets the mean and variance of its inputs over images, without a change of what it
@@ -24,7 +24,7 @@ BEHIND = 5
 
 
 def fill_body(body: OSNetLCT, xml: Path) -> None:
-    """The published weights. Another graph than 0277's ends the program."""
+    """The published weights; the program ends if the graph is another's (0277: osnet-lct, 0287: osnet-lct-x0.5)."""
     left = _constants(xml)
     try:
         next(left)  # The scale of the pixels, which the instance norm of the image makes void.
@@ -34,7 +34,10 @@ def fill_body(body: OSNetLCT, xml: Path) -> None:
     except (RuntimeError, StopIteration):
         behind = -1
     if behind != BEHIND:
-        sys.exit(f"{xml} is not person-reidentification-retail-0277: its weights do not fit the backbone osnet-lct.")
+        sys.exit(
+            f"{xml}: its weights do not fit the backbone. Expected person-reidentification-retail-0277 for osnet-lct, "
+            "0287 for osnet-lct-x0.5."
+        )
     for norm in body.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.weight.data.fill_((1 + norm.eps) ** 0.5)

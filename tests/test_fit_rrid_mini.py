@@ -10,9 +10,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from crosscam.data.resizing import prepare
 from crosscam.models.backbones.build import build_backbone
-from crosscam.recipes.catalogue import RRID_MINI, build_model
+from crosscam.recipes.catalogue import RRID_MINI, build_model, find_recipe
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +55,21 @@ def test_norms_get_the_statistics_of_their_inputs_and_compute_what_they_did(scri
         body.train()
         # In training the batch's own statistics are those that it was given.
         torch.testing.assert_close(body(images), before, rtol=1e-2, atol=1e-2)
+
+
+def test_stripes_are_means_of_the_networks_own_map(script: ModuleType, tmp_path: Path) -> None:
+    recipe = find_recipe("rrid-mini-fast")
+    model = build_model(recipe, 0, pretrained=False).eval()
+    drawn = np.random.default_rng(0).integers(0, 256, (3, 128, 64, 3), dtype=np.uint8)
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path, pixels in zip(paths, drawn, strict=True):
+        Image.fromarray(pixels).save(path)
+    images = prepare(torch.from_numpy(drawn), recipe.data.height, recipe.data.width)
+    with torch.no_grad():
+        rows = model.backbone(images).unflatten(2, (4, 4)).mean(dim=(3, 4)).transpose(1, 2)
+    found = script.own_stripes(model, recipe, paths)
+    assert found.shape == (3, 4, model.backbone.out_channels)
+    np.testing.assert_allclose(found, rows.numpy(), rtol=2e-2, atol=2e-2)
 
 
 def test_the_head_follows_the_descriptors_where_they_are_linear_in_the_stripes(script: ModuleType) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 from PIL import Image
 
 from crosscam.data.datasets.readers import read_dataset
-from crosscam.gallery import NewEntry, Where, open_gallery
+from crosscam.gallery import ModelIdentity, NewEntry, Where, create_gallery, open_gallery
+from crosscam.gallery.source_network import matching_extractor
 from crosscam.inference.extractor import Extractor
+from crosscam.recipes.checkpoint import load_recipe, save_recipe
 
 Run = Callable[[str], tuple[int, str, str]]
 
@@ -97,6 +101,37 @@ def test_the_mirror_pass_is_the_gallerys(crosscam: Run, place: Path) -> None:
     with open_gallery(place / "h") as gallery:
         found = gallery.search(plain, 1, model=gallery.model.fingerprint)[0][0]
         assert found.distance < 1e-3
+
+
+def test_tracks_that_another_table_continues_are_told(crosscam: Run, place: Path) -> None:
+    """A tracker that begins anew gives a track of yesterday the same name."""
+    names = [s.path.relative_to(place).as_posix() for s in read_dataset(place / "people").gallery[:3]]
+    head = "path,camera,time,track\n"
+    (place / "one.csv").write_text(f"{head}{names[0]},gate,2026-11-24 08:00,1\n")
+    assert crosscam("gallery create h run")[0] == 0
+    assert "continued" not in crosscam("gallery add h one.csv")[2]
+    # The same table goes on, and so does its track.
+    (place / "one.csv").write_text(f"{head}{names[0]},gate,2026-11-24 08:00,1\n{names[1]},gate,2026-11-24 08:01,1\n")
+    assert "continued" not in crosscam("gallery add h one.csv")[2]
+    (place / "two.csv").write_text(f"{head}{names[2]},gate,2026-11-25 17:00,1\n")
+    status, _, err = crosscam("gallery add h two.csv")
+    assert status == 0
+    assert "note: 1 track is continued by images of another source than before (gate 1)." in err
+
+
+def test_a_recipe_may_leave_the_mirror_pass_out(crosscam: Run, place: Path) -> None:
+    """As rrid-mini-fast does: by default; a gallery that was made with it opens all the same."""
+    recipe = load_recipe(place / "run")
+    shutil.copytree(place / "run", place / "plain")
+    save_recipe(place / "plain", replace(recipe, data=replace(recipe.data, mirror_pass=False)))
+    by_default, mirrored = (Extractor.load(place / "plain", flip=flip) for flip in (None, True))
+    assert (by_default.flip, mirrored.flip) == (False, True)
+    assert by_default.fingerprint == Extractor.load(place / "run", flip=False).fingerprint
+    assert crosscam("gallery create h plain")[0] == 0
+    with open_gallery(place / "h") as gallery:
+        assert gallery.model.fingerprint == by_default.fingerprint
+    with create_gallery(place / "i", mirrored.layout, ModelIdentity(mirrored.fingerprint, "mirrored")) as gallery:
+        assert matching_extractor(gallery, place / "plain").flip
 
 
 def test_a_search_loads_the_network_once(crosscam: Run, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

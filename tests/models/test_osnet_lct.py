@@ -32,26 +32,30 @@ def test_gate_is_the_papers_formula():
     torch.testing.assert_close(gate(streams), plain_gate(streams, gate.weight, gate.bias), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("last_stride", "shape"), [(1, (2, 512, 8, 4)), (2, (2, 512, 4, 2))])
-def test_map_sizes(last_stride, shape):
+@pytest.mark.parametrize(("name", "channels"), [("osnet-lct", 512), ("osnet-lct-x0.5", 256)])
+@pytest.mark.parametrize(("last_stride", "size"), [(1, (8, 4)), (2, (4, 2))])
+def test_map_sizes(name, channels, last_stride, size):
     with torch.device("meta"):
-        backbone = build_backbone("osnet-lct", last_stride)
-        assert backbone(torch.empty(2, 3, 128, 64)).shape == shape
+        backbone = build_backbone(name, last_stride)
+        assert backbone(torch.empty(2, 3, 128, 64)).shape == (2, channels, *size)
+        assert backbone.out_channels == channels
 
 
-def test_parameters_are_those_of_the_published_file():
-    """By hand from its graph: convolutions, norms of the image and the stem, gates."""
-    backbone = build_backbone("osnet-lct")
+@pytest.mark.parametrize(("name", "number"), [("osnet-lct", 1_891_448), ("osnet-lct-x0.5", 491_167)])
+def test_parameters_are_those_of_the_published_file(name, number):
+    """Of person-reidentification-retail-0277 and 0287: convolutions, norms of the image and the stem, gates."""
+    backbone = build_backbone(name)
     norms = [m for m in backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     scales = sum(m.weight.numel() for m in norms)
     # The file holds one bias in place of the weight, bias, mean and variance of each batch norm.
-    assert sum(p.numel() for p in backbone.parameters()) - scales == 1_891_448
+    assert sum(p.numel() for p in backbone.parameters()) - scales == number
 
 
-def test_stages_and_parts_hold_every_layer_once():
-    backbone = build_backbone("osnet-lct").eval()
-    assert len(backbone.stages) == num_stages("osnet-lct") == 4
-    assert len(backbone.trunk_stages) == num_stages("osnet-lct", shared=True) == 3
+@pytest.mark.parametrize("name", ["osnet-lct", "osnet-lct-x0.5"])
+def test_stages_and_parts_hold_every_layer_once(name):
+    backbone = build_backbone(name).eval()
+    assert len(backbone.stages) == num_stages(name) == 4
+    assert len(backbone.trunk_stages) == num_stages(name, shared=True) == 3
     for parts in (backbone.stages, backbone.parted()):
         held = [p for part in parts for module in part for p in module.parameters()]
         assert {id(p) for p in held} == {id(p) for p in backbone.parameters()}

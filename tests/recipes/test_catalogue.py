@@ -23,6 +23,7 @@ LENGTHS = {
     "rrid-f-lite": 3840,
     "rrid-mini": 512,
     "rrid-mini-128": 512,
+    "rrid-mini-fast": 512,
     "rrid-nano": 512,
     "demo": 128 * (4 + 2 + 2),
     # The paper's Table 1.

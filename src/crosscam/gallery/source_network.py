@@ -38,9 +38,9 @@ def matching_extractor(gallery: Gallery, folder: Path, device: str = "cpu") -> E
         CheckpointError: not a run folder.
     """
     extractor = Extractor.load(folder, device=device)
-    # Most galleries are built with the mirror pass, so that a second load is rare. A file's pass is settled.
-    if extractor.fingerprint != gallery.model.fingerprint and extractor.flip and not extractor.has_fixed_flip:
-        extractor = Extractor.load(folder, flip=False, device=device)
+    # Most galleries are built as the network is by default, so that a second load is rare. A file's pass is settled.
+    if extractor.fingerprint != gallery.model.fingerprint and not extractor.has_fixed_flip:
+        extractor = Extractor.load(folder, flip=not extractor.flip, device=device)
     if extractor.fingerprint != gallery.model.fingerprint and str(folder) in RENAMED:
         # A gallery of a version that called another network so.
         with suppress(ModelMismatchError):

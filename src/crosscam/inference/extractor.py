@@ -60,9 +60,9 @@ class Extractor(OpenedModel):
             source: a run folder as ``crosscam train`` leaves it; a file of ``crosscam export``; or a network from
                 elsewhere: an .onnx file, an .xml file of OpenVINO's, TorchScript, a ``torch.nn.Module`` that takes
                 (B, 3, H, W) float32, or a function from (B, H, W, 3) uint8 images to (B, D) rows.
-            flip: whether the mirror image counts (twice the work for a somewhat better descriptor); by default it
-                does, whatever the run's ``evaluation.flip`` says, which is of its scores. In an exported file this is
-                settled.
+            flip: whether the mirror image counts (twice the work for a somewhat better descriptor); by default as the
+                run's ``data.mirror_pass`` says, which it does but for rrid-mini-fast (``evaluation.flip`` is of
+                scores). In an exported file this is settled.
             device: ``"cpu"``, ``"cuda"``, ...
             engine: one of :data:`crosscam.inference.engines.registry.ENGINES`, or ``"auto"``: the fastest that gives
                 what the network gives, measured once when a call brings many images and kept beside the run, in
@@ -97,7 +97,7 @@ class Extractor(OpenedModel):
         if is_exported(path):
             return cls.of_exported(path, flip, engine, device)
         recipe = load_recipe(path)
-        flip = flip is None or flip
+        flip = recipe.data.mirror_pass if flip is None else flip
         self = cls(load_model(path, recipe), recipe, flip=flip, engine=engine, device=device, int8_images=images)
         # A network of the package is in a folder that is not the user's.
         self._folder = path if run_folder(path) == path else None

@@ -117,6 +117,16 @@ RRID_NANO = Recipe(
     evaluation=Evaluation(every=11),
 )
 
+_MINI_MODEL = RRIDModel(
+    backbone="osnet-lct",
+    pretrained="rrid-mini",
+    scales=(4, 2),
+    dim=64,
+    local_pooling="avg",
+    contrast_pooling="avg",
+    activation="none",
+)
+
 RRID_MINI = Recipe(
     name="rrid-mini",
     description="The network that comes with crosscam (4 and 2 stripes, 512 numbers), for cameras it never saw.",
@@ -126,15 +136,7 @@ RRID_MINI = Recipe(
         sampler="identities",
         augment=Augment(erase="correct", erase_probability=0.5, jitter=0.2, background=0.2),
     ),
-    model=RRIDModel(
-        backbone="osnet-lct",
-        pretrained="rrid-mini",
-        scales=(4, 2),
-        dim=64,
-        local_pooling="avg",
-        contrast_pooling="avg",
-        activation="none",
-    ),
+    model=_MINI_MODEL,
     loss=RRIDLoss(margin=1.2, label_smoothing=0.1, cross_entropy_weight=1.0),
     optim=AdamW(lr_backbone=1e-4, lr_head=1e-3, weight_decay=0.05),
     schedule=Cosine(warmup_epochs=1),
@@ -150,6 +152,16 @@ RRID_MINI_128 = replace(
     train=replace(RRID_MINI.train, start="rrid-mini-128"),
 )
 
+RRID_MINI_FAST = replace(
+    RRID_MINI,
+    name="rrid-mini-fast",
+    description="rrid-mini on a body of half the width, at 256 x 80, without the mirror pass: many times as fast.",
+    data=replace(RRID_MINI.data, width=80, mirror_pass=False),
+    model=replace(_MINI_MODEL, backbone="osnet-lct-x0.5", pretrained="rrid-mini-fast"),
+    train=replace(RRID_MINI.train, start="rrid-mini-fast"),
+    evaluation=replace(RRID_MINI.evaluation, flip=False),
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -163,6 +175,7 @@ RECIPES: dict[str, Recipe] = {
         *SYSTEM_RECIPES,
         RRID_MINI,
         RRID_MINI_128,
+        RRID_MINI_FAST,
         RRID_NANO,
         DEMO,
     )

@@ -43,6 +43,8 @@ class Data:
         cache: whether the images are decoded once into memory.
         small_until: share of the epochs that are trained at the smaller size ``small``; 0 for none.
         small: height and width of those epochs.
+        mirror_pass: whether a descriptor is the mean over an image and its mirror image, wherever descriptors are made
+            and nothing else is asked for (``--no-flip``, ``flip=``). Scores go by ``evaluation.flip``.
     """
 
     height: int = 384
@@ -54,6 +56,7 @@ class Data:
     cache: Cache = "auto"
     small_until: float = 0.0
     small: tuple[int, int] = (192, 64)
+    mirror_pass: bool = True
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Evaluation:
 
     Attributes:
         flip: mean over the image and its mirror image. As the next, it counts for scores alone: what is extracted,
-            searched, calibrated and exported has the mirror image, unless ``--no-flip`` is given there.
+            searched, calibrated and exported goes by ``data.mirror_pass``.
         normalize: whether descriptors are scaled to length 1 before they are ranked; TriNet's paper ranks them as they
             are. What is searched and exported always has length 1.
         ap: ``"step"`` or ``"trapezoid"``.

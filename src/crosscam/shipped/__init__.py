@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-SHIPPED = ("rrid-mini", "rrid-mini-128", "rrid-nano")
+SHIPPED = ("rrid-mini", "rrid-mini-128", "rrid-mini-fast", "rrid-nano")
 # What a name meant until version 0.1, and that network's name now.
 RENAMED = {"rrid-mini": "rrid-nano"}
 

@@ -9,7 +9,7 @@ from crosscam.errors import ArgumentError
 from crosscam.models.backbones.efficientnet import EfficientNetLite0
 from crosscam.models.backbones.feature_map import Backbone
 from crosscam.models.backbones.mobilenet import MobileNetV2
-from crosscam.models.backbones.omni_scale import OSNetLCT
+from crosscam.models.backbones.omni_scale import HALF_CHANNELS, OSNetLCT
 from crosscam.models.backbones.pretrained import load_pretrained
 from crosscam.models.backbones.resnet import RESNETS, ResNet, resnet_shape
 from crosscam.models.backbones.swin import SWIN_STAGES, SWINS, SwinTransformer
@@ -22,6 +22,7 @@ BACKBONES: dict[str, Callable[[int], Backbone]] = {
     "efficientnet-lite0": EfficientNetLite0,
     "efficientnet-lite0-trunk": partial(EfficientNetLite0, head=False),
     "osnet-lct": OSNetLCT,
+    "osnet-lct-x0.5": partial(OSNetLCT, channels=HALF_CHANNELS),
 }
 
 
@@ -61,7 +62,7 @@ def num_stages(name: str, *, shared: bool = False) -> int:
         return 1 + VITS[name].depth
     if name in SWINS:
         return SWIN_STAGES
-    if name == "osnet-lct":
+    if name.startswith("osnet-lct"):
         return 3 if shared else 4
     if name in BACKBONES:
         return 4 if shared else 9 - name.endswith("-trunk")

@@ -18,8 +18,9 @@ from crosscam.models.backbones.feature_map import Backbone, conv_unit, init_conv
 
 Instance = Literal["inside", "after"]
 
-# Channels of the first convolution and of the three stages.
+# Channels of the first convolution and of the three stages; and of the network of half the width.
 CHANNELS = (64, 256, 384, 512)
+HALF_CHANNELS = (32, 128, 192, 256)
 # T, streams of a block; what a block divides its channels by, and what the gate divides them by once more.
 STREAMS = 4
 BOTTLENECK = 4
@@ -135,27 +136,32 @@ class LinearContextGate(nn.Module):
 
 
 class OSNetLCT(Backbone):
-    """Images -> feature map at 1/16 of their size, 512 channels; 1.9 M parameters. Last stride 2 halves it again."""
+    """Images -> feature map at 1/16 of their size, C channels. Last stride 2 halves it again.
 
-    def __init__(self, last_stride: int = 1) -> None:
+    Args:
+        channels: of the first convolution and of the three stages; the last is C. 512 have 1.9 M parameters, 256 (of
+            :data:`HALF_CHANNELS`) 0.5 M.
+    """
+
+    def __init__(self, last_stride: int = 1, channels: Sequence[int] = CHANNELS) -> None:
         super().__init__()
-        self.out_channels = CHANNELS[-1]
+        self.out_channels = channels[-1]
         self.stem = nn.Sequential(
             nn.InstanceNorm2d(3, affine=True),
-            nn.Conv2d(3, CHANNELS[0], 7, 2, 3, bias=False),
-            nn.InstanceNorm2d(CHANNELS[0], affine=True),
+            nn.Conv2d(3, channels[0], 7, 2, 3, bias=False),
+            nn.InstanceNorm2d(channels[0], affine=True),
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, 2, 1),
         )
         blocks: list[nn.Module] = []
-        for before, after in pairwise(CHANNELS):
+        for before, after in pairwise(channels):
             blocks += [OmniScaleBlock(before, after), OmniScaleBlock(after, after, LinearContextGate(after // 4))]
             blocks += [conv_unit(after, after, 1), nn.AvgPool2d(2)]
         self.blocks = nn.Sequential(*(blocks if last_stride == 2 else blocks[:-1]))
         init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalized images -> (B, 512, H/16, W/16) feature map."""
+        """(B, 3, H, W) normalized images -> (B, C, H/16, W/16) feature map."""
         return cast(Tensor, self.blocks(self.stem(images)))
 
     @property
@@ -165,6 +171,6 @@ class OSNetLCT(Backbone):
         return [list(self.stem.children()), *(blocks[i : i + 4] for i in range(0, len(blocks), 4))]
 
     def parted(self) -> tuple[nn.Sequential, nn.Sequential]:
-        """Up to the first block of 512 channels, and the rest."""
+        """Up to the first block of C channels, and the rest."""
         blocks = list(self.blocks.children())
         return nn.Sequential(*self.stem, *blocks[:9]), nn.Sequential(*blocks[9:])
