@@ -29,8 +29,11 @@ def benchmark(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_steps_of_the_small_network(monkeypatch):
     steps = benchmark("mini_steps", monkeypatch)
+    files = {"teacher": Path("teacher.xml"), "unlabeled": Path("list.txt")}
     for step in steps.ALL:
-        steps.recipe_of(step)
+        distill = steps.recipe_of(step, files).distill
+        assert distill.teachers in ((), ("teacher.xml",))
+        assert distill.unlabeled in (None, "list.txt")
     with_settings(find_recipe("rrid-nano"), steps.merged(steps.BASE, steps.RENDERED_TRAINING))
 
 
