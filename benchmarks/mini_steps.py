@@ -75,6 +75,7 @@ BASE = (
     "evaluation.every=0",
 )
 RENDERED = Path("data/rendered")
+RENDERED_BACKBONE = RENDERED / "backbone.safetensors"
 RENDERED_SEEDS = (1, 2, 3)
 RENDERED_TRAINING = ("model.dim=256", "data.augment.jitter=0.3", "data.augment.blur=0.2", "train.epochs=4")
 STRONG = ("data.augment.jitter=0.5", "data.augment.tint=0.3", "data.augment.gray=0.1", "data.augment.blur=0.2")
@@ -86,7 +87,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "four stripes alone": ("model.scales=4", "model.dim=256"),
     "two stripes alone": ("model.scales=2", "model.dim=256"),
     "wide": ("model.scales=4", "model.dim=256", f"model.backbone={WIDE}"),
-    "rendered people first": ("model.dim=256", f"model.pretrained={RENDERED / 'backbone.safetensors'}"),
+    "rendered people first": ("model.dim=256", f"model.pretrained={RENDERED_BACKBONE}"),
     "strong colours": STRONG,
     "strong colours, 16 passes": (*STRONG, "train.epochs=16"),
 }
@@ -187,14 +188,14 @@ def make_rendered_backbone(runs: Path) -> None:
     train(recipe, join(parts), folder, resume=folder.exists())
     start = "backbone."
     weights = {k.removeprefix(start): v for k, v in load_weights(folder).items() if k.startswith(start)}
-    save_file(weights, RENDERED / "backbone.safetensors")
+    save_file(weights, RENDERED_BACKBONE)
 
 
 def trained(step: str, dataset: ReidDataset, runs: Path, files: Mapping[str, Path]) -> Path:
     """The run folder of a step, which is trained if there is none."""
     folder, recipe = runs / step.replace(", ", "-").replace(" ", "-"), recipe_of(step, files)
     source = getattr(recipe.model, "pretrained", None)
-    if source and not Path(source).exists():
+    if source == str(RENDERED_BACKBONE) and not RENDERED_BACKBONE.exists():
         make_rendered_backbone(runs)
     if not folder.exists() or (folder / STATE).exists():
         train(recipe, dataset, folder, resume=folder.exists())

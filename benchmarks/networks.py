@@ -2,10 +2,9 @@
 
 For the official Market-1501 (3,368 queries against 19,732 images, single-query protocol), VIPeR (all 632 people,
 camera A against camera B), and any other dataset with a query and a gallery. A file (ONNX, OpenVINO) needs its
-``network.json``, as ``crosscam import-network`` writes it. Mirror images count as
-the network has it by default; ``--plain`` leaves them out, for half the time.
-Prints the scores with 95 % intervals over the tested people, and writes ``benchmarks/results/networks.json``; rows of
-other calls stay.
+``network.json``, as ``crosscam import-network`` writes it. Mirror images count as the
+network has it by default; ``--plain`` leaves them out, for half the time. Prints the scores with 95 % intervals over
+the tested people, and writes ``benchmarks/results/networks.json``; rows of other calls stay.
 """
 
 from __future__ import annotations

@@ -256,16 +256,11 @@ def main() -> None:
     if args.body and args.copies:
         parser.error("--body goes with --copies 0: a body of its own sees clean images")
     args.out.mkdir(parents=True, exist_ok=True)
-    kept = args.kept or args.out
     dataset = read_dataset(args.table)
     images = {"train": [sample.path for sample in dataset.train]}
     if args.unlabelled:
         images["unlabelled"] = [path_in(args.unlabelled.parent, line) for _, line in read_lines(args.unlabelled)]
-    fitted = [describe(args.teacher, paths, kept / f"{name}-0.npz", None) for name, paths in images.items()]
-    # Augmented copies of the labeled images only: the clean ones say more for each second that they cost.
-    for copy in range(1, args.copies + 1):
-        found = describe(args.teacher, images["train"], kept / f"train-{copy}-{args.seed}.npz", 1000 * args.seed + copy)
-        fitted.append(Stripes(found.stripes, fitted[0].descriptors))
+    fitted = _taught(args, images)
     recipe = find_recipe(args.recipe)
     model = build_model(recipe, 0, pretrained=False).eval()
     fill_body(model.backbone, args.body or args.teacher)
@@ -281,6 +276,18 @@ def main() -> None:
     save_weights(args.out, model.state_dict())
     save_trained_on(args.out, dataset, images.get("unlabelled", ()))
     save_provenance(args.out, _provenance(args, dataset, images))
+
+
+def _taught(args: argparse.Namespace, images: dict[str, list[Path]]) -> list[Stripes]:
+    """What the teacher gives for the images, and then for the augmented copies."""
+    kept = args.kept or args.out
+    found = [describe(args.teacher, paths, kept / f"{name}-0.npz", None) for name, paths in images.items()]
+    # Augmented copies of the labeled images only: the clean ones say more for each second that they cost.
+    for copy in range(1, args.copies + 1):
+        file = kept / f"train-{copy}-{args.seed}.npz"
+        augmented = describe(args.teacher, images["train"], file, 1000 * args.seed + copy)
+        found.append(Stripes(augmented.stripes, found[0].descriptors))
+    return found
 
 
 def _provenance(args: argparse.Namespace, dataset: ReidDataset, images: dict[str, list[Path]]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from torch.nn.functional import cosine_similarity
 from crosscam.data.datasets.readers import read_dataset
 from crosscam.recipes.catalogue import build_model, find_recipe
 from crosscam.recipes.checkpoint import PROVENANCE, RECIPE, WEIGHTS, load_recipe, load_weights, save_weights
-from crosscam.recipes.recipe import Distill
+from crosscam.recipes.recipe import Distill, Recipe
 from crosscam.recipes.settings import recipe_to_json
 from crosscam.shipped import run_folder
 from crosscam.training.teachers import unlabeled_paths
@@ -77,6 +77,35 @@ def averaged(source: Path, share: float) -> dict[str, Tensor]:
     return {k: before[k].lerp(v, 1 - share) if v.is_floating_point() else v for k, v in weights.items()}
 
 
+def alone(recipe: Recipe, name: str) -> Recipe:
+    """The recipe of a training as it goes into the package.
+
+    Who opens the network needs no teacher and no start, and the places of their files are of another machine.
+    """
+    found = find_recipe(name)
+    return replace(
+        recipe,
+        name=name,
+        description=found.description,
+        distill=Distill(),
+        train=replace(recipe.train, start=None),
+        evaluation=found.evaluation,
+    )
+
+
+def provenance_of(source: Path, recipe: Recipe, share: float) -> dict[str, Any]:
+    """How the network came about: :func:`provenance_with_starts`, the share of the start, and the teachers' names."""
+    found = provenance_with_starts(source)
+    if share:
+        found["start_share"] = share
+    if recipe.distill.teachers:
+        teachers = [Path(teacher).stem for teacher in recipe.distill.teachers]
+        found["distill"] = {**asdict(recipe.distill), "teachers": teachers}
+    if recipe.distill.unlabeled is not None:
+        found["data"]["unlabelled_images"] = len(unlabeled_paths(recipe.distill))
+    return found
+
+
 def main() -> None:
     """Convert, check, copy."""
     if sys.argv[1] == "--record":
@@ -101,28 +130,12 @@ def main() -> None:
     if size > MOST_BYTES or cosine < LEAST_COSINE:
         (target / WEIGHTS).unlink()
         sys.exit(f"{source}: {size:,} bytes (at most {MOST_BYTES:,}), cosine {cosine:.6f} (at least {LEAST_COSINE}).")
-    # Who opens the network needs no teacher and no start, and the places of their files are of another machine.
-    alone = replace(
-        recipe,
-        name=name,
-        description=find_recipe(name).description,
-        distill=Distill(),
-        train=replace(recipe.train, start=None),
-        evaluation=find_recipe(name).evaluation,
-    )
-    (target / RECIPE).write_text(recipe_to_json(alone), encoding="utf-8")
-    provenance = provenance_with_starts(source)
-    if share:
-        provenance["start_share"] = share
-    if recipe.distill.teachers:
-        teachers = [Path(teacher).stem for teacher in recipe.distill.teachers]
-        provenance["distill"] = {**asdict(recipe.distill), "teachers": teachers}
-    if recipe.distill.unlabeled is not None:
-        provenance["data"]["unlabelled_images"] = len(unlabeled_paths(recipe.distill))
+    (target / RECIPE).write_text(recipe_to_json(alone(recipe, name)), encoding="utf-8")
+    provenance = provenance_of(source, recipe, share)
     (target / PROVENANCE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
     if (source / TRAINED_ON).is_file():
         (target / TRAINED_ON).write_bytes((source / TRAINED_ON).read_bytes())
-    sys.stdout.write(f"{target.name}: {size:,} bytes, smallest cosine to the run folder's network {cosine:.6f}\n")
+    sys.stdout.write(f"{target.name}: {size:,} bytes, smallest cosine to the weights in full precision {cosine:.6f}\n")
 
 
 if __name__ == "__main__":

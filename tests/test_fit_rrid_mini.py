@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -15,16 +16,41 @@ from PIL import Image
 from crosscam.data.resizing import prepare
 from crosscam.models.backbones.build import build_backbone
 from crosscam.recipes.catalogue import RRID_MINI, build_model, find_recipe
+from crosscam.recipes.checkpoint import save_recipe, save_weights
+
+
+def opened(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    file = Path(__file__).parents[1] / "docs" / "fit_rrid_mini.py"
-    spec = importlib.util.spec_from_file_location("fit_rrid_mini", file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fit_rrid_mini"] = module
-    spec.loader.exec_module(module)
-    return module
+    return opened("fit_rrid_mini")
+
+
+def test_the_package_takes_a_share_of_what_a_training_began_with(tmp_path: Path) -> None:
+    maker = opened("make_rrid_mini")
+    recipe = find_recipe("rrid-mini-fast")
+    begun = {"a": torch.zeros(2, 2), "steps": torch.tensor(1), "part_classifiers.0": torch.ones(3)}
+    ended = {"a": torch.full((2, 2), 8.0), "steps": torch.tensor(9), "part_classifiers.0": torch.zeros(5)}
+    for name, weights in (("fit", begun), ("later", ended)):
+        (tmp_path / name).mkdir()
+        save_weights(tmp_path / name, weights)
+        save_recipe(tmp_path / name, replace(recipe, train=replace(recipe.train, start=str(tmp_path / "fit"))))
+    for share, value in ((0.25, 6.0), (0.0, 8.0), (1.0, 0.0)):
+        found = maker.averaged(tmp_path / "later", share)
+        assert found.keys() == {"a", "steps"}
+        assert torch.equal(found["a"], torch.full((2, 2), value))
+        assert found["steps"] == 9
+    # A fit begins with the published body, and not with what its recipe trains from.
+    (tmp_path / "fit" / "provenance.json").write_text('{"fitted": "so"}')
+    (tmp_path / "later" / "provenance.json").write_text('{"data": {}}')
+    told = maker.provenance_of(tmp_path / "later", recipe, 0.25)
+    assert told == {"data": {}, "start": {"fitted": "so"}, "start_share": 0.25}
 
 
 def test_least_squares_are_ridge_regression_on_standardized_inputs(script: ModuleType) -> None:

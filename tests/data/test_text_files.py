@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from crosscam.data.datasets.msmt17 import read_msmt17
 from crosscam.data.datasets.table import read_table, write_table
+from crosscam.data.labels import is_missing
 from crosscam.data.records import ReidDataset, Sample
 from crosscam.data.text_files import is_list, read_text, refuse_names
 from crosscam.errors import DataError
@@ -77,7 +78,8 @@ def test_cells_keep_every_character(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, names: list[str], tracks: list[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("cells")
-    tracks = [t if t.strip() else f"x{t}" for t in tracks]
+    # What says that there is no track is refused: see the test of tables.
+    tracks = [f"x{t}" if is_missing(t) else t for t in tracks]
     samples = tuple(
         Sample(folder / f"{n}.jpg", 1 + i, 0, 0.5, t) for i, (n, t) in enumerate(zip(names, tracks, strict=False))
     )
@@ -88,6 +90,14 @@ def test_cells_keep_every_character(
     assert {(s.path, s.pid, s.track) for s in read_table(folder / f"t{suffix}").train} == {
         (s.path, s.pid, s.track.strip()) for s in samples if s.track
     }
+
+
+@pytest.mark.parametrize("track", [" ", "NA", " null "])
+def test_a_track_that_would_be_lost_is_not_written(tmp_path: Path, track: str) -> None:
+    dataset = ReidDataset("t", tmp_path, train=(Sample(tmp_path / "a.jpg", 1, 0, 0.5, track),))
+    with pytest.raises(DataError, match=r"a\.jpg has a track whose name is blank or says that there is none"):
+        write_table(dataset, tmp_path / "t.csv")
+    assert not (tmp_path / "t.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -93,18 +93,25 @@ def _scans(data: bytes) -> int:
 
 
 VIDEO, HEIC = "video", "HEIC photograph (iPhone)"
+SHEET, PACKED = "spreadsheet", "packed file"
 _KINDS = {
     VIDEO: (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".mts", ".m2ts"),
     HEIC: (".heic", ".heif"),
     "AVIF photograph": (".avif",),
     "raw photograph": (".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
+    SHEET: (".xlsx", ".xls", ".ods", ".numbers"),
+    PACKED: (".gz", ".zip"),
 }
 _BY_SUFFIX = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes}
 # Brands of an ISO media file; all others are videos.
 _BRANDS = {b"heic": HEIC, b"heix": HEIC, b"heim": HEIC, b"heis": HEIC, b"mif1": HEIC, b"msf1": HEIC, b"hevc": HEIC}
 _BRANDS |= {b"avif": "AVIF photograph", b"avis": "AVIF photograph"}
 HEAD = 16
-_NEXT_STEP = {VIDEO: "'crosscam watch' finds the people in its frames and cuts them out; see docs/video.md"}
+_NEXT_STEP = {
+    VIDEO: "'crosscam watch' finds the people in its frames and cuts them out; see docs/video.md",
+    SHEET: "save it as CSV (UTF-8), one row for each image",
+    PACKED: "unpack it first",
+}
 _CONVERT = "convert it to JPEG first, for example with ImageMagick: magick mogrify -format jpg FILE"
 
 
@@ -138,7 +145,7 @@ def tell_left_out(others: Sequence[Path], images: int) -> list[str]:
     by_kind: dict[str | None, list[Path]] = {}
     for path in others:
         kind = None if path.name.startswith(".") else foreign_kind(path.name)
-        by_kind.setdefault(kind, []).append(path)
+        by_kind.setdefault(None if kind in (SHEET, PACKED) else kind, []).append(path)
     told = []
     for kind, files in by_kind.items():
         if kind is None:

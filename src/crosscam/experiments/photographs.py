@@ -105,14 +105,15 @@ def search_photographs(
         filled = fill(
             gallery, extractor, samples, labeled=False, skip_damaged=True, spell_names=True, progress=progress
         )
-        gone = {entry.path for entry in gallery.entries()} - {kept_name(s.path) for s in samples}
+        entries = gallery.entries()
+        gone = {entry.path for entry in entries} - {kept_name(s.path) for s in samples}
         findings = (*findings, *_of_older(filled.changed, filled.differing, sorted(gone)))
         if len(gallery) < 2:
             first = f" First: {filled.damaged[0][1]}" if filled.damaged else ""
             raise DataError(f"{len(gallery)} of {len(samples)} images can be read. Pairs take at least two.{first}")
         pairs, left_out = _most_similar(gallery, shown)
         thumbnails = _page_images(gallery, [entry for pair in pairs for entry in (pair.first, pair.second)])
-        cameras = len({entry.camid for entry in gallery.entries()})
+        cameras = len({entry.camid for entry in entries})
         images = f"{counted(len(gallery), 'image')}, {counted(cameras, 'camera')}"
         searched = Searched(findings, place, len(gallery), filled.damaged, tuple(pairs), out / PAGE, left_out, cameras)
         found(searched)
@@ -133,9 +134,14 @@ def search_photographs(
 def _of_older(changed: Sequence[Path], differing: Sequence[Path], gone: Sequence[str]) -> tuple[Finding, ...]:
     """What is told of images that are no longer what they were when they were described."""
     told = (
-        ("changed", changed, "changed on the disk; the gallery has what they showed"),
-        ("differing", differing, "another camera, time or track now; the gallery has what was said before"),
-        ("gone", gone, "gone from the source since; the gallery still has them"),
+        ("changed", changed, "image has", "changed on the disk; the gallery has what they showed"),
+        (
+            "differing",
+            differing,
+            "image has",
+            "another camera, time or track now; the gallery has what was said before",
+        ),
+        ("gone", gone, "image is", "gone from the source since; the gallery still has them"),
     )
     cure = "Choose another --out to describe them anew."
     return tuple(
@@ -143,11 +149,11 @@ def _of_older(changed: Sequence[Path], differing: Sequence[Path], gone: Sequence
             code,
             "warning",
             len(paths),
-            f"{counted(len(paths), 'image is' if code == 'gone' else 'image has')} {what}.",
+            f"{counted(len(paths), subject)} {what}.",
             tuple(map(str, paths[:NUM_EXAMPLES])),
             cure,
         )
-        for code, paths, what in told
+        for code, paths, subject, what in told
         if paths
     )
 

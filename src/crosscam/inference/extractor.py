@@ -61,8 +61,8 @@ class Extractor(OpenedModel):
                 elsewhere: an .onnx file, an .xml file of OpenVINO's, TorchScript, a ``torch.nn.Module`` that takes
                 (B, 3, H, W) float32, or a function from (B, H, W, 3) uint8 images to (B, D) rows.
             flip: whether the mirror image counts (twice the work for a somewhat better descriptor); by default as the
-                run's ``data.mirror_pass`` says, which it does but for rrid-mini-fast (``evaluation.flip`` is of
-                scores). In an exported file this is settled.
+                run's ``data.mirror_pass`` says (``evaluation.flip`` is of its scores). In an exported file this is
+                settled.
             device: ``"cpu"``, ``"cuda"``, ...
             engine: one of :data:`crosscam.inference.engines.registry.ENGINES`, or ``"auto"``: the fastest that gives
                 what the network gives, measured once when a call brings many images and kept beside the run, in

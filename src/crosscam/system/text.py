@@ -88,6 +88,8 @@ SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SPAN = re.compile(r"\s*((?:[0-9]+(?:\.[0-9]+)?\s*[smhdw]\s*)+)")
 _PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhdw])")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}")
+# A day with an offset and no time.
+_OFFSET_ALONE = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}\s*[+-][0-9:]+")
 
 
 def on_one_clock(one: float, other: float) -> bool:
@@ -103,9 +105,6 @@ def read_span(text: str) -> float:
             f"{text!r} is not a time span. Expected a number and s, m, h, d or w, such as 30d or 1h30m."
         )
     return sum(float(number) * SECONDS[unit] for number, unit in _PIECE.findall(match[1]))
-
-
-_OFFSET_ALONE = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}\s*[+-][0-9:]+")
 
 
 def read_date(text: str, *, end: bool = False) -> float:

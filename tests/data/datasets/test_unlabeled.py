@@ -122,12 +122,23 @@ def test_a_first_line_may_say_what_separates_the_columns(table: Write) -> None:
         read_images(crops)
 
 
-@pytest.mark.parametrize("name", ["crops.xlsx", "crops.csv.gz"])
-def test_a_spreadsheet_is_named(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("crops.xlsx", r"crops\.xlsx is a spreadsheet, .*: save it as CSV"),
+        ("crops.csv.gz", r"crops\.csv\.gz is a packed file, .*: unpack it first"),
+    ],
+)
+def test_a_spreadsheet_is_named(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / name).write_bytes(b"PK")
     for read in (find_images, read_dataset):
-        with pytest.raises(DataError, match="Save it as CSV"):
+        with pytest.raises(DataError, match=message):
             read(tmp_path / name)
+    # Beside images it is no more than a file that is left out.
+    Image.new("RGB", (4, 8)).save(tmp_path / "a.png")
+    assert find_images(tmp_path)[1] == [
+        f"Left out: 1 file without an image's name; first: {tmp_path / name}.",
+    ]
 
 
 def test_kind_images_and_its_earlier_name(tmp_path: Path, table: Write) -> None:

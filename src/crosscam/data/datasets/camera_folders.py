@@ -132,7 +132,8 @@ def tell_cameras(
         return _samples(paths, camids, {})
     names = camera_folders(paths, folder)
     camids, called = _numbers(names)
-    note_spellings(names, [read_label(name) for name in names], "cameras", notes)
+    spelled = sorted(set(names))
+    note_spellings(spelled, [read_label(name) for name in spelled], "cameras", notes)
     if len(called) + len(set(camids) - set(called)) > 1:
         # By name alone: a gallery has numbers of its own for them.
         shown = _some(called.get(camid, str(camid)) for camid in sorted(set(camids)))

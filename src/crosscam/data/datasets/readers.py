@@ -35,7 +35,7 @@ from crosscam.data.datasets.small_sets import (
     read_prid2011,
     read_viper,
 )
-from crosscam.data.datasets.table import is_table, read_table, refuse_sheet
+from crosscam.data.datasets.table import is_table, read_table
 from crosscam.data.datasets.tracklet_sets import (
     is_ilids_vid,
     is_mars,
@@ -214,7 +214,6 @@ def read_dataset(
 def _read(path: Path, kind: str | None, options: Mapping[str, object]) -> ReidDataset:
     found = recognize(path, kind)
     if found is None:
-        refuse_sheet(path)
         _refuse_foreign(path)
         expected = kind or f"one of {', '.join(READERS)}"
         raise DataError(f"{path} is not a dataset that crosscam knows. Expected {expected}; see docs/datasets.md.")

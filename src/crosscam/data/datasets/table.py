@@ -20,7 +20,6 @@ from crosscam.system.files import write_atomically
 from crosscam.system.text import FIRST, LAST, date_of, is_unicode, printable, read_date
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
-SHEET_SUFFIXES = (".xlsx", ".xls", ".ods", ".numbers", ".gz", ".zip")
 SPLITS = ("train", "query", "gallery")
 
 # Texts that name people and cameras.
@@ -31,12 +30,6 @@ FOR_UNLABELED = "gallery add, extract, adapt, data doctor."
 def is_table(path: Path) -> bool:
     """Whether the path is a file with the suffix of a table."""
     return path.is_file() and path.suffix.lower() in TABLE_SUFFIXES
-
-
-def refuse_sheet(path: Path) -> None:
-    """Refuse (DataError) a spreadsheet or a packed table, which look like a table that could be read."""
-    if path.is_file() and path.suffix.lower() in SHEET_SUFFIXES:
-        raise DataError(f"{path} is a spreadsheet or packed. Save it as CSV (UTF-8), one row for each image.")
 
 
 def read_table(path: Path, *, camids: CamidRule = None) -> ReidDataset:
@@ -95,12 +88,14 @@ def image_cells(table: Path, notes: list[str], wanted: Sequence[str] = COLUMNS) 
 def _refuse_other_encodings(cells: Cells) -> None:
     """Paths may hold any bytes, as file names may; a person or a camera would be two."""
     for name in LABELS:
-        for row, text in enumerate(cells.columns.get(name, ())):
-            if not is_unicode(text):
-                raise DataError(
-                    f"{cells.where(row)}: {name} {printable(text)!r} is not in UTF-8. Save the table as UTF-8 (in a "
-                    "spreadsheet: CSV UTF-8)."
-                )
+        column = cells.columns.get(name, [])
+        wrong = {text for text in set(column) if not is_unicode(text)}
+        if wrong:
+            row = next(row for row, text in enumerate(column) if text in wrong)
+            raise DataError(
+                f"{cells.where(row)}: {name} {printable(column[row])!r} is not in UTF-8. Save the table as UTF-8 (in a "
+                "spreadsheet: CSV UTF-8)."
+            )
 
 
 def image_paths(cells: Cells) -> list[Path]:
@@ -135,9 +130,12 @@ def write_table(dataset: ReidDataset, path: Path) -> None:
     if path.suffix.lower() not in TABLE_SUFFIXES:
         raise ArgumentError(f"A table is saved as {', '.join(TABLE_SUFFIXES)}; found {path.name!r}.")
     samples = [(split, s) for split, subset in dataset.subsets.items() for s in subset]
-    blank = next((s for _, s in samples if s.track and not s.track.strip()), None)
-    if blank is not None:
-        raise DataError(f"{blank.path} has a track whose name is blank ({blank.track!r}). A table cannot hold it.")
+    lost = next((s for _, s in samples if s.track and is_missing(s.track)), None)
+    if lost is not None:
+        raise DataError(
+            f"{lost.path} has a track whose name is blank or says that there is none ({lost.track!r}). A table cannot "
+            "hold it."
+        )
     if path.suffix.lower() == ".parquet":
         refuse_for_parquet([text for _, s in samples for text in (str(s.path), s.track or "")])
     columns: dict[str, list[object]] = {

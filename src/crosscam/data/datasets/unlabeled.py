@@ -16,7 +16,6 @@ from crosscam.data.datasets.table import (
     image_cells,
     image_paths,
     is_table,
-    refuse_sheet,
     root_of,
     times_and_tracks,
 )
@@ -49,7 +48,6 @@ def find_images(place: Path) -> tuple[list[Path], list[str]]:
         check_there(cells, paths)
         return paths, told
     if place.is_file():
-        refuse_sheet(place)
         kind = foreign_kind(place.name)
         if kind is not None:
             raise DataError(foreign_fault(str(place), kind))
